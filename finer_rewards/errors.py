@@ -1,0 +1,55 @@
+"""What finer-rewards raises.
+
+    FinerError
+    ├── ConfigError          something you passed is wrong; the message says what to write instead
+    │   └── DataError        a file or a row of your data cannot be used
+    ├── MissingExtraError    an optional package is not installed; the message holds the `pip install`
+    └── UnscorableError      a number was demanded of a score that has none
+
+What a query did is never raised: it is the `Status` of an `Execution`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+__all__ = ["ConfigError", "DataError", "FinerError", "MissingExtraError", "UnscorableError"]
+
+
+class FinerError(Exception):
+    """Base of every error this library raises."""
+
+
+class ConfigError(FinerError, ValueError):
+    """An argument, a name or a spec that cannot be used."""
+
+
+class DataError(ConfigError):
+    """A file or a row that cannot be used."""
+
+
+class MissingExtraError(FinerError, ImportError):
+    """An optional dependency is absent."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(f"{what} needs {package}. Install it with: pip install 'finer-rewards[{extra}]'")
+        self._arguments = (what, package, extra)
+
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
+        return type(self), self._arguments
+
+
+class UnscorableError(FinerError):
+    """A score without a value was asked for its number."""
+
+
+def suggest(got: str, known: Iterable[str]) -> str:
+    """Return ``"Did you mean 'x'? "`` when a known name is near, else the empty string.
+
+    Example:
+        >>> suggest("stict", ["strict", "lenient"])
+        "Did you mean 'strict'? "
+    """
+    near = get_close_matches(got, list(known), n=1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}? " if near else ""

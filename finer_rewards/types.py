@@ -1,0 +1,306 @@
+"""The nouns of the one data flow: Sample → Answer → Execution → Evidence → Score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, Union
+
+from finer_rewards.errors import ConfigError, UnscorableError
+
+if TYPE_CHECKING:
+    from finer_rewards.schema import Schema
+
+__all__ = ["Answer", "Evidence", "Execution", "Recall", "Sample", "Score", "Status", "Trial"]
+
+Blame = Literal["nobody", "model", "data", "system"]
+Cell = Union[None, int, float, str, bytes]
+Row = tuple[Cell, ...]
+Volatility = Literal["", "clock", "random"]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+class Status(Enum):
+    """How a step ended: whose fault it was, and the sentence a user reads.
+
+    The model's fault is scored (a number); the data's or the system's is not (`None`).
+
+    Example:
+        >>> Status.gold_failed.blame
+        'data'
+        >>> print(Status.timeout.sentence)
+        The query ran past the time limit.
+    """
+
+    ok = ("nobody", "The step succeeded.")
+
+    no_sql = ("model", "The completion holds no SQL.")
+    not_a_query = ("model", "The text is not a query that returns rows.")
+    several_statements = ("model", "There is more than one statement.")
+    refused = ("model", "The statement does something other than read, which is not allowed.")
+    failed = ("model", "The database rejected the query.")
+    timeout = ("model", "The query ran past the time limit.")
+    too_large = ("model", "The query ran past the limit on memory, cells or bytes.")
+
+    no_gold = ("data", "The sample has neither gold SQL nor answer rows, so it cannot be scored.")
+    gold_failed = ("data", "The gold SQL did not run, so this sample cannot be scored.")
+    gold_timeout = ("data", "The gold SQL ran past the time limit, so this sample cannot be scored.")
+    gold_too_large = ("data", "The gold result is past the size limits, so this sample cannot be scored.")
+    gold_empty = ("data", "The gold result is empty, and an empty result proves nothing.")
+    gold_random = ("data", "The gold SQL is random, so this sample cannot be scored.")
+    gold_ambiguous = ("data", "The gold SQL cuts through a tie at its LIMIT, so more than one result is right.")
+    gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
+
+    unavailable = ("system", "The database could not be used, so nothing was scored.")
+    worker_lost = ("system", "The worker was lost twice while it ran this query, so nothing was scored.")
+    memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
+
+    def __init__(self, blame: Blame, sentence: str) -> None:
+        self.blame: Blame = blame
+        self.sentence = sentence
+
+    @property
+    def scorable(self) -> bool:
+        """True when the outcome is the model's own doing, so that it has a value."""
+        return self.blame in ("nobody", "model")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One completion to score, and what is known to be right.
+
+    Args:
+        completion: what the model wrote, as text.
+        gold: the gold SQL; several when any of them is right (the best match wins); `()` when only
+            `answer` supervises.
+        db: a path, or an id under the executor's root; a tuple when a match must hold on every one.
+        question: the question in words; used to group and to keep traces apart.
+        dialect: sqlglot dialect of both statements; `None` means the executor's own.
+        answer: the right rows, for supervision without SQL.
+        meta: anything else you want to keep beside the sample.
+
+    Example:
+        >>> Sample("SELECT 1", gold="SELECT 1", db="concert.sqlite").golds
+        ('SELECT 1',)
+    """
+
+    completion: str
+    gold: str | tuple[str, ...]
+    db: str | tuple[str, ...]
+    question: str = ""
+    dialect: str | None = None
+    answer: tuple[Row, ...] | None = None
+    meta: Mapping[str, Any] = _NOTHING
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.completion, str):
+            raise ConfigError(
+                f"`Sample(completion=...)` should be text, but got {self.completion!r:.80}. "
+                "Turn chat messages into text with `finer_rewards.parsing.completion_text(...)`."
+            )
+        for name in ("gold", "db"):
+            value = getattr(self, name)
+            if isinstance(value, list):
+                value = tuple(value)
+                object.__setattr__(self, name, value)
+            if not isinstance(value, str) and not (
+                isinstance(value, tuple) and all(isinstance(item, str) for item in value)
+            ):
+                raise ConfigError(f"`Sample({name}=...)` should be text or a tuple of texts, but got {value!r:.80}.")
+        if not self.dbs or not all(self.dbs):
+            raise ConfigError("`Sample(db=...)` should name a database, but it is empty. Pass a path or an id.")
+        if self.answer is not None:
+            object.__setattr__(self, "answer", tuple(tuple(row) for row in self.answer))
+        if isinstance(self.meta, dict):
+            object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+
+    @property
+    def golds(self) -> tuple[str, ...]:
+        """The gold statements, always as a tuple."""
+        return (self.gold,) if isinstance(self.gold, str) else self.gold
+
+    @property
+    def dbs(self) -> tuple[str, ...]:
+        """The databases, always as a tuple."""
+        return (self.db,) if isinstance(self.db, str) else self.db
+
+    def __reduce__(self) -> tuple[type[Sample], tuple[Any, ...]]:
+        # A mapping proxy does not pickle; a dict does.
+        return type(self), (
+            self.completion, self.gold, self.db, self.question, self.dialect, self.answer, dict(self.meta)
+        )  # fmt: skip
+
+    def __hash__(self) -> int:
+        return hash((self.completion, self.gold, self.db, self.question, self.dialect, self.answer))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What parsing found in a completion.
+
+    Args:
+        thought: the reasoning, or `None` when there is none.
+        sql: the SQL, or `None` when there is none.
+        problem: why the completion breaks the format it was read with; empty when it does not.
+    """
+
+    thought: str | None
+    sql: str | None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What one query did on one database.
+
+    Args:
+        status: how it ended; `Status.ok` when it returned rows.
+        columns: names of the result columns.
+        rows: the rows fetched, in the order returned.
+        seconds: time it took.
+        error: the engine's own message, empty when there is none.
+        truncated: true when the row limit cut the result.
+        tables: base tables the engine read, lower case; `None` when that is not known.
+        volatile: `"clock"` when the query reads the clock, `"random"` when it is otherwise not
+            reproducible, empty when neither.
+        order: for a gold query with a top-level ORDER BY, the sort key of each row; else `None`.
+    """
+
+    status: Status
+    columns: tuple[str, ...] = ()
+    rows: tuple[Row, ...] = ()
+    seconds: float = 0.0
+    error: str = ""
+    truncated: bool = False
+    tables: frozenset[str] | None = None
+    volatile: Volatility = ""
+    order: tuple[Row, ...] | None = None
+
+    @property
+    def ok(self) -> bool:
+        """True when the query returned a result."""
+        return self.status is Status.ok
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """The prediction and the golds, run on one database.
+
+    Args:
+        db: the database, as the sample names it.
+        predicted: what the predicted SQL did; `None` when it was not run.
+        golds: what each gold did, in the order of `Sample.golds` (or the answer rows).
+    """
+
+    db: str
+    predicted: Execution | None
+    golds: tuple[Execution, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """What the trace memory returned for one thought.
+
+    Args:
+        status: `Status.ok`, or `Status.memory_unavailable`.
+        verified: similarities of the nearest verified traces, best first.
+        failed: similarities of the nearest failed traces, best first.
+        centroid: similarity to the mean of the verified traces found; `None` when none were.
+        error: what went wrong, when something did.
+    """
+
+    status: Status = Status.ok
+    verified: tuple[float, ...] = ()
+    failed: tuple[float, ...] = ()
+    centroid: float | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Everything observed about one sample: the only input of a reward.
+
+    Args:
+        sample: the sample itself.
+        answer: what parsing found.
+        predicted: what the predicted SQL did on the first database; `None` when it was not run.
+        gold: what the first gold did there; `None` when it was not run or there is none.
+        recall: what the trace memory returned; `None` when it was not searched.
+        schema: schema of the first database; `None` when it was not read.
+        trials: all databases and golds; made from `predicted` and `gold` when left out.
+    """
+
+    sample: Sample
+    answer: Answer
+    predicted: Execution | None = None
+    gold: Execution | None = None
+    recall: Recall | None = None
+    schema: Schema | None = None
+    trials: tuple[Trial, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.trials and (self.predicted is not None or self.gold is not None):
+            golds = () if self.gold is None else (self.gold,)
+            object.__setattr__(self, "trials", (Trial(self.sample.dbs[0], self.predicted, golds),))
+        elif self.trials and self.predicted is None and self.gold is None:
+            first = self.trials[0]
+            object.__setattr__(self, "predicted", first.predicted)
+            object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
+
+
+@dataclass(frozen=True)
+class Score:
+    """A value, or none, and why.
+
+    Args:
+        value: the number; `None` when the data or the system is at fault.
+        reason: one line that says why.
+        status: how the observation behind it ended.
+        name: the reward that gave it, as it prints.
+        parts: the scores it is made of, each with its weight; weight 0 is shown but does not count.
+        metrics: further numbers to log (precision, recall, counts).
+
+    Example:
+        >>> print(Score(1.0, "2 rows = 2 gold rows", name="execution_match()").explain())
+         1.000  execution_match()  (2 rows = 2 gold rows)
+    """
+
+    value: float | None
+    reason: str = ""
+    status: Status = Status.ok
+    name: str = ""
+    parts: tuple[tuple[float, Score], ...] = ()
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __float__(self) -> float:
+        if self.value is None:
+            raise UnscorableError(f"`{self.name}` has no value: {self.status.sentence} {self.reason}".rstrip())
+        return self.value
+
+    def __hash__(self) -> int:
+        return hash((self.value, self.reason, self.status, self.name, self.parts))
+
+    def explain(self, indent: int = 0) -> str:
+        """Return the tree of scores as text, one line a score."""
+        value = "  none" if self.value is None else f"{self.value:6.3f}"
+        reason = f"  ({self.reason})" if self.reason else ""
+        lines = [f"{'  ' * indent}{value}  {self.name}{reason}"]
+        for weight, part in self.parts:
+            text = part.explain(indent + 1)
+            if weight not in (0, 1):
+                head, _, rest = text.partition(part.name)
+                text = f"{head}{weight:g} * {part.name}{rest}"
+            lines.append(text)
+        return "\n".join(lines)
+
+
+def unscored(status: Status, reason: str = "") -> Score:
+    """Return the score of what cannot be judged: `None`, with its status."""
+    return Score(None, reason or status.sentence, status)
+
+
+def as_rows(rows: Sequence[Sequence[Cell]]) -> tuple[Row, ...]:
+    """Return rows as tuples of tuples."""
+    return tuple(tuple(row) for row in rows)
