@@ -53,8 +53,7 @@ class Status(Enum):
     gold_ambiguous = ("data", "The gold SQL cuts through a tie at its LIMIT, so more than one result is right.")
     gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
 
-    unavailable = ("system", "The database could not be used, so nothing was scored.")
-    worker_lost = ("system", "The worker was lost twice while it ran this query, so nothing was scored.")
+    unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
     memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
 
     def __init__(self, blame: Blame, sentence: str) -> None:
