@@ -228,6 +228,9 @@ class Evidence:
         gold: what the first gold did there; `None` when it was not run or there is none.
         recall: what the trace memory returned; `None` when it was not searched.
         schema: schema of the first database; `None` when it was not read.
+        schema_error: why the schema could not be read; empty when it could, or was not asked for.
+        readings: by comparison mode, the trials of the statements as that mode rewrites them; only
+            modes that rewrite are there.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
     """
 
@@ -237,6 +240,8 @@ class Evidence:
     gold: Execution | None = None
     recall: Recall | None = None
     schema: Schema | None = None
+    schema_error: str = ""
+    readings: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
 
     def __post_init__(self) -> None:

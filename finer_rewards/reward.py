@@ -1,0 +1,411 @@
+"""A reward is a value: a named, parameterised pure function from `Evidence` to `Score`.
+
+`@reward` turns a plain function into a factory of `Reward` objects, which print, compare, hash, pickle
+and compose:
+
+    2 * execution_match() + 0.5 * atomic_f1()
+    gate(condition=well_formed(), then=execution_match())
+    clip(reward, lo=0, hi=1)
+
+Who is to blame decides the value, here and for every reward: when the data (the gold fails) or the system
+(the database is missing) is at fault the score is `None`, whatever the function would have returned.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, wraps
+from types import MappingProxyType
+from typing import Any, Concatenate, Final, ParamSpec, Union, cast, final
+
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.validation import check_parameter
+
+__all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "reward", "total"]
+
+P = ParamSpec("P")
+Function = Callable[..., Union[float, Score]]
+
+#: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
+#: `as:MODE` asks for both statements to be run as the comparison mode MODE rewrites them.
+NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory")
+
+_GOLD_FAULTS: Final[Mapping[Status, Status]] = {
+    Status.no_sql: Status.no_gold,
+    Status.not_a_query: Status.gold_failed,
+    Status.several_statements: Status.gold_failed,
+    Status.refused: Status.gold_failed,
+    Status.failed: Status.gold_failed,
+    Status.timeout: Status.gold_timeout,
+    Status.too_large: Status.gold_too_large,
+}
+
+
+@dataclass(frozen=True)
+class Definition:
+    """What `@reward` knows of a function: its name, its defaults, and what it needs observed."""
+
+    name: str
+    function: Function
+    signature: inspect.Signature
+    needs: Callable[..., Iterable[str]]
+    check: Callable[..., None] | None
+    combines: bool
+
+
+_DEFINITIONS: dict[str, Callable[..., Reward]] = {}
+
+
+def known_rewards() -> Mapping[str, Callable[..., Reward]]:
+    """Return the factories of all rewards defined so far, by name."""
+    importlib.import_module("finer_rewards.rewards")
+    return MappingProxyType(_DEFINITIONS)
+
+
+@final
+class Reward:
+    """A named, parameterised pure function `Evidence -> Score`. Made by `@reward` factories only.
+
+    Attributes:
+        name: name of the factory.
+        params: every parameter, defaults included.
+        needs: what has to be observed, the union over the parts.
+    """
+
+    __slots__ = ("_definition", "_factory", "_hash", "name", "needs", "params")
+
+    def __init__(self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]) -> None:
+        self._factory = factory
+        self._definition = definition
+        self.name: str = definition.name
+        self.params: Mapping[str, Any] = MappingProxyType(dict(params))
+        needs = frozenset(definition.needs(**params))
+        for need in needs:
+            if need not in NEEDS and not need.startswith("as:"):
+                raise ConfigError(
+                    f"`reward(needs=...)` should hold names out of {', '.join(NEEDS)}, but got {need!r}. "
+                    f"{suggest(need, NEEDS)}"
+                )
+        self.needs: frozenset[str] = needs.union(*(part.needs for part in self.parts()))
+        self._hash = hash((self.name, tuple(sorted(self.params.items(), key=lambda item: item[0]))))
+
+    def __call__(self, evidence: Evidence) -> Score:
+        """Return the score of one piece of evidence."""
+        fault = None if self._definition.combines else _fault(self._definition.needs(**self.params), evidence)
+        score = fault or _as_score(self, self._definition.function(evidence, **self.params))
+        return replace(score, name=repr(self))
+
+    def parts(self) -> Iterator[Reward]:
+        """Yield the rewards this one is made of, one level down."""
+        for value in self.params.values():
+            if isinstance(value, Reward):
+                yield value
+        if self.name == "total":
+            yield from (part for _, part in self.params["terms"])
+
+    def leaves(self) -> tuple[Reward, ...]:
+        """Return the distinct rewards at the bottom of the tree, constants left out, in order."""
+        if not self._definition.combines:
+            return () if self.name == "constant" else (self,)
+        return tuple(dict.fromkeys(leaf for part in self.parts() for leaf in part.leaves()))
+
+    def __repr__(self) -> str:
+        if self.name == "total":
+            return _print_total(self.params["terms"])
+        parameters = self._definition.signature.parameters
+        shown = []
+        for name, value in self.params.items():
+            parameter = parameters[name]
+            if parameter.default is not inspect.Parameter.empty and parameter.default == value:
+                continue
+            text = _print_value(value)
+            shown.append(text if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else f"{name}={text}")
+        return f"{self.name}({', '.join(shown)})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Reward):
+            return NotImplemented
+        return self.name == other.name and dict(self.params) == dict(other.params)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[Callable[..., Reward], tuple[Any, ...]]:
+        return _restore, (self._factory.__module__, self._factory.__qualname__, dict(self.params))
+
+    def __add__(self, other: Reward | float) -> Reward:
+        return _sum((*_terms(self), *_terms(other)))
+
+    def __radd__(self, other: Reward | float) -> Reward:
+        return _sum((*_terms(other), *_terms(self)))
+
+    def __sub__(self, other: Reward | float) -> Reward:
+        return self + -1 * other
+
+    def __rsub__(self, other: Reward | float) -> Reward:
+        return other + -1 * self
+
+    def __neg__(self) -> Reward:
+        return -1 * self
+
+    def __mul__(self, weight: float) -> Reward:
+        factor = _number("weight", weight)
+        return _sum(tuple((factor * inner, part) for inner, part in _terms(self)))
+
+    __rmul__ = __mul__
+
+
+def reward(
+    *,
+    needs: Iterable[str] | Callable[..., Iterable[str]] = (),
+    check: Callable[..., None] | None = None,
+    combines: bool = False,
+) -> Callable[[Callable[Concatenate[Evidence, P], float | Score]], Callable[P, Reward]]:
+    """Turn a function `(evidence, *, parameters) -> float | Score` into a factory of rewards.
+
+    Args:
+        needs: what the function reads of the evidence, out of `NEEDS`; the scorer observes only that.
+            May be a function of the parameters.
+        check: called with the parameters when a reward is built; raises `ConfigError` to refuse them.
+        combines: true when the function calls other rewards it was given and handles their `None`.
+
+    Returns:
+        A decorator. The factory takes the function's parameters and returns a `Reward`.
+
+    Raises:
+        ConfigError: another module already defines a reward of that name.
+
+    Example:
+        >>> @reward()
+        ... def concise(evidence: Evidence, *, budget: int = 400) -> float:
+        ...     "1.0 up to `budget` characters of thought, then falling to 0 at twice that."
+        ...     return max(0.0, min(1.0, 2 - len(evidence.answer.thought or "") / budget))
+        >>> 2 * concise(budget=200)
+        2 * concise(budget=200)
+    """
+    needs_of = cast("Callable[..., Iterable[str]]", needs) if callable(needs) else _always(frozenset(needs))
+
+    def decorate(function: Callable[Concatenate[Evidence, P], float | Score]) -> Callable[P, Reward]:
+        signature = inspect.signature(function)
+        own = list(signature.parameters.values())[1:]
+        signature = signature.replace(parameters=own, return_annotation=Reward)
+        definition = Definition(function.__name__, function, signature, needs_of, check, combines)
+
+        @wraps(function)
+        def factory(*args: P.args, **kwargs: P.kwargs) -> Reward:
+            try:
+                bound = signature.bind(*args, **kwargs)
+            except TypeError as error:
+                names = [name for name in kwargs if name not in signature.parameters]
+                hint = suggest(names[0], signature.parameters) if names else ""
+                raise ConfigError(f"`{definition.name}(...)` takes {signature}, but {error}. {hint}".strip()) from None
+            bound.apply_defaults()
+            hints = _hints(function)
+            params = {
+                name: check_parameter(f"{definition.name}({name}=...)", hints.get(name, Any), value)
+                for name, value in bound.arguments.items()
+            }
+            if check is not None:
+                check(**params)
+            return Reward(factory, definition, params)
+
+        factory.__signature__ = signature  # type: ignore[attr-defined]
+        present = _DEFINITIONS.get(definition.name)
+        if present is not None and present.__module__ != factory.__module__:
+            raise ConfigError(
+                f"`@reward` should get a new name, but {definition.name!r} is defined in {present.__module__}. "
+                "Rename the function."
+            )
+        _DEFINITIONS[definition.name] = factory
+        return factory
+
+    return decorate
+
+
+def _check_constant(value: float) -> None:
+    _number("constant(value)", value)
+
+
+@reward(check=_check_constant)
+def constant(evidence: Evidence, value: float = 1.0) -> Score:
+    """The same `value` for every sample.
+
+    Example:
+        >>> constant(0.5)
+        constant(0.5)
+    """
+    return Score(float(value))
+
+
+@reward(combines=True)
+def total(evidence: Evidence, terms: tuple[tuple[float, Reward], ...]) -> Score:
+    """The weighted sum of rewards; written `2 * a() + b()`. `None` as soon as one term is `None`.
+
+    Example:
+        >>> 2 * constant(0.5) + constant(0.1)
+        2 * constant(0.5) + constant(0.1)
+    """
+    parts = tuple((weight, part(evidence)) for weight, part in terms)
+    for _, score in parts:
+        if score.value is None:
+            return Score(None, score.reason, score.status, parts=parts)
+    return Score(math.fsum(weight * float(score) for weight, score in parts), parts=parts)
+
+
+@reward(combines=True)
+def gate(evidence: Evidence, *, condition: Reward, then: Reward, otherwise: Reward | None = None) -> Score:
+    """`then` where `condition` is above 0, else `otherwise` (0 when it is left out).
+
+    The condition is judged first: a malformed completion is scored whatever the database did.
+
+    Example:
+        >>> gate(condition=constant(), then=constant(2))
+        gate(condition=constant(), then=constant(2))
+    """
+    judged = condition(evidence)
+    if judged.value is None:
+        return Score(None, judged.reason, judged.status, parts=((0, judged),))
+    branch = then if judged.value > 0 else otherwise
+    if branch is None:
+        return Score(0.0, judged.reason, judged.status, parts=((0, judged),))
+    score = branch(evidence)
+    return Score(score.value, score.reason, score.status, parts=((0, judged), (1, score)))
+
+
+def _check_clip(reward: Reward, lo: float, hi: float) -> None:
+    if not lo <= hi:
+        raise ConfigError(f"`clip(lo=, hi=)` should be an interval, but got lo={lo!r}, hi={hi!r}. Swap them.")
+
+
+@reward(combines=True, check=_check_clip)
+def clip(evidence: Evidence, reward: Reward, *, lo: float = 0.0, hi: float = 1.0) -> Score:
+    """`reward`, cut to the interval from `lo` to `hi`. `None` stays `None`.
+
+    Example:
+        >>> clip(3 * constant(), hi=2)
+        clip(3 * constant(), hi=2)
+    """
+    score = reward(evidence)
+    value = None if score.value is None else min(max(score.value, float(lo)), float(hi))
+    return Score(value, score.reason, score.status, parts=((1, score),))
+
+
+def _fault(needs: Iterable[str], evidence: Evidence) -> Score | None:
+    """Return the unscored score when what a leaf needs could not be observed through no fault of the model."""
+    for need in needs:
+        if need.startswith("as:"):
+            fault = _trial_fault(evidence.readings.get(need[3:], evidence.trials), predicted=True, gold=True)
+        elif need in ("execution", "predicted", "gold"):
+            fault = _trial_fault(evidence.trials, predicted=need != "gold", gold=need != "predicted")
+        elif need == "memory" and evidence.recall is not None and not evidence.recall.status.scorable:
+            fault = unscored(evidence.recall.status, evidence.recall.error)
+        elif need == "schema" and evidence.schema_error:
+            fault = unscored(Status.unavailable, evidence.schema_error)
+        else:
+            fault = None
+        if fault is not None:
+            return fault
+    return None
+
+
+def _trial_fault(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
+    runs = [run for trial in trials for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())]
+    for run in runs:
+        if run is not None and run.status.blame in ("system", "data"):
+            return unscored(run.status, run.error)
+    if gold:
+        if not trials or not trials[0].golds:
+            return unscored(Status.no_gold)
+        # Any usable gold will do, but it has to be usable on every database.
+        for column in zip(*(trial.golds for trial in trials), strict=True):
+            if all(run.ok for run in column):
+                return None
+        broken: Execution = next(run for trial in trials for run in trial.golds if not run.ok)
+        return unscored(_GOLD_FAULTS[broken.status], broken.error)
+    return None
+
+
+def _as_score(reward: Reward, result: float | Score) -> Score:
+    if isinstance(result, Score):
+        score = result
+        if not score.status.scorable and score.value is not None:
+            score = replace(score, value=None)
+        elif score.status.scorable and score.value is None:
+            raise ConfigError(
+                f"`{reward.name}` should return a number unless the data or the system is at fault, but it returned "
+                f"None with status {score.status.name!r}. Return a number, or a status such as Status.gold_failed."
+            )
+    elif isinstance(result, (int, float)):
+        score = Score(float(result))
+    else:
+        raise ConfigError(f"`{reward.name}` should return a number or a Score, but got {result!r:.80}.")
+    if score.value is not None and not math.isfinite(score.value):
+        raise ConfigError(f"`{reward.name}` should return a finite number, but got {score.value!r}.")
+    return score
+
+
+def _always(needs: frozenset[str]) -> Callable[..., frozenset[str]]:
+    return lambda **_: needs
+
+
+@cache
+def _hints(function: Function) -> Mapping[str, Any]:
+    # A function defined inside another may name types that cannot be found again; it goes unchecked.
+    try:
+        return inspect.get_annotations(function, eval_str=True)
+    except NameError:
+        return {}
+
+
+def _restore(module: str, qualname: str, params: dict[str, Any]) -> Reward:
+    found: Any = importlib.import_module(module)
+    for name in qualname.split("."):
+        found = getattr(found, name)
+    return cast("Reward", found(**params))
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"`{where}` should be a finite number, but got {value!r}.")
+    return value
+
+
+def _terms(value: Reward | float) -> tuple[tuple[float, Reward], ...]:
+    if not isinstance(value, Reward):
+        return ((1, constant(_number("+", value))),)
+    if value.name == "total":
+        return cast("tuple[tuple[float, Reward], ...]", value.params["terms"])
+    return ((1, value),)
+
+
+def _sum(terms: tuple[tuple[float, Reward], ...]) -> Reward:
+    if len(terms) == 1 and terms[0][0] == 1:
+        return terms[0][1]
+    return total(terms)
+
+
+def _print_total(terms: tuple[tuple[float, Reward], ...]) -> str:
+    text = ""
+    for index, (weight, part) in enumerate(terms):
+        sign = ("-" if index == 0 else " - ") if weight < 0 else ("" if index == 0 else " + ")
+        size = abs(weight)
+        text += sign + (repr(part) if size == 1 else f"{_print_number(size)} * {part!r}")
+    return text
+
+
+def _print_number(value: float) -> str:
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
+
+
+def _print_value(value: object) -> str:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _print_number(value)
+    if isinstance(value, tuple):
+        inner = ", ".join(_print_value(item) for item in value)
+        return f"({inner},)" if len(value) == 1 else f"({inner})"
+    return repr(value)

@@ -1,0 +1,93 @@
+"""Checks a parameter against its annotation, so that a mistake shows when a reward is built."""
+
+from __future__ import annotations
+
+import math
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from finer_rewards.errors import ConfigError, suggest
+
+__all__ = ["check_parameter"]
+
+
+def check_parameter(where: str, annotation: Any, value: Any) -> Any:
+    """Return the value, lists turned into tuples; raise when it does not fit its annotation.
+
+    Understands `Literal`, unions, `bool`, `int`, `float`, `str`, tuples and classes; anything else passes.
+
+    Args:
+        where: how the parameter is named in the message.
+        annotation: the type it should have.
+        value: what was given.
+
+    Raises:
+        ConfigError: the value does not fit, or cannot be hashed.
+
+    Example:
+        >>> check_parameter("f(mode=...)", Literal["set", "bag"], "bga")
+        Traceback (most recent call last):
+        finer_rewards.errors.ConfigError: `f(mode=...)` should be 'set' or 'bag', but got 'bga'. Did you mean 'bag'?
+    """
+    if isinstance(value, list):
+        value = tuple(value)
+    if not _fits(annotation, value):
+        options = _options(annotation)
+        hint = suggest(value, [option for option in options if isinstance(option, str)]) if isinstance(value, str) else ""
+        raise ConfigError(f"`{where}` should be {_print(annotation)}, but got {value!r:.120}. {hint}".rstrip())
+    try:
+        hash(value)
+    except TypeError:
+        raise ConfigError(f"`{where}` should be a value that can be hashed, but got {value!r:.120}.") from None
+    return value
+
+
+def _fits(annotation: Any, value: Any) -> bool:
+    origin = get_origin(annotation)
+    if annotation is Any or isinstance(annotation, str):
+        return True
+    if origin is Literal:
+        return any(value == option and type(value) is type(option) for option in get_args(annotation))
+    if origin in (Union, UnionType):
+        return any(_fits(option, value) for option in get_args(annotation))
+    if annotation is None or annotation is NoneType:
+        return value is None
+    if annotation is bool:
+        return isinstance(value, bool)
+    if annotation is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    if annotation is float:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if origin is tuple:
+        return _fits_tuple(get_args(annotation), value)
+    if isinstance(annotation, type):
+        return isinstance(value, annotation)
+    return True
+
+
+def _fits_tuple(items: tuple[Any, ...], value: Any) -> bool:
+    if not isinstance(value, tuple):
+        return False
+    if len(items) == 2 and items[1] is Ellipsis:
+        return all(_fits(items[0], item) for item in value)
+    return len(items) == len(value) and all(_fits(item, part) for item, part in zip(items, value, strict=True))
+
+
+def _options(annotation: Any) -> tuple[Any, ...]:
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (Union, UnionType):
+        return tuple(option for part in get_args(annotation) for option in _options(part))
+    return ()
+
+
+def _print(annotation: Any) -> str:
+    names = {bool: "True or False", int: "a whole number", float: "a finite number", str: "text", NoneType: "None"}
+    origin = get_origin(annotation)
+    if origin is Literal:
+        return " or ".join(repr(option) for option in get_args(annotation))
+    if origin in (Union, UnionType):
+        return " or ".join(_print(option) for option in get_args(annotation))
+    if annotation in names:
+        return names[annotation]
+    return f"a {annotation.__name__}" if isinstance(annotation, type) and origin is None else str(annotation)
