@@ -91,7 +91,7 @@ class Sample:
     question: str = ""
     dialect: str | None = None
     answer: tuple[Row, ...] | None = None
-    meta: Mapping[str, Any] = _NOTHING
+    meta: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
 
     def __post_init__(self) -> None:
         if not isinstance(self.completion, str):
