@@ -1,0 +1,251 @@
+"""Finds the thought and the SQL in a completion, and names the first rule of the policy that it breaks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from finer_rewards.parsing.policy import AUTO, Policy, named_policy
+from finer_rewards.types import Answer
+
+__all__ = ["parse_completion"]
+
+_FENCE = "```"
+_END_MARKS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
+_GAP = re.compile(r"[\s(\ufeff]+")
+_QUERY = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
+_LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
+_SQL_LABELS = frozenset({"bigquery", "duckdb", "oracle", "postgres", "snowflake"})
+
+
+def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
+    """Return the thought and the SQL of a completion, and why it breaks the policy if it does.
+
+    * The thought ends at the last closing tag; a thought that never ends leaves no SQL. What stands in the
+      thought is never the answer.
+    * Several different fenced queries after a thought are a hedge, not an answer: no SQL. Where no tags
+      delimit the thought, the text before the last fence is the thought, and its fences are drafts.
+    * Text that is marked in no way is taken whole, prose included. A comment alone is no SQL; comments in
+      and before a query stay.
+    * White space, the fence, the final `;` and end-of-turn tokens of chat templates are taken off.
+
+    Args:
+        completion: what the model wrote; any string.
+        policy: a `Policy`, or the name of one in `POLICIES`.
+
+    Returns:
+        `Answer(thought, sql, problem)`; `problem` is empty when the policy is kept. The SQL may be there
+        although the policy is broken.
+
+    Raises:
+        ConfigError: the policy is unknown; never because of the completion.
+
+    Example:
+        >>> parse_completion("<think>All of them.</think>\\n```sql\\nSELECT name FROM singer;\\n```")
+        Answer(thought='All of them.', sql='SELECT name FROM singer', problem='')
+        >>> parse_completion("Sure! <think>All of them.</think> SELECT 1", "think_answer").problem
+        'there is text before `<think>`: Sure!'
+    """
+    policy = named_policy(policy)
+    text = _without_end_marks(completion)
+    thinking = _thinking(text, policy)
+    if thinking.rest is None:
+        return Answer(thinking.thought, None, thinking.problem)
+    found = _answer(thinking.rest, policy, drafts=thinking.thought is None and not policy.need_thought)
+    thought = thinking.thought if found.thought is None else found.thought
+    sql, sql_problem = _statement(found.sql)
+    problem = (
+        thinking.problem
+        or _thought_problem(thought, policy)
+        or _tag_problem(text, policy)
+        or found.problem
+        or sql_problem
+        or ("" if policy.outside else _shown("there is text beside the SQL", found.outside))
+    )
+    return Answer(thought, sql, problem)
+
+
+class _Thinking(NamedTuple):
+    thought: str | None
+    rest: str | None
+    problem: str = ""
+
+
+def _thinking(text: str, policy: Policy) -> _Thinking:
+    """Cut the text at the last closing tag of a thought."""
+    opening, closing = f"<{policy.thought}>", f"</{policy.thought}>"
+    start, end = text.find(opening), text.rfind(closing)
+    if not policy.thought or (start < 0 and end < 0):
+        return _Thinking(None, text, f"there is no `{opening}`" if policy.need_thought else "")
+    if end < 0 or text.find(opening, end) >= 0:
+        return _Thinking(
+            _without_tags(text, policy), None, f"`{opening}` is never closed, so there is no answer"
+        )
+    before, inner = ("", text[:end]) if not 0 <= start < end else (text[:start], text[start:end])
+    thoughts = max(text.count(opening), text.count(closing))
+    if start < 0 and not policy.prefilled:
+        problem = f"`{opening}` is missing before `{closing}`"
+    elif thoughts > 1 and not policy.several:
+        problem = f"`{opening}` or `{closing}` stands {thoughts} times, and once is asked for"
+    else:
+        problem = "" if policy.outside else _shown(f"there is text before `{opening}`", before)
+    return _Thinking(_without_tags(inner, policy), text[end + len(closing) :], problem)
+
+
+def _without_tags(text: str, policy: Policy) -> str:
+    return text.replace(f"<{policy.thought}>", "").replace(f"</{policy.thought}>", "").strip()
+
+
+def _thought_problem(thought: str | None, policy: Policy) -> str:
+    length = len(thought or "")
+    if policy.need_thought and not length:
+        return "the thought is empty"
+    if length < policy.min_thought:
+        return f"the thought has {length} characters, and at least {policy.min_thought} are asked for"
+    if not policy.filler and not _novel(thought or "", policy.min_thought / 2):
+        return "the thought is filler: it repeats the same few characters"
+    return ""
+
+
+def _novel(thought: str, least: float) -> bool:
+    squeezed = " ".join(thought.casefold().split())
+    seen: set[str] = set()
+    for index in range(len(squeezed) - 3):
+        if len(seen) >= least:
+            break
+        seen.add(squeezed[index : index + 4])
+    return len(seen) >= least
+
+
+def _tag_problem(text: str, policy: Policy) -> str:
+    if policy.answer not in ("any", "rest", "fence"):
+        for tag in (f"<{policy.answer}>", f"</{policy.answer}>"):
+            count = text.count(tag)
+            if count > 1 or (count == 0 and not (policy.unclosed and tag.startswith("</"))):
+                return f"`{tag}` stands {count} times, and once is asked for"
+    if policy.observed:
+        for piece in text.split("</observation>")[1:]:
+            if not piece.lstrip().startswith(f"<{policy.thought}>"):
+                return f"no `<{policy.thought}>` follows an `</observation>`"
+    return ""
+
+
+class _Found(NamedTuple):
+    sql: str | None
+    outside: str = ""
+    problem: str = ""
+    thought: str | None = None
+
+
+def _answer(rest: str, policy: Policy, *, drafts: bool) -> _Found:
+    """Find the text of the SQL in what follows the thought."""
+    if policy.answer == "any":
+        tags = [tag for tag in ("answer", "solution") if f"<{tag}>" in rest]
+        return _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
+    if policy.answer in ("rest", "fence"):
+        return _unfenced(rest, policy, drafts=drafts)
+    return _tagged(rest, policy.answer, policy)
+
+
+def _tagged(rest: str, tag: str, policy: Policy) -> _Found:
+    before, *pieces = rest.split(f"<{tag}>")
+    parts = [piece.partition(f"</{tag}>") for piece in pieces]
+    contents = dict.fromkeys(inner.strip() for inner, _, _ in parts)
+    if len(contents) != 1:
+        problem = (
+            f"there are {len(contents)} different `<{tag}>`"
+            if contents
+            else f"there is no `<{tag}>` with SQL"
+        )
+        return _Found(None, problem=problem)
+    found = _unfenced(next(iter(contents)), policy, drafts=False)
+    outside = before + "".join(after for _, _, after in parts) + found.outside
+    closed = policy.unclosed or all(closing for _, closing, _ in parts)
+    return _Found(found.sql, outside, found.problem or ("" if closed else f"`<{tag}>` is never closed"))
+
+
+def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
+    parts = text.split(_FENCE)
+    if len(parts) == 1:
+        return _Found(text, problem="there is no code fence" if policy.answer == "fence" else "")
+    if not policy.fenced:
+        return _Found(text, problem="the SQL stands in a code fence")
+    if len(parts) == 2 and _begins_query(parts[0]):
+        # On a line of its own it closes a fence that the prompt opened; elsewhere it is part of the SQL.
+        return _Found(*parts) if parts[0].rstrip(" \t\r").endswith("\n") else _Found(text)
+    blocks = _sql_blocks(parts)
+    contents = list(dict.fromkeys(content for _, content in blocks))
+    if not contents:
+        return _Found(None, problem="no code fence holds SQL")
+    if len(contents) > 1 and not drafts:
+        return _Found(
+            None, problem=f"there are {len(contents)} different fenced queries, so none is the answer"
+        )
+    last = blocks[-1][0]
+    outside = "".join(part for index, part in enumerate(parts) if index % 2 == 0)
+    problem = "" if policy.unclosed or len(parts) % 2 else "the code fence is never closed"
+    thought = _FENCE.join(parts[:last]).strip() if drafts else ""
+    return _Found(contents[-1], outside, problem, thought or None)
+
+
+def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:
+    """Return the fenced blocks labelled as SQL, or the ones without a label when there are none."""
+    labelled: list[tuple[int, str]] = []
+    unlabelled: list[tuple[int, str]] = []
+    for index in range(1, len(parts), 2):
+        match = _LABEL.match(parts[index])
+        label = match.group().lower() if match else ""
+        content = parts[index][len(label) :].strip()
+        if content and not label:
+            unlabelled.append((index, content))
+        elif content and ("sql" in label or label in _SQL_LABELS):
+            labelled.append((index, content))
+    return labelled or unlabelled
+
+
+def _statement(text: str | None) -> tuple[str | None, str]:
+    """Return the SQL without white space and final `;` around it, and what is wrong with it."""
+    if text is None:
+        return None, "there is no SQL"
+    sql = text.strip("\ufeff \t\r\n\f\v").rstrip("; \t\r\n\f\v")
+    if _first(sql) >= len(sql):
+        return None, "the answer holds no statement" if sql else "there is no SQL"
+    return sql, "" if _begins_query(sql) else _shown(
+        "the SQL should begin with SELECT, WITH or VALUES, but begins", sql
+    )
+
+
+def _begins_query(text: str) -> bool:
+    return _QUERY.match(text, _first(text)) is not None
+
+
+def _first(text: str) -> int:
+    """Return where the first word stands, after white space, brackets and comments."""
+    at = 0
+    while True:
+        gap = _GAP.match(text, at)
+        at = gap.end() if gap else at
+        for opening, closing in (("--", "\n"), ("/*", "*/")):
+            if text.startswith(opening, at):
+                end = text.find(closing, at + 2)
+                at = len(text) if end < 0 else end + len(closing)
+                break
+        else:
+            return at
+
+
+def _without_end_marks(text: str) -> str:
+    end = len(text)
+    while True:
+        while end and text[end - 1].isspace():
+            end -= 1
+        mark = next((mark for mark in _END_MARKS if text.endswith(mark, 0, end)), None)
+        if mark is None:
+            return text[:end]
+        end -= len(mark)
+
+
+def _shown(what: str, text: str) -> str:
+    text = " ".join(text[:400].split())
+    return f"{what}: {text[:40]}{'...' if len(text) > 40 else ''}" if text else ""
