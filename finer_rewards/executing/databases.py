@@ -1,0 +1,163 @@
+"""From the name of a database to its file, and from the file to what identifies its content."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from urllib.parse import quote
+
+from finer_rewards.errors import ConfigError, suggest
+
+__all__ = ["SUFFIXES", "DatabaseFile", "database_names", "resolve_database"]
+
+SUFFIXES = (".sqlite", ".sqlite3", ".db")
+_MAGIC = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True)
+class DatabaseFile:
+    """A database file as it was when it was looked at.
+
+    Args:
+        path: absolute path.
+        state: device, inode, size and times; changes whenever the file is written or replaced.
+        immutable: true when it may be read without locks: no journal or log beside it holds content.
+    """
+
+    path: str
+    state: tuple[int, ...]
+    immutable: bool
+
+    @classmethod
+    def look(cls, path: Path) -> DatabaseFile:
+        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database."""
+        path = path.absolute()
+        seen = path.stat()
+        if stat.S_ISDIR(seen.st_mode):
+            raise IsADirectoryError(f"{path} is a folder, not a database file")
+        if not stat.S_ISREG(seen.st_mode):
+            raise OSError(f"{path} is not a regular file")
+        state = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
+        beside: tuple[int, ...] = ()
+        for suffix in ("-wal", "-journal"):
+            try:
+                other = Path(f"{path}{suffix}").stat()
+            except FileNotFoundError:
+                continue
+            if other.st_size:
+                beside += (other.st_ino, other.st_size, other.st_mtime_ns)
+        return cls(str(path), state + beside, not beside)
+
+    @property
+    def identity(self) -> tuple[str, tuple[int, ...]]:
+        """What changes when the content does."""
+        return self.path, self.state
+
+    def request(self) -> tuple[tuple[str, tuple[int, ...]] | None, str]:
+        """Return what a worker is told: a key to keep the connection by, and the URI to open it with.
+
+        Opening it never creates or writes a file. A connection that takes locks is not kept, so that
+        whoever writes the database can finish.
+        """
+        uri = f"file:{quote(os.fsencode(self.path))}?mode=ro"
+        return (self.identity, uri + "&immutable=1") if self.immutable else (None, uri + "&readonly_shm=1")
+
+    def digest(self) -> str:
+        """Return a digest of the bytes of the file and of the log beside it."""
+        content = blake2b(digest_size=20)
+        for path in (self.path, f"{self.path}-wal"):
+            if path == self.path or (not self.immutable and Path(path).exists()):
+                with Path(path).open("rb") as file:
+                    while block := file.read(1 << 20):
+                        content.update(block)
+        return content.hexdigest()
+
+
+def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
+    """Find the file of a database.
+
+    Args:
+        db: a path, or an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`).
+        root: the folder that holds the databases.
+
+    Returns:
+        The path of a file that begins as a SQLite database does.
+
+    Raises:
+        ConfigError: there is no such file, it is a folder, or it is not a SQLite database. So is a file of
+            zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
+            or a mistyped path, and the model is not to blame for it.
+    """
+    path = _find(db, Path(root))
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+    except OSError as error:
+        raise ConfigError(f"`db` should be a readable file, but {path} is not: {error.strerror}.") from error
+    if not start:
+        raise ConfigError(f"`db` should be a SQLite database, but {path} is empty (0 bytes). Copy it again.")
+    if start != _MAGIC:
+        raise ConfigError(
+            f"`db` should be a SQLite database, but {path} begins with {start!r}. "
+            "Pass the database file itself (an encrypted one must be decrypted first)."
+        )
+    return path
+
+
+def _find(db: str, root: Path) -> Path:
+    if not db or "\x00" in db:
+        raise ConfigError(f"`db` should name a database, but got {db!r}. Pass a path or an id under {root}.")
+    named = Path(db)
+    if named.is_absolute():
+        candidates = [named]
+    elif ".." in named.parts:
+        raise ConfigError(
+            f"`db` should lie under {root}, but got {db!r}. Pass an absolute path to a database elsewhere."
+        )
+    else:
+        places = [root / named / f"{named.name}{suffix}" for suffix in SUFFIXES]
+        places += [root / f"{db}{suffix}" for suffix in SUFFIXES]
+        candidates = [root / named, *places, named]
+    try:
+        for candidate in candidates:
+            if candidate.is_file():
+                return candidate
+    except OSError as error:
+        raise ConfigError(f"`db` should name a database, but got {db!r:.80}: {error.strerror}.") from error
+    if named.is_absolute():
+        what = "which is a folder" if named.is_dir() else "and there is no such file"
+        near = suggest(named.name, _names_in(named.parent, files_only=True))
+        raise ConfigError(f"`db` should be a database file, but got {db!r}, {what}. {near}Check the path.")
+    if not root.is_dir():
+        raise ConfigError(
+            f"`root` should be the folder that holds the databases, but got {str(root)!r}, "
+            "which is not a folder. Check the path."
+        )
+    raise ConfigError(
+        f"`db` should be a database under {root}, but got {db!r}: looked for {named}, "
+        f"{named / named.name}.sqlite and {named}.sqlite (also .sqlite3, .db). "
+        f"{suggest(db, database_names(root))}Check the id and the folder."
+    )
+
+
+def database_names(root: str | os.PathLike[str]) -> list[str]:
+    """Return the ids of the databases under a folder, sorted."""
+    return sorted(_names_in(Path(root), files_only=False))
+
+
+def _names_in(folder: Path, files_only: bool) -> set[str]:
+    names: set[str] = set()
+    try:
+        entries = list(os.scandir(folder))
+    except OSError:
+        return names
+    for entry in entries:
+        path = Path(entry.path)
+        if path.suffix in SUFFIXES and path.is_file():
+            names.add(path.name if files_only else path.stem)
+        elif not files_only and any((path / (path.name + end)).is_file() for end in SUFFIXES):
+            names.add(path.name)
+    return names

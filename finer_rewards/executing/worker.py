@@ -1,0 +1,395 @@
+"""The process that runs SQL: it can be killed at any moment, and nothing else is lost with it.
+
+Started as `python -I -S worker.py`, it uses the standard library only and imports nothing of this package.
+
+Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
+
+    parent → worker   first frame: the settings, one dict (made in `sqlite.py` and `pool.py`)
+                      then: a list of requests, (number, kind, database, sql)
+                          kind       "run" or "schema"
+                          database   (key, URI to open it with); the connection is kept by its key, if any
+    worker → parent   first frame: anything; the worker is ready
+                      then: one frame a request, in the order received:
+                          (number, status, columns, chunks, seconds, error, truncated, tables, volatile)
+                          status     name of a member of `finer_rewards.Status`
+                          chunks     list of marshalled lists of rows, to be joined
+                          tables     base tables read, or None when the query did not run
+                          volatile   "", "clock" or "random"
+
+A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
+ends it with SIGALRM when that request ran past the deadline inside one SQLite opcode, where no callback runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import re
+import select
+import signal
+import sqlite3
+import struct
+import sys
+import time
+from collections import OrderedDict
+from typing import Any
+
+Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str]
+
+# What a query may do, as SQLite numbers it.
+READ, SELECT, FUNCTION, RECURSIVE = 20, 21, 31, 33
+FORBIDDEN_FUNCTIONS = frozenset(
+    ("load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir", "lsmode", "zipfile")
+)
+RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
+CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
+DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
+READS_CLOCK = re.compile(
+    r"""['"]now['"] | \b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)
+    | \bstrftime\s*\(\s*(?:'[^']*'|"[^"]*")\s*\)""",
+    re.IGNORECASE | re.VERBOSE,
+)
+FIRST_WORD = re.compile(r"(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)", re.DOTALL)
+ROW_SOURCES = ("select", "with", "values")
+NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
+LOST = re.compile(
+    "malformed|not a database|disk I/O error|unable to open database|database is locked|readonly database"
+    "|unsupported file format|file is encrypted|locking protocol",
+    re.IGNORECASE,
+)
+OPCODES_BETWEEN_CHECKS = 1000
+FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
+IDLE_SECONDS = 2.0
+READY = marshal.dumps(("ready",))
+
+
+class Connection:
+    """One read-only connection, its limits, and what its authorizer saw."""
+
+    def __init__(self, uri: str, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.deadline = float("inf")
+        self.late = False
+        self.denied = False
+        self.trusted = True
+        self.read: set[str] = set()
+        self.views_used: set[str] = set()
+        self.functions: set[str] = set()
+        # No statement cache: a statement found there is not authorised again, and its facts would be lost.
+        self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0, timeout=1.0)
+        self.raw.execute("PRAGMA temp_store=2")
+        self.raw.execute("PRAGMA query_only=1")
+        self.tables: set[str] = set()
+        self.views: dict[str, str] = {}
+        for kind, name, sql in self.raw.execute("SELECT type, name, sql FROM sqlite_master"):
+            if kind == "table" and not name.lower().startswith("sqlite_"):
+                self.tables.add(name.lower())
+            elif kind == "view":
+                self.views[name.lower()] = sql or ""
+        for table_function in ("json_each", "json_tree"):
+            # Their first use declares a table, which the authorizer would take for a write.
+            with contextlib.suppress(sqlite3.Error):
+                self.raw.execute(f"SELECT 1 FROM {table_function}('[]')").fetchall()
+        if sys.version_info >= (3, 11):
+            for category, limit in settings["limits"]:
+                self.raw.setlimit(category, limit)
+        self.raw.set_progress_handler(self._out_of_time, OPCODES_BETWEEN_CHECKS)
+        self.raw.set_authorizer(self._authorize)
+
+    def _out_of_time(self) -> int:
+        if time.monotonic() > self.deadline:
+            self.late = True
+            return 1
+        return 0
+
+    def _authorize(
+        self, action: int, first: str | None, second: str | None, _database: str | None, inside: str | None
+    ) -> int:
+        if action == READ:
+            self.read.add(first or "")
+            if inside:
+                self.views_used.add(inside)
+            return sqlite3.SQLITE_OK
+        if action in (SELECT, RECURSIVE):
+            return sqlite3.SQLITE_OK
+        if action == FUNCTION:
+            name = (second or "").lower()
+            if name not in FORBIDDEN_FUNCTIONS:
+                self.functions.add(name)
+                return sqlite3.SQLITE_OK
+        elif self.trusted:
+            return sqlite3.SQLITE_OK
+        self.denied = True
+        return sqlite3.SQLITE_DENY
+
+    def run(self, sql: str) -> Answer:
+        """Run one statement and return its answer."""
+        self.late = self.denied = self.trusted = False
+        self.read.clear()
+        self.views_used.clear()
+        self.functions.clear()
+        started = time.monotonic()
+        self.deadline = started + self.settings["timeout"]
+        try:
+            outcome = self._attempt(sql)
+        except (
+            sqlite3.Error,
+            sqlite3.Warning,
+            MemoryError,
+            UnicodeError,
+            ValueError,
+            OverflowError,
+        ) as error:
+            status, message = self._explain(error)
+            outcome = (status, (), [], message, False)
+        finally:
+            self.deadline = float("inf")
+            self.trusted = True
+        status, columns, chunks, message, truncated = outcome
+        tables, volatile = None, ""
+        if status == "ok":
+            tables = [name for name in (read.lower() for read in self.read) if name in self.tables]
+            volatile = self._volatile(sql)
+        return status, columns, chunks, time.monotonic() - started, message, truncated, tables, volatile
+
+    def _attempt(self, sql: str) -> Outcome:
+        if len(sql) > self.settings["max_sql"]:
+            return (
+                "too_large",
+                (),
+                [],
+                f"the statement has more than {self.settings['max_sql']} characters",
+                False,
+            )
+        found = FIRST_WORD.match(sql)
+        word = found.group(1).lower() if found else ""
+        if word in NOT_QUERIES and (word or not found or found.end() == len(sql)):
+            return "not_a_query", (), [], f"{word.upper() or 'an empty statement'} is not a query", False
+        if word not in ROW_SOURCES:
+            # Compiled but never run: either it is no SQL, or it is SQL that does not read.
+            self.raw.execute("EXPLAIN " + sql).close()
+            return "refused", (), [], f"{word.upper()} is not allowed", False
+        try:
+            return self._fetch(sql)
+        except sqlite3.OperationalError as error:
+            if "Could not decode" not in str(error):
+                raise
+        # As the official evaluators do: bytes that are not UTF-8 are left out.
+        self.raw.text_factory = lambda raw: raw.decode("utf-8", "ignore")
+        try:
+            return self._fetch(sql)
+        finally:
+            self.raw.text_factory = str
+
+    def _fetch(self, sql: str) -> Outcome:
+        max_rows, max_bytes = self.settings["max_rows"], self.settings["max_bytes"]
+        cursor = self.raw.execute(sql)
+        try:
+            if cursor.description is None:
+                return "not_a_query", (), [], "the statement returns no columns", False
+            columns = tuple([column[0] for column in cursor.description])
+            chunks: list[bytes] = []
+            count, size, want = 0, 0, FIRST_CHUNK
+            while True:
+                want = min(want, max_rows + 1 - count)
+                rows = cursor.fetchmany(want)
+                count += len(rows)
+                ended = len(rows) < want
+                truncated = count > max_rows
+                if truncated:
+                    rows.pop()
+                if rows:
+                    chunk = marshal.dumps(rows)
+                    chunks.append(chunk)
+                    size += len(chunk)
+                    if size > max_bytes:
+                        return "too_large", (), [], f"the result is larger than {max_bytes} bytes", False
+                if ended or truncated:
+                    return "ok", columns, chunks, "", truncated
+                # The rows ahead are taken to be as wide as those seen: no chunk goes far past the limit.
+                want = max(1, min(LARGEST_CHUNK, (max_bytes - size) * count // max(size, 1)))
+        finally:
+            cursor.close()
+
+    def _explain(self, error: BaseException) -> tuple[str, str]:
+        message = str(error) or type(error).__name__
+        if self.late:
+            return "timeout", f"interrupted after {self.settings['timeout']:g} s"
+        if self.denied:
+            return "refused", message
+        if isinstance(error, MemoryError):
+            return "too_large", "out of memory"
+        if isinstance(error, sqlite3.DataError):
+            return "too_large", message
+        if "one statement at a time" in message:
+            return "several_statements", message
+        return ("unavailable" if LOST.search(message) else "failed"), message
+
+    def _volatile(self, sql: str) -> str:
+        if self.functions & RANDOM_FUNCTIONS:
+            return "random"
+        if self.functions & CLOCK_FUNCTIONS:
+            return "clock"
+        if self.functions & DATE_FUNCTIONS:
+            texts = [sql] + [self.views.get(name.lower(), "") for name in self.views_used]
+            if any(READS_CLOCK.search(text) for text in texts):
+                return "clock"
+        return ""
+
+    def schema(self) -> list[tuple[Any, ...]]:
+        """Return (name, kind, columns, unique, foreign keys) of tables and views, as pragmas give them."""
+        found = []
+        for name, kind in self.raw.execute(
+            "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
+        ).fetchall():
+            quoted = quote(name)
+            try:
+                columns = self.raw.execute(f"PRAGMA table_xinfo({quoted})").fetchall()
+                unique = [
+                    [part[2] for part in self.raw.execute(f"PRAGMA index_info({quote(index[1])})").fetchall()]
+                    for index in self.raw.execute(f"PRAGMA index_list({quoted})").fetchall()
+                    if index[2] and index[3] != "pk" and not index[4]
+                ]
+                foreign = self.raw.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
+            except sqlite3.Error:
+                continue  # a view over a table that is gone, or a module that this SQLite lacks
+            found.append((name, kind, columns, unique, foreign))
+        return found
+
+
+def quote(name: str) -> str:
+    """Return the name as a quoted identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def lost(error: BaseException) -> Answer:
+    """Return the answer of a database that cannot be used."""
+    return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, ""
+
+
+class Databases:
+    """The open connections, the most recently used ones."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+        self.connections: OrderedDict[Any, Connection] = OrderedDict()
+
+    def answer(self, kind: str, database: tuple[Any, str], sql: str) -> Answer:
+        """Return the answer to one request."""
+        key, uri = database
+        connection = self.connections.pop(key, None)
+        if connection is None:
+            while len(self.connections) >= self.settings["max_connections"]:
+                self.connections.popitem(last=False)[1].raw.close()
+            try:
+                connection = Connection(uri, self.settings)
+            except (sqlite3.Error, MemoryError, UnicodeError) as error:
+                return lost(error)
+        if kind == "schema":
+            try:
+                answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "")
+            except sqlite3.Error as error:
+                answer = lost(error)
+        else:
+            answer = connection.run(sql)
+        if key is None or answer[0] in ("unavailable", "too_large"):
+            connection.raw.close()  # it holds a lock, or the memory, or is at fault itself
+        else:
+            self.connections[key] = connection
+        return answer
+
+
+def confine(settings: dict[str, Any]) -> None:
+    """Give up every right that reading a database does not need: a second line of defence."""
+    import resource
+
+    for kind, limit in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_AS, settings["memory"]),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        limit = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        with contextlib.suppress(ValueError, OSError):  # macOS has no address space limit that works
+            resource.setrlimit(kind, (limit, limit))
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"PRAGMA hard_heap_limit={settings['heap']}")  # for the whole process
+    connection.close()
+    if sys.platform != "linux":
+        return
+    try:
+        import ctypes
+
+        libc = ctypes.CDLL(None, use_errno=True)
+    except (ImportError, OSError):
+        return
+    set_death_signal, set_no_new_privileges = 1, 38
+    if settings["die_with_parent_thread"]:
+        libc.prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(set_no_new_privileges, 1, 0, 0, 0)
+    # Landlock without one rule that allows: no file is written, made, moved or run, no port opened.
+    create_ruleset, restrict_self = 444, 446
+    libc.syscall.restype = ctypes.c_long
+    version = libc.syscall(create_ruleset, None, ctypes.c_size_t(0), 1)
+    if version < 1:
+        return
+    read_file, read_directory = 1 << 2, 1 << 3
+    rights = (1 << {1: 13, 2: 14}.get(version, 15)) - 1 & ~(read_file | read_directory)
+    attributes = struct.pack("<QQ", rights, 3)[: 16 if version >= 4 else 8]
+    ruleset = libc.syscall(create_ruleset, attributes, ctypes.c_size_t(len(attributes)), 0)
+    if ruleset >= 0:
+        libc.syscall(restrict_self, ctypes.c_int(ruleset), 0)
+        os.close(ruleset)
+
+
+def read_exactly(length: int, parent: int) -> bytes:
+    """Return `length` bytes of input, or end the process when the parent is gone."""
+    parts = []
+    while length:
+        while not select.select([0], [], [], IDLE_SECONDS)[0]:
+            # A fork of the parent may hold the pipe open after the parent is gone.
+            if os.getppid() != parent:
+                os._exit(0)
+        part = os.read(0, length)
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
+def main() -> None:
+    """Answer requests until the parent closes the pipe."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    parent = os.getppid()
+    header = struct.Struct("<I")
+
+    def frame() -> Any:
+        return marshal.loads(read_exactly(header.unpack(read_exactly(4, parent))[0], parent))
+
+    settings = frame()
+    confine(settings)
+    if settings["parent"] != os.getppid():
+        return
+    databases = Databases(settings)
+    os.write(1, header.pack(len(READY)) + READY)
+    longest = settings["timeout"] + settings["margin"]
+    while True:
+        for number, kind, database, sql in frame():
+            signal.setitimer(signal.ITIMER_REAL, longest)
+            answer = databases.answer(kind, database, sql)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            body = marshal.dumps((number, *answer))
+            data = memoryview(header.pack(len(body)) + body)
+            while data:
+                data = data[os.write(1, data) :]
+
+
+if __name__ == "__main__":
+    main()
