@@ -67,6 +67,25 @@ def known_rewards() -> Mapping[str, Callable[..., Reward]]:
     return MappingProxyType(_DEFINITIONS)
 
 
+def _always(needs: frozenset[str]) -> Callable[..., frozenset[str]]:
+    return lambda **_: needs
+
+
+@cache
+def _hints(function: Function) -> Mapping[str, Any]:
+    # A function defined inside another may name types that cannot be found again; it goes unchecked.
+    try:
+        return inspect.get_annotations(function, eval_str=True)
+    except NameError:
+        return {}
+
+
+def _number(where: str, value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(f"`{where}` should be a finite number, but got {value!r}.")
+    return value
+
+
 @final
 class Reward:
     """A named, parameterised pure function `Evidence -> Score`. Made by `@reward` factories only.
@@ -349,30 +368,11 @@ def _as_score(reward: Reward, result: float | Score) -> Score:
     return score
 
 
-def _always(needs: frozenset[str]) -> Callable[..., frozenset[str]]:
-    return lambda **_: needs
-
-
-@cache
-def _hints(function: Function) -> Mapping[str, Any]:
-    # A function defined inside another may name types that cannot be found again; it goes unchecked.
-    try:
-        return inspect.get_annotations(function, eval_str=True)
-    except NameError:
-        return {}
-
-
 def _restore(module: str, qualname: str, params: dict[str, Any]) -> Reward:
     found: Any = importlib.import_module(module)
     for name in qualname.split("."):
         found = getattr(found, name)
     return cast("Reward", found(**params))
-
-
-def _number(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"`{where}` should be a finite number, but got {value!r}.")
-    return value
 
 
 def _terms(value: Reward | float) -> tuple[tuple[float, Reward], ...]:
