@@ -197,7 +197,7 @@ def test_hostile_text_gives_an_answer_in_linear_time(kind: str) -> None:
     assert time.process_time() - start < 10
 
 
-TAGS = "<think> </think> <answer> </answer> <solution> </solution> </observation> ``` ```sql\n".split(" ")
+TAGS = ["<think>", "</think>", "<answer>", "</answer>", "<solution>", "</observation>", "```", "```sql\n"]
 OTHERS = ["SELECT 1", "--", "/*", "*/", "\n", ";", "(", "prose", "\x00", "\ud800", "<|im_end|>", "'", " "]
 PIECES = st.sampled_from([*TAGS, *OTHERS])
 
