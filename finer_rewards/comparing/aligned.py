@@ -1,0 +1,372 @@
+"""`strict` and `lenient`: rows stay whole, one reordering of the columns serves all of them."""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
+from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.ordering import ordering_of
+from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.types import Row
+
+__all__ = ["aligned", "exact_mapping"]
+
+# Cells looked at while columns are matched, beyond a fixed number of visits to every cell.
+_WORK = 3_000_000
+_VISITS = 30
+_EXACT = Mode("exact", permute_columns=True)
+_CodeRow = tuple[int, ...]
+
+
+class _OutOfWorkError(Exception):
+    """The search for a column order was given up."""
+
+
+def aligned(sides: Sides, mode: Mode) -> Comparison:
+    """Compare row by row under one injective mapping of gold columns to predicted columns.
+
+    Match = same width (or more predicted columns, where the mode allows) and some mapping under which the
+    rows are equal as a bag. Where the order of rows counts, gold rows with equal sort keys may swap and
+    nothing else: the bags are compared tie by tie.
+    """
+    gold, predicted = sides.gold, sides.predicted
+    if not mode.accept_truncated and (gold.truncated or predicted.truncated):
+        which = "gold" if gold.truncated else "predicted"
+        return Comparison(False, 0.0, f"the {which} result was cut by the row limit", "truncated")
+    width = _width_problem(gold.width, predicted.width, mode)
+    if width:
+        return differing(sides, width, "width")
+    if not gold.rows and not predicted.rows:
+        if not mode.accept_empty:
+            return Comparison(False, 0.0, "both results are empty, which proves nothing", "empty")
+        return matched("both results are empty", "empty")
+    if len(gold.rows) != len(predicted.rows):
+        rows = counted(len(predicted.rows), "row")
+        return differing(sides, f"{rows}, but gold has {len(gold.rows):,}", "row_count")
+    if gold.rows == predicted.rows:
+        return matched(f"{counted(len(gold.rows), 'row')} = gold, in the same order", "identical")
+    blocks, order_known = _blocks(sides, mode)
+    search = _Search.over(gold, predicted, mode)
+    try:
+        columns = search.mapping(blocks)
+    except _OutOfWorkError:
+        return Comparison(False, 0.0, "too many ways to match the columns: given up, so no match", "budget")
+    if columns is not None:
+        note = "" if columns == tuple(range(len(columns))) else ", columns reordered"
+        return matched(f"{counted(len(gold.rows), 'row')} = gold{note}", "rows", columns)
+    return _explain(sides, search, blocks, order_known)
+
+
+def exact_mapping(gold: Table, predicted: Table, ordered: bool) -> tuple[int, ...] | None:
+    """Return the reordering of columns that makes two results equal under Python's `==`, or `None`.
+
+    Gives up like `aligned`; a search that was given up found nothing.
+    """
+    search = _Search.over(gold, predicted, _EXACT)
+    try:
+        return search.mapping(list(range(len(gold.rows))) if ordered else None)
+    except _OutOfWorkError:
+        return None
+
+
+def _width_problem(gold: int | None, predicted: int | None, mode: Mode) -> str:
+    if gold is None or predicted is None or gold == predicted:
+        return ""
+    if mode.extra_columns and predicted > gold:
+        return ""
+    return f"{counted(predicted, 'column')}, but gold has {gold:,}"
+
+
+def _blocks(sides: Sides, mode: Mode) -> tuple[list[int] | None, bool]:
+    """For each row position the run of tied gold rows it lies in; `None` when order does not count.
+
+    Also whether the sort keys were known. Where they are not, every row is a run of its own.
+    """
+    gold = sides.gold
+    ordering = ordering_of(sides.gold_sql)
+    ordered = {
+        "never": False,
+        "always": True,
+        "text": "order by" in (sides.gold_sql or "").lower(),
+        "query": ordering.present or (sides.gold_sql is None and gold.order is not None),
+    }[mode.row_order]
+    if not ordered:
+        return None, True
+    keys: Sequence[Row] | None = gold.order
+    if keys is None or len(keys) != len(gold.rows):
+        positions = ordering.positions(gold.columns)
+        width = gold.width or 0
+        known = positions is not None and all(position < width for position in positions)
+        keys = [tuple(row[i] for i in positions) for row in gold.rows] if positions and known else None
+    if keys is None:
+        return list(range(len(gold.rows))), False
+    blocks = [0]
+    for before, here in itertools.pairwise(keys):
+        blocks.append(blocks[-1] + (before != here))
+    return blocks, True
+
+
+def _explain(sides: Sides, search: _Search, blocks: list[int] | None, order_known: bool) -> Comparison:
+    if blocks is not None:
+        try:
+            unordered = search.mapping(None)
+        except _OutOfWorkError:
+            unordered = None
+        if unordered is not None:
+            keys = "" if order_known else " (the sort keys are not in the result, so the exact order counts)"
+            comparison = differing(sides, f"the same rows, but not in gold's order{keys}", "order")
+            first = next(
+                (
+                    i
+                    for i, (a, b) in enumerate(zip(sides.gold.rows, sides.predicted.rows, strict=True))
+                    if a != b
+                ),
+                0,
+            )
+            return Comparison(
+                False, 0.0, f"{comparison.reason}: row {first + 1} differs first", "order",
+                sides.gold.rows[first : first + 1], sides.predicted.rows[first : first + 1], unordered,
+            )  # fmt: skip
+    lost = search.unmatched_column()
+    if lost is not None:
+        name = f" ({sides.gold.names[lost]})" if sides.gold.columns else ""
+        return differing(
+            sides, f"no predicted column holds the values of gold column {lost + 1}{name}", "columns"
+        )
+    return differing(sides, "the columns hold the same values, but not in the same rows", "rows")
+
+
+@dataclass
+class _Search:
+    """The search for a column mapping, by integers that stand for cells."""
+
+    gold: Sequence[Row]
+    predicted: Sequence[Row]
+    mode: Mode
+    cells: Cells
+    gold_rows: list[_CodeRow]
+    predicted_rows: list[_CodeRow]
+    gold_columns: list[_CodeRow] = field(init=False)
+    predicted_columns: list[_CodeRow] = field(init=False)
+    work: int = field(init=False)
+
+    @classmethod
+    def over(cls, gold: Table, predicted: Table, mode: Mode) -> _Search:
+        gold_rows, predicted_rows = _normalised(gold.rows, mode), _normalised(predicted.rows, mode)
+        cells = Cells.of((*gold_rows, *predicted_rows), mode.relative_tolerance, mode.absolute_tolerance)
+        return cls(gold_rows, predicted_rows, mode, cells, cells.rows(gold_rows), cells.rows(predicted_rows))
+
+    def __post_init__(self) -> None:
+        self.gold_columns = list(zip(*self.gold_rows, strict=True))
+        self.predicted_columns = list(zip(*self.predicted_rows, strict=True))
+        self.work = 0
+
+    def mapping(self, blocks: list[int] | None) -> tuple[int, ...] | None:
+        """Return for each gold column its predicted column, or `None` when there is no such mapping.
+
+        Raises:
+            _OutOfWorkError: the search looked at more cells than it may.
+        """
+        count = len(self.gold_rows)
+        self.work = _WORK + _VISITS * count * len(self.predicted_columns)
+        colours = [0] * count if blocks is None else blocks
+        in_place = tuple(range(len(self.gold_columns)))
+        if self._verified(in_place, colours):
+            return in_place
+        if not self.mode.permute_columns:
+            return None
+        found = (m for m in self._mappings({}, colours, colours) if self._verified(m, colours))
+        return next(found, None)
+
+    def unmatched_column(self) -> int | None:
+        """Return the first gold column whose values, as a bag, are in no predicted column."""
+        bags = [Counter(column) for column in self.predicted_columns]
+        for index, column in enumerate(self.gold_columns):
+            if Counter(column) not in bags:
+                return index
+        return None
+
+    def _spend(self, cells: int) -> None:
+        self.work -= cells
+        if self.work < 0:
+            raise _OutOfWorkError
+
+    def _mappings(
+        self, chosen: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
+    ) -> Iterator[tuple[int, ...]]:
+        """Mappings that extend `chosen`, under which equally many rows have each colour.
+
+        A row's colour stands for its run of ties and its cells in the columns chosen so far. A gold column
+        can only map to a predicted column with the same bag of (colour, cell); columns with one choice
+        are settled together, and the one with the fewest is tried next.
+        """
+        while True:
+            if len(chosen) == len(self.gold_columns):
+                yield tuple(chosen[index] for index in range(len(chosen)))
+                return
+            options = self._options(chosen, gold_colours, predicted_colours)
+            settled: dict[int, int] = {}
+            taken = set(chosen.values())
+            for index, groups in options.items():
+                if len(groups) > 1:
+                    continue
+                choice = next((i for group in groups for i in group if i not in taken), None)
+                if choice is None:
+                    return
+                settled[index] = choice
+                taken.add(choice)
+            if not settled:
+                break
+            chosen = {**chosen, **settled}
+            recoloured = self._recoloured(settled, gold_colours, predicted_colours)
+            if recoloured is None:
+                return
+            gold_colours, predicted_colours = recoloured
+        index = min(options, key=lambda i: (len(options[i]), i))
+        for group in options[index]:
+            choice = index if index in group else group[0]
+            recoloured = self._recoloured({index: choice}, gold_colours, predicted_colours)
+            if recoloured is not None:
+                yield from self._mappings({**chosen, index: choice}, *recoloured)
+
+    def _options(
+        self, chosen: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
+    ) -> dict[int, list[list[int]]]:
+        """For each open gold column the predicted columns it can map to, equal columns in one group."""
+        taken = set(chosen.values())
+        groups: dict[Any, list[int]] = defaultdict(list)
+        for index, column in enumerate(self.predicted_columns):
+            if index not in taken:
+                # Equal integers may hide different numbers where some are loose: then no two are equal.
+                groups[index if self.cells.loose else column].append(index)
+        by_bag: dict[int, list[list[int]]] = defaultdict(list)
+        for group in groups.values():
+            by_bag[self._bag(predicted_colours, self.predicted_columns[group[0]])].append(group)
+        return {
+            index: by_bag.get(self._bag(gold_colours, column), [])
+            for index, column in enumerate(self.gold_columns)
+            if index not in chosen
+        }
+
+    def _bag(self, colours: list[int], column: _CodeRow) -> int:
+        # A sum of hashes does not depend on the order; equal bags have equal sums, and a chance collision
+        # of different bags is caught when the whole mapping is verified.
+        self._spend(len(column))
+        return sum(map(hash, zip(colours, column, strict=True)))
+
+    def _recoloured(
+        self, mapping: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
+    ) -> tuple[list[int], list[int]] | None:
+        self._spend(2 * len(gold_colours) * (len(mapping) + 1))
+        colours: dict[Any, int] = defaultdict(lambda: len(colours))
+        gold = zip(gold_colours, *(self.gold_columns[index] for index in mapping), strict=True)
+        predicted = zip(
+            predicted_colours, *(self.predicted_columns[index] for index in mapping.values()), strict=True
+        )
+        new_gold, new_predicted = [colours[key] for key in gold], [colours[key] for key in predicted]
+        if Counter(new_gold) != Counter(new_predicted):
+            return None
+        return new_gold, new_predicted
+
+    def _verified(self, mapping: tuple[int, ...], blocks: list[int]) -> bool:
+        """True when the rows are equal as bags, run of ties by run of ties, under this mapping."""
+        width = len(mapping)
+        self._spend(2 * len(blocks) * (width + 1))
+        columns = [self.predicted_columns[index] for index in mapping]
+        gold = list(zip(blocks, *self.gold_columns, strict=True))
+        predicted = list(zip(blocks, *columns, strict=True))
+        if gold != predicted and Counter(gold) != Counter(predicted):
+            return False
+        if not self.cells.loose:
+            return True
+        return self._loose_rows_pair_up(mapping, gold, predicted)
+
+    def _loose_rows_pair_up(
+        self, mapping: tuple[int, ...], gold: Sequence[_CodeRow], predicted: Sequence[_CodeRow]
+    ) -> bool:
+        """True when rows with the same integers can be paired so that every two cells are really close."""
+        groups: dict[_CodeRow, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+        for key, row in zip(gold, self.gold, strict=True):
+            if not self.cells.loose.isdisjoint(key[1:]):
+                groups[key][0].append(row)
+        for key, row in zip(predicted, self.predicted, strict=True):
+            if key in groups:
+                groups[key][1].append(tuple(row[index] for index in mapping))
+        for key, (gold_rows, predicted_rows) in groups.items():
+            loose = [index for index, code in enumerate(key[1:]) if code in self.cells.loose]
+            if not self._pair_up(
+                [tuple(row[index] for index in loose) for row in gold_rows],
+                [tuple(row[index] for index in loose) for row in predicted_rows],
+            ):
+                return False
+        return True
+
+    def _pair_up(self, gold: list[Row], predicted: list[Row]) -> bool:
+        gold, predicted = sorted(gold), sorted(predicted)
+        if all(map(self._close_rows, gold, predicted)):
+            return True
+        # In one column the sorted pairing is the best there is; in several it need not be.
+        if len(gold[0]) == 1 and not _mixes_types(gold, predicted):
+            return False
+        return self._perfect_matching(gold, predicted)
+
+    def _close_rows(self, gold: Row, predicted: Row) -> bool:
+        relative, absolute = self.mode.relative_tolerance, self.mode.absolute_tolerance
+        return all(close(a, b, relative, absolute) for a, b in zip(gold, predicted, strict=True))
+
+    def _partners(self, row: Row, predicted: list[Row], firsts: list[Any]) -> list[int]:
+        """Positions of the predicted rows close to a gold row; `predicted` is sorted."""
+        reach = 2 * (self.mode.absolute_tolerance + self.mode.relative_tolerance * abs(row[0]))  # type: ignore[arg-type]
+        low, high = bisect_left(firsts, row[0] - reach), bisect_right(firsts, row[0] + reach)  # type: ignore[operator]
+        self._spend((high - low) * len(row) + 1)
+        return [index for index in range(low, high) if self._close_rows(row, predicted[index])]
+
+    def _perfect_matching(self, gold: list[Row], predicted: list[Row]) -> bool:
+        """Augmenting paths (Kuhn), without recursion."""
+        firsts = [row[0] for row in predicted]
+        partners = [self._partners(row, predicted, firsts) for row in gold]
+        owner: dict[int, int] = {}
+        owned: dict[int, int] = {}
+        for start in range(len(gold)):
+            reached_from: dict[int, int] = {}
+            stack = [start]
+            end = None
+            while stack and end is None:
+                here = stack.pop()
+                self._spend(len(partners[here]) + 1)
+                for other in partners[here]:
+                    if other not in reached_from:
+                        reached_from[other] = here
+                        if other not in owner:
+                            end = other
+                            break
+                        stack.append(owner[other])
+            while end is not None:
+                here = reached_from[end]
+                owner[end], owned[here], end = here, end, owned.get(here)
+            if start not in owned:
+                return False
+        return True
+
+
+def _mixes_types(gold: list[Row], predicted: list[Row]) -> bool:
+    return len({type(cell) for row in (*gold, *predicted) for cell in row}) > 1
+
+
+def _normalised(rows: Sequence[Row], mode: Mode) -> Sequence[Row]:
+    if not (mode.numeric_text or mode.fold_text):
+        return rows
+    return [tuple([_plain(cell, mode) if isinstance(cell, str) else cell for cell in row]) for row in rows]
+
+
+def _plain(cell: str, mode: Mode) -> Any:
+    number = number_of_text(cell) if mode.numeric_text else None
+    if number is not None:
+        return number
+    return folded(cell) if mode.fold_text else cell

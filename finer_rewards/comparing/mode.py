@@ -1,0 +1,189 @@
+"""`Mode`: how two results are compared, as one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from finer_rewards.comparing.rewriting import rewrite
+from finer_rewards.errors import ConfigError, suggest
+
+__all__ = ["Mode"]
+
+RowOrder = Literal["never", "text", "query", "always"]
+EmptyGold = Literal["mask", "zero", "accept"]
+RULES = (
+    "aligned",
+    "row_set",
+    "test_suite",
+    "spider2",
+    "defog_exact",
+    "defog_subset",
+    "qatch",
+    "ibm_exec",
+    "ibm_subset",
+    "sorted_rows",
+    "typed_rows",
+    "dict_rows",
+)
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "rule": RULES,
+    "row_order": ("never", "text", "query", "always"),
+    "empty_gold": ("mask", "zero", "accept"),
+    "rewriting": ("none", "repair", "repair_and_drop_distinct"),
+}
+# What each rule reads beyond the rows; another field set away from its default would be ignored.
+_READS: dict[str, frozenset[str]] = {
+    "aligned": frozenset(
+        {
+            "row_order",
+            "relative_tolerance",
+            "absolute_tolerance",
+            "extra_columns",
+            "permute_columns",
+            "numeric_text",
+            "fold_text",
+            "accept_truncated",
+            "accept_empty",
+        }
+    ),
+    "row_set": frozenset({"accept_empty"}),
+    "test_suite": frozenset({"row_order"}),
+    "spider2": frozenset({"row_order", "condition_columns", "null_is_zero"}),
+    "defog_exact": frozenset({"row_order"}),
+    "defog_subset": frozenset({"row_order"}),
+    "qatch": frozenset(),
+    "ibm_exec": frozenset({"row_order"}),
+    "ibm_subset": frozenset({"row_order"}),
+    "sorted_rows": frozenset(),
+    "typed_rows": frozenset({"row_order"}),
+    "dict_rows": frozenset(),
+}
+_EVERY_RULE_READS = frozenset(
+    {"name", "rule", "rewriting", "max_rows", "require_base_table", "empty_gold", "description", "source"}
+)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """How two results are compared: a value that prints, compares, hashes and pickles.
+
+    Make your own with `dataclasses.replace(modes()["strict"], name="mine", absolute_tolerance=1e-6)`.
+    A field that the rule does not read cannot be set.
+
+    Args:
+        name: what it is called in a spec, a log and a signature.
+        rule: the algorithm: `aligned` for our own modes, else that of a published evaluator.
+        row_order: when the order of rows counts: `never`; `text`, when the letters ORDER BY occur in the
+            gold SQL; `query`, when the gold query has a top-level ORDER BY; `always`.
+        permute_columns: one reordering of the predicted columns, the same for all rows, is allowed.
+        extra_columns: predicted columns that gold has not are allowed.
+        relative_tolerance: two numbers, one of them a float, are equal within this share of the larger.
+        absolute_tolerance: or within this distance.
+        numeric_text: text that spells a number equals the number.
+        fold_text: case and spaces of text do not count.
+        accept_truncated: compare what there is of a result cut by the row limit, instead of no match.
+        accept_empty: two empty results match.
+        condition_columns: gold columns that count, by position; empty for all.
+        null_is_zero: NULL is read as 0.
+        max_rows: rows beyond this many are not looked at; `None` for all.
+        rewriting: what happens to both statements before they run (see `prepare`).
+        require_base_table: the reward's default: a prediction has to read a base table.
+        empty_gold: the reward's default for an empty gold result: `mask` (no score), `zero`, `accept`.
+        description: the rule in one sentence.
+        source: where it was published.
+
+    Raises:
+        ConfigError: a field has a value it cannot have, or one that the rule would ignore.
+    """
+
+    name: str
+    rule: str = "aligned"
+    row_order: RowOrder = "never"
+    permute_columns: bool = False
+    extra_columns: bool = False
+    relative_tolerance: float = 0.0
+    absolute_tolerance: float = 0.0
+    numeric_text: bool = False
+    fold_text: bool = False
+    accept_truncated: bool = False
+    accept_empty: bool = True
+    condition_columns: tuple[int, ...] = ()
+    null_is_zero: bool = False
+    max_rows: int | None = None
+    rewriting: Literal["none", "repair", "repair_and_drop_distinct"] = "none"
+    require_base_table: bool = False
+    empty_gold: EmptyGold = "accept"
+    description: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "condition_columns", tuple(self.condition_columns))
+        for name, choices in _CHOICES.items():
+            got = getattr(self, name)
+            if got not in choices:
+                raise ConfigError(
+                    f"`Mode({name}=...)` should be one of {', '.join(choices)}, but got {got!r}. "
+                    f"{suggest(str(got), choices)}"
+                )
+        for name in ("relative_tolerance", "absolute_tolerance"):
+            got = getattr(self, name)
+            if not isinstance(got, (int, float)) or not 0 <= got < float("inf"):
+                raise ConfigError(
+                    f"`Mode({name}=...)` should be a number from 0 up, but got {got!r}. "
+                    "Pass for instance 1e-9."
+                )
+        if self.max_rows is not None and self.max_rows < 1:
+            raise ConfigError(
+                f"`Mode(max_rows=...)` should be a positive number of rows or None, "
+                f"but got {self.max_rows!r}. Pass None to compare all rows."
+            )
+        ignored = [
+            field.name
+            for field in fields(self)
+            if field.name not in _READS[self.rule] | _EVERY_RULE_READS
+            and getattr(self, field.name) != field.default
+        ]
+        if ignored:
+            raise ConfigError(
+                f"`Mode({ignored[0]}=...)` should be left out with rule {self.rule!r}, which does not "
+                f"read it, but got {getattr(self, ignored[0])!r}. Use rule 'aligned', or drop the argument."
+            )
+
+    @property
+    def prepare(self) -> Callable[[str], str]:
+        """The rewriting of each statement that has to happen before it runs: `mode.prepare(sql)`.
+
+        Most modes run the SQL as it is. The test-suite evaluators run another text than they are given:
+        they mend `> =`, replace YEAR(CURDATE()) and, unless told to keep it, strip every DISTINCT.
+        """
+        return _Rewriter(self.rewriting)
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name not in ("description", "source") and getattr(self, field.name) != field.default
+        ]
+        return f"Mode({', '.join(shown)})"
+
+    def __eq__(self, other: Any) -> bool:
+        return isinstance(other, Mode) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[Any, ...]:
+        # Prose about a mode is not part of what it does.
+        return tuple(
+            getattr(self, field.name) for field in fields(self) if field.name not in ("description", "source")
+        )
+
+
+@dataclass(frozen=True)
+class _Rewriter:
+    rewriting: str
+
+    def __call__(self, sql: str) -> str:
+        return rewrite(sql, self.rewriting)

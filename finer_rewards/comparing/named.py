@@ -1,0 +1,124 @@
+"""The named modes: `strict` and `lenient` are ours, the others reproduce published evaluators."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from finer_rewards.comparing.mode import Mode
+
+__all__ = ["modes"]
+
+_TEST_SUITE = (
+    "Zhong, Yu and Klein, Semantic Evaluation for Text-to-SQL with Distilled Test Suites, EMNLP 2020"
+)
+_DEFOG = "defog.ai, sql-eval, 2023, eval/eval.py"
+_IBM = "IBM, text2sql-eval-toolkit 1.6.0, 2025"
+
+_MODES = (
+    Mode(
+        "strict",
+        row_order="query",
+        permute_columns=True,
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-12,
+        require_base_table=True,
+        empty_gold="mask",
+        description="Equal width; equal bags of rows under one reordering of the columns; in gold's "
+        "order, up to ties of its sort keys, when gold has a top-level ORDER BY. Floats "
+        "within 1e-9 of each other are equal, integers only exactly; NULL equals only NULL; "
+        "text is never a number.",
+        source="finer-rewards",
+    ),
+    Mode(
+        "lenient",
+        row_order="query",
+        permute_columns=True,
+        extra_columns=True,
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-2,
+        numeric_text=True,
+        fold_text=True,
+        require_base_table=True,
+        empty_gold="mask",
+        description="As strict, but extra predicted columns, differences up to 0.01, numbers spelled as "
+        "text, and case and spaces of text do not count. Rows still have to agree as a whole.",
+        source="finer-rewards",
+    ),
+    Mode(
+        "bird",
+        rule="row_set",
+        description="set(gold) == set(predicted) in Python: duplicates, row order and names do not count,"
+        " column order does; two empty results match. Also the rule of SkyRL-SQL, CSC-SQL, "
+        "OmniSQL and Arctic.",
+        source="Li et al., BIRD, NeurIPS 2023, evaluation_ex.py",
+    ),
+    Mode(
+        "bird_nonempty",
+        rule="row_set",
+        accept_empty=False,
+        max_rows=5000,
+        description="As bird over the first 5,000 rows, and neither result may be empty.",
+        source="Pourreza et al., Reasoning-SQL, 2025, released code",
+    ),
+    Mode(
+        "test_suite",
+        rule="test_suite",
+        row_order="text",
+        rewriting="repair_and_drop_distinct",
+        description="Equal bags of rows under one reordering of the columns, equal lists when the letters"
+        " ORDER BY occur in the gold SQL; every DISTINCT is stripped from both statements "
+        "before they run. Two empty results match, and (1, 10) does not match (1.0, 10).",
+        source=_TEST_SUITE,
+    ),
+    Mode(
+        "test_suite_keep_distinct",
+        rule="test_suite",
+        row_order="text",
+        rewriting="repair",
+        description="As test_suite, with every DISTINCT left where it is (--keep_distinct).",
+        source=_TEST_SUITE,
+    ),
+    Mode(
+        "qatch_ex",
+        rule="qatch",
+        description="Equally many rows, and equal sets of rows after the cells of each row are sorted.",
+        source="Papicchio et al., QATCH, NeurIPS 2023",
+    ),
+    Mode(
+        "llmsql",
+        rule="sorted_rows",
+        description="sorted(gold) == sorted(predicted) in Python; rows that Python cannot sort, such as "
+        "NULL beside a number, never match.",
+        source="LLMSQL benchmark 0.1.16, 2025",
+    ),
+    Mode(
+        "typed",
+        rule="typed_rows",
+        row_order="query",
+        description="Equal bags of typed rows, 1 is not 1.0, column order counts; equal lists when gold "
+        "has a top-level ORDER BY.",
+        source="attestql 0.4.0, 2026",
+    ),
+    Mode(
+        "finer_reference",
+        rule="dict_rows",
+        max_rows=10_000,
+        description="Equal sets of rows read as dictionaries, so of two columns with one name only the "
+        "last counts, and NULL equals the empty text. SQL that does not begin with SELECT, "
+        "WITH or EXPLAIN never matches. (The published service also runs LIKE case-"
+        "sensitively.)",
+        source="Hoang et al., FINER-SQL, ICDE 2026, released code",
+    ),
+)
+_BY_NAME: Mapping[str, Mode] = MappingProxyType({mode.name: mode for mode in _MODES})
+
+
+def modes() -> Mapping[str, Mode]:
+    """Return every named mode, in the order they are listed to people.
+
+    Example:
+        >>> list(modes())[:3]
+        ['strict', 'lenient', 'bird']
+    """
+    return _BY_NAME

@@ -1,0 +1,161 @@
+"""The two things every rule handles: a `Table` goes in, a `Comparison` comes out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.types import Execution, Row
+
+__all__ = ["Comparison", "Sides", "Table", "table_of"]
+
+SHOWN_ROWS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What a comparison of two results found. True in a condition when they match.
+
+    Args:
+        match: whether the prediction is right under the mode.
+        score: 1.0 for a match, else 0.0.
+        reason: one line for a person.
+        rule: what decided: `identical`, `empty`, `width`, `row_count`, `cells`, `columns`, `order`, `rows`,
+            `truncated`, `not_run`, `not_select`, `evaluator_error`, or `budget`.
+        only_gold: the first few rows that only gold has.
+        only_predicted: the first few rows that only the prediction has.
+        columns: for each gold column, the predicted column it was matched to; `None` when not searched.
+        assumed: what was taken for granted because it was not passed; empty when nothing was.
+    """
+
+    match: bool
+    score: float
+    reason: str
+    rule: str = ""
+    only_gold: tuple[Row, ...] = ()
+    only_predicted: tuple[Row, ...] = ()
+    columns: tuple[int, ...] | None = None
+    assumed: str = ""
+
+    def __bool__(self) -> bool:
+        return self.match
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One side: rows, and the names of the columns where they are known."""
+
+    rows: tuple[Row, ...]
+    columns: tuple[str, ...] | None = None
+    truncated: bool = False
+    order: tuple[Row, ...] | None = None
+
+    @property
+    def width(self) -> int | None:
+        """Number of columns; `None` for an empty result whose columns are not known."""
+        if self.rows:
+            return len(self.rows[0])
+        return None if self.columns is None else len(self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns, made up where they are not known."""
+        if self.columns is not None:
+            return self.columns
+        return tuple(f"column_{index}" for index in range(self.width or 0))
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """Both sides of a comparison, and the texts that some rules look at."""
+
+    gold: Table
+    predicted: Table
+    gold_sql: str | None = None
+    predicted_sql: str | None = None
+    question: str = ""
+
+
+def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] | None, name: str) -> Table:
+    """Return one side of a comparison as a table.
+
+    Raises:
+        ConfigError: the rows are not a sequence of equally long sequences.
+    """
+    if isinstance(side, Execution):
+        names = tuple(columns) if columns is not None else side.columns
+        # A result without rows and without column names has an unknown width.
+        return _checked(Table(side.rows, names or None, side.truncated, side.order), name)
+    try:
+        if isinstance(side, (str, bytes)) or any(isinstance(row, (str, bytes)) for row in side):
+            raise TypeError
+        rows = tuple(tuple(row) for row in side)
+    except TypeError:
+        raise ConfigError(
+            f"`compare({name}=...)` should be an Execution or rows (a sequence of sequences), "
+            f"but got {side!r:.80}. Write one row as [(1, 'x')]."
+        ) from None
+    return _checked(Table(rows, None if columns is None else tuple(columns)), name)
+
+
+def _checked(table: Table, name: str) -> Table:
+    widths = set(map(len, table.rows))
+    if table.columns is not None:
+        widths.add(len(table.columns))
+    if len(widths) > 1:
+        raise ConfigError(
+            f"`compare({name}=...)` should have rows and column names of one width, but got widths "
+            f"{sorted(widths)}. Pass every row with all its columns."
+        )
+    return table
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun.
+
+    Example:
+        >>> counted(1, "row"), counted(2, "row")
+        ('1 row', '2 rows')
+    """
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def matched(reason: str, rule: str, columns: tuple[int, ...] | None = None) -> Comparison:
+    """Return a match."""
+    return Comparison(True, 1.0, reason, rule, columns=columns)
+
+
+def differing(sides: Sides, reason: str, rule: str) -> Comparison:
+    """Return a mismatch that shows the first rows that differ."""
+    only_gold, only_predicted = difference(sides.gold.rows, sides.predicted.rows)
+    return Comparison(False, 0.0, reason, rule, only_gold, only_predicted)
+
+
+def difference(gold: Sequence[Row], predicted: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
+    """Return the first few rows of each side that the other has not, counting how often."""
+    return _missing(gold, predicted), _missing(predicted, gold)
+
+
+def _missing(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Row, ...]:
+    available = Counter(map(_key, others))
+    missing: list[Row] = []
+    for row in rows:
+        key = _key(row)
+        if available[key]:
+            available[key] -= 1
+        else:
+            missing.append(row)
+            if len(missing) == SHOWN_ROWS:
+                break
+    return tuple(missing)
+
+
+def _key(row: Row) -> Any:
+    try:
+        hash(row)
+    except TypeError:
+        return repr(row)
+    return row

@@ -1,0 +1,41 @@
+"""What published evaluators do to the text of a query before they run it."""
+
+from __future__ import annotations
+
+import re
+
+__all__ = ["rewrite"]
+
+_CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
+
+
+def rewrite(sql: str, rewriting: str) -> str:
+    """Return the statement that is run in place of this one.
+
+    Args:
+        sql: the statement as written.
+        rewriting: `none`; `repair` joins `> =`, `< =` and `! =` and puts 2020 for YEAR(CURDATE());
+            `repair_and_drop_distinct` also strips every DISTINCT and all but the first statement.
+
+    Example:
+        >>> rewrite("SELECT count(DISTINCT a) FROM t WHERE b > = 2", "repair_and_drop_distinct")
+        'SELECT count( a) FROM t WHERE b >= 2'
+    """
+    if rewriting == "none":
+        return sql
+    for broken, joined in (("> =", ">="), ("< =", "<="), ("! =", "!=")):
+        sql = sql.replace(broken, joined)
+    if rewriting == "repair_and_drop_distinct":
+        sql = _first_statement_without_distinct(sql)
+    return _CURRENT_YEAR.sub("2020", sql)
+
+
+def _first_statement_without_distinct(sql: str) -> str:
+    # Imported where used: workers compare without packages.
+    from sqlparse.engine import FilterStack
+
+    # Lexing and splitting without grouping: the same leaves, and no recursion over hostile nesting.
+    statement = next(iter(FilterStack().run(sql)), None)  # type: ignore[no-untyped-call]
+    if statement is None:
+        return ""
+    return "".join(token.value for token in statement.flatten() if token.value.lower() != "distinct")

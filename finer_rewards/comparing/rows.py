@@ -1,0 +1,145 @@
+"""Published rules that compare rows as Python holds them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from finer_rewards.comparing.aligned import exact_mapping
+from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.ordering import has_order_by_text, is_select_text, ordering_of
+from finer_rewards.comparing.result import Comparison, Sides, counted, differing, matched
+from finer_rewards.types import Row
+
+__all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
+
+
+def row_set(sides: Sides, mode: Mode) -> Comparison:
+    """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else."""
+    gold, predicted = sides.gold.rows[: mode.max_rows], sides.predicted.rows[: mode.max_rows]
+    if not mode.accept_empty and not (gold and predicted):
+        return Comparison(False, 0.0, "an empty result never matches", "empty")
+    return _verdict(sides, set(gold) == set(predicted), "set of rows")
+
+
+def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
+    """`sorted(gold) == sorted(predicted)`; rows that Python cannot sort never match, not even themselves."""
+    try:
+        equal = sorted(sides.gold.rows) == sorted(sides.predicted.rows)
+    except TypeError as error:
+        return Comparison(False, 0.0, f"the evaluator cannot sort the rows: {error}", "evaluator_error")
+    return _verdict(sides, equal, "sorted rows")
+
+
+def qatch(sides: Sides, mode: Mode) -> Comparison:
+    """Equally many rows, and equal sets of rows whose cells are sorted (NULL, numbers, text)."""
+    gold, predicted = sides.gold.rows, sides.predicted.rows
+    if len(gold) != len(predicted):
+        return _row_count(sides)
+    equal = {_cells_sorted(row) for row in gold} == {_cells_sorted(row) for row in predicted}
+    return _verdict(sides, equal, "set of rows with sorted cells")
+
+
+def _cells_sorted(row: Row) -> tuple[Any, ...]:
+    def key(cell: Any) -> tuple[int, Any]:
+        if cell is None:
+            return 0, ""
+        return (1, float(cell)) if isinstance(cell, (int, float)) else (2, str(cell))
+
+    return tuple(sorted(row, key=key))
+
+
+def typed_rows(sides: Sides, mode: Mode) -> Comparison:
+    """Bag of typed rows (1 is not 1.0); the list of them when gold has a top-level ORDER BY."""
+    gold, predicted = sides.gold, sides.predicted
+    if gold.width is not None and predicted.width is not None and gold.width != predicted.width:
+        return differing(sides, f"{counted(predicted.width, 'column')}, but gold has {gold.width}", "width")
+    typed_gold, typed_predicted = list(map(_typed, gold.rows)), list(map(_typed, predicted.rows))
+    if counts_order(sides, mode):
+        return _verdict(sides, typed_gold == typed_predicted, "list of typed rows")
+    return _verdict(sides, Counter(typed_gold) == Counter(typed_predicted), "bag of typed rows")
+
+
+def _typed(row: Row) -> tuple[Any, ...]:
+    # A NaN is one value: it stands for itself by name.
+    return tuple((type(cell).__name__, cell if cell == cell else "nan") for cell in row)
+
+
+def dict_rows(sides: Sides, mode: Mode) -> Comparison:
+    """Rows as dictionaries (of two columns with one name the last stays), NULL read as '', then as a set."""
+    if sides.predicted_sql is not None and not is_select_text(sides.predicted_sql):
+        return Comparison(
+            False, 0.0, "the text does not begin with SELECT, WITH or EXPLAIN, so it gives no rows",
+            "not_select",
+        )  # fmt: skip
+    gold, predicted = (
+        {_without_null(row) for row in _as_dictionaries(table.names, table.rows[: mode.max_rows])}
+        for table in (sides.gold, sides.predicted)
+    )
+    return _verdict(sides, gold == predicted, "set of rows by column name, NULL read as ''")
+
+
+def _as_dictionaries(names: Sequence[str], rows: Sequence[Row]) -> list[Row]:
+    last = {name: index for index, name in enumerate(names)}
+    if len(last) == len(names):
+        return list(rows)
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        first.setdefault(name, index)
+    kept = [last[name] for name in sorted(first, key=first.__getitem__)]
+    return [tuple(row[index] for index in kept) for row in rows]
+
+
+def _without_null(row: Row) -> Row:
+    return tuple("" if cell is None or cell != cell else cell for cell in row)
+
+
+def test_suite(sides: Sides, mode: Mode) -> Comparison:
+    """The test-suite evaluator's `result_eq`: bags (lists, if gold says ORDER BY) up to a column order.
+
+    Both empty match, whatever their widths. Before columns are permuted, each row's cells are sorted by
+    their text and type and must agree, which rejects (1, 10) against (1.0, 10).
+    """
+    gold, predicted = sides.gold.rows, sides.predicted.rows
+    if not gold and not predicted:
+        return matched("both results are empty", "empty")
+    if len(gold) != len(predicted):
+        return _row_count(sides)
+    if len(gold[0]) != len(predicted[0]):
+        width = counted(len(predicted[0]), "column")
+        return differing(sides, f"{width}, but gold has {len(gold[0]):,}", "width")
+    ordered = counts_order(sides, mode)
+    gold_cells, predicted_cells = list(map(_by_text, gold)), list(map(_by_text, predicted))
+    alike = gold_cells == predicted_cells if ordered else set(gold_cells) == set(predicted_cells)
+    if not alike:
+        return differing(sides, "the rows differ even with their cells sorted as text", "cells")
+    columns = exact_mapping(sides.gold, sides.predicted, ordered)
+    if columns is None:
+        return differing(sides, "no order of the columns makes the rows equal", "rows")
+    return matched(f"{counted(len(gold), 'row')} = gold", "rows", columns)
+
+
+def _by_text(row: Row) -> Row:
+    return tuple(sorted(row, key=lambda cell: str(cell) + str(type(cell))))
+
+
+def counts_order(sides: Sides, mode: Mode) -> bool:
+    """True when the order of rows counts under the mode."""
+    return {
+        "never": False,
+        "always": True,
+        "text": has_order_by_text(sides.gold_sql),
+        "query": ordering_of(sides.gold_sql).present,
+    }[mode.row_order]
+
+
+def _row_count(sides: Sides) -> Comparison:
+    rows = counted(len(sides.predicted.rows), "row")
+    return differing(sides, f"{rows}, but gold has {len(sides.gold.rows):,}", "row_count")
+
+
+def _verdict(sides: Sides, equal: bool, what: str) -> Comparison:
+    if equal:
+        return matched(f"the {what} is gold's", "rows")
+    return differing(sides, f"the {what} is not gold's", "rows")
