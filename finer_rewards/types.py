@@ -165,6 +165,7 @@ class Execution:
         volatile: `"clock"` when the query reads the clock, `"random"` when it is otherwise not
             reproducible, empty when neither.
         order: for a gold query with a top-level ORDER BY, the sort key of each row; else `None`.
+        ambiguous: for a gold query, true when its LIMIT cuts through a tie.
     """
 
     status: Status
@@ -176,6 +177,7 @@ class Execution:
     tables: frozenset[str] | None = None
     volatile: Volatility = ""
     order: tuple[Row, ...] | None = None
+    ambiguous: bool = False
 
     @property
     def ok(self) -> bool:
@@ -208,6 +210,7 @@ class Recall:
         failed: similarities of the nearest failed traces, best first.
         centroid: similarity to the mean of the verified traces found; `None` when none were.
         error: what went wrong, when something did.
+        traces: keys of the verified traces, in the order of `verified`.
     """
 
     status: Status = Status.ok
@@ -215,6 +218,7 @@ class Recall:
     failed: tuple[float, ...] = ()
     centroid: float | None = None
     error: str = ""
+    traces: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

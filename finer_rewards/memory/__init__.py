@@ -1,0 +1,22 @@
+"""Verified reasoning traces: a folder of segments, an exact index over it, and what may enter.
+
+Nothing heavy is imported until a memory is opened.
+"""
+
+from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from
+from finer_rewards.memory.gate import Decision, Gate, Report
+from finer_rewards.memory.memory import TraceMemory, Verification
+from finer_rewards.memory.trace import Trace, database_id
+
+__all__ = [
+    "Decision",
+    "Embedder",
+    "Gate",
+    "HashingEmbedder",
+    "Report",
+    "Trace",
+    "TraceMemory",
+    "Verification",
+    "database_id",
+    "embedder_from",
+]

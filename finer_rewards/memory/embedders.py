@@ -1,0 +1,196 @@
+"""Text to vectors: the protocol, the offline embedder, the cache, and what checks an embedder's work."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.memory.extras import ForkSafeLock
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["DEFAULT_EMBEDDER", "CachedEmbedder", "Embedder", "HashingEmbedder", "embedder_from", "shorten"]
+
+#: The embedder of the FINER-SQL paper.
+DEFAULT_EMBEDDER: Final = "Qwen/Qwen3-Embedding-0.6B"
+#: Longest text that is embedded; of a longer one the beginning and the end.
+MAX_CHARACTERS: Final = 16_000
+
+_TOKEN = re.compile(r"[^\W_]+|[<>=!]+")
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """Turns texts into vectors. Whatever `embed` raises is taken as the system's fault, not the model's.
+
+    Attributes:
+        fingerprint: says what the vectors are: model, prompt, dimension. Two memories whose fingerprints
+            differ cannot be mixed.
+    """
+
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return one float32 vector a text, of any length other than zero, as an array [n, d]."""
+        ...
+
+
+class HashingEmbedder:
+    """Words and pairs of words, hashed: deterministic, no download, 2,000 texts a second.
+
+    It knows words, not meanings: texts in other words are not similar to it. For tests and small machines.
+
+    Args:
+        dimension: length of the vectors.
+
+    Example:
+        >>> HashingEmbedder().fingerprint
+        'hashing:1024'
+    """
+
+    def __init__(self, dimension: int = 1024) -> None:
+        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 8:
+            raise ConfigError(f"`HashingEmbedder(dimension=...)` should be 8 or more, but got {dimension!r}.")
+        self.dimension = dimension
+
+    @property
+    def fingerprint(self) -> str:
+        """`hashing:` and the dimension."""
+        return f"hashing:{self.dimension}"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the square roots of the counts of words and pairs, each at its hashed place and sign."""
+        import numpy as np
+
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        for line, text in enumerate(texts):
+            words = _TOKEN.findall(text.casefold())
+            counts: dict[str, int] = {}
+            for feature in (*words, *(f"{a} {b}" for a, b in pairwise(words))):
+                counts[feature] = counts.get(feature, 0) + 1
+            for feature, count in counts.items():
+                code = zlib.crc32(feature.encode("utf-8", "surrogatepass"))
+                vectors[line, (code >> 1) % self.dimension] += (1.0 if code & 1 else -1.0) * count**0.5
+        return vectors
+
+    def __repr__(self) -> str:
+        return f"HashingEmbedder(dimension={self.dimension})"
+
+
+class CachedEmbedder:
+    """An embedder that embeds each text once, shortens long ones, and checks what comes back.
+
+    A row that is not finite becomes `None`: that text has no vector. A row of zeros stays zeros.
+    """
+
+    def __init__(self, inner: Embedder, size: int = 20_000) -> None:
+        self.inner = inner
+        self.size = size
+        self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
+        self._lock = ForkSafeLock()
+
+    @property
+    def fingerprint(self) -> str:
+        """That of the embedder itself."""
+        return self.inner.fingerprint
+
+    def vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
+        """Return one unit vector a text, rounded to float16 as it is stored; `None` where there is none."""
+        import numpy as np
+
+        from finer_rewards.memory.index import unit
+
+        short = [shorten(text) for text in texts]
+        with self._lock:
+            known: dict[str, NDArray[np.float32] | None] = {
+                text: self._vectors[text] for text in short if text in self._vectors
+            }
+        # In order of length a batch wastes little padding.
+        missing = sorted({text for text in short if text not in known}, key=lambda text: (len(text), text))
+        if missing:
+            made = self._checked(self.inner.embed(missing), len(missing))
+            finite: NDArray[np.bool_] = np.asarray(np.isfinite(made).all(axis=1))
+            rounded = unit(np.where(finite[:, None], made, 0.0)).astype(np.float16).astype(np.float32)
+            known |= {text: rounded[line] if finite[line] else None for line, text in enumerate(missing)}
+            with self._lock:
+                for text in missing:
+                    vector = known[text]
+                    if vector is not None:
+                        self._vectors[text] = vector
+                while len(self._vectors) > self.size:
+                    self._vectors.popitem(last=False)
+        return [known[text] for text in short]
+
+    def _checked(self, made: Any, count: int) -> NDArray[np.float64]:
+        import numpy as np
+
+        array = np.asarray(made, dtype=np.float64)
+        if array.ndim != 2 or len(array) != count or array.shape[1] == 0:
+            raise ConfigError(
+                f"`{self.fingerprint}`.embed(...) should return an array of shape ({count}, d), "
+                f"but got {array.shape}. Return one row a text."
+            )
+        return array
+
+    def __reduce__(self) -> tuple[type[CachedEmbedder], tuple[Embedder, int]]:
+        return type(self), (self.inner, self.size)
+
+
+def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
+    """Return at most `limit` characters: all of a short text, beginning and end of a long one.
+
+    Example:
+        >>> shorten("abcdefgh", 5)
+        'ab gh'
+    """
+    if len(text) <= limit:
+        return text
+    half = (limit - 1) // 2
+    return f"{text[:half]} {text[-half:]}"
+
+
+def embedder_from(spec: str | Embedder) -> Embedder:
+    """Return the embedder a text names; an embedder is returned as it is.
+
+    Args:
+        spec: `"hashing"` or `"hashing:512"`; `"https://host/v1#model"`, an OpenAI-compatible endpoint;
+            anything else is a model id or folder of sentence-transformers.
+
+    Raises:
+        ConfigError: it is neither text nor an embedder.
+        MissingExtraError: sentence-transformers is not installed.
+
+    Example:
+        >>> embedder_from("hashing:256")
+        HashingEmbedder(dimension=256)
+    """
+    if isinstance(spec, Embedder):
+        return spec
+    if not isinstance(spec, str) or not spec.strip():
+        raise ConfigError(
+            f"`embedder` should be a name or have `embed` and `fingerprint`, but got {spec!r:.80}. "
+            "Write for example embedder='hashing'."
+        )
+    name, _, detail = spec.partition(":")
+    if name == "hashing":
+        if detail and not detail.isdecimal():
+            raise ConfigError(
+                f"`hashing:N` should have a whole number, but got {spec!r}. Write 'hashing:1024'."
+            )
+        return HashingEmbedder(int(detail)) if detail else HashingEmbedder()
+    if name in ("http", "https"):
+        from finer_rewards.memory.endpoint import EndpointEmbedder
+
+        url, _, model = spec.partition("#")
+        return EndpointEmbedder(url, model or DEFAULT_EMBEDDER)
+    from finer_rewards.memory.sentence import SentenceEmbedder
+
+    return SentenceEmbedder(spec)

@@ -1,0 +1,136 @@
+"""Embedding over an OpenAI-compatible endpoint, such as `vllm serve MODEL --runner pooling`."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.memory.embedders import DEFAULT_EMBEDDER
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["EndpointEmbedder"]
+
+
+class EndpointEmbedder:
+    """Asks `POST URL/embeddings`, many texts a request, with the standard library only.
+
+    A refusal for load (429) or by the server (5xx), and a lost connection, are tried again, each time after
+    twice the wait; anything else raises at once.
+
+    Args:
+        url: base URL, e.g. `"http://localhost:8000/v1"`.
+        model: what the server calls the model.
+        prompt: put before every text.
+        dimension: ask for vectors of this length.
+        batch_size: texts a request.
+        timeout: seconds a request may take.
+        retries: further attempts after the first.
+        key_variable: environment variable that holds the API key, if there is one.
+
+    Raises:
+        ConfigError: the URL is not http or https.
+
+    Example:
+        >>> EndpointEmbedder("http://localhost:8000/v1", "my-model").fingerprint
+        'endpoint:my-model|prompt=|dimension=all'
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str = DEFAULT_EMBEDDER,
+        *,
+        prompt: str = "",
+        dimension: int | None = None,
+        batch_size: int = 64,
+        timeout: float = 30.0,
+        retries: int = 3,
+        key_variable: str = "OPENAI_API_KEY",
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"`EndpointEmbedder(url=...)` should begin with http:// or https://, but got {url!r}. "
+                "Write for example 'http://localhost:8000/v1'."
+            )
+        self.url = url.rstrip("/")
+        self.model = model
+        self.prompt = prompt
+        self.dimension = dimension
+        self.batch_size = batch_size
+        self.timeout = timeout
+        self.retries = retries
+        self.key_variable = key_variable
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, prompt and dimension; not the URL, as the server may move."""
+        return f"endpoint:{self.model}|prompt={self.prompt}|dimension={self.dimension or 'all'}"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the server's vectors."""
+        import numpy as np
+
+        rows: list[NDArray[np.float32]] = []
+        for start in range(0, len(texts), self.batch_size):
+            rows += self._ask([self.prompt + text for text in texts[start : start + self.batch_size]])
+        return np.stack(rows) if rows else np.zeros((0, self.dimension or 1), dtype=np.float32)
+
+    def _ask(self, texts: list[str]) -> list[NDArray[np.float32]]:
+        body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
+        if self.dimension:
+            body["dimensions"] = self.dimension
+        headers = {"Content-Type": "application/json"}
+        if os.environ.get(self.key_variable):
+            headers["Authorization"] = f"Bearer {os.environ[self.key_variable]}"
+        data = json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/embeddings", data=data, headers=headers)
+        answer = self._send(request)
+        try:
+            ordered = sorted(answer["data"], key=lambda item: item["index"])
+            rows = [_numbers(item["embedding"]) for item in ordered]
+        except (KeyError, TypeError) as error:
+            raise OSError(f"{self.url} did not answer in the OpenAI form: {error!r}") from error
+        if len(rows) != len(texts):
+            raise OSError(f"{self.url} returned {len(rows)} vectors for {len(texts)} texts")
+        if self.dimension and any(len(row) != self.dimension for row in rows):
+            raise OSError(f"{self.url} returned vectors of length {len(rows[0])}, not {self.dimension}")
+        return rows
+
+    def _send(self, request: urllib.request.Request) -> Any:
+        for attempt in range(self.retries + 1):
+            try:
+                with urllib.request.urlopen(request, timeout=self.timeout) as response:
+                    return json.loads(response.read())
+            except urllib.error.HTTPError as error:
+                with error:
+                    detail = error.read(300).decode("utf-8", "replace")
+                if attempt == self.retries or (error.code != 429 and error.code < 500):
+                    raise OSError(f"{self.url} answered {error.code}: {detail}") from error
+            except OSError as error:
+                if attempt == self.retries:
+                    raise OSError(f"{self.url} cannot be reached: {error}") from error
+            except ValueError as error:
+                raise OSError(f"{self.url} did not answer in JSON: {error}") from error
+            time.sleep(0.25 * 2**attempt)
+        raise AssertionError("unreachable")
+
+    def __repr__(self) -> str:
+        return f"EndpointEmbedder({self.url!r}, {self.model!r})"
+
+
+def _numbers(embedding: list[float] | str) -> NDArray[np.float32]:
+    import numpy as np
+
+    if isinstance(embedding, str):  # Some servers send base64 whatever was asked.
+        return np.frombuffer(base64.b64decode(embedding), dtype="<f4").astype(np.float32)
+    return np.asarray(embedding, dtype=np.float32)

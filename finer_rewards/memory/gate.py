@@ -1,0 +1,181 @@
+"""What may enter a memory: a sample is admitted as verified or as failed, or refused with a reason."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from finer_rewards.types import Evidence, Score
+
+if TYPE_CHECKING:
+    from finer_rewards.reward import Reward
+
+__all__ = ["Decision", "Gate", "Report"]
+
+_WORD = re.compile(r"[^\W_]+")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What became of one sample.
+
+    Args:
+        key: key of its trace; empty when there is none.
+        verified: whether execution showed it right.
+        refused: why it was not admitted; empty when it was.
+    """
+
+    key: str = ""
+    verified: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `remember` did, a decision a sample.
+
+    Example:
+        >>> print(Report((Decision("k", True), Decision("", False, "no thought"))))
+        1 verified and 0 failed traces admitted, 1 refused: 1 no thought
+    """
+
+    decisions: tuple[Decision, ...] = ()
+
+    @property
+    def admitted(self) -> int:
+        """How many traces were stored, verified and failed."""
+        return sum(not decision.refused for decision in self.decisions)
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """How many samples were refused, by reason, most frequent first."""
+        counts = Counter(decision.refused for decision in self.decisions if decision.refused)
+        return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+    def __len__(self) -> int:
+        return len(self.decisions)
+
+    def __str__(self) -> str:
+        verified = sum(decision.verified for decision in self.decisions if not decision.refused)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.refused.items())
+        text = f"{verified} verified and {self.admitted - verified} failed traces admitted"
+        return f"{text}, {len(self) - self.admitted} refused{': ' if reasons else ''}{reasons}"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The rules for entry. The defaults are those of the published FINER-SQL code where it has them.
+
+    Args:
+        min_words: fewest words of a thought.
+        max_words: most words.
+        min_mentions: fewest mentions of tables and columns.
+        min_density: fewest mentions a word.
+        min_variety: fewest distinct pairs of words a pair of words; low where a text repeats itself.
+        duplicate: similarity to a stored trace of the same database and outcome from which a trace is a
+            near duplicate. Not asked across databases: there the same reasoning is what is looked for.
+        per_question: most traces a question and outcome.
+
+    Example:
+        >>> Gate().check_text("SELECT 1", frozenset({"singer"}))
+        'too short'
+    """
+
+    min_words: int = 30
+    max_words: int = 2_000
+    min_mentions: int = 2
+    min_density: float = 0.05
+    min_variety: float = 0.6
+    duplicate: float = 0.9
+    per_question: int = 4
+
+    def judge(self, evidence: Evidence, score: Score) -> Decision:
+        """Decide by this sample alone; near duplicates and quotas are the memory's to judge."""
+        if score.value is None:
+            return Decision(refused=f"not scored ({score.status.name})")
+        answer = evidence.answer
+        if answer.problem or not (answer.thought or "").strip() or not answer.sql:
+            return Decision(refused="malformed")
+        match = _execution_match()(evidence)
+        if match.value is None:
+            return Decision(refused=f"cannot be verified ({match.status.name})")
+        verified = match.value == 1.0
+        if verified:
+            reason = _unsound(evidence)
+            if reason:
+                return Decision(refused=reason)
+        return Decision(verified=verified, refused=self.check_text(answer.thought or "", _names(evidence)))
+
+    def check_text(self, thought: str, names: frozenset[str]) -> str:
+        """Return why a thought is not good enough to keep; empty when it is.
+
+        Args:
+            thought: the reasoning.
+            names: words of the tables and columns it should be about.
+        """
+        words = thought.split()
+        if len(words) < self.min_words:
+            return "too short"
+        if len(words) > self.max_words:
+            return "too long"
+        pieces = [piece.casefold() for piece in _WORD.findall(thought)]
+        mentions = sum(piece in names or piece.removesuffix("s") in names for piece in pieces)
+        if mentions < self.min_mentions or mentions < self.min_density * len(words):
+            return "hardly mentions the tables and columns"
+        pairs = [(a.casefold(), b.casefold()) for a, b in pairwise(words)]
+        if len(set(pairs)) < self.min_variety * len(pairs):
+            return "repeats itself"
+        return ""
+
+
+def _unsound(evidence: Evidence) -> str:
+    """Return why a right result proves nothing of the reasoning; empty when it does."""
+    for trial in evidence.trials:
+        runs = [run for run in (trial.predicted, *trial.golds) if run is not None]
+        if any(run.volatile for run in runs):
+            return "not deterministic"
+        if trial.predicted is not None and trial.predicted.tables is not None and not trial.predicted.tables:
+            return "reads no base table"
+        if not any(gold.rows for gold in trial.golds):
+            return "empty gold result"
+    return ""
+
+
+def _names(evidence: Evidence) -> frozenset[str]:
+    """Return the words of the names in the predicted SQL, and in the schema where it is known."""
+    names = set(_names_in(evidence.answer.sql or "", evidence.sample.dialect))
+    if evidence.schema is not None:
+        for table in evidence.schema.tables:
+            names.update((table.name, *(column.name for column in table.columns)))
+    return frozenset(piece for name in names for piece in (name.casefold(), *_pieces(name)))
+
+
+def _pieces(name: str) -> list[str]:
+    """Return the words of a name: `birthYear` and `birth_year` are birth and year."""
+    parts = [part.casefold() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)]
+    return [part.removesuffix("s") if len(part) > 3 else part for part in parts if len(part) > 1]
+
+
+@lru_cache(maxsize=4096)
+def _names_in(sql: str, dialect: str | None) -> tuple[str, ...]:
+    import sqlglot
+    from sqlglot import expressions
+
+    try:
+        tree = sqlglot.parse_one(sql, dialect=dialect or "sqlite")
+    except (sqlglot.errors.SqlglotError, RecursionError):
+        return ()
+    found = tree.find_all(expressions.Table, expressions.Column)
+    return tuple(sorted({node.name for node in found if node.name}))
+
+
+@lru_cache(maxsize=1)
+def _execution_match() -> Reward:
+    from finer_rewards.rewards.execution import execution_match
+
+    return execution_match()

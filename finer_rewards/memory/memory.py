@@ -1,0 +1,680 @@
+"""The trace memory: verified and failed reasoning, searched while scoring, written only afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from finer_rewards.errors import ConfigError, DataError, FinerError, suggest
+from finer_rewards.memory.embedders import DEFAULT_EMBEDDER, Embedder, embedder_from
+from finer_rewards.memory.extras import ForkSafeLock, optional
+from finer_rewards.memory.gate import Gate, Report
+from finer_rewards.memory.space import Space
+from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
+from finer_rewards.memory.trace import Trace, database_id
+from finer_rewards.types import Evidence, Recall, Score, Status
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from finer_rewards.memory.index import Index
+
+    Vector = NDArray[np.float32]
+
+__all__ = ["TraceMemory", "Verification"]
+
+Scope = Literal["other", "same", "any"]
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What `verify` found.
+
+    Args:
+        verified: number of verified traces.
+        failed: number of failed traces.
+        damages: bytes that hold no whole record, cut ends included.
+        problems: what is wrong; empty when all is well. A cut end is not a problem.
+    """
+
+    verified: int
+    failed: int
+    damages: tuple[Damage, ...] = ()
+    problems: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """True when every record ever written whole can be read."""
+        return not self.problems
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    def __str__(self) -> str:
+        torn = sum(damage.torn for damage in self.damages)
+        lines = [f"{self.verified} verified and {self.failed} failed traces"]
+        lines += [f"{torn} unfinished records at the end of a segment, ignored"] if torn else []
+        return "\n".join([*lines, *self.problems])
+
+
+@dataclass(frozen=True)
+class _Row:
+    trace: Trace
+    vector: Vector
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    """The traces of one outcome, in order of database and key, and the index over them."""
+
+    traces: tuple[Trace, ...]
+    index: Index
+
+
+class TraceMemory:
+    """Reasoning traces judged by execution, in a folder that many processes may share.
+
+    Searching sees what was there at the last `snapshot()` and what this process remembered since; it never
+    changes anything, so a score does not depend on its place in a batch. Make one with `TraceMemory.open`.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder, TraceMemory.open(folder, "hashing") as memory:
+        ...     memory.search(["Count the singers."], ["concert"])[0].centroid is None, len(memory)
+        (True, 0)
+    """
+
+    def __init__(self, path: Path, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> None:
+        self.path = path
+        self.embedder = embedder
+        self.gate = gate
+        self._options = dict(options)
+        self._lock = ForkSafeLock()
+        self._space = Space(embedder)
+        self._store = Store(path, durable=options["durable"])
+        self._process = os.getpid()
+        self._dimension = 0
+        self._rows: dict[str, _Row] = {}
+        self._questions: Counter[tuple[bool, str, str]] = Counter()
+        self._tallies: dict[str, Tally] = {}
+        self._built: tuple[_Shelf, _Shelf] | None = None
+        self._take_in()
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        embedder: str | Embedder | None = None,
+        *,
+        gate: Gate | None = None,
+        create: bool = True,
+        exact_up_to: int | None = 200_000,
+        backend: Literal["auto", "faiss", "numpy"] = "auto",
+        durable: bool = True,
+    ) -> TraceMemory:
+        """Open the memory in a folder; make one when there is none.
+
+        Args:
+            path: the folder.
+            embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`; left out, the
+                one the memory was made with, and for a new memory that of the paper.
+            gate: what may enter.
+            create: false to refuse a folder that holds no memory.
+            exact_up_to: past so many traces of one outcome FAISS searches approximately (IVF); `None`: never.
+            backend: `"faiss"`, `"numpy"`, or `"auto"`: FAISS where it is installed.
+            durable: wait for the disk at each `remember`, so that traces survive even a power cut.
+
+        Raises:
+            ConfigError: the memory was made with another embedder, or the folder cannot be made.
+            DataError: a segment is corrupt; see `repair`.
+            MissingExtraError: numpy, or a package the embedder needs, is not installed.
+        """
+        optional("numpy", needed_by="TraceMemory")
+        folder = Path(path)
+        manifest = folder / "memory.json"
+        if not manifest.exists():
+            _check_new(folder, create)
+        store = Store(folder)
+        chosen = (
+            None if embedder is None and manifest.exists() else embedder_from(embedder or DEFAULT_EMBEDDER)
+        )
+        spec = embedder if isinstance(embedder, str) else None
+        wanted = {"format": 1, "embedder": chosen.fingerprint if chosen else "", "spec": spec}
+        found = store.describe_once("memory.json", wanted)
+        if chosen is None:
+            if not found.get("spec"):
+                raise ConfigError(
+                    f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made "
+                    f"with, {found.get('embedder')!r}, which has no name to load it by. Pass the object."
+                )
+            chosen = embedder_from(str(found["spec"]))
+        if chosen.fingerprint != found.get("embedder"):
+            raise ConfigError(
+                f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made "
+                f"with, {found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or move the "
+                "traces to a new memory with `export` and `import_`."
+            )
+        options = {"exact_up_to": exact_up_to, "backend": backend, "durable": durable}
+        return cls(folder, chosen, gate or Gate(), options)
+
+    # -- reading
+
+    def search(
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str | tuple[str, ...]],
+        top_k: int = 20,
+        scope: Scope = "other",
+    ) -> list[Recall]:
+        """Find the traces most similar to each thought.
+
+        Args:
+            thoughts: reasoning; an empty one finds nothing.
+            dbs: the database each is about.
+            top_k: most verified and most failed traces a thought.
+            scope: traces of other databases, of the same one, or of any.
+
+        Returns:
+            One `Recall` a thought; its status is `memory_unavailable` where the embedder failed.
+
+        Raises:
+            ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
+        """
+        if len(thoughts) != len(dbs):
+            raise ConfigError(
+                f"`search(thoughts, dbs)` should get as many of each, but got {len(thoughts)} and {len(dbs)}."
+            )
+        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
+            raise ConfigError(f"`search(top_k=...)` should be a whole number from 1 on, but got {top_k!r}.")
+        if scope not in get_args(Scope):
+            raise ConfigError(
+                f"`search(scope=...)` should be 'other', 'same' or 'any', but got {scope!r}. "
+                f"{suggest(str(scope), get_args(Scope))}".rstrip()
+            )
+        ids = [database_id(db) for db in dbs]
+        recalls = [Recall()] * len(thoughts)
+        asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
+        with self._lock:
+            verified, failed = self._shelves()
+        try:
+            vectors = self._vectors([thoughts[place] for place in asked])
+        except FinerError:
+            raise
+        except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
+            lost = Recall(Status.memory_unavailable, error=f"{self.embedder.fingerprint}: {error!r:.300}")
+            for place in asked:
+                recalls[place] = lost
+            return recalls
+        found = [(place, vector) for place, vector in zip(asked, vectors, strict=True) if vector is not None]
+        for place in set(asked) - {place for place, _ in found}:
+            recalls[place] = Recall(
+                Status.memory_unavailable,
+                error=f"{self.embedder.fingerprint} returned numbers that are not finite",
+            )
+        if found:
+            import numpy as np
+
+            queries = np.stack([vector for _, vector in found])
+            own = [ids[place] for place, _ in found]
+            near = verified.index.search(queries, own, top_k, scope)
+            far = failed.index.search(queries, own, top_k, scope)
+            for line, (place, vector) in enumerate(found):
+                rows, similarities = near[line]
+                recalls[place] = Recall(
+                    verified=tuple(similarities.tolist()),
+                    failed=tuple(far[line][1].tolist()),
+                    centroid=_to_centroid(verified.index, vector, rows),
+                    traces=tuple(verified.traces[row].key for row in rows),
+                )
+        return recalls
+
+    def snapshot(self) -> str:
+        """Take in what other processes remembered since the last snapshot; return the digest.
+
+        Raises:
+            DataError: a segment is corrupt; see `repair`.
+        """
+        with self._lock:
+            self._own()
+            self._take_in()
+            return self.digest
+
+    @property
+    def digest(self) -> str:
+        """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
+        with self._lock:
+            self._own()
+            parts = [self.embedder.fingerprint, *sorted(self._rows)]
+            return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def __len__(self) -> int:
+        """Return the number of verified traces."""
+        with self._lock:
+            self._own()
+            return sum(row.trace.verified for row in self._rows.values())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._rows
+
+    def __getitem__(self, key: str) -> Trace:
+        return self._rows[key].trace
+
+    def traces(self) -> list[Trace]:
+        """Return all traces, in order of database and key."""
+        with self._lock:
+            self._own()
+            return [row.trace for row in sorted(self._rows.values(), key=_place)]
+
+    def describe(self) -> dict[str, Any]:
+        """Return what of this memory determines a score, for a scoring signature."""
+        return {"embedder": self.embedder.fingerprint, "digest": self.digest, "traces": len(self)}
+
+    def stats(self) -> dict[str, Any]:
+        """Return counts: traces by outcome and database, refusals by reason, segments, bytes, cut records."""
+        with self._lock:
+            self._own()
+            verified = Counter(row.trace.db for row in self._rows.values() if row.trace.verified)
+            failed = Counter(row.trace.db for row in self._rows.values() if not row.trace.verified)
+            refused: Counter[str] = Counter()
+            for tally in self._tallies.values():
+                refused.update(tally.refused)
+            damages = self._damages()
+            files = self._store.files()
+            return {
+                "embedder": self.embedder.fingerprint,
+                "dimension": self._dimension or None,
+                "verified": sum(verified.values()),
+                "failed": sum(failed.values()),
+                "databases": {db: (verified[db], failed[db]) for db in sorted({*verified, *failed})},
+                "refused": dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))),
+                "segments": len(files),
+                "bytes": sum(path.stat().st_size for path in files if path.exists()),
+                "torn": sum(damage.torn for damage in damages),
+                "index": self._shelves()[0].index.kind,
+                "digest": self.digest,
+            }
+
+    # -- writing
+
+    def remember(
+        self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
+    ) -> Report:
+        """Store what passes the gate; call it after scoring, once a step.
+
+        The order of the samples does not matter. When this returns, what was admitted is on the disk.
+
+        Args:
+            scored: pairs of what was observed and the score it got.
+            model: what wrote the completions.
+            step: the training step.
+            signature: digest of the scoring signature.
+
+        Returns:
+            A decision a sample, in the order given.
+
+        Raises:
+            ConfigError: an item is not such a pair, or the folder cannot be written.
+        """
+        pairs = _pairs(scored)
+        decisions = [self.gate.judge(evidence, score) for evidence, score in pairs]
+        candidates: dict[int, Trace] = {}
+        for place, ((evidence, _), decision) in enumerate(zip(pairs, decisions, strict=True)):
+            if not decision.refused:
+                candidates[place] = _trace(evidence, decision.verified, model, step, signature)
+                decisions[place] = replace(decision, key=candidates[place].key)
+        vectors = self._embedded(list(candidates.values()))
+        with self._lock:
+            self._own()
+            admitted: list[_Row] = []
+            # In order of key, so that the order of the samples decides nothing.
+            for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
+                row = _Row(trace, vectors[trace.text]) if trace.text in vectors else None
+                reason = "the embedder failed" if row is None else self._refuses(row, admitted)
+                if row is not None and not reason:
+                    admitted.append(row)
+                decisions[place] = replace(decisions[place], refused=reason)
+            report = Report(tuple(decisions))
+            tally = Tally(secrets.token_hex(8), report.refused)
+            self._store_rows(admitted, [tally] if tally.refused else [])
+        return report
+
+    def import_(self, path: str | Path, *, progress: Callable[[int], None] | None = None) -> int:
+        """Add the traces of a JSONL file written by `export`; those already there are left out.
+
+        They passed the gate when they were first remembered, so it is not asked again.
+
+        Args:
+            path: the file.
+            progress: called with the number of lines done, now and then.
+
+        Returns:
+            How many were added.
+
+        Raises:
+            DataError: a line is not a trace; those of earlier batches are in.
+        """
+        added = 0
+        with Path(path).open(encoding="utf-8") as lines:
+            numbered = enumerate(lines, 1)
+            while batch := [(number, line) for number, line in islice(numbered, 512) if line.strip()]:
+                traces = {
+                    trace.key: trace for trace in (_parsed(line, path, number) for number, line in batch)
+                }
+                new = [trace for key, trace in traces.items() if key not in self._rows]
+                vectors = self._embedded(new, strict=True)
+                with self._lock:
+                    self._own()
+                    self._store_rows([_Row(trace, vectors[trace.text]) for trace in new], [])
+                added += len(new)
+                if progress is not None:
+                    progress(batch[-1][0])
+        return added
+
+    def export(self, path: str | Path) -> int:
+        """Write all traces to a JSONL file, in order of database and key; return how many."""
+        traces = self.traces()
+        lines = (json.dumps(trace.as_record(), sort_keys=True) for trace in traces)
+        replace_file(Path(path), "".join(f"{line}\n" for line in lines).encode())
+        return len(traces)
+
+    def compact(self) -> int:
+        """Merge the segments of writers that are gone into one; return how many were merged."""
+        with self._lock:
+            self._own()
+            self._store.close()
+            idle = self._store.idle()
+            self._take_in()
+            rows = sorted(self._rows.values(), key=_place)
+            entries: list[Entry] = [Record(row.trace, _stored(row.vector)) for row in rows]
+            entries += [self._tallies[key] for key in sorted(self._tallies)]
+            if len(idle) > 1 or any(damage.torn for damage in self._damages()):
+                self._store.merge(entries, idle)
+                return len(idle)
+            return 0
+
+    def verify(self) -> Verification:
+        """Read every byte of every segment again and check it, and the vectors and the embedder with it."""
+        with self._lock:
+            self._own()
+            store = Store(self.path)
+            entries = list(store.read_new())
+            damages = tuple(damage for found in store.damages.values() for damage in found)
+            records = {entry.trace.key: entry for entry in entries if isinstance(entry, Record)}
+        problems = [
+            f"{damage.file}: {damage.size} bytes at {damage.start} are corrupt"
+            for damage in damages
+            if not damage.torn
+        ]
+        sizes = Counter(len(record.vector) // 2 for record in records.values())
+        if len(sizes) > 1:
+            problems.append(f"vectors of different lengths: {dict(sizes)}")
+        verified = sum(record.trace.verified for record in records.values())
+        return Verification(verified, len(records) - verified, damages, tuple(problems))
+
+    @staticmethod
+    def repair(path: str | Path, to: str | Path) -> Verification:
+        """Copy all that can be read of a memory to a new folder; the old one stays as it is.
+
+        Args:
+            path: folder of the damaged memory.
+            to: folder to make; must not exist.
+
+        Returns:
+            What was found in the old folder: what is in `damages` is not in the copy.
+
+        Raises:
+            ConfigError: `to` exists.
+        """
+        source, target = Path(path), Path(to)
+        if target.exists():
+            raise ConfigError(
+                f"`repair(to=...)` should be a new folder, but {str(target)!r} exists. Name another."
+            )
+        old = Store(source)
+        entries = list(old.read_new())
+        damages = tuple(damage for found in old.damages.values() for damage in found)
+        (target / "segments").mkdir(parents=True)
+        for name in source.glob("*.json"):
+            replace_file(target / name.name, name.read_bytes())
+        new = Store(target)
+        new.append(entries)
+        new.close()
+        records = {entry.trace.key: entry.trace.verified for entry in entries if isinstance(entry, Record)}
+        verified = sum(records.values())
+        problems = tuple(
+            f"{item.file}: {item.size} bytes at {item.start} lost" for item in damages if not item.torn
+        )
+        return Verification(verified, len(records) - verified, damages, problems)
+
+    def close(self) -> None:
+        """Close this process's segment. The memory can be used again afterwards."""
+        with self._lock:
+            self._own()
+            self._store.close()
+
+    def __enter__(self) -> TraceMemory:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"TraceMemory({str(self.path)!r}, {self.embedder.fingerprint!r}, digest={self.digest!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _reopen, (str(self.path), self.embedder, self.gate, self._options)
+
+    # -- inside
+
+    def _own(self) -> None:
+        """After a fork, go on with a segment of this process's own; what is in RAM stays as it was."""
+        if os.getpid() != self._process:
+            self._process = os.getpid()
+            self._store.close()
+
+    def _take_in(self) -> None:
+        new: list[_Row] = []
+        for entry in self._store.read_new():
+            if isinstance(entry, Tally):
+                self._tallies[entry.id] = entry
+            else:
+                new.append(_Row(entry.trace, _restored(entry.vector)))
+        self._keep(new)
+        corrupt = [damage for damage in self._damages() if not damage.torn]
+        if corrupt:
+            raise DataError(
+                f"The memory at `{self.path}` should be whole, but {len(corrupt)} parts of it are corrupt, "
+                f"first {corrupt[0].size} bytes at {corrupt[0].start} of {corrupt[0].file}. Nothing was "
+                f"changed. Save what can be read: `TraceMemory.repair({str(self.path)!r}, to=NEW_FOLDER)`."
+            )
+
+    def _damages(self) -> list[Damage]:
+        return [damage for found in self._store.damages.values() for damage in found]
+
+    def _keep(self, rows: Iterable[_Row]) -> None:
+        for row in rows:
+            self._measure(row.vector)
+            present = self._rows.get(row.trace.key)
+            # Two writers may hold the same trace with another time or step: the earlier one stays.
+            if present is None:
+                self._questions[row.trace.verified, row.trace.db, row.trace.question] += 1
+            if present is None or _age(row) < _age(present):
+                self._rows[row.trace.key] = row
+                self._built = None
+
+    def _measure(self, vector: Vector) -> None:
+        if not self._dimension:
+            self._dimension = len(vector)
+        elif self._dimension != len(vector):
+            raise ConfigError(
+                f"The memory at `{self.path}` should get vectors of length {self._dimension}, as it holds, "
+                f"but {self.embedder.fingerprint!r} makes {len(vector)}. Open it with the embedder it was "
+                "made with."
+            )
+
+    def _shelves(self) -> tuple[_Shelf, _Shelf]:
+        self._own()
+        if self._built is None:
+            self._built = (self._shelf(verified=True), self._shelf(verified=False))
+        return self._built
+
+    def _shelf(self, *, verified: bool) -> _Shelf:
+        import numpy as np
+
+        from finer_rewards.memory.index import Index
+
+        rows = sorted((row for row in self._rows.values() if row.trace.verified is verified), key=_place)
+        vectors = np.stack([row.vector for row in rows]) if rows else np.zeros((0, max(1, self._dimension)))
+        dbs = [row.trace.db for row in rows]
+        limits = {name: self._options[name] for name in ("exact_up_to", "backend")}
+        return _Shelf(tuple(row.trace for row in rows), Index(vectors.astype(np.float32), dbs, **limits))
+
+    def _vectors(self, thoughts: Sequence[str]) -> list[Vector | None]:
+        vectors = self._space.vectors(thoughts)
+        for vector in vectors:
+            if vector is not None:
+                self._measure(vector)
+        return vectors
+
+    def _embedded(self, traces: Sequence[Trace], *, strict: bool = False) -> dict[str, Vector]:
+        """Return the vectors by text; those the embedder failed at are left out, or raise when `strict`."""
+        texts = list(dict.fromkeys(trace.text for trace in traces))
+        try:
+            vectors = self._vectors(texts)
+        except FinerError:
+            raise
+        except Exception:
+            if strict:
+                raise
+            return {}
+        found = {text: vector for text, vector in zip(texts, vectors, strict=True) if vector is not None}
+        if strict and len(found) < len(texts):
+            raise DataError(
+                f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
+            )
+        return found
+
+    def _refuses(self, row: _Row, batch: Sequence[_Row]) -> str:
+        """Return why a trace may not join those stored and those of its batch; empty when it may."""
+        trace = row.trace
+        if trace.key in self._rows or any(other.trace.key == trace.key for other in batch):
+            return "already stored"
+        alike = (trace.verified, trace.db, trace.question)
+        asked = self._questions[alike] + sum(
+            (other.trace.verified, other.trace.db, other.trace.question) == alike for other in batch
+        )
+        if asked >= self.gate.per_question:
+            return "enough traces of this question"
+        index = self._shelves()[0 if trace.verified else 1].index
+        _, similarities = index.search(row.vector[None], [trace.db], 1, "same")[0]
+        nearest = [float(similarities[0])] if len(similarities) else []
+        nearest += [
+            float(other.vector @ row.vector)
+            for other in batch
+            if (other.trace.verified, other.trace.db) == (trace.verified, trace.db)
+        ]
+        return "near duplicate" if max(nearest, default=-1.0) >= self.gate.duplicate else ""
+
+    def _store_rows(self, rows: Sequence[_Row], tallies: Sequence[Tally]) -> None:
+        self._store.append([*(Record(row.trace, _stored(row.vector)) for row in rows), *tallies])
+        self._tallies.update({tally.id: tally for tally in tallies})
+        self._keep(rows)
+
+
+def _reopen(path: str, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> TraceMemory:
+    return TraceMemory.open(path, embedder, gate=gate, create=False, **options)
+
+
+def _check_new(folder: Path, create: bool) -> None:
+    if not create:
+        raise ConfigError(
+            f"`{folder}` should hold a memory, but there is no memory.json in it. Check the path."
+        )
+    if folder.is_file():
+        raise ConfigError(
+            f"`TraceMemory.open(path)` should get a folder, but `{folder}` is a file. Name a folder."
+        )
+
+
+def _pairs(scored: Iterable[tuple[Evidence, Score]]) -> list[tuple[Evidence, Score]]:
+    pairs = list(scored)
+    for item in pairs:
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Evidence)):
+            raise ConfigError(
+                f"`remember(scored)` should get pairs (Evidence, Score), but got {item!r:.80}. "
+                "Write for example memory.remember(zip(scorer.observe(samples), scores))."
+            )
+        if not isinstance(item[1], Score):
+            raise ConfigError(
+                f"`remember(scored)` should get pairs (Evidence, Score), but got the score {item[1]!r:.80}."
+            )
+    return pairs
+
+
+def _trace(evidence: Evidence, verified: bool, model: str, step: int, signature: str) -> Trace:
+    sample = evidence.sample
+    question = str(sample.meta.get("question_id", sample.question) or "\n".join(sample.golds))
+    return Trace(
+        text=evidence.answer.thought or "",
+        db=database_id(sample.db),
+        question=question,
+        sql=evidence.answer.sql or "",
+        verified=verified,
+        model=model,
+        step=step,
+        time=time.time(),
+        signature=signature,
+    )
+
+
+def _parsed(line: str, path: str | Path, number: int) -> Trace:
+    where = f"{path}, line {number}"
+    try:
+        record = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"`{where}` should be JSON, but it is not ({error}). Correct the line.") from None
+    if not isinstance(record, dict):
+        raise DataError(f"`{where}` should be a JSON object, but got {line.strip()!r:.80}. Correct the line.")
+    return Trace.from_record(record, where)
+
+
+def _to_centroid(index: Index, vector: Vector, rows: NDArray[np.int64]) -> float | None:
+    """Return the cosine of a vector to the mean of some rows; `None` when there are none."""
+    import numpy as np
+
+    if not len(rows):
+        return None
+    middle = index.vectors[rows].astype(np.float64).mean(axis=0)
+    length = float(np.sqrt((middle * middle).sum()))
+    return float((middle * vector.astype(np.float64)).sum() / length) if length else 0.0
+
+
+def _place(row: _Row) -> tuple[str, str]:
+    return row.trace.db, row.trace.key
+
+
+def _age(row: _Row) -> tuple[int, float, str]:
+    return row.trace.step, row.trace.time, repr(row.trace)
+
+
+def _stored(vector: Vector) -> bytes:
+    return vector.astype("<f2").tobytes()
+
+
+def _restored(data: bytes) -> Vector:
+    import numpy as np
+
+    return np.frombuffer(data, dtype="<f2").astype(np.float32)

@@ -1,0 +1,111 @@
+"""Embedding with a sentence-transformers model in this process."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from finer_rewards.errors import MissingExtraError
+from finer_rewards.memory.embedders import DEFAULT_EMBEDDER
+from finer_rewards.memory.extras import ForkSafeLock, optional
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["QWEN_PROMPT", "SentenceEmbedder"]
+
+#: Qwen3-Embedding is told its task; stored and asked traces get the same words, as both are traces.
+QWEN_PROMPT: Final = (
+    "Instruct: Given the reasoning behind an SQL query, retrieve reasoning behind queries of the same kind"
+    "\nQuery:"
+)
+
+
+class SentenceEmbedder:
+    """Any sentence-transformers model, loaded at first use.
+
+    Args:
+        model: model id or folder.
+        prompt: put before every text; `None` means `QWEN_PROMPT` for Qwen3-Embedding and nothing for others.
+        dimension: cut vectors to this length (Matryoshka models); `None` for all of it.
+        batch_size: texts at once.
+        device: `"cpu"`, `"cuda"`, ...; `None` lets the library choose.
+        dtype: `"float32"`, `"bfloat16"`, ...
+
+    Raises:
+        MissingExtraError: sentence-transformers is not installed.
+    """
+
+    def __init__(
+        self,
+        model: str = DEFAULT_EMBEDDER,
+        *,
+        prompt: str | None = None,
+        dimension: int | None = None,
+        batch_size: int = 32,
+        device: str | None = None,
+        dtype: str = "float32",
+    ) -> None:
+        if find_spec("sentence_transformers") is None:
+            raise MissingExtraError(f"The embedder {model!r}", "sentence-transformers", "memory")
+        self.model = str(model)
+        self.prompt = (QWEN_PROMPT if "Qwen3-Embedding" in self.model else "") if prompt is None else prompt
+        self.dimension = dimension
+        self.batch_size = batch_size
+        self.device = device
+        self.dtype = dtype
+        self._loaded: Any = None
+        self._lock = ForkSafeLock()
+
+    @property
+    def fingerprint(self) -> str:
+        """Model, prompt, dimension and number type."""
+        name = self.model.rstrip("/").rpartition("/")[2] if self.model.startswith("/") else self.model
+        parts = (name, f"prompt={self.prompt}", f"dimension={self.dimension or 'all'}", self.dtype)
+        return f"sentence-transformers:{'|'.join(parts)}"
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Return the model's vectors."""
+        import numpy as np
+
+        # One thread at a time: torch uses the cores for itself, and a tokenizer is not thread-safe.
+        with self._lock:
+            model = self._load()
+            vectors = model.encode(
+                list(texts),
+                prompt=self.prompt or None,
+                batch_size=self.batch_size,
+                convert_to_numpy=True,
+                show_progress_bar=False,
+            )
+        return np.asarray(vectors, dtype=np.float32)
+
+    def _load(self) -> Any:
+        if self._loaded is None:
+            library: Any = optional("sentence_transformers", needed_by=f"The embedder {self.model!r}")
+            options: dict[str, Any] = {"truncate_dim": self.dimension, "device": self.device}
+            options["model_kwargs"] = {"dtype": self.dtype}
+            # Last-token pooling needs the padding in front. Releases before 6.2 call the option otherwise.
+            accepted = inspect.signature(library.SentenceTransformer.__init__).parameters
+            processor = "processor_kwargs" if "processor_kwargs" in accepted else "tokenizer_kwargs"
+            if "Qwen3-Embedding" in self.model:
+                options[processor] = {"padding_side": "left"}
+            self._loaded = library.SentenceTransformer(self.model, **options)
+        return self._loaded
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.model, self.prompt, self.dimension, self.batch_size, self.device, self.dtype)
+
+    def __repr__(self) -> str:
+        return f"SentenceEmbedder({self.model!r})"
+
+
+def _restore(
+    model: str, prompt: str, dimension: int | None, batch_size: int, device: str | None, dtype: str
+) -> SentenceEmbedder:
+    return SentenceEmbedder(
+        model, prompt=prompt, dimension=dimension, batch_size=batch_size, device=device, dtype=dtype
+    )

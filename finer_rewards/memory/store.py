@@ -1,0 +1,320 @@
+"""Where traces live on disk: append-only segments, one a writer, every record checksummed.
+
+    FOLDER/
+      memory.json        what the vectors are: embedder, masking, centring; written once
+      centre.json        the vector that is subtracted, written once
+      segments/*.traces  one file a writer, only ever appended to
+
+A record is `magic, length, crc32, payload`. A writer that dies leaves at most one cut record at the end of
+its own file, which readers skip and report. Nobody writes to another's file, so no one waits; a record in two
+files (after an interrupted `compact`) counts once, because a trace is known by its content.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import struct
+import tempfile
+import time
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.memory.trace import Trace
+
+__all__ = ["Damage", "Entry", "Record", "Store", "Tally", "frame", "replace_file", "scan"]
+
+FORMAT = 1
+_MAGIC = b"\xf1TRC"
+_HEAD = struct.Struct("<4sII")
+_LENGTH = struct.Struct("<I")
+_SUFFIX = ".traces"
+
+
+@dataclass(frozen=True)
+class Record:
+    """A trace and its vector, as the bytes of float16 numbers."""
+
+    trace: Trace
+    vector: bytes
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many samples one call refused, by reason."""
+
+    id: str
+    refused: Mapping[str, int]
+
+
+Entry = Record | Tally
+
+
+@dataclass(frozen=True)
+class Damage:
+    """Bytes of a segment that hold no whole record.
+
+    Args:
+        file: name of the segment.
+        start: first byte.
+        size: how many.
+        torn: true for a cut record at the very end, as a killed writer leaves; false for corruption.
+    """
+
+    file: str
+    start: int
+    size: int
+    torn: bool
+
+
+def frame(entry: Entry) -> bytes:
+    """Return an entry as the bytes that are appended."""
+    content = entry.trace.as_record() if isinstance(entry, Record) else asdict(entry)
+    text = json.dumps(content, separators=(",", ":"), sort_keys=True).encode()
+    vector = entry.vector if isinstance(entry, Record) else b""
+    payload = _LENGTH.pack(len(text)) + text + vector
+    return _HEAD.pack(_MAGIC, len(payload), zlib.crc32(payload)) + payload
+
+
+def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], list[Damage], int]:
+    """Read all whole records out of the bytes of a segment.
+
+    Args:
+        data: bytes of the segment from `offset` on.
+        file: name of the segment, for the report.
+        offset: where in the segment the bytes begin.
+
+    Returns:
+        The entries, what could not be read, and the offset to go on from next time (before a cut end).
+    """
+    entries: list[Entry] = []
+    damages: list[Damage] = []
+    place = 0
+    while place < len(data):
+        size = _whole(data, place)
+        if size:
+            entries.append(_entry(data, place, size))
+            place += size
+            continue
+        found = data.find(_MAGIC, place + 1)
+        while found != -1 and not _whole(data, found):
+            found = data.find(_MAGIC, found + 1)
+        end = len(data) if found == -1 else found
+        torn = found == -1 and _is_cut(data, place)
+        damages.append(Damage(file, offset + place, end - place, torn))
+        if torn:
+            break
+        place = end
+    return entries, damages, offset + place
+
+
+def _whole(data: bytes, place: int) -> int:
+    """Return the size of the whole record at `place`, 0 when there is none."""
+    if len(data) - place < _HEAD.size:
+        return 0
+    magic, length, checksum = _HEAD.unpack_from(data, place)
+    start, end = place + _HEAD.size, place + _HEAD.size + length
+    if magic != _MAGIC or length < _LENGTH.size or end > len(data):
+        return 0
+    return end - place if zlib.crc32(memoryview(data)[start:end]) == checksum else 0
+
+
+def _is_cut(data: bytes, place: int) -> bool:
+    """True when the bytes from `place` on are the beginning of a record that was never finished."""
+    if len(data) - place < _HEAD.size:
+        return _MAGIC.startswith(data[place : place + 4])
+    magic, length, _ = _HEAD.unpack_from(data, place)
+    return bool(magic == _MAGIC and place + _HEAD.size + length > len(data))
+
+
+def _entry(data: bytes, place: int, size: int) -> Entry:
+    start = place + _HEAD.size
+    (length,) = _LENGTH.unpack_from(data, start)
+    text = data[start + _LENGTH.size : start + _LENGTH.size + length]
+    content = json.loads(text)
+    if "refused" in content:
+        return Tally(content["id"], content["refused"])
+    return Record(Trace.from_record(content), data[start + _LENGTH.size + length : place + size])
+
+
+class Store:
+    """The segments of one folder, read as they grow, and the one segment this process appends to.
+
+    Not thread-safe by itself: `TraceMemory` holds the lock, and closes the segment after a fork.
+    """
+
+    def __init__(self, folder: Path, *, durable: bool = True) -> None:
+        self.folder = folder
+        self.segments = folder / "segments"
+        self.durable = durable
+        self.damages: dict[str, list[Damage]] = {}
+        self._read: dict[str, int] = {}
+        self._descriptor = -1
+        self._own: Path | None = None
+
+    def describe_once(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write a JSON file unless there is one, and return what it holds: of two writers the first wins."""
+        path = self.folder / name
+        if not path.exists():
+            with self._writing():
+                self.segments.mkdir(parents=True, exist_ok=True)
+                replace_file(path, json.dumps(dict(content), indent=1).encode(), exclusive=True)
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise DataError(
+                f"`{path}` should be JSON, but it is damaged ({error}). Restore it from a copy."
+            ) from None
+        return dict(found)
+
+    def append(self, entries: Iterable[Entry]) -> None:
+        """Append entries; when this returns they are on the disk, whatever happens to this process."""
+        data = b"".join(map(frame, entries))
+        if not data:
+            return
+        with self._writing():
+            if self._own is None:
+                self._own = self._open_segment()
+            written = 0
+            try:
+                while written < len(data):
+                    written += os.write(self._descriptor, data[written:])
+                if self.durable:
+                    os.fsync(self._descriptor)
+                self._read[self._own.name] = self._read.get(self._own.name, 0) + len(data)
+            except OSError:
+                # A cut record must stay the last one of its file: what follows goes to a new one.
+                self.close()
+                raise
+
+    def read_new(self) -> Iterator[Entry]:
+        """Yield the entries that came since the last call, whoever wrote them."""
+        for path in self.files():
+            offset = self._read.get(path.name, 0)
+            try:
+                if path.stat().st_size <= offset:
+                    continue
+                with path.open("rb") as handle:
+                    handle.seek(offset)
+                    data = handle.read()
+            except FileNotFoundError:
+                continue  # Compacted meanwhile; its records are in a newer segment.
+            entries, damages, self._read[path.name] = scan(data, path.name, offset)
+            known = [damage for damage in self.damages.get(path.name, []) if not damage.torn]
+            self.damages[path.name] = known + damages
+            yield from entries
+
+    def files(self) -> list[Path]:
+        """Return the segments there are, in order of name."""
+        return sorted(self.segments.glob(f"*{_SUFFIX}"))
+
+    def idle(self) -> list[Path]:
+        """Return the segments that no live writer holds and that are whole: they will never change again."""
+        damaged = {name for name, found in self.damages.items() if any(not damage.torn for damage in found)}
+        return [
+            path for path in self.files() if path.name not in damaged and path != self._own and _is_idle(path)
+        ]
+
+    def merge(self, entries: Iterable[Entry], idle: Iterable[Path]) -> None:
+        """Write the entries to one new segment, then delete the idle ones, whose entries must be among them.
+
+        A kill at any point leaves every entry in at least one segment.
+        """
+        with self._writing():
+            target = self.segments / f"{time.time_ns():020d}-merged-{secrets.token_hex(4)}{_SUFFIX}"
+            replace_file(target, b"".join(map(frame, entries)), exclusive=True)
+            for path in idle:
+                path.unlink(missing_ok=True)
+                self._read.pop(path.name, None)
+                self.damages.pop(path.name, None)
+
+    def close(self) -> None:
+        """Close this process's segment; the next append begins a new one."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor, self._own = -1, None
+
+    def _open_segment(self) -> Path:
+        self.segments.mkdir(parents=True, exist_ok=True)
+        name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
+        path = self.segments / name
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
+        self._descriptor = os.open(path, flags, 0o644)
+        _lock(self._descriptor)
+        if self.durable:
+            _sync_folder(self.segments)
+        return path
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise ConfigError(
+                f"The memory at `{self.folder}` should be writable, but writing failed: "
+                f"{error.strerror or error}. Free the disk, or copy the folder to one that can be written."
+            ) from error
+
+
+def replace_file(path: Path, data: bytes, *, exclusive: bool = False) -> None:
+    """Write a whole file so that no reader ever sees half of it; with `exclusive` an existing one stays."""
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    try:
+        with os.fdopen(descriptor, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+        Path(temporary).chmod(0o644)
+        if exclusive:
+            _claim(Path(temporary), path)
+        else:
+            Path(temporary).replace(path)
+        _sync_folder(path.parent)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _claim(temporary: Path, path: Path) -> None:
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return
+    except OSError:  # A file system without hard links.
+        if not path.exists():
+            temporary.rename(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    """Mark a segment as being written to, for as long as this process lives."""
+    with contextlib.suppress(ImportError, OSError):
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_idle(path: Path) -> bool:
+    """True when no live process appends to the segment."""
+    try:
+        import fcntl
+
+        with path.open("rb") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except (ImportError, OSError):
+        return False
+    return True

@@ -1,0 +1,97 @@
+"""One reasoning trace: the record that a memory keeps."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import cached_property
+from hashlib import sha256
+from pathlib import PurePath
+from typing import Any
+
+from finer_rewards.errors import DataError
+
+__all__ = ["Trace", "database_id"]
+
+_WORDS = re.compile(r"\w+")
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The reasoning behind one answer, and what became of it.
+
+    Args:
+        text: the thought.
+        db: id of the database it is about.
+        question: id or words of the question.
+        sql: the SQL it produced.
+        verified: true when execution showed the SQL right, false when it showed it wrong.
+        model: what wrote it.
+        step: the training step it was written at.
+        time: when it was stored, seconds since 1970.
+        signature: digest of the scoring signature that judged it.
+
+    Example:
+        >>> a, b = Trace("Count the singers.", "concert"), Trace("count THE singers", "concert", time=9.0)
+        >>> a.key == b.key
+        True
+    """
+
+    text: str
+    db: str
+    question: str = ""
+    sql: str = ""
+    verified: bool = True
+    model: str = ""
+    step: int = 0
+    time: float = 0.0
+    signature: str = ""
+
+    @cached_property
+    def key(self) -> str:
+        """Digest of what makes it the same trace: outcome, database, question and words."""
+        words = " ".join(_WORDS.findall(self.text.casefold()))
+        parts = ("verified" if self.verified else "failed", self.db, self.question, words)
+        return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+    def as_record(self) -> dict[str, Any]:
+        """Return the fields as a JSON-ready mapping."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], where: str = "record") -> Trace:
+        """Build a trace from a mapping; names that are not fields are left out.
+
+        Raises:
+            DataError: `text` or `db` is missing, or a value has the wrong type.
+        """
+        kept = {name: record[name] for name in _TYPES if record.get(name) is not None}
+        for name in ("text", "db"):
+            if name not in kept:
+                raise DataError(f"`{where}` should have a {name!r}, but got {sorted(record)!r:.120}. Add it.")
+        for name, value in kept.items():
+            if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and name != "verified"):
+                raise DataError(f"`{where}` has a {name!r} of the wrong type: {value!r:.80}. Correct it.")
+        return cls(**kept)
+
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    field.name: {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(field.type)]
+    for field in fields(Trace)
+}
+
+
+def database_id(db: str | tuple[str, ...]) -> str:
+    """Return the id of a database however it is named; of several, the first.
+
+    A path stands for its file name without the ending, so that machines with other roots agree.
+
+    Example:
+        >>> database_id("spider/pets_1/pets_1.sqlite"), database_id("pets_1")
+        ('pets_1', 'pets_1')
+    """
+    name = db if isinstance(db, str) else db[0]
+    path = PurePath(name)
+    is_path = len(path.parts) > 1 or path.suffix.lower() in (".sqlite", ".sqlite3", ".db", ".duckdb")
+    return path.stem if is_path else name
