@@ -1,0 +1,10 @@
+"""`python -m finer_rewards` is `finer-rewards`."""
+
+from __future__ import annotations
+
+import sys
+
+from finer_rewards.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""The command line: `finer-rewards VERB`.
+
+Data goes to standard output, talk (progress, signature, warnings, summary) to standard error. Exit 0: done;
+1: something could not be scored, or the mean is below `--fail-under`; 2: wrong usage; 130: interrupted.
+
+A verb is one file here, with `register(subparsers)` and `run(arguments) -> int`, and one line of `VERBS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final, NoReturn
+
+from finer_rewards.errors import ConfigError, FinerError, suggest
+
+__all__ = ["VERBS", "main"]
+
+#: Every verb, with the line that `--help` shows. The module is imported when its verb is used.
+VERBS: Final = {
+    "score": "score predicted SQL against gold SQL, statement by statement",
+    "presets": "list the presets and rewards, with their formulas",
+    "modes": "list the ways two results can be compared",
+    "demo": "score a small packaged example and explain it, offline",
+    "doctor": "check versions, extras, time limits and safety on this machine",
+}
+
+_EXAMPLES = """examples:
+  finer-rewards score pred.sql gold.sql --db databases/
+  finer-rewards presets
+  finer-rewards modes --format json
+  finer-rewards demo
+  finer-rewards doctor
+
+`finer-rewards VERB --help` says more. Exit status: 0 done, 1 something could not be scored, 2 wrong usage.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of printing the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise instead of leaving the process, so that `main` returns."""
+        raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `{self.prog} --help`.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: the arguments after the program's name; `None` for those of this process.
+
+    Returns:
+        The exit status.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # text that cannot be encoded is shown, not fatal
+    try:
+        status = _run(given)
+        sys.stdout.flush()
+        return status
+    except SystemExit as leaving:  # --help and --version
+        return int(leaving.code or 0)
+    except FinerError as error:
+        return _say(str(error))
+    except BrokenPipeError:  # the reader, `head` for one, has gone; nothing more can be written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        return _say(f"{error.strerror or error}{where}.")
+    except KeyboardInterrupt:
+        print("\nfiner-rewards: interrupted", file=sys.stderr)
+        return 130
+
+
+def _run(given: list[str]) -> int:
+    chosen = given[0] if given else ""
+    if chosen == "--version":
+        from finer_rewards.version import VERSION
+
+        print(f"finer-rewards {VERSION}")
+        return 0
+    if chosen and not chosen.startswith("-") and chosen not in VERBS:
+        raise ConfigError(f"There is no verb {chosen!r}. {suggest(chosen, VERBS)}Known: {', '.join(VERBS)}.")
+    parser = Parser(
+        prog="finer-rewards",
+        description="Rewards and scores for text-to-SQL.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
+    for name, summary in VERBS.items():
+        if name != chosen:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    if not chosen:
+        parser.print_help(sys.stderr)
+        return 2
+    if chosen not in VERBS:
+        parser.parse_args(given)  # --help, or an option that is none
+        return 2
+    verb = import_module(f"finer_rewards.cli.{chosen}")
+    verb.register(subparsers)
+    arguments, unknown = parser.parse_known_args(given)
+    if unknown:
+        options = re.findall(r"--[a-z-]+", subparsers.choices[chosen].format_usage())
+        raise ConfigError(
+            f"`{chosen}` has no place for {' '.join(unknown)!r}. {suggest(unknown[0], options)}"
+            f"See `finer-rewards {chosen} --help`."
+        )
+    return int(verb.run(arguments))
+
+
+def _say(sentence: str) -> int:
+    print(f"finer-rewards: {sentence}", file=sys.stderr)
+    return 2

@@ -1,0 +1,97 @@
+"""What `--db` means: one file for every statement, or a folder in which each statement names its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.executing.databases import database_names, resolve_database
+
+__all__ = ["Databases", "find_databases"]
+
+
+class Databases(NamedTuple):
+    """Where statements run.
+
+    Args:
+        root: the folder an executor looks in.
+        names: the database of each statement.
+        notes: what the user should know of the choice.
+    """
+
+    root: str
+    names: list[str]
+    notes: list[str]
+
+
+def find_databases(path: str, named: Sequence[str | None], where: str) -> Databases:
+    """Return the database of each statement.
+
+    Args:
+        path: the value of `--db`.
+        named: the database id that each statement carries, if any.
+        where: the file that carries them, for the messages.
+
+    A file serves every statement; ids are not needed, and two different ones cannot both mean that file.
+    In a folder every statement needs an id. Ids that the folder lacks are noted (those statements cannot be
+    scored) unless it lacks them all.
+
+    Raises:
+        ConfigError: there is no such database, or the ids and the path do not go together.
+    """
+    place = Path(path)
+    ids = sorted({name for name in named if name})
+    if not place.is_dir():
+        file = str(resolve_database(str(place.absolute())))
+        if len(ids) > 1:
+            raise ConfigError(
+                f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "
+                f"({_some(ids)}), but got the file {path}. Pass a folder laid out ID/ID.sqlite or ID.sqlite."
+            )
+        notes = [f"{where} names the database {ids[0]}; every statement runs on {path}."]
+        return Databases(".", [file] * len(named), notes if ids and ids[0] != place.stem else [])
+
+    present = database_names(place)
+    if not present:
+        below = [child for child in sorted(place.iterdir()) if child.is_dir() and database_names(child)]
+        hint = f"Did you mean {below[0]}? " if below else ""
+        raise ConfigError(
+            f"`--db` should be a database file or a folder laid out ID/ID.sqlite or ID.sqlite, "
+            f"but there is no database in the folder {path}. {hint}Check the path."
+        )
+    for number, name in enumerate(named, 1):
+        if not name:
+            raise ConfigError(
+                f"`--db` is the folder {path}, so every statement should name its database, but "
+                f"statement {number} of {where} names none. Write `sql<TAB>db_id` lines, or pass one "
+                f"file, such as {resolve_database(present[0], place)}."
+            )
+    missing = [name for name in ids if not _is_there(name, place)]
+    if len(missing) == len(ids):
+        near = suggest(missing[0], present) if len(missing) == 1 else ""
+        raise ConfigError(
+            f"`--db` should be a folder that holds the databases that {where} names ({_some(ids)}), "
+            f"but {path} holds none of them; it has {_some(present)}. {near}Check the folder and the ids."
+        )
+    notes = []
+    if missing:
+        count = sum(name in set(missing) for name in named)
+        notes = [
+            f"{len(missing)} of {len(ids)} databases are missing or unreadable in {path} ({_some(missing)}): "
+            f"{count} statement{'s' * (count != 1)} cannot be scored."
+        ]
+    return Databases(str(place), [str(name) for name in named], notes)
+
+
+def _is_there(name: str, place: Path) -> bool:
+    try:
+        resolve_database(name, place)
+    except ConfigError:
+        return False
+    return True
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

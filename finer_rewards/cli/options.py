@@ -1,0 +1,116 @@
+"""Options that several verbs share, each with the sentence for what it should be."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+from finer_rewards.errors import ConfigError
+
+__all__ = ["add_executor", "add_inputs", "add_output", "add_parser", "add_reward", "chosen_reward", "number"]
+
+
+def add_parser(subparsers: Any, verb: str, description: str, examples: str) -> argparse.ArgumentParser:
+    """Add the parser of a verb, its examples at the end of its help."""
+    from finer_rewards.cli import VERBS
+
+    parser: argparse.ArgumentParser = subparsers.add_parser(
+        verb,
+        help=VERBS[verb],
+        description=description,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    return parser
+
+
+def number(name: str, kind: Callable[[str], float], what: str) -> Callable[[str], float]:
+    """Return a type for argparse: a number above 0 (any number when `what` says no more than that)."""
+
+    def read(text: str) -> float:
+        try:
+            value = kind(text)
+        except ValueError:
+            value = float("nan")
+        if not (float("-inf") < value < float("inf")) or ("positive" in what and value <= 0):
+            raise ConfigError(f"`{name}` should be {what}, but got {text!r}. Write for example `{name} 1`.")
+        return value
+
+    return read
+
+
+def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Add PRED, GOLD and --db."""
+    files = "SQL, `sql<TAB>db_id` lines, JSON (Spider, BIRD) or JSONL; `-` is standard input"
+    parser.add_argument("predicted", metavar="PRED", help=f"predicted statements: {files}")
+    parser.add_argument("gold", metavar="GOLD", help="gold statements, as many and in the same order")
+    parser.add_argument(
+        "--db",
+        required=True,
+        metavar="PATH",
+        help="a database file for all statements, or a folder laid out ID/ID.sqlite or ID.sqlite",
+    )
+    for side in ("predicted", "gold"):
+        parser.add_argument(
+            f"--{side}-format",
+            metavar="FORMAT",
+            help="json, jsonl, lines (one statement a line) or sql; recognised when left out",
+        )
+
+
+def add_executor(parser: argparse.ArgumentParser) -> None:
+    """Add the limits under which SQL runs."""
+    seconds = number("--timeout", float, "a positive number of seconds")
+    rows = number("--max-rows", int, "a positive whole number")
+    workers = number("--workers", int, "a positive whole number")
+    group = parser.add_argument_group("limits")
+    group.add_argument(
+        "--timeout", type=seconds, default=30.0, metavar="S", help="seconds a query may take (30)"
+    )
+    group.add_argument(
+        "--max-rows", type=rows, default=10_000, metavar="N", help="rows kept of a result (10000)"
+    )
+    group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
+
+
+def add_reward(parser: argparse.ArgumentParser) -> None:
+    """Add --reward, --preset and --mode."""
+    group = parser.add_argument_group("reward (execution match when none is given)")
+    group.add_argument(
+        "--mode", metavar="NAME", help="how results are compared (strict); see `finer-rewards modes`"
+    )
+    group.add_argument(
+        "--preset", metavar="NAME", help="a published or shipped reward; see `finer-rewards presets`"
+    )
+    group.add_argument("--reward", metavar="SPEC", help="e.g. '2 * execution_match() + executable()'")
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """Add --format and -o."""
+    group = parser.add_argument_group("output")
+    group.add_argument(
+        "--format",
+        choices=("text", "json", "jsonl", "csv"),
+        help="text, unless the name given with -o ends in .json, .jsonl or .csv",
+    )
+    group.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
+
+
+def chosen_reward(arguments: argparse.Namespace) -> Any:
+    """Return the reward that --reward, --preset and --mode ask for."""
+    from finer_rewards.presets import preset
+    from finer_rewards.rewards import execution_match
+    from finer_rewards.spec import parse_reward
+
+    if arguments.reward and (arguments.preset or arguments.mode):
+        other = "--preset" if arguments.preset else "--mode"
+        raise ConfigError(
+            f"`--reward` should stand alone, but got {other} too. "
+            "Write everything in the reward, e.g. --reward \"execution_match(mode='bird')\"."
+        )
+    mode = {"mode": arguments.mode} if arguments.mode else {}
+    if arguments.reward:
+        return parse_reward(arguments.reward)
+    return preset(arguments.preset, **mode) if arguments.preset else execution_match(**mode)

@@ -1,0 +1,84 @@
+"""Records to standard output or to a file, as text, JSON, JSONL or CSV."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TextIO
+
+from finer_rewards.errors import ConfigError
+
+__all__ = ["format_of", "open_output", "write_records"]
+
+Record = Mapping[str, Any]
+
+
+def format_of(chosen: str | None, output: str | None) -> str:
+    """Return the format: the chosen one, else what the name of the output file says, else text."""
+    suffix = Path(output).suffix.lstrip(".").lower() if output else ""
+    return chosen or (suffix if suffix in ("json", "jsonl", "csv") else "text")
+
+
+@contextlib.contextmanager
+def open_output(path: str | None) -> Iterator[TextIO]:
+    """Yield standard output, or a file that appears under its name only when all of it is written."""
+    if path is None or path == "-":
+        yield sys.stdout
+        return
+    target = Path(path)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        what = "is a folder" if target.is_dir() else f"lies in {target.parent}, which is not there"
+        raise ConfigError(f"`-o` should be a file to write, but {path!r} {what}. Pass another path.")
+    if target.exists() and not target.is_file():  # a pipe or /dev/null is written in place
+        with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            yield file
+        return
+    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            yield file
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_records(
+    records: Iterable[Record],
+    kind: str,
+    file: TextIO,
+    columns: Sequence[str],
+    text: Callable[[Record], Iterable[str]],
+    head: Iterable[str] = (),
+) -> None:
+    """Write records as they come.
+
+    Args:
+        records: what to write.
+        kind: `text`, `json` (one list), `jsonl` (one object a line) or `csv`.
+        file: where to.
+        columns: the names a CSV file has, in order.
+        text: the lines of a record in the format `text`.
+        head: the lines before the first record in the format `text`.
+    """
+    if kind == "csv":
+        writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
+        writer.writeheader()
+        for record in records:
+            writer.writerow(record)
+    elif kind == "json":
+        before = "[\n"
+        for record in records:
+            file.write(f"{before}{json.dumps(record, ensure_ascii=False)}")
+            before = ",\n"
+        file.write("\n]\n" if before == ",\n" else "[]\n")
+    else:
+        if kind == "text":
+            file.writelines(f"{line}\n" for line in head)
+        for record in records:
+            lines = [json.dumps(record, ensure_ascii=False)] if kind == "jsonl" else text(record)
+            file.writelines(f"{line}\n" for line in lines)

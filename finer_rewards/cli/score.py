@@ -1,0 +1,218 @@
+"""`finer-rewards score`: predictions against golds, statement by statement."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, TextIO
+
+from finer_rewards.cli.inputs import read_inputs
+from finer_rewards.cli.options import (
+    add_executor,
+    add_inputs,
+    add_output,
+    add_parser,
+    add_reward,
+    chosen_reward,
+    number,
+)
+from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.progress import Progress
+from finer_rewards.cli.terminal import one_line, shorten, table
+from finer_rewards.components import component_names, component_values, reason_of
+from finer_rewards.types import Sample, Score, Status
+
+if TYPE_CHECKING:
+    from finer_rewards.scoring import Scorer
+
+COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
+EXAMPLES = """\
+  finer-rewards score pred.sql gold.sql --db concert.sqlite
+  finer-rewards score pred.sql dev.json --db spider/database --mode bird --format jsonl > scores.jsonl
+  finer-rewards score pred.jsonl gold.sql --db databases/ --reward "execution_match() + 0.1 * executable()"
+  finer-rewards score pred.sql gold.sql --db x.sqlite --fail-under 0.8 -o scores.csv
+
+Each JSON record has number, value (null where the data or the system is at fault), status, reason, predicted,
+gold, db, question_id, and the value of every component by its name.
+"""
+COLOURS = {"nobody": "", "model": "yellow", "data": "cyan", "system": "red"}
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = add_parser(
+        subparsers, "score", "Score predicted SQL against gold SQL, statement by statement.", EXAMPLES
+    )
+    add_inputs(parser)
+    add_reward(parser)
+    add_executor(parser)
+    add_output(parser)
+    parser.add_argument(
+        "--explain", action="store_true", help="show both statements and the tree of each score"
+    )
+    parser.add_argument(
+        "--fail-under",
+        type=number("--fail-under", float, "a number"),
+        metavar="X",
+        help="exit 1 when the mean of the scored statements is below X",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Score, write one record a statement, and say what it came to."""
+    from finer_rewards.executing import SQLite
+    from finer_rewards.scoring import Scorer
+
+    reward = chosen_reward(arguments)
+    inputs = read_inputs(arguments)
+    executor = SQLite(
+        inputs.root, timeout=arguments.timeout, max_rows=arguments.max_rows, workers=arguments.workers
+    )
+    kind = format_of(arguments.format, arguments.output)
+    totals = Totals()
+    with Scorer(reward, executor) as scorer:
+        signature = scorer.signature
+        with open_output(arguments.output) as file:
+            for note in inputs.notes:
+                print(f"finer-rewards: {note}", file=sys.stderr)
+            names = component_names(reward)
+            records = _records(scorer, inputs.samples, totals, explain=arguments.explain)
+            lines = _Lines(inputs.samples, file)
+            write_records(records, kind, file, [*COLUMNS, *names], lines, head=lines.head())
+            if kind == "text":
+                file.writelines(f"{line}\n" for line in ("", *totals.lines(names)))
+    if kind != "text":
+        print("\n".join(totals.lines(names)), file=sys.stderr)
+    print(f"signature: {signature}", file=sys.stderr)
+    if totals.is_under(arguments.fail_under):
+        print(f"finer-rewards: the mean is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
+        return 1
+    return 1 if totals.unscored else 0
+
+
+class Totals:
+    """What the statements came to, kept while they stream by."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+        self.faults: Counter[str] = Counter()
+        self.unscored: Counter[str] = Counter()
+        self.components: dict[str, list[float]] = {}
+
+    def add(self, score: Score, components: Mapping[str, float | None]) -> None:
+        """Count one score."""
+        if score.value is None:
+            self.unscored[score.status.name] += 1
+            return
+        self.values.append(score.value)
+        if score.status is not Status.ok:
+            self.faults[score.status.name] += 1
+        for name, value in components.items():
+            if value is not None:
+                self.components.setdefault(name, []).append(value)
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over what was scored; `None` when nothing was."""
+        return fmean(self.values) if self.values else None
+
+    def is_under(self, least: float | None) -> bool:
+        """Return whether the mean is below what was asked for; no mean is below everything."""
+        return least is not None and (self.mean is None or self.mean < least)
+
+    def lines(self, names: Sequence[str]) -> list[str]:
+        """Return the summary."""
+        count = len(self.values) + self.unscored.total()
+        mean = "none" if self.mean is None else f"{self.mean:.4f}"
+        lines = [f"mean {mean} over {len(self.values)} scored of {_count(count, 'statement')}"]
+        if len(names) > 1:
+            parts = (
+                f"{name} {fmean(self.components[name]):.4f}" for name in names if name in self.components
+            )
+            lines.append(f"components: {', '.join(parts)}")
+        if self.faults:
+            lines.append(f"model at fault: {_counts(self.faults)}")
+        if self.unscored:
+            lines.append(f"not scored: {_counts(self.unscored)}")
+            lines += [f"  {name}: {Status[name].sentence}" for name, _ in self.unscored.most_common()]
+        return lines
+
+
+def _records(
+    scorer: Scorer, samples: Sequence[Sample], totals: Totals, *, explain: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield a record a statement; batches of about a second keep the bar moving and memory bounded."""
+    size, start = 32, 0
+    with Progress("statements scored", len(samples)) as bar:
+        while start < len(samples):
+            began = time.monotonic()
+            batch = samples[start : start + size]
+            observed = [(evidence, scorer.reward(evidence)) for evidence in scorer.observe(batch)]
+            bar.hide()
+            for number, (evidence, score) in enumerate(observed, start + 1):
+                components = component_values(scorer.reward, score)
+                totals.add(score, components)
+                record = {
+                    "number": number,
+                    "value": score.value,
+                    "status": score.status.name,
+                    "reason": reason_of(score),
+                    "predicted": evidence.sample.completion
+                    if evidence.answer.sql is None
+                    else evidence.answer.sql,
+                    "gold": evidence.sample.gold,
+                    "db": evidence.sample.dbs[0],
+                    "question_id": evidence.sample.meta.get("question_id"),
+                    **components,
+                }
+                yield {**record, "explanation": score.explain()} if explain else record
+            start += len(batch)
+            bar.advance(len(batch))
+            spent = time.monotonic() - began
+            size = min(size * 2, 1024) if spent < 0.5 else max(size // 2, 32) if spent > 2 else size
+
+
+class _Lines:
+    """Prints a record as one line of a table, or with its explanation below it."""
+
+    def __init__(self, samples: Sequence[Sample], file: TextIO) -> None:
+        names = {_short(sample.dbs[0]) for sample in samples}
+        number = len(str(len(samples)))
+        self._widths = (-number, -7, 12, min(max(map(len, names)), 20))
+        self._file = file
+
+    def head(self) -> Iterator[str]:
+        """Yield the names of the columns."""
+        row = ("#", "value", "status", "db", "reason")
+        return table([row], self._widths, self._file, ("dim",) * 5)
+
+    def __call__(self, record: Mapping[str, Any]) -> Iterator[str]:
+        value, status = record["value"], Status[record["status"]]
+        colours = ("dim", "" if value is None else "green" if value > 0 else "red", COLOURS[status.blame])
+        shown = "none" if value is None else f"{value:.3f}"
+        explained = "explanation" in record
+        reason = "" if explained else one_line(record["reason"])
+        row = (str(record["number"]), shown, status.name, _short(record["db"]), reason)
+        yield from table([row], self._widths, self._file, colours)
+        if explained:
+            gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
+            yield f"    predicted  {one_line(record['predicted'])}"
+            yield f"    gold       {one_line(gold)}"
+            yield from (f"    {line}" for line in record["explanation"].splitlines())
+
+
+def _short(db: str) -> str:
+    return shorten(PurePath(db).stem if "/" in db else db, 20)
+
+
+def _count(count: int, what: str) -> str:
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
+def _counts(counter: Counter[str]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in counter.most_common())

@@ -1,0 +1,82 @@
+"""What a terminal can show: its width, colours, and tables that fit it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import Final, TextIO
+
+__all__ = ["one_line", "paint", "shorten", "table", "width", "wrap"]
+
+_CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
+
+
+def width(stream: TextIO) -> int | None:
+    """Return the width of the terminal behind a stream; `None` when it is no terminal."""
+    return shutil.get_terminal_size().columns if stream.isatty() else None
+
+
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """Return text in a colour where the stream is a terminal that wants colours (https://no-color.org)."""
+    stream = sys.stdout if stream is None else stream
+    if not colour or not stream.isatty() or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
+
+
+def one_line(text: str) -> str:
+    r"""Return text on one line, control characters shown as escapes: what a model wrote is not obeyed.
+
+    Example:
+        >>> one_line("SELECT  1\n\x1b[2J")
+        'SELECT 1 \\x1b[2J'
+    """
+    return "".join(
+        mark
+        if unicodedata.category(mark) not in ("Cc", "Cf", "Cs")
+        else mark.encode("unicode_escape").decode()
+        for mark in " ".join(text.split())
+    )
+
+
+def shorten(text: str, length: int | None) -> str:
+    """Return text cut to a length, the cut shown as `...`.
+
+    Example:
+        >>> shorten("no such column: nmae", 12)
+        'no such c...'
+    """
+    return (
+        text
+        if length is None or len(text) <= length
+        else f"{text[: max(length - 3, 0)]}..."[: max(length, 0)]
+    )
+
+
+def wrap(text: str, indent: int = 2) -> list[str]:
+    """Return text as indented lines that fit the terminal, at most 110 wide."""
+    room = min(shutil.get_terminal_size().columns, 110)
+    return textwrap.wrap(text, room, initial_indent=" " * indent, subsequent_indent=" " * (indent or 4))
+
+
+def table(
+    rows: Sequence[Sequence[str]], widths: Sequence[int], stream: TextIO, colours: Sequence[str] = ()
+) -> Iterator[str]:
+    """Yield a line a row: columns padded to `widths` (negative: to the right), the last cut to fit."""
+    room = width(stream)
+    left = None if room is None else max(room - sum(abs(size) + 2 for size in widths) - 1, 20)
+    for row in rows:
+        cells = [
+            cell.rjust(-size) if size < 0 else cell.ljust(size)
+            for cell, size in zip(row, widths, strict=False)
+        ]
+        cells.append(shorten(row[-1], left))
+        painted = [
+            paint(cell, colours[index] if index < len(colours) else "", stream)
+            for index, cell in enumerate(cells)
+        ]
+        yield "  ".join(painted).rstrip()
