@@ -33,9 +33,10 @@ def root(tmp_path_factory):
     connection.executescript(
         """
         CREATE TABLE Customer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, city TEXT);
-        CREATE TABLE orders (id INTEGER PRIMARY KEY, customer REFERENCES Customer, day, UNIQUE (customer, day));
+        CREATE TABLE orders (id INTEGER PRIMARY KEY, customer REFERENCES Customer, day);
         CREATE VIEW lately AS SELECT id FROM orders WHERE day < date('now');
         CREATE VIEW oslo AS SELECT name FROM Customer WHERE city = 'Oslo';
+        CREATE UNIQUE INDEX once_a_day ON orders (customer, day);
         CREATE INDEX by_city ON Customer (city);
         INSERT INTO Customer VALUES (1, 'Alice', 'Oslo'), (2, 'Bob', 'Bergen');
         INSERT INTO Customer VALUES (3, CAST(x'4361726cff61' AS TEXT), NULL);

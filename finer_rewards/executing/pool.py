@@ -37,7 +37,8 @@ LONG_TURN = 0.05  # seconds after which what waits behind a query is also given 
 WORK_AHEAD = 0.004  # seconds of work to keep in a worker's pipe
 MOST_AHEAD = 16
 START_SECONDS = 30.0
-START_ATTEMPTS = 4
+START_ATTEMPTS = 4  # for a worker that ends by itself
+KILLED_ATTEMPTS = 100  # for one that is killed from outside
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
 
 
@@ -300,7 +301,7 @@ class Pool:
                 self._start_worker()
             except OSError as error:
                 if not self._workers:
-                    self._start_failed(f"no worker could be started: {error}")
+                    self._start_failed(f"no worker could be started: {error}", START_ATTEMPTS)
                     return
                 break
         for worker in sorted(self._workers, key=lambda worker: len(worker.asked)):
@@ -325,10 +326,11 @@ class Pool:
         selector.register(worker.output, selectors.EVENT_READ, worker)
         self._watch(worker)
 
-    def _start_failed(self, reason: str) -> None:
+    def _start_failed(self, reason: str, attempts: int) -> None:
         self._failed_starts += 1
-        if self._failed_starts < START_ATTEMPTS:
-            time.sleep(0.1 * self._failed_starts)
+        if self._failed_starts < attempts:
+            if not self._workers:
+                time.sleep(min(0.3, 0.05 * self._failed_starts))
             return
         self._failed_starts = 0
         with self._changed:
@@ -408,10 +410,12 @@ class Pool:
         asked = [task for _, task in worker.asked]
         code = self._drop(worker)
         if not worker.ready:
-            self._start_failed(f"the worker process ended when it started (code {code})")
+            self._requeue(asked)
+            attempts = START_ATTEMPTS if code >= 0 else KILLED_ATTEMPTS
+            self._start_failed(f"the worker process ended when it started (code {code})", attempts)
         elif asked:
             self._blame(asked[0], -code)
-        self._requeue(asked)
+            self._requeue(asked)
 
     def _blame(self, task: Task, ended_by: int) -> None:
         timeout = self.settings["timeout"]

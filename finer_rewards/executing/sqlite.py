@@ -35,7 +35,7 @@ _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 _MAX_SQL = 200_000
 _MAX_CONNECTIONS = 16
 _ENDS = " \t\n\f\r;"
-_SPACE = re.compile(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])|[ \t\n\f\r]+""")
+_SPACE = re.compile(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])|[ \t\n\f\r]{2,}|[\t\n\f\r]""")
 
 
 class SQLite:
@@ -177,6 +177,11 @@ class SQLite:
     def close(self) -> None:
         """End the workers; they start again when the executor is used again."""
         self._pool.close()
+
+    @property
+    def process_ids(self) -> list[int]:
+        """The process ids of the workers that run now."""
+        return self._pool.process_ids
 
     def __enter__(self) -> SQLite:
         return self
