@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from finer_rewards.comparing.aligned import aligned
+from finer_rewards.comparing.defog import defog_exact, defog_subset
+from finer_rewards.comparing.frames import ibm_exec, ibm_subset, spider2
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import modes
 from finer_rewards.comparing.result import Comparison, Sides, table_of
@@ -20,7 +22,12 @@ _RULES: Mapping[str, Callable[[Sides, Mode], Comparison]] = {
     "aligned": aligned,
     "row_set": row_set,
     "test_suite": test_suite,
+    "spider2": spider2,
+    "defog_exact": defog_exact,
+    "defog_subset": defog_subset,
     "qatch": qatch,
+    "ibm_exec": ibm_exec,
+    "ibm_subset": ibm_subset,
     "sorted_rows": sorted_rows,
     "typed_rows": typed_rows,
     "dict_rows": dict_rows,
@@ -88,6 +95,8 @@ def compare(
 def _assumed(sides: Sides, mode: Mode) -> str:
     if sides.gold_sql is None and sides.gold.order is None and mode.row_order in ("text", "query"):
         return "no gold SQL was given, so the order of rows was taken not to count"
+    if sides.predicted_sql is None and mode.rule == "dict_rows":
+        return "no predicted SQL was given, so it was taken to begin with SELECT"
     return ""
 
 

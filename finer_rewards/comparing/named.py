@@ -80,10 +80,53 @@ _MODES = (
         source=_TEST_SUITE,
     ),
     Mode(
+        "spider2",
+        rule="spider2",
+        row_order="always",
+        null_is_zero=True,
+        description="Both results pass through CSV; every gold column equals some predicted column within"
+        " 0.01, NULL being 0; extra predicted columns are free. With row_order='never' each "
+        "column is sorted on its own.",
+        source="Lei et al., Spider 2.0, ICLR 2025, spider2-lite/evaluation_suite/evaluate.py",
+    ),
+    Mode(
+        "defog_exact",
+        rule="defog_exact",
+        description="Equal values under numpy's broadcasting, or after duplicate rows are dropped, "
+        "columns sorted by name and rows sorted. row_order='always' stands for the category "
+        "order_by.",
+        source=_DEFOG,
+    ),
+    Mode(
+        "defog_subset",
+        rule="defog_subset",
+        description="Every gold column has a predicted column of its own with the same values, and the "
+        "rows of these columns agree, without duplicates and sorted; floats within 1e-5. An "
+        "empty gold never matches.",
+        source=_DEFOG,
+    ),
+    Mode(
         "qatch_ex",
         rule="qatch",
         description="Equally many rows, and equal sets of rows after the cells of each row are sorted.",
         source="Papicchio et al., QATCH, NeurIPS 2023",
+    ),
+    Mode(
+        "ibm_exec",
+        rule="ibm_exec",
+        row_order="text",
+        description="Equal shapes; all cells as text, sorted within each row, then within each column, or"
+        " row by row when ORDER BY occurs in the gold SQL outside quotes.",
+        source=_IBM,
+    ),
+    Mode(
+        "ibm_subset",
+        rule="ibm_subset",
+        row_order="text",
+        description="Row by row, the cells of the narrower result are among those of the wider one, "
+        "numbers in 15 digits, every column sorted on its own unless gold has ORDER BY; "
+        "nothing may be empty.",
+        source=_IBM,
     ),
     Mode(
         "llmsql",
