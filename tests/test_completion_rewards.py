@@ -12,7 +12,10 @@ from finer_rewards.reward import Reward
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.types import Answer, Evidence, Sample, Score, Status
 
-THOUGHT = "Singers over forty are asked for, so read singer, compare age with 40, and return the column name."
+THOUGHT = (
+    "Singers over forty are asked for, so the table singer is read, its age is compared with 40, "
+    "and only the column name is returned."
+)
 SQL = "SELECT name FROM singer WHERE age > 40"
 
 
