@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Column", "ForeignKey", "Schema", "Table"]
+from .errors import ConfigError
+from .quiet import quiet_sqlglot
+
+if TYPE_CHECKING:
+    import sqlite3
+
+__all__ = [
+    "Column",
+    "ForeignKey",
+    "Schema",
+    "Table",
+    "read_sqlite_schema",
+    "schema_from_ddl",
+    "schema_from_mapping",
+    "sqlite_schema",
+]
 
 
 @dataclass(frozen=True)
@@ -69,3 +86,181 @@ class Schema:
     def digest(self) -> str:
         """A short digest of everything in the schema, for cache keys."""
         return sha256(repr(self.tables).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def schema_from_mapping(tables: Mapping[str, Mapping[str, str] | Iterable[str]]) -> Schema:
+    """Return the schema of `{table: {column: type}}`, or of `{table: [columns]}`.
+
+    Example:
+        >>> schema_from_mapping({"singer": {"id": "INTEGER"}}).tables[0].columns[0].type
+        'INTEGER'
+    """
+    return Schema(
+        tuple(
+            Table(
+                name,
+                tuple(
+                    Column(column, columns[column] if isinstance(columns, Mapping) else "")
+                    for column in columns
+                ),
+            )
+            for name, columns in tables.items()
+        )
+    )
+
+
+def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
+    """Return the schema that CREATE statements declare, with its keys, NOT NULL, UNIQUE and foreign keys.
+
+    Statements that declare no table are passed over.
+
+    Args:
+        ddl: CREATE statements.
+        dialect: what sqlglot calls the dialect they are written in.
+
+    Raises:
+        ConfigError: the text does not parse.
+
+    Example:
+        >>> schema_from_ddl("CREATE TABLE t (a INT PRIMARY KEY, b TEXT NOT NULL)").tables[0].primary_key
+        ('a',)
+    """
+    import sqlglot
+    from sqlglot import exp
+
+    try:
+        with quiet_sqlglot():
+            statements = sqlglot.parse(ddl, read=dialect)
+    except sqlglot.errors.SqlglotError as error:
+        first = str(error).splitlines()[0]
+        raise ConfigError(f"`schema` should be CREATE statements, but they do not parse: {first}") from None
+    tables = []
+    unique_indexes: dict[str, list[tuple[str, ...]]] = {}
+    for statement in statements:
+        if not isinstance(statement, exp.Create):
+            continue
+        if statement.kind == "TABLE" and isinstance(statement.this, exp.Schema):
+            tables.append(_declared_table(statement.this))
+        elif statement.kind == "INDEX" and statement.args.get("unique"):
+            index = statement.this
+            parameters = index.args.get("params")
+            if parameters is not None and not parameters.args.get("where"):
+                columns = parameters.args.get("columns") or []
+                table = index.args["table"].name.lower()
+                unique_indexes.setdefault(table, []).append(tuple(one.this.name for one in columns))
+    return Schema(
+        tuple(
+            replace(table, unique=table.unique + tuple(unique_indexes.get(table.name.lower(), ())))
+            for table in tables
+        )
+    )
+
+
+def _declared_table(declaration: Any) -> Table:
+    from sqlglot import exp
+
+    columns: list[Column] = []
+    primary: tuple[str, ...] = ()
+    unique: list[tuple[str, ...]] = []
+    foreign: list[ForeignKey] = []
+
+    def reference(local: tuple[str, ...], node: Any) -> ForeignKey:
+        to = node.this
+        if isinstance(to, exp.Schema):
+            return ForeignKey(local, to.this.name, tuple(one.name for one in to.expressions))
+        return ForeignKey(local, to.name, ())
+
+    for part in declaration.expressions:
+        if isinstance(part, exp.Constraint):
+            parts = part.expressions
+        elif isinstance(part, exp.ColumnDef):
+            parts = []
+            not_null = False
+            for constraint in part.args.get("constraints") or []:
+                kind = constraint.args.get("kind")
+                if isinstance(kind, exp.PrimaryKeyColumnConstraint):
+                    primary = (part.name,)
+                elif isinstance(kind, exp.UniqueColumnConstraint):
+                    unique.append((part.name,))
+                elif isinstance(kind, exp.NotNullColumnConstraint):
+                    not_null = not kind.args.get("allow_null")
+                elif isinstance(kind, exp.Reference):
+                    foreign.append(reference((part.name,), kind))
+            columns.append(Column(part.name, part.kind.sql() if part.kind else "", not_null))
+        else:
+            parts = [part]
+        for rule in parts:
+            if isinstance(rule, exp.PrimaryKey):
+                primary = tuple(one.name for one in rule.expressions)
+            elif isinstance(rule, exp.UniqueColumnConstraint) and isinstance(rule.this, exp.Schema):
+                unique.append(tuple(one.name for one in rule.this.expressions))
+            elif isinstance(rule, exp.ForeignKey) and rule.args.get("reference"):
+                local = tuple(one.name for one in rule.expressions)
+                foreign.append(reference(local, rule.args["reference"]))
+    return Table(declaration.this.name, tuple(columns), primary, tuple(unique), tuple(foreign))
+
+
+def read_sqlite_schema(path: str | os.PathLike[str]) -> Schema:
+    """Return the schema of a SQLite file, opened read-only.
+
+    Args:
+        path: the database file.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a SQLite database.
+    """
+    import sqlite3
+    from urllib.parse import quote
+
+    try:
+        connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True)
+        try:
+            return sqlite_schema(connection)
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise ConfigError(
+            f"`path` should be a SQLite database, but {os.fspath(path)!r} cannot be read: {error}."
+        ) from None
+
+
+def sqlite_schema(connection: sqlite3.Connection) -> Schema:
+    """Return the schema of an open SQLite connection."""
+
+    def ask(pragma: str, name: str) -> list[tuple[Any, ...]]:
+        return connection.execute(f"SELECT * FROM pragma_{pragma}(?)", (name,)).fetchall()
+
+    names = connection.execute(
+        "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+    ).fetchall()
+    tables = []
+    for name, kind in names:
+        columns = ask("table_info", name)
+        key = tuple(row[1] for row in sorted((row for row in columns if row[5]), key=lambda row: row[5]))
+        unique = []
+        for _, index, is_unique, _, partial, *_ in ask("index_list", name):
+            if is_unique and not partial:
+                indexed = tuple(row[2] for row in ask("index_info", index))
+                if all(indexed) and indexed != key:
+                    unique.append(indexed)
+        references: dict[int, list[tuple[Any, ...]]] = {}
+        for row in ask("foreign_key_list", name):
+            references.setdefault(row[0], []).append(row)
+        tables.append(
+            Table(
+                name=name,
+                columns=tuple(Column(row[1], row[2], bool(row[3])) for row in columns),
+                primary_key=key,
+                unique=tuple(unique),
+                foreign_keys=tuple(
+                    ForeignKey(
+                        tuple(row[3] for row in rows),
+                        rows[0][2],
+                        tuple(row[4] for row in rows if row[4] is not None),
+                    )
+                    for rows in references.values()
+                ),
+                view=kind == "view",
+            )
+        )
+    return Schema(tuple(tables))

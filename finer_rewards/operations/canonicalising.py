@@ -1,0 +1,49 @@
+"""From SQL text to the canonical query, in steps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
+
+from .context import Context
+from .facts import Facts
+from .guard import parse_query
+from .naming import canonical
+from .predicates import simplify
+from .reading import Reader
+from .rewriting import rewrite
+from .terms import Term
+
+__all__ = ["SchemaLike", "as_schema", "canonical_query"]
+
+SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
+
+
+def as_schema(schema: SchemaLike, dialect: str) -> Schema | None:
+    """Return a schema in any accepted form as a `Schema`."""
+    if schema is None or isinstance(schema, Schema):
+        return schema
+    if isinstance(schema, str):
+        return schema_from_ddl(schema, dialect)
+    if isinstance(schema, Mapping):
+        return schema_from_mapping(schema)
+    raise ConfigError(
+        f"`schema` should be a Schema, a mapping {{table: {{column: type}}}} or DDL text, but got {schema!r:.80}. "
+        "Pass what `executor.schema(db)` returns."
+    )
+
+
+def canonical_query(sql: str, facts: Facts) -> tuple[Term, tuple[str, ...]]:
+    """Return the canonical query of a text, and notes on what could not be normalised.
+
+    Raises:
+        OperationsError: the text is not one query, or is too large.
+    """
+    reader = Reader(facts)
+    query = reader.read(parse_query(sql, facts.dialect))
+    context = Context(facts, notes=reader.notes)
+    context.survey(query)
+    query = rewrite(simplify(query, context), context)
+    return canonical(query), tuple(context.notes)

@@ -1,0 +1,99 @@
+"""What a rewrite may ask about the query it stands in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from .facts import Facts, TableFacts
+from .terms import Term, is_query, walk
+
+__all__ = ["Context"]
+
+
+@dataclass
+class Context:
+    """The schema's facts, brought to the sources of one query.
+
+    Args:
+        facts: what the schema says.
+        tables: the base table behind each source number.
+        padded: sources that an outer join may fill with NULLs.
+        notes: what could not be normalised.
+    """
+
+    facts: Facts
+    tables: dict[int, str] = field(default_factory=dict)
+    padded: set[int] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+    last_number: int = 0
+
+    def survey(self, query: Term) -> None:
+        """Read the sources of a query again, after it has changed."""
+        self.padded.clear()
+        for part in walk(query):
+            if not part or not isinstance(part[0], str):
+                continue
+            if part[0] == "table":
+                self.tables[part[1]] = part[2]
+                self.last_number = max(self.last_number, part[1])
+            elif part[0] in ("derived", "function", "self", "recursive"):
+                self.last_number = max(self.last_number, part[1])
+            elif part[0] == "left":
+                self.padded |= numbers_in(part)
+            elif part[0] == "full":
+                self.last_number = max(self.last_number, part[1])
+                self.padded |= numbers_in(part)
+
+    def fresh(self) -> int:
+        """Return a source number that is not in use."""
+        self.last_number += 1
+        return self.last_number
+
+    def table_of(self, column: Term) -> TableFacts:
+        """Return the facts of the table a column belongs to."""
+        return self.facts.table(self.tables.get(column[1], ""))
+
+    def affinity(self, term: Term) -> str:
+        """Return `number`, `real`, `text`, `date`, or empty when not known."""
+        if term[0] == "column" and isinstance(term[2], str):
+            return self.table_of(term).affinity.get(term[2], "")
+        return ""
+
+    def not_null(self, term: Term) -> bool:
+        """Return whether a term can never be NULL."""
+        if term[0] in ("number", "text", "bool", "exists"):
+            return True
+        if term[0] == "aggregate":
+            return bool(term[1] == "count")
+        if term[0] == "column":
+            return term[1] not in self.padded and (term[2] in self.table_of(term).not_null)
+        if term[0] in ("+", "-", "*", "||", "neg", "=", "<>", "<", "<=", ">", ">=", "and", "or", "not"):
+            return all(self.not_null(part) for part in term[1:])
+        if term[0] == "call" and term[1] == "coalesce":
+            return any(self.not_null(part) for part in term[2:])
+        if term[0] == "case":
+            return all(self.not_null(part) for part in (*term[2:-1:2], term[-1]))
+        return False
+
+    def keys(self, number: int) -> tuple[frozenset[Term], ...]:
+        """Return the keys of a source, as sets of its columns."""
+        keys = self.facts.table(self.tables.get(number, "")).keys
+        return tuple(frozenset(("column", number, name) for name in key) for key in keys)
+
+
+def numbers_in(group: Term) -> set[int]:
+    """Return the numbers of the sources of a FROM clause, not those of subqueries."""
+    found: set[int] = set()
+    stack = [group]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, tuple) and not is_query(top):
+            if (
+                top
+                and top[0] in ("table", "derived", "function", "self", "full")
+                and len(top) > 2
+                and isinstance(top[1], int)
+            ):
+                found.add(top[1])
+            stack.extend(top)
+    return found

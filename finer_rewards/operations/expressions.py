@@ -1,0 +1,339 @@
+"""From sqlglot's expressions to terms. The only files that know sqlglot's classes are this one and `reading`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, Protocol
+
+from sqlglot import exp
+
+from .terms import COUNT_ALL, NULL, Term
+
+__all__ = ["Resolver", "argument", "number", "read_term"]
+
+
+class Resolver(Protocol):
+    """What an expression needs from the query around it."""
+
+    dialect: str
+
+    def column(self, node: Any) -> Term:
+        """Return the column a name stands for."""
+
+    def query(self, node: Any) -> Term:
+        """Return a subquery as a term."""
+
+    def named_window(self, name: str) -> Any:
+        """Return the specification of a WINDOW clause."""
+
+
+def argument(node: Any, name: str) -> Any:
+    """Return an argument of a node; sqlglot has moved names that are Python keywords to `name_`."""
+    value = node.args.get(name)
+    return node.args.get(name + "_") if value is None else value
+
+
+def number(text: str) -> Term:
+    """Return a numeral in one form: as a decimal, so that no digit is lost."""
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        return ("number", text.lower())
+    if not value.is_finite() or abs(value.adjusted()) > 40:
+        return ("number", text.lower())
+    if value == value.to_integral_value():
+        # 2 and 2.0 divide differently, so a numeral with a point stays one.
+        return (
+            "number",
+            str(int(value)) + (".0" if (not text.isdigit() and "." in text) or "e" in text.lower() else ""),
+        )
+    return ("number", format(value.normalize(), "f"))
+
+
+_BINARY: dict[type[Any], str] = {
+    exp.EQ: "=", exp.NEQ: "<>", exp.LT: "<", exp.LTE: "<=", exp.GT: ">", exp.GTE: ">=",
+    exp.Add: "+", exp.Sub: "-", exp.Mul: "*", exp.Div: "/", exp.Mod: "%", exp.DPipe: "||",
+    exp.NullSafeEQ: "is", exp.NullSafeNEQ: "is not",
+    exp.Glob: "glob",
+    exp.BitwiseAnd: "&", exp.BitwiseOr: "|",
+}  # fmt: skip
+
+# Arguments that only tell how the text was written, or what sqlglot inferred from the dialect.
+_SILENT = frozenset(
+    {"big_int", "ignore_nulls", "safe", "typed", "is_left", "is_numeric", "ansi", "over", "requires_string"}
+)
+
+
+def _chain(node: Any, kind: type[Any]) -> list[Any]:
+    """Return the operands of a chain of one connective, without recursion on its length."""
+    found, stack = [], [node]
+    while stack:
+        top = stack.pop()
+        while isinstance(top, exp.Paren):
+            top = top.this
+        if type(top) is kind:
+            stack.append(top.expression)
+            stack.append(top.this)
+        else:
+            found.append(top)
+    return found
+
+
+def read_term(node: Any, scope: Resolver) -> Term:
+    """Return an expression as a term; what has no form of its own keeps its class and all its arguments."""
+    while isinstance(node, (exp.Paren, exp.Alias)):
+        node = node.this
+    kind = type(node)
+    reader = _READERS.get(kind)
+    if reader is not None:
+        return reader(node, scope)
+    operator = _BINARY.get(kind)
+    if operator is not None:
+        return (operator, *_operands(node, scope))
+    if isinstance(node, exp.Query):
+        return ("scalar", scope.query(node))
+    if isinstance(node, exp.AggFunc):
+        return _aggregate(node, scope)
+    if isinstance(node, exp.Func):
+        return ("call", _name(node), *_arguments(node, scope))
+    return ("node", node.key, *_labelled(node, scope))
+
+
+def _operands(node: Any, scope: Resolver) -> list[Term]:
+    """Read both operands; a left-deep chain of one operator is unrolled."""
+    kind = type(node)
+    spine = []
+    while type(node) is kind:
+        spine.append(node.expression)
+        node = node.this
+    left = read_term(node, scope)
+    for right in reversed(spine[1:]):
+        left = (_BINARY[kind], left, read_term(right, scope))
+    return [left, read_term(spine[0], scope)]
+
+
+def _name(node: Any) -> str:
+    return str(node.this).lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
+
+
+def _arguments(node: Any, scope: Resolver) -> list[Term]:
+    """Read the arguments of a function in the order of its signature; names of absent ones are not kept."""
+    if isinstance(node, exp.Anonymous):
+        return [read_term(one, scope) for one in node.expressions]
+    found: list[Term] = []
+    for name in node.arg_types:
+        value = node.args.get(name)
+        if value is None or value is False or name in _SILENT:
+            continue
+        if isinstance(value, list):
+            found += [
+                read_term(one, scope) if isinstance(one, exp.Expression) else ("word", str(one))
+                for one in value
+            ]
+        elif isinstance(value, exp.Expression):
+            found.append(read_term(value, scope))
+        else:
+            found.append(("word", f"{name} {value}".lower()))
+    return found
+
+
+def _labelled(node: Any, scope: Resolver) -> list[Term]:
+    found: list[Term] = []
+    for name in sorted(node.args):
+        value = node.args[name]
+        if value is None or value is False or value == [] or name in _SILENT:
+            continue
+        values = value if isinstance(value, list) else [value]
+        read = [
+            read_term(one, scope) if isinstance(one, exp.Expression) else ("word", str(one).lower())
+            for one in values
+        ]
+        found.append((name, *read))
+    return found
+
+
+def _aggregate(node: Any, scope: Resolver) -> Term:
+    distinct = False
+    parts: list[Term] = []
+    for name in node.arg_types:
+        value = node.args.get(name)
+        if value is None or value is False or name in _SILENT:
+            continue
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, exp.Distinct):
+                distinct = True
+                parts += [read_term(inner, scope) for inner in one.expressions]
+            elif isinstance(one, exp.Order):
+                parts.append(("order", *order_terms(one, scope)))
+            elif isinstance(one, exp.Expression):
+                parts.append(read_term(one, scope))
+            else:
+                parts.append(("word", f"{name} {one}".lower()))
+    name = _name(node)
+    if name in ("min", "max"):
+        distinct = False
+    return ("aggregate", name, distinct, *parts)
+
+
+def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[Term]:
+    """Return the keys of an ORDER BY: `("asc" | "desc", term)`, with the place of NULLs where it is not the usual one."""
+    found: list[Term] = []
+    for one in node.expressions:
+        inner = one.this if isinstance(one, exp.Ordered) else one
+        descending = bool(one.args.get("desc")) if isinstance(one, exp.Ordered) else False
+        nulls_first = bool(one.args.get("nulls_first")) if isinstance(one, exp.Ordered) else not descending
+        key = (read or (lambda part: read_term(part, scope)))(inner)
+        direction = "desc" if descending else "asc"
+        found.append(
+            (direction, key)
+            if nulls_first is not descending
+            else (direction, key, f"nulls {'first' if nulls_first else 'last'}")
+        )
+    return found
+
+
+def _literal(node: Any, scope: Resolver) -> Term:
+    return ("text", node.this) if node.is_string else number(node.this)
+
+
+def _negative(node: Any, scope: Resolver) -> Term:
+    inner = read_term(node.this, scope)
+    if inner[0] == "number":
+        return (
+            "number",
+            inner[1][1:] if inner[1].startswith("-") else ("-" + inner[1] if inner[1] != "0" else "0"),
+        )
+    return ("neg", inner)
+
+
+def _in(node: Any, scope: Resolver) -> Term:
+    left = read_term(node.this, scope)
+    query = node.args.get("query")
+    if query is not None:
+        return ("in", left, scope.query(query))
+    unnest, field = node.args.get("unnest"), node.args.get("field")
+    if unnest is not None or field is not None:
+        return ("in", left, ("call", "unnest", read_term(unnest or field, scope)))
+    return ("in", left, ("list", *(read_term(one, scope) for one in node.expressions)))
+
+
+def _case(node: Any, scope: Resolver) -> Term:
+    operand = None if node.this is None else read_term(node.this, scope)
+    parts: list[Term] = []
+    for branch in node.args.get("ifs") or []:
+        when = read_term(branch.this, scope)
+        parts += [when if operand is None else ("=", operand, when), read_term(branch.args["true"], scope)]
+    default = node.args.get("default")
+    return ("case", *parts, NULL if default is None else read_term(default, scope))
+
+
+def _if(node: Any, scope: Resolver) -> Term:
+    otherwise = node.args.get("false")
+    return (
+        "case",
+        read_term(node.this, scope),
+        read_term(node.args["true"], scope),
+        NULL if otherwise is None else read_term(otherwise, scope),
+    )
+
+
+def _like(name: str) -> Callable[[Any, Resolver], Term]:
+    def read(node: Any, scope: Resolver) -> Term:
+        term: Term = (name, read_term(node.this, scope), read_term(node.expression, scope))
+        return ("not", term) if node.args.get("negate") else term
+
+    return read
+
+
+def _escape(node: Any, scope: Resolver) -> Term:
+    inner = read_term(node.this, scope)
+    escape = read_term(node.expression, scope)
+    return ("not", (*inner[1], escape)) if inner[0] == "not" else (*inner, escape)
+
+
+def _is(node: Any, scope: Resolver) -> Term:
+    right = node.expression
+    if isinstance(right, exp.Not):
+        return ("is not", read_term(node.this, scope), read_term(right.this, scope))
+    return ("is", read_term(node.this, scope), read_term(right, scope))
+
+
+def _window(node: Any, scope: Resolver) -> Term:
+    inner = read_term(node.this, scope)
+    spec = node
+    alias = node.args.get("alias")
+    if alias is not None:
+        spec = scope.named_window(alias.name) or node
+    partition = tuple(read_term(one, scope) for one in spec.args.get("partition_by") or [])
+    order = argument(spec, "order")
+    frame = spec.args.get("spec")
+    words = frame.sql().lower() if frame is not None else ""
+    if words == "range between unbounded preceding and current row":
+        words = ""
+    if words.startswith("rows") and words == "rows unbounded preceding":
+        words = "rows between unbounded preceding and current row"
+    return ("window", inner, partition, tuple(order_terms(order, scope)) if order is not None else (), words)
+
+
+def _count(node: Any, scope: Resolver) -> Term:
+    read = _aggregate(node, scope)
+    inner = read[3:]
+    if not read[2] and (not inner or inner[0][0] in ("star", "number", "text")):
+        return COUNT_ALL
+    return read
+
+
+def _cast(node: Any, scope: Resolver) -> Term:
+    return ("cast", read_term(node.this, scope), node.args["to"].sql().lower())
+
+
+def _exists(node: Any, scope: Resolver) -> Term:
+    return ("exists", scope.query(node.this))
+
+
+def _filtered(node: Any, scope: Resolver) -> Term:
+    condition = read_term(node.expression.this, scope)
+    inner = read_term(node.this, scope)
+    if inner[0] == "aggregate" and len(inner) >= 4 and inner[3][0] != "word":
+        value = ("number", "1") if inner[3] == ("star",) else inner[3]
+        return (*inner[:3], ("case", condition, value, NULL), *inner[4:])
+    return ("filtered", inner, condition)
+
+
+def _coalesce(node: Any, scope: Resolver) -> Term:
+    parts = [read_term(node.this, scope), *(read_term(one, scope) for one in node.expressions)]
+    return parts[0] if len(parts) == 1 else ("call", "coalesce", *parts)
+
+
+_READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
+    exp.Column: lambda node, scope: scope.column(node),
+    exp.Identifier: lambda node, scope: scope.column(exp.Column(this=node)),
+    exp.Literal: _literal,
+    exp.Null: lambda node, scope: NULL,
+    exp.Boolean: lambda node, scope: ("bool", "true" if node.this else "false"),
+    exp.Star: lambda node, scope: ("star",),
+    exp.And: lambda node, scope: ("and", *(read_term(one, scope) for one in _chain(node, exp.And))),
+    exp.Or: lambda node, scope: ("or", *(read_term(one, scope) for one in _chain(node, exp.Or))),
+    exp.Not: lambda node, scope: ("not", read_term(node.this, scope)),
+    exp.Neg: _negative,
+    exp.In: _in,
+    exp.Between: lambda node, scope: (
+        "and",
+        (">=", (left := read_term(node.this, scope)), read_term(node.args["low"], scope)),
+        ("<=", left, read_term(node.args["high"], scope)),
+    ),
+    exp.Case: _case,
+    exp.If: _if,
+    exp.Like: _like("like"),
+    exp.ILike: _like("ilike"),
+    exp.Escape: _escape,
+    exp.Is: _is,
+    exp.Window: _window,
+    exp.Count: _count,
+    exp.Cast: _cast,
+    exp.Exists: _exists,
+    exp.Filter: _filtered,
+    exp.Coalesce: _coalesce,
+    exp.Tuple: lambda node, scope: ("tuple", *(read_term(one, scope) for one in node.expressions)),
+}

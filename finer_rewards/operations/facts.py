@@ -1,0 +1,104 @@
+"""What a schema lets a rewrite rely on.
+
+A primary key is taken as unique and not NULL, and a declared foreign key as holding, as standard SQL
+has it (SQLite by itself enforces neither NOT NULL on a primary key nor a foreign key).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from finer_rewards.schema import Schema
+
+__all__ = ["Facts", "TableFacts", "facts_of"]
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table, every name in lower case.
+
+    Args:
+        columns: names, in order.
+        affinity: `number`, `real`, `text` or empty (not known), for each column.
+        not_null: columns that are never NULL.
+        keys: sets of columns that no two rows share; `unique` ones only where all are not NULL.
+        references: (columns, table, its columns) of each foreign key.
+    """
+
+    columns: tuple[str, ...] = ()
+    affinity: dict[str, str] = field(default_factory=dict)
+    not_null: frozenset[str] = frozenset()
+    keys: tuple[frozenset[str], ...] = ()
+    references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
+
+
+_NOTHING = TableFacts()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All tables of a schema; an unknown table has no facts."""
+
+    tables: dict[str, TableFacts] = field(default_factory=dict)
+    known: bool = False
+    dialect: str = "sqlite"
+
+    def table(self, name: str) -> TableFacts:
+        """Return the facts of one table."""
+        return self.tables.get(name, _NOTHING)
+
+
+def affinity_of(declared: str) -> str:
+    """Return the class of values a declared type holds, after SQLite's rules (datatype3.html, section 3.1)."""
+    upper = declared.upper()
+    if not upper:
+        return ""
+    if "INT" in upper:
+        return "number"
+    if any(part in upper for part in ("CHAR", "CLOB", "TEXT", "STRING")):
+        return "text"
+    if "BLOB" in upper:
+        return ""
+    if any(part in upper for part in ("REAL", "FLOA", "DOUB")):
+        return "real"
+    if any(part in upper for part in ("DATE", "TIME")):
+        return "date"
+    return "number"
+
+
+def _lower(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(name.lower() for name in names)
+
+
+@lru_cache(maxsize=256)
+def facts_of(schema: Schema | None, dialect: str = "sqlite") -> Facts:
+    """Return the facts of a schema; none for `None`."""
+    if schema is None:
+        return Facts({}, False, dialect)
+    tables = {}
+    primary = {table.name.lower(): _lower(table.primary_key) for table in schema.tables}
+    for table in schema.tables:
+        key = _lower(table.primary_key)
+        not_null = frozenset(column.name.lower() for column in table.columns if column.not_null) | frozenset(
+            key
+        )
+        keys = [frozenset(key)] if key else []
+        keys += [frozenset(_lower(names)) for names in table.unique if not_null.issuperset(_lower(names))]
+        references = tuple(
+            (
+                _lower(one.columns),
+                one.to_table.lower(),
+                _lower(one.to_columns) or primary.get(one.to_table.lower(), ()),
+            )
+            for one in table.foreign_keys
+        )
+        tables[table.name.lower()] = TableFacts(
+            columns=_lower(column.name for column in table.columns),
+            affinity={column.name.lower(): affinity_of(column.type) for column in table.columns},
+            not_null=not_null,
+            keys=tuple(dict.fromkeys(keys)),
+            references=tuple(one for one in references if len(one[0]) == len(one[2])),
+        )
+    return Facts(tables, True, dialect)

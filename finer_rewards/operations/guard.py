@@ -1,0 +1,211 @@
+"""From text to one parsed query, in bounded time, or a refusal that says why.
+
+sqlglot's parser recurses on nesting and doubles its time with each JOIN that has no ON; so the text
+is measured before it is parsed. Whatever passes is parsed within about two seconds.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import ParseError, TokenError
+
+from finer_rewards.errors import ConfigError, FinerError
+from finer_rewards.quiet import quiet_sqlglot
+
+__all__ = ["LIMITS", "OperationsError", "parse_query"]
+
+Result = TypeVar("Result")
+
+SUPPORTED_MAJORS = range(28, 31)
+LIMITS = {
+    "characters": 60_000,
+    "nesting": 120,
+    "terms": 2_500,
+    "operators": 600,
+    "joins without ON": 8,
+    "tokens": 20_000,
+}
+
+_DEPTH = 12_000  # frames: 120 levels of nesting take about 4,500 in sqlglot
+_STACK = 128 * 1024 * 1024
+_stack_lock = threading.Lock()
+
+_LEXEME = re.compile(
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)            # comments
+      | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z) | \[[^\]]*(?:\]|\Z)
+      | [^\W\d]\w* | [\d.]+\w* | [^\s\w]""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class OperationsError(FinerError):
+    """SQL whose operations cannot be told.
+
+    Args:
+        reason: what is wrong, in one sentence.
+        line: where the parser stopped; `None` when that is not known.
+        column: likewise.
+    """
+
+    def __init__(self, reason: str, line: int | None = None, column: int | None = None) -> None:
+        where = "" if line is None else f" (line {line}, column {column})"
+        super().__init__(f"{reason}{where}")
+        self.reason, self.line, self.column = reason, line, column
+
+    def __reduce__(self) -> tuple[type[OperationsError], tuple[str, int | None, int | None]]:
+        return type(self), (self.reason, self.line, self.column)
+
+
+def check_version(version: str = vars(sqlglot)["__version__"]) -> None:
+    """Refuse a sqlglot whose trees this package has not been tested with."""
+    major = version.split(".", 1)[0]
+    if not major.isdigit() or int(major) not in SUPPORTED_MAJORS:
+        raise ConfigError(
+            f"`sqlglot` should be >={SUPPORTED_MAJORS[0]},<{SUPPORTED_MAJORS[-1] + 1}, but got {version}. "
+            f"Install one of them: pip install 'sqlglot>={SUPPORTED_MAJORS[0]},<{SUPPORTED_MAJORS[-1] + 1}'."
+        )
+
+
+def parse_query(sql: str, dialect: str) -> Any:
+    """Return the tree of the one query that a text holds.
+
+    Raises:
+        OperationsError: the text is too large, does not parse, or is not exactly one query.
+        ConfigError: sqlglot does not know the dialect.
+    """
+    measure(sql)
+    try:
+        read = sqlglot.Dialect.get_or_raise(dialect)
+    except ValueError as error:
+        raise ConfigError(
+            f"`dialect` should be one that sqlglot knows, but got {dialect!r}. {error}"
+        ) from None
+    try:
+        with quiet_sqlglot():
+            statements = [
+                one for one in read.parse(sql) if one is not None and type(one) is not exp.Semicolon
+            ]
+    except ParseError as error:
+        first = error.errors[0] if error.errors else {}
+        raise OperationsError(
+            f"The SQL does not parse: {first.get('description') or 'syntax error'}",
+            first.get("line"),
+            first.get("col"),
+        ) from None
+    except TokenError as error:
+        raise OperationsError(f"The SQL does not parse: {str(error).splitlines()[0]}") from None
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+        # sqlglot lets a few of these through on malformed text; they say nothing about our own code.
+        raise OperationsError(f"The SQL does not parse: {type(error).__name__} in the parser") from None
+    if len(statements) != 1:
+        found = "no statement" if not statements else f"{len(statements)} statements"
+        raise OperationsError(f"One query is needed, but the text holds {found}")
+    tree = statements[0]
+    if not isinstance(tree, (exp.Query, exp.Values)):
+        raise OperationsError(f"A query is needed, but the text is {tree.key.upper()}")
+    return tree
+
+
+def measure(sql: str) -> None:
+    """Refuse a text that would take too long, in time linear in its length."""
+    _within("characters", len(sql))
+    if not sql.strip():
+        raise OperationsError("The SQL is empty")
+    if "\x00" in sql:
+        raise OperationsError("The SQL holds a NUL character")
+    if any("\ud800" <= character <= "\udfff" for character in sql if character > "\ud7ff"):
+        raise OperationsError("The SQL holds half a surrogate pair")
+    depth = deepest = terms = operators = tokens = prefixes = loose = most_loose = 0
+    ranks = [0]
+    for match in _LEXEME.finditer(sql):
+        word = match.group()
+        if word.startswith(("--", "/*")):
+            continue
+        tokens += 1
+        upper = word.upper()
+        if upper in _OPENING:
+            depth += 1
+            ranks.append(0)
+        elif upper in _CLOSING:
+            depth -= 1
+            del ranks[max(1, len(ranks) - 1) :]
+        elif upper in _RESTART:
+            ranks[-1] = 0
+        elif upper in _RANKS:
+            if _RANKS[upper] < ranks[-1]:
+                raise OperationsError(
+                    f"The SQL does not parse: {upper} stands after a clause that must follow it"
+                )
+            ranks[-1] = _RANKS[upper]
+        terms += upper in ("AND", "OR")
+        operators += upper in _OPERATORS
+        if upper in _PREFIX:
+            prefixes += 1
+        else:
+            prefixes = 0
+        deepest = max(deepest, depth + prefixes)
+        if upper == "JOIN":
+            loose += 1
+            most_loose = max(most_loose, loose)
+        elif upper in ("ON", "USING"):
+            loose = max(0, loose - 1)
+        elif upper in ("SELECT", ",", "NATURAL", "CROSS"):
+            loose = 0
+    _within("tokens", tokens)
+    _within("nesting", deepest)
+    _within("terms", terms)
+    _within("operators", operators)
+    _within("joins without ON", most_loose)
+
+
+_OPENING = frozenset({"(", "CASE"})
+_CLOSING = frozenset({")", "END"})
+_RESTART = frozenset({"SELECT", "UNION", "INTERSECT", "EXCEPT", ";"})
+# sqlglot takes the clauses of a SELECT in any order; no engine does.
+_RANKS = {"JOIN": 1, "WHERE": 2, "GROUP": 3, "HAVING": 4, "ORDER": 5, "LIMIT": 6}
+_OPERATORS = frozenset("+-*/%|&")
+_PREFIX = frozenset({"NOT", "-", "+", "~"})
+
+
+def _within(what: str, amount: int) -> None:
+    if amount > LIMITS[what]:
+        raise OperationsError(f"The SQL is too large: {amount} {what}, {LIMITS[what]} are read")
+
+
+def with_deep_stack(call: Callable[[], Result]) -> Result:
+    """Run `call`; if the stack runs out, run it again on a deep one, so that the caller's depth is no matter."""
+    try:
+        return call()
+    except RecursionError:
+        pass
+    outcome: list[Result] = []
+    failure: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            outcome.append(call())
+        except RecursionError:
+            failure.append(OperationsError("The SQL is nested too deeply"))
+        except BaseException as error:  # handed to the caller below
+            failure.append(error)
+
+    with _stack_lock:
+        limit, size = sys.getrecursionlimit(), threading.stack_size(_STACK)
+        sys.setrecursionlimit(max(limit, _DEPTH))
+        try:
+            thread = threading.Thread(target=work, name="finer-rewards-deep-sql")
+            thread.start()
+            thread.join()
+        finally:
+            sys.setrecursionlimit(limit)
+            threading.stack_size(size)
+    if failure:
+        raise failure[0]
+    return outcome[0]

@@ -1,0 +1,225 @@
+"""Canonical order: sources are named after their tables, repeats numbered by what is done with them."""
+
+from __future__ import annotations
+
+from itertools import islice, permutations, product
+from typing import Any
+
+from .terms import Outer, Select, Term, is_query, remake, walk
+
+__all__ = ["canonical"]
+
+_COMMUTATIVE = frozenset({"and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"})
+_TRIES = 24
+
+Names = dict[int, Term]
+
+
+def canonical(query: Term) -> Term:
+    """Return the query with sources named and everything whose order does not matter sorted."""
+    return _query(query, {}, 0)
+
+
+def _query(query: Term, names: Names, depth: int) -> Term:
+    if isinstance(query, Select):
+        return _select(query, names, depth)
+    if query[0] == "setop":
+        branches = [_query(branch, names, depth) for branch in query[2]]
+        if not query[1].startswith("except"):
+            branches.sort(key=repr)
+        rest = tuple(_term(part, names, depth) for part in query[3:])
+        return ("setop", query[1], tuple(branches), *rest)
+    rows: Term = tuple(tuple(_term(cell, names, depth) for cell in row) for row in query[1])
+    return ("values", rows)
+
+
+def _term(term: Any, names: Names, depth: int) -> Any:
+    if not isinstance(term, tuple) or not term:
+        return term
+    head = term[0]
+    if head == "column":
+        source = names.get(term[1])
+        return term if source is None else ("column", source, *term[2:])
+    if is_query(term):
+        return _query(term, names, depth + 1)
+    parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
+    if head in _COMMUTATIVE and len(parts) > 2:
+        parts[1:] = sorted(parts[1:], key=_rank)
+    return remake(term, parts)
+
+
+def _rank(term: Term) -> tuple[bool, str]:
+    return term[0] in ("number", "text", "bool", "null"), repr(term)
+
+
+def _select(block: Select, names: Names, depth: int) -> Term:
+    own = _sources(block)
+    groups: dict[str, list[int]] = {}
+    for source in own:
+        groups.setdefault(_base(source), []).append(source[1])
+    inner = dict(names)
+    ties: list[list[tuple[int, ...]]] = []
+    bases = {number: base for base, numbers in groups.items() for number in numbers}
+    repeated = [base for base, numbers in groups.items() if len(numbers) > 1]
+    colours = _colours(block, own, bases) if repeated else {}
+    for base, numbers in groups.items():
+        if len(numbers) == 1:
+            inner[numbers[0]] = (base, depth, 1)
+            continue
+        numbers.sort(key=lambda number: colours[number])
+        place = 0
+        while place < len(numbers):
+            same = [one for one in numbers[place:] if colours[one] == colours[numbers[place]]]
+            if len(same) > 1:
+                ties.append([(place, *order) for order in islice(permutations(same), _TRIES)])
+            else:
+                inner[same[0]] = (base, depth, place + 1)
+            place += len(same)
+    if not ties:
+        return _render(block, inner, depth)
+    best: Term | None = None
+    for choice in islice(product(*ties), _TRIES):
+        attempt = dict(inner)
+        for first, *order in choice:
+            for offset, number in enumerate(order):
+                attempt[number] = (bases[number], depth, first + offset + 1)
+        rendered = _render(block, attempt, depth)
+        if best is None or repr(rendered) < repr(best):
+            best = rendered
+    assert best is not None
+    return best
+
+
+def _sources(block: Any) -> list[Term]:
+    """Return the sources of a block's FROM clause, those of outer joins included."""
+    found: list[Term] = []
+    stack: list[Any] = [*block.sources, *block.outers]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Outer) or top[0] == "group":
+            stack += [*top.sources, *top.outers]
+        else:
+            found.append(top)
+            if top[0] == "full":
+                stack += [top[2], top[3]]
+    return found
+
+
+def _base(source: Term) -> str:
+    return str(source[2]) if source[0] == "table" else f"({source[0]})"
+
+
+def _colours(block: Select, own: list[Term], bases: dict[int, str]) -> dict[int, str]:
+    """Tell sources of one name apart by every term that mentions them, each seeing the others' colours."""
+    facts: list[Any] = []
+    stack: list[Any] = [*block.outers, *block.sources]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Outer):
+            facts += [("outer", one) for one in top.where]
+            facts += [("padded", source) for source in top.sources]
+            stack += [*top.outers, *top.sources]
+        elif top[0] == "full":
+            facts += [("full", top[4]), ("left", top[2]), ("right", top[3])]
+        elif top[0] != "table":
+            facts.append(top)
+    facts += [("where", one) for one in block.where]
+    facts += [("having", one) for one in block.having]
+    facts += [("item", place, one) for place, one in enumerate(block.items)]
+    facts += [("group", one) for one in block.group or ()]
+    facts += [("order", place, one) for place, one in enumerate(block.order)]
+    facts += [("extra", one) for one in block.extra]
+    mentions = [
+        (
+            fact,
+            {part[1] for part in walk(fact) if part and part[0] in ("column", *_SOURCES) and len(part) > 1},
+        )
+        for fact in facts
+    ]
+    colours = dict(bases)
+    for _ in range(3):
+        fresh = {}
+        for source in own:
+            number = source[1]
+            seen = sorted(
+                repr(_mask(fact, number, colours)) for fact, numbers in mentions if number in numbers
+            )
+            fresh[number] = f"{bases[number]} {'|'.join(seen)}"
+        # Only the order of the colours matters; short ones keep the next round short.
+        ranks = {colour: f"{place:04}" for place, colour in enumerate(sorted(set(fresh.values())))}
+        fresh = {number: f"{bases[number]}~{ranks[colour]}" for number, colour in fresh.items()}
+        if len(set(fresh.values())) == len(set(colours.values())) and _ > 0:
+            return fresh
+        colours = fresh
+    return colours
+
+
+_SOURCES = ("table", "derived", "function", "self", "full")
+
+
+def _mask(term: Any, own: int, colours: dict[int, str]) -> Any:
+    if not isinstance(term, tuple) or not term:
+        return term
+    if len(term) > 1 and isinstance(term[1], int) and term[0] in ("column", *_SOURCES):
+        name = "me" if term[1] == own else colours.get(term[1], "?")
+        return (term[0], name, *(_mask(part, own, colours) for part in term[2:]))
+    parts = [_mask(part, own, colours) for part in term]
+    if term[0] in _COMMUTATIVE:
+        parts[1:] = sorted(parts[1:], key=repr)
+    elif not isinstance(term[0], str):
+        parts.sort(key=repr)
+    return tuple(parts)
+
+
+def _render(block: Select, names: Names, depth: int) -> Term:
+    def sort(terms: Any) -> tuple[Term, ...]:
+        return tuple(sorted(dict.fromkeys(_term(one, names, depth) for one in terms), key=repr))
+
+    return Select(
+        "select",
+        block.distinct,
+        tuple(_term(one, names, depth) for one in block.items),
+        _from(block.sources, names, depth),
+        _outers(block.outers, names, depth),
+        sort(block.where),
+        None if block.group is None else sort(block.group),
+        sort(block.having),
+        tuple(_term(one, names, depth) for one in block.order),
+        _term(block.limit, names, depth),
+        _term(block.offset, names, depth),
+        sort(block.extra),
+    )
+
+
+def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
+    return tuple(sorted((_source(one, names, depth) for one in sources), key=repr))
+
+
+def _source(source: Term, names: Names, depth: int) -> Term:
+    head, number = source[0], source[1]
+    if head == "self":
+        return (head, names.get(number, number))
+    rest = [_group(part, names, depth) if isinstance(part, tuple) else part for part in source[2:]]
+    return (head, names.get(number, number), *rest)
+
+
+def _group(part: Any, names: Names, depth: int) -> Any:
+    if part and part[0] == "group":
+        where = tuple(sorted((_term(one, names, depth) for one in part.where), key=repr))
+        return ("group", _from(part.sources, names, depth), _outers(part.outers, names, depth), where)
+    if part and part[0] == "recursive":
+        return ("recursive", _term(part[2], names, depth))
+    return _term(part, names, depth)
+
+
+def _outers(outers: Any, names: Names, depth: int) -> tuple[Any, ...]:
+    read = [
+        Outer(
+            one.head,
+            _from(one.sources, names, depth),
+            _outers(one.outers, names, depth),
+            tuple(sorted((_term(part, names, depth) for part in one.where), key=repr)),
+        )
+        for one in outers
+    ]
+    return tuple(sorted(read, key=repr))

@@ -1,0 +1,316 @@
+"""Rewrites of single expressions that hold for every row, NULLs included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from .context import Context
+from .terms import COUNT_ALL, FALSE, NULL, TRUE, Select, Term, fold
+
+__all__ = ["simplify"]
+
+FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "is": "is", "is not": "is not"}
+NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
+CONSTANTS = ("number", "text", "bool", "null")
+
+
+def simplify(query: Any, context: Context) -> Any:
+    """Apply every rewrite of this file, from the leaves upward."""
+
+    def change(term: Term) -> Any:
+        head = term[0] if term else None
+        if isinstance(head, str):
+            rewrite = _REWRITES.get(head)
+            if rewrite is not None:
+                return rewrite(term, context)
+        return term
+
+    return fold(query, change)
+
+
+def negate(term: Term, context: Context) -> Term:
+    """Return NOT term, with the NOT as far inside as it goes."""
+    head = term[0]
+    if head in NEGATED:
+        return _comparison((NEGATED[head], *term[1:]), context)
+    if head == "not":
+        inner: Term = term[1]
+        return inner
+    if head == "and":
+        return _connective(("or", *(negate(part, context) for part in term[1:])), context)
+    if head == "or":
+        return _connective(("and", *(negate(part, context) for part in term[1:])), context)
+    if term == TRUE:
+        return FALSE
+    if term == FALSE:
+        return TRUE
+    if head == "null":
+        return NULL
+    if head == "in" and term[2][0] == "list":
+        return _connective(
+            ("and", *(_comparison(("<>", term[1], one), context) for one in term[2][1:])), context
+        )
+    return ("not", term)
+
+
+def _not(term: Term, context: Context) -> Term:
+    return negate(term[1], context)
+
+
+def _connective(term: Term, context: Context) -> Term:
+    """Flatten, drop repeats and neutral elements, sort; OR of equalities on one term becomes IN."""
+    head = term[0]
+    neutral, absorbing = (TRUE, FALSE) if head == "and" else (FALSE, TRUE)
+    parts: dict[Term, None] = {}
+    for part in term[1:]:
+        for one in part[1:] if part[0] == head else (part,):
+            if one == absorbing:
+                return absorbing
+            if one != neutral:
+                parts[one] = None
+    if head == "or" and len(parts) > 1:
+        parts = _merge_equalities(parts)
+    if head == "and" and len(parts) > 1:
+        parts = _tighten(parts, context)
+        if FALSE in parts:
+            return FALSE
+    if len(parts) > 1:
+        parts = _absorb(head, parts)
+    if not parts:
+        return neutral
+    if len(parts) == 1:
+        return next(iter(parts))
+    return (head, *sorted(parts, key=repr))
+
+
+def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
+    """a AND (a OR b) is a; a OR (a AND b) is a (three-valued logic is a lattice)."""
+    other = "or" if head == "and" else "and"
+    if not any(part[0] == other for part in parts):
+        return parts
+    return {part: None for part in parts if part[0] != other or not any(inner in parts for inner in part[1:])}
+
+
+def _merge_equalities(parts: dict[Term, None]) -> dict[Term, None]:
+    found: dict[Term, list[Term]] = {}
+    rest: dict[Term, None] = {}
+    for part in parts:
+        if part[0] == "=" and part[2][0] in CONSTANTS:
+            found.setdefault(part[1], []).append(part[2])
+        elif part[0] == "in" and part[2][0] == "list":
+            found.setdefault(part[1], []).extend(part[2][1:])
+        else:
+            rest[part] = None
+    for left, values in found.items():
+        rest[_in_list(left, values)] = None
+    return rest
+
+
+def _in_list(left: Term, values: list[Term]) -> Term:
+    distinct = sorted(set(values), key=repr)
+    return ("=", left, distinct[0]) if len(distinct) == 1 else ("in", left, ("list", *distinct))
+
+
+def _tighten(parts: dict[Term, None], context: Context) -> dict[Term, None]:
+    """Of several bounds of the same side on one term keep the tightest; numerals only."""
+    bounds: dict[tuple[Term, str], list[Term]] = {}
+    for part in parts:
+        if part[0] in ("<", "<=", ">", ">=") and part[2][0] == "number":
+            bounds.setdefault((part[1], part[0][0]), []).append(part)
+    if not any(len(group) > 1 for group in bounds.values()):
+        return parts
+    dropped: set[Term] = set()
+    for (_, side), group in bounds.items():
+        sign = 1 if side == ">" else -1
+        best = max(group, key=lambda part: (sign * Decimal(part[2][1]), len(part[0]) == 1))
+        dropped.update(part for part in group if part != best)
+    return {part: None for part in parts if part not in dropped}
+
+
+def _comparison(term: Term, context: Context) -> Term:
+    """Bring the constant to the right, fit literals to the column's type, fold constants."""
+    head, left, right = term[0], term[1], term[2]
+    if (left[0] in CONSTANTS and right[0] not in CONSTANTS) or (left[0] not in CONSTANTS and right[0] not in CONSTANTS and head in (">", ">=")):
+        head, left, right = FLIPPED[head], right, left
+    if right[0] in ("number", "text"):
+        right = fit(right, context.affinity(left), context)
+        if left[0] in CONSTANTS:
+            folded = _fold_comparison(head, left, right)
+            if folded is not None:
+                return folded
+        if left == COUNT_ALL or (left[0] == "aggregate" and left[1] == "count"):
+            head, right = _whole(head, right)
+    if NULL in (left, right) and head in ("=", "<>", "<", "<=", ">", ">="):
+        return NULL
+    if head in ("is", "is not") and right == NULL and context.not_null(left):
+        return FALSE if head == "is" else TRUE
+    if head in ("is", "is not") and right != NULL and context.not_null(left) and context.not_null(right):
+        return _comparison(("=" if head == "is" else "<>", left, right), context)
+    if left[0] == "tuple" and right[0] == "tuple" and len(left) == len(right) and head == "=":
+        return _connective(
+            ("and", *(_comparison(("=", a, b), context) for a, b in zip(left[1:], right[1:], strict=True))),
+            context,
+        )
+    if head in ("=", "<>", "is", "is not") and right[0] not in CONSTANTS and repr(right) < repr(left):
+        left, right = right, left
+    return (head, left, right)
+
+
+def _whole(head: str, right: Term) -> tuple[str, Term]:
+    """A count is whole: `>= 2` is `> 1` and `<= 2` is `< 3`."""
+    if right[0] == "number" and right[1].lstrip("-").isdigit():
+        if head == ">=":
+            return ">", ("number", str(int(right[1]) - 1))
+        if head == "<=":
+            return "<", ("number", str(int(right[1]) + 1))
+    return head, right
+
+
+def fit(literal: Term, affinity: str, context: Context) -> Term:
+    """Return a literal as comparing it with a column of that affinity converts it (datatype3.html, 4.2)."""
+    if (
+        affinity in ("number", "real")
+        and literal[0] == "text"
+        and context.facts.dialect in ("sqlite", "mysql")
+    ):
+        return _as_number(literal)
+    if affinity in ("number", "real") and literal[0] == "number":
+        return _as_number(("text", literal[1]))
+    if affinity == "text" and literal[0] == "number" and context.facts.dialect == "sqlite":
+        return ("text", literal[1])
+    return literal
+
+
+def _as_number(literal: Term) -> Term:
+    text = literal[1].strip()
+    if not text or not all(character in "0123456789.-" for character in text):
+        return literal
+    try:
+        value = Decimal(text)
+    except ArithmeticError:
+        return literal
+    if value == value.to_integral_value():
+        return ("number", str(int(value)))
+    return ("number", format(value.normalize(), "f"))
+
+
+def _fold_comparison(head: str, left: Term, right: Term) -> Term | None:
+    if left[0] != right[0] or left[0] not in ("number", "text"):
+        return None
+    try:
+        a, b = (Decimal(left[1]), Decimal(right[1])) if left[0] == "number" else (left[1], right[1])
+    except ArithmeticError:
+        return None
+    if left[0] == "text" and head not in ("=", "<>") and a != b:
+        return None  # depends on the collation
+    holds = {"=": a == b, "<>": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}.get(head)
+    return None if holds is None else TRUE if holds else FALSE
+
+
+def _in(term: Term, context: Context) -> Term:
+    left, right = term[1], term[2]
+    if right[0] == "list":
+        affinity = context.affinity(left)
+        return _in_list(left, [fit(one, affinity, context) for one in right[1:]]) if len(right) > 1 else FALSE
+    if isinstance(right, Select) and (right.order or right.distinct) and right.limit is None:
+        right = right._replace(order=(), distinct=False)
+    return ("in", left, right)
+
+
+def _exists(term: Term, context: Context) -> Term:
+    query = term[1]
+    if isinstance(query, Select) and query.limit is None and query.offset is None and not query.extra:
+        if query.group is None and query.aggregated and not query.having:
+            return TRUE  # an aggregate without groups always returns its row
+        if not query.aggregated:
+            query = query._replace(items=(("number", "1"),), distinct=False, order=())
+        else:
+            query = query._replace(order=(), distinct=False)
+    return ("exists", query)
+
+
+def _arithmetic(term: Term, context: Context) -> Term:
+    head, left, right = term[0], term[1], term[2]
+    if left[0] == right[0] == "number" and "." not in left[1] + right[1]:
+        a, b = int(left[1]), int(right[1])
+        result = a + b if head == "+" else a - b if head == "-" else a * b
+        if abs(result) < 2**62:
+            return ("number", str(result))
+    if head in ("+", "*") and repr(right) < repr(left):
+        left, right = right, left
+    return (head, left, right)
+
+
+def _case(term: Term, context: Context) -> Term:
+    branches: list[Term] = []
+    default: Term = term[-1]
+    for when, then in zip(term[1:-1:2], term[2:-1:2], strict=True):
+        if when in (FALSE, NULL):
+            continue
+        if when == TRUE:
+            default = then
+            break
+        branches += [when, then]
+    while branches and branches[-1] == default:
+        del branches[-2:]
+    if not branches:
+        return default
+    if len(branches) == 2 and branches[0][0] == "is" and branches[0][2] == NULL and default == branches[0][1]:
+        return _coalesce(("call", "coalesce", default, branches[1]), context)
+    return ("case", *branches, default)
+
+
+def _coalesce(term: Term, context: Context) -> Term:
+    parts: list[Term] = []
+    for part in term[2:]:
+        inner = part[2:] if part[:2] == ("call", "coalesce") else (part,)
+        for one in inner:
+            if one == NULL or one in parts:
+                continue
+            parts.append(one)
+            if context.not_null(one):
+                return ("call", "coalesce", *parts) if len(parts) > 1 else one
+    if not parts:
+        return NULL
+    return ("call", "coalesce", *parts) if len(parts) > 1 else parts[0]
+
+
+def _call(term: Term, context: Context) -> Term:
+    name = term[1]
+    if name in ("coalesce", "ifnull") and len(term) > 2:
+        return _coalesce(("call", "coalesce", *term[2:]), context)
+    if name == "length" or name == "len":
+        return ("call", "length", *term[2:])
+    return term
+
+
+def _aggregate(term: Term, context: Context) -> Term:
+    if term[1] == "count" and len(term) == 4:
+        inner = term[3]
+        if not term[2] and (inner == ("star",) or context.not_null(inner)):
+            return COUNT_ALL
+        if (
+            not term[2]
+            and inner[0] == "case"
+            and len(inner) == 4
+            and inner[3] == NULL
+            and context.not_null(inner[2])
+        ):
+            return ("aggregate", "count", False, ("case", inner[1], ("number", "1"), NULL))
+    return term
+
+
+_REWRITES: dict[str, Callable[[Term, Context], Term]] = {
+    "not": _not,
+    "and": _connective,
+    "or": _connective,
+    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "is", "is not"), _comparison),
+    "in": _in,
+    "exists": _exists,
+    **dict.fromkeys(("+", "-", "*"), _arithmetic),
+    "case": _case,
+    "call": _call,
+    "aggregate": _aggregate,
+}

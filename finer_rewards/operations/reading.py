@@ -1,0 +1,593 @@
+"""From sqlglot's queries to ours: names resolved, `*` expanded, CTEs put where they are used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any
+
+from sqlglot import exp
+
+from .expressions import argument, order_terms, read_term
+from .facts import Facts
+from .guard import OperationsError
+from .terms import ONE, Group, Outer, Select, Term, conjuncts
+
+__all__ = ["Reader"]
+
+_MAX_BLOCKS = 1_000  # CTEs are read once for each use, which can double at every level
+
+
+@dataclass
+class Entry:
+    """What a FROM clause calls a source, and the terms its columns stand for (`None` when not known)."""
+
+    alias: str
+    columns: dict[str, Term] | None
+    number: int
+    hidden: set[str] = field(default_factory=set)  # columns merged away by USING
+
+    def find(self, name: str) -> Term | None:
+        """Return the column of that name, if the source has or may have it."""
+        if self.columns is None:
+            return ("column", self.number, name)
+        return self.columns.get(name)
+
+
+@dataclass
+class Body:
+    """The FROM clause of one block, as far as it has been read."""
+
+    sources: list[Term] = field(default_factory=list)
+    outers: list[Outer] = field(default_factory=list)
+    where: list[Term] = field(default_factory=list)
+
+
+@dataclass
+class CommonTable:
+    """A CTE: its node, the names of its columns, and where it was written."""
+
+    node: Any
+    names: list[str]
+    scope: Scope
+    own_number: int | None = None  # set while it is read, when it refers to itself
+
+
+class Reader:
+    """Reads one statement.
+
+    Args:
+        facts: what the schema says.
+    """
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.numbers = count(1)
+        self.blocks = 0
+        self.notes: list[str] = []
+
+    def read(self, node: Any) -> Term:
+        """Return the query of a parsed statement."""
+        return self.query(node, Scope(self, None))[0]
+
+    def query(self, node: Any, outer: Scope) -> tuple[Term, list[str]]:
+        """Return a query and the names of its columns."""
+        self.blocks += 1
+        if self.blocks > _MAX_BLOCKS:
+            raise OperationsError(
+                f"The SQL is too large: more than {_MAX_BLOCKS} subqueries once CTEs are in place"
+            )
+        scope = Scope(self, outer)
+        scope.add_common_tables(argument(node, "with"))
+        if isinstance(node, exp.Subquery):
+            return self._wrapped(node, scope)
+        if isinstance(node, exp.SetOperation):
+            return self._set_operation(node, scope)
+        if isinstance(node, exp.Select):
+            return scope.select(node)
+        if isinstance(node, exp.Values):
+            rows = tuple(tuple(read_term(one, scope) for one in _cells(row)) for row in node.expressions)
+            return ("values", rows), [f"column{place + 1}" for place in range(len(rows[0]) if rows else 0)]
+        if isinstance(node, exp.Table):
+            return scope.select(exp.select("*").from_(node.copy()))
+        raise OperationsError(f"A query is needed, but the text holds {node.key.upper()}")
+
+    def _wrapped(self, node: Any, scope: Scope) -> tuple[Term, list[str]]:
+        query, names = self.query(node.this, scope)
+        order, limit, offset = node.args.get("order"), node.args.get("limit"), node.args.get("offset")
+        if order is None and limit is None and offset is None:
+            return query, names
+        number = next(self.numbers)
+        items = tuple(("column", number, place) for place in range(len(names)))
+        scope.entries.append(Entry("", dict(zip(names, items, strict=True)), number))
+        return Select(
+            "select", False, items, (("derived", number, query),), (), (), None, (),
+            tuple(order_terms(order, scope)) if order is not None else (),
+            _limit(limit, scope), _limit(offset, scope),
+        ), names  # fmt: skip
+
+    def _set_operation(self, node: Any, scope: Scope) -> tuple[Term, list[str]]:
+        branches: list[Term] = []
+        spine = [node]
+        kind, everything = type(node), not node.args.get("distinct")
+        while (
+            type(spine[-1].this) is kind
+            and (not spine[-1].this.args.get("distinct")) == everything
+            and not any(spine[-1].this.args.get(name) for name in ("order", "limit", "offset", "with_"))
+        ):
+            spine.append(spine[-1].this)
+        first, names = self.query(spine[-1].this, scope)
+        branches.append(first)
+        for one in reversed(spine):
+            branches.append(self.query(one.expression, scope)[0])
+        order = node.args.get("order")
+        keys: list[Term] = []
+        if order is not None:
+            places = {name: ("position", place) for place, name in reversed(list(enumerate(names)))}
+
+            def key(part: Any) -> Term:
+                if isinstance(part, exp.Literal) and not part.is_string and part.this.isdigit():
+                    return ("position", int(part.this) - 1)
+                if isinstance(part, exp.Column) and part.name.lower() in places:
+                    return places[part.name.lower()]
+                return read_term(part, scope)
+
+            keys = order_terms(order, scope, key)
+        operator = f"{kind.__name__.lower()}{' all' if everything else ''}"
+        extra = tuple(
+            ("word", f"{name} {node.args[name]}")
+            for name in ("side", "kind", "by_name", "on")
+            if node.args.get(name)
+        )
+        return (
+            "setop", operator, tuple(branches), tuple(keys),
+            _limit(node.args.get("limit"), scope), _limit(node.args.get("offset"), scope), *extra,
+        ), names  # fmt: skip
+
+
+class Scope:
+    """The names that can be used at one place of the text."""
+
+    def __init__(self, reader: Reader, outer: Scope | None) -> None:
+        self.reader = reader
+        self.outer = outer
+        self.dialect = reader.facts.dialect
+        self.entries: list[Entry] = []
+        self.common: dict[str, CommonTable] = {}
+        self.aliases: dict[str, Any] = {}
+        self.windows: dict[str, Any] = {}
+        self.resolving: set[str] = set()
+
+    # Names ---------------------------------------------------------------------------------------
+
+    def column(self, node: Any) -> Term:
+        """Return the column a name stands for; an unknown one keeps its name."""
+        name, table = node.name.lower(), node.table.lower()
+        if isinstance(node.this, exp.Star):
+            return ("star",)
+        scope: Scope | None = self
+        while scope is not None:
+            found = scope.look_up(name, table)
+            if found is not None:
+                return found
+            if not table and name in scope.aliases and name not in scope.resolving:
+                scope.resolving.add(name)
+                try:
+                    return read_term(scope.aliases[name], scope)
+                finally:
+                    scope.resolving.discard(name)
+            scope = scope.outer
+        if not table and node.this.quoted and self.dialect == "sqlite":
+            return ("text", node.name)
+        if not table and name in ("rowid", "oid", "_rowid_") and self.entries:
+            return ("column", self.entries[0].number, "rowid")
+        return ("column", -1, f"{table}.{name}" if table else name)
+
+    def look_up(self, name: str, table: str) -> Term | None:
+        """Return the column of that name in this block's FROM clause."""
+        if table:
+            for entry in self.entries:
+                if entry.alias == table:
+                    return entry.find(name) or (("column", entry.number, name) if name == "rowid" else None)
+            return None
+        unsure = None
+        found = None
+        for entry in self.entries:
+            if name in entry.hidden:
+                continue
+            if entry.columns is None:
+                unsure = entry if unsure is None else unsure
+            elif name in entry.columns:
+                if found is not None:
+                    return ("column", -1, f"ambiguous {name}")
+                found = entry.columns[name]
+        if found is not None:
+            return found
+        return unsure.find(name) if unsure is not None and self._guess(name) else None
+
+    def _guess(self, name: str) -> bool:
+        """An unknown table may have any column, unless a block around this one surely has it."""
+        scope = self.outer
+        while scope is not None:
+            if any(entry.columns is not None and name in entry.columns for entry in scope.entries):
+                return False
+            scope = scope.outer
+        return True
+
+    def named_window(self, name: str) -> Any:
+        """Return the specification of a WINDOW clause."""
+        return self.windows.get(name.lower())
+
+    def query(self, node: Any) -> Term:
+        """Return a subquery that may refer to this block."""
+        while isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query) and len(_set(node)) == 1:
+            node = node.this
+        return self.reader.query(node, self)[0]
+
+    def add_common_tables(self, clause: Any) -> None:
+        """Make the CTEs of a WITH clause known."""
+        if clause is None:
+            return
+        for one in clause.expressions:
+            names = [column.name.lower() for column in one.args["alias"].columns]
+            # A CTE sees those before it; a recursive one also itself.
+            scope = Scope(self.reader, self.outer)
+            scope.common = dict(self.common)
+            self.common[one.alias.lower()] = CommonTable(one.this, names, scope)
+            scope.entries = []
+
+    def common_table(self, name: str) -> CommonTable | None:
+        """Return the CTE of that name that can be seen from here."""
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.common:
+                return scope.common[name]
+            scope = scope.outer
+        return None
+
+    # FROM ----------------------------------------------------------------------------------------
+
+    def select(self, node: Any) -> tuple[Term, list[str]]:
+        """Return one SELECT block and the names of its columns."""
+        body = Body()
+        clause = argument(node, "from")
+        if clause is not None:
+            self._source(clause.this, body)
+        for join in node.args.get("joins") or []:
+            body = self._join(join, body)
+        for lateral in node.args.get("laterals") or []:
+            self._source(lateral, body)
+        for window in node.args.get("windows") or []:
+            self.windows[window.name.lower()] = window
+        self.aliases = {
+            one.alias.lower(): one.this
+            for one in node.expressions
+            if isinstance(one, exp.Alias) and one.alias
+        }
+        items: list[Term] = []
+        names: list[str] = []
+        for one in node.expressions:
+            self._item(one, items, names)
+        where = node.args.get("where")
+        if where is not None:
+            body.where += conjuncts(read_term(where.this, self))
+        group = self._group(node.args.get("group"), items)
+        having = node.args.get("having")
+        order = node.args.get("order")
+        distinct = node.args.get("distinct")
+        extra: list[Term] = []
+        if distinct is not None and distinct.args.get("on") is not None:
+            extra.append(("distinct on", read_term(distinct.args["on"], self)))
+        for name in ("qualify", "sample", "kind", "hint", "connect", "match", "pivots"):
+            value = node.args.get(name)
+            if value is not None and value != []:
+                parts = value if isinstance(value, list) else [value]
+                extra.append(
+                    (
+                        name,
+                        *(
+                            read_term(x.this if name == "qualify" else x, self)
+                            if isinstance(x, exp.Expression)
+                            else ("word", str(x))
+                            for x in parts
+                        ),
+                    )
+                )
+        limit = node.args.get("limit")
+        return Select(
+            "select",
+            distinct is not None and distinct.args.get("on") is None,
+            tuple(items), tuple(body.sources), tuple(body.outers), tuple(body.where), group,
+            conjuncts(read_term(having.this, self)) if having is not None else (),
+            tuple(order_terms(order, self, lambda part: self._order_key(part, items, names))) if order is not None else (),
+            _limit(limit, self), _limit(node.args.get("offset"), self), tuple(extra),
+        ), names  # fmt: skip
+
+    def _item(self, node: Any, items: list[Term], names: list[str]) -> None:
+        inner = node.this if isinstance(node, exp.Alias) else node
+        star = isinstance(inner, exp.Star) or (
+            isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)
+        )
+        if star:
+            table = inner.table.lower() if isinstance(inner, exp.Column) else ""
+            chosen = [entry for entry in self.entries if not table or entry.alias == table]
+            if (
+                chosen
+                and all(entry.columns is not None for entry in chosen)
+                and not _set(inner) - {"this", "table"}
+            ):
+                for entry in chosen:
+                    for name, term in (entry.columns or {}).items():
+                        if table or name not in entry.hidden:
+                            items.append(term)
+                            names.append(name)
+                return
+            for entry in chosen or [Entry(table, None, -1)]:
+                options = tuple(
+                    (key, inner.args[key] and str(inner.args[key]).lower())
+                    for key in sorted(_set(inner) - {"this", "table"})
+                )
+                items.append(("column", entry.number, "*", *options))
+                names.append("*")
+            return
+        # An alias must not stand for itself while it is read.
+        held = self.aliases
+        self.aliases = {}
+        items.append(read_term(inner, self))
+        self.aliases = held
+        names.append((node.alias if isinstance(node, exp.Alias) else node.output_name).lower())
+
+    def _group(self, node: Any, items: list[Term]) -> tuple[Term, ...] | None:
+        if node is None:
+            return None
+        keys: list[Term] = []
+        for one in node.expressions:
+            if (
+                isinstance(one, exp.Literal)
+                and not one.is_string
+                and one.this.isdigit()
+                and 0 < int(one.this) <= len(items)
+            ):
+                keys.append(items[int(one.this) - 1])
+            else:
+                keys.append(read_term(one, self))
+        for name in ("rollup", "cube", "grouping_sets", "all"):
+            value = node.args.get(name)
+            if value:
+                parts = value if isinstance(value, list) else [value]
+                keys.append(
+                    (
+                        name,
+                        *(
+                            read_term(x, self) if isinstance(x, exp.Expression) else ("word", str(x))
+                            for x in parts
+                        ),
+                    )
+                )
+        return tuple(keys)
+
+    def _order_key(self, node: Any, items: list[Term], names: list[str]) -> Term:
+        if (
+            isinstance(node, exp.Literal)
+            and not node.is_string
+            and node.this.isdigit()
+            and 0 < int(node.this) <= len(items)
+        ):
+            return items[int(node.this) - 1]
+        if isinstance(node, exp.Column) and not node.table and node.name.lower() in self.aliases:
+            return (
+                items[names.index(node.name.lower())] if node.name.lower() in names else read_term(node, self)
+            )
+        return read_term(node, self)
+
+    def _source(self, node: Any, body: Body) -> None:
+        alias = node.alias.lower()
+        if isinstance(node, exp.Table) and isinstance(node.this, (exp.Identifier, str)):
+            self._table(node, alias or node.name.lower(), body)
+        elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
+            inner = Body()
+            self._source(node.this, inner)
+            for join in node.args.get("joins") or []:
+                inner = self._join(join, inner)
+            body.sources += inner.sources
+            body.outers += inner.outers
+            body.where += inner.where
+        elif isinstance(node, exp.Query) or isinstance(node, exp.Values):
+            table_alias = node.args.get("alias")
+            renamed = (
+                [column.name.lower() for column in table_alias.columns] if table_alias is not None else []
+            )
+            if isinstance(node, exp.Subquery) and not node.args.get("joins"):
+                inner_node = node.this if not _set(node) - {"this", "alias"} else node
+                query, names = self.reader.query(inner_node, self._blank())
+            else:
+                query, names = self.reader.query(node, self._blank())
+            self._derived(query, renamed or names, alias, body)
+        elif isinstance(node, exp.Lateral):
+            inner = node.this
+            if isinstance(inner, exp.Subquery):
+                query, names = self.reader.query(inner.this, self)
+                self._derived(query, names, alias, body)
+            else:
+                self._call(node, alias, body)
+        else:
+            self._call(node, alias, body)
+        for join in (node.args.get("joins") or []) if isinstance(node, exp.Table) else []:
+            changed = self._join(join, body)
+            body.sources, body.outers, body.where = changed.sources, changed.outers, changed.where
+
+    def _blank(self) -> Scope:
+        """Return a scope that sees the CTEs and the blocks around, but not the siblings in FROM."""
+        scope = Scope(self.reader, self.outer)
+        scope.common = self.common
+        return scope
+
+    def _table(self, node: Any, alias: str, body: Body) -> None:
+        name = node.name.lower()
+        common = None if node.args.get("db") else self.common_table(name)
+        if common is not None:
+            self._common(common, name, alias, body)
+            return
+        number = next(self.reader.numbers)
+        columns = self.reader.facts.table(name).columns
+        known = {column: ("column", number, column) for column in columns} if columns else None
+        renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
+        if renamed and known is not None:
+            known = dict(zip([one.name.lower() for one in renamed], known.values(), strict=False))
+        self.entries.append(Entry(alias, known, number))
+        options = tuple(
+            (key, str(node.args[key]).lower())
+            for key in sorted(_set(node) - {"this", "alias", "joins", "db", "catalog"})
+        )
+        body.sources.append(("table", number, name, *options))
+
+    def _common(self, common: CommonTable, name: str, alias: str, body: Body) -> None:
+        if common.own_number is not None:
+            number = next(self.reader.numbers)
+            places: dict[str, Term] = {
+                one: ("column", number, place) for place, one in enumerate(common.names)
+            }
+            self.entries.append(Entry(alias, places or None, number))
+            body.sources.append(("self", number, common.own_number))
+            return
+        recursive = isinstance(common.node, exp.SetOperation) and any(
+            table.name.lower() == name for table in common.node.expression.find_all(exp.Table)
+        )
+        if not recursive:
+            query, names = self.reader.query(common.node, common.scope)
+            self._derived(query, common.names or names, alias, body)
+            return
+        common.own_number = next(self.reader.numbers)
+        own_names = common.names
+        if not own_names:
+            common.names = (
+                [one.output_name.lower() for one in common.node.this.selects]
+                if hasattr(common.node.this, "selects")
+                else []
+            )
+        inner = Scope(self.reader, common.scope)
+        inner.common = {**common.scope.common, name: common}
+        query, names = self.reader.query(common.node, inner)
+        recursion = ("recursive", common.own_number, query)
+        names = common.names or names
+        common.own_number, common.names = None, own_names
+        self._derived(recursion, names, alias, body)
+
+    def _derived(self, query: Term, names: list[str], alias: str, body: Body) -> None:
+        number = next(self.reader.numbers)
+        places: dict[str, Term] | None = {}
+        for place, name in enumerate(names):
+            places.setdefault(name, ("column", number, place))  # type: ignore[union-attr]
+        if "*" in names:
+            places = None
+        self.entries.append(Entry(alias, places, number))
+        body.sources.append(("derived", number, query))
+
+    def _call(self, node: Any, alias: str, body: Body) -> None:
+        number = next(self.reader.numbers)
+        bare = node.copy()
+        renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
+        bare.set("alias", None)
+        self.entries.append(
+            Entry(alias, None, number) if not renamed else
+            Entry(alias, {one.name.lower(): ("column", number, place) for place, one in enumerate(renamed)}, number)
+        )  # fmt: skip
+        body.sources.append(
+            ("function", number, read_term(bare.this if isinstance(bare, exp.Table) else bare, self))
+        )
+
+    def _join(self, join: Any, body: Body) -> Body:
+        before = len(self.entries)
+        right = Body()
+        self._source(join.this, right)
+        for nested in (
+            join.this.args.get("joins") or []
+            if isinstance(join.this, exp.Subquery) and not isinstance(join.this.this, exp.Table)
+            else []
+        ):
+            right = self._join(nested, right)
+        left_entries, right_entries = self.entries[:before], self.entries[before:]
+        side, kind, method = (join.args.get(name) or "" for name in ("side", "kind", "method"))
+        side, kind, method = side.upper(), kind.upper(), method.upper()
+        shared = [one.name.lower() for one in join.args.get("using") or []]
+        if method == "NATURAL":
+            shared = [
+                name
+                for entry in right_entries
+                for name in entry.columns or ()
+                if any(name in (one.columns or ()) and name not in one.hidden for one in left_entries)
+            ]
+        condition: list[Term] = []
+        for name in shared:
+            condition += self._merge(name, left_entries, right_entries, side)
+        on = join.args.get("on")
+        if on is not None:
+            condition += conjuncts(read_term(on, self))
+        if kind in ("SEMI", "ANTI"):
+            del self.entries[before:]
+            probe = Select("select", False, (ONE,), tuple(right.sources), tuple(right.outers), (*right.where, *condition), None, (), (), None, None)  # fmt: skip
+            exists: Term = ("exists", probe)
+            body.where.append(exists if kind == "SEMI" else ("not", exists))
+            return body
+        if method in ("ASOF", "POSITIONAL") or side not in ("", "LEFT", "RIGHT", "FULL"):
+            condition.append(("word", f"{method} {side}".strip().lower()))
+        if side == "LEFT":
+            body.outers.append(
+                Outer("left", tuple(right.sources), tuple(right.outers), (*right.where, *condition))
+            )
+            return body
+        if side == "RIGHT":
+            right.outers.append(
+                Outer("left", tuple(body.sources), tuple(body.outers), (*body.where, *condition))
+            )
+            return right
+        if side == "FULL":
+            number = next(self.reader.numbers)
+            groups = [
+                Group("group", tuple(one.sources), tuple(one.outers), tuple(one.where))
+                for one in (body, right)
+            ]
+            return Body([("full", number, groups[0], groups[1], tuple(condition))])
+        body.sources += right.sources
+        body.outers += right.outers
+        body.where += right.where
+        body.where += condition
+        return body
+
+    def _merge(self, name: str, left: list[Entry], right: list[Entry], side: str) -> list[Term]:
+        """Return the equality that USING stands for, and let the name mean the merged column."""
+        a = next((e for e in left if name not in e.hidden and e.find(name) is not None), None)
+        b = next((e for e in right if e.find(name) is not None), None)
+        if a is None or b is None:
+            return [("word", f"using {name}")]
+        first, second = a.find(name), b.find(name)
+        assert first is not None and second is not None
+        b.hidden.add(name)
+        if side == "RIGHT":
+            b.hidden.discard(name)
+            a.hidden.add(name)
+        elif side == "FULL" and a.columns is not None:
+            a.columns[name] = ("call", "coalesce", first, second)
+        return [("=", first, second)]
+
+
+def _set(node: Any) -> set[str]:
+    """Return the names of the arguments a node really has."""
+    return {
+        name for name, value in node.args.items() if value is not None and value is not False and value != []
+    }
+
+
+def _cells(row: Any) -> list[Any]:
+    return row.expressions if isinstance(row, exp.Tuple) else [row]
+
+
+def _limit(node: Any, scope: Scope) -> Term | None:
+    if node is None:
+        return None
+    inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
+    term = read_term(inner, scope) if inner is not None else ("word", node.sql())
+    rest = _set(node) - {"expression", "count", "this", "direction"}
+    return (
+        (*term, *(("word", f"{name} {node.args[name]}".lower()) for name in sorted(rest))) if rest else term
+    )

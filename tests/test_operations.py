@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import sys
+import threading
+import time
+
+import pytest
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.operations import Operation, Operations, OperationsError, operation_f1, sql_operations
+from finer_rewards.operations.guard import check_version
+
+SCHEMA = """
+CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER, country TEXT);
+CREATE TABLE concert (id INTEGER PRIMARY KEY, singer_id INTEGER NOT NULL REFERENCES singer(id), year TEXT, place TEXT);
+CREATE TABLE award (singer_id INTEGER REFERENCES singer(id), title TEXT, year INTEGER, PRIMARY KEY (singer_id, title));
+"""
+
+
+def f1(first: str, second: str, schema: str | None = SCHEMA) -> float:
+    return operation_f1(sql_operations(first, schema=schema), sql_operations(second, schema=schema))
+
+
+EQUAL = [
+    ("SELECT name FROM singer", "select T1.NAME as n from Singer as T1"),
+    ("SELECT name FROM singer WHERE age > 40", "SELECT name FROM singer WHERE 40 < age"),
+    ("SELECT name FROM singer WHERE age >= 3 AND age <= 9", "SELECT name FROM singer WHERE age BETWEEN 3 AND 9"),
+    ("SELECT name FROM singer WHERE age IN (3, 4)", "SELECT name FROM singer WHERE age = 4 OR age = 3"),
+    ("SELECT name FROM singer WHERE NOT (age > 3 OR name = 'x')", "SELECT name FROM singer WHERE name <> 'x' AND age <= 3"),
+    ("SELECT COUNT(*) FROM singer", "SELECT COUNT(1) FROM singer"),
+    ("SELECT name FROM singer WHERE country = \"Peru\"", "SELECT name FROM singer WHERE country = 'Peru'"),
+    (
+        "SELECT s.name FROM singer s JOIN concert c ON c.singer_id = s.id",
+        "SELECT name FROM concert, singer WHERE singer.id = concert.singer_id",
+    ),
+    ("SELECT name, age FROM singer ORDER BY 2", "SELECT name, age AS a FROM singer ORDER BY a ASC"),
+    ("SELECT country, COUNT(*) FROM singer GROUP BY 1", "SELECT country, COUNT(*) FROM singer GROUP BY country"),
+    (
+        "SELECT a.name FROM singer a JOIN singer b ON a.id = b.age WHERE b.name = 'x'",
+        "SELECT q.name FROM singer p JOIN singer q ON p.age = q.id WHERE p.name = 'x'",
+    ),
+    ("SELECT * FROM singer", "SELECT id, name, age, country FROM singer"),
+    ("SELECT IIF(age > 3, 1, 0) FROM singer", "SELECT CASE WHEN age > 3 THEN 1 ELSE 0 END FROM singer"),
+    ("SELECT IFNULL(age, 0) FROM singer", "SELECT COALESCE(age, 0) FROM singer"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), EQUAL)
+def test_equal_meaning_scores_one(first: str, second: str) -> None:
+    assert f1(first, second) == 1.0
+
+
+DIFFERENT = [
+    ("SELECT name FROM singer", "SELECT place FROM concert"),
+    ("SELECT name, age FROM singer", "SELECT age, name FROM singer"),
+    ("SELECT name FROM singer WHERE age > 40", "SELECT name FROM singer WHERE age >= 40"),
+    ("SELECT name FROM singer WHERE name LIKE 'a%'", "SELECT name FROM singer WHERE name NOT LIKE 'a%'"),
+    ("SELECT name FROM singer", "SELECT DISTINCT name FROM singer"),
+    ("SELECT SUM(age) - SUM(id) FROM singer", "SELECT SUM(age) - SUM(age) FROM singer"),
+    ("SELECT name FROM singer ORDER BY age LIMIT 1", "SELECT name FROM singer ORDER BY age LIMIT 1 OFFSET 1"),
+    (
+        "SELECT name FROM singer EXCEPT SELECT place FROM concert",
+        "SELECT place FROM concert EXCEPT SELECT name FROM singer",
+    ),
+    (
+        "SELECT s.name FROM singer s JOIN concert c ON c.singer_id = s.id",
+        "SELECT s.name FROM singer s LEFT JOIN concert c ON c.singer_id = s.id",
+    ),
+    (
+        "SELECT name FROM singer WHERE id IN (SELECT singer_id FROM award) AND age NOT IN (SELECT year FROM award)",
+        "SELECT name FROM singer WHERE age IN (SELECT year FROM award) AND id NOT IN (SELECT singer_id FROM award)",
+    ),
+    ("SELECT RANK() OVER (PARTITION BY name ORDER BY age) FROM singer", "SELECT RANK() OVER (ORDER BY age) FROM singer"),
+    ("SELECT strftime('%Y', name) FROM singer", "SELECT strftime('%m', name) FROM singer"),
+    ("WITH x AS (SELECT id FROM singer) SELECT id FROM x", "WITH x AS (SELECT age AS id FROM singer) SELECT id FROM x"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second"), DIFFERENT)
+def test_different_meaning_scores_below_one(first: str, second: str) -> None:
+    assert 0.0 <= f1(first, second) < 1.0
+
+
+def test_operations_are_a_multiset() -> None:
+    a, b = Operation("limit", ("1",)), Operation("from", ("t",))
+    one, two = Operations([a, a, b]), Operations([a])
+    assert len(one) == 3 and a in one and one.count(a) == 2 and list(two) == [a]
+    assert (
+        one & two == two and len(one | two) == 3 and len(one + two) == 4 and one - two == Operations([a, b])
+    )
+    assert two <= one and not one <= two
+    assert hash(one) == hash(Operations([b, a, a])) and len({one, Operations([a, b, a])}) == 1
+    difference = one.diff(Operations([a, Operation("offset", ("2",))]))
+    assert [str(part) for part in (difference.matched, difference.missing, difference.extra)] == [
+        "limit 1",
+        "limit 1\nfrom t",
+        "offset 2",
+    ]
+
+
+def test_scope_tells_the_same_inner_operation_apart() -> None:
+    operations = sql_operations(
+        "SELECT name FROM singer WHERE id IN (SELECT singer_id FROM award WHERE year > 3) "
+        "AND EXISTS (SELECT 1 FROM award WHERE year > 3 AND title = name)",
+        schema=SCHEMA,
+    )
+    filters = [one for one in operations.of_kind("filter") if "award.year" in one.arguments]
+    assert len({one.scope for one in filters}) == len(filters) == 2
+
+
+def test_words() -> None:
+    text = str(
+        sql_operations(
+            "SELECT count(*) FROM concert c JOIN award a ON a.singer_id = c.singer_id WHERE c.year > '2014'",
+            schema=SCHEMA,
+        )
+    )
+    assert "join concert on award.singer_id = concert.singer_id" in text
+    assert "filter concert.year > '2014'" in text
+
+
+REFUSED = [
+    "", "   ", "-- only a comment", "/* open", ";", "REINDEX", "SAVEPOINT s", "SELECT 1; SELECT 2", "DROP TABLE t",
+    "I think the answer is 5", "SELECT FROM WHERE", "SELECT 'open", "EXPLAIN SELECT 1", "PRAGMA user_version",
+    "SELECT a FROM t WHERE a = 1 JOIN u ON t.a = u.a", "SELECT '\ud800'", "SELECT 1\x00; DROP TABLE t",
+    "INSERT INTO t VALUES (1)", "REPLACE INTO t VALUES (1)", "UPDATE t SET a = 1", "CREATE TABLE t (a)",
+    "SELECT " + "(" * 2_000 + "1" + ")" * 2_000,
+    "SELECT " + "NOT " * 2_000 + "1",
+    "SELECT " + "CASE WHEN 1 THEN " * 500 + "1" + " END" * 500,
+    "SELECT a FROM t WHERE a IN (" + ",".join(map(str, range(20_000))) + ")",
+    "SELECT '" + "x" * 1_000_000 + "'",
+    "SELECT 1 FROM t t0 " + " ".join(f"JOIN t t{i}" for i in range(1, 25)),
+    "SELECT 1 FROM " + "(SELECT * FROM " * 2_000 + "t" + ")" * 2_000,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", REFUSED, ids=lambda sql: repr(sql[:30]))
+def test_refusals_are_typed_and_quick(sql: str) -> None:
+    start = time.perf_counter()
+    with pytest.raises(OperationsError):
+        sql_operations(sql)
+    assert time.perf_counter() - start < 5
+
+
+READ = [
+    "SELECT " + "(" * 50 + "1" + ")" * 50,
+    "SELECT a FROM t WHERE " + " OR ".join(f"a = {i}" for i in range(2_000)),
+    "SELECT a FROM t WHERE " + " OR ".join(f"a > {i} AND b < {i}" for i in range(1_000)),
+    "SELECT a FROM t WHERE a IN (" + ",".join(map(str, range(5_000))) + ")",
+    "SELECT " + "+".join(["a"] * 500) + " FROM t",
+    "SELECT " + "CASE WHEN 1 THEN " * 80 + "1" + " ELSE 0 END" * 80,
+    "SELECT 1 FROM " + "(SELECT * FROM " * 100 + "t" + ")" * 100,
+    " UNION ALL ".join(["SELECT 1"] * 500),
+    "SELECT 1 FROM " + ", ".join(f"t t{i}" for i in range(60)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("sql", READ, ids=lambda sql: repr(sql[:30]))
+def test_large_queries_are_read_in_bounded_time(sql: str) -> None:
+    start = time.perf_counter()
+    assert len(sql_operations(sql)) > 1
+    assert time.perf_counter() - start < 10
+
+
+def test_position_of_a_syntax_error() -> None:
+    with pytest.raises(OperationsError) as caught:
+        sql_operations("SELECT a\nFROM t WHERE (a = 1")
+    assert caught.value.line == 2 and caught.value.column is not None
+
+
+def test_a_deep_caller_and_a_thread_get_the_same_answer() -> None:
+    sql = "SELECT " + "(" * 45 + "1" + ")" * 45 + " AS deep"
+
+    def dig(depth: int) -> Operations:
+        return dig(depth - 1) if depth else sql_operations(sql, dialect="duckdb")
+
+    deep = dig(sys.getrecursionlimit() - 400)
+    found: list[Operations] = []
+    thread = threading.Thread(target=lambda: found.append(sql_operations(sql + " ", dialect="duckdb")))
+    thread.start()
+    thread.join()
+    assert found == [deep]
+
+
+def test_bad_arguments_say_what_to_write() -> None:
+    with pytest.raises(ConfigError, match="dialect"):
+        sql_operations("SELECT 1", dialect="sqlitee")
+    with pytest.raises(ConfigError, match="schema"):
+        sql_operations("SELECT 1", schema=3)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="sqlglot"):
+        check_version("99.1.0")
