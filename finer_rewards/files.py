@@ -1,0 +1,381 @@
+"""Files of predictions and gold, as people have them -> entries, and the pairing of the two.
+
+* `json`: a list of records or of texts, or BIRD's `{"0": "SQL\\t----- bird -----\\tdb_id"}`.
+* `jsonl`: a record or a text a line.
+* `lines`: a statement a line, as Spider has it: `SQL<TAB>db_id`, or no id; a blank one is empty SQL.
+* `sql`: statements parted by `;`, over as many lines as they like, with comments.
+
+A file is JSON when its name says so or its text begins with `{` or `[`; it is `jsonl` when the name says so,
+or when its second line begins with `{` like the first. It is `lines` when each line ends in `<TAB>db_id`, or
+when at least nine in ten are whole queries; blank lines between queries that all end in `;` make it `sql`.
+
+Text is UTF-8 (or UTF-16 with its mark); a byte-order mark and Windows line ends are accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from finer_rewards.errors import ConfigError, DataError, suggest
+from finer_rewards.parsing import completion_text
+
+__all__ = ["FORMATS", "Entry", "read_pairs", "read_statements", "split_statements"]
+
+Side = Literal["predicted", "gold"]
+
+FORMATS: Final = ("json", "jsonl", "lines", "sql")
+
+#: Where a record keeps what we want, first match first.
+_COMPLETION_KEYS = ("completion", "response", "messages")
+_PREDICTED_KEYS = ("predicted", "predicted_sql", "prediction", "pred_sql", "pred")
+_SQL_KEYS: Final[Mapping[Side, tuple[str, ...]]] = {
+    "predicted": (*_COMPLETION_KEYS, *_PREDICTED_KEYS, "sql", "SQL", "query"),
+    "gold": ("gold", "gold_sql", "SQL", "sql", "query"),
+}
+_DB_KEYS = ("db_id", "db", "database", "db_name")
+_ID_KEYS = ("question_id", "instance_id", "qid")
+_QUESTION_KEYS = ("question", "utterance")
+
+_BIRD_MARK = "\t----- bird -----\t"
+_SPIDER_LINE = re.compile(r"(?P<sql>.*)\t[ ]*(?P<db>[\w.-]+)\s*", re.DOTALL)
+_QUERY = re.compile(r"\s*(?:select|with|values)\b", re.IGNORECASE)
+_OUTLINE = re.compile(r"[()]|\b(?:select|values)\b", re.IGNORECASE)
+_UNFINISHED = re.compile(
+    r"(?:,|\b(?:union|all|intersect|except|from|where|and|or|on|by|join|as|in))\s*\Z", re.IGNORECASE
+)
+# An open quote or comment runs to the end, which keeps the scan linear.
+_OPAQUE = r"""'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z)"""
+_SEPARATOR = re.compile(rf"(?:{_OPAQUE})|(;)", re.DOTALL)
+_NOISE = re.compile(_OPAQUE, re.DOTALL)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One statement (or completion) of a file.
+
+    Args:
+        sql: the text; empty where the file has an empty prediction.
+        db: the database it names, if any.
+        question_id: its id, if any.
+        question: the question, if the file has it.
+        others: further gold statements that are as good.
+        extra: everything else in its record.
+    """
+
+    sql: str
+    db: str | None = None
+    question_id: str | None = None
+    question: str = ""
+    others: tuple[str, ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
+
+
+def read_statements(
+    path: str | Path, *, side: Side = "predicted", file_format: str | None = None
+) -> list[Entry]:
+    """Return what a file of statements holds, in its order.
+
+    Args:
+        path: the file; `-` is standard input.
+        side: which fields of a JSON record to read: predictions or gold.
+        file_format: one of `FORMATS`; `None` means it is recognised by the content.
+
+    Returns:
+        The entries; blank lines at the end of a file of lines are not counted.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: the file is missing, a folder, empty, not UTF-8, not the JSON it should be, or a record has
+            no SQL.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "gold.sql")
+        ...     _ = path.write_text("SELECT 1\\tconcert\\nSELECT 2\\tpets\\n")
+        ...     [(entry.sql, entry.db) for entry in read_statements(path)]
+        [('SELECT 1', 'concert'), ('SELECT 2', 'pets')]
+    """
+    entries = _read(path, side, file_format)
+    while len(entries) > 1 and not entries[-1].sql and entries[-1].db is None:
+        entries.pop()
+    return entries
+
+
+def read_pairs(
+    predicted: str | Path,
+    gold: str | Path,
+    *,
+    predicted_format: str | None = None,
+    gold_format: str | None = None,
+) -> list[tuple[Entry, Entry]]:
+    """Return each prediction with its gold.
+
+    They are paired by question id when every record of both files has one, otherwise by position.
+
+    Args:
+        predicted: file of predictions; `-` is standard input.
+        gold: file of gold statements.
+        predicted_format: one of `FORMATS`; `None` means it is recognised.
+        gold_format: the same for the gold file.
+
+    Returns:
+        Pairs in the order of the gold file.
+
+    Raises:
+        ConfigError: there is no such format.
+        DataError: a file cannot be read, or the two do not belong together.
+    """
+    if str(predicted) == str(gold) == "-":
+        raise ConfigError(
+            "Only one of the predicted and the gold file can be `-`, but both are. Name a file."
+        )
+    ours, theirs = _read(predicted, "predicted", predicted_format), _read(gold, "gold", gold_format)
+    # Blank lines at the end are empty predictions only as far as there is gold for them.
+    for longer, shorter in ((ours, theirs), (theirs, ours)):
+        while len(longer) > len(shorter) and not longer[-1].sql and longer[-1].db is None:
+            longer.pop()
+    names = (_name(predicted), _name(gold))
+    if len(ours) != len(theirs):
+        raise DataError(
+            f"The two files should hold as many statements, but {names[0]} has {len(ours)} and "
+            f"{names[1]} has {len(theirs)}. {_missing(ours, theirs)}"
+            f"If a file was read wrongly, name its format ({', '.join(FORMATS)})."
+        )
+    ids = [[entry.question_id for entry in entries] for entries in (ours, theirs)]
+    if None in ids[0] or None in ids[1] or ids[0] == ids[1]:
+        return list(zip(ours, theirs, strict=True))
+    by_id = {entry.question_id: entry for entry in ours}
+    if len(by_id) < len(ours) or by_id.keys() != set(ids[1]):
+        raise DataError(
+            f"{names[0]} and {names[1]} should hold the same question ids, once each, but they differ. "
+            f"{_missing(ours, theirs)}Mend the ids, or leave them out to pair by position."
+        )
+    return [(by_id[entry.question_id], entry) for entry in theirs]
+
+
+def split_statements(text: str) -> list[str]:
+    """Return the statements of a text, parted by `;` outside quotes and comments, without their `;`.
+
+    Comments stay with the statement that follows them; a last comment alone is no statement. A `;` alone on
+    its line is an empty statement. Brackets play no part, so that a broken statement does not swallow the
+    ones after it.
+
+    Example:
+        >>> split_statements("-- first\\nSELECT ';';\\nSELECT (2; SELECT 3 -- end")
+        ["-- first\\nSELECT ';'", 'SELECT (2', 'SELECT 3 -- end']
+    """
+    pieces: list[str] = []
+    start = 0
+    for match in _SEPARATOR.finditer(text):
+        if match.group(1):
+            piece = text[start : match.start()]
+            if piece.strip() or start == 0 or "\n" in piece:
+                pieces.append(piece.strip())
+            start = match.end()
+    rest = text[start:].strip()
+    return [*pieces, rest] if _COMMENT.sub("", rest).strip() else pieces
+
+
+def _read(path: str | Path, side: Side, file_format: str | None) -> list[Entry]:
+    if file_format is not None and file_format not in FORMATS:
+        raise ConfigError(
+            f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
+            f"{suggest(file_format, FORMATS)}".rstrip()
+        )
+    name = _name(path)
+    text = _text(path, name).replace("\r\n", "\n")
+    if not text.strip():
+        raise DataError(
+            f"{name} should hold statements, but it is empty. Check that it was written to the end."
+        )
+    file_format = file_format or _recognise(text, str(path))
+    if file_format == "json":
+        entries = list(_json_entries(_json(text, name), side, name))
+    elif file_format == "jsonl":
+        rows = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
+        entries = [
+            _entry(_json(line, name, number), side, f"{name}, line {number},") for number, line in rows
+        ]
+    elif file_format == "lines":
+        entries = [_line_entry(line) for line in text.removesuffix("\n").split("\n")]
+    else:
+        entries = [Entry(statement) for statement in split_statements(text)]
+    if not entries:
+        raise DataError(
+            f"{name} should hold statements, but there is none in it. Check that it is the right file."
+        )
+    return entries
+
+
+def _text(path: str | Path, name: str) -> str:
+    try:
+        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"{name} should be a file, but there is none of that name. Check the path.") from None
+    except IsADirectoryError:
+        raise DataError(f"{name} should be a file, but it is a folder. Name a file in it.") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DataError(
+            f"{name} should be readable, but: {reason}. Check the path and its permissions."
+        ) from None
+    if data.startswith(b"SQLite format 3\0"):
+        raise DataError(
+            f"{name} should hold statements, but it is a SQLite database. Pass it as the database."
+        )
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        encoding, skipped = "UTF-16", 0
+    else:
+        encoding, skipped = "UTF-8", 3 if data.startswith(b"\xef\xbb\xbf") else 0
+    try:
+        return data[skipped:].decode(encoding)
+    except UnicodeDecodeError as error:
+        at = error.start + skipped
+        raise DataError(
+            f"{name} should be {encoding} text, but byte {at} (0x{data[at]:02x}) is not. Save it as UTF-8."
+        ) from None
+
+
+def _recognise(text: str, path: str) -> str:
+    begins = text.lstrip()[0]
+    if path.endswith((".json", ".jsonl", ".ndjson")) or begins in "{[":
+        lines = [line for line in text.split("\n") if line.strip()]
+        in_lines = path.endswith((".jsonl", ".ndjson")) and begins != "["
+        return "jsonl" if in_lines or (begins == "{" and len(lines) > 1 and lines[1][0] == "{") else "json"
+    lines = text.removesuffix("\n").split("\n")
+    filled = [line for line in lines if line.strip()]
+    if all(_SPIDER_LINE.fullmatch(line) for line in filled):
+        return "lines"
+    if len(filled) < 2 or sum(map(_is_whole_query, filled)) < 0.9 * len(filled):
+        return "sql"
+    # Where every statement is closed by `;`, blank lines are only there for the eye.
+    return (
+        "sql" if len(filled) < len(lines) and all(line.rstrip().endswith(";") for line in filled) else "lines"
+    )
+
+
+def _is_whole_query(line: str) -> bool:
+    bare = _NOISE.sub("''", line).strip().rstrip(";")
+    depth, selects = 0, False
+    for token in _OUTLINE.findall(bare):
+        depth += {"(": 1, ")": -1}.get(token, 0)
+        selects = selects or (depth == 0 and token not in "()")
+    return bool(selects and depth == 0 and _QUERY.match(bare) and not _UNFINISHED.search(bare))
+
+
+def _line_entry(line: str) -> Entry:
+    match = _SPIDER_LINE.fullmatch(line)
+    sql, db = (match["sql"], match["db"]) if match else (line, None)
+    return Entry(sql.strip(), db)
+
+
+def _json(text: str, name: str, line: int = 0) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        where = line or error.lineno
+        raise DataError(
+            f"{name} should be JSON, but line {where}, column {error.colno} is not: {error.msg}. "
+            "Mend that line, or name the file's format."
+        ) from None
+    except RecursionError:
+        raise DataError(
+            f"{name} should be JSON, but it is nested too deeply. Check that it is the right file."
+        ) from None
+
+
+def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield _entry(item, side, f"{name}, record {index},")
+    elif isinstance(value, dict) and value and _first(value, _SQL_KEYS[side]):
+        yield _entry(value, side, f"{name}, record 0,")
+    elif isinstance(value, dict):
+        # BIRD numbers its predictions from 0: places in the file, not question ids.
+        places = {str(index) for index in range(len(value))}
+        numbered = value.keys() == places
+        keys = sorted(value, key=int) if numbered else list(value)
+        for key in keys:
+            entry = _entry(value[key], side, f"{name}, record {key!r:.40},")
+            yield entry if numbered or entry.question_id else _with_id(entry, key)
+    else:
+        raise DataError(f"{name} should hold a list or an object, but it is {type(value).__name__}.")
+
+
+def _with_id(entry: Entry, question_id: str) -> Entry:
+    return Entry(entry.sql, entry.db, question_id, entry.question, entry.others, entry.extra)
+
+
+def _entry(value: Any, side: Side, where: str) -> Entry:
+    if isinstance(value, str):
+        text, _, bird_db = value.partition(_BIRD_MARK)
+        return Entry(text.strip(), bird_db.strip() or None)
+    if not isinstance(value, dict):
+        raise DataError(
+            f"{where} should be a record or a text, but got {value!r:.60}. Write an object with `sql`."
+        )
+    key = _first(value, _SQL_KEYS[side])
+    if key is None:
+        raise DataError(
+            f"{where} should have one of the fields {', '.join(_SQL_KEYS[side])}, but it has only "
+            f"{', '.join(map(str, value))[:200] or 'none'}. Rename the one that holds the SQL."
+        )
+    first, *others = _statements(key, value[key], side, where)
+    db, question_id, question = (_first(value, keys) for keys in (_DB_KEYS, _ID_KEYS, _QUESTION_KEYS))
+    sql, _, bird_db = first.partition(_BIRD_MARK)
+    return Entry(
+        sql.strip(),
+        str(value[db]) if db else bird_db.strip() or None,
+        str(value[question_id]) if question_id else None,
+        str(value[question]) if question else "",
+        tuple(others),
+        {name: item for name, item in value.items() if name not in (key, db, question_id, question)},
+    )
+
+
+def _statements(key: str, value: Any, side: Side, where: str) -> list[str]:
+    if key in _COMPLETION_KEYS and isinstance(value, (list, dict)):
+        try:
+            return [completion_text(value)]
+        except ConfigError as error:
+            raise DataError(f"{where} cannot be read. {error}") from None
+    if isinstance(value, str):
+        return [value]
+    if value is None and side == "predicted":
+        return [""]
+    if side == "gold" and isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return value
+    wanted = "text" if side == "predicted" else "text or a list of texts"
+    raise DataError(f"{where} should have {wanted} in `{key}`, but got {value!r:.60}. Mend the record.")
+
+
+def _first(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
+    """Return the first key that is there, one with a value before one that is null."""
+    present = [key for key in keys if key in record]
+    return next((key for key in present if record[key] is not None), present[0] if present else None)
+
+
+def _missing(ours: Sequence[Entry], theirs: Sequence[Entry]) -> str:
+    predicted, gold = ({entry.question_id for entry in entries} for entries in (ours, theirs))
+    if None in predicted or None in gold:
+        return ""
+    parts = []
+    for what, ids in (
+        ("gold without prediction", gold - predicted),
+        ("predictions without gold", predicted - gold),
+    ):
+        if ids:
+            parts.append(f"{len(ids)} {what} (such as {sorted(ids, key=str)[0]})")
+    return f"There are {' and '.join(parts)}. " if parts else ""
+
+
+def _name(path: str | Path) -> str:
+    return "Standard input" if str(path) == "-" else f"`{path}`"
