@@ -45,6 +45,10 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of leaving the process, so that `main` returns."""
+        message = re.sub(r"^argument (?:-\w/)?(\S+?)(?:/\S+)?: ", r"`\1` ", message)
+        message = re.sub(
+            r"invalid choice: (.+) \(choose from (.+)\)", r"should be one of \2, but got \1", message
+        )
         raise ConfigError(f"{message[:1].upper()}{message[1:]}. See `{self.prog} --help`.")
 
 

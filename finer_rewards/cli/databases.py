@@ -44,14 +44,14 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
     place = Path(path)
     ids = sorted({name for name in named if name})
     if not place.is_dir():
-        file = str(resolve_database(str(place.absolute())))
+        file = _file(place)
         if len(ids) > 1:
             raise ConfigError(
                 f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "
                 f"({_some(ids)}), but got the file {path}. Pass a folder laid out ID/ID.sqlite or ID.sqlite."
             )
-        notes = [f"{where} names the database {ids[0]}; every statement runs on {path}."]
-        return Databases(".", [file] * len(named), notes if ids and ids[0] != place.stem else [])
+        notes = [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
+        return Databases(".", [file] * len(named), notes if ids != [place.stem] else [])
 
     present = database_names(place)
     if not present:
@@ -83,6 +83,19 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
             f"{count} statement{'s' * (count != 1)} cannot be scored."
         ]
     return Databases(str(place), [str(name) for name in named], notes)
+
+
+def _file(place: Path) -> str:
+    if not place.exists():
+        near = suggest(place.name, (entry.name for entry in place.absolute().parent.glob("*")))
+        raise ConfigError(
+            f"`--db` should be a database file, or a folder of databases, but there is nothing at {place}. "
+            f"{near}Check the path."
+        )
+    try:
+        return str(resolve_database(str(place.absolute())))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("`db`", "`--db`", 1)) from None
 
 
 def _is_there(name: str, place: Path) -> bool:

@@ -84,8 +84,6 @@ def _record(group: str, name: str, ok: bool, found: str, advice: str = "") -> di
 
 
 def _versions() -> Iterator[dict[str, Any]]:
-    import sqlglot
-
     from finer_rewards.signature import SCORES
     from finer_rewards.version import VERSION
 
@@ -95,12 +93,13 @@ def _versions() -> Iterator[dict[str, Any]]:
         "version", "python", sys.version_info >= (3, 10), f"{python}, {platform.platform()}", "Use 3.10+."
     )
     compiled = "compiled" if find_spec("sqlglotc") else "pure Python"
-    major = int(sqlglot.__version__.partition(".")[0])
+    found = version("sqlglot")
+    major = int(found.partition(".")[0])
     yield _record(
         "version",
         "sqlglot",
         28 <= major < 31,
-        f"{sqlglot.__version__}, {compiled}",
+        f"{found}, {compiled}",
         "pip install 'sqlglot>=28,<31'",
     )
     yield _record(

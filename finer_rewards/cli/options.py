@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 from finer_rewards.errors import ConfigError
@@ -35,7 +36,9 @@ def number(name: str, kind: Callable[[str], float], what: str) -> Callable[[str]
         except ValueError:
             value = float("nan")
         if not (float("-inf") < value < float("inf")) or ("positive" in what and value <= 0):
-            raise ConfigError(f"`{name}` should be {what}, but got {text!r}. Write for example `{name} 1`.")
+            raise argparse.ArgumentTypeError(
+                f"should be {what}, but got {text!r}. Write for example {name} 1"
+            )
         return value
 
     return read
@@ -100,7 +103,7 @@ def add_output(parser: argparse.ArgumentParser) -> None:
 
 def chosen_reward(arguments: argparse.Namespace) -> Any:
     """Return the reward that --reward, --preset and --mode ask for."""
-    from finer_rewards.presets import preset
+    from finer_rewards.presets import PRESETS, preset
     from finer_rewards.rewards import execution_match
     from finer_rewards.spec import parse_reward
 
@@ -113,4 +116,11 @@ def chosen_reward(arguments: argparse.Namespace) -> Any:
     mode = {"mode": arguments.mode} if arguments.mode else {}
     if arguments.reward:
         return parse_reward(arguments.reward)
-    return preset(arguments.preset, **mode) if arguments.preset else execution_match(**mode)
+    if not arguments.preset:
+        return execution_match(**mode)
+    if mode and arguments.preset in PRESETS and "mode" not in signature(PRESETS[arguments.preset]).parameters:
+        raise ConfigError(
+            f"`--mode` should be left out with --preset {arguments.preset}, which brings its own, but got "
+            f"{arguments.mode!r}. Write the reward out with --reward to change it."
+        )
+    return preset(arguments.preset, **mode)

@@ -29,6 +29,7 @@ def open_output(path: str | None) -> Iterator[TextIO]:
     """Yield standard output, or a file that appears under its name only when all of it is written."""
     if path is None or path == "-":
         yield sys.stdout
+        sys.stdout.flush()  # what is said on standard error comes after it
         return
     target = Path(path)
     if target.is_dir() or not target.absolute().parent.is_dir():

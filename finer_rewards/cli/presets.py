@@ -71,7 +71,7 @@ def _lines(record: Mapping[str, str]) -> Iterator[str]:
     if record["kind"] == "preset":
         yield f"preset  {paint(record['name'], 'bold')}"
     else:
-        yield from (paint(line, "bold") for line in wrap(f"reward  {record['reward']}", indent=0))
+        yield from (paint(line, "bold") for line in wrap(f"reward  {record['reward']}", indent=0, hang=8))
     yield from wrap(record["summary"])
     if record["formula"]:
         yield from wrap(f"Formula: {record['formula']}")

@@ -57,10 +57,12 @@ def shorten(text: str, length: int | None) -> str:
     )
 
 
-def wrap(text: str, indent: int = 2) -> list[str]:
-    """Return text as indented lines that fit the terminal, at most 110 wide."""
+def wrap(text: str, indent: int = 2, hang: int | None = None) -> list[str]:
+    """Return text as indented lines that fit the terminal (at most 110); `hang` indents the later ones."""
     room = min(shutil.get_terminal_size().columns, 110)
-    return textwrap.wrap(text, room, initial_indent=" " * indent, subsequent_indent=" " * (indent or 4))
+    return textwrap.wrap(
+        text, room, initial_indent=" " * indent, subsequent_indent=" " * (indent if hang is None else hang)
+    )
 
 
 def table(
