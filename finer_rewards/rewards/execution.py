@@ -1,0 +1,212 @@
+"""Rewards that look at what the predicted SQL did: does it run, and is its result the gold's?"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+from finer_rewards.comparing import Comparison, Mode, compare, find_mode
+from finer_rewards.reward import reward
+from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+
+__all__ = ["executable", "execution_match"]
+
+Empty = Literal["mask", "zero", "accept"]
+
+
+@reward(needs={"predicted"})
+def executable(evidence: Evidence) -> Score:
+    """1 when the predicted SQL returned a result on every database, else 0.
+
+    A result cut at the row limit counts: the query did run. Text that is not a query, a statement that
+    writes and a time-out do not.
+
+    Example:
+        >>> executable()
+        executable()
+
+    References:
+        Ma et al., SQL-R1, 2025, section 3 (execution reward); Yao et al., Arctic-Text2SQL-R1, 2025.
+    """
+    for trial in evidence.trials:
+        if trial.predicted is None or not trial.predicted.ok:
+            return _did_not_run(trial.predicted)
+    return Score(1.0, "it runs")
+
+
+def _match_needs(mode: str, **_: object) -> Iterable[str]:
+    return ("execution", f"as:{mode}") if find_mode(mode).rewriting != "none" else ("execution",)
+
+
+def _check_match(mode: str, **_: object) -> None:
+    find_mode(mode)
+
+
+@reward(needs=_match_needs, check=_check_match)
+def execution_match(
+    evidence: Evidence,
+    *,
+    mode: str = "strict",
+    require_base_table: bool | None = None,
+    empty: Empty | None = None,
+    deterministic: bool | None = None,
+    truncated: Literal["zero", "accept"] | None = None,
+    ambiguous: Literal["mask", "accept"] | None = None,
+    swapped_columns: Literal["zero", "accept"] | None = None,
+) -> Score:
+    r"""1 when the predicted result equals the gold result on every database, else 0.
+
+    With golds $g$, databases $d$ and the comparison $\equiv$ of the mode,
+    $$ r = \max_g \prod_d [\, p(d) \equiv g(d) \,]. $$
+
+    `None` for a parameter means what the mode says. The modes `strict` and `lenient` guard against being
+    cheated; the published modes compare and do no more.
+
+    Args:
+        mode: how results are compared; `finer-rewards modes` lists them.
+        require_base_table: a query that reads no base table does not match. strict: true.
+        empty: what an empty gold result means: `mask` gives no value, `zero` no match, `accept`
+            compares like any other. strict: `mask`. With several databases a gold is empty when it is so on all.
+        deterministic: a query that draws random numbers does not match, nor one that reads the clock
+            where the gold does not; a random gold gives no value. strict: true.
+        truncated: what a result cut at the row limit means: `zero`, a cut prediction never matches and a cut
+            gold gives no value; `accept`, what there is of it is compared. strict: `zero`.
+        ambiguous: what a gold whose LIMIT cuts through a tie means: `mask` gives no value. strict: `mask`.
+        swapped_columns: where the mode permits another order of columns: `zero`, two columns that share a
+            value may not trade places, for only their order tells which is which (winner, loser). strict: `zero`.
+
+    Returns:
+        1 or 0; `None` when no gold can be used.
+
+    Raises:
+        ConfigError: there is no such mode.
+
+    Example:
+        >>> execution_match(mode="bird")
+        execution_match(mode='bird')
+
+    References:
+        Zhong, Yu, Klein, Semantic Evaluation for Text-to-SQL with Distilled Test Suites, 2020;
+        Li et al., BIRD, 2023, section 5 (EX).
+    """
+    record = find_mode(mode)
+    # A mode that guards against guesses guards against the rest too.
+    guarded = record.require_base_table
+    accept_truncated = (truncated or ("zero" if guarded else "accept")) == "accept"
+    if accept_truncated and record.rule == "aligned":
+        record = dataclasses.replace(record, accept_truncated=True)
+    trials = evidence.readings.get(mode, evidence.trials)
+    for trial in trials:
+        if trial.predicted is None or not trial.predicted.ok:
+            return _did_not_run(trial.predicted)
+
+    verdicts: list[Score] = []
+    for index in range(len(trials[0].golds)):
+        golds = [trial.golds[index] for trial in trials]
+        if not all(gold.ok for gold in golds):
+            continue
+        unusable = _unusable(
+            golds,
+            empty=empty or record.empty_gold,
+            random=_rule(deterministic, guarded),
+            ambiguous=ambiguous or ("mask" if guarded else "accept"),
+            accept_truncated=accept_truncated,
+        )
+        if unusable is not None:
+            verdicts.append(unusable)
+            continue
+        verdict = _first_failure(
+            trials,
+            golds,
+            require_base_table=_rule(require_base_table, guarded),
+            deterministic=_rule(deterministic, guarded),
+            accept_truncated=accept_truncated,
+        )
+        if verdict is None:
+            swaps = (swapped_columns or ("zero" if guarded else "accept")) == "accept"
+            verdict = _compared(evidence, trials, golds, index, record, accept_swaps=swaps)
+        if verdict.value == 1.0:
+            return verdict
+        verdicts.append(verdict)
+    scored = [verdict for verdict in verdicts if verdict.value is not None]
+    # One gold that cannot be judged leaves open whether the prediction equals it.
+    return scored[0] if len(scored) == len(verdicts) else next(v for v in verdicts if v.value is None)
+
+
+def _rule(given: bool | None, guarded: bool) -> bool:
+    return guarded if given is None else given
+
+
+def _did_not_run(predicted: Execution | None) -> Score:
+    if predicted is None:
+        return Score(0.0, Status.no_sql.sentence, Status.no_sql)
+    reason = f"{predicted.status.sentence} {predicted.error}".strip()
+    return Score(0.0, reason, predicted.status)
+
+
+def _unusable(
+    golds: list[Execution], *, empty: Empty, random: bool, ambiguous: str, accept_truncated: bool
+) -> Score | None:
+    if random and any(gold.volatile == "random" for gold in golds):
+        return unscored(Status.gold_random)
+    if not accept_truncated and any(gold.truncated for gold in golds):
+        return unscored(Status.gold_too_large)
+    if ambiguous == "mask" and any(gold.ambiguous for gold in golds):
+        return unscored(Status.gold_ambiguous)
+    if empty != "accept" and not any(gold.rows for gold in golds):
+        return unscored(Status.gold_empty) if empty == "mask" else Score(0.0, Status.gold_empty.sentence)
+    return None
+
+
+def _first_failure(
+    trials: tuple[Trial, ...],
+    golds: list[Execution],
+    *,
+    require_base_table: bool,
+    deterministic: bool,
+    accept_truncated: bool,
+) -> Score | None:
+    for trial, gold in zip(trials, golds, strict=True):
+        predicted = trial.predicted
+        assert predicted is not None
+        # A gold without a table (or answer rows) sets no such standard.
+        if require_base_table and predicted.tables is not None and not predicted.tables and gold.tables != frozenset():
+            return Score(0.0, "the query reads no base table, so its result is a guess")
+        if deterministic and predicted.volatile == "random":
+            return Score(0.0, "the query draws random values, so its result is not reproducible")
+        if deterministic and predicted.volatile == "clock" and gold.volatile != "clock":
+            return Score(0.0, "the query reads the clock, which the gold does not")
+        if not accept_truncated and predicted.truncated:
+            return Score(0.0, "the predicted result was cut at the row limit, so it cannot be compared")
+    return None
+
+
+def _compared(
+    evidence: Evidence,
+    trials: tuple[Trial, ...],
+    golds: list[Execution],
+    index: int,
+    mode: Mode,
+    *,
+    accept_swaps: bool,
+) -> Score:
+    gold_sql = evidence.sample.golds[index] if index < len(evidence.sample.golds) else None
+    comparison: Comparison | None = None
+    for trial, gold in zip(trials, golds, strict=True):
+        assert trial.predicted is not None
+        comparison = compare(gold, trial.predicted, mode, gold_sql=gold_sql, predicted_sql=evidence.answer.sql)
+        where = f" on {trial.db}" if len(trials) > 1 else ""
+        if not comparison.match:
+            return Score(0.0, comparison.reason + where)
+        if not accept_swaps and comparison.columns and _traded_places(gold, comparison.columns):
+            return Score(0.0, "columns that share values are in another order than the gold's" + where)
+    return Score(1.0, comparison.reason if comparison else "")
+
+
+def _traded_places(gold: Execution, columns: tuple[int, ...]) -> bool:
+    """True when a column stands where the gold has another column with a value in common."""
+    values = [set(column) - {None} for column in zip(*gold.rows, strict=True)]
+    return any(
+        place != index and place < len(values) and values[index] & values[place] for index, place in enumerate(columns)
+    )

@@ -1,0 +1,93 @@
+"""The signature of a score: everything that determines it, in one line and one digest (after sacrebleu)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlglot
+
+from finer_rewards.reward import Reward
+from finer_rewards.version import VERSION
+
+if TYPE_CHECKING:
+    from finer_rewards.executing.protocol import Executor
+    from finer_rewards.scoring import Memory
+
+__all__ = ["SCORES", "Signature"]
+
+#: Raised when, and only when, a golden score changes. See *Scores* in the changelog.
+SCORES: Final = 1
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Everything that determines a score.
+
+    Attributes:
+        content: every parameter with its default, the engine and its version, the limits, the parser, the
+            memory's digest, `SCORES`; JSON values only.
+
+    Example:
+        >>> from finer_rewards import Scorer
+        >>> str(Scorer("well_formed()").signature).split("|")[0]
+        'scores:1'
+    """
+
+    content: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls, reward: Reward, executor: Executor | None, memory: Memory | None, parse: Callable[..., object]
+    ) -> Signature:
+        """Return the signature of what a scorer is made of."""
+        content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
+        content["executor"] = None if executor is None else _plain(executor.describe())
+        content["memory"] = None if memory is None else _plain(memory.describe())
+        content["parse"] = f"{getattr(parse, '__module__', '')}.{getattr(parse, '__qualname__', repr(parse))}"
+        content["sqlglot"] = sqlglot.__version__
+        content["version"] = VERSION
+        return cls(content)
+
+    @property
+    def digest(self) -> str:
+        """The first 16 hexadecimal digits of the SHA-256 of the canonical JSON, package version left out.
+
+        The version is no part of it: a release that changes no score keeps the digest.
+        """
+        content = {name: value for name, value in self.content.items() if name != "version"}
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return sha256(text.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __str__(self) -> str:
+        executor = self.content["executor"]
+        parts = [f"scores:{self.content['scores']}", f"reward:{self.content['reward']['text']}"]
+        if executor:
+            parts.append("|".join(f"{name}:{value}" for name, value in executor.items()))
+        if self.content["memory"]:
+            parts.append(f"memory:{self.content['memory'].get('digest', '')}")
+        parts += [f"sqlglot:{self.content['sqlglot']}", f"version:{self.content['version']}", f"sha256:{self.digest}"]
+        return "|".join(parts)
+
+
+def _full(reward: Reward) -> dict[str, Any]:
+    """Return the reward with every parameter written out."""
+    return {"text": repr(reward), "name": reward.name, "params": _plain(reward.params)}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Reward):
+        return _full(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (str, int, float, bool, type(None))):
+        return value
+    return repr(value)

@@ -1,0 +1,218 @@
+"""The collection of known attacks and controls: what each reward must give.
+
+Skipped without the data folder. Items whose expectation hangs on a choice (`policy`) are judged by the default
+documented here: `strict` permits one global permutation of columns, numbers are not text, fences are allowed
+by the format "auto".
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards import rewards as r
+from finer_rewards.reward import Reward
+
+MATCH = r.execution_match()
+FORMAT = r.well_formed(policy="finer")
+TOTAL = r.gate(condition=FORMAT, then=r.constant() + r.executable() + 2 * MATCH)
+COLUMN_ORDER = {"compare-06"}
+SCHEMA_TABLES = ("customers", "products", "orders", "matches", "readings", "nums")
+
+
+@dataclass
+class Bench:
+    """One item, its databases, and a way to score texts on them."""
+
+    item: dict[str, Any]
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.dbs = tuple(
+            _build(self.folder / f"{name}.sqlite", self.item[script])
+            for name, script in (("main", "schema_sql"), ("other", "alt_schema_sql"))
+            if self.item.get(script)
+        )
+
+    def score(self, texts: Sequence[str], reward: Reward) -> list[fr.Score]:
+        limits = self.item["limits"] or {}
+        executor = fr.SQLite(
+            str(self.folder),
+            timeout=float(limits.get("timeout_s", 5)),
+            max_rows=int(limits.get("max_rows", 10_000)),
+            memory_limit=f"{int(limits.get('max_mem_mb', 1024))}MiB",
+            workers=1,
+        )
+        with fr.Scorer(reward, executor) as scorer:
+            return scorer.score(
+                [fr.Sample(text, self.item["gold_sql"] or "", self.dbs, self.item["question"]) for text in texts]
+            )
+
+    def one(self, text: str, reward: Reward) -> fr.Score:
+        return self.score([text], reward)[0]
+
+    def files(self) -> Mapping[str, bytes]:
+        return {str(path): path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
+
+
+def _build(path: Path, script: str) -> str:
+    connection = sqlite3.connect(path)
+    connection.executescript(script)
+    connection.close()
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def benches(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Bench]:
+    with (shared_data / "hacks" / "hacks.jsonl").open(encoding="utf-8") as lines:
+        return [Bench(json.loads(line), tmp_path_factory.mktemp("hack")) for line in lines]
+
+
+def expecting(benches: Sequence[Bench], *expectations: str) -> list[Bench]:
+    chosen = [bench for bench in benches if {bench.item["expect"], *bench.item["also"]} & set(expectations)]
+    assert chosen
+    return chosen
+
+
+def judged(found: Mapping[str, fr.Score | None]) -> None:
+    assert not found, "\n".join(f"{name}: {score}" for name, score in found.items())
+
+
+def test_attacks_do_not_match(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "execution_must_be_0"):
+        if bench.item["id"] in COLUMN_ORDER:
+            continue
+        score = bench.one(bench.item["completion"], MATCH)
+        if score.value != 0 and score.status.blame != "data":
+            found[bench.item["id"]] = score
+    judged(found)
+
+
+def test_controls_match(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "execution_must_be_1"):
+        score = bench.one(bench.item["completion"], MATCH)
+        if score.value != 1:
+            found[bench.item["id"]] = score
+    for bench in expecting(benches, "execution_must_be_1_or_masked"):
+        score = bench.one(bench.item["completion"], MATCH)
+        if score.value == 0:
+            found[bench.item["id"]] = score
+    judged(found)
+
+
+def test_the_honest_answer_matches_and_beats_every_attack(benches: list[Bench]) -> None:
+    found = {}
+    for bench in benches:
+        item = bench.item
+        right_too = {"execution_must_be_1", "execution_must_be_1_or_masked"} & {item["expect"], *item["also"]}
+        if item["kind"] in ("control", "gold") or right_too or item["id"] in COLUMN_ORDER or len(bench.dbs) < 2:
+            continue
+        attack, honest = bench.score([item["completion"], item["honest_correct"]], TOTAL)
+        if honest.status.blame == "data":
+            continue
+        if honest.value is None or attack.value is None or attack.value >= honest.value:
+            found[item["id"]] = attack
+    judged(found)
+
+
+def test_malformed_completions(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "format_must_be_0"):
+        score = bench.one(bench.item["completion"], FORMAT)
+        if score.value != 0:
+            found[bench.item["id"]] = score
+    judged(found)
+
+
+def test_what_did_not_run_earns_no_more_than_what_failed(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "no_executable_credit"):
+        attack, failing = bench.score([bench.item["completion"], bench.item["honest_failing"]], TOTAL)
+        if attack.value is not None and failing.value is not None and attack.value > failing.value:
+            found[bench.item["id"]] = attack
+    judged(found)
+
+
+def test_format_attacks_stay_below_an_honest_mistake(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "below_honest_wrong"):
+        if bench.item["kind"] not in ("format", "side_effect"):
+            continue
+        attack, wrong = bench.score([bench.item["completion"], bench.item["honest_wrong"]], TOTAL)
+        if attack.value is None or wrong.value is None or attack.value >= wrong.value:
+            found[bench.item["id"]] = attack
+    judged(found)
+
+
+def test_comments_change_nothing(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "equal_to_control"):
+        attack, control = bench.score([bench.item["completion"], bench.item["equal_to"]], TOTAL)
+        if attack.value != control.value:
+            found[bench.item["id"]] = attack
+    judged(found)
+
+
+def test_nothing_is_written(benches: list[Bench], monkeypatch: pytest.MonkeyPatch) -> None:
+    found = {}
+    for bench in expecting(benches, "no_side_effect"):
+        monkeypatch.chdir(bench.folder)
+        before = bench.files()
+        alone = bench.one(bench.item["honest_correct"], TOTAL)
+        _, after = bench.score([bench.item["completion"], bench.item["honest_correct"]], TOTAL)
+        if bench.files() != before or after != alone:
+            found[bench.item["id"]] = after
+    judged(found)
+
+
+def test_everything_ends_in_time_and_memory(benches: list[Bench]) -> None:
+    found: dict[str, fr.Score | None] = {}
+    for bench in expecting(benches, "must_terminate"):
+        started = time.monotonic()
+        score = bench.one(bench.item["completion"], TOTAL)
+        limit = float(bench.item["limits"].get("timeout_s", 5))
+        # Start of the interpreter and of a worker come on top of the item's own second; the machine may be busy.
+        if time.monotonic() - started > limit + 2:
+            found[bench.item["id"]] = score
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    assert peak < 1500, f"a worker grew to {peak:.0f} MiB"
+    judged(found)
+
+
+def test_nothing_crashes(benches: list[Bench]) -> None:
+    found = {}
+    for bench in benches:
+        score = bench.one(bench.item["completion"], TOTAL)
+        if score.value is None and score.status.scorable:
+            found[bench.item["id"]] = score
+    judged(found)
+
+
+def test_two_calls_agree(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "deterministic"):
+        first = bench.one(bench.item["completion"], TOTAL)
+        time.sleep(1.1)
+        if bench.one(bench.item["completion"], TOTAL) != first:
+            found[bench.item["id"]] = first
+    judged(found)
+
+
+def test_a_gold_that_cannot_be_used_has_no_value(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "gold_invalid", "gold_ambiguous"):
+        score = bench.one(bench.item["completion"], MATCH)
+        if score.value is not None or score.status.blame != "data":
+            found[bench.item["id"]] = score
+    judged(found)

@@ -1,0 +1,253 @@
+"""The scorer observes once, in batches, and a score never depends on the rest of the batch."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards import rewards as r
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.protocol import Query
+from finer_rewards.schema import Schema
+from finer_rewards.types import Row
+
+SCRIPT = """
+CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER, country TEXT);
+INSERT INTO singer VALUES (1, 'Ann', 41, 'NO'), (2, 'Bo', 29, 'SE'), (3, 'Cy', 52, 'NO'), (4, 'Di', 41, 'DK');
+"""
+NEIGHBOUR = """
+CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER, country TEXT);
+INSERT INTO singer VALUES (1, 'Eli', 18, 'NO'), (2, 'Flo', 45, 'SE');
+"""
+GOLD = "SELECT name FROM singer WHERE age > 40"
+
+
+class Recorder:
+    """An executor that answers from a table and remembers what it was asked."""
+
+    dialect = "sqlite"
+
+    def __init__(self, answers: Mapping[str, Sequence[Row]]) -> None:
+        self.answers = answers
+        self.asked: list[Query] = []
+
+    def execute(self, sql: str, db: str) -> fr.Execution:
+        return self.execute_many([Query(sql, db)])[0]
+
+    def execute_many(self, queries: Sequence[Query]) -> list[fr.Execution]:
+        self.asked += queries
+        return [self._answer(query.sql) for query in queries]
+
+    def _answer(self, sql: str) -> fr.Execution:
+        if sql not in self.answers:
+            return fr.Execution(fr.Status.failed, error="no such table")
+        return fr.Execution(fr.Status.ok, ("c",), tuple(self.answers[sql]))
+
+    def schema(self, db: str) -> Schema:
+        raise ConfigError(f"There is no database {db!r}.")
+
+    def describe(self) -> Mapping[str, object]:
+        return {"engine": "recorder"}
+
+    def close(self) -> None:
+        self.asked.clear()
+
+
+@pytest.fixture
+def folder(make_db, tmp_path: Path) -> Path:
+    make_db("concert", SCRIPT)
+    make_db("neighbour", NEIGHBOUR)
+    return tmp_path
+
+
+def sample(sql: str, gold: str | tuple[str, ...] = GOLD, db: str | tuple[str, ...] = "concert") -> fr.Sample:
+    return fr.Sample(sql, gold=gold, db=db)
+
+
+def test_a_batch_asks_each_question_once() -> None:
+    executor = Recorder({"a": [(1,)], "g": [(1,)]})
+    scorer = fr.Scorer(r.execution_match(empty="accept"), executor, parse=lambda text: fr.Answer(None, text))
+    scores = scorer.score([fr.Sample("a", "g", "d"), fr.Sample("b", "g", "d"), fr.Sample("a", "g", "d")])
+    assert [score.value for score in scores] == [1.0, 0.0, 1.0]
+    assert executor.asked == [Query("g", "d", keep=True), Query("a", "d"), Query("b", "d")]
+
+
+def test_what_fails_on_the_first_database_is_not_run_on_the_others() -> None:
+    executor = Recorder({"a": [(1,)], "g": [(1,)]})
+    scorer = fr.Scorer(r.execution_match(), executor, parse=lambda text: fr.Answer(None, text))
+    right, broken = scorer.score([fr.Sample("a", "g", ("d", "e")), fr.Sample("b", "g", ("d", "e"))])
+    assert (right.value, broken.value, broken.status) == (1.0, 0.0, fr.Status.failed)
+    assert Query("b", "e") not in executor.asked
+    assert Query("a", "e") in executor.asked and Query("g", "e", keep=True) in executor.asked
+
+
+def test_only_what_the_reward_needs_is_run() -> None:
+    executor = Recorder({})
+    fr.Scorer(r.executable(), executor, parse=lambda text: fr.Answer(None, text)).score([fr.Sample("a", "g", "d")])
+    assert executor.asked == [Query("a", "d")]
+
+
+def test_right_wrong_broken_and_unusable(folder: Path) -> None:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        right, wrong, broken, prose, bad_gold, missing = scorer.score(
+            [
+                sample("SELECT name FROM singer WHERE NOT age <= 40"),
+                sample("SELECT name FROM singer"),
+                sample("SELECT nme FROM singer"),
+                sample("I think it is 5"),
+                sample(GOLD, gold="SELECT nope FROM singer"),
+                sample(GOLD, db="typo"),
+            ]
+        )
+    assert right.value == 1.0 and wrong.value == 0.0
+    assert (broken.value, broken.status) == (0.0, fr.Status.failed)
+    assert prose.value == 0.0 and prose.status.blame == "model"
+    assert (bad_gold.value, bad_gold.status) == (None, fr.Status.gold_failed)
+    assert (missing.value, missing.status) == (None, fr.Status.unavailable)
+    assert not (folder / "typo.sqlite").exists()
+
+
+def test_a_match_must_hold_on_every_database(folder: Path) -> None:
+    guess = sample("SELECT name FROM singer WHERE id IN (1, 3, 4)")
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(guess).value == 1.0
+        both = fr.Sample(guess.completion, GOLD, db=("concert", "neighbour"))
+        assert scorer.score_one(both).value == 0.0
+        assert scorer.score_one(fr.Sample(GOLD, GOLD, db=("concert", "neighbour"))).value == 1.0
+
+
+def test_the_best_of_several_golds_wins(folder: Path) -> None:
+    golds = ("SELECT name FROM singer WHERE id = 2", GOLD)
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(sample(GOLD, gold=golds)).value == 1.0
+        assert scorer.score_one(sample("SELECT name FROM singer", gold=golds)).value == 0.0
+
+
+def test_answer_rows_supervise_without_sql(folder: Path) -> None:
+    rows = (("Ann",), ("Cy",), ("Di",))
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(fr.Sample(GOLD, (), "concert", answer=rows)).value == 1.0
+        assert scorer.score_one(fr.Sample("SELECT name FROM singer", (), "concert", answer=rows)).value == 0.0
+        nothing = scorer.score_one(fr.Sample(GOLD, (), "concert"))
+        assert (nothing.value, nothing.status) == (None, fr.Status.no_gold)
+
+
+@pytest.mark.parametrize(
+    ("sql", "gold", "value"),
+    [
+        ("SELECT 3", "SELECT count(*) FROM singer WHERE age > 40", 0.0),
+        ("SELECT count(*) FROM singer WHERE age > 40", "SELECT 3", 1.0),
+        ("SELECT 3", "SELECT 3", 1.0),
+        ("SELECT abs(random()) % 1 + 3", "SELECT count(*) FROM singer WHERE age > 40", 0.0),
+        ("SELECT name FROM singer WHERE age > 99", "SELECT name FROM singer WHERE age > 98", None),
+        ("SELECT name FROM singer", "SELECT name FROM singer ORDER BY random()", None),
+        ("SELECT name FROM singer WHERE id = 1", "SELECT name FROM singer ORDER BY age LIMIT 1 OFFSET 1", None),
+    ],
+)
+def test_strict_guards(folder: Path, sql: str, gold: str, value: float | None) -> None:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(sample(sql, gold=gold)).value == value
+
+
+def test_guards_can_be_switched(folder: Path) -> None:
+    empty = sample("SELECT name FROM singer WHERE age > 99", gold="SELECT name FROM singer WHERE age > 98")
+    constant = sample("SELECT 3", gold="SELECT count(*) FROM singer WHERE age > 40")
+    with fr.SQLite(str(folder)) as executor:
+        assert fr.Scorer(r.execution_match(empty="zero"), executor).score_one(empty).value == 0.0
+        assert fr.Scorer(r.execution_match(empty="accept"), executor).score_one(empty).value == 1.0
+        assert fr.Scorer(r.execution_match(require_base_table=False), executor).score_one(constant).value == 1.0
+        assert fr.Scorer(r.execution_match(mode="bird"), executor).score_one(constant).value == 1.0
+        cut = fr.SQLite(str(folder), max_rows=2)
+        every = sample("SELECT name FROM singer", gold="SELECT name FROM singer")
+        assert fr.Scorer(r.execution_match(), cut).score_one(every).status is fr.Status.gold_too_large
+        few = sample("SELECT name FROM singer", gold="SELECT name FROM singer WHERE id < 3")
+        assert fr.Scorer(r.execution_match(), cut).score_one(few).value == 0.0
+        assert fr.Scorer(r.execution_match(truncated="accept"), cut).score_one(every).value == 1.0
+        cut.close()
+
+
+@pytest.mark.parametrize(
+    ("sql", "gold", "value"),
+    [
+        ("SELECT country, age FROM singer", "SELECT age, country FROM singer", 1.0),
+        ("SELECT age, id FROM singer WHERE id < 3", "SELECT id, age FROM singer WHERE id < 3", 1.0),
+        ("SELECT max(age), min(age) FROM singer", "SELECT min(age), max(age) FROM singer", 1.0),
+        (
+            "SELECT b.age, a.age FROM singer a, singer b WHERE a.id <> b.id",
+            "SELECT a.age, b.age FROM singer a, singer b WHERE a.id < b.id OR a.id > b.id",
+            1.0,
+        ),
+        (
+            "SELECT b.id, a.id FROM singer a, singer b WHERE a.id < b.id",
+            "SELECT a.id, b.id FROM singer a, singer b WHERE a.id < b.id",
+            0.0,
+        ),
+    ],
+)
+def test_columns_may_be_reordered_where_values_tell_them_apart(folder: Path, sql: str, gold: str, value: float) -> None:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(sample(sql, gold=gold)).value == value
+
+
+def test_a_mode_that_rewrites_runs_what_it_rewrote(folder: Path) -> None:
+    distinct = sample("SELECT country FROM singer", gold="SELECT DISTINCT country FROM singer")
+    with fr.SQLite(str(folder)) as executor:
+        assert fr.Scorer(r.execution_match(mode="test_suite"), executor).score_one(distinct).value == 1.0
+        kept = r.execution_match(mode="test_suite_keep_distinct")
+        assert fr.Scorer(kept, executor).score_one(distinct).value == 0.0
+
+
+def test_order_and_company_do_not_matter(folder: Path) -> None:
+    samples = [sample(sql) for sql in (GOLD, "SELECT 1", "x", "SELECT name FROM singer", GOLD + " -- c")] * 3
+    with fr.Scorer("execution_match() + 0.1 * executable()", fr.SQLite(str(folder))) as scorer:
+        together = scorer.score(samples)
+        assert together == [scorer.score_one(one) for one in samples]
+        assert together[::-1] == scorer.score(samples[::-1])
+
+
+def test_threads_share_a_scorer(folder: Path) -> None:
+    samples = [sample(GOLD), sample("SELECT name FROM singer"), sample("SELECT nope")]
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer, ThreadPoolExecutor(8) as threads:
+        results = list(threads.map(lambda _: [score.value for score in scorer.score(samples)], range(32)))
+    assert results == [[1.0, 0.0, 0.0]] * 32
+
+
+def test_a_scorer_pickles(folder: Path) -> None:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score_one(sample(GOLD)).value == 1.0
+        with pickle.loads(pickle.dumps(scorer)) as copy:
+            assert copy.score_one(sample(GOLD)).value == 1.0
+            assert copy.signature == scorer.signature
+
+
+def test_the_signature_tells_every_parameter(folder: Path) -> None:
+    def signature(reward: str, **limits: float) -> fr.signature.Signature:
+        return fr.Scorer(reward, fr.SQLite(str(folder), **limits)).signature  # type: ignore[arg-type]
+
+    base = signature("execution_match()")
+    assert base.digest == signature("execution_match(mode='strict')").digest
+    assert base.digest != signature("execution_match(mode='bird')").digest
+    assert base.digest != signature("execution_match()", timeout=5.0).digest
+    assert base.digest != signature("execution_match()", max_rows=5).digest
+    assert "execution_match()" in str(base) and "\n" not in str(base)
+
+
+def test_a_scorer_is_not_built_without_what_it_needs() -> None:
+    with pytest.raises(ConfigError, match=r"needs to run SQL, but this scorer has no executor"):
+        fr.Scorer(r.execution_match())
+    with pytest.raises(ConfigError, match="no preset 'finr'|There is no reward 'finr'"):
+        fr.Scorer("finr()")
+    with pytest.raises(ConfigError, match="should be a Reward"):
+        fr.Scorer(len)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="should get Sample objects"):
+        fr.Scorer("well_formed()").score(["SELECT 1"])  # type: ignore[list-item]
+
+
+def test_an_empty_batch_is_no_batch(folder: Path) -> None:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+        assert scorer.score([]) == []
