@@ -1,0 +1,5 @@
+"""What each trainer calls, turned into samples for a `Scorer`. No adapter imports its trainer."""
+
+from finer_rewards.adapters import trl
+
+__all__ = ["trl"]

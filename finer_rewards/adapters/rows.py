@@ -1,0 +1,122 @@
+"""A row of a training set and what the model wrote for it: read, scored, summed up. All adapters share it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from finer_rewards.components import component_metrics, component_values
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.reward import Reward
+from finer_rewards.scoring import Scorer
+from finer_rewards.types import Evidence, Sample, Score, Status, unscored
+
+__all__ = ["Fields", "Judged", "judge", "measurements"]
+
+
+@dataclass(frozen=True)
+class Fields:
+    """Where a row holds what a sample needs.
+
+    Args:
+        gold: column of the gold SQL: a text, a list of texts, or `None` in rows that only have an answer.
+        db: column of the database: a path or id, or a list of them.
+        question: column of the question; `None` means that the caller knows it otherwise.
+        answer: column of the right rows; `None` means that no row has any.
+        dialect: sqlglot dialect of all statements; `None` means the executor's own.
+    """
+
+    gold: str = "gold"
+    db: str = "db"
+    question: str | None = None
+    answer: str | None = None
+    dialect: str | None = None
+
+    def check(self, present: Iterable[str], *, where: str, caller: str) -> None:
+        """Raise a `ConfigError` that names the columns which are there when one that is needed is not."""
+        columns = sorted(present)
+        for parameter in ("gold", "db", "question", "answer"):
+            column = getattr(self, parameter)
+            if column is None or column in columns or (parameter == "gold" and self.answer in columns):
+                continue
+            there = ", ".join(columns) or "no further columns"
+            raise ConfigError(
+                f"{where} should have a column {column!r}, but it has {there}. "
+                f"{suggest(column, columns)}Name the right one: {caller}(..., {parameter}='...')."
+            )
+
+    def sample(self, row: Mapping[str, Any], completion: str, question: str = "") -> Sample | Score:
+        """Return the sample of one row, or the unscored score of a row that makes none."""
+        answer = _plain(row.get(self.answer)) if self.answer is not None else None
+        gold = _plain(row.get(self.gold))
+        db = _plain(row.get(self.db))
+        if self.question is not None:
+            question = str(row.get(self.question) or "")
+        if not db:
+            return unscored(Status.unavailable, f"The row names no database: its {self.db!r} is {db!r}.")
+        try:
+            return Sample(completion, gold or (), db, question, self.dialect, answer)
+        except (ConfigError, TypeError) as error:
+            return unscored(Status.no_gold, f"The row cannot be used: {error}")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One completion, scored.
+
+    Args:
+        score: the score.
+        sql: the SQL found in the completion.
+        status: why there is no value; else how the predicted SQL ended.
+    """
+
+    score: Score
+    sql: str | None
+    status: Status
+
+
+def judge(scorer: Scorer, items: Sequence[Sample | Score]) -> list[Judged]:
+    """Score a batch in one go; an item that is a score already stays what it is."""
+    samples = [item for item in items if isinstance(item, Sample)]
+    evidence = iter(scorer.observe(samples) if samples else ())
+    return [
+        _judge_one(scorer.reward, next(evidence)) if isinstance(item, Sample) else _unread(item)
+        for item in items
+    ]
+
+
+def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str, float]]:
+    """Yield (name, value) for what is worth a curve: components, their metrics, the shares of failures."""
+    for one in judged:
+        for name, value in component_values(reward, one.score).items():
+            if value is not None:
+                yield name, value
+        yield from component_metrics(reward, one.score).items()
+        yield "unscorable", float(one.score.value is None)
+        yield "timeouts", float(one.status is Status.timeout)
+        yield "unparsed", float(one.status is Status.no_sql)
+
+
+def _judge_one(reward: Reward, evidence: Evidence) -> Judged:
+    score = reward(evidence)
+    return Judged(score, evidence.answer.sql, _status(evidence, score))
+
+
+def _unread(score: Score) -> Judged:
+    return Judged(score, None, score.status)
+
+
+def _status(evidence: Evidence, score: Score) -> Status:
+    if score.value is None:
+        return score.status
+    if evidence.answer.sql is None:
+        return Status.no_sql
+    runs = (trial.predicted for trial in evidence.trials)
+    return next((run.status for run in runs if run is not None and not run.ok), Status.ok)
+
+
+def _plain(value: Any) -> Any:
+    """Return a parquet value as Python has it: arrays, also nested ones, as lists."""
+    value = value.tolist() if hasattr(value, "tolist") else value
+    return [_plain(item) for item in value] if isinstance(value, list) else value

@@ -1,0 +1,277 @@
+"""TRL: a `Scorer` as a reward function of `GRPOTrainer`, `RLOOTrainer` and `AsyncGRPOTrainer`.
+
+    reward = TRLReward(Scorer("2 * execution_match() + executable()", SQLite("databases/")))
+    GRPOTrainer(model, reward_funcs=reward, train_dataset=rows_with_gold_and_db, args=...)
+
+or, with one function for each term of the sum, which TRL then weighs, logs and may normalise one by one:
+
+    rewards = TRLReward.components(scorer)
+    GRPOTrainer(model, reward_funcs=rewards, args=GRPOConfig(reward_weights=reward_weights(rewards), ...))
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from threading import Lock
+from typing import Any
+
+from finer_rewards.adapters.rows import Fields, Judged, judge, measurements
+from finer_rewards.components import distinct_names, reason_of, terms
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.parsing import completion_text
+from finer_rewards.reward import Reward
+from finer_rewards.scoring import Scorer
+from finer_rewards.types import Sample, Score
+
+__all__ = ["TRLReward", "reward_weights"]
+
+
+class TRLReward:
+    """A reward function for TRL; what cannot be scored is `None`, which TRL leaves out of the group.
+
+    Calling it logs, where TRL offers the hooks: the mean of each component as `finer/<component>`, the shares
+    `finer/unscorable`, `finer/timeouts` and `finer/unparsed`, and the columns `sql`, `status` and `reason` of
+    the completions table.
+
+    Args:
+        scorer: what scores; its reward may be composed.
+        gold: dataset column of the gold SQL: a text, or a list of which any is right.
+        db: dataset column of the database: a path, an id under the executor's root, or a list of them.
+        question: dataset column of the question; `None` takes the last message of the prompt.
+        answer: dataset column of the right rows, for supervision without SQL.
+        dialect: sqlglot dialect of all statements; `None` means the executor's own.
+        name: name in TRL's logs (`rewards/<name>/mean`); TRL merges functions of the same name.
+        component: give the value of this one term of the reward's sum; see `components`.
+        prefix: first part of the names of logged metrics.
+
+    Raises:
+        ConfigError: an argument cannot be used. When called: the dataset lacks a column.
+
+    Example:
+        >>> from finer_rewards import Scorer
+        >>> reward = TRLReward(Scorer("well_formed(policy='plain')"))
+        >>> reward(prompts=["Count."], completions=["SELECT 1"], gold=["SELECT 1"], db=["any"])
+        [1.0]
+
+    References:
+        TRL 1.16, `GRPOTrainer._calculate_rewards`.
+    """
+
+    def __init__(
+        self,
+        scorer: Scorer,
+        *,
+        gold: str = "gold",
+        db: str = "db",
+        question: str | None = None,
+        answer: str | None = None,
+        dialect: str | None = None,
+        name: str | None = None,
+        component: str | None = None,
+        prefix: str = "finer",
+    ) -> None:
+        if not isinstance(scorer, Scorer):
+            raise ConfigError(
+                f"`TRLReward(scorer)` should be a Scorer, but got {scorer!r:.80}. "
+                "Wrap the reward: TRLReward(Scorer(reward, SQLite('databases/')))."
+            )
+        self.scorer = scorer
+        self.fields = Fields(gold, db, question, answer, dialect)
+        self.prefix = prefix
+        self.weight = 1.0
+        self._term = None if component is None else _position(scorer, component)
+        self._factor = 1.0
+        self._batches = _Batches(scorer, readers=1)
+        self.__name__ = name or component or (scorer.reward.name if _is_leaf(scorer.reward) else "finer")
+
+    @classmethod
+    def components(cls, scorer: Scorer, *, weighted: bool = False, **options: Any) -> list[TRLReward]:
+        """Return one reward function for each term of the reward's sum; each batch is still scored once.
+
+        A completion that one term cannot score is `None` in all of them, so that the weighted sum is the
+        composed reward and not a sum with a hole.
+
+        Args:
+            scorer: what scores.
+            weighted: multiply each term by its weight here, for trainers that know no `reward_weights`
+                (`AsyncGRPOTrainer`); else give TRL `reward_weights(functions)`.
+            options: as for `TRLReward`; the names are those of the terms.
+
+        Raises:
+            ConfigError: as for `TRLReward`.
+        """
+        if "name" in options or "component" in options:
+            raise ConfigError(
+                "`TRLReward.components(...)` names its functions after their terms. Leave `name` out."
+            )
+        weights = [weight for weight, _ in terms(scorer.reward)]
+        functions = [cls(scorer, component=name, **options) for name in _term_names(scorer)]
+        shared = _Batches(scorer, readers=len(functions))
+        for function, weight in zip(functions, weights, strict=True):
+            function._batches = shared
+            function.weight, function._factor = (1.0, weight) if weighted else (float(weight), 1.0)
+        return functions
+
+    def __call__(
+        self,
+        prompts: Sequence[Any] | None = None,
+        completions: Sequence[Any] = (),
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        *,
+        trainer_state: Any = None,
+        environments: Any = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
+        log_metric: Callable[[str, float], None] | None = None,
+        **columns: Sequence[Any],
+    ) -> list[float | None]:
+        """Return one value a completion, in order; `None` where none can be given."""
+        items = self._items(prompts, completions, columns)
+        judged, fresh = self._batches.judge(self.__name__, items)
+        if fresh and log_extra is not None:
+            log_extra("sql", [one.sql for one in judged])
+            log_extra("status", [one.status.name for one in judged])
+            log_extra("reason", [reason_of(one.score) for one in judged])
+        if fresh and log_metric is not None:
+            # TRL averages over all calls of all ranks, so one call a completion makes the mean exact.
+            for metric, value in measurements(self.scorer.reward, judged):
+                log_metric(f"{self.prefix}/{metric}", value)
+        return [self._value(one.score) for one in judged]
+
+    def check(self, dataset: Iterable[Mapping[str, Any]]) -> None:
+        """Read every row as training would, and look up its databases: call it before the first step.
+
+        Raises:
+            ConfigError: a column is missing, or a row cannot be used; says which.
+        """
+        seen: set[str] = set()
+        for number, row in enumerate(dataset):
+            self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
+            sample = self.fields.sample(row, "", _question(row.get("prompt")))
+            if isinstance(sample, Score):
+                raise ConfigError(
+                    f"Row {number} of the dataset cannot be used. {sample.reason} Leave it out."
+                )
+            if not sample.golds and sample.answer is None:
+                raise ConfigError(
+                    f"Row {number} of the dataset has no gold in {self.fields.gold!r}. Leave it out."
+                )
+            for db in dict.fromkeys(sample.dbs):
+                if self.scorer.executor is not None and db not in seen:
+                    seen.add(db)
+                    self.scorer.executor.schema(db)
+
+    def __repr__(self) -> str:
+        return f"TRLReward({self.__name__!r})"
+
+    def _items(
+        self, prompts: Sequence[Any] | None, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]]
+    ) -> list[Sample | Score]:
+        self.fields.check(columns, where="The dataset given to the trainer", caller="TRLReward")
+        for name, values in (("prompts", prompts), *columns.items()):
+            if values is not None and len(values) != len(completions):
+                raise ConfigError(
+                    f"`{name}` should hold one value a completion, but got {len(values)} for "
+                    f"{len(completions)} completions. Repeat it for every completion of a prompt."
+                )
+        questions = (
+            [_question(prompt) for prompt in prompts] if prompts is not None else [""] * len(completions)
+        )
+        return [
+            self.fields.sample(
+                {name: values[index] for name, values in columns.items()},
+                completion_text(completion),
+                questions[index],
+            )
+            for index, completion in enumerate(completions)
+        ]
+
+    def _value(self, score: Score) -> float | None:
+        if score.value is None or self._term is None:
+            return score.value
+        part = score.parts[self._term][1] if self.scorer.reward.name == "total" else score
+        return None if part.value is None else self._factor * part.value
+
+
+def reward_weights(functions: Iterable[Any]) -> list[float]:
+    """Return `GRPOConfig(reward_weights=...)` for a list of reward functions; those of others weigh 1.
+
+    Example:
+        >>> from finer_rewards import Scorer
+        >>> scorer = Scorer("2 * well_formed() + 0.5 * well_formed(policy='plain')")
+        >>> reward_weights(TRLReward.components(scorer))
+        [2.0, 0.5]
+    """
+    return [function.weight if isinstance(function, TRLReward) else 1.0 for function in functions]
+
+
+class _Batch:
+    def __init__(self, items: list[Sample | Score]) -> None:
+        self.items = items
+        self.readers: set[str] = set()
+        self.judged: list[Judged] | None = None
+        self.lock = Lock()
+
+
+class _Batches:
+    """The batches being scored, so that the functions which share a scorer score each of them once.
+
+    A function that asks again for the same completions starts a new batch: memory may have grown since.
+    """
+
+    def __init__(self, scorer: Scorer, readers: int) -> None:
+        self.scorer = scorer
+        self.readers = readers
+        self._kept: deque[_Batch] = deque(maxlen=8)
+        self._lock = Lock()
+
+    def judge(self, reader: str, items: list[Sample | Score]) -> tuple[list[Judged], bool]:
+        """Return what became of the batch, and whether this call scored it."""
+        with self._lock:
+            batch = next(
+                (one for one in self._kept if reader not in one.readers and one.items == items), None
+            )
+            if batch is None:
+                batch = _Batch(items)
+                self._kept.append(batch)
+            batch.readers.add(reader)
+            if len(batch.readers) == self.readers:
+                self._kept.remove(batch)
+        with batch.lock:
+            fresh = batch.judged is None
+            if batch.judged is None:
+                batch.judged = judge(self.scorer, items)
+            return batch.judged, fresh
+
+    def __reduce__(self) -> tuple[type[_Batches], tuple[Scorer, int]]:
+        return type(self), (self.scorer, self.readers)
+
+
+def _is_leaf(reward: Reward) -> bool:
+    return reward.leaves() == (reward,)
+
+
+def _term_names(scorer: Scorer) -> tuple[str, ...]:
+    return distinct_names([part for _, part in terms(scorer.reward)])
+
+
+def _position(scorer: Scorer, component: str) -> int:
+    names = _term_names(scorer)
+    if component not in names:
+        raise ConfigError(
+            f"`TRLReward(component=...)` should be a term of the reward, one of {', '.join(names)}, "
+            f"but got {component!r}. {suggest(component, names)}".rstrip()
+        )
+    return names.index(component)
+
+
+def _question(prompt: object) -> str:
+    """Return what identifies a prompt: its text, or that of its last user message."""
+    if isinstance(prompt, (list, tuple)):
+        asked = [
+            message for message in prompt if isinstance(message, Mapping) and message.get("role") == "user"
+        ]
+        prompt = asked[-1].get("content") if asked else None
+        if isinstance(prompt, (list, tuple)):
+            prompt = "".join(str(block.get("text") or "") for block in prompt if isinstance(block, Mapping))
+    return prompt if isinstance(prompt, str) else ""

@@ -1,0 +1,117 @@
+"""The examples run as they stand, inside the real trainer."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finer_rewards as fr
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SHARES = {"finer/unscorable", "finer/timeouts", "finer/unparsed"}
+COMPONENTS = {"finer/execution_match", "finer/executable", "finer/well_formed"}
+
+# Keeps what rank 0 knows of the last step of all ranks, beside the log history.
+DRIVER = """
+import json, sys, tempfile
+sys.path.insert(0, sys.argv[1])
+import trl_tiny
+
+with tempfile.TemporaryDirectory() as folder:
+    trainer = trl_tiny.train(folder, steps=int(sys.argv[3]))
+if trainer.is_world_process_zero():
+    logs = trainer._logs
+    record = {
+        "history": trainer.state.log_history,
+        "prompt": list(logs["prompt"]),
+        "completion": list(logs["completion"]),
+        "reward": list(logs["rewards"]["finer"]),
+        "extra": {name: list(values) for name, values in logs["extra"].items()},
+    }
+    with open(sys.argv[2], "w") as file:
+        json.dump(record, file)
+    print(json.dumps({q.text: q.sql for q in trl_tiny.questions()}))
+"""
+
+
+def run_driver(folder: Path, *, steps: int, ranks: int) -> tuple[dict[str, Any], dict[str, str]]:
+    """Train in a process of its own (or several), and return what was recorded and the gold SQL by prompt."""
+    script, result = folder / "driver.py", folder / "result.json"
+    script.write_text(DRIVER)
+    launcher = [sys.executable]
+    if ranks > 1:
+        launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--master_port", "29653"]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    command = [*launcher, str(script), str(EXAMPLES), str(result), str(steps)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    golds = json.loads(done.stdout.strip().splitlines()[-1])
+    return json.loads(result.read_text()), golds
+
+
+def values_of_one_process(folder: Path, record: dict[str, Any], golds: dict[str, str]) -> list[float | None]:
+    sys.path.insert(0, str(EXAMPLES))
+    try:
+        import trl_tiny
+    finally:
+        sys.path.remove(str(EXAMPLES))
+    trl_tiny.build_database(str(folder))
+    samples = [
+        fr.Sample(completion, golds[prompt], "company")
+        for prompt, completion in zip(record["prompt"], record["completion"], strict=True)
+    ]
+    with fr.Scorer(trl_tiny.REWARD, fr.SQLite(str(folder))) as scorer:
+        return [score.value for score in scorer.score(samples)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("ranks", "steps"), [(1, 20), (2, 3)])
+@pytest.mark.filterwarnings("default")
+def test_trl_logs_every_component_and_scores_as_one_process_does(
+    tmp_path: Path, ranks: int, steps: int
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    record, golds = run_driver(tmp_path, steps=steps, ranks=ranks)
+    history = [entry for entry in record["history"] if "reward" in entry]
+    assert len(history) == steps
+    for entry in history:
+        assert {"rewards/finer/mean", "rewards/finer/std"} | COMPONENTS | SHARES <= set(entry)
+        assert entry["finer/unscorable"] == 0
+
+    expected = values_of_one_process(tmp_path, record, golds)
+    assert record["reward"] == pytest.approx(expected)  # TRL keeps 32 bits
+    assert len(expected) == 64 * ranks
+    assert len(set(expected)) > 1
+    assert history[-1]["rewards/finer/mean"] == pytest.approx(sum(expected) / len(expected), abs=1e-5)
+    parts = (2, "execution_match"), (0.2, "executable"), (0.1, "well_formed")
+    total = sum(weight * history[-1][f"finer/{name}"] for weight, name in parts)
+    assert total == pytest.approx(history[-1]["reward"], abs=1e-5)
+    assert {name: len(values) for name, values in record["extra"].items()} == {
+        "sql": 64 * ranks, "status": 64 * ranks, "reason": 64 * ranks
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_trl_tiny_prints_its_history(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    command = [sys.executable, str(EXAMPLES / "trl_tiny.py"), "--steps", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    table = done.stdout[done.stdout.index("steps ") :].strip().splitlines()
+    assert len(table) == 3
+    assert "execution_match" in table[0]
+    assert list(tmp_path.iterdir()) == []
