@@ -254,11 +254,12 @@ def test_nothing_is_left_at_exit(root):
 def test_no_orphans_when_the_parent_is_killed(root, where):
     start = {
         "main": 'executor.execute("SELECT 1", "numbers")',
-        "thread": "t = threading.Thread(target=executor.execute, args=('SELECT 1', 'numbers')); t.start(); t.join()",
+        "thread": "Thread(target=executor.execute, args=('SELECT 1', 'numbers')).start(); time.sleep(0.5)",
     }[where]
     process = run_script(
         f"""
-        import sys, threading, time
+        import sys, time
+        from threading import Thread
         executor = SQLite(sys.argv[1], workers=2, timeout=600)
         {start}
         print(executor.process_ids, flush=True)

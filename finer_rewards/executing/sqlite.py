@@ -13,13 +13,17 @@ from types import TracebackType
 from typing import Any
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.cache import GoldCache
 from finer_rewards.executing.databases import DatabaseFile, resolve_database
+from finer_rewards.executing.golds import Probe, probes, with_order
 from finer_rewards.executing.pool import Answer, Pool, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Row, Status, Volatility
 
 __all__ = ["SQLite", "normalise"]
+
+_Key = tuple[str, str]  # (database, statement)
 
 _UNITS = {
     "": 1,
@@ -50,6 +54,8 @@ class SQLite:
             use half of it.
         max_bytes: size of a result; a larger one is `Status.too_large`.
         max_length: longest text or blob SQLite may make, in bytes (Python 3.11 and later).
+        cache: a folder in which results of gold queries are kept from run to run, as JSON; `None` keeps
+            them in memory only, for as long as this object lives.
 
     Example:
         >>> import sqlite3, tempfile, pathlib
@@ -76,6 +82,7 @@ class SQLite:
         memory_limit: str | int = "1GiB",
         max_bytes: str | int = "32MiB",
         max_length: str | int = "8MiB",
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         self.root = os.fspath(root)
         self.timeout = _positive("timeout", timeout)
@@ -102,6 +109,8 @@ class SQLite:
                 ],
             },
         )
+        self.cache = None if cache is None else os.fspath(cache)
+        self._golds = GoldCache(None if cache is None else Path(cache), self.describe())
         self._paths: dict[str, Path] = {}
         self._schemas: dict[Any, Schema] = {}
 
@@ -115,29 +124,59 @@ class SQLite:
         Pairs of database and SQL that are equal up to white space run once and share one object.
         """
         files: dict[str, DatabaseFile | Execution] = {}
-        tasks: dict[tuple[str, str], Task | Execution] = {}
-        keys = []
-        for query in queries:
-            key = (query.db, normalise(query.sql))
-            keys.append(key)
-            if key in tasks:
+        normal: dict[tuple[str, str], _Key] = {}
+        results: dict[_Key, Execution] = {}
+        tasks: dict[_Key, Task] = {}
+        kept: set[_Key] = set()
+        for sql, db, keep in queries:
+            if (db, sql) not in normal:
+                normal[db, sql] = (db, normalise(sql))
+            key = normal[db, sql]
+            if keep:
+                kept.add(key)
+            if key in tasks or key in results:
                 continue
-            if query.db not in files:
-                files[query.db] = self._look(query.db)
-            file = files[query.db]
-            if isinstance(file, Execution):
-                tasks[key] = file
-            else:
+            if db not in files:
+                files[db] = self._look(db)
+            file = files[db]
+            known = file if isinstance(file, Execution) else self._golds.get(file, key[1])
+            if known is not None:
+                results[key] = known
+            elif isinstance(file, DatabaseFile):
                 tasks[key] = Task("run", file.request(), key[1])
+        self._run(tasks)
+        for key, task in tasks.items():
+            results[key] = _execution(task.answer)
+        new = [key for key in kept if key in tasks]
+        self._find_order(new, tasks, results)
+        for key in new:
+            file = files[key[0]]
+            if isinstance(file, DatabaseFile):
+                self._golds.put(file, key[1], results[key])
+        return [results[normal[query.db, query.sql]] for query in queries]
+
+    def _run(self, tasks: Mapping[_Key, Task]) -> None:
         # Neighbours in the queue go to the same worker, which then has the database open.
-        waiting = [task for task in tasks.values() if isinstance(task, Task)]
-        waiting.sort(key=lambda task: task.database[1])
-        self._pool.run(waiting)
-        results = {
-            key: task if isinstance(task, Execution) else _execution(task.answer)
-            for key, task in tasks.items()
-        }
-        return [results[key] for key in keys]
+        self._pool.run([tasks[key] for key in sorted(tasks, key=lambda key: key[0])])
+
+    def _find_order(
+        self, golds: Sequence[_Key], tasks: Mapping[_Key, Task], results: dict[_Key, Execution]
+    ) -> None:
+        """Add to the results of gold queries what their ORDER BY means, where that can be found out."""
+        waiting: dict[_Key, list[Probe]] = {}
+        for key in golds:
+            if results[key].ok and not results[key].truncated and (found := probes(key[1])):
+                waiting[key] = found
+        while waiting:
+            asked = {key: Task("run", tasks[key].database, found[0].sql) for key, found in waiting.items()}
+            self._run(asked)
+            for key, task in asked.items():
+                probe, *others = waiting.pop(key)
+                explained = with_order(results[key], _execution(task.answer), probe)
+                if explained is not None:
+                    results[key] = explained
+                elif others:
+                    waiting[key] = others
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database.
@@ -198,7 +237,7 @@ class SQLite:
         return f"SQLite({', '.join(f'{name}={value!r}' for name, value in self._parameters().items())})"
 
     def _parameters(self) -> dict[str, Any]:
-        names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_length")
+        names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_length", "cache")
         return {name: getattr(self, name) for name in names}
 
     def _resolve(self, db: str) -> Path:

@@ -1,0 +1,179 @@
+"""Results of gold queries, kept across batches: in memory, and on disk when there is a folder for them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import tempfile
+import threading
+import weakref
+from base64 import b64decode, b64encode
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.executing.databases import DatabaseFile
+from finer_rewards.types import Cell, Execution, Row, Status
+
+__all__ = ["GoldCache"]
+
+_FORMAT = 1
+_LASTING = frozenset(
+    (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
+)
+
+
+class GoldCache:
+    """A bounded cache of executions.
+
+    A timeout, a lost worker, a result past a limit on memory and anything that reads the clock or a random
+    number may be different next time, and are not kept.
+
+    Args:
+        folder: where to keep results on disk, as JSON; `None` keeps them in memory only.
+        settings: everything besides database and statement that decides a result.
+        max_bytes: how much to keep in memory, about.
+    """
+
+    def __init__(
+        self, folder: Path | None, settings: Mapping[str, object], max_bytes: int = 256 << 20
+    ) -> None:
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
+        self._kept: OrderedDict[tuple[Any, str], tuple[Execution, int]] = OrderedDict()
+        self._digests: dict[Any, str] = {}
+        self._bytes = 0
+        self.renew_lock()
+        _CACHES.add(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child, where the lock may be held by a thread that is not there."""
+        self._lock = threading.Lock()
+
+    def get(self, file: DatabaseFile, sql: str) -> Execution | None:
+        """Return what the statement did on this content of the database, when that is known."""
+        key = (file.identity, sql)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key][0]
+        if self.folder is None:
+            return None
+        try:
+            execution = _decode(json.loads(self._path(file, sql).read_text("ascii")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None  # not there, or damaged: the query runs again
+        self._keep(key, execution)
+        return execution
+
+    def put(self, file: DatabaseFile, sql: str, execution: Execution) -> None:
+        """Keep what the statement did, if it would do the same again."""
+        if execution.status not in _LASTING or execution.volatile:
+            return
+        self._keep((file.identity, sql), execution)
+        if self.folder is None:
+            return
+        with contextlib.suppress(OSError):  # a full disk costs time, not results
+            path = self._path(file, sql)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            number, name = tempfile.mkstemp(dir=path.parent)
+            try:
+                with os.fdopen(number, "w", encoding="ascii") as stream:
+                    json.dump(_encode(execution), stream)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink()
+                raise
+
+    def _keep(self, key: tuple[Any, str], execution: Execution) -> None:
+        size = 500 + 2 * len(key[1]) + sum(_size(row) for row in execution.rows)
+        if size > self.max_bytes:
+            return
+        with self._lock:
+            if key in self._kept:
+                self._bytes -= self._kept.pop(key)[1]
+            self._kept[key] = (execution, size)
+            self._bytes += size
+            while self._bytes > self.max_bytes:
+                self._bytes -= self._kept.popitem(last=False)[1][1]
+
+    def _path(self, file: DatabaseFile, sql: str) -> Path:
+        assert self.folder is not None
+        if file.identity not in self._digests:
+            self._digests[file.identity] = file.digest()
+        text = json.dumps([self._settings, self._digests[file.identity], sql])
+        name = blake2b(text.encode("ascii"), digest_size=20).hexdigest()
+        return self.folder / name[:2] / f"{name}.json"
+
+
+def _size(row: Row) -> int:
+    return 60 + sum(len(cell) + 50 if isinstance(cell, (str, bytes)) else 32 for cell in row)
+
+
+def _encode(execution: Execution) -> dict[str, Any]:
+    return {
+        "status": execution.status.name,
+        "columns": execution.columns,
+        "rows": _encode_rows(execution.rows),
+        "seconds": execution.seconds,
+        "error": execution.error,
+        "truncated": execution.truncated,
+        "tables": None if execution.tables is None else sorted(execution.tables),
+        "order": None if execution.order is None else _encode_rows(execution.order),
+        "ambiguous": execution.ambiguous,
+    }
+
+
+def _encode_rows(rows: tuple[Row, ...]) -> list[list[Any]]:
+    return [[_encode_cell(cell) for cell in row] for row in rows]
+
+
+def _encode_cell(cell: Cell) -> Any:
+    if isinstance(cell, bytes):
+        return {"bytes": b64encode(cell).decode("ascii")}
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return {"float": repr(cell)}
+    return cell
+
+
+def _decode(found: dict[str, Any]) -> Execution:
+    execution = Execution(
+        Status[found["status"]],
+        tuple(found["columns"]),
+        _decode_rows(found["rows"]),
+        found["seconds"],
+        found["error"],
+        found["truncated"],
+        None if found["tables"] is None else frozenset(found["tables"]),
+    )
+    order = None if found["order"] is None else _decode_rows(found["order"])
+    return replace(execution, order=order, ambiguous=found["ambiguous"])
+
+
+def _decode_rows(rows: list[list[Any]]) -> tuple[Row, ...]:
+    return tuple(tuple(_decode_cell(cell) for cell in row) for row in rows)
+
+
+def _decode_cell(cell: Any) -> Cell:
+    if isinstance(cell, dict):
+        return b64decode(cell["bytes"]) if "bytes" in cell else float(cell["float"])
+    if cell is None or isinstance(cell, (int, float, str)):
+        return cell
+    raise ValueError(f"not a cell: {cell!r:.40}")
+
+
+_CACHES: weakref.WeakSet[GoldCache] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for cache in list(_CACHES):
+        cache.renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
