@@ -13,7 +13,7 @@ from .guard import parse_query
 from .naming import canonical
 from .predicates import simplify
 from .reading import Reader
-from .rewriting import rewrite
+from .rules import rewrite
 from .terms import Term
 
 __all__ = ["SchemaLike", "as_schema", "canonical_query"]

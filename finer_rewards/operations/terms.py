@@ -55,7 +55,7 @@ class Select(NamedTuple):
     """One SELECT block. `where` and `having` are conjunctions; `group` is `None` without grouping."""
 
     head: str
-    distinct: bool
+    distinct: bool | str  # "any": repeats may be kept or dropped
     items: tuple[Term, ...]
     sources: tuple[Term, ...]
     outers: tuple[Outer, ...]

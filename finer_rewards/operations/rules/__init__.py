@@ -1,0 +1,79 @@
+"""Rewrites of whole blocks, applied from the innermost outward until nothing changes.
+
+Each rule is a function of one block that says, in its docstring, when it holds; the tuple `RULES`
+is their order. A block is a bag of rows: `distinct` is `True` where repeats are dropped and `"any"`
+where whoever reads the rows cannot tell (in EXISTS, IN, and the branches of a set operation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..context import Context
+from ..predicates import simplify
+from ..terms import Select, Term, fold
+from . import blocks, duplicates, grouping, joins, sets, subqueries
+
+__all__ = ["RULES", "rewrite"]
+
+_MAX_PASSES = 4
+_MAX_ROUNDS = 8
+
+Rule = Callable[[Select, Context], Select]
+
+#: Every rule on a block, in the order of application.
+RULES: tuple[Rule, ...] = (
+    blocks.flatten_conditions,
+    blocks.mark_free_duplicates,
+    blocks.merge_derived,
+    blocks.merge_derived_outer,
+    blocks.first_row_number,
+    joins.outer_to_inner,
+    joins.drop_unused_outer,
+    subqueries.in_to_exists,
+    subqueries.grouped_in_to_group,
+    subqueries.exists_to_join,
+    joins.merge_equal_columns,
+    joins.merge_self_join,
+    joins.drop_referenced_table,
+    grouping.group_to_distinct,
+    grouping.group_to_exists,
+    grouping.drop_determined_keys,
+    grouping.having_to_where,
+    grouping.count_forms,
+    grouping.count_case_to_where,
+    duplicates.drop_needless_distinct,
+    duplicates.drop_needless_order,
+)
+
+
+def rewrite(query: Term, context: Context) -> Term:
+    """Return the query with every rule applied until nothing changes."""
+
+    def change(term: Term) -> Any:
+        if isinstance(term, Select):
+            return blocks.unwrap(_settle(term, context), context)
+        if term and term[0] == "setop":
+            return sets.rewrite_set_operation(term, context)
+        return term
+
+    for _ in range(_MAX_PASSES):
+        context.survey(query)
+        before = query
+        query = fold(blocks.mark_branches(simplify(query, context)), change)
+        if query == before:
+            return query
+    return query
+
+
+def _settle(block: Select, context: Context) -> Select:
+    for _ in range(_MAX_ROUNDS):
+        before = block
+        for rule in RULES:
+            block = rule(block, context)
+        if block == before:
+            break
+    return block
+
+

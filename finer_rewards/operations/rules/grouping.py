@@ -1,0 +1,209 @@
+"""GROUP BY, HAVING and the forms of COUNT."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..context import Context, numbers_in
+from ..terms import (
+    COUNT_ALL,
+    NULL,
+    ONE,
+    Select,
+    Term,
+    columns_of,
+    computes_over_rows,
+    contains,
+    is_query,
+    sources_of,
+    walk,
+    walk_here,
+)
+from .closure import CONSTANTS, Closure
+
+
+def _folds(block: Select) -> bool:
+    """Return whether an aggregate or a window is computed."""
+    return any(computes_over_rows(one) for one in (*block.items, *block.having, *(key[1] for key in block.order)))
+
+
+def _plain_keys(block: Select) -> bool:
+    return block.group is not None and all(
+        key[0] not in ("rollup", "cube", "grouping_sets", "all") for key in block.group
+    )
+
+
+def group_to_distinct(block: Select, context: Context) -> Select:
+    """GROUP BY without aggregates is DISTINCT on its keys.
+
+    Holds when the items are exactly the keys (constants aside); when a group is one row; and, where
+    repeats do not matter, when the keys fix the items.
+    """
+    if not block.group or not _plain_keys(block) or _folds(block) or block.extra:
+        return block
+    plain = block._replace(group=None, having=(), where=(*block.where, *block.having))
+    items = {item for item in block.items if item[0] not in CONSTANTS}
+    if items == {key for key in block.group if key[0] not in CONSTANTS}:
+        return plain._replace(distinct=block.distinct or True)
+    closure = Closure(block, block.group, context)
+    if closure.one_row:
+        return plain
+    if block.distinct and all(closure.fixes(item) for item in block.items):
+        return plain
+    return block
+
+
+def group_to_exists(block: Select, context: Context) -> Select:
+    """GROUP BY a key of some tables, without aggregates, only asks whether the other tables match.
+
+    Holds for inner joins whose other tables are used in conditions alone.
+    """
+    if not block.group or not _plain_keys(block) or _folds(block) or block.extra or block.outers:
+        return block
+    kept: set[int] = set()
+    for source in block.sources:
+        others = {source[1]} | kept
+        if source[1] in Closure(block, block.group, context, others).rows:
+            kept.add(source[1])
+    own = numbers_in(block.sources)
+    if not kept or kept == own:
+        return block
+    used = sources_of((block.items, block.group, block.having, block.order))
+    if used & (own - kept) or not Closure(block, block.group, context, kept).one_row:
+        return block
+    return _split_off(block, kept)._replace(group=None, having=())
+
+
+def _split_off(block: Select, kept: set[int]) -> Select:
+    """Move the sources that are not kept, and the conditions on them, into an EXISTS."""
+    own = numbers_in(block.sources)
+    away = [one for one in (*block.where, *block.having) if sources_of(one) & (own - kept)]
+    stay = tuple(one for one in (*block.where, *block.having) if not sources_of(one) & (own - kept))
+    moved = tuple(source for source in block.sources if source[1] not in kept)
+    probe = Select("select", "any", (ONE,), moved, (), tuple(away), None, (), (), None, None)
+    return block._replace(
+        sources=tuple(source for source in block.sources if source[1] in kept), where=(*stay, ("exists", probe))
+    )
+
+
+def drop_determined_keys(block: Select, context: Context) -> Select:
+    """A GROUP BY key that the others fix is dropped; so is a constant one. Holds always."""
+    if not block.group or not _plain_keys(block):
+        return block
+    keys = [key for key in dict.fromkeys(block.group) if key[0] not in CONSTANTS]
+    if not keys:
+        return block
+    ordered = sorted(keys, key=lambda key: _key_rank(key, context), reverse=True)
+    for key in ordered:
+        rest = [one for one in keys if one != key]
+        if (rest or _pinned(key, block)) and _fixed_alone(key, rest, block, context):
+            keys = rest
+    if not keys:
+        keys = [ONE]
+    return block if tuple(keys) == block.group else block._replace(group=tuple(keys))
+
+
+def _fixed_alone(key: Term, rest: list[Term], block: Select, context: Context) -> bool:
+    return Closure(block, rest, context).fixes(key)
+
+
+def _pinned(key: Term, block: Select) -> bool:
+    return False
+
+
+def _key_rank(key: Term, context: Context) -> tuple[bool, bool, str]:
+    """Columns of keys rank lowest, so that they are the ones that stay."""
+    if key[0] != "column":
+        return True, True, repr(key)
+    in_key = any(key in one and len(one) == 1 for one in context.keys(key[1]))
+    part = any(key in one for one in context.keys(key[1]))
+    return not in_key, not part, f"{context.tables.get(key[1], '')}.{key[2]}"
+
+
+def having_to_where(block: Select, context: Context) -> Select:
+    """A HAVING condition on group keys alone is a WHERE condition. Holds with GROUP BY and without subqueries."""
+    if not block.having or not block.group or not _plain_keys(block):
+        return block
+    closure = Closure(block, block.group, context)
+    moved = [
+        one
+        for one in block.having
+        if not contains(one, "aggregate") and not any(is_query(part) for part in walk(one)) and closure.fixes(one)
+    ]
+    if not moved:
+        return block
+    return block._replace(
+        where=(*block.where, *moved), having=tuple(one for one in block.having if one not in moved)
+    )
+
+
+def count_forms(block: Select, context: Context) -> Select:
+    """COUNT(DISTINCT x) is COUNT(*) where x is unique and present; a sum of ones is a count.
+
+    The first holds when x and the group keys fix a row; the second where no group is empty.
+    """
+    terms = (block.items, block.having, block.order)
+    if not any(part and part[0] == "aggregate" and part[1] in ("count", "sum", "avg") for part in walk(terms)):
+        return block
+
+    def change(term: Term) -> Any:
+        if not term or term[0] != "aggregate":
+            return term
+        if term[1] == "count" and len(term) == 4 and context.not_null(term[3]) and term[3][0] not in CONSTANTS:
+            if not term[2] or _unique_in_group(term[3], block, context):
+                return COUNT_ALL
+        if term[1] in ("min", "max") or not block.group:
+            return _cast_free(term, context)
+        if term[1] == "sum" and not term[2] and term[3] == ONE:
+            return COUNT_ALL
+        if term[1] == "sum" and not term[2] and term[3][0] == "case" and len(term[3]) == 4:
+            _, when, then, otherwise = term[3]
+            if then == ONE and otherwise == ("number", "0"):
+                return ("aggregate", "count", False, ("case", when, ONE, NULL))
+        return _cast_free(term, context)
+
+    return block._replace(items=_here(block.items, change), having=_here(block.having, change), order=_here(block.order, change))  # fmt: skip
+
+
+def _here(terms: Any, change: Any) -> Any:
+    """Rebuild terms without entering subqueries, whose aggregates belong to them."""
+    if not isinstance(terms, tuple) or is_query(terms):
+        return terms
+    parts = [_here(part, change) for part in terms]
+    if any(new is not old for new, old in zip(parts, terms, strict=True)):
+        terms = tuple(parts)
+    return change(terms)
+
+
+def _cast_free(term: Term, context: Context) -> Term:
+    """AVG works in floating point, so casting a numeric column to it changes nothing."""
+    if term[1] == "avg" and len(term) == 4 and term[3][0] == "cast" and term[3][2] in ("real", "float", "double"):
+        if context.affinity(term[3][1]) in ("number", "real"):
+            return (*term[:3], term[3][1])
+    return term
+
+
+def _unique_in_group(column: Term, block: Select, context: Context) -> bool:
+    if column[0] != "column":
+        return False
+    return Closure(block, [*(block.group or ()), column], context).one_row
+
+
+def count_case_to_where(block: Select, context: Context) -> Select:
+    """`COUNT(CASE WHEN p THEN 1 END)` alone is COUNT(*) WHERE p. Holds without GROUP BY or other aggregates."""
+    if block.group is not None or block.having or block.extra or block.outers:
+        return block
+    found = {part for item in block.items for part in walk_here(item) if part and part[0] == "aggregate"}
+    if len(found) != 1:
+        return block
+    term = next(iter(found))
+    if term[1] != "count" or len(term) != 4 or term[2] or term[3][0] != "case" or term[3][3:] != (NULL,):
+        return block
+    if any(columns_of(_here(item, lambda part: ONE if part == term else part)) for item in block.items):
+        return block
+    when, then = term[3][1], term[3][2]
+    counted: Term = COUNT_ALL if context.not_null(then) else ("aggregate", "count", False, then)
+    items = _here(block.items, lambda part: counted if part == term else part)
+    return block._replace(items=items, where=(*block.where, when))
+
+

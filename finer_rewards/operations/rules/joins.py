@@ -1,0 +1,243 @@
+"""Joins: outer ones that are inner, equal columns, tables that a key makes needless."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..context import Context, numbers_in
+from ..terms import FALSE, Outer, Select, Term, columns_of, sources_of, substitute
+from .blocks import blind_to_repeats
+from .closure import CONSTANTS, Closure
+
+_STRICT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "glob", "ilike"})
+_STRICT_VALUES = frozenset({"+", "-", "*", "/", "%", "||", "neg", "cast"})
+
+
+def rejects_null(term: Term, numbers: set[int]) -> bool:
+    """Return whether a condition cannot be true when every column of these sources is NULL."""
+    head = term[0]
+    if head in _STRICT:
+        return any(_null_through(part, numbers) for part in term[1:])
+    if head == "in" and len(term) == 3:
+        return _null_through(term[1], numbers)
+    if head == "is not" and term[2] == ("null",):
+        return _null_through(term[1], numbers)
+    if head == "not" and term[1][0] in (*_STRICT, "in"):
+        return rejects_null(term[1], numbers)
+    if head == "and":
+        return any(rejects_null(part, numbers) for part in term[1:])
+    if head == "or":
+        return all(rejects_null(part, numbers) for part in term[1:])
+    return False
+
+
+def _null_through(term: Term, numbers: set[int]) -> bool:
+    """Return whether a value is NULL when every column of these sources is."""
+    if term[0] == "column":
+        return term[1] in numbers
+    if term[0] in _STRICT_VALUES:
+        return any(_null_through(part, numbers) for part in term[1:] if isinstance(part, tuple))
+    return False
+
+
+def outer_to_inner(block: Select, context: Context) -> Select:
+    """LEFT JOIN is JOIN where a condition above it fails on the rows it pads with NULLs."""
+    if not block.outers:
+        return block
+    for outer in block.outers:
+        numbers = numbers_in(outer.sources)
+        others = [one for one in block.outers if one is not outer]
+        if any(rejects_null(one, numbers) for one in block.where):
+            context.padded -= numbers
+            return block._replace(
+                sources=(*block.sources, *outer.sources),
+                outers=(*others, *outer.outers),
+                where=(*block.where, *outer.where),
+            )
+    return block
+
+
+def drop_unused_outer(block: Select, context: Context) -> Select:
+    """A LEFT JOIN nobody reads is dropped where it keeps the number of rows.
+
+    Holds when its condition fixes a key of every table it adds, or repeats cannot be seen.
+    """
+    for outer in block.outers:
+        numbers = numbers_in(outer)
+        rest = block._replace(outers=tuple(one for one in block.outers if one is not outer))
+        if sources_of(rest) & numbers:
+            continue
+        probe = Select("select", False, (), outer.sources, outer.outers, outer.where, None, (), (), None, None)
+        if blind_to_repeats(block) or Closure(probe, (), context).one_row:
+            return rest
+    return block
+
+
+def merge_equal_columns(block: Select, context: Context) -> Select:
+    """Of columns that the WHERE clause makes equal, one (or the constant) stands for all.
+
+    Holds for columns of one kind of value, where equal values are the same value.
+    """
+    classes: list[set[Term]] = []
+    padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
+    own = numbers_in(block.sources)
+    for one in block.where:
+        if one[0] != "=" or not all(_member(part, own, padded) for part in one[1:]):
+            continue
+        if not _same_kind(one[1], one[2], context):
+            continue
+        joined = [group for group in classes if one[1] in group or one[2] in group]
+        merged = {one[1], one[2]}.union(*joined)
+        classes = [group for group in classes if group not in joined] + [merged]
+    if not classes:
+        return block
+    replacement: dict[Term, Term] = {}
+    kept: list[Term] = []
+    for group in classes:
+        constants = sorted((one for one in group if one[0] in CONSTANTS), key=repr)
+        columns = sorted((one for one in group if one[0] == "column"), key=lambda one: _preference(one, own, context))
+        if len(constants) > 1:
+            return block._replace(where=(FALSE,))
+        if constants:
+            kept += [("=", column, constants[0]) for column in columns]
+            replacement.update({column: constants[0] for column in columns})
+        else:
+            first = columns[0]
+            kept += [("=", first, column) if repr(first) < repr(column) else ("=", column, first) for column in columns[1:]]
+            replacement.update({column: first for column in columns[1:]})
+    rest = [
+        one for one in block.where
+        if not (one[0] == "=" and any(one[1] in group and one[2] in group for group in classes))
+    ]  # fmt: skip
+    if all(value[0] in CONSTANTS for value in replacement.values()):
+        # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
+        fields = ("items", "having", "outers")
+    else:
+        fields = ("items", "group", "having", "order", "outers", "sources", "extra")
+    columns_only = {key: value for key, value in replacement.items() if value[0] == "column"}
+    changes: dict[str, Any] = {}
+    for name in fields:
+        chosen = replacement if name in ("having", "outers") else columns_only
+        changes[name] = substitute(getattr(block, name), chosen)
+    where = (*(substitute(one, replacement) for one in rest), *kept)
+    return block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
+
+
+def _member(term: Term, own: set[int], padded: set[int]) -> bool:
+    if term[0] == "column":
+        return term[1] != -1 and term[1] not in padded and not str(term[2]).startswith("*")
+    return term[0] in ("number", "text")
+
+
+def _same_kind(a: Term, b: Term, context: Context) -> bool:
+    kinds = context.affinity(a), context.affinity(b)
+    if "column" not in (a[0], b[0]):
+        return False
+    if a[0] != "column" or b[0] != "column":
+        constant, kind = (a, kinds[1]) if a[0] != "column" else (b, kinds[0])
+        return kind == "text" if constant[0] == "text" else kind in ("number", "real")
+    if a[1] == b[1]:
+        return False
+    return kinds[0] == kinds[1]
+
+
+def _preference(column: Term, own: set[int], context: Context) -> tuple[bool, str, str, int]:
+    """Columns of the blocks around come first, then by table and column name."""
+    return column[1] in own, context.tables.get(column[1], "~"), str(column[2]), column[1]
+
+
+def merge_self_join(block: Select, context: Context) -> Select:
+    """Two readings of one table that agree on a key are one. Holds for inner joins."""
+    tables: dict[str, list[Term]] = {}
+    for source in block.sources:
+        if source[0] == "table" and len(source) == 3:
+            tables.setdefault(source[2], []).append(source)
+    for readings in tables.values():
+        for place, first in enumerate(readings):
+            for second in readings[place + 1 :]:
+                if _same_row(first[1], second[1], block, context):
+                    mapping = {
+                        column: ("column", first[1], *column[2:])
+                        for column in columns_of(block)
+                        if column[1] == second[1]
+                    }
+                    sources = tuple(one for one in block.sources if one is not second)
+                    merged: Select = substitute(block._replace(sources=sources), mapping)
+                    where = tuple(one for one in merged.where if not (one[0] == "=" and one[1] == one[2]))
+                    nullable = [
+                        ("is not", one[1], ("null",))
+                        for one in merged.where
+                        if one[0] == "=" and one[1] == one[2] and not context.not_null(one[1])
+                    ]
+                    return merged._replace(where=tuple(dict.fromkeys((*where, *nullable))))
+    return block
+
+
+def _same_row(first: int, second: int, block: Select, context: Context) -> bool:
+    for key in context.keys(first):
+        if all(_equated(column, ("column", second, column[2]), block.where) for column in key):
+            return True
+    return False
+
+
+def _equated(a: Term, b: Term, where: tuple[Term, ...]) -> bool:
+    """Return whether two columns are equal to each other, to one third column, or to one constant."""
+    near_a = {one[1] if one[2] == a else one[2] for one in where if one[0] == "=" and a in one[1:]} | {a}
+    near_b = {one[1] if one[2] == b else one[2] for one in where if one[0] == "=" and b in one[1:]} | {b}
+    return bool(near_a & near_b)
+
+
+def drop_referenced_table(block: Select, context: Context) -> Select:
+    """A table joined only to look up the row that a foreign key names is dropped.
+
+    Holds for an inner join on a declared foreign key when nothing else of the table is read;
+    the foreign key must then not be NULL.
+    """
+    if len(block.sources) < 2:
+        return block
+    for parent in block.sources:
+        if parent[0] != "table" or len(parent) != 3:
+            continue
+        used = {column for column in columns_of(block) if column[1] == parent[1]}
+        for child in block.sources:
+            if child is parent or child[0] != "table" or len(child) != 3:
+                continue
+            for names, table, to_names in context.facts.table(child[2]).references:
+                if table != parent[2]:
+                    continue
+                pairs = [
+                    (("column", child[1], a), ("column", parent[1], b)) for a, b in zip(names, to_names, strict=True)
+                ]
+                links = {_link(a, b, block.where) for a, b in pairs}
+                if None in links or used - {b for _, b in pairs}:
+                    continue
+                if frozenset(b for _, b in pairs) not in context.keys(parent[1]):
+                    continue
+                rest = block._replace(
+                    sources=tuple(one for one in block.sources if one is not parent),
+                    where=tuple(one for one in block.where if one not in links),
+                )
+                mapping = {b: a for a, b in pairs}
+                if columns_of(rest) & set(mapping):
+                    if any(context.affinity(a) != context.affinity(b) for a, b in pairs):
+                        continue
+                    rest = substitute(rest, mapping)
+                present = tuple(("is not", a, ("null",)) for a, _ in pairs if not context.not_null(a))
+                return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
+    return block
+
+
+def _link(a: Term, b: Term, where: tuple[Term, ...]) -> Term | None:
+    """Return the condition that equates two columns; through a cast, where the key says the values agree."""
+    for one in where:
+        if one[0] != "=":
+            continue
+        sides = [part[1] if part[0] == "cast" and part[1][0] == "column" else part for part in one[1:]]
+        if sides in ([a, b], [b, a]):
+            return one
+    return None
+
+
+def outer_sources(outers: tuple[Outer, ...]) -> set[int]:
+    """Return the sources that outer joins may pad."""
+    return set().union(*(numbers_in(one) for one in outers)) if outers else set()
