@@ -1,0 +1,55 @@
+"""What a user imports: the names, the cost, the papers."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.presets import PRESETS
+from finer_rewards.reward import known_rewards
+from finer_rewards.signature import SCORES
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("numpy", "torch", "faiss", "duckdb", "pandas", "trl", "transformers", "hypothesis", "sentence_transformers")
+
+
+def test_the_public_names_are_few_sorted_and_there() -> None:
+    assert fr.__all__ == sorted(fr.__all__)
+    assert len(fr.__all__) <= 25
+    assert all(hasattr(fr, name) for name in fr.__all__)
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = f"import sys, finer_rewards; print([name for name in {HEAVY!r} if name in sys.modules])"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert result.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(PRESETS))
+def test_a_preset_documents_itself_and_reads_back(name: str) -> None:
+    text = PRESETS[name].__doc__ or ""
+    for heading in ("Formula:", "Known to reward wrongly:"):
+        assert heading in text, f"{name} has no {heading!r}"
+    one = fr.preset(name)
+    assert fr.parse_reward(repr(one)) == one
+    assert fr.parse_reward(f"{name}()") == one
+
+
+@pytest.mark.parametrize("name", sorted(set(known_rewards()) - {"constant", "gate", "clip", "total"}))
+def test_a_reward_documents_itself(name: str) -> None:
+    factory = known_rewards()[name]
+    if not factory.__module__.startswith("finer_rewards."):
+        pytest.skip("a reward defined by another test")
+    text = factory.__doc__ or ""
+    assert ">>>" in text, f"{name} has no example"
+    assert re.search(r"References?:", text), f"{name} names no source"
+
+
+def test_the_changelog_knows_the_scores_number() -> None:
+    changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert f"`SCORES = {SCORES}`" in changelog
