@@ -103,10 +103,8 @@ def read_statements(
         ...     [(entry.sql, entry.db) for entry in read_statements(path)]
         [('SELECT 1', 'concert'), ('SELECT 2', 'pets')]
     """
-    entries = _read(path, side, file_format)
-    while len(entries) > 1 and not entries[-1].sql and entries[-1].db is None:
-        entries.pop()
-    return entries
+    entries, blank = _read(path, side, file_format)
+    return entries[: len(entries) - blank]
 
 
 def read_pairs(
@@ -137,11 +135,10 @@ def read_pairs(
         raise ConfigError(
             "Only one of the predicted and the gold file can be `-`, but both are. Name a file."
         )
-    ours, theirs = _read(predicted, "predicted", predicted_format), _read(gold, "gold", gold_format)
-    # Blank lines at the end are empty predictions only as far as there is gold for them.
-    for longer, shorter in ((ours, theirs), (theirs, ours)):
-        while len(longer) > len(shorter) and not longer[-1].sql and longer[-1].db is None:
-            longer.pop()
+    theirs = read_statements(gold, side="gold", file_format=gold_format)
+    ours, blank = _read(predicted, "predicted", predicted_format)
+    # Blank lines at the end are empty predictions as far as there is gold for them.
+    ours = ours[: max(len(theirs), len(ours) - blank)]
     names = (_name(predicted), _name(gold))
     if len(ours) != len(theirs):
         raise DataError(
@@ -184,7 +181,8 @@ def split_statements(text: str) -> list[str]:
     return [*pieces, rest] if _COMMENT.sub("", rest).strip() else pieces
 
 
-def _read(path: str | Path, side: Side, file_format: str | None) -> list[Entry]:
+def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[list[Entry], int]:
+    """Return the entries, and how many of the last ones are blank lines."""
     if file_format is not None and file_format not in FORMATS:
         raise ConfigError(
             f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
@@ -197,6 +195,7 @@ def _read(path: str | Path, side: Side, file_format: str | None) -> list[Entry]:
             f"{name} should hold statements, but it is empty. Check that it was written to the end."
         )
     file_format = file_format or _recognise(text, str(path))
+    blank = 0
     if file_format == "json":
         entries = list(_json_entries(_json(text, name), side, name))
     elif file_format == "jsonl":
@@ -205,14 +204,16 @@ def _read(path: str | Path, side: Side, file_format: str | None) -> list[Entry]:
             _entry(_json(line, name, number), side, f"{name}, line {number},") for number, line in rows
         ]
     elif file_format == "lines":
-        entries = [_line_entry(line) for line in text.removesuffix("\n").split("\n")]
+        lines = text.removesuffix("\n").split("\n")
+        entries = [_line_entry(line) for line in lines]
+        blank = next(count for count, line in enumerate(reversed(lines)) if line.strip())
     else:
         entries = [Entry(statement) for statement in split_statements(text)]
     if not entries:
         raise DataError(
             f"{name} should hold statements, but there is none in it. Check that it is the right file."
         )
-    return entries
+    return entries, blank
 
 
 def _text(path: str | Path, name: str) -> str:
