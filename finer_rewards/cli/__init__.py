@@ -23,6 +23,7 @@ __all__ = ["VERBS", "main"]
 #: Every verb, with the line that `--help` shows. The module is imported when its verb is used.
 VERBS: Final = {
     "score": "score predicted SQL against gold SQL, statement by statement",
+    "explain": "show why: operations, results and where they differ, the score",
     "presets": "list the presets and rewards, with their formulas",
     "modes": "list the ways two results can be compared",
     "demo": "score a small packaged example and explain it, offline",
@@ -31,6 +32,7 @@ VERBS: Final = {
 
 _EXAMPLES = """examples:
   finer-rewards score pred.sql gold.sql --db databases/
+  finer-rewards explain pred.sql gold.sql --db concert.sqlite --only 3
   finer-rewards presets
   finer-rewards modes --format json
   finer-rewards demo

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import NamedTuple
 
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.errors import DataError
-from finer_rewards.files import read_pairs
+from finer_rewards.files import Entry, read_pairs
 from finer_rewards.types import Sample
 
 __all__ = ["Inputs", "read_inputs"]
@@ -28,17 +29,20 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(arguments: argparse.Namespace) -> Inputs:
-    """Read PRED and GOLD, pair their statements and find the databases of `--db`.
+    """Read PRED and GOLD (files, or two statements), pair what is in them and find the databases.
 
     Raises:
         ConfigError: something is missing, unreadable, or does not go together.
     """
-    pairs = read_pairs(
-        arguments.predicted,
-        arguments.gold,
-        predicted_format=arguments.predicted_format,
-        gold_format=arguments.gold_format,
-    )
+    if _is_sql(arguments.predicted) and _is_sql(arguments.gold):
+        pairs = [(Entry(arguments.predicted), Entry(arguments.gold))]
+    else:
+        pairs = read_pairs(
+            arguments.predicted,
+            arguments.gold,
+            predicted_format=arguments.predicted_format,
+            gold_format=arguments.gold_format,
+        )
     for number, (predicted, gold) in enumerate(pairs, 1):
         if predicted.db and gold.db and predicted.db != gold.db:
             raise DataError(
@@ -60,3 +64,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
         for (predicted, gold), db in zip(pairs, databases.names, strict=True)
     ]
     return Inputs(samples, databases.root, databases.notes)
+
+
+def _is_sql(text: str) -> bool:
+    return re.match(r"\s*(select|with|values)\s", text, re.IGNORECASE) is not None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from inspect import signature
 from typing import Any
 
 from finer_rewards.errors import ConfigError
 
 __all__ = ["add_executor", "add_inputs", "add_output", "add_parser", "add_reward", "chosen_reward", "number"]
+
+FORMATS = ("text", "json", "jsonl", "csv")
 
 
 def add_parser(subparsers: Any, verb: str, description: str, examples: str) -> argparse.ArgumentParser:
@@ -46,8 +48,10 @@ def number(name: str, kind: Callable[[str], float], what: str) -> Callable[[str]
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
     """Add PRED, GOLD and --db."""
-    files = "SQL, `sql<TAB>db_id` lines, JSON (Spider, BIRD) or JSONL; `-` is standard input"
-    parser.add_argument("predicted", metavar="PRED", help=f"predicted statements: {files}")
+    files = "SQL, `sql<TAB>db_id` lines, JSON (Spider, BIRD) or JSONL, or `-` for standard input"
+    parser.add_argument(
+        "predicted", metavar="PRED", help=f"predicted statements: a file ({files}), or one statement itself"
+    )
     parser.add_argument("gold", metavar="GOLD", help="gold statements, as many and in the same order")
     parser.add_argument(
         "--db",
@@ -90,13 +94,13 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--reward", metavar="SPEC", help="e.g. '2 * execution_match() + executable()'")
 
 
-def add_output(parser: argparse.ArgumentParser) -> None:
+def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
     """Add --format and -o."""
     group = parser.add_argument_group("output")
     group.add_argument(
         "--format",
-        choices=("text", "json", "jsonl", "csv"),
-        help="text, unless the name given with -o ends in .json, .jsonl or .csv",
+        choices=formats,
+        help="text, unless the name given with -o ends in one of the others",
     )
     group.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
 

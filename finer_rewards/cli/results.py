@@ -10,7 +10,10 @@ from typing import NamedTuple
 from finer_rewards.cli.terminal import one_line, shorten
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Differences", "find_differences", "side_by_side"]
+__all__ = ["Differences", "find_differences", "plain", "side_by_side"]
+
+
+INF = float("inf")
 
 
 class Differences(NamedTuple):
@@ -58,6 +61,17 @@ def side_by_side(predicted: Execution, gold: Execution, *, width: int = 100, lim
     room = min(max(len(line) for line in columns[0]), (width - 3) // 2)
     for ours, theirs in zip_longest(*columns, fillvalue=""):
         yield f"{shorten(ours, room).ljust(room)} │ {shorten(theirs, width - room - 3)}".rstrip()
+
+
+def plain(rows: Sequence[Row]) -> list[list[object]]:
+    """Return rows as JSON can hold them: blobs as SQL literals, infinities as text."""
+    return [
+        [
+            f"X'{cell.hex()}'" if isinstance(cell, bytes) else repr(cell) if cell in (INF, -INF) else cell
+            for cell in row
+        ]
+        for row in rows
+    ]
 
 
 def _column(title: str, result: Execution, rows: Sequence[Row], limit: int) -> list[str]:

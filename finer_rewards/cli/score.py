@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePath
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
 from finer_rewards.cli.inputs import read_inputs
 from finer_rewards.cli.options import (
@@ -22,15 +21,11 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.progress import Progress
-from finer_rewards.cli.terminal import one_line, shorten, table
-from finer_rewards.components import component_names, component_values, reason_of
+from finer_rewards.cli.records import COLUMNS, Scored, score_in_batches
+from finer_rewards.cli.terminal import one_line, shorten, table, visible
+from finer_rewards.components import component_names
 from finer_rewards.types import Sample, Score, Status
 
-if TYPE_CHECKING:
-    from finer_rewards.scoring import Scorer
-
-COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
 EXAMPLES = """\
   finer-rewards score pred.sql gold.sql --db concert.sqlite
   finer-rewards score pred.sql dev.json --db spider/database --mode bird --format jsonl > scores.jsonl
@@ -81,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             for note in inputs.notes:
                 print(f"finer-rewards: {note}", file=sys.stderr)
             names = component_names(reward)
-            records = _records(scorer, inputs.samples, totals, explain=arguments.explain)
+            records = _records(score_in_batches(scorer, inputs.samples), totals, explain=arguments.explain)
             lines = _Lines(inputs.samples, file)
             write_records(records, kind, file, [*COLUMNS, *names], lines, head=lines.head())
             if kind == "text":
@@ -143,38 +138,10 @@ class Totals:
         return lines
 
 
-def _records(
-    scorer: Scorer, samples: Sequence[Sample], totals: Totals, *, explain: bool
-) -> Iterator[dict[str, Any]]:
-    """Yield a record a statement; batches of about a second keep the bar moving and memory bounded."""
-    size, start = 32, 0
-    with Progress("statements scored", len(samples)) as bar:
-        while start < len(samples):
-            began = time.monotonic()
-            batch = samples[start : start + size]
-            observed = [(evidence, scorer.reward(evidence)) for evidence in scorer.observe(batch)]
-            bar.hide()
-            for number, (evidence, score) in enumerate(observed, start + 1):
-                components = component_values(scorer.reward, score)
-                totals.add(score, components)
-                record = {
-                    "number": number,
-                    "value": score.value,
-                    "status": score.status.name,
-                    "reason": reason_of(score),
-                    "predicted": evidence.sample.completion
-                    if evidence.answer.sql is None
-                    else evidence.answer.sql,
-                    "gold": evidence.sample.gold,
-                    "db": evidence.sample.dbs[0],
-                    "question_id": evidence.sample.meta.get("question_id"),
-                    **components,
-                }
-                yield {**record, "explanation": score.explain()} if explain else record
-            start += len(batch)
-            bar.advance(len(batch))
-            spent = time.monotonic() - began
-            size = min(size * 2, 1024) if spent < 0.5 else max(size // 2, 32) if spent > 2 else size
+def _records(scored: Iterable[Scored], totals: Totals, *, explain: bool) -> Iterator[dict[str, Any]]:
+    for one in scored:
+        totals.add(one.score, one.components)
+        yield {**one.record, "explanation": one.score.explain()} if explain else one.record
 
 
 class _Lines:
@@ -203,7 +170,7 @@ class _Lines:
             gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
             yield f"    predicted  {one_line(record['predicted'])}"
             yield f"    gold       {one_line(gold)}"
-            yield from (f"    {line}" for line in record["explanation"].splitlines())
+            yield from (f"    {visible(line)}" for line in record["explanation"].splitlines())
 
 
 def _short(db: str) -> str:

@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-__all__ = ["one_line", "paint", "shorten", "table", "width", "wrap"]
+__all__ = ["one_line", "paint", "shorten", "table", "visible", "width", "wrap"]
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -35,11 +35,16 @@ def one_line(text: str) -> str:
         >>> one_line("SELECT  1\n\x1b[2J")
         'SELECT 1 \\x1b[2J'
     """
+    return visible(" ".join(text.split()))
+
+
+def visible(text: str) -> str:
+    """Return text with its control characters shown as escapes."""
     return "".join(
         mark
         if unicodedata.category(mark) not in ("Cc", "Cf", "Cs")
         else mark.encode("unicode_escape").decode()
-        for mark in " ".join(text.split())
+        for mark in text
     )
 
 

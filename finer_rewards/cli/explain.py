@@ -1,0 +1,232 @@
+"""`finer-rewards explain`: why a prediction scores as it does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from itertools import zip_longest
+from typing import TYPE_CHECKING, Any, TextIO
+
+from finer_rewards.cli.inputs import read_inputs
+from finer_rewards.cli.options import (
+    add_executor,
+    add_inputs,
+    add_output,
+    add_parser,
+    add_reward,
+    chosen_reward,
+)
+from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.records import Scored, score_in_batches
+from finer_rewards.cli.results import find_differences, plain, side_by_side
+from finer_rewards.cli.terminal import one_line, paint, shorten, visible, width, wrap
+from finer_rewards.errors import ConfigError
+from finer_rewards.types import Execution
+
+if TYPE_CHECKING:
+    from finer_rewards.executing import Executor
+    from finer_rewards.operations import Operations
+    from finer_rewards.schema import Schema
+
+EXAMPLES = """\
+  finer-rewards explain "SELECT name FROM singer" "SELECT name, age FROM singer" --db concert.sqlite
+  finer-rewards explain pred.sql gold.sql --db databases/ --only 12
+  finer-rewards explain pred.sql gold.sql --db databases/ --format json
+
+Each JSON record is that of `score`, with operations (f1, matched, missing, extra), results and explanation.
+"""
+ROWS_IN_RECORD = 100
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = add_parser(
+        subparsers,
+        "explain",
+        "Show why: operations matched, missing and extra; the two results and where they differ; the score.",
+        EXAMPLES,
+    )
+    add_inputs(parser)
+    parser.add_argument("--only", metavar="N", type=int, help="explain statement N alone, counted from 1")
+    add_reward(parser)
+    add_executor(parser)
+    add_output(parser, ("text", "json", "jsonl"))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write one explanation a statement."""
+    from finer_rewards.executing import SQLite
+    from finer_rewards.scoring import Scorer
+
+    reward = chosen_reward(arguments)
+    inputs = read_inputs(arguments)
+    samples = inputs.samples
+    if arguments.only is not None:
+        if not 1 <= arguments.only <= len(samples):
+            raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
+        samples = samples[arguments.only - 1 : arguments.only]
+    executor = SQLite(
+        inputs.root, timeout=arguments.timeout, max_rows=arguments.max_rows, workers=arguments.workers
+    )
+    kind = format_of(arguments.format, arguments.output)
+    unscored = 0
+
+    def records(scored: Iterator[Scored]) -> Iterator[dict[str, Any]]:
+        nonlocal unscored
+        for one in scored:
+            unscored += one.score.value is None
+            number = one.record["number"] if arguments.only is None else arguments.only
+            record = _record(one, number, executor)
+            predicted, gold = one.evidence.predicted, one.evidence.gold
+            if kind == "text" and predicted is not None and gold is not None and one.score.value != 1:
+                record["rows"] = list(side_by_side(predicted, gold, limit=8))
+            yield record
+
+    with Scorer(reward, executor) as scorer, open_output(arguments.output) as file:
+        for note in inputs.notes:
+            print(f"finer-rewards: {note}", file=sys.stderr)
+        write_records(
+            records(score_in_batches(scorer, samples)), kind, file, (), lambda record: _lines(record, file)
+        )
+        print(f"signature: {scorer.signature}", file=sys.stderr)
+    return 1 if unscored else 0
+
+
+def _record(scored: Scored, number: int, executor: Executor) -> dict[str, Any]:
+    evidence = scored.evidence
+    record = {
+        **scored.record,
+        "number": number,
+        "question": evidence.sample.question,
+        "explanation": scored.score.explain(),
+        "operations": _operations(scored, executor),
+        "results": None,
+    }
+    if evidence.predicted is not None and evidence.gold is not None:
+        found = find_differences(evidence.predicted.rows, evidence.gold.rows)
+        record["results"] = {
+            "predicted": _result(evidence.predicted),
+            "gold": _result(evidence.gold),
+            "shared": found.shared,
+            "only_predicted": plain(found.predicted[:ROWS_IN_RECORD]),
+            "only_gold": plain(found.gold[:ROWS_IN_RECORD]),
+        }
+    return record
+
+
+def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
+    from finer_rewards.operations import OperationsError, operation_f1, sql_operations
+
+    sample = scored.evidence.sample
+    schema = _schema(executor, sample.dbs[0])
+    read: list[Operations] = []
+    for side, sql in (("predicted", scored.evidence.answer.sql or ""), ("gold", sample.golds[0])):
+        try:
+            read.append(sql_operations(sql, schema=schema, dialect=sample.dialect or executor.dialect))
+        except OperationsError as error:
+            return {"f1": None, "error": f"the {side} SQL cannot be read: {error}", "rows": []}
+    predicted, gold = read
+    difference = gold.diff(predicted)
+    return {
+        "f1": operation_f1(predicted, gold),
+        "error": "",
+        **{name: _plain(getattr(difference, name)) for name in ("matched", "missing", "extra")},
+        "notes": list(dict.fromkeys((*predicted.notes, *gold.notes))),
+    }
+
+
+def _schema(executor: Executor, db: str) -> Schema | None:
+    try:
+        return executor.schema(db)
+    except ConfigError:
+        return None  # the score says that the database cannot be used
+
+
+def _plain(operations: Operations) -> list[dict[str, str]]:
+    return [{"operation": str(one), "kind": one.kind, "clause": one.clause} for one in operations]
+
+
+def _result(result: Execution) -> dict[str, Any]:
+    return {
+        "status": result.status.name,
+        "error": result.error,
+        "columns": list(result.columns),
+        "rows": len(result.rows),
+        "truncated": result.truncated,
+        "seconds": round(result.seconds, 4),
+    }
+
+
+def _lines(record: Mapping[str, Any], file: TextIO) -> Iterator[str]:
+    value = record["value"]
+    colour = "cyan" if value is None else "green" if value > 0 else "red"
+    gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
+    yield paint(f"{record['number']}. {one_line(record['question'] or record['db'])}", "bold", file)
+    yield from wrap(f"predicted  {one_line(record['predicted'])}", indent=3, hang=14)
+    yield from wrap(f"gold       {one_line(gold)}", indent=3, hang=14)
+    yield ""
+    yield from (
+        f"   {paint(visible(line), colour if not at else '', file)}"
+        for at, line in enumerate(record["explanation"].splitlines())
+    )
+    yield ""
+    yield from _operation_lines(record["operations"], file)
+    yield ""
+    yield from _result_lines(record["results"])
+    yield from (f"   {line}" for line in record.get("rows", ()))
+    yield ""
+
+
+def _operation_lines(operations: Mapping[str, Any], file: TextIO) -> Iterator[str]:
+    if operations["error"]:
+        yield f"   operations: {one_line(operations['error'])}"
+        return
+    counts = ", ".join(f"{len(operations[name])} {name}" for name in ("matched", "missing", "extra"))
+    yield f"   operations: F1 {operations['f1']:.3f} ({counts})"
+    rows = [("", "predicted", "gold", "clause"), *_aligned(operations)]
+    room = max(((width(file) or 110) - 20) // 2, 20)
+    sizes = [min(max(len(row[at]) for row in rows), room) for at in (1, 2)]
+    colours = {"=": "green", "-": "red", "+": "red", "~": "yellow", "": "dim"}
+    for mark, ours, theirs, clause in rows:
+        left, right = shorten(ours, sizes[0]).ljust(sizes[0]), shorten(theirs, sizes[1]).ljust(sizes[1])
+        yield f"   {paint(f'{mark:1}  {left}  {right}  {clause}'.rstrip(), colours[mark], file)}"
+    for note in operations["notes"]:
+        yield from wrap(f"note: {note}", indent=3)
+
+
+def _aligned(operations: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    """Yield mark, predicted, gold and clause: `=` in both, `~` unlike, `-` missing, `+` extra."""
+    for one in operations["matched"]:
+        yield "=", _shown(one), _shown(one), one["clause"]
+    kinds = dict.fromkeys(one["kind"] for name in ("missing", "extra") for one in operations[name])
+    for kind in kinds:
+        sides = ([one for one in operations[name] if one["kind"] == kind] for name in ("extra", "missing"))
+        for ours, theirs in zip_longest(*sides):
+            mark = "~" if ours and theirs else "+" if ours else "-"
+            yield mark, _shown(ours), _shown(theirs), (ours or theirs)["clause"]
+
+
+def _shown(one: Mapping[str, str] | None) -> str:
+    # The operation `query` is the whole statement in its canonical form.
+    return (
+        ""
+        if one is None
+        else "the query as a whole"
+        if one["kind"] == "query"
+        else one_line(one["operation"])
+    )
+
+
+def _result_lines(results: Mapping[str, Any] | None) -> Iterator[str]:
+    if results is None:
+        yield "   results: nothing was run"
+        return
+    sides = {name: results[name] for name in ("predicted", "gold")}
+    parts = [
+        f"{name} {side['rows']} row{'s' * (side['rows'] != 1)} in {side['seconds']:.3f} s"
+        if side["status"] == "ok"
+        else f"{name} {side['status']} ({one_line(side['error'])})"
+        for name, side in sides.items()
+    ]
+    yield f"   results: {', '.join(parts)}; {results['shared']} shared"
