@@ -9,6 +9,7 @@ from finer_rewards import adapters, presets, rewards
 from finer_rewards.comparing import compare
 from finer_rewards.errors import FinerError
 from finer_rewards.executing import SQLite
+from finer_rewards.operations import operation_f1, sql_operations
 from finer_rewards.parsing import parse_completion
 from finer_rewards.presets import preset
 from finer_rewards.reward import Reward, reward
@@ -30,10 +31,12 @@ __all__ = [
     "Status",
     "adapters",
     "compare",
+    "operation_f1",
     "parse_completion",
     "parse_reward",
     "preset",
     "presets",
     "reward",
     "rewards",
+    "sql_operations",
 ]

@@ -31,7 +31,7 @@ def executable(evidence: Evidence) -> Score:
     """
     for trial in evidence.trials:
         if trial.predicted is None or not trial.predicted.ok:
-            return _did_not_run(trial.predicted)
+            return did_not_run(trial.predicted)
     return Score(1.0, "it runs")
 
 
@@ -99,7 +99,7 @@ def execution_match(
     trials = evidence.readings.get(mode, evidence.trials)
     for trial in trials:
         if trial.predicted is None or not trial.predicted.ok:
-            return _did_not_run(trial.predicted)
+            return did_not_run(trial.predicted)
 
     verdicts: list[Score] = []
     for index in range(len(trials[0].golds)):
@@ -138,7 +138,7 @@ def _rule(given: bool | None, guarded: bool) -> bool:
     return guarded if given is None else given
 
 
-def _did_not_run(predicted: Execution | None) -> Score:
+def did_not_run(predicted: Execution | None) -> Score:
     if predicted is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
     reason = f"{predicted.status.sentence} {predicted.error}".strip()

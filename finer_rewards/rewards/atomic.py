@@ -1,0 +1,147 @@
+"""The atomic reward: how many operations of the gold SQL the predicted SQL has."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Literal
+
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.operations import KINDS, WEIGHTS, Operations, OperationsError, agreement, sql_operations
+from finer_rewards.reward import reward
+from finer_rewards.types import Evidence, Score, Status, unscored
+
+__all__ = ["atomic_f1"]
+
+Weights = tuple[tuple[str, float], ...]
+_SHOWN = 3
+
+
+def _check_atomic(
+    beta: float, weights: Weights, ignore: tuple[str, ...], shape: tuple[float, float, float] | None, **_: object
+) -> None:
+    for kind in (*ignore, *(kind for kind, _ in weights)):
+        if kind not in KINDS:
+            raise ConfigError(
+                f"`atomic_f1(weights=, ignore=)` should name kinds of operations ({', '.join(KINDS)}), "
+                f"but got {kind!r}. {suggest(kind, KINDS)}".rstrip()
+            )
+    if beta <= 0 or any(weight < 0 for _, weight in weights):
+        raise ConfigError(
+            f"`atomic_f1(beta=, weights=)` should be positive, but got beta={beta!r}, weights={weights!r}."
+        )
+    if shape is not None and not (0 <= shape[0] <= 1 and 0 <= shape[1] <= 1 and shape[2] > 0):
+        raise ConfigError(
+            f"`atomic_f1(shape=...)` should be (e, beta, gamma) with e and beta from 0 to 1 and gamma above 0, "
+            f"but got {shape!r}. The published values are (0.05, 0.79, 0.2)."
+        )
+
+
+@reward(needs={"schema"}, check=_check_atomic)
+def atomic_f1(
+    evidence: Evidence,
+    *,
+    metric: Literal["f1", "jaccard"] = "f1",
+    beta: float = 1.0,
+    weights: Weights = (),
+    ignore: tuple[str, ...] = (),
+    shape: tuple[float, float, float] | None = None,
+    dialect: str = "sqlite",
+) -> Score:
+    r"""F1 between the atomic operations of the predicted and the gold SQL, in [0, 1].
+
+    With $P$ and $G$ the multisets of operations of the two canonical queries and $w$ the weight of a kind,
+    $$ F_\beta = \frac{(1 + \beta^2)\, w(P \cap G)}{\beta^2 w(G) + w(P)}, \qquad
+       J = \frac{w(P \cap G)}{w(P \cup G)}. $$
+
+    Nothing is executed. Queries that mean the same as far as the canonical form can tell score 1. A policy
+    can raise a plain F1 by leaving out the clauses it is unsure of: watch the metrics `recall` and
+    `missing_*`, set `beta` above 1, or `ignore` the kinds that come free.
+
+    Args:
+        metric: F-beta, or Jaccard as in the paper.
+        beta: above 1 recall counts for more than precision; only for `f1`.
+        weights: pairs (kind, weight) that replace the default weights.
+        ignore: kinds that do not count, such as `("from",)`.
+        shape: `(e, b, g)` turns the value s into e s + (1 - e) b s^g, as the published code does.
+        dialect: sqlglot dialect of both statements; a sample's own dialect goes first.
+
+    Returns:
+        1 when the operations are equal, the best gold counting; 0 when the prediction is no query or does not
+        parse. `None` when no gold parses. The metrics are precision, recall, and for each kind that differs
+        the number `missing_KIND` and `extra_KIND`.
+
+    Raises:
+        ConfigError: a kind does not exist, or a number is out of range.
+
+    Example:
+        >>> from finer_rewards.types import Answer, Sample
+        >>> sample = Sample("SELECT a FROM t", gold="SELECT a FROM t WHERE b > 1", db="x.sqlite")
+        >>> score = atomic_f1()(Evidence(sample, Answer(None, sample.completion)))
+        >>> score.reason
+        'missing: filter t.b > 1'
+        >>> score.metrics["precision"] > score.metrics["recall"]
+        True
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465 (atomic reward; Jaccard there).
+    """
+    sample = evidence.sample
+    if not sample.golds:
+        return unscored(Status.no_gold)
+    language = sample.dialect or dialect
+    golds: list[Operations] = []
+    refusal = ""
+    for gold_sql in sample.golds:
+        try:
+            golds.append(sql_operations(gold_sql, schema=evidence.schema, dialect=language))
+        except OperationsError as error:
+            refusal = str(error)
+    if not golds:
+        return unscored(Status.gold_unparsed, f"{Status.gold_unparsed.sentence} {refusal}")
+    if evidence.answer.sql is None:
+        return Score(0.0, Status.no_sql.sentence, Status.no_sql)
+    try:
+        predicted = sql_operations(evidence.answer.sql, schema=evidence.schema, dialect=language)
+    except OperationsError as error:
+        return Score(0.0, str(error), Status.failed)
+    counted = {**WEIGHTS, **dict(weights), **dict.fromkeys(ignore, 0.0)}
+    return max(
+        (_agreement(predicted, gold, counted, metric, beta, shape) for gold in golds),
+        key=lambda score: score.value or 0.0,
+    )
+
+
+def _agreement(
+    predicted: Operations,
+    gold: Operations,
+    weights: dict[str, float],
+    metric: str,
+    beta: float,
+    shape: tuple[float, float, float] | None,
+) -> Score:
+    found = agreement(predicted, gold, weights)
+    value = found.f(beta) if metric == "f1" else found.jaccard
+    if shape is not None:
+        epsilon, factor, gamma = shape
+        value = epsilon * value + (1 - epsilon) * factor * value**gamma
+    difference = gold.diff(predicted)
+    metrics = {"precision": found.precision, "recall": found.recall}
+    for name, side in (("missing", difference.missing), ("extra", difference.extra)):
+        for kind, count in Counter(operation.kind for operation in side).items():
+            metrics[f"{name}_{kind}"] = float(count)
+    return Score(value, _reason(difference.missing, difference.extra), metrics=metrics)
+
+
+def _reason(missing: Operations, extra: Operations) -> str:
+    sides = [(name, _some(side)) for name, side in (("missing", missing), ("extra", extra))]
+    told = "; ".join(f"{name}: {text}" for name, text in sides if text)
+    if told:
+        return told
+    return "the same parts, put together otherwise" if len(missing) or len(extra) else "the same operations"
+
+
+def _some(operations: Operations) -> str:
+    # The operation that stands for the whole query differs whenever anything does; it tells a reader nothing.
+    texts = [str(operation) for operation in operations if operation.kind != "query"]
+    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
+    return ", ".join(texts[:_SHOWN]) + more
