@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping
-from itertools import zip_longest
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, TextIO
 
 from finer_rewards.cli.inputs import read_inputs
@@ -18,7 +18,7 @@ from finer_rewards.cli.options import (
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.records import Scored, score_in_batches
+from finer_rewards.cli.records import Scored, database_name, score_in_batches
 from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, visible, width, wrap
 from finer_rewards.errors import ConfigError
@@ -125,7 +125,14 @@ def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
         try:
             read.append(sql_operations(sql, schema=schema, dialect=sample.dialect or executor.dialect))
         except OperationsError as error:
-            return {"f1": None, "error": f"the {side} SQL cannot be read: {error}", "rows": []}
+            return {
+                "f1": None,
+                "error": f"the {side} SQL cannot be read: {error}",
+                "matched": [],
+                "missing": [],
+                "extra": [],
+                "notes": [],
+            }
     predicted, gold = read
     difference = gold.diff(predicted)
     return {
@@ -162,7 +169,9 @@ def _lines(record: Mapping[str, Any], file: TextIO) -> Iterator[str]:
     value = record["value"]
     colour = "cyan" if value is None else "green" if value > 0 else "red"
     gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
-    yield paint(f"{record['number']}. {one_line(record['question'] or record['db'])}", "bold", file)
+    yield paint(
+        f"{record['number']}. {one_line(record['question'] or database_name(record['db']))}", "bold", file
+    )
     yield from wrap(f"predicted  {one_line(record['predicted'])}", indent=3, hang=14)
     yield from wrap(f"gold       {one_line(gold)}", indent=3, hang=14)
     yield ""
@@ -201,10 +210,24 @@ def _aligned(operations: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str
         yield "=", _shown(one), _shown(one), one["clause"]
     kinds = dict.fromkeys(one["kind"] for name in ("missing", "extra") for one in operations[name])
     for kind in kinds:
-        sides = ([one for one in operations[name] if one["kind"] == kind] for name in ("extra", "missing"))
-        for ours, theirs in zip_longest(*sides):
+        extra, missing = (
+            [one for one in operations[name] if one["kind"] == kind] for name in ("extra", "missing")
+        )
+        for ours, theirs in _nearest(extra, missing):
             mark = "~" if ours and theirs else "+" if ours else "-"
-            yield mark, _shown(ours), _shown(theirs), (ours or theirs)["clause"]
+            yield mark, _shown(ours), _shown(theirs), (ours or theirs or {}).get("clause", "")
+
+
+def _nearest(
+    extra: list[dict[str, str]], missing: list[dict[str, str]]
+) -> Iterator[tuple[dict[str, str] | None, dict[str, str] | None]]:
+    """Pair each extra operation with the missing one that reads most like it; then what is left over."""
+    left = list(missing)
+    for ours in extra:
+        likeness = [SequenceMatcher(None, ours["operation"], one["operation"]).ratio() for one in left]
+        best = max(likeness, default=0.0)
+        yield ours, left.pop(likeness.index(best)) if best > 0.5 else None
+    yield from ((None, theirs) for theirs in left)
 
 
 def _shown(one: Mapping[str, str] | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards.cli.progress import Progress
@@ -13,7 +14,7 @@ from finer_rewards.types import Evidence, Sample, Score
 if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer
 
-__all__ = ["COLUMNS", "Scored", "score_in_batches"]
+__all__ = ["COLUMNS", "Scored", "database_name", "score_in_batches"]
 
 #: What every record has, before the components by name.
 COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
@@ -50,6 +51,11 @@ def score_in_batches(scorer: Scorer, samples: Sequence[Sample]) -> Iterator[Scor
             bar.advance(len(batch))
             spent = time.monotonic() - began
             size = min(size * 2, 1024) if spent < 0.5 else max(size // 2, 32) if spent > 2 else size
+
+
+def database_name(db: str) -> str:
+    """Return how a database is called where there is little room: its id, or the name of its file."""
+    return PurePath(db).stem if "/" in db else db
 
 
 def _scored(scorer: Scorer, number: int, evidence: Evidence) -> Scored:

@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import PurePath
 from statistics import fmean
 from typing import Any, TextIO
 
@@ -21,7 +20,7 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.records import COLUMNS, Scored, score_in_batches
+from finer_rewards.cli.records import COLUMNS, Scored, database_name, score_in_batches
 from finer_rewards.cli.terminal import one_line, shorten, table, visible
 from finer_rewards.components import component_names
 from finer_rewards.types import Sample, Score, Status
@@ -148,7 +147,7 @@ class _Lines:
     """Prints a record as one line of a table, or with its explanation below it."""
 
     def __init__(self, samples: Sequence[Sample], file: TextIO) -> None:
-        names = {_short(sample.dbs[0]) for sample in samples}
+        names = {database_name(sample.dbs[0]) for sample in samples}
         number = len(str(len(samples)))
         self._widths = (-number, -7, 12, min(max(map(len, names)), 20))
         self._file = file
@@ -164,17 +163,13 @@ class _Lines:
         shown = "none" if value is None else f"{value:.3f}"
         explained = "explanation" in record
         reason = "" if explained else one_line(record["reason"])
-        row = (str(record["number"]), shown, status.name, _short(record["db"]), reason)
+        row = (str(record["number"]), shown, status.name, shorten(database_name(record["db"]), 20), reason)
         yield from table([row], self._widths, self._file, colours)
         if explained:
             gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
             yield f"    predicted  {one_line(record['predicted'])}"
             yield f"    gold       {one_line(gold)}"
             yield from (f"    {visible(line)}" for line in record["explanation"].splitlines())
-
-
-def _short(db: str) -> str:
-    return shorten(PurePath(db).stem if "/" in db else db, 20)
 
 
 def _count(count: int, what: str) -> str:
