@@ -8,11 +8,11 @@ from typing import Any
 
 from finer_rewards.comparing.aligned import aligned
 from finer_rewards.comparing.defog import defog_exact, defog_subset
-from finer_rewards.comparing.frames import ibm_exec, ibm_subset, spider2
+from finer_rewards.comparing.frames import dict_rows, ibm_exec, ibm_subset, spider2
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import modes
 from finer_rewards.comparing.result import Comparison, Sides, table_of
-from finer_rewards.comparing.rows import dict_rows, qatch, row_set, sorted_rows, test_suite, typed_rows
+from finer_rewards.comparing.rows import qatch, row_set, sorted_rows, test_suite, typed_rows
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Execution
 

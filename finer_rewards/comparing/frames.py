@@ -1,4 +1,4 @@
-"""Published rules that compare data frames: Spider 2.0 and IBM."""
+"""Published rules that compare data frames: Spider 2.0, IBM and FINER-SQL."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from finer_rewards.comparing.frame import Frame, close_numbers, is_null
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.result import Comparison, Sides, counted, differing, matched
+from finer_rewards.comparing.ordering import is_select_text
+from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.rows import verdict
 
-__all__ = ["ibm_exec", "ibm_subset", "spider2"]
+__all__ = ["dict_rows", "ibm_exec", "ibm_subset", "spider2"]
 
 
 def spider2(sides: Sides, mode: Mode) -> Comparison:
@@ -155,3 +157,25 @@ def _without_literals(sql: str) -> str:
             out.append(quote)
             position += 1
     return "".join(out)
+
+
+def dict_rows(sides: Sides, mode: Mode) -> Comparison:
+    """Rows as dictionaries (of two columns with one name the last stays), NULL read as '', then as a set."""
+    if sides.predicted_sql is not None and not is_select_text(sides.predicted_sql):
+        return Comparison(
+            False, 0.0, "the text does not begin with SELECT, WITH or EXPLAIN, so it gives no rows",
+            "not_select",
+        )  # fmt: skip
+    gold, predicted = (_rows_by_name(table, mode) for table in (sides.gold, sides.predicted))
+    return verdict(sides, gold == predicted, "set of rows by column name, NULL read as '',")
+
+
+def _rows_by_name(table: Table, mode: Mode) -> set[tuple[Any, ...]]:
+    frame = Frame.of(Table(table.rows[: mode.max_rows], table.columns))
+    # A dictionary keeps the place of the first column of a name, and the value of the last.
+    frame = frame.with_columns(list({name: index for index, name in enumerate(frame.names)}.values()))
+    for index, column in enumerate(frame.columns):
+        if any(map(is_null, column)):
+            frame.columns[index] = ["" if is_null(cell) else cell for cell in column]
+            frame.kinds[index] = "object"
+    return set(frame.values())

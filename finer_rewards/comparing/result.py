@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from finer_rewards.errors import ConfigError
@@ -110,7 +110,25 @@ def _checked(table: Table, name: str) -> Table:
             f"`compare({name}=...)` should have rows and column names of one width, but got widths "
             f"{sorted(widths)}. Pass every row with all its columns."
         )
+    try:
+        hash(table.rows)
+    except TypeError:
+        # Lists and structures, which some engines return as cells.
+        rows = tuple(tuple(_frozen(cell) for cell in row) for row in table.rows)
+        return replace(table, rows=rows)
     return table
+
+
+def _frozen(cell: Any) -> Any:
+    if isinstance(cell, (list, tuple)):
+        return tuple(_frozen(item) for item in cell)
+    if isinstance(cell, dict):
+        return frozenset((key, _frozen(value)) for key, value in cell.items())
+    try:
+        hash(cell)
+    except TypeError:
+        return type(cell).__name__, repr(cell)
+    return cell
 
 
 def counted(number: int, word: str) -> str:
@@ -140,22 +158,13 @@ def difference(gold: Sequence[Row], predicted: Sequence[Row]) -> tuple[tuple[Row
 
 
 def _missing(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Row, ...]:
-    available = Counter(map(_key, others))
+    available = Counter(others)
     missing: list[Row] = []
     for row in rows:
-        key = _key(row)
-        if available[key]:
-            available[key] -= 1
+        if available[row]:
+            available[row] -= 1
         else:
             missing.append(row)
             if len(missing) == SHOWN_ROWS:
                 break
     return tuple(missing)
-
-
-def _key(row: Row) -> Any:
-    try:
-        hash(row)
-    except TypeError:
-        return repr(row)
-    return row

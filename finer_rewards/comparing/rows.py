@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 from finer_rewards.comparing.aligned import exact_mapping
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.ordering import has_order_by_text, is_select_text, ordering_of
+from finer_rewards.comparing.ordering import has_order_by_text, ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, counted, differing, matched
 from finer_rewards.types import Row
 
-__all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
+__all__ = ["qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
 
 
 def row_set(sides: Sides, mode: Mode) -> Comparison:
@@ -20,7 +19,7 @@ def row_set(sides: Sides, mode: Mode) -> Comparison:
     gold, predicted = sides.gold.rows[: mode.max_rows], sides.predicted.rows[: mode.max_rows]
     if not mode.accept_empty and not (gold and predicted):
         return Comparison(False, 0.0, "an empty result never matches", "empty")
-    return _verdict(sides, set(gold) == set(predicted), "set of rows")
+    return verdict(sides, set(gold) == set(predicted), "set of rows")
 
 
 def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
@@ -29,7 +28,7 @@ def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
         equal = sorted(sides.gold.rows) == sorted(sides.predicted.rows)
     except TypeError as error:
         return Comparison(False, 0.0, f"the evaluator cannot sort the rows: {error}", "evaluator_error")
-    return _verdict(sides, equal, "sorted rows")
+    return verdict(sides, equal, "sorted rows")
 
 
 def qatch(sides: Sides, mode: Mode) -> Comparison:
@@ -38,7 +37,7 @@ def qatch(sides: Sides, mode: Mode) -> Comparison:
     if len(gold) != len(predicted):
         return _row_count(sides)
     equal = {_cells_sorted(row) for row in gold} == {_cells_sorted(row) for row in predicted}
-    return _verdict(sides, equal, "set of rows with sorted cells")
+    return verdict(sides, equal, "set of rows with sorted cells")
 
 
 def _cells_sorted(row: Row) -> tuple[Any, ...]:
@@ -57,42 +56,13 @@ def typed_rows(sides: Sides, mode: Mode) -> Comparison:
         return differing(sides, f"{counted(predicted.width, 'column')}, but gold has {gold.width}", "width")
     typed_gold, typed_predicted = list(map(_typed, gold.rows)), list(map(_typed, predicted.rows))
     if counts_order(sides, mode):
-        return _verdict(sides, typed_gold == typed_predicted, "list of typed rows")
-    return _verdict(sides, Counter(typed_gold) == Counter(typed_predicted), "bag of typed rows")
+        return verdict(sides, typed_gold == typed_predicted, "list of typed rows")
+    return verdict(sides, Counter(typed_gold) == Counter(typed_predicted), "bag of typed rows")
 
 
 def _typed(row: Row) -> tuple[Any, ...]:
     # A NaN is one value: it stands for itself by name.
     return tuple((type(cell).__name__, cell if cell == cell else "nan") for cell in row)
-
-
-def dict_rows(sides: Sides, mode: Mode) -> Comparison:
-    """Rows as dictionaries (of two columns with one name the last stays), NULL read as '', then as a set."""
-    if sides.predicted_sql is not None and not is_select_text(sides.predicted_sql):
-        return Comparison(
-            False, 0.0, "the text does not begin with SELECT, WITH or EXPLAIN, so it gives no rows",
-            "not_select",
-        )  # fmt: skip
-    gold, predicted = (
-        {_without_null(row) for row in _as_dictionaries(table.names, table.rows[: mode.max_rows])}
-        for table in (sides.gold, sides.predicted)
-    )
-    return _verdict(sides, gold == predicted, "set of rows by column name, NULL read as ''")
-
-
-def _as_dictionaries(names: Sequence[str], rows: Sequence[Row]) -> list[Row]:
-    last = {name: index for index, name in enumerate(names)}
-    if len(last) == len(names):
-        return list(rows)
-    first: dict[str, int] = {}
-    for index, name in enumerate(names):
-        first.setdefault(name, index)
-    kept = [last[name] for name in sorted(first, key=first.__getitem__)]
-    return [tuple(row[index] for index in kept) for row in rows]
-
-
-def _without_null(row: Row) -> Row:
-    return tuple("" if cell is None or cell != cell else cell for cell in row)
 
 
 def test_suite(sides: Sides, mode: Mode) -> Comparison:
@@ -139,7 +109,7 @@ def _row_count(sides: Sides) -> Comparison:
     return differing(sides, f"{rows}, but gold has {len(sides.gold.rows):,}", "row_count")
 
 
-def _verdict(sides: Sides, equal: bool, what: str) -> Comparison:
+def verdict(sides: Sides, equal: bool, what: str) -> Comparison:
     if equal:
         return matched(f"the {what} is gold's", "rows")
     return differing(sides, f"the {what} is not gold's", "rows")
