@@ -72,6 +72,7 @@ GOOD = "score one.sql one.sql --db good.sqlite"
         (f"{GOOD} --fail-under much", ["`--fail-under` should be a number", "'much'"]),
         (f"{GOOD} --format xml", ["`--format` should be one of", "xml"]),
         (f"{GOOD} --mdoe strict", ["--mdoe", "Did you mean '--mode'?"]),
+        (f"{GOOD} --cache one.sql", ["`--cache` should be a folder", "one.sql"]),
         (f"{GOOD} -o bare", ["`-o`", "is a folder"]),
         (f"{GOOD} -o away/scores.json", ["`-o`", "away"]),
         ("explain one.sql one.sql --db good.sqlite --only 2", ["`--only` should be from 1 to 1", "got 2"]),

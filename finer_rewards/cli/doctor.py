@@ -122,7 +122,7 @@ def _extras() -> Iterator[dict[str, Any]]:
 
 
 def _engine() -> Iterator[dict[str, Any]]:
-    from finer_rewards.executing import SQLite
+    from finer_rewards.executing import Query, SQLite
 
     limits = hasattr(sqlite3.Connection, "setlimit")
     yield _record(
@@ -140,17 +140,21 @@ def _engine() -> Iterator[dict[str, Any]]:
         with closing(sqlite3.connect(database)) as connection:
             connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2);")
         before = database.read_bytes()
-        with SQLite(folder, timeout=TIMEOUT, workers=1) as executor:
+        cache = Path(folder, "cache")
+        with SQLite(folder, timeout=TIMEOUT, workers=1, cache=cache) as executor:
             for name, sql, status in TESTS:
                 started = time.monotonic()
                 run = executor.execute(sql, "doctor")
                 seconds = time.monotonic() - started
-                good = run.status.name == status and (status != "timeout" or seconds < TIMEOUT + 1.5)
+                good = run.status.name == status and (status != "timeout" or seconds < TIMEOUT + 3)
                 found = f"{run.status.name} after {seconds:.2f} s"
                 yield _record("self-test", name, good, found, f"Expected {status}: {run.error or 'no error'}")
-        intact = database.read_bytes() == before and list(Path(folder).iterdir()) == [database]
+            executor.execute_many([Query("SELECT x FROM t", "doctor", keep=True)])
+            kept = len(list(cache.glob("*/*.json")))
+            yield _record("self-test", "a gold result is kept", kept == 1, f"{kept} file{'s' * (kept != 1)}")
+        intact = database.read_bytes() == before and sorted(Path(folder).iterdir()) == [cache, database]
         yield _record(
-            "self-test", "nothing was written", intact, "yes" if intact else "no", "Please report this."
+            "self-test", "nothing else was written", intact, "yes" if intact else "no", "Please report this."
         )
 
 
@@ -162,5 +166,5 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
         if record["group"] in OPTIONAL
         else ("FAILED", "red")
     )
-    line = f"{paint(mark.ljust(6), colour)}  {record['group']:9}  {record['name']:22}  {record['found']}"
+    line = f"{paint(mark.ljust(6), colour)}  {record['group']:9}  {record['name']:25}  {record['found']}"
     yield f"{line}  {record['advice']}".rstrip()

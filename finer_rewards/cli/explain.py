@@ -15,6 +15,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    chosen_executor,
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
@@ -56,7 +57,6 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one explanation a statement."""
-    from finer_rewards.executing import SQLite
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)
@@ -66,9 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 1 <= arguments.only <= len(samples):
             raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
         samples = samples[arguments.only - 1 : arguments.only]
-    executor = SQLite(
-        inputs.root, timeout=arguments.timeout, max_rows=arguments.max_rows, workers=arguments.workers
-    )
+    executor = chosen_executor(arguments, inputs.root)
     kind = format_of(arguments.format, arguments.output)
     unscored = 0
 

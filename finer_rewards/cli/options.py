@@ -5,11 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from inspect import signature
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
 
 __all__ = ["add_executor", "add_inputs", "add_output", "add_parser", "add_reward", "chosen_reward", "number"]
+
+if TYPE_CHECKING:
+    from finer_rewards.executing import SQLite
+    from finer_rewards.reward import Reward
 
 FORMATS = ("text", "json", "jsonl", "csv")
 
@@ -80,6 +85,23 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
         "--max-rows", type=rows, default=10_000, metavar="N", help="rows kept of a result (10000)"
     )
     group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
+    group.add_argument("--cache", metavar="FOLDER", help="keep gold results here from run to run")
+
+
+def chosen_executor(arguments: argparse.Namespace, root: str) -> SQLite:
+    """Return the executor that the limits ask for."""
+    from finer_rewards.executing import SQLite
+
+    cache = arguments.cache
+    if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
+        raise ConfigError(f"`--cache` should be a folder, but {cache} is a file. Pass another path.")
+    return SQLite(
+        root,
+        timeout=arguments.timeout,
+        max_rows=arguments.max_rows,
+        workers=arguments.workers,
+        cache=cache,
+    )
 
 
 def add_reward(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +127,7 @@ def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
     group.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
 
 
-def chosen_reward(arguments: argparse.Namespace) -> Any:
+def chosen_reward(arguments: argparse.Namespace) -> Reward:
     """Return the reward that --reward, --preset and --mode ask for."""
     from finer_rewards.presets import PRESETS, preset
     from finer_rewards.rewards import execution_match

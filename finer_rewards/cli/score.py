@@ -16,6 +16,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    chosen_executor,
     chosen_reward,
     number,
 )
@@ -59,14 +60,11 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score, write one record a statement, and say what it came to."""
-    from finer_rewards.executing import SQLite
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)
     inputs = read_inputs(arguments)
-    executor = SQLite(
-        inputs.root, timeout=arguments.timeout, max_rows=arguments.max_rows, workers=arguments.workers
-    )
+    executor = chosen_executor(arguments, inputs.root)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
     with Scorer(reward, executor) as scorer:

@@ -24,7 +24,7 @@ EXAMPLES = """\
   finer-rewards demo --keep example/      # and leaves the files there, to try `score` on
 """
 COLUMNS = ("number", "value", "status", "reason", "bird", "question", "predicted", "gold", "lesson")
-TIMEOUT = 0.3
+TIMEOUT = 0.5
 
 
 def register(subparsers: Any) -> None:
