@@ -5,11 +5,13 @@
     thought   ─────────────── TraceMemory.search ──┘
 """
 
-from finer_rewards import adapters, presets, rewards
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards import presets, rewards
 from finer_rewards.comparing import compare
 from finer_rewards.errors import FinerError
 from finer_rewards.executing import SQLite
-from finer_rewards.operations import operation_f1, sql_operations
 from finer_rewards.parsing import parse_completion
 from finer_rewards.presets import preset
 from finer_rewards.reward import Reward, reward
@@ -17,6 +19,12 @@ from finer_rewards.scoring import Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status
 from finer_rewards.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from finer_rewards import adapters
+    from finer_rewards.memory import TraceMemory
+    from finer_rewards.operations import operation_f1, sql_operations
+    from finer_rewards.voting import vote
 
 __all__ = [
     "Answer",
@@ -29,6 +37,7 @@ __all__ = [
     "Score",
     "Scorer",
     "Status",
+    "TraceMemory",
     "adapters",
     "compare",
     "operation_f1",
@@ -39,4 +48,25 @@ __all__ = [
     "reward",
     "rewards",
     "sql_operations",
+    "vote",
 ]
+
+# Loaded when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
+_LATER = {
+    "TraceMemory": "finer_rewards.memory",
+    "adapters": "finer_rewards.adapters",
+    "operation_f1": "finer_rewards.operations",
+    "sql_operations": "finer_rewards.operations",
+    "vote": "finer_rewards.voting",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(_LATER[name])
+    return module if _LATER[name].endswith(f".{name}") else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
-import sqlglot
-
 from finer_rewards.reward import Reward
 from finer_rewards.version import VERSION
 
@@ -44,6 +42,8 @@ class Signature:
         cls, reward: Reward, executor: Executor | None, memory: Memory | None, parse: Callable[..., object]
     ) -> Signature:
         """Return the signature of what a scorer is made of."""
+        import sqlglot
+
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
         content["executor"] = None if executor is None else _plain(executor.describe())
         content["memory"] = None if memory is None else _plain(memory.describe())

@@ -1,10 +1,5 @@
-"""The version of the installed package."""
-
-from importlib.metadata import PackageNotFoundError, version
+"""The version of this package."""
 
 __all__ = ["VERSION"]
 
-try:
-    VERSION = version("finer-rewards")
-except PackageNotFoundError:  # a source tree that was not installed
-    VERSION = "0+unknown"
+VERSION = "0.1.0"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.operations import KINDS, WEIGHTS, Operations, OperationsError, agreement, sql_operations
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score, Status, unscored
+
+if TYPE_CHECKING:
+    from finer_rewards.operations import Operations
+
+# The operations are imported where they are used: sqlglot takes longer to import than all the rest.
 
 __all__ = ["atomic_f1"]
 
@@ -19,6 +23,8 @@ _SHOWN = 3
 def _check_atomic(
     beta: float, weights: Weights, ignore: tuple[str, ...], shape: tuple[float, float, float] | None, **_: object
 ) -> None:
+    from finer_rewards.operations import KINDS
+
     for kind in (*ignore, *(kind for kind, _ in weights)):
         if kind not in KINDS:
             raise ConfigError(
@@ -85,6 +91,8 @@ def atomic_f1(
     References:
         Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465 (atomic reward; Jaccard there).
     """
+    from finer_rewards.operations import WEIGHTS, OperationsError, sql_operations
+
     sample = evidence.sample
     if not sample.golds:
         return unscored(Status.no_gold)
@@ -119,6 +127,8 @@ def _agreement(
     beta: float,
     shape: tuple[float, float, float] | None,
 ) -> Score:
+    from finer_rewards.operations import agreement
+
     found = agreement(predicted, gold, weights)
     value = found.f(beta) if metric == "f1" else found.jaccard
     if shape is not None:
