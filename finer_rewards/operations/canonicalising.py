@@ -14,6 +14,7 @@ from .naming import canonical
 from .predicates import simplify
 from .reading import Reader
 from .rules import rewrite
+from .rules.joins import equal_classes
 from .terms import Term
 
 __all__ = ["SchemaLike", "as_schema", "canonical_query"]
@@ -46,4 +47,4 @@ def canonical_query(sql: str, facts: Facts) -> tuple[Term, tuple[str, ...]]:
     context = Context(facts, notes=reader.notes)
     context.survey(query)
     query = rewrite(simplify(query, context), context)
-    return canonical(query), tuple(context.notes)
+    return canonical(query, lambda block: equal_classes(block, context)), tuple(context.notes)

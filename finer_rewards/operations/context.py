@@ -67,6 +67,8 @@ class Context:
             return bool(term[1] == "count")
         if term[0] == "column":
             return term[1] not in self.padded and (term[2] in self.table_of(term).not_null)
+        if term[0] == "cast":
+            return self.not_null(term[1])
         if term[0] in ("+", "-", "*", "||", "neg", "=", "<>", "<", "<=", ">", ">=", "and", "or", "not"):
             return all(self.not_null(part) for part in term[1:])
         if term[0] == "call" and term[1] == "coalesce":

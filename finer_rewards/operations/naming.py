@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
-from .terms import Outer, Select, Term, is_query, remake, walk
+from .terms import Outer, Select, Term, fold, is_query, remake, substitute, walk
 
 __all__ = ["canonical"]
 
-_COMMUTATIVE = frozenset({"and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"})
+_CONSTANTS = ("number", "text", "bool", "null")
+_COMMUTATIVE = frozenset({"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"})
 _TRIES = 24
 
 Names = dict[int, Term]
 
 
-def canonical(query: Term) -> Term:
-    """Return the query with sources named and everything whose order does not matter sorted."""
-    return _query(query, {}, 0)
+def canonical(query: Term, classes: Callable[[Select], list[set[Term]]] | None = None) -> Term:
+    """Return the query with sources named and everything whose order does not matter sorted.
+
+    Args:
+        query: what is left after the rewrites.
+        classes: the sets of columns that a block makes the same value; none of them leads the others.
+    """
+    return _query(fold(query, lambda part: _lead(part, classes)) if classes is not None else query, {}, 0)
+
+
+def _lead(block: Any, classes: Callable[[Select], list[set[Term]]]) -> Any:
+    """Let the whole class stand wherever one of its columns does, so that none is preferred before all are named."""
+    if not isinstance(block, Select) or not any(one[0] == "=" for one in block.where):
+        return block
+    groups = [group for group in classes(block) if not any(one[0] in _CONSTANTS for one in group)]
+    if not groups:
+        return block
+    whole: dict[Term, Term] = {}
+    for group in groups:
+        term = ("same", *sorted(group, key=repr))
+        whole.update(dict.fromkeys(group, term))
+    where = tuple(
+        one for one in block.where if not (one[0] == "=" and one[1] in whole and whole[one[1]] == whole.get(one[2]))
+    )
+    changed: Select = substitute(block._replace(where=where), whole)
+    return changed._replace(where=(*changed.where, *(("equal", *term[1:]) for term in dict.fromkeys(whole.values()))))
 
 
 def _query(query: Term, names: Names, depth: int) -> Term:
@@ -40,6 +65,8 @@ def _term(term: Any, names: Names, depth: int) -> Any:
     if head == "column":
         source = names.get(term[1])
         return term if source is None else ("column", source, *term[2:])
+    if head == "same":
+        return min((_term(part, names, depth) for part in term[1:]), key=repr)
     if is_query(term):
         return _query(term, names, depth + 1)
     parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
@@ -181,7 +208,7 @@ def _render(block: Select, names: Names, depth: int) -> Term:
         tuple(_term(one, names, depth) for one in block.items),
         _from(block.sources, names, depth),
         _outers(block.outers, names, depth),
-        sort(block.where),
+        tuple(sorted(dict.fromkeys(_conditions(block.where, names, depth)), key=repr)),
         None if block.group is None else sort(block.group),
         sort(block.having),
         tuple(_term(one, names, depth) for one in block.order),
@@ -189,6 +216,17 @@ def _render(block: Select, names: Names, depth: int) -> Term:
         _term(block.offset, names, depth),
         sort(block.extra),
     )
+
+
+def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
+    """Yield conditions, those on equal columns as a chain from the first by name."""
+    for one in where:
+        if one[0] != "equal":
+            yield _term(one, names, depth)
+            continue
+        first, *rest = sorted((_term(part, names, depth) for part in one[1:]), key=repr)
+        for other in rest:
+            yield ("=", first, other)
 
 
 def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:

@@ -20,6 +20,7 @@ from ..terms import (
     walk_here,
 )
 from .closure import CONSTANTS, Closure
+from .joins import rejects_null
 
 
 def _folds(block: Select) -> bool:
@@ -149,7 +150,7 @@ def count_forms(block: Select, context: Context) -> Select:
     def change(term: Term) -> Any:
         if not term or term[0] != "aggregate":
             return term
-        if term[1] == "count" and len(term) == 4 and context.not_null(term[3]) and term[3][0] not in CONSTANTS:
+        if term[1] == "count" and len(term) == 4 and _present(term[3], block, context):
             if not term[2] or _unique_in_group(term[3], block, context):
                 return COUNT_ALL
         if term[1] in ("min", "max") or not block.group:
@@ -165,6 +166,20 @@ def count_forms(block: Select, context: Context) -> Select:
     return block._replace(items=_here(block.items, change), having=_here(block.having, change), order=_here(block.order, change))  # fmt: skip
 
 
+def _present(term: Term, block: Select, context: Context) -> bool:
+    """Return whether a term is not NULL in any row that the WHERE clause lets through."""
+    if term[0] in CONSTANTS or term == ("star",):
+        return False
+    if context.not_null(term):
+        return True
+    return term[0] == "column" and any(rejects_null(one, {term[1]}) and columns_of(one) & {term} and _only(one, term) for one in block.where)
+
+
+def _only(condition: Term, column: Term) -> bool:
+    """Return whether the condition fails for lack of this column, not of another one of its source."""
+    return all(one == column or one[1] != column[1] for one in columns_of(condition))
+
+
 def _here(terms: Any, change: Any) -> Any:
     """Rebuild terms without entering subqueries, whose aggregates belong to them."""
     if not isinstance(terms, tuple) or is_query(terms):
@@ -176,10 +191,9 @@ def _here(terms: Any, change: Any) -> Any:
 
 
 def _cast_free(term: Term, context: Context) -> Term:
-    """AVG works in floating point, so casting a numeric column to it changes nothing."""
+    """AVG works in floating point, so a cast to it changes nothing."""
     if term[1] == "avg" and len(term) == 4 and term[3][0] == "cast" and term[3][2] in ("real", "float", "double"):
-        if context.affinity(term[3][1]) in ("number", "real"):
-            return (*term[:3], term[3][1])
+        return (*term[:3], term[3][1])
     return term
 
 
@@ -187,6 +201,21 @@ def _unique_in_group(column: Term, block: Select, context: Context) -> bool:
     if column[0] != "column":
         return False
     return Closure(block, [*(block.group or ()), column], context).one_row
+
+
+def count_distinct_rows(block: Select, context: Context) -> Select:
+    """COUNT(*) over SELECT DISTINCT x is COUNT(DISTINCT x). Holds where x is not NULL."""
+    if block.items != (COUNT_ALL,) or len(block.sources) != 1 or block.sources[0][0] != "derived":
+        return block
+    query = block.sources[0][2]
+    if block.where or block.group is not None or block.having or block.outers or block.order or block.limit:
+        return block
+    if not isinstance(query, Select) or query.distinct is not True or query.aggregated or query.extra:
+        return block
+    if query.limit is not None or len(query.items) != 1 or not _present(query.items[0], query, context):
+        return block
+    counted: Term = ("aggregate", "count", True, query.items[0])
+    return query._replace(items=(counted,), distinct=False, order=())
 
 
 def count_case_to_where(block: Select, context: Context) -> Select:

@@ -78,19 +78,10 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
 
     Holds for columns of one kind of value, where equal values are the same value.
     """
-    classes: list[set[Term]] = []
-    padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
-    own = numbers_in(block.sources)
-    for one in block.where:
-        if one[0] != "=" or not all(_member(part, own, padded) for part in one[1:]):
-            continue
-        if not _same_kind(one[1], one[2], context):
-            continue
-        joined = [group for group in classes if one[1] in group or one[2] in group]
-        merged = {one[1], one[2]}.union(*joined)
-        classes = [group for group in classes if group not in joined] + [merged]
+    classes = equal_classes(block, context)
     if not classes:
         return block
+    own = numbers_in(block.sources)
     replacement: dict[Term, Term] = {}
     kept: list[Term] = []
     for group in classes:
@@ -123,7 +114,22 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     return block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
 
 
-def _member(term: Term, own: set[int], padded: set[int]) -> bool:
+def equal_classes(block: Select, context: Context) -> list[set[Term]]:
+    """Return the sets of columns, with at most a constant, that the WHERE clause makes the same value."""
+    classes: list[set[Term]] = []
+    padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
+    for one in block.where:
+        if one[0] != "=" or not all(_member(part, padded) for part in one[1:]):
+            continue
+        if not _same_kind(one[1], one[2], context):
+            continue
+        joined = [group for group in classes if one[1] in group or one[2] in group]
+        merged = {one[1], one[2]}.union(*joined)
+        classes = [group for group in classes if group not in joined] + [merged]
+    return classes
+
+
+def _member(term: Term, padded: set[int]) -> bool:
     if term[0] == "column":
         return term[1] != -1 and term[1] not in padded and not str(term[2]).startswith("*")
     return term[0] in ("number", "text")
@@ -208,8 +214,9 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 pairs = [
                     (("column", child[1], a), ("column", parent[1], b)) for a, b in zip(names, to_names, strict=True)
                 ]
-                links = {_link(a, b, block.where) for a, b in pairs}
-                if None in links or used - {b for _, b in pairs}:
+                found = [_link(a, b, block.where) for a, b in pairs]
+                links = {one for one in found if one is not None}
+                if None in found or used - {b for _, b in pairs}:
                     continue
                 if frozenset(b for _, b in pairs) not in context.keys(parent[1]):
                     continue
@@ -235,7 +242,81 @@ def _link(a: Term, b: Term, where: tuple[Term, ...]) -> Term | None:
         sides = [part[1] if part[0] == "cast" and part[1][0] == "column" else part for part in one[1:]]
         if sides in ([a, b], [b, a]):
             return one
+        if one[1] == b and one[2][0] in CONSTANTS and ("=", a, one[2]) in where:
+            return one
     return None
+
+
+def free_foreign_key(block: Select, context: Context) -> Select:
+    """A cast around a foreign key compared with the column it refers to is dropped: the key says they agree."""
+    if not any(one[0] == "=" and "cast" in (one[1][0], one[2][0]) for one in block.where):
+        return block
+    return block._replace(where=tuple(_uncast(one, context) for one in block.where))
+
+
+def _uncast(term: Term, context: Context) -> Term:
+    if term[0] != "=":
+        return term
+    for cast, other in ((term[1], term[2]), (term[2], term[1])):
+        if cast[0] == "cast" and cast[1][0] == "column" and other[0] == "column" and refers(cast[1], other, context):
+            return ("=", *sorted((cast[1], other), key=repr))
+    return term
+
+
+def refers(child: Term, parent: Term, context: Context) -> bool:
+    """Return whether one column is a foreign key to another."""
+    return any(
+        table == context.tables.get(parent[1]) and names == (child[2],) and to_names == (parent[2],)
+        for names, table, to_names in context.table_of(child).references
+    )
+
+
+def fold_repeated_reading(block: Select, context: Context) -> Select:
+    """A second reading of a table that asks no more than the first is dropped.
+
+    Holds for inner joins where repeats cannot be seen: whatever row serves the reading that asks more
+    serves the other one too.
+    """
+    if not block.distinct or block.aggregated or block.extra:
+        return block
+    readings = [source for source in block.sources if source[0] == "table" and len(source) == 3]
+    for one in readings:
+        for other in readings:
+            if one is other or one[2] != other[2]:
+                continue
+            folded = _fold_onto(one[1], other[1], block, context)
+            if folded is not None:
+                return folded
+    return block
+
+
+def _fold_onto(number: int, onto: int, block: Select, context: Context) -> Select | None:
+    mapping = {
+        column: ("column", onto, *column[2:]) for column in columns_of(block) if column[1] == number
+    }
+    classes = equal_classes(block, context)
+    for column in columns_of((block.items, block.order, block.group or ())):
+        image = mapping.get(column, column)
+        if image != column and not any(column in group and image in group for group in classes):
+            return None
+    known = set(block.where)
+    present: list[Term] = []
+    for condition in block.where:
+        image = substitute(condition, mapping)
+        if image[0] == "=" and image[1:] != condition[1:]:
+            if image[1] == image[2]:
+                present.append(("is not", image[1], ("null",)))
+                continue
+            image = ("=", *sorted(image[1:], key=repr)) if image[2][0] not in CONSTANTS else image
+            if any(image[1] in group and image[2] in group for group in classes):
+                continue
+        if image not in known and condition not in known - {condition} and image != condition:
+            return None
+    rest = block._replace(sources=tuple(source for source in block.sources if source[1] != number))
+    folded: Select = substitute(rest, mapping)
+    where = [one for one in folded.where if not (one[0] == "=" and one[1] == one[2])]
+    where += [one for one in present if not context.not_null(one[1])]
+    return folded._replace(where=tuple(dict.fromkeys(where)))
 
 
 def outer_sources(outers: tuple[Outer, ...]) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..context import Context, numbers_in
-from ..terms import ONE, Select, Term, columns_of, sources_of
+from ..terms import ONE, Select, Term, columns_of, contains, sources_of, substitute, walk
 from .blocks import blind_to_repeats
 from .closure import Closure
 
@@ -95,48 +95,113 @@ def _unique(block: Select, context: Context) -> bool:
     return bool(block.sources) and Closure(block, block.items, context).one_row
 
 
-def grouped_in_to_group(block: Select, context: Context) -> Select:
-    """`t WHERE k IN (SELECT y FROM s GROUP BY y HAVING h)` is t JOIN s ON y = k GROUP BY k HAVING h.
-
-    Holds when k is a key of everything the block reads, and the block neither groups nor drops repeats.
-    """
-    if block.aggregated or block.distinct is True or block.extra or block.having or block.outers:
-        return block
+def grouped_in_to_derived(block: Select, context: Context) -> Select:
+    """`x IN (SELECT y ... GROUP BY y ...)` is a join with that query on y = x: it has each y once."""
     for one in block.where:
         if one[0] != "in" or not isinstance(one[2], Select):
             continue
         query = one[2]
-        if query.limit is not None or query.offset is not None or query.extra or not query.group or query.outers:
+        if query.limit is not None or query.offset is not None or query.extra or not query.group:
             continue
-        if one[1][0] != "column" or len(query.items) != 1 or query.group != query.items:
+        if len(query.items) != 1 or query.group != query.items or one[1][0] == "tuple" or _correlated(query):
             continue
-        if context.affinity(one[1]) != context.affinity(query.items[0]):
-            continue
-        if sources_of(query) - numbers_in(query.sources) - {-1} - _inner_numbers(query):
-            continue
-        rest = block._replace(where=tuple(part for part in block.where if part is not one))
-        closure = Closure(rest, [one[1]], context)
-        if not closure.one_row:
-            continue
-        return rest._replace(
-            sources=(*rest.sources, *query.sources),
-            where=(*rest.where, *query.where, ("=", *sorted((one[1], query.items[0]), key=repr))),
-            group=(one[1],),
-            having=query.having,
+        number = context.fresh()
+        column: Term = ("column", number, 0)
+        return block._replace(
+            sources=(*block.sources, ("derived", number, query._replace(distinct=False))),
+            where=(*(part for part in block.where if part is not one), ("=", one[1], column)),
         )
     return block
 
 
-def _inner_numbers(query: Select) -> set[int]:
-    from ..terms import is_query, walk
-
-    found: set[int] = set()
-    for part in walk((query.where, query.having)):
-        if is_query(part) and isinstance(part, Select):
-            found |= numbers_in(part.sources) | {n for outer in part.outers for n in numbers_in(outer)}
-    return found
+def _correlated(query: Select) -> bool:
+    return bool(sources_of(query) - inner_numbers(query) - {-1})
 
 
-def referenced(block: Select, number: int) -> bool:
-    """Return whether any column of a source is read."""
-    return any(column[1] == number for column in columns_of(block))
+def scalar_to_in(block: Select, context: Context) -> Select:
+    """`x = (SELECT y ...)` is `x IN (SELECT y ...)` where the subquery cannot give several rows.
+
+    Holds when a key leaves one row, and in dialects that refuse a scalar subquery of several rows.
+    """
+    where = tuple(_in_for_scalar(one, context) for one in block.where)
+    return block if where == block.where else block._replace(where=where)
+
+
+def _in_for_scalar(term: Term, context: Context) -> Term:
+    if term[0] != "=":
+        return term
+    for left, right in ((term[1], term[2]), (term[2], term[1])):
+        if right[0] == "scalar" and isinstance(right[1], Select) and left[0] != "scalar":
+            query = right[1]
+            if not _simple(query):
+                continue
+            if context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
+                return ("in", left, query)
+    return term
+
+
+def merge_grouped_derived(block: Select, context: Context) -> Select:
+    """`t JOIN (SELECT y, f(..) FROM s GROUP BY y HAVING h) d ON d.y = k` is t JOIN s ON y = k GROUP BY k HAVING h.
+
+    Holds when k is a key of everything else the block reads, so that each group meets one row of it,
+    and the block itself neither groups nor drops repeats.
+    """
+    if block.aggregated or block.distinct is True or block.extra or block.outers:
+        return block
+    for source in block.sources:
+        query = source[2] if source[0] == "derived" else None
+        if not isinstance(query, Select) or not query.group or query.outers or query.extra or query.distinct is True:
+            continue
+        if query.limit is not None or query.offset is not None or not set(query.group) <= set(query.items):
+            continue
+        number = source[1]
+        places = {key: ("column", number, query.items.index(key)) for key in query.group}
+        links = {key: _partner(place, block.where) for key, place in places.items()}
+        if any(link is None or link[1][0] != "column" for link in links.values()):
+            continue
+        if any(
+            context.affinity(key) != context.affinity(link[1]) for key, link in links.items() if link is not None
+        ):
+            continue
+        used = [link[0] for link in links.values() if link is not None]
+        rest = block._replace(
+            sources=tuple(one for one in block.sources if one is not source),
+            where=tuple(one for one in block.where if one not in used),
+        )
+        partners = [link[1] for link in links.values() if link is not None]
+        alone = rest._replace(where=tuple(one for one in rest.where if number not in sources_of(one)))
+        if not rest.sources or not Closure(alone, partners, context).one_row:
+            continue
+        mapping = {("column", number, place): item for place, item in enumerate(query.items)}
+        having = [one for one in rest.where if _over_groups(one, mapping)]
+        rest = rest._replace(where=tuple(one for one in rest.where if one not in having))
+        changed: Select = substitute(rest, mapping)
+        keys = tuple(("=", *sorted((key, link[1]), key=repr)) for key, link in links.items() if link is not None)
+        return changed._replace(
+            sources=(*changed.sources, *query.sources),
+            where=(*changed.where, *query.where, *keys),
+            group=tuple(dict.fromkeys(partners)),
+            having=(*query.having, *(substitute(one, mapping) for one in having)),
+        )
+    return block
+
+
+def _partner(column: Term, where: tuple[Term, ...]) -> tuple[Term, Term] | None:
+    """Return the condition that equates a column with something, and that something."""
+    for one in where:
+        if one[0] == "=" and column in one[1:]:
+            return one, one[2] if one[1] == column else one[1]
+    return None
+
+
+def _over_groups(term: Term, mapping: dict[Term, Term]) -> bool:
+    return any(contains(mapping[column], "aggregate") for column in columns_of(term) if column in mapping)
+
+
+def inner_numbers(query: Term) -> set[int]:
+    """Return the numbers of all sources of a query, those of its subqueries included."""
+    return {
+        part[1]
+        for part in walk(query)
+        if len(part) > 2 and part[0] in ("table", "derived", "function", "self", "full") and isinstance(part[1], int)
+    }
