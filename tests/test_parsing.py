@@ -49,6 +49,8 @@ AUTO_FINDS = {
     "fence never closed": (f"<think>t</think>```sql\n{SQL}", "t"),
     "answer tag never closed": (f"<think>t</think><answer>{SQL}", "t"),
     "opening fence in the prompt": (f"{SQL}\n```\nIt lists names.", None),
+    "opening fence in the prompt, another after": (f"{SQL}\n```\nIt returns\n```text\nJoe\n```", None),
+    "keyword in the prose before an open fence": (f"With this in mind:\n```sql\n{SQL}", "With this in mind:"),
     "opening tag in the prompt": (f"t</think>\n{SQL}", "t"),
     "fence in the thought": (f"<think>```sql\nSELECT 0\n```</think>{SQL}", "```sql\nSELECT 0\n```"),
     "several thoughts": (f"<think>a</think>\n<think>b</think>\n{FENCED}", "a\nb"),
@@ -59,7 +61,10 @@ AUTO_FINDS = {
         f"<think>t</think>```text\nsinger\n```\n{FENCED}\n```\nJoe\n```",
         "t",
     ),
-    "end-of-turn tokens": (f"<think>t</think>{SQL}<|im_end|>\n<|endoftext|>", "t"),
+    "end-of-turn tokens": (
+        f"<think>t</think>{SQL}<|im_end|>\n<|endoftext|></s><|eot_id|> <|end_of_text|>",
+        "t",
+    ),
     "windows line ends": (f"<think>t</think>\r\n```sql\r\n{SQL}\r\n```\r\n", "t"),
 }
 
@@ -112,6 +117,7 @@ def test_auto_says_why_there_is_no_certain_sql(completion: str, sql: str | None,
         "VALUES (1)",
         "select 1; select 2",
         "SELECT '```'",
+        "SELECT '```' || '```' || '```'",
     ],
 )
 def test_sql_is_kept_as_it_is(sql: str) -> None:

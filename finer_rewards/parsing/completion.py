@@ -12,7 +12,8 @@ from finer_rewards.types import Answer
 __all__ = ["parse_completion"]
 
 _FENCE = "```"
-_END_MARKS = ("<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "</s>")
+# End-of-turn tokens, written and matched backwards: `<|im_end|>`, `</s>` and the like.
+_END_MARKS = re.compile(r"(?:\s|>\|(?:dne_mi|txetfodne|di_toe|txet_fo_dne)\|<|>s/<)+")
 _GAP = re.compile(r"[\s(\ufeff]+")
 _QUERY = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
 _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
@@ -171,9 +172,11 @@ def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
         return _Found(text, problem="there is no code fence" if policy.answer == "fence" else "")
     if not policy.fenced:
         return _Found(text, problem="the SQL stands in a code fence")
-    if len(parts) == 2 and _begins_query(parts[0]):
+    opens = _LABEL.match(parts[1]) or _begins_query(parts[1])
+    if len(parts) % 2 == 0 and not opens and _begins_query(parts[0]):
         # On a line of its own it closes a fence that the prompt opened; elsewhere it is part of the SQL.
-        return _Found(*parts) if parts[0].rstrip(" \t\r").endswith("\n") else _Found(text)
+        ends_line = parts[0].rstrip(" \t\r").endswith("\n")
+        return _Found(parts[0], "".join(parts[1:])) if ends_line else _Found(text)
     blocks = _sql_blocks(parts)
     contents = list(dict.fromkeys(content for _, content in blocks))
     if not contents:
@@ -236,14 +239,8 @@ def _first(text: str) -> int:
 
 
 def _without_end_marks(text: str) -> str:
-    end = len(text)
-    while True:
-        while end and text[end - 1].isspace():
-            end -= 1
-        mark = next((mark for mark in _END_MARKS if text.endswith(mark, 0, end)), None)
-        if mark is None:
-            return text[:end]
-        end -= len(mark)
+    marks = _END_MARKS.match(text[::-1])
+    return text[: len(text) - marks.end()] if marks else text
 
 
 def _shown(what: str, text: str) -> str:
