@@ -1,8 +1,59 @@
 """The rewards, by family. Each is a factory: `execution_match(mode="bird")` is a `Reward`."""
 
 from finer_rewards.reward import clip, constant, gate, total
+from finer_rewards.rewards.answer import answer_coverage, answer_match
 from finer_rewards.rewards.atomic import atomic_f1
+from finer_rewards.rewards.cells import (
+    cell_precision,
+    cell_recall,
+    rank_score,
+    soft_f1,
+    soft_f1_reference,
+    tuple_cardinality,
+    tuple_constraint,
+    tuple_order,
+)
 from finer_rewards.rewards.completion import well_formed
+from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
+from finer_rewards.rewards.length import overlong, sql_r1_length
+from finer_rewards.rewards.similarity import (
+    clause_similarity,
+    ngram_similarity,
+    parses,
+    schema_linking,
+    text_similarity,
+)
+from finer_rewards.rewards.tags import published_format, repetitive, tag_count
 
-__all__ = ["atomic_f1", "clip", "constant", "executable", "execution_match", "gate", "total", "well_formed"]
+__all__ = [
+    "answer_coverage",
+    "answer_match",
+    "atomic_f1",
+    "cell_precision",
+    "cell_recall",
+    "clause_similarity",
+    "clip",
+    "constant",
+    "executable",
+    "execution_match",
+    "gate",
+    "ngram_similarity",
+    "overlong",
+    "parses",
+    "published_format",
+    "rank_score",
+    "repetitive",
+    "schema_linking",
+    "soft_f1",
+    "soft_f1_reference",
+    "speed",
+    "sql_r1_length",
+    "tag_count",
+    "text_similarity",
+    "total",
+    "tuple_cardinality",
+    "tuple_constraint",
+    "tuple_order",
+    "well_formed",
+]

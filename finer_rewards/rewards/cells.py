@@ -231,26 +231,20 @@ def _of_rows(measure: Callable[..., float]) -> Callable[[Execution, Execution], 
 def _nearest(evidence: Evidence, empty: Empty, measure: Callable[[Execution, Execution], float]) -> Score:
     """Return the best over golds of the worst over databases."""
     trials = evidence.trials
+    usable: list[list[Execution]] = []
+    for index in range(len(trials[0].golds)):
+        golds = [trial.golds[index] for trial in trials]
+        if all(gold.ok for gold in golds) and (empty != "mask" or any(gold.rows for gold in golds)):
+            usable.append(golds)
+    if not usable:
+        return unscored(Status.gold_empty)
+    results: list[Execution] = []
     for trial in trials:
         if trial.predicted is None or not trial.predicted.ok:
             return did_not_run(trial.predicted)
-    best: float | None = None
-    for index in range(len(trials[0].golds)):
-        golds = [trial.golds[index] for trial in trials]
-        if not all(gold.ok for gold in golds):
-            continue
-        if empty != "accept" and not any(gold.rows for gold in golds):
-            if empty == "mask":
-                continue
-            value = 0.0
-        else:
-            value = min(
-                measure(gold, trial.predicted)
-                for trial, gold in zip(trials, golds, strict=True)
-                if trial.predicted is not None
-            )
-        best = value if best is None else max(best, value)
-    if best is None:
-        return unscored(Status.gold_empty)
-    rows = len(trials[0].predicted.rows) if trials[0].predicted is not None else 0
-    return Score(best, f"{rows} predicted rows, {len(trials[0].golds[0].rows)} gold rows")
+        results.append(trial.predicted)
+    best = 0.0
+    for golds in usable:
+        if empty == "accept" or any(gold.rows for gold in golds):
+            best = max(best, min(measure(gold, run) for gold, run in zip(golds, results, strict=True)))
+    return Score(best, f"{len(results[0].rows)} predicted rows, {len(usable[0][0].rows)} gold rows")

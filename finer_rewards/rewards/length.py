@@ -53,13 +53,14 @@ def sql_r1_length(evidence: Evidence, *, limit: int = 2048) -> Score:
 def _check_overlong(limit: int, buffer: int) -> None:
     if not 0 < buffer <= limit:
         raise ConfigError(
-            f"`overlong(limit=..., buffer=...)` should have 0 < buffer <= limit, but got {limit!r} and {buffer!r}."
+            "`overlong(limit=..., buffer=...)` should have 0 < buffer <= limit, "
+            f"but got {limit!r} and {buffer!r}. Pass for instance limit=8192, buffer=2048."
         )
 
 
 @reward(check=_check_overlong)
 def overlong(evidence: Evidence, *, limit: int = 8192, buffer: int = 2048) -> Score:
-    """How far a completion runs into its length limit, in [0, 1]; stand it in a reward with a negative weight.
+    """How far a completion runs into its length limit, in [0, 1]; give it a negative weight.
 
     Formula: clip((length - (limit - buffer)) / buffer, 0, 1), in characters; the papers count tokens.
 

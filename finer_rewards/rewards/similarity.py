@@ -36,7 +36,9 @@ def parses(evidence: Evidence) -> Score:
 
 def _check_ngrams(n: int, **_: object) -> None:
     if n < 1:
-        raise ConfigError(f"`ngram_similarity(n=...)` should be at least 1, but got {n!r}. Use 2 for bigrams.")
+        raise ConfigError(
+            f"`ngram_similarity(n=...)` should be at least 1, but got {n!r}. Use 2 for bigrams."
+        )
 
 
 @reward(check=_check_ngrams)
@@ -60,7 +62,8 @@ def ngram_similarity(evidence: Evidence, *, n: int = 2, published: bool = False)
         ngram_similarity(n=3)
 
     References:
-        Pourreza et al., Reasoning-SQL, 2025, section 3; code: MohammadrezaPourreza/RLForSQL, `utils/ngrams.py`.
+        Pourreza et al., Reasoning-SQL, 2025, section 3; code: MohammadrezaPourreza/RLForSQL,
+        `utils/ngrams.py`.
     """
     dialect = _dialect(evidence)
     return _best(

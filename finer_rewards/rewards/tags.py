@@ -1,4 +1,4 @@
-"""The format checks of published systems, as their code reads them; `well_formed` is the one to train with."""
+"""The format checks of published systems, as their code reads them; train with `well_formed`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _sql_r1(text: str) -> str:
 
 
 def _skyrl(text: str) -> str:
-    before, opening, after = text.partition("<solution>")
+    before, _, after = text.partition("<solution>")
     if text.count("<solution>") != 1 or after.count("</solution>") != 1:
         return "one `<solution>` and one `</solution>` after it are asked for"
     if re.search(r"</?(think|sql|observation)\b", after.partition("</solution>")[0], re.IGNORECASE):
