@@ -85,6 +85,16 @@ def test_bar_and_colours_on_a_terminal(database: Path, environment: dict[str, st
     assert len(rows) == 1 and len(rows[0]) <= 60
 
 
+def test_closed_streams(database: Path, environment: dict[str, str]) -> None:
+    command = " ".join(COMMAND) + f" score 'SELECT x FROM t' 'SELECT x FROM t' --db {database} --format csv"
+    for closing, code in (("2>&-", 0), (">&- 2>&-", 0)):
+        done = subprocess.run(
+            f"{command} {closing}", shell=True, env=environment, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (code, "")
+        assert "signature" not in done.stdout
+
+
 def test_reader_that_leaves(database: Path, environment: dict[str, str]) -> None:
     pairs = database.with_name("many.sql")
     pairs.write_text("SELECT x FROM t;\n" * 3000)

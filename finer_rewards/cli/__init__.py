@@ -64,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if argv is None else argv)
+    # A stream that the shell closed is None, and `print` would then write to the other one.
+    sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # text that cannot be encoded is shown, not fatal

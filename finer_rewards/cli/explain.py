@@ -21,7 +21,7 @@ from finer_rewards.cli.options import (
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.records import Scored, database_name, score_in_batches
 from finer_rewards.cli.results import find_differences, plain, side_by_side
-from finer_rewards.cli.terminal import one_line, paint, shorten, visible, width, wrap
+from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution
 
@@ -166,12 +166,11 @@ def _result(result: Execution) -> dict[str, Any]:
 def _lines(record: Mapping[str, Any], file: TextIO) -> Iterator[str]:
     value = record["value"]
     colour = "cyan" if value is None else "green" if value > 0 else "red"
-    gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
     yield paint(
         f"{record['number']}. {one_line(record['question'] or database_name(record['db']))}", "bold", file
     )
-    yield from wrap(f"predicted  {one_line(record['predicted'])}", indent=3, hang=14)
-    yield from wrap(f"gold       {one_line(gold)}", indent=3, hang=14)
+    yield from wrap(f"predicted  {statement(record['predicted'])}", indent=3, hang=14)
+    yield from wrap(f"gold       {statement(record['gold'])}", indent=3, hang=14)
     yield ""
     yield from (
         f"   {paint(visible(line), colour if not at else '', file)}"

@@ -22,7 +22,7 @@ from finer_rewards.cli.options import (
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.records import COLUMNS, Scored, database_name, score_in_batches
-from finer_rewards.cli.terminal import one_line, shorten, table, visible
+from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible
 from finer_rewards.components import component_names
 from finer_rewards.types import Sample, Score, Status
 
@@ -164,9 +164,8 @@ class _Lines:
         row = (str(record["number"]), shown, status.name, shorten(database_name(record["db"]), 20), reason)
         yield from table([row], self._widths, self._file, colours)
         if explained:
-            gold = record["gold"] if isinstance(record["gold"], str) else " | ".join(record["gold"])
-            yield f"    predicted  {one_line(record['predicted'])}"
-            yield f"    gold       {one_line(gold)}"
+            yield f"    predicted  {statement(record['predicted'])}"
+            yield f"    gold       {statement(record['gold'])}"
             yield from (f"    {visible(line)}" for line in record["explanation"].splitlines())
 
 

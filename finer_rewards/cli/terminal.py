@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import Final, TextIO
 
-__all__ = ["one_line", "paint", "shorten", "table", "visible", "width", "wrap"]
+__all__ = ["one_line", "paint", "shorten", "statement", "table", "visible", "width", "wrap"]
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -36,6 +36,11 @@ def one_line(text: str) -> str:
         'SELECT 1 \\x1b[2J'
     """
     return visible(" ".join(text.split()))
+
+
+def statement(sql: str | tuple[str, ...]) -> str:
+    """Return a statement, or several that are as good, on one line that is not endless."""
+    return shorten(one_line(sql if isinstance(sql, str) else " | ".join(sql)), 2000)
 
 
 def visible(text: str) -> str:
