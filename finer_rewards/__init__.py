@@ -1,8 +1,8 @@
 """Typed, fast, hard-to-cheat rewards for text-to-SQL reinforcement learning.
 
-    completion ─parse→ Answer ─execute→ Execution ─┐
-    gold SQL  ──────────────── execute→ Execution ─┼→ Evidence ─reward→ Score
-    thought   ─────────────── TraceMemory.search ──┘
+completion ─parse→ Answer ─execute→ Execution ─┐
+gold SQL  ──────────────── execute→ Execution ─┼→ Evidence ─reward→ Score
+thought   ─────────────── TraceMemory.search ──┘
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ from finer_rewards.reward import Reward, reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status
-from finer_rewards.version import VERSION as __version__
+from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards import adapters
@@ -50,6 +50,8 @@ __all__ = [
     "sql_operations",
     "vote",
 ]
+
+__version__ = VERSION
 
 # Loaded when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
 _LATER = {

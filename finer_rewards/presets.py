@@ -90,7 +90,9 @@ def preset(name: str, **parameters: Any) -> Reward:
         execution_match(mode='bird')
     """
     if name not in PRESETS:
-        raise ConfigError(f"There is no preset {name!r}. {suggest(name, PRESETS)}Known: {', '.join(sorted(PRESETS))}.")
+        raise ConfigError(
+            f"There is no preset {name!r}. {suggest(name, PRESETS)}Known: {', '.join(sorted(PRESETS))}."
+        )
     try:
         return PRESETS[name](**parameters)
     except TypeError as error:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, wraps
 from types import MappingProxyType
-from typing import Any, Concatenate, Final, ParamSpec, Union, cast, final
+from typing import Any, Concatenate, Final, ParamSpec, cast, final
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
@@ -29,7 +29,7 @@ from finer_rewards.validation import check_parameter
 __all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "reward", "total"]
 
 P = ParamSpec("P")
-Function = Callable[..., Union[float, Score]]
+Function = Callable[..., float | Score]
 
 #: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
 #: `as:MODE` asks for both statements to be run as the comparison mode MODE rewrites them.
@@ -98,7 +98,9 @@ class Reward:
 
     __slots__ = ("_definition", "_factory", "_hash", "name", "needs", "params")
 
-    def __init__(self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]) -> None:
+    def __init__(
+        self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]
+    ) -> None:
         self._factory = factory
         self._definition = definition
         self.name: str = definition.name
@@ -222,7 +224,9 @@ def reward(
             except TypeError as error:
                 names = [name for name in kwargs if name not in signature.parameters]
                 hint = suggest(names[0], signature.parameters) if names else ""
-                raise ConfigError(f"`{definition.name}(...)` takes {signature}, but {error}. {hint}".strip()) from None
+                raise ConfigError(
+                    f"`{definition.name}(...)` takes {signature}, but {error}. {hint}".strip()
+                ) from None
             bound.apply_defaults()
             hints = _hints(function)
             params = {
@@ -333,7 +337,11 @@ def _fault(needs: Iterable[str], evidence: Evidence) -> Score | None:
 
 
 def _trial_fault(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
-    runs = [run for trial in trials for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())]
+    runs = [
+        run
+        for trial in trials
+        for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())
+    ]
     for run in runs:
         if run is not None and run.status.blame in ("system", "data"):
             return unscored(run.status, run.error)

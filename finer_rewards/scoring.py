@@ -190,7 +190,11 @@ class Scorer:
         trials = []
         on_first: Execution | None = None
         for db in sample.dbs:
-            golds = [runs[Query(prepare(gold), db, keep=True)] for gold in sample.golds] if self._runs_gold else []
+            golds = (
+                [runs[Query(prepare(gold), db, keep=True)] for gold in sample.golds]
+                if self._runs_gold
+                else []
+            )
             if self._runs_gold and sample.answer is not None:
                 golds.append(Execution(Status.ok, rows=sample.answer))
             predicted = None
@@ -247,8 +251,12 @@ def _schema(executor: Executor, db: str) -> tuple[Schema | None, str]:
 def _memory_settings(reward: Reward) -> dict[str, Any] | None:
     """Return how the reward searches memory; one search serves all its parts, so they must agree."""
     settings = {
-        (leaf.params["top_k"], leaf.params["scope"]) for leaf in reward.leaves() if "memory" in leaf.needs and "top_k" in leaf.params
+        (leaf.params["top_k"], leaf.params["scope"])
+        for leaf in reward.leaves()
+        if "memory" in leaf.needs and "top_k" in leaf.params
     }
     if len(settings) > 1:
-        raise ConfigError(f"The memory rewards in {reward!r} should search alike. Give them the same top_k and scope.")
+        raise ConfigError(
+            f"The memory rewards in {reward!r} should search alike. Give them the same top_k and scope."
+        )
     return {"top_k": next(iter(settings))[0], "scope": next(iter(settings))[1]} if settings else None

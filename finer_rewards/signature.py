@@ -72,7 +72,11 @@ class Signature:
             parts.append("|".join(f"{name}:{value}" for name, value in executor.items()))
         if self.content["memory"]:
             parts.append(f"memory:{self.content['memory'].get('digest', '')}")
-        parts += [f"sqlglot:{self.content['sqlglot']}", f"version:{self.content['version']}", f"sha256:{self.digest}"]
+        parts += [
+            f"sqlglot:{self.content['sqlglot']}",
+            f"version:{self.content['version']}",
+            f"sha256:{self.digest}",
+        ]
         return "|".join(parts)
 
 

@@ -59,14 +59,20 @@ def _build(node: ast.AST, text: str) -> Any:
     if isinstance(node, (ast.Tuple, ast.List)):
         return tuple(_build(item, text) for item in node.elts)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, (ast.USub, ast.UAdd)):
-        return _combine(lambda one, value: one * value, -1 if isinstance(node.op, ast.USub) else 1, node.operand, text)
+        return _combine(
+            lambda one, value: one * value, -1 if isinstance(node.op, ast.USub) else 1, node.operand, text
+        )
     if isinstance(node, ast.BinOp) and type(node.op) in _OPERATORS:
         return _combine(_OPERATORS[type(node.op)], _build(node.left, text), node.right, text)
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _call(node.func.id, node, text)
     if isinstance(node, ast.Name):
-        raise ConfigError(f"A reward is written with brackets: {node.id}(), but got {node.id!r} in {text!r:.200}.")
-    raise ConfigError(f"A reward should be made of names, numbers, + and *, but got {ast.unparse(node)!r:.120}.")
+        raise ConfigError(
+            f"A reward is written with brackets: {node.id}(), but got {node.id!r} in {text!r:.200}."
+        )
+    raise ConfigError(
+        f"A reward should be made of names, numbers, + and *, but got {ast.unparse(node)!r:.120}."
+    )
 
 
 def _combine(operator: Callable[[Any, Any], Any], left: Any, right: ast.AST, text: str) -> Any:
@@ -87,7 +93,9 @@ def _call(name: str, node: ast.Call, text: str) -> Reward:
             f"There is no reward {name!r}. {suggest(name, known)}Known: {', '.join(sorted(known))}. "
             "A reward of your own has to be imported before its name is read."
         )
-    if any(keyword.arg is None for keyword in node.keywords) or any(isinstance(a, ast.Starred) for a in node.args):
+    if any(keyword.arg is None for keyword in node.keywords) or any(
+        isinstance(a, ast.Starred) for a in node.args
+    ):
         raise ConfigError(f"Arguments should be written out, but got a star in {text!r:.200}.")
     arguments = [_build(argument, text) for argument in node.args]
     keywords = {str(keyword.arg): _build(keyword.value, text) for keyword in node.keywords}

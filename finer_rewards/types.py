@@ -50,7 +50,10 @@ class Status(Enum):
     gold_too_large = ("data", "The gold result is past the size limits, so this sample cannot be scored.")
     gold_empty = ("data", "The gold result is empty, and an empty result proves nothing.")
     gold_random = ("data", "The gold SQL is random, so this sample cannot be scored.")
-    gold_ambiguous = ("data", "The gold SQL cuts through a tie at its LIMIT, so more than one result is right.")
+    gold_ambiguous = (
+        "data",
+        "The gold SQL cuts through a tie at its LIMIT, so more than one result is right.",
+    )
     gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
 
     unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
@@ -107,9 +110,13 @@ class Sample:
             if not isinstance(value, str) and not (
                 isinstance(value, tuple) and all(isinstance(item, str) for item in value)
             ):
-                raise ConfigError(f"`Sample({name}=...)` should be text or a tuple of texts, but got {value!r:.80}.")
+                raise ConfigError(
+                    f"`Sample({name}=...)` should be text or a tuple of texts, but got {value!r:.80}."
+                )
         if not self.dbs or not all(self.dbs):
-            raise ConfigError("`Sample(db=...)` should name a database, but it is empty. Pass a path or an id.")
+            raise ConfigError(
+                "`Sample(db=...)` should name a database, but it is empty. Pass a path or an id."
+            )
         if self.answer is not None:
             object.__setattr__(self, "answer", tuple(tuple(row) for row in self.answer))
         if isinstance(self.meta, dict):
@@ -284,7 +291,9 @@ class Score:
 
     def __float__(self) -> float:
         if self.value is None:
-            raise UnscorableError(f"`{self.name}` has no value: {self.status.sentence} {self.reason}".rstrip())
+            raise UnscorableError(
+                f"`{self.name}` has no value: {self.status.sentence} {self.reason}".rstrip()
+            )
         return self.value
 
     def __hash__(self) -> int:

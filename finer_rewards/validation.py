@@ -33,12 +33,20 @@ def check_parameter(where: str, annotation: Any, value: Any) -> Any:
         value = tuple(value)
     if not _fits(annotation, value):
         options = _options(annotation)
-        hint = suggest(value, [option for option in options if isinstance(option, str)]) if isinstance(value, str) else ""
-        raise ConfigError(f"`{where}` should be {_print(annotation)}, but got {value!r:.120}. {hint}".rstrip())
+        hint = (
+            suggest(value, [option for option in options if isinstance(option, str)])
+            if isinstance(value, str)
+            else ""
+        )
+        raise ConfigError(
+            f"`{where}` should be {_print(annotation)}, but got {value!r:.120}. {hint}".rstrip()
+        )
     try:
         hash(value)
     except TypeError:
-        raise ConfigError(f"`{where}` should be a value that can be hashed, but got {value!r:.120}.") from None
+        raise ConfigError(
+            f"`{where}` should be a value that can be hashed, but got {value!r:.120}."
+        ) from None
     return value
 
 
@@ -70,7 +78,9 @@ def _fits_tuple(items: tuple[Any, ...], value: Any) -> bool:
         return False
     if len(items) == 2 and items[1] is Ellipsis:
         return all(_fits(items[0], item) for item in value)
-    return len(items) == len(value) and all(_fits(item, part) for item, part in zip(items, value, strict=True))
+    return len(items) == len(value) and all(
+        _fits(item, part) for item, part in zip(items, value, strict=True)
+    )
 
 
 def _options(annotation: Any) -> tuple[Any, ...]:
@@ -82,7 +92,13 @@ def _options(annotation: Any) -> tuple[Any, ...]:
 
 
 def _print(annotation: Any) -> str:
-    names = {bool: "True or False", int: "a whole number", float: "a finite number", str: "text", NoneType: "None"}
+    names = {
+        bool: "True or False",
+        int: "a whole number",
+        float: "a finite number",
+        str: "text",
+        NoneType: "None",
+    }
     origin = get_origin(annotation)
     if origin is Literal:
         return " or ".join(repr(option) for option in get_args(annotation))

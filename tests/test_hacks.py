@@ -54,7 +54,10 @@ class Bench:
         )
         with fr.Scorer(reward, executor) as scorer:
             return scorer.score(
-                [fr.Sample(text, self.item["gold_sql"] or "", self.dbs, self.item["question"]) for text in texts]
+                [
+                    fr.Sample(text, self.item["gold_sql"] or "", self.dbs, self.item["question"])
+                    for text in texts
+                ]
             )
 
     def one(self, text: str, reward: Reward) -> fr.Score:
@@ -116,7 +119,12 @@ def test_the_honest_answer_matches_and_beats_every_attack(benches: list[Bench]) 
     for bench in benches:
         item = bench.item
         right_too = {"execution_must_be_1", "execution_must_be_1_or_masked"} & {item["expect"], *item["also"]}
-        if item["kind"] in ("control", "gold") or right_too or item["id"] in COLUMN_ORDER or len(bench.dbs) < 2:
+        if (
+            item["kind"] in ("control", "gold")
+            or right_too
+            or item["id"] in COLUMN_ORDER
+            or len(bench.dbs) < 2
+        ):
             continue
         attack, honest = bench.score([item["completion"], item["honest_correct"]], TOTAL)
         if honest.status.blame == "data":

@@ -15,7 +15,17 @@ from finer_rewards.reward import known_rewards
 from finer_rewards.signature import SCORES
 
 ROOT = Path(__file__).parent.parent
-HEAVY = ("numpy", "torch", "faiss", "duckdb", "pandas", "trl", "transformers", "hypothesis", "sentence_transformers")
+HEAVY = (
+    "numpy",
+    "torch",
+    "faiss",
+    "duckdb",
+    "pandas",
+    "trl",
+    "transformers",
+    "hypothesis",
+    "sentence_transformers",
+)
 
 
 def test_the_public_names_are_few_sorted_and_there() -> None:
@@ -26,7 +36,9 @@ def test_the_public_names_are_few_sorted_and_there() -> None:
 
 def test_importing_loads_nothing_heavy() -> None:
     code = f"import sys, finer_rewards; print([name for name in {HEAVY!r} if name in sys.modules])"
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert result.stdout.strip() == "[]"
 
 

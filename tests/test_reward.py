@@ -38,9 +38,12 @@ def evidence(predicted: Execution | None = OK, gold: Execution | None = OK) -> E
     return Evidence(SAMPLE, Answer(None, "SELECT 1"), predicted, gold)
 
 
-LEAVES = st.sampled_from([brevity(), brevity(budget=3), brevity(kind="words"), swallows(), constant(), constant(0.25)])
+LEAVES = st.sampled_from(
+    [brevity(), brevity(budget=3), brevity(kind="words"), swallows(), constant(), constant(0.25)]
+)
 WEIGHTS = st.one_of(
-    st.integers(-5, 5).filter(bool), st.floats(-10, 10, allow_nan=False).filter(lambda weight: abs(weight) > 1e-6)
+    st.integers(-5, 5).filter(bool),
+    st.floats(-10, 10, allow_nan=False).filter(lambda weight: abs(weight) > 1e-6),
 )
 REWARDS = st.recursive(
     LEAVES,

@@ -21,7 +21,11 @@ _SHOWN = 3
 
 
 def _check_atomic(
-    beta: float, weights: Weights, ignore: tuple[str, ...], shape: tuple[float, float, float] | None, **_: object
+    beta: float,
+    weights: Weights,
+    ignore: tuple[str, ...],
+    shape: tuple[float, float, float] | None,
+    **_: object,
 ) -> None:
     from finer_rewards.operations import KINDS
 

@@ -97,41 +97,50 @@ def execution_match(
     if accept_truncated and record.rule == "aligned":
         record = dataclasses.replace(record, accept_truncated=True)
     trials = evidence.readings.get(mode, evidence.trials)
-    for trial in trials:
-        if trial.predicted is None or not trial.predicted.ok:
-            return did_not_run(trial.predicted)
-
-    verdicts: list[Score] = []
+    usable: list[int] = []
+    masked: Score | None = None
     for index in range(len(trials[0].golds)):
         golds = [trial.golds[index] for trial in trials]
         if not all(gold.ok for gold in golds):
             continue
-        unusable = _unusable(
+        fault = _unusable(
             golds,
-            empty=empty or record.empty_gold,
+            mask_empty=(empty or record.empty_gold) == "mask",
             random=_rule(deterministic, guarded),
-            ambiguous=ambiguous or ("mask" if guarded else "accept"),
+            ambiguous=(ambiguous or ("mask" if guarded else "accept")) == "mask",
             accept_truncated=accept_truncated,
         )
-        if unusable is not None:
-            verdicts.append(unusable)
-            continue
-        verdict = _first_failure(
+        if fault is None:
+            usable.append(index)
+        masked = masked or fault
+    if not usable:
+        return masked or unscored(Status.gold_failed)
+    for trial in trials:
+        if trial.predicted is None or not trial.predicted.ok:
+            return did_not_run(trial.predicted)
+
+    verdict: Score | None = None
+    for index in usable:
+        golds = [trial.golds[index] for trial in trials]
+        verdict = _ruled_out(
             trials,
             golds,
+            empty_is_zero=(empty or record.empty_gold) == "zero",
             require_base_table=_rule(require_base_table, guarded),
             deterministic=_rule(deterministic, guarded),
             accept_truncated=accept_truncated,
+        ) or _compared(
+            evidence,
+            trials,
+            golds,
+            index,
+            record,
+            accept_swaps=(swapped_columns or ("zero" if guarded else "accept")) == "accept",
         )
-        if verdict is None:
-            swaps = (swapped_columns or ("zero" if guarded else "accept")) == "accept"
-            verdict = _compared(evidence, trials, golds, index, record, accept_swaps=swaps)
         if verdict.value == 1.0:
             return verdict
-        verdicts.append(verdict)
-    scored = [verdict for verdict in verdicts if verdict.value is not None]
-    # One gold that cannot be judged leaves open whether the prediction equals it.
-    return scored[0] if len(scored) == len(verdicts) else next(v for v in verdicts if v.value is None)
+    # A gold that cannot be judged leaves open whether the prediction equals it.
+    return masked or verdict or unscored(Status.gold_failed)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:
@@ -146,32 +155,42 @@ def did_not_run(predicted: Execution | None) -> Score:
 
 
 def _unusable(
-    golds: list[Execution], *, empty: Empty, random: bool, ambiguous: str, accept_truncated: bool
+    golds: list[Execution], *, mask_empty: bool, random: bool, ambiguous: bool, accept_truncated: bool
 ) -> Score | None:
+    """Return the unscored score when a gold that ran says nothing all the same."""
     if random and any(gold.volatile == "random" for gold in golds):
         return unscored(Status.gold_random)
     if not accept_truncated and any(gold.truncated for gold in golds):
         return unscored(Status.gold_too_large)
-    if ambiguous == "mask" and any(gold.ambiguous for gold in golds):
+    if ambiguous and any(gold.ambiguous for gold in golds):
         return unscored(Status.gold_ambiguous)
-    if empty != "accept" and not any(gold.rows for gold in golds):
-        return unscored(Status.gold_empty) if empty == "mask" else Score(0.0, Status.gold_empty.sentence)
+    if mask_empty and not any(gold.rows for gold in golds):
+        return unscored(Status.gold_empty)
     return None
 
 
-def _first_failure(
+def _ruled_out(
     trials: tuple[Trial, ...],
     golds: list[Execution],
     *,
+    empty_is_zero: bool,
     require_base_table: bool,
     deterministic: bool,
     accept_truncated: bool,
 ) -> Score | None:
+    """Return the score 0 when a rule decides before any row is looked at."""
+    if empty_is_zero and not any(gold.rows for gold in golds):
+        return Score(0.0, Status.gold_empty.sentence)
     for trial, gold in zip(trials, golds, strict=True):
         predicted = trial.predicted
         assert predicted is not None
         # A gold without a table (or answer rows) sets no such standard.
-        if require_base_table and predicted.tables is not None and not predicted.tables and gold.tables != frozenset():
+        if (
+            require_base_table
+            and predicted.tables is not None
+            and not predicted.tables
+            and gold.tables != frozenset()
+        ):
             return Score(0.0, "the query reads no base table, so its result is a guess")
         if deterministic and predicted.volatile == "random":
             return Score(0.0, "the query draws random values, so its result is not reproducible")
@@ -195,7 +214,9 @@ def _compared(
     comparison: Comparison | None = None
     for trial, gold in zip(trials, golds, strict=True):
         assert trial.predicted is not None
-        comparison = compare(gold, trial.predicted, mode, gold_sql=gold_sql, predicted_sql=evidence.answer.sql)
+        comparison = compare(
+            gold, trial.predicted, mode, gold_sql=gold_sql, predicted_sql=evidence.answer.sql
+        )
         where = f" on {trial.db}" if len(trials) > 1 else ""
         if not comparison.match:
             return Score(0.0, comparison.reason + where)
@@ -208,5 +229,6 @@ def _traded_places(gold: Execution, columns: tuple[int, ...]) -> bool:
     """True when a column stands where the gold has another column with a value in common."""
     values = [set(column) - {None} for column in zip(*gold.rows, strict=True)]
     return any(
-        place != index and place < len(values) and values[index] & values[place] for index, place in enumerate(columns)
+        place != index and place < len(values) and values[index] & values[place]
+        for index, place in enumerate(columns)
     )
