@@ -209,7 +209,7 @@ def reward(
         >>> 2 * concise(budget=200)
         2 * concise(budget=200)
     """
-    needs_of = cast("Callable[..., Iterable[str]]", needs) if callable(needs) else _always(frozenset(needs))
+    needs_of = needs if callable(needs) else _always(frozenset(needs))
 
     def decorate(function: Callable[Concatenate[Evidence, P], float | Score]) -> Callable[P, Reward]:
         signature = inspect.signature(function)

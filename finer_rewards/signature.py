@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 
 from finer_rewards.reward import Reward
@@ -42,13 +43,11 @@ class Signature:
         cls, reward: Reward, executor: Executor | None, memory: Memory | None, parse: Callable[..., object]
     ) -> Signature:
         """Return the signature of what a scorer is made of."""
-        import sqlglot
-
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
         content["executor"] = None if executor is None else _plain(executor.describe())
         content["memory"] = None if memory is None else _plain(memory.describe())
         content["parse"] = f"{getattr(parse, '__module__', '')}.{getattr(parse, '__qualname__', repr(parse))}"
-        content["sqlglot"] = sqlglot.__version__
+        content["sqlglot"] = version("sqlglot")
         content["version"] = VERSION
         return cls(content)
 

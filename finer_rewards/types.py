@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, Union
+from typing import TYPE_CHECKING, Any, Literal
 
 from finer_rewards.errors import ConfigError, UnscorableError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Evidence", "Execution", "Recall", "Sample", "Score", "Status", "Trial"]
 
 Blame = Literal["nobody", "model", "data", "system"]
-Cell = Union[None, int, float, str, bytes]
+Cell = int | float | str | bytes | None
 Row = tuple[Cell, ...]
 Volatility = Literal["", "clock", "random"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
