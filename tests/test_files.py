@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finer_rewards.errors import ConfigError, DataError
@@ -261,12 +261,14 @@ STATEMENT = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(STATEMENT, min_size=1))
 def test_splitting_undoes_joining(statements: list[str]) -> None:
     assert split_statements(";\n".join(statements)) == statements
     assert split_statements(";".join(statements) + ";  \n") == statements
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="'\"`[]()-/*;\n aS", max_size=60))
 def test_splitting_loses_nothing_but_separators_and_comments(text: str) -> None:
     pieces = split_statements(text)

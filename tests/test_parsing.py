@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finer_rewards.errors import ConfigError
@@ -208,6 +208,7 @@ OTHERS = ["SELECT 1", "--", "/*", "*/", "\n", ";", "(", "prose", "\x00", "\ud800
 PIECES = st.sampled_from([*TAGS, *OTHERS])
 
 
+@settings(deadline=None)
 @given(st.lists(PIECES | st.text(), max_size=14).map("".join), st.sampled_from(sorted(POLICIES)))
 def test_any_text_gives_an_answer_and_a_kept_policy_has_sql(completion: str, name: str) -> None:
     answer = parse_completion(completion, name)
@@ -221,6 +222,7 @@ def test_any_text_gives_an_answer_and_a_kept_policy_has_sql(completion: str, nam
         assert answer.sql is None or "</think>" not in answer.sql
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from([*TAGS[-2:], *OTHERS]), max_size=10).map("".join))
 def test_what_finer_accepts_auto_reads_the_same(middle: str) -> None:
     completion = f"<think>{THOUGHT}</think>{middle}"
