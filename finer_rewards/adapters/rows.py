@@ -12,7 +12,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-__all__ = ["Fields", "Judged", "judge", "measurements"]
+__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,24 @@ def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str
         yield "unscorable", float(one.score.value is None)
         yield "timeouts", float(one.status is Status.timeout)
         yield "unparsed", float(one.status is Status.no_sql)
+
+
+def numbers(reward: Reward, judged: Judged) -> dict[str, float]:
+    """Return the components as numbers under the same keys for every sample, and `unscorable`.
+
+    For trainers that take nothing but numbers: a component without a value adds nothing, so it is 0.
+    """
+    values = component_values(reward, judged.score)
+    record = {name: float(value or 0) for name, value in values.items()}
+    record["unscorable"] = float(judged.score.value is None)
+    return record
+
+
+def match_of(reward: Reward, judged: Judged) -> float:
+    """Return 1 where the first `execution_match` matched, else 0; the value where the reward has none."""
+    values = component_values(reward, judged.score)
+    value = next((values[name] for name in values if name.startswith("execution_match")), judged.score.value)
+    return float(value or 0)
 
 
 def _judge_one(reward: Reward, evidence: Evidence) -> Judged:

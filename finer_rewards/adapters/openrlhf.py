@@ -1,0 +1,232 @@
+"""OpenRLHF: a `reward_func(queries, prompts, labels)` that never raises and returns plain floats.
+
+OpenRLHF loads a file and takes its `reward_func`; `finer_rewards.adapters.openrlhf.write_shim` writes one:
+
+    from finer_rewards.adapters.openrlhf import build
+    reward_func = build("2 * execution_match() + executable()", root="/data/spider/database", best=3)
+
+    python3 -m openrlhf.cli.train_ppo_ray --reward.remote_url /abs/path/reward.py --data.label_key label ...
+
+The label of a row is a mapping, or its JSON, with `gold` and `db`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.adapters.rows import Fields, Judged, judge, numbers
+from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.components import component_names
+from finer_rewards.errors import ConfigError
+from finer_rewards.scoring import Scorer
+from finer_rewards.types import Sample, Score, Status, unscored
+
+__all__ = ["build", "openrlhf_reward", "response_of", "write_shim"]
+
+_LOGGER = logging.getLogger(__name__)
+#: End-of-turn and padding tokens of common models; OpenRLHF decodes them into the text.
+ENDINGS = (
+    "<|im_end|>",
+    "<|endoftext|>",
+    "<|eot_id|>",
+    "<|end_of_text|>",
+    "<end_of_turn>",
+    "<eos>",
+    "<pad>",
+    "</s>",
+)
+#: Characters of a prompt's end by which it is found: at the start of the query, or anywhere in it.
+_OVERLAP, _TAIL = 12, 40
+
+
+def openrlhf_reward(
+    scorer: Scorer,
+    *,
+    best: float = 1.0,
+    fallback: float = 0.0,
+    gold: str = "gold",
+    db: str = "db",
+    question: str | None = None,
+    answer: str | None = None,
+    dialect: str | None = None,
+    endings: Sequence[str] = ENDINGS,
+) -> Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]:
+    """Return a reward function for OpenRLHF.
+
+    What it returns: `rewards` (the value), `scores` (the value over `best`, cut to [0, 1], for dynamic
+    filtering) and `extra_logs` (each component, `unscorable`, `reward_error`; the same keys every time).
+    OpenRLHF drops or breaks a batch when a reward is missing, so what cannot be scored gets `fallback`, and
+    an error is logged and counted in `reward_error` instead of raised.
+
+    Args:
+        scorer: what scores.
+        best: the largest value of the reward.
+        fallback: the reward of what cannot be scored.
+        gold: key of the gold SQL in the label.
+        db: key of the database in the label.
+        question: key of the question in the label; `None` takes the prompt.
+        answer: key of the right rows in the label.
+        dialect: sqlglot dialect of all statements; `None` means the executor's own.
+        endings: tokens cut off the end of a response.
+
+    Raises:
+        ConfigError: `best` is not above 0.
+
+    Example:
+        >>> from finer_rewards import Scorer
+        >>> reward_func = openrlhf_reward(Scorer("well_formed(policy='plain')"))
+        >>> reply = reward_func(["Count. SELECT 1</s>"], ["Count. "], ['{"gold": "SELECT 1", "db": "any"}'])
+        >>> reply["rewards"], reply["extra_logs"]
+        (1.0, {'well_formed': 1.0, 'unscorable': 0.0, 'reward_error': 0.0})
+
+    References:
+        OpenRLHF 0.11.2, `openrlhf.utils.agent.SingleTurnAgentExecutor`.
+    """
+    if not best > 0:
+        raise ConfigError(
+            f"`openrlhf_reward(best=...)` should be above 0, but got {best!r}. Pass the largest value."
+        )
+    fields = Fields(gold, db, question, answer, dialect)
+    return _RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings))
+
+
+def build(spec: str = "execution_match()", *, root: str = ".", **options: Any) -> Any:
+    """Return `openrlhf_reward` for a reward as it prints, or a preset's name, over SQLite databases.
+
+    Args:
+        spec: the reward.
+        root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
+        options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`.
+    """
+    known = ("best", "fallback", "gold", "db", "question", "answer", "dialect", "endings")
+    own = {name: options.pop(name) for name in known if name in options}
+    return openrlhf_reward(scorer_for(spec, root, options), **own)
+
+
+def write_shim(path: str | os.PathLike[str], spec: str, **options: Any) -> Path:
+    """Write the file that OpenRLHF loads, and return its absolute path for `--reward.remote_url`.
+
+    Raises:
+        ConfigError: the reward or an option cannot be used, or the path does not end in `.py`.
+    """
+    target = Path(path).resolve()
+    if target.suffix != ".py":
+        raise ConfigError(
+            f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
+        )
+    if "root" in options:
+        options["root"] = str(Path(options["root"]).resolve())  # OpenRLHF loads the file in another folder
+    build(spec, **options)
+    arguments = "".join(f", {name}={value!r}" for name, value in options.items())
+    target.write_text(
+        f"from finer_rewards.adapters.openrlhf import build\n\nreward_func = build({spec!r}{arguments})\n",
+        encoding="utf-8",
+    )
+    return target
+
+
+class _RewardFunction:
+    """What `openrlhf_reward` returns: a module-level class, so that it pickles."""
+
+    def __init__(
+        self, scorer: Scorer, fields: Fields, best: float, fallback: float, endings: tuple[str, ...]
+    ) -> None:
+        self.scorer = scorer
+        self.fields = fields
+        self.best = best
+        self.fallback = fallback
+        self._warned: set[Status] = set()
+        self.endings = endings
+
+    def __call__(
+        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]
+    ) -> dict[str, Any]:
+        error = 0.0
+        try:
+            if not len(queries) == len(prompts) == len(labels):
+                raise ConfigError(
+                    f"`reward_func(queries, prompts, labels)` should get lists of one length, but got "
+                    f"{len(queries)}, {len(prompts)} and {len(labels)}."
+                )
+            items = [self._item(*three) for three in zip(queries, prompts, labels, strict=True)]
+            records = [self._record(one) for one in judge(self.scorer, items)]
+        except Exception as problem:  # OpenRLHF would swallow it and lose the whole micro-batch
+            _LOGGER.exception(
+                "The reward failed, so %d samples get %s: %s", len(queries), self.fallback, problem
+            )
+            error = 1.0
+            lost = dict.fromkeys(component_names(self.scorer.reward), 0.0) | {"unscorable": 1.0}
+            records = [(self.fallback, lost)] * len(queries)
+        return self._reply(records, error)
+
+    def _item(self, query: str, prompt: str, label: Any) -> Sample | Score:
+        row = _row(label)
+        if row is None:
+            return unscored(
+                Status.no_gold, f"The label should be a mapping or its JSON, but got {label!r:.80}."
+            )
+        return self.fields.sample(row, response_of(query, prompt, self.endings), prompt)
+
+    def _record(self, judged: Judged) -> tuple[float, dict[str, float]]:
+        if judged.score.value is None and judged.status not in self._warned:
+            self._warned.add(judged.status)
+            _LOGGER.warning("A sample cannot be scored (said once for this cause): %s", judged.score.reason)
+        value = self.fallback if judged.score.value is None else float(judged.score.value)
+        return value, numbers(self.scorer.reward, judged)
+
+    def _reply(self, records: list[tuple[float, dict[str, float]]], error: float) -> dict[str, Any]:
+        rewards = [value for value, _ in records]
+        scores = [min(max(value / self.best, 0.0), 1.0) for value in rewards]
+        logs = {name: [record[name] for _, record in records] for name in (records[0][1] if records else {})}
+        logs["reward_error"] = [error] * len(records)
+        if len(records) == 1:  # OpenRLHF asks for one at a time, and a float is the one shape that is safe
+            return {
+                "rewards": rewards[0],
+                "scores": scores[0],
+                "extra_logs": {k: v[0] for k, v in logs.items()},
+            }
+        return {"rewards": rewards, "scores": scores, "extra_logs": logs}
+
+
+def response_of(query: str, prompt: str, endings: Sequence[str] = ENDINGS) -> str:
+    """Return the response in a decoded query: what follows the prompt, without end-of-turn tokens.
+
+    The prompt may have lost its front to truncation, or read a little differently once decoded; then the
+    response starts where the last characters of the prompt end.
+
+    Example:
+        >>> response_of("<|user|>Count.<|assistant|>SELECT 1<|im_end|>", "<|user|>Count.<|assistant|>")
+        'SELECT 1'
+    """
+    text = query[_prompt_end(query, prompt) :]
+    while True:
+        stripped = text.rstrip()
+        ending = next((token for token in endings if stripped.endswith(token)), None)
+        if ending is None:
+            return text
+        text = stripped.removesuffix(ending)
+
+
+def _prompt_end(query: str, prompt: str) -> int:
+    if query.startswith(prompt):
+        return len(prompt)
+    for start in range(1, len(prompt) - _OVERLAP + 1):
+        if query.startswith(prompt[start:]):
+            return len(prompt) - start
+    tail = prompt[-_TAIL:]
+    found = query.find(tail)
+    return 0 if found < 0 else found + len(tail)
+
+
+def _row(label: Any) -> Mapping[str, Any] | None:
+    if isinstance(label, str):
+        try:
+            label = json.loads(label)
+        except ValueError:
+            return None
+    return label if isinstance(label, Mapping) else None

@@ -1,0 +1,108 @@
+"""verl: `compute_score`, the custom reward function of its reward loop. Loaded by name, no file needed.
+
+    reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl
+    reward.custom_reward_function.name=compute_score
+    +reward.custom_reward_function.reward_kwargs.spec='2 * execution_match() + executable()'
+    +reward.custom_reward_function.reward_kwargs.root=/data/spider/database
+
+(verl before 0.8 has the same keys without `reward.` in front; verl 0.9 ignores those in silence.)
+
+A row of the parquet holds the gold SQL in `reward_model.ground_truth` and the database in `extra_info.db`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from finer_rewards.adapters.rows import Fields, judge, match_of, numbers
+from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.parsing import completion_text
+
+__all__ = ["compute_score", "compute_score_async"]
+
+
+def compute_score(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Mapping[str, Any] | None = None,
+    *,
+    spec: str = "execution_match()",
+    root: str = ".",
+    db: str = "db",
+    question: str = "question",
+    answer: str | None = None,
+    dialect: str | None = None,
+    fallback: float = 0.0,
+    reward_router_address: object = None,
+    reward_model_tokenizer: object = None,
+    **limits: Any,
+) -> dict[str, float]:
+    """Return the score of one response, and its components, under the same keys for every sample.
+
+    verl has no word for *cannot be scored*: such a sample gets `fallback` and `unscorable` 1. A broken gold
+    gives that to its whole group, whose advantage is then 0.
+
+    Args:
+        data_source: column `data_source`; not used.
+        solution_str: the decoded response.
+        ground_truth: the gold SQL, or a list of which any is right; a mapping (or its JSON) may hold `gold`
+            beside further keys of `extra_info`.
+        extra_info: what else the row holds; never changed.
+        spec: the reward as it prints, or the name of a preset.
+        root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
+        db: key of the database in `extra_info`.
+        question: key of the question in `extra_info`, where it is there.
+        answer: key of the right rows in `extra_info`, for supervision without SQL.
+        dialect: sqlglot dialect of all statements; `None` means the executor's own.
+        fallback: the score of what cannot be scored.
+        reward_router_address: passed by verl when it serves a reward model; not used.
+        reward_model_tokenizer: likewise.
+        limits: further arguments of `SQLite`: `timeout`, `max_rows`, `workers`, `memory_limit`.
+
+    Returns:
+        `score`, `acc` (1 for an execution match), each component of the reward, `unscorable`.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or rows name no database under that key.
+
+    Example:
+        >>> compute_score("spider", "SELECT 1", "SELECT 1", {"db": "any"}, spec="well_formed(policy='plain')")
+        {'score': 1.0, 'acc': 1.0, 'well_formed': 1.0, 'unscorable': 0.0}
+
+    References:
+        verl 0.9.1, `verl.experimental.reward_loop.reward_manager.naive`.
+    """
+    scorer = scorer_for(spec, root, limits)
+    row = {**dict(extra_info or {}), **_truth(ground_truth)}
+    fields = Fields("gold", db, question if question in row else None, answer, dialect)
+    fields.check(row, where="`extra_info` of a row", caller="reward_kwargs")
+    (judged,) = judge(scorer, [fields.sample(row, completion_text(solution_str))])
+    value = judged.score.value
+    score = float(fallback if value is None else value)
+    return {"score": score, "acc": match_of(scorer.reward, judged), **numbers(scorer.reward, judged)}
+
+
+async def compute_score_async(
+    data_source: str,
+    solution_str: str,
+    ground_truth: Any,
+    extra_info: Mapping[str, Any] | None = None,
+    **options: Any,
+) -> dict[str, float]:
+    """`compute_score` for verl's event loop: the SQL runs beside it, not in it."""
+    # Copied here, not in the thread: verl goes on writing into the mapping it passes.
+    copied = dict(extra_info or {})
+    return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
+
+
+def _truth(ground_truth: Any) -> Mapping[str, Any]:
+    if isinstance(ground_truth, str) and ground_truth.lstrip().startswith("{"):
+        try:
+            ground_truth = json.loads(ground_truth)
+        except ValueError:
+            return {"gold": ground_truth}
+    return ground_truth if isinstance(ground_truth, Mapping) else {"gold": ground_truth}

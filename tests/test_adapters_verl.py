@@ -1,0 +1,273 @@
+"""`compute_score`, called as verl 0.9 calls it; the slow tests run verl's own reward loop over it."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import functools
+import inspect
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.adapters.verl import compute_score, compute_score_async
+from finer_rewards.errors import ConfigError
+
+SPEC = "2 * execution_match() + executable()"
+SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
+GOLD = "SELECT a FROM t"
+KEYS = ["score", "acc", "execution_match", "executable", "unscorable"]
+ROWS: list[tuple[str, Any, list[float]]] = [  # response, ground truth, values of KEYS
+    ("<think>All.</think>SELECT a FROM t", GOLD, [3.0, 1.0, 1.0, 1.0, 0.0]),
+    ("SELECT b FROM t", GOLD, [1.0, 0.0, 0.0, 1.0, 0.0]),
+    ("", GOLD, [0.0, 0.0, 0.0, 0.0, 0.0]),
+    ("SELECT a FROM t", "SELECT no_such FROM t", [0.0, 0.0, 0.0, 1.0, 1.0]),
+    ("SELECT a FROM t", ["SELECT b FROM t", GOLD], [3.0, 1.0, 1.0, 1.0, 0.0]),
+    ("SELECT a FROM t", None, [0.0, 0.0, 0.0, 1.0, 1.0]),
+    ("SELECT a FROM t", {"gold": GOLD}, [3.0, 1.0, 1.0, 1.0, 0.0]),
+    ("SELECT a FROM t", json.dumps({"gold": GOLD, "question": "Which a?"}), [3.0, 1.0, 1.0, 1.0, 0.0]),
+]
+
+
+@pytest.fixture
+def root(make_db: Callable[..., Path]) -> str:
+    return str(make_db("shop", SCRIPT).parent)
+
+
+def call(root: str, response: str, truth: Any, *, function: Any = compute_score, **more: Any) -> Any:
+    """Call as verl does: `reward_kwargs` win over what the trainer passes."""
+    options = {
+        "data_source": "spider",
+        "solution_str": response,
+        "ground_truth": truth,
+        "extra_info": {"db": "shop"},
+    }
+    return function(**{**options, "spec": SPEC, "root": root, "workers": 1, **more})
+
+
+@pytest.mark.parametrize(("response", "truth", "values"), ROWS)
+def test_the_keys_are_the_same_for_every_sample(
+    root: str, response: str, truth: Any, values: list[float]
+) -> None:
+    record = call(root, response, truth)
+    assert list(record) == KEYS
+    assert list(record.values()) == values
+    assert all(type(value) in (float, int) for value in record.values())
+
+
+def test_it_scores_as_the_scorer_does(root: str) -> None:
+    with fr.Scorer(SPEC, fr.SQLite(root, workers=1)) as scorer:
+        for response, truth, _ in ROWS[:5]:
+            value = scorer.score_one(fr.Sample(response, truth, "shop")).value
+            assert call(root, response, truth)["score"] == (0.0 if value is None else value)
+
+
+def test_what_cannot_be_scored_gets_the_fallback(root: str) -> None:
+    broken = call(root, GOLD, "SELECT no_such FROM t", fallback=-0.5)
+    assert (broken["score"], broken["unscorable"]) == (-0.5, 1.0)
+    nowhere = call(root, GOLD, GOLD, extra_info={"db": None})
+    assert (nowhere["score"], nowhere["unscorable"]) == (0.0, 1.0)
+
+
+def test_extra_info_is_read_and_left_alone(root: str) -> None:
+    extra = {
+        "base": "shop",
+        "num_turns": None,
+        "rollout_reward_scores": {},
+        "rows": [[1], [2]],
+        "question": "Which a?",
+    }
+    before = copy.deepcopy(extra)
+    assert call(root, GOLD, None, extra_info=extra, db="base", answer="rows")["score"] == 3.0
+    assert extra == before
+
+
+def test_the_async_twin_is_a_coroutine_function_and_agrees(root: str) -> None:
+    # verl decides by inspect.iscoroutinefunction, which sees neither partials nor callable objects.
+    assert inspect.iscoroutinefunction(compute_score_async)
+    assert not inspect.iscoroutinefunction(compute_score)
+
+    async def loop() -> list[Any]:
+        calls = [call(root, response, truth, function=compute_score_async) for response, truth, _ in ROWS]
+        return list(await asyncio.gather(*calls))
+
+    assert [list(record.values()) for record in asyncio.run(loop())] == [values for _, _, values in ROWS]
+
+
+def test_the_loop_goes_on_while_a_slow_query_runs(root: str) -> None:
+    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n, t"
+
+    async def loop() -> tuple[int, Any]:
+        task = asyncio.create_task(call(root, slow, GOLD, function=compute_score_async, timeout=0.5))
+        ticks = 0
+        while not task.done():
+            await asyncio.sleep(0.02)
+            ticks += 1
+        return ticks, task.result()
+
+    ticks, record = asyncio.run(loop())
+    assert ticks >= 5
+    assert record["score"] == 0.0
+
+
+def test_many_threads_as_in_a_reward_worker(root: str) -> None:
+    with ThreadPoolExecutor(32) as pool:
+        futures = [pool.submit(call, root, response, truth) for response, truth, _ in ROWS * 16]
+    assert [list(future.result().values()) for future in futures] == [values for _, _, values in ROWS] * 16
+
+
+def test_one_scorer_a_configuration(root: str) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        scorers = [pool.submit(scorer_for, SPEC, root, {"timeout": 7.0}) for _ in range(32)]
+    assert len({id(scorer.result()) for scorer in scorers}) == 1
+    assert scorer_for(SPEC, root, {"timeout": 8.0}) is not scorers[0].result()
+    assert repr(scorer_for("execution_only", root, {}).reward) == "execution_match()"
+
+
+def test_acc_without_execution_match_is_the_score(root: str) -> None:
+    assert call(root, "SELECT b FROM t", GOLD, spec="executable()") == {
+        "score": 1.0, "acc": 1.0, "executable": 1.0, "unscorable": 0.0
+    }  # fmt: skip
+
+
+def test_wrong_configuration_says_what_to_write(root: str) -> None:
+    with pytest.raises(
+        ConfigError, match=r"should have a column 'db', but it has db_id, gold.*Did you mean 'db_id'"
+    ):
+        call(root, GOLD, GOLD, extra_info={"db_id": "shop"})
+    with pytest.raises(ConfigError, match=r"but got 'tiemout'. Did you mean 'timeout'"):
+        call(root, GOLD, GOLD, tiemout=3)
+    with pytest.raises(ConfigError, match="executible"):
+        call(root, GOLD, GOLD, spec="executible()")
+
+
+def test_verl_can_find_it_by_name() -> None:
+    # What `pkg://finer_rewards.adapters.verl` and a name come to, wrapped as verl wraps it.
+    module = sys.modules["finer_rewards.adapters.verl"]
+    wrapped = functools.partial(module.compute_score, spec="well_formed(policy='plain')")
+    assert wrapped("s", "SELECT 1", "SELECT 1", {"db": "any"})["score"] == 1.0
+
+
+# --- verl itself ---
+
+DRIVER = """
+import asyncio, json, os, sys
+import numpy as np, torch
+from hydra import compose, initialize_config_module
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+from verl import DataProto
+
+root, folder, level, rows = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
+words = sorted({word for row in rows for word in row["response"].split()})
+vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", *words])}
+backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
+backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
+tokenizer.save_pretrained(folder)
+
+ids = [tokenizer(row["response"] + " <eos>")["input_ids"] for row in rows]
+width = max(map(len, ids))
+responses = torch.tensor([one + [0] * (width - len(one)) for one in ids])
+mask = torch.tensor([[1] + [1] * len(one) + [0] * (width - len(one)) for one in ids])
+prompts = torch.ones(len(rows), 1, dtype=torch.long)
+data = DataProto.from_dict(
+    tensors={"prompts": prompts, "responses": responses, "input_ids": torch.cat([prompts, responses], 1),
+             "attention_mask": mask},
+    non_tensors={
+        "data_source": np.array(["spider"] * len(rows), dtype=object),
+        "reward_model": np.array([{"ground_truth": row["gold"]} for row in rows], dtype=object),
+        "extra_info": np.array([{"db": row["db"]} for row in rows], dtype=object),
+    },
+)
+
+def config(name):
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        return compose("ppo_trainer", overrides=[
+            "actor_rollout_ref.rollout.name=vllm",
+            f"actor_rollout_ref.model.path={folder}",
+            "reward.num_workers=2",
+            "reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl",
+            f"reward.custom_reward_function.name={name}",
+            "+reward.custom_reward_function.reward_kwargs.spec='2 * execution_match() + executable()'",
+            f"+reward.custom_reward_function.reward_kwargs.root={root}",
+            "+reward.custom_reward_function.reward_kwargs.timeout=4.0",
+            "+reward.custom_reward_function.reward_kwargs.workers=1",
+        ])
+
+out = {}
+if level == "worker":
+    from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
+    for name in ("compute_score", "compute_score_async"):
+        worker = RewardLoopWorker(config(name))
+        records = worker.loop.run_until_complete(worker.compute_score_batch(data))
+        out[name] = [record["reward_extra_info"] for record in records]
+else:
+    import ray
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
+             runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})
+    from verl.experimental.reward_loop.reward_loop import RewardLoopManager
+    result = RewardLoopManager(config("compute_score")).compute_rm_score(data)
+    out["keys"] = result.meta_info["reward_extra_keys"]
+    out["columns"] = {key: result.non_tensor_batch[key].tolist() for key in out["keys"]}
+    out["rewards"] = result.batch["rm_scores"].sum(1).tolist()
+    ray.shutdown()
+print("RESULT " + json.dumps(out))
+"""
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n , t"
+REAL = [
+    ("SELECT a FROM t", GOLD, "shop"),
+    ("<think> hm </think> SELECT b FROM t", GOLD, "shop"),
+    ("no idea", GOLD, "shop"),
+    ("SELECT a FROM t", "SELECT no_such FROM t", "shop"),
+    ("SELECT a FROM t", GOLD, "no_such_database"),
+    (SLOW, GOLD, "shop"),
+]
+
+
+def run_verl(root: str, folder: Path, level: str) -> Any:
+    pytest.importorskip("ray")
+    pytest.importorskip("verl.trainer")
+    folder.mkdir()
+    rows = [{"response": response, "gold": gold, "db": db} for response, gold, db in REAL]
+    command = [sys.executable, "-c", DRIVER, root, str(folder), level, json.dumps(rows)]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+
+
+def expected(root: str) -> list[list[float]]:
+    with fr.Scorer(SPEC, fr.SQLite(root, workers=1, timeout=4.0)) as scorer:
+        values = [score.value for score in scorer.score([fr.Sample(*row) for row in REAL])]
+    assert values == [3.0, 1.0, 0.0, None, None, 0.0]
+    rest = [[1, 1, 1, 0], [0, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]]
+    return [[0.0 if value is None else value, *more] for value, more in zip(values, rest, strict=True)]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_reward_loop_worker_of_verl_gets_the_same_scores(root: str, tmp_path: Path) -> None:
+    out = run_verl(root, tmp_path / "model", "worker")
+    for name in ("compute_score", "compute_score_async"):
+        assert [list(record) for record in out[name]] == [KEYS] * len(REAL)
+        assert [list(record.values()) for record in out[name]] == expected(root)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_reward_stage_of_verl_under_ray_gets_the_same_scores(root: str, tmp_path: Path) -> None:
+    out = run_verl(root, tmp_path / "model", "ray")
+    assert out["keys"] == KEYS
+    rows = [list(values) for values in zip(*(out["columns"][key] for key in KEYS), strict=True)]
+    assert rows == expected(root)
+    assert out["rewards"] == [row[0] for row in rows]
