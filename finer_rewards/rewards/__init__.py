@@ -24,6 +24,7 @@ from finer_rewards.rewards.similarity import (
     schema_linking,
     text_similarity,
 )
+from finer_rewards.rewards.staircase import staircase
 from finer_rewards.rewards.tags import published_format, repetitive, tag_count
 
 __all__ = [
@@ -49,6 +50,7 @@ __all__ = [
     "soft_f1_reference",
     "speed",
     "sql_r1_length",
+    "staircase",
     "tag_count",
     "text_similarity",
     "total",

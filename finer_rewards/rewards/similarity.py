@@ -18,8 +18,11 @@ __all__ = ["clause_similarity", "ngram_similarity", "parses", "schema_linking", 
 
 
 @reward()
-def parses(evidence: Evidence) -> Score:
+def parses(evidence: Evidence, *, operations: bool = False) -> Score:
     """1 when the predicted SQL parses as one query, else 0; no database is asked.
+
+    Args:
+        operations: ask also that its atomic operations can be told.
 
     Example:
         >>> parses()
@@ -30,8 +33,16 @@ def parses(evidence: Evidence) -> Score:
     """
     if evidence.answer.sql is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
-    found = texts.tree_of(evidence.answer.sql, _dialect(evidence)) is not None
-    return Score(1.0, "it parses") if found else Score(0.0, "it does not parse as one query")
+    if texts.tree_of(evidence.answer.sql, _dialect(evidence)) is None:
+        return Score(0.0, "it does not parse as one query")
+    if operations:
+        from finer_rewards.operations import OperationsError, sql_operations
+
+        try:
+            sql_operations(evidence.answer.sql, dialect=_dialect(evidence))
+        except OperationsError as error:
+            return Score(0.0, error.reason)
+    return Score(1.0, "it parses")
 
 
 def _check_ngrams(n: int, **_: object) -> None:

@@ -1,0 +1,94 @@
+"""Rewards of published systems, and ours: visible compositions of public parts.
+
+A preset is a plain composition; print it to see its formula. `finer-rewards presets` lists them. Where a
+docstring's first line says `_reference`, the preset keeps something that its source is known to judge
+wrongly; its `mode` parameter, where there is one, mends the comparison and leaves the formula.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.presets.execution import (
+    agent_lightning,
+    arctic,
+    csc_sql,
+    excot,
+    execution_only,
+    mtir,
+    r_ves,
+    skyrl,
+    skyrl_reference,
+    slm_sql,
+    sql_r1,
+    sql_r1_reference,
+    star,
+    ves,
+)
+from finer_rewards.presets.partial import (
+    execution_learning,
+    execution_learning_reference,
+    graph_reward,
+    reasoning_sql,
+    reasoning_sql_reference,
+    sparks,
+    think2sql,
+    think2sql_complex,
+    think2sql_v1,
+    think2sql_v2,
+)
+from finer_rewards.reward import Reward
+
+_FACTORIES: Final[tuple[Callable[..., Reward], ...]] = (
+    agent_lightning,
+    arctic,
+    csc_sql,
+    excot,
+    execution_learning,
+    execution_learning_reference,
+    execution_only,
+    graph_reward,
+    mtir,
+    r_ves,
+    reasoning_sql,
+    reasoning_sql_reference,
+    skyrl,
+    skyrl_reference,
+    slm_sql,
+    sparks,
+    sql_r1,
+    sql_r1_reference,
+    star,
+    think2sql,
+    think2sql_complex,
+    think2sql_v1,
+    think2sql_v2,
+    ves,
+)
+
+#: Every preset by name.
+PRESETS: Final[Mapping[str, Callable[..., Reward]]] = {factory.__name__: factory for factory in _FACTORIES}
+
+__all__ = ["PRESETS", "preset", *PRESETS]
+
+
+def preset(name: str, **parameters: Any) -> Reward:
+    """Return the preset of that name.
+
+    Raises:
+        ConfigError: there is no such preset; the nearest name is given.
+
+    Example:
+        >>> preset("execution_only", mode="bird")
+        execution_match(mode='bird')
+    """
+    if name not in PRESETS:
+        raise ConfigError(
+            f"There is no preset {name!r}. {suggest(name, PRESETS)}Known: {', '.join(sorted(PRESETS))}."
+        )
+    try:
+        return PRESETS[name](**parameters)
+    except TypeError as error:
+        raise ConfigError(f"`preset({name!r}, ...)` got a parameter it does not take: {error}.") from None
