@@ -11,13 +11,12 @@ from .context import Context
 from .facts import Facts
 from .guard import parse_query
 from .naming import canonical
-from .predicates import simplify
 from .reading import Reader
 from .rules import rewrite
 from .rules.joins import equal_classes
 from .terms import Term
 
-__all__ = ["SchemaLike", "as_schema", "canonical_query"]
+__all__ = ["SchemaLike", "as_schema", "canonical_query", "read_query"]
 
 SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
 
@@ -45,6 +44,14 @@ def canonical_query(sql: str, facts: Facts) -> tuple[Term, tuple[str, ...]]:
     reader = Reader(facts)
     query = reader.read(parse_query(sql, facts.dialect))
     context = Context(facts, notes=reader.notes)
-    context.survey(query)
-    query = rewrite(simplify(query, context), context)
+    query = rewrite(query, context)
     return canonical(query, lambda block: equal_classes(block, context)), tuple(context.notes)
+
+
+def read_query(sql: str, facts: Facts) -> Term:
+    """Return the query of a text with its names resolved and nothing rewritten.
+
+    Raises:
+        OperationsError: the text is not one query, or is too large.
+    """
+    return Reader(facts).read(parse_query(sql, facts.dialect))

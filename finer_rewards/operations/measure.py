@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .multiset import Operations
+from finer_rewards.metrics.assignment import best_pairs
 
-__all__ = ["WEIGHTS", "Agreement", "agreement", "operation_f1"]
+from .multiset import Operation, Operations
+
+__all__ = [
+    "WEIGHTS",
+    "Agreement",
+    "agreement",
+    "by_clause",
+    "operation_f1",
+    "partial_agreement",
+    "shaped",
+]
 
 #: How much an operation of each kind counts; 1 where a kind is not named.
 WEIGHTS: Mapping[str, float] = {}
@@ -83,3 +93,76 @@ def operation_f1(predicted: Operations, gold: Operations) -> float:
         1.0
     """
     return agreement(predicted, gold).f()
+
+
+def by_clause(predicted: Operations, gold: Operations) -> dict[str, tuple[int, int, int]]:
+    """Return for each clause how many operations are matched, predicted and gold.
+
+    Example:
+        >>> from finer_rewards.operations import sql_operations
+        >>> by_clause(sql_operations("SELECT a FROM t"), sql_operations("SELECT a FROM t WHERE b > 1"))["WHERE"]
+        (0, 0, 1)
+    """
+    counts: dict[str, list[int]] = {}
+    for place, operations in enumerate((gold & predicted, predicted, gold)):
+        for one, n in operations.counts.items():
+            counts.setdefault(one.clause, [0, 0, 0])[place] += n
+    return {clause: (found[0], found[1], found[2]) for clause, found in counts.items()}
+
+
+def partial_agreement(
+    predicted: Operations,
+    gold: Operations,
+    weights: Mapping[str, float] | None = None,
+    credit: float = 0.5,
+) -> Agreement:
+    """Return the overlap with part of the credit for operations that differ in one argument.
+
+    What is not matched is paired within its kind and scope, by the assignment that gives the most;
+    a pair is worth `credit` times the share of its words in common.
+
+    Args:
+        predicted: operations of the prediction.
+        gold: operations of the gold.
+        weights: how much a kind counts; `None` means `WEIGHTS`.
+        credit: what a nearly right operation is worth, in [0, 1).
+    """
+    exact = agreement(predicted, gold, weights)
+    chosen = WEIGHTS if weights is None else weights
+    missing: dict[tuple[str, tuple[str, ...]], list[Operation]] = {}
+    for one in gold - predicted:
+        missing.setdefault((one.kind, one.scope), []).append(one)
+    extra: dict[tuple[str, tuple[str, ...]], list[Operation]] = {}
+    for one in predicted - gold:
+        extra.setdefault((one.kind, one.scope), []).append(one)
+    gained = 0.0
+    for key, ours in extra.items():
+        theirs = missing.get(key, [])[:_MOST_PAIRED]
+        if key[0] in ("query", "columns") or not theirs:
+            continue
+        gains = [[_likeness(a, b) for b in theirs] for a in ours[:_MOST_PAIRED]]
+        gained += (
+            credit * chosen.get(key[0], 1.0) * sum(gains[row][column] for row, column in best_pairs(gains))
+        )
+    return Agreement(exact.matched + gained, exact.predicted, exact.gold)
+
+
+_MOST_PAIRED = 60
+
+
+def _likeness(a: Operation, b: Operation) -> float:
+    """Return the share of arguments in the same place, in [0, 1)."""
+    if len(a.arguments) != len(b.arguments) or len(a.arguments) < 2:
+        return 0.0
+    same = sum(x == y for x, y in zip(a.arguments, b.arguments, strict=True))
+    return same / len(a.arguments)
+
+
+def shaped(score: float, *, e: float = 0.05, beta: float = 0.79, gamma: float = 0.2) -> float:
+    """Return `e*s + (1-e)*beta*s**gamma`, the shaping of FINER-SQL's code (its command line's defaults).
+
+    Example:
+        >>> round(shaped(0.5), 3)
+        0.678
+    """
+    return e * score + (1 - e) * beta * score**gamma if score > 0 else 0.0

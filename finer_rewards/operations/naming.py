@@ -11,7 +11,9 @@ from .terms import Outer, Select, Term, fold, is_query, remake, substitute, walk
 __all__ = ["canonical"]
 
 _CONSTANTS = ("number", "text", "bool", "null")
-_COMMUTATIVE = frozenset({"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"})
+_COMMUTATIVE = frozenset(
+    {"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"}
+)
 _TRIES = 24
 
 Names = dict[int, Term]
@@ -39,10 +41,14 @@ def _lead(block: Any, classes: Callable[[Select], list[set[Term]]]) -> Any:
         term = ("same", *sorted(group, key=repr))
         whole.update(dict.fromkeys(group, term))
     where = tuple(
-        one for one in block.where if not (one[0] == "=" and one[1] in whole and whole[one[1]] == whole.get(one[2]))
+        one
+        for one in block.where
+        if not (one[0] == "=" and one[1] in whole and whole[one[1]] == whole.get(one[2]))
     )
     changed: Select = substitute(block._replace(where=where), whole)
-    return changed._replace(where=(*changed.where, *(("equal", *term[1:]) for term in dict.fromkeys(whole.values()))))
+    return changed._replace(
+        where=(*changed.where, *(("equal", *term[1:]) for term in dict.fromkeys(whole.values())))
+    )
 
 
 def _query(query: Term, names: Names, depth: int) -> Term:

@@ -132,7 +132,9 @@ def _tighten(parts: dict[Term, None], context: Context) -> dict[Term, None]:
 def _comparison(term: Term, context: Context) -> Term:
     """Bring the constant to the right, fit literals to the column's type, fold constants."""
     head, left, right = term[0], term[1], term[2]
-    if (left[0] in CONSTANTS and right[0] not in CONSTANTS) or (left[0] not in CONSTANTS and right[0] not in CONSTANTS and head in (">", ">=")):
+    if (left[0] in CONSTANTS and right[0] not in CONSTANTS) or (
+        left[0] not in CONSTANTS and right[0] not in CONSTANTS and head in (">", ">=")
+    ):
         head, left, right = FLIPPED[head], right, left
     if right[0] in ("number", "text"):
         right = fit(right, context.affinity(left), context)

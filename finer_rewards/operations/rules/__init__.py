@@ -80,5 +80,3 @@ def _settle(block: Select, context: Context) -> Select:
         if block == before:
             break
     return block
-
-

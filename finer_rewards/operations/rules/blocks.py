@@ -32,7 +32,9 @@ def flatten_conditions(block: Select, context: Context) -> Select:
 
 
 def _flatten_outer(outer: Outer) -> Outer:
-    return outer._replace(where=_split(outer.where), outers=tuple(_flatten_outer(one) for one in outer.outers))
+    return outer._replace(
+        where=_split(outer.where), outers=tuple(_flatten_outer(one) for one in outer.outers)
+    )
 
 
 def _split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
@@ -72,7 +74,9 @@ def free(query: Term) -> Term:
 
 def blind_to_repeats(block: Select) -> bool:
     """Return whether repeated rows of the FROM clause cannot be seen in the result."""
-    if block.extra or any(contains(one, "window") for one in (*block.items, *(key[1] for key in block.order))):
+    if block.extra or any(
+        contains(one, "window") for one in (*block.items, *(key[1] for key in block.order))
+    ):
         return False
     if not block.aggregated:
         return bool(block.distinct) or block.group is not None
@@ -90,7 +94,9 @@ def mark_free_duplicates(block: Select, context: Context) -> Select:
     if not any(source[0] == "derived" for source in block.sources) or not blind_to_repeats(block):
         return block
     sources = tuple(
-        ("derived", source[1], free(source[2])) if source[0] == "derived" and source[2][0] != "recursive" else source
+        ("derived", source[1], free(source[2]))
+        if source[0] == "derived" and source[2][0] != "recursive"
+        else source
         for source in block.sources
     )
     return block._replace(sources=sources)
@@ -102,7 +108,9 @@ def _mergeable(query: Any) -> bool:
         isinstance(query, Select)
         and query._replace(distinct=False).plain
         and query.distinct is not True
-        and not any(part[:2] == ("call", name) for item in query.items for part in walk(item) for name in VOLATILE)
+        and not any(
+            part[:2] == ("call", name) for item in query.items for part in walk(item) for name in VOLATILE
+        )
     )
 
 
@@ -193,14 +201,22 @@ def unwrap(block: Select, context: Context) -> Term:
             return inner
         return block
     if not isinstance(inner, Select) or inner.extra or inner.distinct is True:
-        if isinstance(inner, Select) and inner.distinct is True and not inner.extra and bare and _permutes(block, number, inner):
+        if (
+            isinstance(inner, Select)
+            and inner.distinct is True
+            and not inner.extra
+            and bare
+            and _permutes(block, number, inner)
+        ):
             items = tuple(inner.items[item[2]] for item in block.items)
             return inner._replace(items=items, distinct=block.distinct or True)
         return block
     if any(item[0] == "column" and item[2] == "*" for item in inner.items):
         return block
     limited = inner.limit is not None or inner.offset is not None
-    if (limited and (not bare or block.distinct is True)) or any(contains(item, "window") for item in inner.items):
+    if (limited and (not bare or block.distinct is True)) or any(
+        contains(item, "window") for item in inner.items
+    ):
         return block
     if block.distinct is True and inner.distinct not in (False, "any"):
         return block

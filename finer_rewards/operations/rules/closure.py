@@ -21,7 +21,9 @@ class Closure:
         sources: the sources the conditions of which count; `None` for all of the block's.
     """
 
-    def __init__(self, block: Select, fixed: Iterable[Term], context: Context, sources: set[int] | None = None) -> None:
+    def __init__(
+        self, block: Select, fixed: Iterable[Term], context: Context, sources: set[int] | None = None
+    ) -> None:
         self.context = context
         self.all_sources: dict[int, Term] = {}
         conditions: list[Term] = list(block.where)
@@ -33,7 +35,9 @@ class Closure:
         self.columns = {term for term in fixed if term[0] == "column"}
         self.rows: set[int] = set()
         self.equalities = [
-            one for one in conditions if one[0] in ("=", "is") and (one[1][0] == "column" or one[2][0] == "column")
+            one
+            for one in conditions
+            if one[0] in ("=", "is") and (one[1][0] == "column" or one[2][0] == "column")
         ]
         if sources is not None:
             self.equalities = [one for one in self.equalities if self._inside(one, sources)]
@@ -55,7 +59,12 @@ class Closure:
             changed = False
             for _, left, right in self.equalities:
                 for one, other in ((left, right), (right, left)):
-                    if one[0] == "column" and not self.fixes(one) and self.fixes(other) and self._carries(other, one):
+                    if (
+                        one[0] == "column"
+                        and not self.fixes(one)
+                        and self.fixes(other)
+                        and self._carries(other, one)
+                    ):
                         self.columns.add(one)
                         changed = True
             for own, where in self.outer_conditions:
@@ -86,7 +95,9 @@ class Closure:
         """A number does not fix the text that equals it ('1' and '01')."""
         if known[0] != "column":
             return self.context.affinity(unknown) != "text" or known[0] == "text"
-        return not (self.context.affinity(unknown) == "text" and self.context.affinity(known) in ("number", "real"))
+        return not (
+            self.context.affinity(unknown) == "text" and self.context.affinity(known) in ("number", "real")
+        )
 
     def fixes(self, term: Any) -> bool:
         """Return whether a term has one value."""

@@ -30,7 +30,13 @@ def drop_needless_order(block: Select, context: Context) -> Select:
     """
     if block.aggregated and block.group is None:
         limit = block.limit
-        if limit is not None and limit[0] == "number" and limit[1].isdigit() and int(limit[1]) > 0 and not block.offset:
+        if (
+            limit is not None
+            and limit[0] == "number"
+            and limit[1].isdigit()
+            and int(limit[1]) > 0
+            and not block.offset
+        ):
             return block._replace(order=(), limit=None)
         return block._replace(order=())
     if not block.order:

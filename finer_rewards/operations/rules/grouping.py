@@ -25,7 +25,9 @@ from .joins import rejects_null
 
 def _folds(block: Select) -> bool:
     """Return whether an aggregate or a window is computed."""
-    return any(computes_over_rows(one) for one in (*block.items, *block.having, *(key[1] for key in block.order)))
+    return any(
+        computes_over_rows(one) for one in (*block.items, *block.having, *(key[1] for key in block.order))
+    )
 
 
 def _plain_keys(block: Select) -> bool:
@@ -83,7 +85,8 @@ def _split_off(block: Select, kept: set[int]) -> Select:
     moved = tuple(source for source in block.sources if source[1] not in kept)
     probe = Select("select", "any", (ONE,), moved, (), tuple(away), None, (), (), None, None)
     return block._replace(
-        sources=tuple(source for source in block.sources if source[1] in kept), where=(*stay, ("exists", probe))
+        sources=tuple(source for source in block.sources if source[1] in kept),
+        where=(*stay, ("exists", probe)),
     )
 
 
@@ -91,25 +94,16 @@ def drop_determined_keys(block: Select, context: Context) -> Select:
     """A GROUP BY key that the others fix is dropped; so is a constant one. Holds always."""
     if not block.group or not _plain_keys(block):
         return block
-    keys = [key for key in dict.fromkeys(block.group) if key[0] not in CONSTANTS]
-    if not keys:
-        return block
+    nothing = Closure(block, (), context)
+    keys = [key for key in dict.fromkeys(block.group) if not nothing.fixes(key)]
     ordered = sorted(keys, key=lambda key: _key_rank(key, context), reverse=True)
     for key in ordered:
         rest = [one for one in keys if one != key]
-        if (rest or _pinned(key, block)) and _fixed_alone(key, rest, block, context):
+        if rest and Closure(block, rest, context).fixes(key):
             keys = rest
     if not keys:
         keys = [ONE]
     return block if tuple(keys) == block.group else block._replace(group=tuple(keys))
-
-
-def _fixed_alone(key: Term, rest: list[Term], block: Select, context: Context) -> bool:
-    return Closure(block, rest, context).fixes(key)
-
-
-def _pinned(key: Term, block: Select) -> bool:
-    return False
 
 
 def _key_rank(key: Term, context: Context) -> tuple[bool, bool, str]:
@@ -129,7 +123,9 @@ def having_to_where(block: Select, context: Context) -> Select:
     moved = [
         one
         for one in block.having
-        if not contains(one, "aggregate") and not any(is_query(part) for part in walk(one)) and closure.fixes(one)
+        if not contains(one, "aggregate")
+        and not any(is_query(part) for part in walk(one))
+        and closure.fixes(one)
     ]
     if not moved:
         return block
@@ -144,7 +140,9 @@ def count_forms(block: Select, context: Context) -> Select:
     The first holds when x and the group keys fix a row; the second where no group is empty.
     """
     terms = (block.items, block.having, block.order)
-    if not any(part and part[0] == "aggregate" and part[1] in ("count", "sum", "avg") for part in walk(terms)):
+    if not any(
+        part and part[0] == "aggregate" and part[1] in ("count", "sum", "avg") for part in walk(terms)
+    ):
         return block
 
     def change(term: Term) -> Any:
@@ -172,7 +170,9 @@ def _present(term: Term, block: Select, context: Context) -> bool:
         return False
     if context.not_null(term):
         return True
-    return term[0] == "column" and any(rejects_null(one, {term[1]}) and columns_of(one) & {term} and _only(one, term) for one in block.where)
+    return term[0] == "column" and any(
+        rejects_null(one, {term[1]}) and columns_of(one) & {term} and _only(one, term) for one in block.where
+    )
 
 
 def _only(condition: Term, column: Term) -> bool:
@@ -192,7 +192,12 @@ def _here(terms: Any, change: Any) -> Any:
 
 def _cast_free(term: Term, context: Context) -> Term:
     """AVG works in floating point, so a cast to it changes nothing."""
-    if term[1] == "avg" and len(term) == 4 and term[3][0] == "cast" and term[3][2] in ("real", "float", "double"):
+    if (
+        term[1] == "avg"
+        and len(term) == 4
+        and term[3][0] == "cast"
+        and term[3][2] in ("real", "float", "double")
+    ):
         return (*term[:3], term[3][1])
     return term
 
@@ -234,5 +239,3 @@ def count_case_to_where(block: Select, context: Context) -> Select:
     counted: Term = COUNT_ALL if context.not_null(then) else ("aggregate", "count", False, then)
     items = _here(block.items, lambda part: counted if part == term else part)
     return block._replace(items=items, where=(*block.where, when))
-
-

@@ -67,7 +67,9 @@ def drop_unused_outer(block: Select, context: Context) -> Select:
         rest = block._replace(outers=tuple(one for one in block.outers if one is not outer))
         if sources_of(rest) & numbers:
             continue
-        probe = Select("select", False, (), outer.sources, outer.outers, outer.where, None, (), (), None, None)
+        probe = Select(
+            "select", False, (), outer.sources, outer.outers, outer.where, None, (), (), None, None
+        )
         if blind_to_repeats(block) or Closure(probe, (), context).one_row:
             return rest
     return block
@@ -86,7 +88,9 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     kept: list[Term] = []
     for group in classes:
         constants = sorted((one for one in group if one[0] in CONSTANTS), key=repr)
-        columns = sorted((one for one in group if one[0] == "column"), key=lambda one: _preference(one, own, context))
+        columns = sorted(
+            (one for one in group if one[0] == "column"), key=lambda one: _preference(one, own, context)
+        )
         if len(constants) > 1:
             return block._replace(where=(FALSE,))
         if constants:
@@ -94,7 +98,10 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
             replacement.update({column: constants[0] for column in columns})
         else:
             first = columns[0]
-            kept += [("=", first, column) if repr(first) < repr(column) else ("=", column, first) for column in columns[1:]]
+            kept += [
+                ("=", first, column) if repr(first) < repr(column) else ("=", column, first)
+                for column in columns[1:]
+            ]
             replacement.update({column: first for column in columns[1:]})
     rest = [
         one for one in block.where
@@ -212,7 +219,8 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 if table != parent[2]:
                     continue
                 pairs = [
-                    (("column", child[1], a), ("column", parent[1], b)) for a, b in zip(names, to_names, strict=True)
+                    (("column", child[1], a), ("column", parent[1], b))
+                    for a, b in zip(names, to_names, strict=True)
                 ]
                 found = [_link(a, b, block.where) for a, b in pairs]
                 links = {one for one in found if one is not None}
@@ -258,7 +266,12 @@ def _uncast(term: Term, context: Context) -> Term:
     if term[0] != "=":
         return term
     for cast, other in ((term[1], term[2]), (term[2], term[1])):
-        if cast[0] == "cast" and cast[1][0] == "column" and other[0] == "column" and refers(cast[1], other, context):
+        if (
+            cast[0] == "cast"
+            and cast[1][0] == "column"
+            and other[0] == "column"
+            and refers(cast[1], other, context)
+        ):
             return ("=", *sorted((cast[1], other), key=repr))
     return term
 
@@ -291,9 +304,7 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
 
 
 def _fold_onto(number: int, onto: int, block: Select, context: Context) -> Select | None:
-    mapping = {
-        column: ("column", onto, *column[2:]) for column in columns_of(block) if column[1] == number
-    }
+    mapping = {column: ("column", onto, *column[2:]) for column in columns_of(block) if column[1] == number}
     classes = equal_classes(block, context)
     for column in columns_of((block.items, block.order, block.group or ())):
         image = mapping.get(column, column)

@@ -60,9 +60,14 @@ def _probe(first: Select, branch: Select, context: Context) -> Term | None:
     if not simple(branch):
         number = context.fresh()
         columns: list[Term] = [("column", number, place) for place in range(len(branch.items))]
-        if any(context.affinity(a) and _differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
+        if any(
+            context.affinity(a) and _differ(a, b, context)
+            for a, b in zip(first.items, branch.items, strict=True)
+        ):
             return None
-        equal = tuple(_alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True))
+        equal = tuple(
+            _alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True)
+        )
         return ("exists", Select("select", "any", (ONE,), (("derived", number, branch),), (), equal, None, (), (), None, None))  # fmt: skip
     if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
         return None
@@ -110,5 +115,7 @@ def _rename(first: Select, other: Select) -> dict[Term, Term] | None:
     if len(numbers) != len(other.sources) or None in numbers.values():
         return None
     return {
-        column: ("column", numbers[column[1]], *column[2:]) for column in columns_of(other) if column[1] in numbers
+        column: ("column", numbers[column[1]], *column[2:])
+        for column in columns_of(other)
+        if column[1] in numbers
     }

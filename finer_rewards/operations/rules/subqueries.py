@@ -26,7 +26,9 @@ def in_to_exists(block: Select, context: Context) -> Select:
     NOT IN is NOT EXISTS where neither x nor y can be NULL.
     """
     where = tuple(_rewrite(one, context) for one in block.where)
-    outers = tuple(one._replace(where=tuple(_rewrite(part, context) for part in one.where)) for one in block.outers)
+    outers = tuple(
+        one._replace(where=tuple(_rewrite(part, context) for part in one.where)) for one in block.outers
+    )
     if where == block.where and outers == block.outers:
         return block
     return block._replace(where=where, outers=outers)
@@ -150,7 +152,13 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
         return block
     for source in block.sources:
         query = source[2] if source[0] == "derived" else None
-        if not isinstance(query, Select) or not query.group or query.outers or query.extra or query.distinct is True:
+        if (
+            not isinstance(query, Select)
+            or not query.group
+            or query.outers
+            or query.extra
+            or query.distinct is True
+        ):
             continue
         if query.limit is not None or query.offset is not None or not set(query.group) <= set(query.items):
             continue
@@ -160,7 +168,9 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
         if any(link is None or link[1][0] != "column" for link in links.values()):
             continue
         if any(
-            context.affinity(key) != context.affinity(link[1]) for key, link in links.items() if link is not None
+            context.affinity(key) != context.affinity(link[1])
+            for key, link in links.items()
+            if link is not None
         ):
             continue
         used = [link[0] for link in links.values() if link is not None]
@@ -176,7 +186,9 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
         having = [one for one in rest.where if _over_groups(one, mapping)]
         rest = rest._replace(where=tuple(one for one in rest.where if one not in having))
         changed: Select = substitute(rest, mapping)
-        keys = tuple(("=", *sorted((key, link[1]), key=repr)) for key, link in links.items() if link is not None)
+        keys = tuple(
+            ("=", *sorted((key, link[1]), key=repr)) for key, link in links.items() if link is not None
+        )
         return changed._replace(
             sources=(*changed.sources, *query.sources),
             where=(*changed.where, *query.where, *keys),
@@ -203,5 +215,7 @@ def inner_numbers(query: Term) -> set[int]:
     return {
         part[1]
         for part in walk(query)
-        if len(part) > 2 and part[0] in ("table", "derived", "function", "self", "full") and isinstance(part[1], int)
+        if len(part) > 2
+        and part[0] in ("table", "derived", "function", "self", "full")
+        and isinstance(part[1], int)
     }

@@ -1,0 +1,286 @@
+"""Other scores on the same canonical query: schema linking, n-grams, exact set match, equality, tree edits."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterable
+from functools import lru_cache
+from typing import Any
+
+from finer_rewards.errors import MissingExtraError
+from finer_rewards.schema import Schema
+
+from .canonicalising import SchemaLike, as_schema, canonical_query, read_query
+from .facts import facts_of
+from .guard import with_deep_stack
+from .measure import Agreement
+from .terms import Group, Outer, Select, Term, is_query, walk
+from .words import say_query
+
+__all__ = [
+    "canonical_equal",
+    "canonical_sql",
+    "exact_set_match",
+    "ngram_similarity",
+    "schema_linking",
+    "schema_links",
+    "tree_edit_similarity",
+]
+
+
+@lru_cache(maxsize=2048)
+def _canonical(sql: str, schema: Schema | None, dialect: str) -> Term:
+    facts = facts_of(schema, dialect)
+    return with_deep_stack(lambda: canonical_query(sql, facts)[0])
+
+
+@lru_cache(maxsize=2048)
+def _read(sql: str, schema: Schema | None, dialect: str) -> Term:
+    facts = facts_of(schema, dialect)
+    return with_deep_stack(lambda: read_query(sql, facts))
+
+
+def canonical_sql(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlite") -> str:
+    """Return the canonical query as text. Equal texts mean equal queries.
+
+    Example:
+        >>> canonical_sql("SELECT a FROM t AS x WHERE 1 < x.b")
+        'select t.a from t where (t.b > 1)'
+    """
+    return say_query(_canonical(sql, as_schema(schema, dialect), dialect))
+
+
+def canonical_equal(predicted: str, gold: str, *, schema: SchemaLike = None, dialect: str = "sqlite") -> bool:
+    """Return whether two queries have one canonical form.
+
+    Raises:
+        OperationsError: one of them cannot be read.
+
+    Example:
+        >>> canonical_equal("SELECT a FROM t WHERE NOT b <= 1", "SELECT a FROM t WHERE b > 1")
+        True
+    """
+    known = as_schema(schema, dialect)
+    return _canonical(predicted, known, dialect) == _canonical(gold, known, dialect)
+
+
+def overlap(predicted: Iterable[Hashable], gold: Iterable[Hashable]) -> Agreement:
+    """Return the overlap of two bags."""
+    ours, theirs = Counter(predicted), Counter(gold)
+    return Agreement(float((ours & theirs).total()), float(ours.total()), float(theirs.total()))
+
+
+def schema_links(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlite") -> frozenset[str]:
+    """Return the tables and the `table.column`s a query names, in lower case.
+
+    `*` stands for every column where the schema is known; CTEs are not tables.
+
+    Example:
+        >>> sorted(schema_links("SELECT s.name FROM singer AS s WHERE age > 3"))
+        ['singer', 'singer.age', 'singer.name']
+    """
+    query = _read(sql, as_schema(schema, dialect), dialect)
+    tables = {part[1]: part[2] for part in walk(query) if part and part[0] == "table"}
+    columns = {
+        f"{tables[part[1]]}.{part[2]}"
+        for part in walk(query)
+        if part and part[0] == "column" and part[1] in tables and isinstance(part[2], str)
+    }
+    return frozenset(tables.values()) | frozenset(columns)
+
+
+def schema_linking(
+    predicted: str, gold: str, *, schema: SchemaLike = None, dialect: str = "sqlite"
+) -> Agreement:
+    """Return how the tables and columns of two queries agree: recall, precision, F1 (`.f()`), Jaccard.
+
+    Example:
+        >>> schema_linking("SELECT name FROM singer", "SELECT name FROM singer WHERE age > 3").recall
+        0.6666666666666666
+    """
+    known = as_schema(schema, dialect)
+    return overlap(
+        schema_links(predicted, schema=known, dialect=dialect),
+        schema_links(gold, schema=known, dialect=dialect),
+    )
+
+
+_WORD = re.compile(r"'(?:[^']|'')*'|[\w.]+|[<>!=]+|[^\s\w]")
+
+
+def ngram_similarity(
+    predicted: str,
+    gold: str,
+    *,
+    n: int = 2,
+    canonical: bool = True,
+    schema: SchemaLike = None,
+    dialect: str = "sqlite",
+) -> float:
+    """Return the Jaccard similarity of the n-grams of two queries, in [0, 1].
+
+    Args:
+        predicted: SQL text.
+        gold: SQL text.
+        n: words in an n-gram.
+        canonical: compare canonical texts; otherwise the texts as written, in lower case.
+        schema: as in `sql_operations`.
+        dialect: as in `sql_operations`.
+
+    Example:
+        >>> ngram_similarity("SELECT a FROM t", "SELECT a FROM u", canonical=False)
+        0.5
+    """
+    texts = [predicted.lower(), gold.lower()]
+    if canonical:
+        known = as_schema(schema, dialect)
+        texts = [canonical_sql(sql, schema=known, dialect=dialect) for sql in (predicted, gold)]
+    ours, theirs = (
+        {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))}
+        for words in map(_WORD.findall, texts)
+    )
+    return len(ours & theirs) / len(ours | theirs)
+
+
+def exact_set_match(
+    predicted: str, gold: str, *, values: bool = False, schema: SchemaLike = None, dialect: str = "sqlite"
+) -> dict[str, float]:
+    """Return the F1 of each clause as a set of parts, and `exact`: 1 when all of them are 1.
+
+    After Spider's exact set match (Yu et al., EMNLP 2018): SELECT, FROM, WHERE, GROUP BY, HAVING, ORDER BY,
+    LIMIT, set operators, and keywords, on the query as written (names resolved, nothing rewritten).
+
+    Args:
+        predicted: SQL text.
+        gold: SQL text.
+        values: also compare literals; Spider's published setting does not.
+        schema: as in `sql_operations`.
+        dialect: as in `sql_operations`.
+
+    Example:
+        >>> exact_set_match("SELECT a FROM t WHERE b > 1", "SELECT a FROM t WHERE b > 2")["exact"]
+        1.0
+    """
+    known = as_schema(schema, dialect)
+    ours, theirs = (_components(_read(sql, known, dialect), values) for sql in (predicted, gold))
+    scores = {name: overlap(ours[name], theirs[name]).f() for name in theirs}
+    return {**scores, "exact": float(all(score == 1.0 for score in scores.values()))}
+
+
+_CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "set", "keywords")
+
+
+def _components(query: Term, values: bool) -> dict[str, list[Any]]:
+    tables = {part[1]: part[2] for part in walk(query) if part and part[0] == "table"}
+
+    def plain(term: Any) -> Any:
+        if not isinstance(term, tuple) or not term:
+            return term
+        if term[0] == "column":
+            return ("column", tables.get(term[1], "derived"), *term[2:])
+        if term[0] in ("number", "text") and not values:
+            return ("value",)
+        if is_query(term):
+            return tuple(
+                (name, tuple(sorted(map(repr, parts)))) for name, parts in _components(term, values).items()
+            )
+        parts = [plain(part) for part in term]
+        if term[0] in ("and", "or", "=", "+", "*"):
+            parts[1:] = sorted(parts[1:], key=repr)
+        return tuple(parts)
+
+    found: dict[str, list[Any]] = {name: [] for name in _CLAUSES}
+    if query[0] == "setop":
+        first, *rest = query[2]
+        found = _components(first, values)
+        found["set"] = [query[1], *(plain(branch) for branch in rest)]
+        found["order"] += [plain(key) for key in query[3]]
+        return found
+    if not isinstance(query, Select):
+        found["select"] = [plain(query)]
+        return found
+    found["select"] = [(query.distinct if values else None, plain(item)) for item in query.items]
+    stack: list[Any] = [*query.sources, *query.outers]
+    conditions = list(query.where)
+    while stack:
+        top = stack.pop()
+        if isinstance(top, (Outer, Group)):
+            found["from"].append(top.head)
+            stack += [*top.sources, *top.outers]
+            conditions += top.where
+        else:
+            found["from"].append(top[2] if top[0] == "table" else plain(top[2:]))
+    # Joins written in ON and in WHERE look alike here, as Spider's evaluator leaves ON out altogether.
+    joins = [one for one in conditions if one[0] == "=" and one[1][0] == one[2][0] == "column"]
+    found["where"] = [plain(one) for one in conditions if one not in joins]
+    found["group"] = [plain(key) for key in query.group or ()]
+    found["having"] = [plain(one) for one in query.having]
+    found["order"] = [plain(key) for key in query.order]
+    found["limit"] = [plain(query.limit)] if query.limit is not None else []
+    found["keywords"] = sorted(
+        {part[0] for part in walk(query) if part and part[0] in ("in", "like", "not", "or", "exists", "case")}
+    )
+    return found
+
+
+def tree_edit_similarity(
+    predicted: str, gold: str, *, schema: SchemaLike = None, dialect: str = "sqlite"
+) -> float:
+    """Return 1 - TED / max(nodes) between two canonical trees, in [0, 1]; TED by APTED.
+
+    Needs the package `apted` (Pawlik and Augsten, 2016). Its time grows with the square of the trees: what is
+    larger than 300 nodes is compared by its bag of nodes.
+
+    Raises:
+        MissingExtraError: `apted` is not installed.
+        OperationsError: one of the texts cannot be read.
+    """
+    try:
+        from apted import APTED, Config
+    except ImportError:
+        raise MissingExtraError("`tree_edit_similarity`", "apted", "similarity") from None
+
+    class Named(Config):  # type: ignore[misc]
+        def children(self, node: Any) -> list[Any]:
+            return list(node[1])
+
+        def rename(self, first: Any, second: Any) -> int:
+            return int(first[0] != second[0])
+
+    known = as_schema(schema, dialect)
+    ours, theirs = (_tree(_canonical(sql, known, dialect)) for sql in (predicted, gold))
+    bags = Counter(_labels(ours)), Counter(_labels(theirs))
+    largest = max(bags[0].total(), bags[1].total())
+    if largest > 300:
+        return (bags[0] & bags[1]).total() / largest
+    distance = APTED(ours, theirs, Named()).compute_edit_distance()
+    return max(0.0, 1.0 - float(distance) / largest)
+
+
+Tree = tuple[str, list[Any]]
+
+
+def _tree(term: Any) -> Tree:
+    if not isinstance(term, tuple):
+        return str(term), []
+    if term and term[0] in ("column", "number", "text"):
+        return repr(term), []
+    if isinstance(term, Select):
+        named = zip(term._fields[1:], term[1:], strict=True)
+        return "select", [
+            (name, _tree(part)[1]) if isinstance(part, tuple) else _tree(f"{name} {part}")
+            for name, part in named
+            if part not in ((), None, False)
+        ]
+    head = term[0] if term and isinstance(term[0], str) else ""
+    return head, [_tree(part) for part in (term[1:] if head else term)]
+
+
+def _labels(tree: Tree) -> list[str]:
+    found, stack = [], [tree]
+    while stack:
+        label, children = stack.pop()
+        found.append(label)
+        stack += children
+    return found
