@@ -186,6 +186,27 @@ def test_explain_as_json(files: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert record["results"]["only_gold"] == [[3]]
 
 
+def test_explain_writes_cells_that_json_lacks(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = (
+        "SELECT x'00ff', 9e999, NULL FROM singer",
+        "SELECT 1, 2, 3",
+        "--db",
+        files / "concert.sqlite",
+    )
+    assert run("explain", *arguments, "--format", "jsonl") == 0
+    record = json.loads(capsys.readouterr().out, parse_constant=pytest.fail)
+    assert record["results"]["only_predicted"][0] == ["X'00ff'", "inf", None]
+
+
+def test_unscored_golds_come_with_the_switch(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    empty = "SELECT name FROM singer WHERE age > 100"
+    arguments = (empty, empty, "--db", files / "concert.sqlite")
+    assert run("score", *arguments) == 1
+    found = re.search(r'--reward "(.+)"', capsys.readouterr().out)
+    assert found is not None
+    assert run("score", *arguments, "--reward", found.group(1)) == 0
+
+
 def test_explain_of_what_cannot_be_read(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         run("explain", "SELECT FROM WHERE", "SELECT name FROM singer", "--db", files / "concert.sqlite") == 0

@@ -35,6 +35,8 @@ EXAMPLES = """\
 Each JSON record has number, value (null where the data or the system is at fault), status, reason, predicted,
 gold, db, question_id, and the value of every component by its name.
 """
+#: What makes execution match compare a gold that it leaves unscored.
+SWITCHES = {"gold_empty": "empty='accept'", "gold_ambiguous": "ambiguous='accept'"}
 COLOURS = {"nobody": "", "model": "yellow", "data": "cyan", "system": "red"}
 
 
@@ -132,6 +134,9 @@ class Totals:
         if self.unscored:
             lines.append(f"not scored: {_counts(self.unscored)}")
             lines += [f"  {name}: {Status[name].sentence}" for name, _ in self.unscored.most_common()]
+            switches = ", ".join(switch for name, switch in SWITCHES.items() if name in self.unscored)
+            if switches:
+                lines.append(f'  To compare them all the same: --reward "execution_match({switches})"')
         return lines
 
 
