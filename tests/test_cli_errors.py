@@ -61,7 +61,7 @@ GOOD = "score one.sql one.sql --db good.sqlite"
         (f"{GOOD} --gold-format yaml", ["should be one of", "'yaml'"]),
         (f"{GOOD} --mode brid", ["'brid'", "Did you mean 'bird'?"]),
         (f"{GOOD} --preset artic", ["'artic'", "Did you mean 'arctic'?"]),
-        (f"{GOOD} --preset arctic --mode bird", ["`--mode` should be left out"]),
+        (f"{GOOD} --preset graph_reward --mode bird", ["`--mode` should be left out"]),
         (f"{GOOD} --reward execution_mach()", ["'execution_mach'", "Did you mean 'execution_match'?"]),
         (f"{GOOD} --reward execution_match() --mode bird", ["`--reward` should stand alone", "--mode"]),
         (f"{GOOD} --timeout soon", ["`--timeout` should be a positive number of seconds", "'soon'"]),

@@ -69,9 +69,10 @@ def shorten(text: str, length: int | None) -> str:
 
 def wrap(text: str, indent: int = 2, hang: int | None = None) -> list[str]:
     """Return text as indented lines that fit the terminal (at most 110); `hang` indents the later ones."""
-    room = min(shutil.get_terminal_size().columns, 110)
+    room = min(shutil.get_terminal_size((110, 24)).columns, 110)
+    later = " " * (indent if hang is None else hang)
     return textwrap.wrap(
-        text, room, initial_indent=" " * indent, subsequent_indent=" " * (indent if hang is None else hang)
+        text, room, initial_indent=" " * indent, subsequent_indent=later, break_on_hyphens=False
     )
 
 
