@@ -44,7 +44,7 @@ GOLD_SQL = [
     "SELECT t.c FROM t ORDER BY t.c ASC LIMIT 3",
 ]
 QUESTIONS = ["", "List the names.", "Sort them by age.", "In which order?"]
-SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def edited(chance: random.Random, rows: Rows, names: list[str]) -> tuple[Rows, list[str]]:
@@ -207,8 +207,11 @@ def _unfolded(cell: Any) -> Any:
     if not isinstance(cell, str):
         return cell
     text = cell.strip()
-    if text.lstrip("+-").replace(".", "", 1).isdecimal():
-        return int(text) if text.lstrip("+-").isdecimal() else float(text)
+    if text and set(text) <= set("0123456789+-.eE"):
+        try:
+            return int(text) if set(text) <= set("0123456789+-") else float(text)
+        except ValueError:
+            pass
     return " ".join(text.lower().split())
 
 
@@ -487,4 +490,4 @@ def test_a_mode_agrees_with_its_oracle(name: str) -> None:
 
     agree()
     # Both verdicts have to be common, or the agreement would say little.
-    assert min(verdicts[True], verdicts[False]) > 20
+    assert min(verdicts[True], verdicts[False]) > 15

@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
@@ -21,7 +21,7 @@ __all__ = ["aligned", "exact_mapping"]
 _WORK = 3_000_000
 _VISITS = 30
 _EXACT = Mode("exact", permute_columns=True)
-_CodeRow = tuple[int, ...]
+_CodeColumn = tuple[int, ...]
 
 
 class _OutOfWorkError(Exception):
@@ -52,6 +52,8 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
     if gold.rows == predicted.rows:
         return matched(f"{counted(len(gold.rows), 'row')} = gold, in the same order", "identical")
     blocks, order_known = _blocks(sides, mode)
+    if blocks is None and Counter(gold.rows) == Counter(predicted.rows):
+        return matched(f"{counted(len(gold.rows), 'row')} = gold", "rows", tuple(range(gold.width or 0)))
     search = _Search.over(gold, predicted, mode)
     try:
         columns = search.mapping(blocks)
@@ -150,22 +152,18 @@ class _Search:
     predicted: Sequence[Row]
     mode: Mode
     cells: Cells
-    gold_rows: list[_CodeRow]
-    predicted_rows: list[_CodeRow]
-    gold_columns: list[_CodeRow] = field(init=False)
-    predicted_columns: list[_CodeRow] = field(init=False)
-    work: int = field(init=False)
+    gold_columns: list[_CodeColumn]
+    predicted_columns: list[_CodeColumn]
+    work: int = 0
 
     @classmethod
     def over(cls, gold: Table, predicted: Table, mode: Mode) -> _Search:
-        gold_rows, predicted_rows = _normalised(gold.rows, mode), _normalised(predicted.rows, mode)
-        cells = Cells.of((*gold_rows, *predicted_rows), mode.relative_tolerance, mode.absolute_tolerance)
-        return cls(gold_rows, predicted_rows, mode, cells, cells.rows(gold_rows), cells.rows(predicted_rows))
-
-    def __post_init__(self) -> None:
-        self.gold_columns = list(zip(*self.gold_rows, strict=True))
-        self.predicted_columns = list(zip(*self.predicted_rows, strict=True))
-        self.work = 0
+        rows = _normalised(gold.rows, mode), _normalised(predicted.rows, mode)
+        gold_columns, predicted_columns = (list(zip(*side, strict=True)) for side in rows)
+        both = (*gold_columns, *predicted_columns)
+        cells = Cells.of(both, mode.relative_tolerance, mode.absolute_tolerance)
+        gold_codes = list(map(cells.column, gold_columns))
+        return cls(*rows, mode, cells, gold_codes, list(map(cells.column, predicted_columns)))
 
     def mapping(self, blocks: list[int] | None) -> tuple[int, ...] | None:
         """Return for each gold column its predicted column, or `None` when there is no such mapping.
@@ -173,7 +171,7 @@ class _Search:
         Raises:
             _OutOfWorkError: the search looked at more cells than it may.
         """
-        count = len(self.gold_rows)
+        count = len(self.gold)
         self.work = _WORK + _VISITS * count * len(self.predicted_columns)
         colours = [0] * count if blocks is None else blocks
         in_place = tuple(range(len(self.gold_columns)))
@@ -254,7 +252,7 @@ class _Search:
             if index not in chosen
         }
 
-    def _bag(self, colours: list[int], column: _CodeRow) -> int:
+    def _bag(self, colours: list[int], column: _CodeColumn) -> int:
         # A sum of hashes does not depend on the order; equal bags have equal sums, and a chance collision
         # of different bags is caught when the whole mapping is verified.
         self._spend(len(column))
@@ -288,10 +286,10 @@ class _Search:
         return self._loose_rows_pair_up(mapping, gold, predicted)
 
     def _loose_rows_pair_up(
-        self, mapping: tuple[int, ...], gold: Sequence[_CodeRow], predicted: Sequence[_CodeRow]
+        self, mapping: tuple[int, ...], gold: Sequence[_CodeColumn], predicted: Sequence[_CodeColumn]
     ) -> bool:
         """True when rows with the same integers can be paired so that every two cells are really close."""
-        groups: dict[_CodeRow, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+        groups: dict[_CodeColumn, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
         for key, row in zip(gold, self.gold, strict=True):
             if not self.cells.loose.isdisjoint(key[1:]):
                 groups[key][0].append(row)

@@ -12,13 +12,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from fractions import Fraction
 from typing import Any
 
 __all__ = ["Cells", "close", "folded", "number_of_text"]
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
-_NOT_A_NUMBER = object()
+_NUMBERS = (int, float, Decimal)
 _LARGEST = 10**300
 
 
@@ -61,7 +60,7 @@ def close(a: Any, b: Any, relative: float, absolute: float) -> bool:
 
 
 def _numeric(cell: Any) -> bool:
-    return isinstance(cell, (int, float, Decimal, Fraction))
+    return isinstance(cell, _NUMBERS)
 
 
 @dataclass(slots=True)
@@ -72,56 +71,55 @@ class Cells:
     loose: set[int]
 
     @classmethod
-    def of(cls, rows: Sequence[Sequence[Any]], relative: float, absolute: float) -> Cells:
-        """Give every distinct cell its integer."""
-        distinct: set[Any] = set()
-        for row in rows:
-            distinct.update(row)
+    def of(cls, columns: Iterable[Sequence[Any]], relative: float, absolute: float) -> Cells:
+        """Give every distinct cell of these columns its integer."""
+        exact: set[Any] = set()
+        inexact: set[Any] = set()
         codes: dict[Any, int] = {}
-        numbers: list[Any] = []
-        for cell in distinct:
-            if not _numeric(cell):
-                codes[cell] = len(codes)
-            elif cell == cell:
-                numbers.append(cell)
-            elif _NOT_A_NUMBER not in codes:
-                codes[_NOT_A_NUMBER] = len(codes)
-        # 1 and 1.0 are one element of a set, so their types are read from the rows.
-        floats = {cell for row in rows for cell in row if _numeric(cell) and not isinstance(cell, int)}
+        for column in columns:
+            kinds = set(map(type, column))
+            if kinds == {int}:
+                exact.update(column)
+            elif kinds == {float}:
+                inexact.update(column)
+            elif not any(issubclass(kind, _NUMBERS) for kind in kinds):
+                for cell in set(column):
+                    codes.setdefault(cell, len(codes))
+            else:
+                for kind, cell in set(zip(map(type, column), column, strict=True)):
+                    if not issubclass(kind, _NUMBERS):
+                        codes.setdefault(cell, len(codes))
+                    else:
+                        (exact if issubclass(kind, int) else inexact).add(cell)
+        # Every NaN is a key of its own, found by identity; all of them get one integer.
+        undefined = {number for number in inexact if number != number}
+        codes.update(dict.fromkeys(undefined, len(codes)))
         loose: set[int] = set()
-        if not floats or not (relative or absolute):
-            for number in numbers:
-                codes[number] = len(codes)
-            return cls(codes, loose)
-        numbers.sort()
-        integers = {cell for row in rows for cell in row if isinstance(cell, int)}
         group: list[Any] = []
-        for number in [*numbers, None]:
+        for number in [*sorted(exact | (inexact - undefined)), None]:
             if group and (number is None or not _near(group[-1], number, relative, absolute)):
-                if floats.isdisjoint(group):
+                if len(group) == 1:
+                    codes[group[0]] = len(codes)
+                elif inexact.isdisjoint(group):
                     for integer in group:
                         codes[integer] = len(codes)
                 else:
                     code = len(codes)
                     codes.update(dict.fromkeys(group, code))
-                    exact = sum(member in integers for member in group)
-                    if exact > 1 or not close(float(group[0]), group[-1], relative, absolute):
+                    integers = sum(member in exact for member in group)
+                    if integers > 1 or not close(float(group[0]), group[-1], relative, absolute):
                         loose.add(code)
                 group = []
             group.append(number)
         return cls(codes, loose)
 
-    def rows(self, rows: Iterable[Sequence[Any]]) -> list[tuple[int, ...]]:
-        """Return the rows with every cell as its integer."""
-        codes = self.codes
-        try:
-            return [tuple([codes[cell] for cell in row]) for row in rows]
-        except KeyError:  # a NaN equals nothing, not even its own key
-            return [tuple([codes[_NOT_A_NUMBER if cell != cell else cell] for cell in row]) for row in rows]
+    def column(self, column: Sequence[Any]) -> tuple[int, ...]:
+        """Return the integers of a column."""
+        return tuple(map(self.codes.__getitem__, column))
 
 
 def _near(a: Any, b: Any, relative: float, absolute: float) -> bool:
     # Twice the tolerance, so that what lies between two equal numbers is in their group too.
-    if abs(a) > _LARGEST or abs(b) > _LARGEST:
+    if not a > -_LARGEST or not b < _LARGEST:
         return False
     return math.isclose(a, b, rel_tol=2 * relative, abs_tol=2 * absolute)
