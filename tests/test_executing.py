@@ -343,6 +343,54 @@ def test_write_ahead_log(tmp_path):
         assert [file.name for file in tmp_path.iterdir()] == ["wal.sqlite"]
 
 
+def test_a_log_that_nobody_can_read_without_writing(tmp_path):
+    whole, left = tmp_path / "whole.sqlite", tmp_path / "left.sqlite"
+    writer = sqlite3.connect(whole)
+    writer.executescript("PRAGMA journal_mode = WAL; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    # As a copy made while somebody wrote: the log has content, and there is no index to it.
+    left.write_bytes(whole.read_bytes())
+    Path(f"{left}-wal").write_bytes(Path(f"{whole}-wal").read_bytes())
+    writer.close()
+    before = snapshot(tmp_path)
+    with SQLite(tmp_path, workers=1) as executor:
+        execution = executor.execute("SELECT * FROM t", "left")
+        assert execution.status is Status.unavailable and execution.error
+        assert executor.execute("SELECT * FROM t", "whole").ok
+    assert snapshot(tmp_path) == before
+
+
+def test_a_locked_database_is_nobodys_fault(tmp_path):
+    path = tmp_path / "locked.sqlite"
+    writer = sqlite3.connect(path, isolation_level=None)
+    writer.executescript("PRAGMA cache_size = 1; CREATE TABLE t (a); INSERT INTO t VALUES (1)")
+    writer.execute("BEGIN EXCLUSIVE")
+    writer.execute("INSERT INTO t SELECT zeroblob(100000)")
+    with SQLite(tmp_path, workers=1, timeout=0.5) as executor:
+        assert executor.execute("SELECT * FROM t", "locked").status is Status.unavailable
+        writer.execute("ROLLBACK")
+        assert executor.execute("SELECT * FROM t", "locked").rows == ((1,),)
+    writer.close()
+
+
+def test_a_schema_that_is_not_utf8(tmp_path):
+    path = tmp_path / "latin.sqlite"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE t (a /* XXX */, b)")
+    connection.commit()
+    connection.close()
+    path.write_bytes(path.read_bytes().replace(b"XXX", b"\xe9\xff\xe8"))
+    with SQLite(tmp_path, workers=1) as executor:
+        assert executor.execute("SELECT a FROM t", "latin").ok
+        assert executor.schema("latin").tables[0].name == "t"
+
+
+def test_hostile_text_is_read_once():
+    began = time.monotonic()
+    for text in ("[", "'", '"', "`", "(", "[ \n", "''  ", "- "):
+        normalise("SELECT \n " + text * 300_000)
+    assert time.monotonic() - began < 2
+
+
 def test_schema(executor):
     schema = executor.schema("shop")
     by_name = {table.name: table for table in schema.tables}

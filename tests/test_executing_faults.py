@@ -317,6 +317,28 @@ def test_file_descriptors_are_given_back(root):
     assert count() == before
 
 
+def test_no_descriptor_is_left(root):
+    process = run_script(
+        """
+        import os, resource, sys
+        executor = SQLite(sys.argv[1], workers=2)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        for spare in range(8):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (3 + spare, limits[1]))
+            execution = executor.execute("SELECT 1", "numbers")
+            assert execution.ok or execution.status.name == "unavailable", execution
+            executor.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        assert executor.execute("SELECT 1", "numbers").ok
+        executor.close()
+        assert sorted(map(int, os.listdir("/proc/self/fd")))[-1] < 5
+        """,
+        root,
+    )
+    out, err = process.communicate()
+    assert (process.returncode, err, out) == (0, "", "")
+
+
 def test_no_worker_can_be_started(root, monkeypatch):
     with SQLite(root, workers=2) as executor:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")

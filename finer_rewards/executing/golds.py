@@ -193,7 +193,7 @@ def _replace_names(text: str, aliases: dict[str, str]) -> str:
         return f"({aliases[word.lower()]})" if word.lower() in aliases else word
 
     # Neither quoted, nor part of a qualified name, nor the name of a function.
-    pieces = re.split(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])""", text)
+    pieces = re.split(r"""('[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))""", text)
     pieces[::2] = [
         re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w.]|\s*[.(])", expression, piece) for piece in pieces[::2]
     ]

@@ -34,8 +34,10 @@ HEADER = struct.Struct("<I")
 MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills
 GRACE = 1.0  # seconds after which a worker that its own timer did not end is ended from here
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
-WORK_AHEAD = 0.004  # seconds of work to keep in a worker's pipe
-MOST_AHEAD = 16
+WORK_AHEAD = 0.008  # seconds of work to keep in a worker's pipe
+MOST_AHEAD = 64
+PLENTY = 6  # requests in every worker's pipe that make it worth while to let answers gather
+GATHER_SECONDS = 0.0015
 START_SECONDS = 30.0
 START_ATTEMPTS = 4  # for a worker that ends by itself
 KILLED_ATTEMPTS = 100  # for one that is killed from outside
@@ -188,12 +190,14 @@ class _Resources:
 
     def open(self) -> tuple[selectors.BaseSelector, tuple[int, int]]:
         """Return the selector and the pipe that wakes it, made when there are none."""
-        if self.selector is None or self.wake is None:
+        if self.wake is None:
             self.wake = os.pipe()
-            self.selector = selectors.DefaultSelector()
             for end in self.wake:
                 os.set_blocking(end, False)
-            self.selector.register(self.wake[0], selectors.EVENT_READ, None)
+        if self.selector is None:
+            selector = selectors.DefaultSelector()
+            selector.register(self.wake[0], selectors.EVENT_READ, None)
+            self.selector = selector
         return self.selector, self.wake
 
     def close(self) -> None:
@@ -279,7 +283,7 @@ class Pool:
         try:
             while batch.left:
                 self._hand_out()
-                if batch.left:
+                if batch.left and self._workers:
                     self._await_answers()
         except BaseException:
             # Ctrl-C may have come in the middle of anything: begin anew for the others that wait.
@@ -351,13 +355,15 @@ class Pool:
         selector, wake = self._held.open()
         limit = self.settings["timeout"] + MARGIN + GRACE
         now = time.monotonic()
-        waits = [limit if self._workers else 0.0]
+        waits = [limit]
         for worker in self._workers:
             if worker.asked:
                 turn = now - worker.turn_began
                 waits.append((limit if worker.ready else START_SECONDS) - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
+        if all(len(worker.asked) > PLENTY for worker in self._workers):
+            time.sleep(GATHER_SECONDS)
         heard: set[_Worker] = set()
         for key, events in selector.select(max(0.0, min(waits))):
             worker = key.data

@@ -39,7 +39,10 @@ _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 _MAX_SQL = 200_000
 _MAX_CONNECTIONS = 16
 _ENDS = " \t\n\f\r;"
-_SPACE = re.compile(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])|[ \t\n\f\r]{2,}|[\t\n\f\r]""")
+# A quote that is never closed reaches to the end, so that hostile text is read only once.
+_SPACE = re.compile(
+    r"""('[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))|[ \t\n\f\r]{2,}|[\t\n\f\r]"""
+)
 
 
 class SQLite:
