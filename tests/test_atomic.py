@@ -47,7 +47,7 @@ def test_leaving_out_a_clause_shows_in_recall_and_can_be_made_to_hurt() -> None:
     short = "SELECT name FROM singer"
     plain = score(short)
     assert plain.metrics["precision"] > plain.metrics["recall"]
-    assert plain.metrics["missing_filter"] == 1.0
+    assert (plain.metrics["where_gold"], plain.metrics["where_predicted"]) == (1.0, 0.0)
     assert float(score(short, r.atomic_f1(beta=3.0))) < float(plain)
     assert float(score(short, r.atomic_f1(ignore=("from", "query", "columns")))) < float(plain)
 
@@ -65,11 +65,21 @@ def test_the_published_shape() -> None:
     assert shaped == pytest.approx(0.05 * plain + 0.95 * 0.79 * plain**0.2)
 
 
+def test_partial_credit_lies_between_nothing_and_all() -> None:
+    near, far = "SELECT name FROM singer WHERE age > 41", "SELECT name FROM singer WHERE id IS NULL"
+    gold = "SELECT name FROM singer WHERE age > 40"
+    partial = r.atomic_f1(partial=0.5)
+    assert float(score(near, gold=gold)) == float(score(far, gold=gold))
+    assert float(score(near, gold=gold)) < float(score(near, partial, gold)) < 1.0
+    assert float(score(far, partial, gold)) < float(score(near, partial, gold))
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (lambda: r.atomic_f1(ignore=("form",)), "Did you mean 'from'"),
         (lambda: r.atomic_f1(beta=0.0), "positive"),
+        (lambda: r.atomic_f1(partial=1.0), "from 0 to below 1"),
         (lambda: r.atomic_f1(shape=(2.0, 0.5, 0.2)), r"\(0.05, 0.79, 0.2\)"),
         (lambda: r.atomic_f1(metric="f2"), "should be 'f1' or 'jaccard'"),  # type: ignore[arg-type]
     ],

@@ -25,17 +25,20 @@ from finer_rewards.rewards.similarity import (
     text_similarity,
 )
 from finer_rewards.rewards.staircase import staircase
+from finer_rewards.rewards.structure import canonical_match, exact_set_match, tree_similarity
 from finer_rewards.rewards.tags import published_format, repetitive, tag_count
 
 __all__ = [
     "answer_coverage",
     "answer_match",
     "atomic_f1",
+    "canonical_match",
     "cell_precision",
     "cell_recall",
     "clause_similarity",
     "clip",
     "constant",
+    "exact_set_match",
     "executable",
     "execution_match",
     "gate",
@@ -54,6 +57,7 @@ __all__ = [
     "tag_count",
     "text_similarity",
     "total",
+    "tree_similarity",
     "tuple_cardinality",
     "tuple_constraint",
     "tuple_order",

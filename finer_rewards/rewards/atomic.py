@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
 from finer_rewards.errors import ConfigError, suggest
@@ -18,12 +17,14 @@ __all__ = ["atomic_f1"]
 
 Weights = tuple[tuple[str, float], ...]
 _SHOWN = 3
+_COUNTS = ("matched", "predicted", "gold")
 
 
 def _check_atomic(
     beta: float,
     weights: Weights,
     ignore: tuple[str, ...],
+    partial: float,
     shape: tuple[float, float, float] | None,
     **_: object,
 ) -> None:
@@ -38,6 +39,10 @@ def _check_atomic(
     if beta <= 0 or any(weight < 0 for _, weight in weights):
         raise ConfigError(
             f"`atomic_f1(beta=, weights=)` should be positive, but got beta={beta!r}, weights={weights!r}."
+        )
+    if not 0 <= partial < 1:
+        raise ConfigError(
+            f"`atomic_f1(partial=...)` should be from 0 to below 1, but got {partial!r}. Try 0.5."
         )
     if shape is not None and not (0 <= shape[0] <= 1 and 0 <= shape[1] <= 1 and shape[2] > 0):
         raise ConfigError(
@@ -54,6 +59,7 @@ def atomic_f1(
     beta: float = 1.0,
     weights: Weights = (),
     ignore: tuple[str, ...] = (),
+    partial: float = 0.0,
     shape: tuple[float, float, float] | None = None,
     dialect: str = "sqlite",
 ) -> Score:
@@ -65,20 +71,22 @@ def atomic_f1(
 
     Nothing is executed. Queries that mean the same as far as the canonical form can tell score 1. A policy
     can raise a plain F1 by leaving out the clauses it is unsure of: watch the metrics `recall` and
-    `missing_*`, set `beta` above 1, or `ignore` the kinds that come free.
+    the counts by clause, set `beta` above 1, or `ignore` the kinds that come free.
 
     Args:
         metric: F-beta, or Jaccard as in the paper.
         beta: above 1 recall counts for more than precision; only for `f1`.
         weights: pairs (kind, weight) that replace the default weights.
         ignore: kinds that do not count, such as `("from",)`.
+        partial: credit for an operation that is right but for one argument (the column, but not the literal):
+            this much times the share of arguments in common, by the pairing that gives the most. 0 for none.
         shape: `(e, b, g)` turns the value s into e s + (1 - e) b s^g, as the published code does.
         dialect: sqlglot dialect of both statements; a sample's own dialect goes first.
 
     Returns:
         1 when the operations are equal, the best gold counting; 0 when the prediction is no query or does not
-        parse. `None` when no gold parses. The metrics are precision, recall, and for each kind that differs
-        the number `missing_KIND` and `extra_KIND`.
+        parse. `None` when no gold parses. The metrics are precision, recall, and for each clause of the
+        gold or the prediction the numbers `CLAUSE_matched`, `CLAUSE_predicted` and `CLAUSE_gold`.
 
     Raises:
         ConfigError: a kind does not exist, or a number is out of range.
@@ -118,7 +126,7 @@ def atomic_f1(
         return Score(0.0, str(error), Status.failed)
     counted = {**WEIGHTS, **dict(weights), **dict.fromkeys(ignore, 0.0)}
     return max(
-        (_agreement(predicted, gold, counted, metric, beta, shape) for gold in golds),
+        (_agreement(predicted, gold, counted, metric, beta, partial, shape) for gold in golds),
         key=lambda score: score.value or 0.0,
     )
 
@@ -129,20 +137,22 @@ def _agreement(
     weights: dict[str, float],
     metric: str,
     beta: float,
+    partial: float,
     shape: tuple[float, float, float] | None,
 ) -> Score:
-    from finer_rewards.operations import agreement
+    from finer_rewards.operations.measure import agreement, by_clause, partial_agreement, shaped
 
-    found = agreement(predicted, gold, weights)
+    exact = agreement(predicted, gold, weights)
+    found = partial_agreement(predicted, gold, weights, partial) if partial else exact
     value = found.f(beta) if metric == "f1" else found.jaccard
     if shape is not None:
         epsilon, factor, gamma = shape
-        value = epsilon * value + (1 - epsilon) * factor * value**gamma
+        value = shaped(value, e=epsilon, beta=factor, gamma=gamma)
     difference = gold.diff(predicted)
-    metrics = {"precision": found.precision, "recall": found.recall}
-    for name, side in (("missing", difference.missing), ("extra", difference.extra)):
-        for kind, count in Counter(operation.kind for operation in side).items():
-            metrics[f"{name}_{kind}"] = float(count)
+    metrics = {"precision": exact.precision, "recall": exact.recall}
+    for clause, counts in by_clause(predicted, gold).items():
+        name = clause.lower().replace(" ", "_") or "query"
+        metrics |= {f"{name}_{kind}": float(n) for kind, n in zip(_COUNTS, counts, strict=True)}
     return Score(value, _reason(difference.missing, difference.extra), metrics=metrics)
 
 
