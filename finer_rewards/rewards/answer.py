@@ -76,6 +76,8 @@ def _against_answer(
         return unscored(Status.no_gold, "This reward compares with answer rows. Pass Sample(answer=rows).")
     if not answer:
         return unscored(Status.gold_empty)
+    if not evidence.trials:
+        return did_not_run(None)
     worst = 1.0
     for trial in evidence.trials:
         predicted = trial.predicted
