@@ -87,6 +87,9 @@ def _rank(term: Term) -> tuple[bool, str]:
 
 def _select(block: Select, names: Names, depth: int) -> Term:
     own = _sources(block)
+    spelled = _spelled(own, names, depth)
+    if spelled:
+        block = substitute(block, spelled)
     groups: dict[str, list[int]] = {}
     for source in own:
         groups.setdefault(_base(source), []).append(source[1])
@@ -121,6 +124,18 @@ def _select(block: Select, names: Names, depth: int) -> Term:
             best = rendered
     assert best is not None
     return best
+
+
+def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
+    """Return what each column of a derived table is, in place of its position, which the text is free to choose."""
+    found: dict[Term, Term] = {}
+    for source in own:
+        if source[0] == "derived" and isinstance(source[2], Select):
+            inner = _query(source[2], names, depth + 1)
+            for place, item in enumerate(inner.items):
+                if not (item[0] == "column" and item[2] == "*"):
+                    found["column", source[1], place] = ("column", source[1], ("of", item))
+    return found
 
 
 def _sources(block: Any) -> list[Term]:
@@ -244,6 +259,8 @@ def _source(source: Term, names: Names, depth: int) -> Term:
     if head == "self":
         return (head, names.get(number, number))
     rest = [_group(part, names, depth) if isinstance(part, tuple) else part for part in source[2:]]
+    if head == "derived" and isinstance(rest[0], Select):
+        rest[0] = rest[0]._replace(items=tuple(sorted(dict.fromkeys(rest[0].items), key=repr)))
     return (head, names.get(number, number), *rest)
 
 

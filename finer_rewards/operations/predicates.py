@@ -13,6 +13,7 @@ __all__ = ["simplify"]
 
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "is": "is", "is not": "is not"}
 NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
+_MOST_ABSORBED = 40
 CONSTANTS = ("number", "text", "bool", "null")
 
 
@@ -82,15 +83,39 @@ def _connective(term: Term, context: Context) -> Term:
         return neutral
     if len(parts) == 1:
         return next(iter(parts))
+    if head == "or":
+        if any(part[0] == "is" and ("is not", *part[1:]) in parts for part in parts):
+            return TRUE
+        factored = _factor(parts)
+        if factored is not None:
+            inner = [_connective(part, context) if part[0] == "or" else part for part in factored[1:]]
+            return _connective(("and", *inner), context)
     return (head, *sorted(parts, key=repr))
 
 
 def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
     """a AND (a OR b) is a; a OR (a AND b) is a (three-valued logic is a lattice)."""
     other = "or" if head == "and" else "and"
-    if not any(part[0] == other for part in parts):
+    inner = [frozenset(part[1:]) for part in parts if part[0] == other]
+    if not inner:
         return parts
+    if len(inner) > 1 and len(inner) <= _MOST_ABSORBED:
+        parts = {
+            part: None for part in parts if part[0] != other or not any(one < frozenset(part[1:]) for one in inner)
+        }
     return {part: None for part in parts if part[0] != other or not any(inner in parts for inner in part[1:])}
+
+
+def _factor(parts: dict[Term, None]) -> Term | None:
+    """(a AND b) OR (a AND c) is a AND (b OR c)."""
+    sides = [part[1:] if part[0] == "and" else (part,) for part in parts]
+    shared = [one for one in sides[0] if all(one in side for side in sides[1:])]
+    if not shared:
+        return None
+    rests = [tuple(one for one in side if one not in shared) for side in sides]
+    if not all(rests):
+        return ("and", *shared)
+    return ("and", *shared, ("or", *(rest[0] if len(rest) == 1 else ("and", *rest) for rest in rests)))
 
 
 def _merge_equalities(parts: dict[Term, None]) -> dict[Term, None]:
@@ -180,7 +205,7 @@ def fit(literal: Term, affinity: str, context: Context) -> Term:
         return _as_number(literal)
     if affinity in ("number", "real") and literal[0] == "number":
         return _as_number(("text", literal[1]))
-    if affinity == "text" and literal[0] == "number" and context.facts.dialect == "sqlite":
+    if affinity == "text" and literal[0] == "number" and context.facts.dialect in ("sqlite", "mysql"):
         return ("text", literal[1])
     return literal
 
@@ -223,6 +248,8 @@ def _in(term: Term, context: Context) -> Term:
 
 def _exists(term: Term, context: Context) -> Term:
     query = term[1]
+    if isinstance(query, Select) and not (query.sources or query.outers or query.aggregated or query.limit):
+        return _connective(("and", *query.where), context)
     if isinstance(query, Select) and query.limit is None and query.offset is None and not query.extra:
         if query.group is None and query.aggregated and not query.having:
             return TRUE  # an aggregate without groups always returns its row
@@ -235,7 +262,7 @@ def _exists(term: Term, context: Context) -> Term:
 
 def _arithmetic(term: Term, context: Context) -> Term:
     head, left, right = term[0], term[1], term[2]
-    if left[0] == right[0] == "number" and "." not in left[1] + right[1]:
+    if left[0] == right[0] == "number" and (left[1] + right[1]).replace("-", "").isdigit():
         a, b = int(left[1]), int(right[1])
         result = a + b if head == "+" else a - b if head == "-" else a * b
         if abs(result) < 2**62:

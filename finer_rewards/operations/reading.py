@@ -587,7 +587,10 @@ def _limit(node: Any, scope: Scope) -> Term | None:
         return None
     inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
     term = read_term(inner, scope) if inner is not None else ("word", node.sql())
+    options = str(node.args.get("limit_options") or "").upper()
     rest = _set(node) - {"expression", "count", "this", "direction"}
+    if "TIES" not in options and "PERCENT" not in options:
+        rest.discard("limit_options")  # FETCH FIRST n ROWS ONLY is LIMIT n
     return (
         (*term, *(("word", f"{name} {node.args[name]}".lower()) for name in sorted(rest))) if rest else term
     )

@@ -34,7 +34,11 @@ def say(term: Any, depth: int = 0) -> str:
 
 
 def _column(term: Term, depth: int) -> str:
-    name = term[2] if isinstance(term[2], str) else f"column {term[2] + 1}"
+    name = term[2]
+    if isinstance(name, tuple):
+        name = f"[{say(name[1], depth + 1)}]"
+    elif isinstance(name, int):
+        name = f"column {name + 1}"
     options = "".join(f" {say(part, depth)}" for part in term[3:])
     return f"{name if term[1] == -1 else f'{name_of(term[1], depth)}.{name}'}{options}"
 

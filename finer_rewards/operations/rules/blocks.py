@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from ..context import Context, numbers_in
 from ..terms import (
     FALSE,
+    NULL,
     Outer,
     Select,
     Term,
     computes_over_rows,
+    conjunction,
     conjuncts,
     contains,
     sources_of,
@@ -38,11 +41,60 @@ def _flatten_outer(outer: Outer) -> Outer:
 
 
 def _split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+    """Return the conjuncts; what cannot be true is false, since a condition that is NULL lets no row through."""
     found: dict[Term, None] = {}
     for term in terms:
-        for part in conjuncts(term):
+        for part in conjuncts(_truth(term)):
             found[part] = None
-    return (FALSE,) if FALSE in found else tuple(found)
+    if FALSE in found or contradictory(found):
+        return (FALSE,)
+    if any(one[0] == "is not" and one[2] == NULL for one in found):
+        found = {
+            one: None for one in found
+            if not (one[0] == "is not" and one[2] == NULL and any(_needs(other, one[1]) for other in found if other is not one))
+        }  # fmt: skip
+    return tuple(found)
+
+
+def _truth(term: Term) -> Term:
+    """Return a condition that is true for the same rows."""
+    if term[0] == "null":
+        return FALSE
+    if term[0] == "or":
+        parts = [part for part in map(_truth, term[1:]) if part != FALSE]
+        return FALSE if not parts else parts[0] if len(parts) == 1 else ("or", *parts)
+    if term[0] == "and":
+        kept = _split(term[1:])
+        return FALSE if kept == (FALSE,) else conjunction(kept)
+    return term
+
+
+def contradictory(terms: Iterable[Term]) -> bool:
+    """Return whether conditions ask one term to equal two constants."""
+    values: dict[Term, Term] = {}
+    for one in terms:
+        if one[0] == "=" and one[2][0] in ("number", "text") and values.setdefault(one[1], one[2])[:1] == one[2][:1]:
+            if values[one[1]] != one[2]:
+                return True
+    return False
+
+
+_NULL_IN_NULL_OUT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "ilike", "glob"})
+
+
+def _needs(condition: Term, term: Term) -> bool:
+    """Return whether a condition is never true when a term is NULL."""
+    if condition[0] in _NULL_IN_NULL_OUT:
+        return any(part == term or (part[0] in ("+", "-", "*", "/", "neg") and term in part[1:]) for part in condition[1:])
+    if condition[0] == "in" and len(condition) == 3:
+        return bool(condition[1] == term)
+    if condition[0] == "not":
+        return condition[1][0] in (*_NULL_IN_NULL_OUT, "in") and _needs(condition[1], term)
+    if condition[0] == "or":
+        return all(_needs(part, term) for part in condition[1:])
+    if condition[0] == "and":
+        return any(_needs(part, term) for part in condition[1:])
+    return False
 
 
 def mark_branches(query: Any) -> Any:
@@ -196,6 +248,9 @@ def unwrap(block: Select, context: Context) -> Term:
     identity = block.items == columns
     bare = not (block.where or block.order or block.limit or block.offset)
     if inner[0] == "setop":
+        pushed = _push_into_union(block, number, inner)
+        if pushed is not None:
+            return pushed
         width = _width(inner)
         if identity and bare and width == len(columns) and block.distinct in (False, "any"):
             return inner
@@ -234,6 +289,56 @@ def unwrap(block: Select, context: Context) -> Term:
         limit=inner.limit if limited else block.limit,
         offset=inner.offset if limited else block.offset,
     )
+
+
+def _push_into_union(block: Select, number: int, inner: Term) -> Term | None:
+    """A projection and a filter of UNION ALL are those of its branches. Holds without ORDER BY and LIMIT."""
+    plain = inner[1] == "union all" and inner[3:6] == ((), None, None) and len(inner) == 6
+    if not plain or block.order or block.limit or block.offset or block.distinct is True:
+        return None
+    if not all(_mergeable(branch) for branch in inner[2]):
+        return None
+    branches = []
+    for branch in inner[2]:
+        mapping = {("column", number, place): item for place, item in enumerate(branch.items)}
+        branches.append(
+            branch._replace(
+                items=tuple(substitute(item, mapping) for item in block.items),
+                where=_split((*branch.where, *(substitute(one, mapping) for one in block.where))),
+            )
+        )
+    return ("setop", "union all", tuple(branches), (), None, None)
+
+
+def drop_unread_columns(block: Select, context: Context) -> Select:
+    """A column of a derived table that nobody reads is dropped. Holds unless the table drops repeats."""
+    if not any(source[0] == "derived" for source in block.sources):
+        return block
+    for source in block.sources:
+        query = source[2] if source[0] == "derived" else None
+        if not isinstance(query, Select) or query.distinct is True or len(query.items) < 2 or query.extra:
+            continue
+        number = source[1]
+        if any(item[0] == "column" and item[2] == "*" for item in query.items):
+            continue
+        read = {part[2] for part in walk(block) if part and part[0] == "column" and part[1] == number}
+        if not all(isinstance(place, int) for place in read):
+            continue
+        kept = [place for place in range(len(query.items)) if place in read]
+        if query.aggregated and query.group is None:
+            if not any(contains(query.items[place], "aggregate") for place in kept):
+                continue
+        kept = kept or [0]
+        if len(kept) == len(query.items):
+            continue
+        mapping: dict[Term, Term] = {
+            ("column", number, old): ("column", number, new) for new, old in enumerate(kept)
+        }
+        less = ("derived", number, query._replace(items=tuple(query.items[place] for place in kept)))
+        rest: Select = substitute(block._replace(sources=()), mapping)
+        sources = tuple(less if one is source else one for one in block.sources)
+        return rest._replace(sources=sources)
+    return block
 
 
 def _over_rows(block: Select) -> bool:

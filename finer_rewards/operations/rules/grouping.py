@@ -208,6 +208,21 @@ def _unique_in_group(column: Term, block: Select, context: Context) -> bool:
     return Closure(block, [*(block.group or ()), column], context).one_row
 
 
+def groups_are_not_empty(block: Select, context: Context) -> Select:
+    """`COUNT(*) > 0` and less is true of every group. Holds with GROUP BY."""
+    if not block.group or not block.having:
+        return block
+    having = tuple(one for one in block.having if not _always(one))
+    return block if having == block.having else block._replace(having=having)
+
+
+def _always(term: Term) -> bool:
+    return (
+        term[0] in (">", "<>") and term[1] == COUNT_ALL and term[2][0] == "number" and term[2][1].lstrip("-").isdigit()
+        and (int(term[2][1]) < 1 if term[0] == ">" else int(term[2][1]) < 1)
+    )  # fmt: skip
+
+
 def count_distinct_rows(block: Select, context: Context) -> Select:
     """COUNT(*) over SELECT DISTINCT x is COUNT(DISTINCT x). Holds where x is not NULL."""
     if block.items != (COUNT_ALL,) or len(block.sources) != 1 or block.sources[0][0] != "derived":

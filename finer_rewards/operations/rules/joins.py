@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import FALSE, Outer, Select, Term, columns_of, sources_of, substitute
+from ..terms import FALSE, ONE, Outer, Select, Term, columns_of, sources_of, substitute
 from .blocks import blind_to_repeats
 from .closure import CONSTANTS, Closure
 
@@ -54,6 +54,34 @@ def outer_to_inner(block: Select, context: Context) -> Select:
                 outers=(*others, *outer.outers),
                 where=(*block.where, *outer.where),
             )
+    return block
+
+
+def outer_to_anti(block: Select, context: Context) -> Select:
+    """`t LEFT JOIN s ON c WHERE s.x IS NULL` is t WHERE NOT EXISTS (SELECT 1 FROM s WHERE c).
+
+    Holds when x cannot be NULL in a row that c lets through, and nothing else of s is read.
+    """
+    for outer in block.outers:
+        numbers = numbers_in(outer)
+        own = numbers_in(outer.sources)
+        for one in block.where:
+            if one[0] != "is" or one[2] != ("null",) or one[1][0] != "column" or one[1][1] not in own:
+                continue
+            column = one[1]
+            present = column[2] in context.table_of(column).not_null or any(
+                part[0] in _STRICT and column in part[1:] for part in outer.where
+            )
+            rest = block._replace(
+                outers=tuple(other for other in block.outers if other is not outer),
+                where=tuple(other for other in block.where if other is not one),
+            )
+            if not present or sources_of(rest) & numbers:
+                continue
+            probe = Select(
+                "select", "any", (ONE,), outer.sources, outer.outers, outer.where, None, (), (), None, None
+            )
+            return rest._replace(where=(*rest.where, ("not", ("exists", probe))))
     return block
 
 
@@ -257,12 +285,17 @@ def _link(a: Term, b: Term, where: tuple[Term, ...]) -> Term | None:
 
 def free_foreign_key(block: Select, context: Context) -> Select:
     """A cast around a foreign key compared with the column it refers to is dropped: the key says they agree."""
-    if not any(one[0] == "=" and "cast" in (one[1][0], one[2][0]) for one in block.where):
-        return block
-    return block._replace(where=tuple(_uncast(one, context) for one in block.where))
+    where = tuple(_uncast(one, context) for one in block.where)
+    return block if where == block.where else block._replace(where=where)
 
 
 def _uncast(term: Term, context: Context) -> Term:
+    if term[0] == "not":
+        return ("not", _uncast(term[1], context))
+    if term[0] == "in" and isinstance(term[2], Select) and len(term[2].items) == 1:
+        item = term[2].items[0]
+        if item[0] == "cast" and item[1][0] == "column" and term[1][0] == "column" and refers(item[1], term[1], context):
+            return ("in", term[1], term[2]._replace(items=(item[1],)))
     if term[0] != "=":
         return term
     for cast, other in ((term[1], term[2]), (term[2], term[1])):
