@@ -234,7 +234,8 @@ def test_pickled_into_a_spawned_process(scorer: fr.Scorer, db: str) -> None:
     expected = Trainer(*functions).rewards(inputs(db), COMPLETIONS)
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=_score_in_child, args=(functions, inputs(db), sender))
+    # AsyncGRPO starts its worker like this; a daemon may not use multiprocessing itself.
+    child = context.Process(target=_score_in_child, args=(functions, inputs(db), sender), daemon=True)
     child.start()
     try:
         assert receiver.poll(60)

@@ -1,0 +1,200 @@
+"""`TRLReward` inside TRL's own trainers: RLOO, separate functions, chat prompts, AsyncGRPO's spawned worker."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+DRIVER = """
+import asyncio, json, multiprocessing.connection, sys, tempfile, types
+sys.path.insert(0, sys.argv[1])
+import torch
+import trl_tiny
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer, RLOOConfig, RLOOTrainer
+import finer_rewards as fr
+from finer_rewards.adapters.trl import TRLReward, reward_weights
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n, employee"
+
+
+def config(kind, folder, **more):
+    common = dict(
+        output_dir=folder, max_steps=2, per_device_train_batch_size=16, num_generations=4, max_completion_length=16,
+        use_cpu=True, bf16=False, gradient_checkpointing=False, dataloader_pin_memory=False, save_strategy="no",
+        report_to=[], disable_tqdm=True, logging_steps=1, seed=0,
+    )
+    return kind(**{**common, **more})
+
+
+def parts(folder):
+    trl_tiny.build_database(folder)
+    torch.manual_seed(0)
+    model, tokenizer = trl_tiny.build_model()
+    trl_tiny.warm_up(model, tokenizer, 50)
+    rows = [{"prompt": q.text, "gold": q.sql, "db": "company"} for q in list(trl_tiny.questions())[:4]]
+    return model, tokenizer, rows, fr.SQLite(folder, timeout=2, workers=1)
+
+
+def record(trainer):
+    return {
+        "history": [entry for entry in trainer.state.log_history if "reward" in entry],
+        "rewards": {name: list(values) for name, values in trainer._logs["rewards"].items()},
+        "advantages": list(trainer._logs["advantages"]),
+        "status": list(trainer._logs["extra"]["status"]),
+    }
+
+
+def rloo(folder):
+    model, tokenizer, rows, executor = parts(folder)
+    with fr.Scorer(trl_tiny.REWARD, executor) as scorer:
+        trainer = RLOOTrainer(
+            model=model, reward_funcs=TRLReward(scorer), args=config(RLOOConfig, folder, beta=0.0),
+            train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+        )
+        trainer.train()
+    return record(trainer)
+
+
+def components(folder):
+    # One row is fine, one has a broken gold, one a gold that never ends, one no database: training goes on.
+    model, tokenizer, rows, executor = parts(folder)
+    rows[1]["gold"], rows[2]["gold"], rows[3]["db"] = "SELECT nothing FROM employee", SLOW, "no_such_database"
+    with fr.Scorer(trl_tiny.REWARD, executor) as scorer:
+        functions = TRLReward.components(scorer)
+        trainer = GRPOTrainer(
+            model=model, reward_funcs=functions, train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+            args=config(GRPOConfig, folder, reward_weights=reward_weights(functions),
+                        multi_objective_aggregation="normalize_then_sum"),
+        )
+        trainer.train()
+    return record(trainer) | {"weights": reward_weights(functions)}
+
+
+def chat(folder):
+    model, tokenizer, rows, executor = parts(folder)
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
+    for row in rows:
+        row["prompt"] = [{"role": "user", "content": row["prompt"]}]
+    with fr.Scorer(trl_tiny.REWARD, executor) as scorer:
+        trainer = GRPOTrainer(
+            model=model, reward_funcs=TRLReward(scorer), args=config(GRPOConfig, folder),
+            train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+        )
+        trainer.train()
+    return record(trainer)
+
+
+def score_group(functions, folder, sender):
+    from accelerate import PartialState
+    from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup, _AsyncRolloutLoop
+
+    PartialState(cpu=True)
+    golds = ["SELECT name FROM employee"] * 4
+    texts = ["SELECT name FROM employee", "SELECT age FROM employee", "nothing", "SELECT title FROM project"]
+    group = RolloutGroup(
+        prompts=[[{"role": "user", "content": "which name"}]] * 4,
+        reward_kwargs={"gold": golds, "db": ["company"] * 4},
+        completions=[[{"role": "assistant", "content": text}] for text in texts],
+        completions_ids=[[1]] * 4,
+        completions_sequences=[[types.SimpleNamespace(input_ids=[1], completion_mask=[1], old_log_probs=[0.0])]] * 4,
+        tool_call_counts=[0] * 4, tool_failure_counts=[0] * 4, model_version=0, group_id=0, env_rewards=[],
+        rollout_rewards=[],
+    )
+    worker = types.SimpleNamespace(
+        reward_funcs=functions, reward_func_names=[function.__name__ for function in functions],
+        _env_reward_types=[], _provides_rollout_reward=False,
+    )
+    samples = asyncio.run(_AsyncRolloutLoop._score_group(worker, group))
+    sender.send([sample.metrics for sample in samples])
+    functions[0].scorer.close()
+
+
+def async_grpo(folder):
+    trl_tiny.build_database(folder)
+    functions = TRLReward.components(
+        fr.Scorer("2 * execution_match() + 0.5 * executable()", fr.SQLite(folder, workers=1)), weighted=True
+    )
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=score_group, args=(functions, folder, sender), daemon=True)
+    child.start()
+    child_is_done = multiprocessing.connection.wait([receiver, child.sentinel], 200)
+    assert receiver in child_is_done
+    metrics = receiver.recv()
+    child.join(20)
+    return {"metrics": metrics, "exit": child.exitcode}
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as folder:
+        print("RESULT " + json.dumps(globals()[sys.argv[2]](folder)))
+"""
+
+
+def run(folder: Path, what: str) -> Any:
+    pytest.importorskip("torch")
+    pytest.importorskip("trl.trainer")
+    script = folder / "driver.py"
+    script.write_text(DRIVER)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(script), str(EXAMPLES), what]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("what", ["rloo", "chat"])
+def test_other_trainers_and_chat_log_the_same(tmp_path: Path, what: str) -> None:
+    out = run(tmp_path, what)
+    assert len(out["history"]) == 2
+    for entry in out["history"]:
+        assert entry["finer/unscorable"] == 0
+        parts = (
+            2 * entry["finer/execution_match"]
+            + 0.2 * entry["finer/executable"]
+            + 0.1 * entry["finer/well_formed"]
+        )
+        assert parts == pytest.approx(entry["rewards/finer/mean"], abs=1e-5)
+    assert any(value > 0 for value in out["rewards"]["finer"])
+    assert len(out["status"]) == 16
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_separate_functions_leave_out_what_cannot_be_scored(tmp_path: Path) -> None:
+    out = run(tmp_path, "components")
+    assert out["weights"] == [2.0, 0.2, 0.1]
+    assert list(out["rewards"]) == ["execution_match", "executable", "well_formed"]
+    assert len(out["history"]) == 2
+    for entry in out["history"]:
+        assert entry["finer/unscorable"] == 0.75
+        assert math.isfinite(entry["loss"])
+    assert sorted(set(out["status"]) & {"gold_failed", "gold_timeout", "unavailable"}) == [
+        "gold_failed", "gold_timeout", "unavailable"
+    ]  # fmt: skip
+    unusable = [status in ("gold_failed", "gold_timeout", "unavailable") for status in out["status"]]
+    assert sum(unusable) == 12
+    for values in out["rewards"].values():
+        assert [math.isnan(value) for value in values] == unusable
+    assert all(advantage == 0 for advantage, bad in zip(out["advantages"], unusable, strict=True) if bad)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_spawned_worker_of_async_grpo_scores_a_group(tmp_path: Path) -> None:
+    out = run(tmp_path, "async_grpo")
+    assert out["exit"] == 0
+    assert [entry["reward"] for entry in out["metrics"]] == [2.5, 0.5, 0.0, 0.5]
+    assert [entry["rewards/execution_match"] for entry in out["metrics"]] == [2.0, 0.0, 0.0, 0.0]
