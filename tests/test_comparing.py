@@ -206,6 +206,13 @@ def test_tolerance_never_joins_integers_and_never_splits_a_near_pair() -> None:
     assert compare(steps, [(x + 0.009,) for (x,) in steps], "lenient").match
 
 
+def test_without_a_tolerance_a_large_integer_is_not_the_nearest_float() -> None:
+    large, near = (2**53 + 1,), (2.0**53,)
+    assert not compare([large, large, near], [large, near, near], "test_suite").match
+    assert compare([large, large, near], [near, large, large], "test_suite").match
+    assert compare([large, large, near], [large, near, near], "strict").match
+
+
 def test_nan_and_infinity() -> None:
     nan = float("nan")
     assert compare([(nan, 1), (math.inf, 2)], [(math.inf, 2), (float("nan"), 1)]).match
@@ -244,6 +251,13 @@ def test_a_verdict_explains_itself() -> None:
     assert "order of rows was taken not to count" in found.assumed
     assert compare([(1,)], [(1,)], gold_sql="SELECT 1").assumed == ""
     assert "begin with SELECT" in compare([(1,)], [(1,)], "finer_reference").assumed
+
+
+def test_rows_that_are_equal_under_the_mode_are_not_shown_as_differing() -> None:
+    found = compare([(0.3, "a"), (1, "b")], [(0.1 + 0.2, "a"), (2, "b")])
+    assert found.only_gold == ((1, "b"),) and found.only_predicted == ((2, "b"),)
+    swapped = compare([(1, 5), (2, 6)], [(6, 2), (5, 1)], gold_sql=ORDERED)
+    assert (swapped.rule, swapped.columns) == ("order", (1, 0)) and "row 1 differs first" in swapped.reason
 
 
 def test_the_column_search_never_explodes() -> None:

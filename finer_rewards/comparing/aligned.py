@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ __all__ = ["aligned", "exact_mapping"]
 _WORK = 3_000_000
 _VISITS = 30
 _EXACT = Mode("exact", permute_columns=True)
-_CodeColumn = tuple[int, ...]
+_Codes = tuple[int, ...]
 
 
 class _OutOfWorkError(Exception):
@@ -92,12 +92,9 @@ def _blocks(sides: Sides, mode: Mode) -> tuple[list[int] | None, bool]:
     """
     gold = sides.gold
     ordering = ordering_of(sides.gold_sql)
-    ordered = {
-        "never": False,
-        "always": True,
-        "text": "order by" in (sides.gold_sql or "").lower(),
-        "query": ordering.present or (sides.gold_sql is None and gold.order is not None),
-    }[mode.row_order]
+    ordered = mode.counts_order(sides.gold_sql)
+    if mode.row_order == "query" and sides.gold_sql is None:
+        ordered = gold.order is not None
     if not ordered:
         return None, True
     keys: Sequence[Row] | None = gold.order
@@ -115,33 +112,28 @@ def _blocks(sides: Sides, mode: Mode) -> tuple[list[int] | None, bool]:
 
 
 def _explain(sides: Sides, search: _Search, blocks: list[int] | None, order_known: bool) -> Comparison:
+    """Say what keeps the rows from matching."""
+    gold, predicted = sides.gold, sides.predicted
     if blocks is not None:
         try:
             unordered = search.mapping(None)
         except _OutOfWorkError:
             unordered = None
         if unordered is not None:
-            keys = "" if order_known else " (the sort keys are not in the result, so the exact order counts)"
-            comparison = differing(sides, f"the same rows, but not in gold's order{keys}", "order")
-            first = next(
-                (
-                    i
-                    for i, (a, b) in enumerate(zip(sides.gold.rows, sides.predicted.rows, strict=True))
-                    if a != b
-                ),
-                0,
-            )
+            pairs = enumerate(search.row_codes(unordered))
+            first = next((i for i, (a, b) in pairs if a != b), 0)
+            keys = "" if order_known else "; the sort keys are not in the result, so the exact order counts"
             return Comparison(
-                False, 0.0, f"{comparison.reason}: row {first + 1} differs first", "order",
-                sides.gold.rows[first : first + 1], sides.predicted.rows[first : first + 1], unordered,
+                False, 0.0, f"the same rows, but not in gold's order: row {first + 1} differs first{keys}", "order",
+                gold.rows[first : first + 1], predicted.rows[first : first + 1], unordered,
             )  # fmt: skip
     lost = search.unmatched_column()
+    name = f" ({gold.columns[lost]})" if lost is not None and gold.columns else ""
+    reason, rule = "the columns hold the same values, but not in the same rows", "rows"
     if lost is not None:
-        name = f" ({sides.gold.names[lost]})" if sides.gold.columns else ""
-        return differing(
-            sides, f"no predicted column holds the values of gold column {lost + 1}{name}", "columns"
-        )
-    return differing(sides, "the columns hold the same values, but not in the same rows", "rows")
+        reason, rule = f"no predicted column holds the values of gold column {lost + 1}{name}", "columns"
+    codes = list(search.row_codes(range(len(search.predicted_columns))))
+    return differing(sides, reason, rule, [a for a, _ in codes], [b for _, b in codes])
 
 
 @dataclass
@@ -152,8 +144,8 @@ class _Search:
     predicted: Sequence[Row]
     mode: Mode
     cells: Cells
-    gold_columns: list[_CodeColumn]
-    predicted_columns: list[_CodeColumn]
+    gold_columns: list[_Codes]
+    predicted_columns: list[_Codes]
     work: int = 0
 
     @classmethod
@@ -189,6 +181,11 @@ class _Search:
             if Counter(column) not in bags:
                 return index
         return None
+
+    def row_codes(self, columns: Iterable[int]) -> Iterator[tuple[_Codes, _Codes]]:
+        """The rows of both sides, in order, by the integers of their cells in these predicted columns."""
+        predicted = (self.predicted_columns[index] for index in columns)
+        return zip(zip(*self.gold_columns, strict=True), zip(*predicted, strict=True), strict=True)
 
     def _spend(self, cells: int) -> None:
         self.work -= cells
@@ -252,7 +249,7 @@ class _Search:
             if index not in chosen
         }
 
-    def _bag(self, colours: list[int], column: _CodeColumn) -> int:
+    def _bag(self, colours: list[int], column: _Codes) -> int:
         # A sum of hashes does not depend on the order; equal bags have equal sums, and a chance collision
         # of different bags is caught when the whole mapping is verified.
         self._spend(len(column))
@@ -286,10 +283,10 @@ class _Search:
         return self._loose_rows_pair_up(mapping, gold, predicted)
 
     def _loose_rows_pair_up(
-        self, mapping: tuple[int, ...], gold: Sequence[_CodeColumn], predicted: Sequence[_CodeColumn]
+        self, mapping: tuple[int, ...], gold: Sequence[_Codes], predicted: Sequence[_Codes]
     ) -> bool:
         """True when rows with the same integers can be paired so that every two cells are really close."""
-        groups: dict[_CodeColumn, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
+        groups: dict[_Codes, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
         for key, row in zip(gold, self.gold, strict=True):
             if not self.cells.loose.isdisjoint(key[1:]):
                 groups[key][0].append(row)

@@ -48,8 +48,8 @@ def close(a: Any, b: Any, relative: float, absolute: float) -> bool:
     """
     if not (_numeric(a) and _numeric(b)):
         return bool(a == b)
-    if a == b:
-        return True
+    if a == b or not (relative or absolute):
+        return bool(a == b)
     if isinstance(a, int) and isinstance(b, int):
         return False
     if a != a or b != b:
@@ -120,6 +120,8 @@ class Cells:
 
 def _near(a: Any, b: Any, relative: float, absolute: float) -> bool:
     # Twice the tolerance, so that what lies between two equal numbers is in their group too.
+    if not (relative or absolute):
+        return False
     if not a > -_LARGEST or not b < _LARGEST:
         return False
     return math.isclose(a, b, rel_tol=2 * relative, abs_tol=2 * absolute)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
+from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.rewriting import rewrite
 from finer_rewards.errors import ConfigError, suggest
 
@@ -159,6 +160,19 @@ class Mode:
         they mend `> =`, replace YEAR(CURDATE()) and, unless told to keep it, strip every DISTINCT.
         """
         return _Rewriter(self.rewriting)
+
+    def counts_order(self, gold_sql: str | None) -> bool:
+        """True when the order of rows counts; without the gold SQL it does only under `always`.
+
+        Example:
+            >>> Mode("mine", row_order="query").counts_order("SELECT a FROM (SELECT a FROM t ORDER BY a)")
+            False
+        """
+        if self.row_order == "text":
+            return "order by" in (gold_sql or "").lower()
+        if self.row_order == "query":
+            return ordering_of(gold_sql).present
+        return self.row_order == "always"
 
     def __repr__(self) -> str:
         shown = [

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["NO_ORDERING", "Ordering", "has_order_by_text", "is_select_text", "ordering_of"]
+__all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of"]
 
 _TOKEN = re.compile(
     r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
@@ -181,11 +181,6 @@ def _select_list(tokens: list[tuple[str, str, int]], words: list[str]) -> tuple[
     stop = next((i for i in range(start, len(words)) if words[i] in _ENDS_SELECT_LIST), len(words))
     names = [_names(part) for part in _split(tokens[start:stop])]
     return () if None in names else tuple(name for name in names if name is not None)
-
-
-def has_order_by_text(sql: str | None) -> bool:
-    """True when the letters `order by` occur anywhere, even in a literal or a subquery."""
-    return "order by" in (sql or "").lower()
 
 
 def is_select_text(sql: str) -> bool:

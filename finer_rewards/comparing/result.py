@@ -146,23 +146,31 @@ def matched(reason: str, rule: str, columns: tuple[int, ...] | None = None) -> C
     return Comparison(True, 1.0, reason, rule, columns=columns)
 
 
-def differing(sides: Sides, reason: str, rule: str) -> Comparison:
-    """Return a mismatch that shows the first rows that differ."""
-    only_gold, only_predicted = difference(sides.gold.rows, sides.predicted.rows)
-    return Comparison(False, 0.0, reason, rule, only_gold, only_predicted)
+def differing(
+    sides: Sides,
+    reason: str,
+    rule: str,
+    gold_keys: Sequence[Any] | None = None,
+    predicted_keys: Sequence[Any] | None = None,
+) -> Comparison:
+    """Return a mismatch that shows the first few rows that only one side has.
+
+    Keys, one a row, stand for the rows where the rule calls more rows equal than Python does.
+    """
+    gold, predicted = sides.gold.rows, sides.predicted.rows
+    gold_keys, predicted_keys = gold_keys or gold, predicted_keys or predicted
+    return Comparison(
+        False, 0.0, reason, rule,
+        _missing(gold, gold_keys, predicted_keys), _missing(predicted, predicted_keys, gold_keys),
+    )  # fmt: skip
 
 
-def difference(gold: Sequence[Row], predicted: Sequence[Row]) -> tuple[tuple[Row, ...], tuple[Row, ...]]:
-    """Return the first few rows of each side that the other has not, counting how often."""
-    return _missing(gold, predicted), _missing(predicted, gold)
-
-
-def _missing(rows: Sequence[Row], others: Sequence[Row]) -> tuple[Row, ...]:
+def _missing(rows: Sequence[Row], keys: Sequence[Any], others: Sequence[Any]) -> tuple[Row, ...]:
     available = Counter(others)
     missing: list[Row] = []
-    for row in rows:
-        if available[row]:
-            available[row] -= 1
+    for row, key in zip(rows, keys, strict=True):
+        if available[key]:
+            available[key] -= 1
         else:
             missing.append(row)
             if len(missing) == SHOWN_ROWS:

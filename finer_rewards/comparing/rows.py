@@ -7,7 +7,6 @@ from typing import Any
 
 from finer_rewards.comparing.aligned import exact_mapping
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.ordering import has_order_by_text, ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, counted, differing, matched
 from finer_rewards.types import Row
 
@@ -55,7 +54,7 @@ def typed_rows(sides: Sides, mode: Mode) -> Comparison:
     if gold.width is not None and predicted.width is not None and gold.width != predicted.width:
         return differing(sides, f"{counted(predicted.width, 'column')}, but gold has {gold.width}", "width")
     typed_gold, typed_predicted = list(map(_typed, gold.rows)), list(map(_typed, predicted.rows))
-    if counts_order(sides, mode):
+    if mode.counts_order(sides.gold_sql):
         return verdict(sides, typed_gold == typed_predicted, "list of typed rows")
     return verdict(sides, Counter(typed_gold) == Counter(typed_predicted), "bag of typed rows")
 
@@ -79,7 +78,7 @@ def test_suite(sides: Sides, mode: Mode) -> Comparison:
     if len(gold[0]) != len(predicted[0]):
         width = counted(len(predicted[0]), "column")
         return differing(sides, f"{width}, but gold has {len(gold[0]):,}", "width")
-    ordered = counts_order(sides, mode)
+    ordered = mode.counts_order(sides.gold_sql)
     gold_cells, predicted_cells = list(map(_by_text, gold)), list(map(_by_text, predicted))
     alike = gold_cells == predicted_cells if ordered else set(gold_cells) == set(predicted_cells)
     if not alike:
@@ -92,16 +91,6 @@ def test_suite(sides: Sides, mode: Mode) -> Comparison:
 
 def _by_text(row: Row) -> Row:
     return tuple(sorted(row, key=lambda cell: str(cell) + str(type(cell))))
-
-
-def counts_order(sides: Sides, mode: Mode) -> bool:
-    """True when the order of rows counts under the mode."""
-    return {
-        "never": False,
-        "always": True,
-        "text": has_order_by_text(sides.gold_sql),
-        "query": ordering_of(sides.gold_sql).present,
-    }[mode.row_order]
 
 
 def _row_count(sides: Sides) -> Comparison:
