@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from finer_rewards.comparing import find_mode
 from finer_rewards.errors import ConfigError
@@ -27,7 +27,12 @@ class Memory(Protocol):
     """What a scorer asks of a trace memory; `TraceMemory` is one."""
 
     def search(
-        self, thoughts: Sequence[str], dbs: Sequence[str], *, top_k: int = 20, scope: str = "other"
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str],
+        *,
+        top_k: int = 20,
+        scope: Literal["other", "same", "any"] = "other",
     ) -> list[Recall]:
         """Return what is remembered that resembles each thought."""
 

@@ -289,8 +289,10 @@ def test_other_columns_are_ignored_and_named_ones_read(scorer: fr.Scorer, db: st
 
 
 def test_answer_rows_supervise_without_sql(scorer: fr.Scorer, db: str) -> None:
-    rows = [{"prompt": "?", "db": db, "rows": rows} for rows in ([[1], [2]], [[1], [3]], None)]
-    assert Trainer(TRLReward(scorer, answer="rows")).rewards(rows, [GOLD] * 3) == [[3.0, 1.0, None]]
+    answers = [[[1], [2]], [[1], [3]], None, "[[1], [2]]", "[[1"]
+    rows = [{"prompt": "?", "db": db, "rows": answer} for answer in answers]
+    values = Trainer(TRLReward(scorer, answer="rows")).rewards(rows, [GOLD] * 5)
+    assert values == [[3.0, 1.0, None, 3.0, None]]
 
 
 def test_rows_that_cannot_be_used_are_none_and_say_why(scorer: fr.Scorer, db: str) -> None:
@@ -344,6 +346,8 @@ def test_a_dataset_is_checked_before_training(scorer: fr.Scorer, db: str) -> Non
     ]:
         with pytest.raises(ConfigError, match=words):
             reward.check([good, bad])
+    with pytest.raises(ConfigError, match="Pass one split"):
+        reward.check({"train": [good]})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="missing"):
         reward.check([{**good, "db": str(Path(db).with_name("missing.sqlite"))}])
 

@@ -95,17 +95,20 @@ def openrlhf_reward(
     return _RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings))
 
 
-def build(spec: str = "execution_match()", *, root: str = ".", **options: Any) -> Any:
+def build(
+    spec: str = "execution_match()", *, root: str = ".", memory: str | None = None, **options: Any
+) -> Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]:
     """Return `openrlhf_reward` for a reward as it prints, or a preset's name, over SQLite databases.
 
     Args:
         spec: the reward.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
+        memory: folder of a `TraceMemory`, for rewards that search one.
         options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`.
     """
     known = ("best", "fallback", "gold", "db", "question", "answer", "dialect", "endings")
     own = {name: options.pop(name) for name in known if name in options}
-    return openrlhf_reward(scorer_for(spec, root, options), **own)
+    return openrlhf_reward(scorer_for(spec, root, options, memory), **own)
 
 
 def write_shim(path: str | os.PathLike[str], spec: str, **options: Any) -> Path:
@@ -119,8 +122,9 @@ def write_shim(path: str | os.PathLike[str], spec: str, **options: Any) -> Path:
         raise ConfigError(
             f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
         )
-    if "root" in options:
-        options["root"] = str(Path(options["root"]).resolve())  # OpenRLHF loads the file in another folder
+    for name in ("root", "memory"):
+        if name in options:
+            options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
     target.write_text(

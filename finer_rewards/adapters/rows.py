@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,8 @@ class Fields:
         gold: column of the gold SQL: a text, a list of texts, or `None` in rows that only have an answer.
         db: column of the database: a path or id, or a list of them.
         question: column of the question; `None` means that the caller knows it otherwise.
-        answer: column of the right rows; `None` means that no row has any.
+        answer: column of the right rows, as lists or as JSON text (a dataset column cannot mix types, JSON
+            can); `None` means that no row has any.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
     """
 
@@ -48,7 +50,6 @@ class Fields:
 
     def sample(self, row: Mapping[str, Any], completion: str, question: str = "") -> Sample | Score:
         """Return the sample of one row, or the unscored score of a row that makes none."""
-        answer = _plain(row.get(self.answer)) if self.answer is not None else None
         gold = _plain(row.get(self.gold))
         db = _plain(row.get(self.db))
         if self.question is not None:
@@ -56,8 +57,9 @@ class Fields:
         if not db:
             return unscored(Status.unavailable, f"The row names no database: its {self.db!r} is {db!r}.")
         try:
+            answer = _rows(row.get(self.answer)) if self.answer is not None else None
             return Sample(completion, gold or (), db, question, self.dialect, answer)
-        except (ConfigError, TypeError) as error:
+        except (TypeError, ValueError) as error:  # ConfigError is a ValueError
             return unscored(Status.no_gold, f"The row cannot be used: {error}")
 
 
@@ -132,6 +134,10 @@ def _status(evidence: Evidence, score: Score) -> Status:
         return Status.no_sql
     runs = (trial.predicted for trial in evidence.trials)
     return next((run.status for run in runs if run is not None and not run.ok), Status.ok)
+
+
+def _rows(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else _plain(value)
 
 
 def _plain(value: Any) -> Any:

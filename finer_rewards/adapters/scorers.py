@@ -10,6 +10,7 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import SQLite
+from finer_rewards.memory import TraceMemory
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.scoring import Scorer
 
@@ -18,16 +19,17 @@ __all__ = ["scorer_for"]
 _LOCK = Lock()
 
 
-def scorer_for(spec: str, root: str, limits: Mapping[str, Any]) -> Scorer:
+def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | None = None) -> Scorer:
     """Return the scorer of this configuration, the same object for every call in this process.
 
     Args:
         spec: a reward as it prints, or the name of a preset.
         root: folder of the SQLite databases.
         limits: further arguments of `SQLite`.
+        memory: folder of a `TraceMemory`, for rewards that search one.
 
     Raises:
-        ConfigError: the spec or a limit cannot be used.
+        ConfigError: the spec, a limit or the memory cannot be used.
     """
     known = [name for name in inspect.signature(SQLite).parameters if name != "root"]
     for name in limits:
@@ -37,10 +39,11 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any]) -> Scorer:
                 f"{suggest(name, known)}".rstrip()
             )
     with _LOCK:  # two threads at once must not start two sets of workers
-        return _scorer(spec, root, tuple(sorted(limits.items())))
+        return _scorer(spec, root, memory, tuple(sorted(limits.items())))
 
 
 @lru_cache(maxsize=32)
-def _scorer(spec: str, root: str, limits: tuple[tuple[str, Any], ...]) -> Scorer:
+def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, Any], ...]) -> Scorer:
     reward = preset(spec) if spec in PRESETS else spec
-    return Scorer(reward, SQLite(root, **dict(limits)))
+    traces = None if memory is None else TraceMemory.open(memory, create=False)
+    return Scorer(reward, SQLite(root, **dict(limits)), memory=traces)

@@ -39,7 +39,7 @@ class TRLReward:
         gold: dataset column of the gold SQL: a text, or a list of which any is right.
         db: dataset column of the database: a path, an id under the executor's root, or a list of them.
         question: dataset column of the question; `None` takes the last message of the prompt.
-        answer: dataset column of the right rows, for supervision without SQL.
+        answer: dataset column of the right rows (lists, or JSON text), for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         name: name in TRL's logs (`rewards/<name>/mean`); TRL merges functions of the same name.
         component: give the value of this one term of the reward's sum; see `components`.
@@ -146,6 +146,10 @@ class TRLReward:
         """
         seen: set[str] = set()
         for number, row in enumerate(dataset):
+            if not isinstance(row, Mapping):
+                raise ConfigError(
+                    f"`check(dataset)` should get rows, but got {row!r:.80}. Pass one split, such as dataset['train']."
+                )
             self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
             sample = self.fields.sample(row, "", _question(row.get("prompt")))
             if isinstance(sample, Score):

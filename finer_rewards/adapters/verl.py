@@ -32,6 +32,7 @@ def compute_score(
     *,
     spec: str = "execution_match()",
     root: str = ".",
+    memory: str | None = None,
     db: str = "db",
     question: str = "question",
     answer: str | None = None,
@@ -54,6 +55,7 @@ def compute_score(
         extra_info: what else the row holds; never changed.
         spec: the reward as it prints, or the name of a preset.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
+        memory: folder of a `TraceMemory`, for rewards that search one.
         db: key of the database in `extra_info`.
         question: key of the question in `extra_info`, where it is there.
         answer: key of the right rows in `extra_info`, for supervision without SQL.
@@ -76,7 +78,7 @@ def compute_score(
     References:
         verl 0.9.1, `verl.experimental.reward_loop.reward_manager.naive`.
     """
-    scorer = scorer_for(spec, root, limits)
+    scorer = scorer_for(spec, root, limits, memory)
     row = {**dict(extra_info or {}), **_truth(ground_truth)}
     fields = Fields("gold", db, question if question in row else None, answer, dialect)
     fields.check(row, where="`extra_info` of a row", caller="reward_kwargs")
