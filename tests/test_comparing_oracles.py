@@ -491,3 +491,20 @@ def test_a_mode_agrees_with_its_oracle(name: str) -> None:
     agree()
     # Both verdicts have to be common, or the agreement would say little.
     assert min(verdicts[True], verdicts[False]) > 15
+
+
+STEPS = st.integers(0, 6).map(lambda step: 1.0 + 0.0045 * step)
+
+
+@SETTINGS
+@given(st.lists(st.tuples(STEPS, STEPS), min_size=1, max_size=5), st.data())
+def test_chains_of_near_numbers_are_paired_as_brute_force_pairs_them(gold: Rows, data: st.DataObject) -> None:
+    # All numbers hang together in one chain, so that the rows have to be paired one by one.
+    moves = st.sampled_from([-0.009, -0.0045, 0.0, 0.0045, 0.009, 0.0135])
+    predicted = [tuple(cell + data.draw(moves) for cell in row) for row in gold]
+    predicted = data.draw(st.permutations(predicted))
+    expected = any(
+        pairs_up(gold, [tuple(row[i] for i in order) for row in predicted], 1e-2, True)
+        for order in permutations(range(2))
+    )
+    assert compare(gold, predicted, "lenient").match == expected
