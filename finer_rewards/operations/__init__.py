@@ -81,8 +81,8 @@ def sql_operations(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlit
 
 
 def _read(sql: str, facts: Facts) -> Operations:
-    query, notes = canonical_query(sql, facts)
-    return Operations(operations_of(query), notes)
+    read = canonical_query(sql, facts)
+    return Operations(operations_of(read.query, read.about), read.notes)
 
 
 def _known_schema(schema: SchemaLike, dialect: str) -> Schema | None:

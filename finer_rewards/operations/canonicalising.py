@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
@@ -16,7 +17,7 @@ from .rules import rewrite
 from .rules.joins import equal_classes
 from .terms import Term
 
-__all__ = ["SchemaLike", "as_schema", "canonical_query", "read_query"]
+__all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_query", "read_query"]
 
 SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
 
@@ -35,8 +36,8 @@ def as_schema(schema: SchemaLike, dialect: str) -> Schema | None:
     )
 
 
-def canonical_query(sql: str, facts: Facts) -> tuple[Term, tuple[str, ...]]:
-    """Return the canonical query of a text, and notes on what could not be normalised.
+def canonical_query(sql: str, facts: Facts) -> Canonical:
+    """Return the canonical query of a text.
 
     Raises:
         OperationsError: the text is not one query, or is too large.
@@ -45,7 +46,20 @@ def canonical_query(sql: str, facts: Facts) -> tuple[Term, tuple[str, ...]]:
     query = reader.read(parse_query(sql, facts.dialect))
     context = Context(facts, notes=reader.notes)
     query = rewrite(query, context)
-    return canonical(query, lambda block: equal_classes(block, context)), tuple(context.notes)
+    context.loose = True
+    about = rewrite(query, context)
+    context.loose = False
+    named = canonical(query, lambda block: equal_classes(block, context))
+    loosely = named if about == query else canonical(about, lambda block: equal_classes(block, context))
+    return Canonical(named, loosely, tuple(context.notes))
+
+
+class Canonical(NamedTuple):
+    """A canonical query, the form it has when NULLs, ties and repeats do not count, and notes."""
+
+    query: Term
+    about: Term
+    notes: tuple[str, ...]
 
 
 def read_query(sql: str, facts: Facts) -> Term:

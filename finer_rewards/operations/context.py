@@ -19,12 +19,14 @@ class Context:
         tables: the base table behind each source number.
         padded: sources that an outer join may fill with NULLs.
         notes: what could not be normalised.
+        loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
     """
 
     facts: Facts
     tables: dict[int, str] = field(default_factory=dict)
     padded: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    loose: bool = False
     last_number: int = 0
 
     def survey(self, query: Term) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,9 +34,19 @@ KINDS = {
 }
 
 
-def operations_of(query: Term) -> list[Operation]:
-    """Return the operations of a canonical query; the last one is the query as a whole."""
+def operations_of(query: Term, about: Term | None = None) -> list[Operation]:
+    """Return the operations of a canonical query; the last one is the query as a whole.
+
+    Args:
+        query: the canonical query.
+        about: its loose form; where the two differ, the operations are those of the loose form and the
+            outermost ones of the query itself.
+    """
     found = [Operation(kind, words, scope, KINDS[kind]) for kind, words, scope in _query(query, (), 0)]
+    if about is not None and about != query:
+        loosely = [Operation(kind, words, scope, KINDS[kind]) for kind, words, scope in _query(about, (), 0)]
+        strict = Counter(found) - Counter(loosely)
+        found = [*loosely, *(one for one in strict.elements() if not one.scope)]
     return [*found, Operation("query", (say_query(query),))]
 
 

@@ -175,6 +175,8 @@ def _comparison(term: Term, context: Context) -> Term:
         return FALSE if head == "is" else TRUE
     if head in ("is", "is not") and right != NULL and context.not_null(left) and context.not_null(right):
         return _comparison(("=" if head == "is" else "<>", left, right), context)
+    if context.loose and head in ("is", "is not") and right[0] == "column":
+        head = "=" if head == "is" else "<>"
     if left[0] == "tuple" and right[0] == "tuple" and len(left) == len(right) and head == "=":
         return _connective(
             ("and", *(_comparison(("=", a, b), context) for a, b in zip(left[1:], right[1:], strict=True))),

@@ -32,7 +32,7 @@ __all__ = [
 @lru_cache(maxsize=2048)
 def _canonical(sql: str, schema: Schema | None, dialect: str) -> Term:
     facts = facts_of(schema, dialect)
-    return with_deep_stack(lambda: canonical_query(sql, facts)[0])
+    return with_deep_stack(lambda: canonical_query(sql, facts).query)
 
 
 @lru_cache(maxsize=2048)

@@ -13,9 +13,9 @@ from typing import Any
 from ..context import Context
 from ..predicates import simplify
 from ..terms import Select, Term, fold
-from . import blocks, duplicates, grouping, joins, sets, subqueries
+from . import blocks, duplicates, grouping, joins, loose, sets, subqueries
 
-__all__ = ["RULES", "rewrite"]
+__all__ = ["LOOSE_RULES", "RULES", "rewrite"]
 
 _MAX_PASSES = 4
 _MAX_ROUNDS = 8
@@ -56,8 +56,12 @@ RULES: tuple[Rule, ...] = (
 )
 
 
+#: Rules that hold but for NULLs, ties and repeats; see `loose`.
+LOOSE_RULES: tuple[Rule, ...] = (loose.extreme_to_first, loose.first_of_subquery, loose.count_rows, *RULES)
+
+
 def rewrite(query: Term, context: Context) -> Term:
-    """Return the query with every rule applied until nothing changes."""
+    """Return the query with every rule applied until nothing changes; the loose ones too if the context says so."""
 
     def change(term: Term) -> Any:
         if isinstance(term, Select):
@@ -78,7 +82,7 @@ def rewrite(query: Term, context: Context) -> Term:
 def _settle(block: Select, context: Context) -> Select:
     for _ in range(_MAX_ROUNDS):
         before = block
-        for rule in RULES:
+        for rule in LOOSE_RULES if context.loose else RULES:
             block = rule(block, context)
         if block == before:
             break

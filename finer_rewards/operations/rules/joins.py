@@ -177,8 +177,6 @@ def _same_kind(a: Term, b: Term, context: Context) -> bool:
     if a[0] != "column" or b[0] != "column":
         constant, kind = (a, kinds[1]) if a[0] != "column" else (b, kinds[0])
         return kind == "text" if constant[0] == "text" else kind in ("number", "real")
-    if a[1] == b[1]:
-        return False
     return kinds[0] == kinds[1]
 
 

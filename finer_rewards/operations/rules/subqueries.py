@@ -41,7 +41,7 @@ def _rewrite(term: Term, context: Context) -> Term:
         return ("and", *(_rewrite(part, context) for part in term[1:]))
     if term[0] == "not" and term[1][0] == "in":
         inner = _exists(term[1], context)
-        known = inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
+        known = inner is not None and context.loose or inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
         return ("not", inner) if known else term
     if term[0] == "in":
         return _exists(term, context) or term
@@ -86,7 +86,7 @@ def exists_to_join(block: Select, context: Context) -> Select:
             outers=(*rest.outers, *query.outers),
             where=(*rest.where, *query.where),
         )
-        if blind_to_repeats(block) or Closure(query, (), context).one_row:
+        if context.loose or blind_to_repeats(block) or Closure(query, (), context).one_row:
             return changed
         if not block.aggregated and block.limit is None and not block.extra and _unique(rest, context):
             return changed._replace(distinct=True)
@@ -137,7 +137,7 @@ def _in_for_scalar(term: Term, context: Context) -> Term:
             query = right[1]
             if not _simple(query):
                 continue
-            if context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
+            if context.loose or context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
                 return ("in", left, query)
     return term
 
