@@ -252,7 +252,8 @@ def test_large_results(hasty):
     doubling = (
         "WITH RECURSIVE c(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM c) SELECT max(length(s)) FROM c"
     )
-    assert hasty.execute(doubling, "shop").status is Status.too_large
+    # Before Python 3.11 the length of a text cannot be limited, and memory or time runs out instead.
+    assert hasty.execute(doubling, "shop").status in (Status.too_large, Status.timeout)
     nested = "WITH " + ", ".join(
         f"c{level} AS (SELECT * FROM {', '.join(f'c{level - 1} AS t{i}' for i in range(8))})"
         for level in range(1, 8)

@@ -82,6 +82,7 @@ class Connection:
         self.read: set[str] = set()
         self.views_used: set[str] = set()
         self.functions: set[str] = set()
+        self.count = 0
         # No statement cache: a statement found there is not authorised again, and its facts would be lost.
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
         self.raw.text_factory = leave_out_undecodable
@@ -193,6 +194,10 @@ class Connection:
 
     def _fetch(self, sql: str) -> Outcome:
         max_rows, max_bytes = self.settings["max_rows"], self.settings["max_bytes"]
+        if sys.version_info < (3, 11):
+            # There the statement cache cannot be switched off, so no text may come twice.
+            self.count += 1
+            sql = f"--{self.count}\n{sql}"
         cursor = self.raw.execute(sql)
         try:
             if cursor.description is None:
