@@ -269,3 +269,10 @@ def test_a_scorer_is_not_built_without_what_it_needs() -> None:
 def test_an_empty_batch_is_no_batch(folder: Path) -> None:
     with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
         assert scorer.score([]) == []
+
+
+def test_executable_may_ask_for_a_base_table(folder: Path) -> None:
+    samples = [sample("SELECT 1"), sample("SELECT count(*) FROM singer"), sample("SELECT 1 FROM nope")]
+    with fr.SQLite(str(folder)) as executor:
+        for reward, expected in ((r.executable(), [1, 1, 0]), (r.executable(require_base_table=True), [0, 1, 0])):
+            assert [score.value for score in fr.Scorer(reward, executor).score(samples)] == expected

@@ -16,11 +16,14 @@ Empty = Literal["mask", "zero", "accept"]
 
 
 @reward(needs={"predicted"})
-def executable(evidence: Evidence) -> Score:
+def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score:
     """1 when the predicted SQL returned a result on every database, else 0.
 
     A result cut at the row limit counts: the query did run. Text that is not a query, a statement that
     writes and a time-out do not.
+
+    Args:
+        require_base_table: a query that reads no base table (`SELECT 1`) does not count either.
 
     Example:
         >>> executable()
@@ -32,6 +35,8 @@ def executable(evidence: Evidence) -> Score:
     for trial in evidence.trials:
         if trial.predicted is None or not trial.predicted.ok:
             return did_not_run(trial.predicted)
+        if require_base_table and trial.predicted.tables is not None and not trial.predicted.tables:
+            return Score(0.0, "it runs, but reads no base table")
     return Score(1.0, "it runs")
 
 
