@@ -5,14 +5,18 @@ from __future__ import annotations
 import math
 import pickle
 import random
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import finer_rewards.comparing
 from finer_rewards.comparing import Mode, compare, find_mode, modes
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Status
@@ -346,3 +350,21 @@ def test_cells_of_other_engines_compare_too() -> None:
     assert not compare([(date(2020, 1, 1),)], [("2020-01-01",)]).match
     assert compare([([1, 2],)], [([1, 2],)]).match and not compare([([1, 2],)], [([1, 3],)]).match
     assert compare([(True,)], [(1,)]).match
+
+
+def test_comparing_needs_the_standard_library_only() -> None:
+    # It also runs where no package is installed: without site-packages, and without the rest of this one.
+    folder = Path(finer_rewards.comparing.__file__).parent.parent
+    script = f"""
+import sys, types
+package = types.ModuleType("finer_rewards")
+package.__path__ = [{str(folder)!r}]
+sys.modules["finer_rewards"] = package
+from finer_rewards.comparing import compare, modes
+for name in modes():
+    print(compare([(1, "a")], [("a", 1)], name, gold_sql="SELECT a, b FROM t ORDER BY b").match, end=" ")
+assert not any(name.split(".")[0] in ("sqlglot", "sqlparse", "numpy", "pandas") for name in sys.modules)
+"""
+    found = subprocess.run([sys.executable, "-S", "-I", "-c", script], capture_output=True, text=True)
+    assert found.stderr == ""
+    assert found.stdout.split()[:3] == ["True", "True", "False"]

@@ -93,11 +93,14 @@ def compare(
 
 
 def _assumed(sides: Sides, mode: Mode) -> str:
+    assumed = []
     if sides.gold_sql is None and sides.gold.order is None and mode.row_order in ("text", "query"):
-        return "no gold SQL was given, so the order of rows was taken not to count"
+        assumed.append("no gold SQL was given, so the order of rows was taken not to count")
     if sides.predicted_sql is None and mode.rule == "dict_rows":
-        return "no predicted SQL was given, so it was taken to begin with SELECT"
-    return ""
+        assumed.append("no predicted SQL was given, so it was taken to begin with SELECT")
+    if mode.rule in ("dict_rows", "defog_exact") and None in (sides.gold.columns, sides.predicted.columns):
+        assumed.append("no column names were given, so columns were named by position")
+    return "; ".join(assumed)
 
 
 def find_mode(mode: str | Mode) -> Mode:
