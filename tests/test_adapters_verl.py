@@ -19,7 +19,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters.scorers import scorer_for
-from finer_rewards.adapters.verl import compute_score, compute_score_async
+from finer_rewards.adapters.verl import compute_score, compute_score_async, overrides
 from finer_rewards.errors import ConfigError
 
 SPEC = "2 * execution_match() + executable()"
@@ -148,6 +148,21 @@ def test_wrong_configuration_says_what_to_write(root: str) -> None:
         call(root, GOLD, GOLD, tiemout=3)
     with pytest.raises(ConfigError, match="executible"):
         call(root, GOLD, GOLD, spec="executible()")
+    with pytest.raises(ConfigError, match="executible"):
+        overrides("executible()", root)
+    with pytest.raises(ConfigError, match=r"Did you mean 'timeout'"):
+        overrides(SPEC, root, tiemout=3)
+
+
+def test_overrides_for_older_versions(root: str) -> None:
+    lines = overrides("execution_only", root, asynchronous=True, legacy=True, answer=None)
+    assert lines == [
+        "custom_reward_function.path=pkg://finer_rewards.adapters.verl",
+        "custom_reward_function.name=compute_score_async",
+        "+custom_reward_function.reward_kwargs.spec='execution_only'",
+        f"+custom_reward_function.reward_kwargs.root='{root}'",
+        "+custom_reward_function.reward_kwargs.answer=null",
+    ]
 
 
 def test_verl_can_find_it_by_name() -> None:
@@ -166,7 +181,9 @@ from hydra import compose, initialize_config_module
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from verl import DataProto
+from finer_rewards.adapters.verl import overrides
 
+SPEC = "2 * execution_match(mode='strict', empty='mask') + executable()"
 root, folder, level, rows = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
 words = sorted({word for row in rows for word in row["response"].split()})
 vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", *words])}
@@ -196,12 +213,7 @@ def config(name):
             "actor_rollout_ref.rollout.name=vllm",
             f"actor_rollout_ref.model.path={folder}",
             "reward.num_workers=2",
-            "reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl",
-            f"reward.custom_reward_function.name={name}",
-            "+reward.custom_reward_function.reward_kwargs.spec='2 * execution_match() + executable()'",
-            f"+reward.custom_reward_function.reward_kwargs.root={root}",
-            "+reward.custom_reward_function.reward_kwargs.timeout=4.0",
-            "+reward.custom_reward_function.reward_kwargs.workers=1",
+            *overrides(SPEC, root, asynchronous=name.endswith("async"), timeout=4.0, workers=1, answer=None),
         ])
 
 out = {}

@@ -1,11 +1,13 @@
 """verl: `compute_score`, the custom reward function of its reward loop. Loaded by name, no file needed.
 
-    reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl
-    reward.custom_reward_function.name=compute_score
-    +reward.custom_reward_function.reward_kwargs.spec='2 * execution_match() + executable()'
-    +reward.custom_reward_function.reward_kwargs.root=/data/spider/database
+    python -m verl.trainer.main_ppo ... \\
+        reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl \\
+        reward.custom_reward_function.name=compute_score \\
+        "+reward.custom_reward_function.reward_kwargs.spec='2 * execution_match() + executable()'" \\
+        +reward.custom_reward_function.reward_kwargs.root=/data/spider/database
 
-(verl before 0.8 has the same keys without `reward.` in front; verl 0.9 ignores those in silence.)
+`overrides(...)` writes these out. verl up to 0.7.0 has the same keys without `reward.` in front, and
+verl 0.9 ignores those in silence.
 
 A row of the parquet holds the gold SQL in `reward_model.ground_truth` and the database in `extra_info.db`.
 """
@@ -13,6 +15,7 @@ A row of the parquet holds the gold SQL in `reward_model.ground_truth` and the d
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +24,7 @@ from finer_rewards.adapters.rows import Fields, judge, match_of, numbers
 from finer_rewards.adapters.scorers import scorer_for
 from finer_rewards.parsing import completion_text
 
-__all__ = ["compute_score", "compute_score_async"]
+__all__ = ["compute_score", "compute_score_async", "overrides"]
 
 
 def compute_score(
@@ -99,6 +102,49 @@ async def compute_score_async(
     # Copied here, not in the thread: verl goes on writing into the mapping it passes.
     copied = dict(extra_info or {})
     return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
+
+
+def overrides(
+    spec: str, root: str, *, asynchronous: bool = False, legacy: bool = False, **options: Any
+) -> list[str]:
+    """Return the Hydra overrides that make verl use this reward; quoted for Hydra, not for a shell.
+
+    Args:
+        spec: the reward as it prints, or the name of a preset.
+        root: folder of the databases.
+        asynchronous: use `compute_score_async`.
+        legacy: for verl up to 0.7.0.
+        options: further options of `compute_score`.
+
+    Raises:
+        ConfigError: the reward or an option cannot be used.
+
+    Example:
+        >>> for line in overrides("execution_match(mode='bird')", "/data/bird", timeout=10):
+        ...     print(line)
+        reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl
+        reward.custom_reward_function.name=compute_score
+        +reward.custom_reward_function.reward_kwargs.spec='execution_match(mode=\\'bird\\')'
+        +reward.custom_reward_function.reward_kwargs.root='/data/bird'
+        +reward.custom_reward_function.reward_kwargs.timeout=10
+    """
+    own = inspect.signature(compute_score).parameters
+    memory = options.get("memory")
+    scorer_for(spec, root, {name: value for name, value in options.items() if name not in own}, memory)
+    key = ("" if legacy else "reward.") + "custom_reward_function"
+    lines = [
+        f"{key}.path=pkg://finer_rewards.adapters.verl",
+        f"{key}.name={'compute_score_async' if asynchronous else 'compute_score'}",
+    ]
+    for name, value in {"spec": spec, "root": root, **options}.items():
+        lines.append(f"+{key}.reward_kwargs.{name}={_hydra(value)}")
+    return lines
+
+
+def _hydra(value: object) -> str:
+    if isinstance(value, str):
+        return "'" + value.replace("'", "\\'") + "'"
+    return "null" if value is None else str(value)
 
 
 def _truth(ground_truth: Any) -> Mapping[str, Any]:
