@@ -218,6 +218,8 @@ class Recall:
         centroid: similarity to the mean of the verified traces found; `None` when none were.
         error: what went wrong, when something did.
         traces: keys of the verified traces, in the order of `verified`.
+        zero_centroid: what a text about something else gets for `centroid`: the zero of a calibrated scale.
+        zero_nearest: the same for the nearest verified trace.
     """
 
     status: Status = Status.ok
@@ -226,6 +228,8 @@ class Recall:
     centroid: float | None = None
     error: str = ""
     traces: tuple[str, ...] = ()
+    zero_centroid: float = 0.0
+    zero_nearest: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ def observed(
 ) -> tuple[Evidence, Score]:
     """A scored sample, as the scorer would hand it out."""
     sample = Sample(
-        f"<think>{text}</think>{sql}", gold="SELECT name FROM singer", db=db, question=question or text[:40]
+        f"<think>{text}</think>{sql}", gold="SELECT name FROM singer", db=db, question=question or text
     )
     gold = Execution(Status.ok, ("name",), (("Joe",), ("Rose",)), tables=frozenset({"singer"}))
     predicted = gold if right else replace(gold, rows=(("Ann",),))
@@ -88,10 +88,11 @@ def test_what_is_remembered_is_found_from_another_database_only(memory: TraceMem
 
 
 def test_right_and_wrong_answers_are_kept_apart(memory: TraceMemory) -> None:
-    memory.remember([observed(thought("alpha")), observed(thought("beta"), right=False)])
+    wrong = thought("beta") + " and we join the tables and count the rows for each city"
+    memory.remember([observed(thought("alpha")), observed(wrong, right=False)])
     assert len(memory) == 1
     assert memory.stats()["failed"] == 1
-    [found] = memory.search([thought("beta")], ["pets"])
+    [found] = memory.search([wrong], ["pets"])
     assert found.failed[0] > 0.99 > found.verified[0]
 
 
@@ -158,13 +159,14 @@ def test_an_unscored_sample_is_refused(memory: TraceMemory) -> None:
     assert report.refused == {"not scored (gold_failed)": 1}
 
 
-def test_near_duplicates_of_the_same_database_are_refused(tmp_path: Path) -> None:
-    near = {"first": (1.0, 0.0), "second": (0.92, 0.3919), "third": (0.85, -0.5268)}
-    with TraceMemory.open(tmp_path, Planted(near), durable=False) as memory:
-        reports = [memory.remember([observed(thought(name))]) for name in near]
-        assert [report.admitted for report in reports] == [1, 0, 1]
-        assert reports[1].refused == {"near duplicate": 1}
-        assert memory.remember([observed(thought("second"), "pets")]).admitted == 1
+def test_near_duplicates_of_the_same_database_are_refused(memory: TraceMemory) -> None:
+    first = thought("alpha", 40)
+    near = first.replace("alpha7", "beta")
+    other = first.replace("alpha", "gamma")
+    reports = [memory.remember([observed(text, question=text)]) for text in (first, near, other)]
+    assert [report.refused for report in reports] == [{}, {"near duplicate": 1}, {}]
+    assert memory.remember([observed(near, "pets")]).admitted == 1
+    assert memory.remember([observed(near, question="wrong", right=False)]).admitted == 1
 
 
 def test_layout_and_case_make_no_new_trace(memory: TraceMemory) -> None:
@@ -253,7 +255,7 @@ def test_reopening_finds_everything_and_the_embedder(tmp_path: Path) -> None:
 
 
 def test_another_embedder_or_dimension_is_refused_with_both_named(tmp_path: Path) -> None:
-    with TraceMemory.open(tmp_path, "hashing:256", durable=False) as memory:
+    with TraceMemory.open(tmp_path, "hashing:256", centre=False, durable=False) as memory:
         memory.remember([observed(thought("alpha"))])
     with pytest.raises(ConfigError, match=r"hashing:256.*hashing:512"):
         TraceMemory.open(tmp_path, "hashing:512")
@@ -262,7 +264,7 @@ def test_another_embedder_or_dimension_is_refused_with_both_named(tmp_path: Path
         fingerprint = "hashing:256"
 
     with pytest.raises(ConfigError, match=r"length 256.*makes 64"):
-        TraceMemory.open(tmp_path, Changed(64)).search(["what"], ["pets"])
+        TraceMemory.open(tmp_path, Changed(64)).search(["what table"], ["pets"])
 
 
 @pytest.mark.parametrize("failure", ["raise", "nan", "wrong shape"])
@@ -276,7 +278,7 @@ def test_a_failing_embedder_is_nobodys_zero(tmp_path: Path, failure: str) -> Non
                 vectors[[index for index, text in enumerate(texts) if "bad" in text]] = np.nan
             return vectors[:, 0] if failure == "wrong shape" else vectors
 
-    memory = TraceMemory.open(tmp_path, Failing({}), durable=False)
+    memory = TraceMemory.open(tmp_path, Failing({}), delexicalise=False, centre=False, durable=False)
     if failure == "wrong shape":
         with pytest.raises(ConfigError, match="should return an array of shape"):
             memory.search(["bad"], ["pets"])
@@ -290,9 +292,53 @@ def test_a_failing_embedder_is_nobodys_zero(tmp_path: Path, failure: str) -> Non
     assert report.refused == {"the embedder failed": 1}
 
 
+def test_a_memory_says_how_its_vectors_were_made(tmp_path: Path) -> None:
+    TraceMemory.open(tmp_path / "raw", "hashing", delexicalise=False)
+    assert TraceMemory.open(tmp_path / "raw").describe()["delexicalise"] is False
+    with pytest.raises(ConfigError, match=r"delexicalise=\.\.\..*should be False.*got True"):
+        TraceMemory.open(tmp_path / "raw", delexicalise=True)
+    manifest = tmp_path / "raw" / "memory.json"
+    manifest.write_text(manifest.read_text().replace('"delexicalise": 0', '"delexicalise": 99'))
+    with pytest.raises(ConfigError, match="another release"):
+        TraceMemory.open(tmp_path / "raw")
+
+
+def test_the_centre_is_written_once_and_kept(tmp_path: Path) -> None:
+    class Drifting(HashingEmbedder):
+        """Answers a little differently each time, as servers do."""
+
+        drift = 0.0
+
+        def embed(self, texts: Sequence[str]) -> Any:
+            return super().embed(texts) + self.drift
+
+    first = TraceMemory.open(tmp_path, Drifting(64), durable=False)
+    first.search([thought("alpha")], ["pets"])
+    assert not (tmp_path / "centre.json").exists()
+    first.remember([observed(thought("alpha"))])
+    kept = (tmp_path / "centre.json").read_bytes()
+    later = Drifting(64)
+    later.drift = 0.01
+    second = TraceMemory.open(tmp_path, later, durable=False)
+    second.remember([observed(thought("beta", 40))])
+    assert (tmp_path / "centre.json").read_bytes() == kept
+
+
+@pytest.mark.parametrize("masks", [True, False])
+def test_unrelated_text_sits_at_or_below_the_zero(tmp_path: Path, masks: bool) -> None:
+    memory = TraceMemory.open(tmp_path, "hashing", delexicalise=masks, durable=False)
+    memory.remember([observed(thought(f"t{n}", 40), f"db{n % 3}") for n in range(30)])
+    story = "The old man and his dog walked along the beach and watched the ships come home in the evening."
+    stray, own = memory.search([story, thought("t1", 30)], ["pets", "pets"])
+    assert stray.centroid is not None
+    assert own.centroid is not None
+    assert stray.centroid <= stray.zero_centroid + 0.05
+    assert own.centroid > own.zero_centroid + 0.3
+
+
 def test_zero_vectors_and_huge_thoughts_are_harmless(tmp_path: Path) -> None:
     embedder = Planted({"null": (0.0, 0.0)}, default=(1.0, 0.0))
-    with TraceMemory.open(tmp_path, embedder, durable=False) as memory:
+    with TraceMemory.open(tmp_path, embedder, delexicalise=False, centre=False, durable=False) as memory:
         memory.remember([observed(thought("null")), observed(thought("one"))])
         null, huge = memory.search(["null", "word " * 10_000], ["pets", "pets"])
         assert set(null.verified) == {0.0}
@@ -303,13 +349,14 @@ def test_zero_vectors_and_huge_thoughts_are_harmless(tmp_path: Path) -> None:
 def test_texts_are_embedded_once(tmp_path: Path) -> None:
     embedder = Planted({})
     memory = TraceMemory.open(tmp_path, embedder, durable=False)
-    memory.search(["same"] * 50, ["pets"] * 50)
-    memory.search(["same"], ["dogs"])
-    assert embedder.calls == 1
+    memory.search(["the same column"] * 50, ["pets"] * 50)
+    calls = embedder.calls
+    memory.search(["the same column"], ["dogs"])
+    assert embedder.calls == calls
 
 
 def test_export_and_import_round_trip(tmp_path: Path, memory: TraceMemory) -> None:
-    memory.remember([observed(thought(f"t{n}", 20), right=n % 3 > 0) for n in range(9)])
+    memory.remember([observed(thought(f"t{n}", 40), right=n % 3 > 0) for n in range(9)])
     assert memory.export(tmp_path / "traces.jsonl") == 9
     copy = TraceMemory.open(tmp_path / "copy", "hashing", durable=False)
     assert copy.import_(tmp_path / "traces.jsonl") == 9

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from finer_rewards.memory.embedders import HashingEmbedder, shorten
 from finer_rewards.types import Evidence, Score
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from finer_rewards.reward import Reward
 
 __all__ = ["Decision", "Gate", "Report"]
@@ -77,8 +81,9 @@ class Gate:
         min_mentions: fewest mentions of tables and columns.
         min_density: fewest mentions a word.
         min_variety: fewest distinct pairs of words a pair of words; low where a text repeats itself.
-        duplicate: similarity to a stored trace of the same database and outcome from which a trace is a
-            near duplicate. Not asked across databases: there the same reasoning is what is looked for.
+        duplicate: a trace is a near duplicate when the cosine of its words and pairs of words to those of a
+            stored trace of the same database and outcome is this or more. Not asked across databases: there
+            the same reasoning is what is looked for.
         per_question: most traces a question and outcome.
 
     Example:
@@ -110,6 +115,19 @@ class Gate:
             if reason:
                 return Decision(refused=reason)
         return Decision(verified=verified, refused=self.check_text(answer.thought or "", _names(evidence)))
+
+    def is_near(self, thought: str, stored: Sequence[str]) -> bool:
+        """True when the thought nearly repeats one of those stored.
+
+        Words are compared, not meanings: an embedder calls all reasoning of one kind alike.
+        """
+        import numpy as np
+
+        vector = _word_vector(thought)
+        return (
+            bool(stored)
+            and float(np.max(np.stack(list(map(_word_vector, stored))) @ vector)) >= self.duplicate
+        )
 
     def check_text(self, thought: str, names: frozenset[str]) -> str:
         """Return why a thought is not good enough to keep; empty when it is.
@@ -172,6 +190,14 @@ def _names_in(sql: str, dialect: str | None) -> tuple[str, ...]:
         return ()
     found = tree.find_all(expressions.Table, expressions.Column)
     return tuple(sorted({node.name for node in found if node.name}))
+
+
+@lru_cache(maxsize=50_000)
+def _word_vector(thought: str) -> NDArray[np.float32]:
+    from finer_rewards.memory.index import unit
+
+    vector: NDArray[np.float32] = unit(HashingEmbedder(512).embed([shorten(thought)]))[0]
+    return vector
 
 
 @lru_cache(maxsize=1)

@@ -13,7 +13,7 @@ from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from finer_rewards.errors import ConfigError, DataError, FinerError, suggest
 from finer_rewards.memory.embedders import DEFAULT_EMBEDDER, Embedder, embedder_from
@@ -21,6 +21,7 @@ from finer_rewards.memory.extras import ForkSafeLock, optional
 from finer_rewards.memory.gate import Gate, Report
 from finer_rewards.memory.space import Space
 from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
+from finer_rewards.memory.texts import UNRELATED
 from finer_rewards.memory.trace import Trace, database_id
 from finer_rewards.types import Evidence, Recall, Score, Status
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["TraceMemory", "Verification"]
 
 Scope = Literal["other", "same", "any"]
+#: Rises when the masking, the operations or the background change, and with them all vectors.
+MEANING: Final = 1
+_SPACE: Final = ("delexicalise", "centre")
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ class TraceMemory:
         self.gate = gate
         self._options = dict(options)
         self._lock = ForkSafeLock()
-        self._space = Space(embedder)
+        self._space = Space(embedder, masks=options["delexicalise"], centres=options["centre"])
+        self._settled = not options["centre"]
         self._store = Store(path, durable=options["durable"])
         self._process = os.getpid()
         self._dimension = 0
@@ -109,6 +114,8 @@ class TraceMemory:
         self._questions: Counter[tuple[bool, str, str]] = Counter()
         self._tallies: dict[str, Tally] = {}
         self._built: tuple[_Shelf, _Shelf] | None = None
+        self._zeroed: Index | None = None
+        self._zeros: dict[int, tuple[float, float]] = {}
         self._take_in()
 
     @classmethod
@@ -117,6 +124,8 @@ class TraceMemory:
         path: str | Path,
         embedder: str | Embedder | None = None,
         *,
+        delexicalise: bool | None = None,
+        centre: bool | None = None,
         gate: Gate | None = None,
         create: bool = True,
         exact_up_to: int | None = 200_000,
@@ -129,6 +138,9 @@ class TraceMemory:
             path: the folder.
             embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`; left out, the
                 one the memory was made with, and for a new memory that of the paper.
+            delexicalise: mask table, column and literal names, and compare the planned operations, so that
+                reasoning is alike across databases. True for a new memory, as it was made for an old one.
+            centre: subtract what all reasoning has in common. As `delexicalise`.
             gate: what may enter.
             create: false to refuse a folder that holds no memory.
             exact_up_to: past so many traces of one outcome FAISS searches approximately (IVF); `None`: never.
@@ -151,7 +163,12 @@ class TraceMemory:
         )
         spec = embedder if isinstance(embedder, str) else None
         wanted = {"format": 1, "embedder": chosen.fingerprint if chosen else "", "spec": spec}
+        spaces = {"delexicalise": delexicalise, "centre": centre}
+        # The number says which rules the vectors were made by; it rises when they change.
+        wanted |= {name: MEANING if flag is not False else 0 for name, flag in spaces.items()}
         found = store.describe_once("memory.json", wanted)
+        for name, flag in spaces.items():
+            _check_space(folder, name, flag, found.get(name))
         if chosen is None:
             if not found.get("spec"):
                 raise ConfigError(
@@ -165,7 +182,13 @@ class TraceMemory:
                 f"with, {found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or move the "
                 "traces to a new memory with `export` and `import_`."
             )
-        options = {"exact_up_to": exact_up_to, "backend": backend, "durable": durable}
+        options = {
+            "delexicalise": bool(found["delexicalise"]),
+            "centre": bool(found["centre"]),
+            "exact_up_to": exact_up_to,
+            "backend": backend,
+            "durable": durable,
+        }
         return cls(folder, chosen, gate or Gate(), options)
 
     # -- reading
@@ -209,6 +232,7 @@ class TraceMemory:
             verified, failed = self._shelves()
         try:
             vectors = self._vectors([thoughts[place] for place in asked])
+            zeros = self._unrelated(verified.index, top_k) if asked else (0.0, 0.0)
         except FinerError:
             raise
         except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
@@ -236,6 +260,8 @@ class TraceMemory:
                     failed=tuple(far[line][1].tolist()),
                     centroid=_to_centroid(verified.index, vector, rows),
                     traces=tuple(verified.traces[row].key for row in rows),
+                    zero_centroid=zeros[0],
+                    zero_nearest=zeros[1],
                 )
         return recalls
 
@@ -255,7 +281,11 @@ class TraceMemory:
         """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
         with self._lock:
             self._own()
-            parts = [self.embedder.fingerprint, *sorted(self._rows)]
+            parts = [
+                self.embedder.fingerprint,
+                *(str(self._options[name]) for name in _SPACE),
+                *sorted(self._rows),
+            ]
             return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def __len__(self) -> int:
@@ -278,7 +308,8 @@ class TraceMemory:
 
     def describe(self) -> dict[str, Any]:
         """Return what of this memory determines a score, for a scoring signature."""
-        return {"embedder": self.embedder.fingerprint, "digest": self.digest, "traces": len(self)}
+        space = {name: self._options[name] for name in _SPACE}
+        return {"embedder": self.embedder.fingerprint, **space, "digest": self.digest, "traces": len(self)}
 
     def stats(self) -> dict[str, Any]:
         """Return counts: traces by outcome and database, refusals by reason, segments, bytes, cut records."""
@@ -293,6 +324,7 @@ class TraceMemory:
             files = self._store.files()
             return {
                 "embedder": self.embedder.fingerprint,
+                **{name: self._options[name] for name in _SPACE},
                 "dimension": self._dimension or None,
                 "verified": sum(verified.values()),
                 "failed": sum(failed.values()),
@@ -485,7 +517,41 @@ class TraceMemory:
             self._process = os.getpid()
             self._store.close()
 
+    def _settle(self, *, write: bool) -> None:
+        """Use the centre this memory was made with; before the first trace is written, write it down."""
+        if not self._settled and (write or (self.path / "centre.json").exists()):
+            learnt = self._space.learn() if write else []
+            self._space.use(self._store.describe_once("centre.json", {"centres": learnt})["centres"])
+            self._settled = True
+
+    def _unrelated(self, index: Index, top_k: int) -> tuple[float, float]:
+        """Return the most that a text about something else gets: similarity to the centroid, to the nearest."""
+        if index is self._zeroed and top_k in self._zeros:
+            return self._zeros[top_k]
+        import numpy as np
+
+        found = [vector for vector in self._vectors(UNRELATED) if vector is not None]
+        hits = index.search(np.stack(found), [""] * len(found), top_k, "any") if found and len(index) else []
+        zeros = (
+            max(
+                [
+                    0.0,
+                    *(
+                        _to_centroid(index, vector, rows) or 0.0
+                        for vector, (rows, _) in zip(found, hits, strict=False)
+                    ),
+                ]
+            ),
+            max([0.0, *(float(values[0]) for _, values in hits if len(values))]),
+        )
+        with self._lock:
+            if index is not self._zeroed:
+                self._zeroed, self._zeros = index, {}
+            self._zeros[top_k] = zeros
+        return zeros
+
     def _take_in(self) -> None:
+        self._settle(write=False)
         new: list[_Row] = []
         for entry in self._store.read_new():
             if isinstance(entry, Tally):
@@ -553,6 +619,8 @@ class TraceMemory:
         """Return the vectors by text; those the embedder failed at are left out, or raise when `strict`."""
         texts = list(dict.fromkeys(trace.text for trace in traces))
         try:
+            if texts:
+                self._settle(write=True)
             vectors = self._vectors(texts)
         except FinerError:
             raise
@@ -578,15 +646,12 @@ class TraceMemory:
         )
         if asked >= self.gate.per_question:
             return "enough traces of this question"
-        index = self._shelves()[0 if trace.verified else 1].index
-        _, similarities = index.search(row.vector[None], [trace.db], 1, "same")[0]
-        nearest = [float(similarities[0])] if len(similarities) else []
-        nearest += [
-            float(other.vector @ row.vector)
-            for other in batch
-            if (other.trace.verified, other.trace.db) == (trace.verified, trace.db)
-        ]
-        return "near duplicate" if max(nearest, default=-1.0) >= self.gate.duplicate else ""
+        shelf = self._shelves()[0 if trace.verified else 1]
+        start, end = shelf.index.ranges.get(trace.db, (0, 0))
+        stored = [other.text for other in shelf.traces[start:end]]
+        same = (trace.verified, trace.db)
+        stored += [other.trace.text for other in batch if (other.trace.verified, other.trace.db) == same]
+        return "near duplicate" if self.gate.is_near(trace.text, stored) else ""
 
     def _store_rows(self, rows: Sequence[_Row], tallies: Sequence[Tally]) -> None:
         self._store.append([*(Record(row.trace, _stored(row.vector)) for row in rows), *tallies])
@@ -596,6 +661,19 @@ class TraceMemory:
 
 def _reopen(path: str, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> TraceMemory:
     return TraceMemory.open(path, embedder, gate=gate, create=False, **options)
+
+
+def _check_space(folder: Path, name: str, wanted: bool | None, found: Any) -> None:
+    if found not in (0, MEANING):
+        raise ConfigError(
+            f"The memory at `{folder}` should have {name!r} 0 or {MEANING}, but has {found!r}: another release made "
+            "it. Move the traces to a new memory with `export` and `import_`."
+        )
+    if wanted is not None and wanted != bool(found):
+        raise ConfigError(
+            f"`TraceMemory.open({str(folder)!r}, {name}=...)` should be {bool(found)}, as the memory was made, "
+            f"but got {wanted}. Leave it out, or move the traces to a new memory with `export` and `import_`."
+        )
 
 
 def _check_new(folder: Path, create: bool) -> None:

@@ -195,20 +195,27 @@ class Store:
 
     def read_new(self) -> Iterator[Entry]:
         """Yield the entries that came since the last call, whoever wrote them."""
-        for path in self.files():
-            offset = self._read.get(path.name, 0)
-            try:
-                if path.stat().st_size <= offset:
-                    continue
-                with path.open("rb") as handle:
-                    handle.seek(offset)
-                    data = handle.read()
-            except FileNotFoundError:
-                continue  # Compacted meanwhile; its records are in a newer segment.
-            entries, damages, self._read[path.name] = scan(data, path.name, offset)
-            known = [damage for damage in self.damages.get(path.name, []) if not damage.torn]
-            self.damages[path.name] = known + damages
-            yield from entries
+        gone = True
+        while gone:
+            gone = False
+            for path in self.files():
+                try:
+                    yield from self._read_on(path)
+                except FileNotFoundError:
+                    # Merged meanwhile. What it held is in a newer segment, which the list may not have shown.
+                    gone = True
+
+    def _read_on(self, path: Path) -> list[Entry]:
+        offset = self._read.get(path.name, 0)
+        if path.stat().st_size <= offset:
+            return []
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            data = handle.read()
+        entries, damages, self._read[path.name] = scan(data, path.name, offset)
+        known = [damage for damage in self.damages.get(path.name, []) if not damage.torn]
+        self.damages[path.name] = known + damages
+        return entries
 
     def files(self) -> list[Path]:
         """Return the segments there are, in order of name."""
@@ -244,9 +251,12 @@ class Store:
         self.segments.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         path = self.segments / name
+        # Locked before it can be seen: `merge` in another process would take a free segment for a dead writer's.
+        hidden = path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
-        self._descriptor = os.open(path, flags, 0o644)
+        self._descriptor = os.open(hidden, flags, 0o644)
         _lock(self._descriptor)
+        hidden.rename(path)
         if self.durable:
             _sync_folder(self.segments)
         return path

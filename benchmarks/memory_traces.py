@@ -1,0 +1,543 @@
+"""Reasoning traces for the memory benchmark, written from gold queries in six hands.
+
+No large model is at hand when benchmarks run, so traces are made: a gold query is taken apart, and each part
+(tables, joins, filters, grouping, order, ...) is put into words by one of six writers who share no sentence.
+The kind of a trace is the set of parts of its query, so traces of one kind on two databases differ in every
+name, and traces of two kinds on one database share them. They are templates, and easier than a model's prose.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import sqlglot
+from sqlglot import expressions as exp
+
+Say = Callable[..., str]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A gold query, taken apart."""
+
+    tables: tuple[str, ...]
+    outputs: tuple[str, ...]
+    aggregates: tuple[str, ...] = ()
+    distinct: bool = False
+    filters: tuple[tuple[str, str, str], ...] = ()
+    group: tuple[str, ...] = ()
+    having: str = ""
+    order: tuple[tuple[str, bool], ...] = ()
+    limit: int = 0
+    nested: str = ""
+    combined: str = ""
+    either: bool = False
+
+    @property
+    def kind(self) -> str:
+        """The parts there are, as text."""
+        return (
+            "+".join(
+                [
+                    *sorted(set(self.aggregates)),
+                    *(["distinct"] if self.distinct else []),
+                    *(["join"] if len(self.tables) > 1 else []),
+                    *(["where"] if self.filters else []),
+                    *(["or"] if self.either else []),
+                    *(["group"] if self.group else []),
+                    *(["having"] if self.having else []),
+                    *(["order"] if self.order else []),
+                    *(["limit"] if self.limit else []),
+                    *([self.nested] if self.nested else []),
+                    *([self.combined] if self.combined else []),
+                ]
+            )
+            or "plain"
+        )
+
+
+@dataclass(frozen=True)
+class Made:
+    """A made trace: its text, database, kind and writer, and the query behind it."""
+
+    text: str
+    db: str
+    kind: str
+    writer: int
+    sql: str
+    question: str = ""
+    parts: Parts = field(default_factory=lambda: Parts((), ()), compare=False)
+
+
+_OPERATORS = {
+    exp.EQ: "=",
+    exp.NEQ: "!=",
+    exp.GT: ">",
+    exp.GTE: ">=",
+    exp.LT: "<",
+    exp.LTE: "<=",
+    exp.Like: "like",
+}
+_AGGREGATES = {exp.Count: "count", exp.Avg: "avg", exp.Sum: "sum", exp.Max: "max", exp.Min: "min"}
+
+
+def take_apart(sql: str) -> Parts | None:
+    """Return the parts of a query; `None` when it holds something this generator has no words for."""
+    try:
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
+    except sqlglot.errors.SqlglotError:
+        return None
+    combined = ""
+    if isinstance(tree, exp.SetOperation):
+        combined = type(tree).__name__.lower()
+        tree = tree.left
+    if not isinstance(tree, exp.Select) or tree.find(exp.With, exp.Window, exp.Case):
+        return None
+    inner = [node for node in tree.find_all(exp.Select) if node is not tree]
+    nested = ""
+    if inner:
+        nested = "not in" if tree.find(exp.Not) else "in" if tree.find(exp.In) else "compare with subquery"
+    own = [table for table in tree.find_all(exp.Table) if table.find_ancestor(exp.Select) is tree]
+    aggregates = tuple(
+        _AGGREGATES[type(node)] for item in tree.expressions for node in item.find_all(*_AGGREGATES)
+    )
+    filters: list[tuple[str, str, str]] = []
+    where = tree.args.get("where")
+    if where is not None:
+        for node in where.find_all(*_OPERATORS):
+            if node.find_ancestor(exp.Select) is tree and isinstance(node.this, exp.Column):
+                value = node.expression
+                text = (
+                    value.name
+                    if isinstance(value, (exp.Literal, exp.Column))
+                    else "what the inner query returns"
+                )
+                filters.append((node.this.name, _OPERATORS[type(node)], text))
+    having = tree.args.get("having")
+    order = tree.args.get("order")
+    limit = tree.args.get("limit")
+    outputs = tuple(column.name for item in tree.expressions for column in item.find_all(exp.Column)) or (
+        "*",
+    )
+    group = tree.args.get("group")
+    return Parts(
+        tables=tuple(dict.fromkeys(table.name for table in own)),
+        outputs=tuple(dict.fromkeys(outputs)),
+        aggregates=aggregates,
+        distinct=bool(tree.args.get("distinct")),
+        filters=tuple(filters),
+        group=tuple(node.name for node in group.expressions) if group is not None else (),
+        having=having.this.sql() if having is not None else "",
+        order=tuple((_key(node), bool(node.args.get("desc"))) for node in order.expressions) if order else (),
+        limit=int(limit.expression.name) if limit is not None and limit.expression.name.isdecimal() else 0,
+        nested=nested,
+        combined=combined,
+        either=bool(where is not None and where.find(exp.Or)),
+    )
+
+
+def _key(node: exp.Expression) -> str:
+    inner = node.this
+    if isinstance(inner, exp.Count):
+        return "the count"
+    column = inner.find(exp.Column)
+    return str(column.name) if column is not None else str(inner.sql())
+
+
+def _and(names: Sequence[str]) -> str:
+    names = [name for name in names if name]
+    return (
+        names[0]
+        if len(names) == 1
+        else ", ".join(names[:-1]) + " and " + names[-1]
+        if names
+        else "everything"
+    )
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ").lower()
+
+
+# Each writer: what opens and closes, and how each part is said.
+
+
+def _first(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    yield f"The question is: {q} Let me think about which tables are needed."
+    yield f"The information lives in the {_and(p.tables)} table{'s' if len(p.tables) > 1 else ''}."
+    if len(p.tables) > 1:
+        yield f"I have to join {p.tables[0]} with {_and(p.tables[1:])} on the key that both of them share."
+    for column, sign, value in p.filters:
+        said = {
+            "=": "equal to",
+            "!=": "different from",
+            ">": "greater than",
+            ">=": "at least",
+            "<": "less than",
+            "<=": "at most",
+            "like": "matching the pattern",
+        }[sign]
+        yield f"There is a condition: {column} has to be {said} '{value}', so this goes into the WHERE clause."
+    if p.either:
+        yield "Either of the two conditions is enough, so I connect them with OR."
+    if p.nested:
+        how = {
+            "not in": "exclude whatever an inner query finds, with NOT IN",
+            "in": "keep what an inner query finds, with IN",
+        }.get(p.nested, "compare with a value computed by a subquery")
+        yield f"One step cannot do this: I need to {how}."
+    for name in dict.fromkeys(p.aggregates):
+        said = {
+            "count": "count the rows with COUNT",
+            "avg": "take the average with AVG",
+            "sum": "add the values up with SUM",
+            "max": "find the maximum with MAX",
+            "min": "find the minimum with MIN",
+        }[name]
+        yield f"Because of how the question is put I should {said}."
+    if p.group:
+        yield f"This is wanted for each {_and(p.group)}, therefore GROUP BY {_and(p.group)}."
+    if p.having:
+        yield "Only some of the groups qualify, and a condition on groups belongs into HAVING."
+    for key, down in p.order:
+        yield f"The result must be sorted by {key} in {'descending' if down else 'ascending'} order."
+    if p.limit:
+        yield f"Only the first {p.limit} of them is wanted, hence LIMIT {p.limit}."
+    if p.distinct:
+        yield "Duplicates must not appear, so DISTINCT is needed."
+    if p.combined:
+        yield {
+            "intersect": "Rows must satisfy both queries, so INTERSECT.",
+            "except": "I subtract the second set with EXCEPT.",
+            "union": "The two results are put together with UNION.",
+        }[p.combined]
+    yield f"In the SELECT I return {_and(p.outputs)} and nothing else."
+
+
+def _second(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    yield "Step by step. First, what does the user want to see?"
+    yield f"Columns of interest: {', '.join(p.outputs)}."
+    if p.distinct:
+        yield "Each value should show up once (unique values)."
+    for name in dict.fromkeys(p.aggregates):
+        yield {
+            "count": "It is a how-many question, thus a tally of records.",
+            "avg": "A mean value is asked for.",
+            "sum": "A total over all records is asked for.",
+            "max": "The largest value is asked for.",
+            "min": "The smallest value is asked for.",
+        }[name]
+    yield f"Second, where is it stored? {' / '.join(p.tables)} hold{'s' if len(p.tables) == 1 else ''} it."
+    if len(p.tables) > 1:
+        yield "These relations are linked by a foreign key, which gives the ON part."
+    if p.filters:
+        yield "Third, restrictions: " + "; ".join(f"{c} {s} {v}" for c, s, v in p.filters) + "."
+    if p.either:
+        yield "One restriction or the other may hold."
+    if p.nested:
+        yield {
+            "not in": "We leave out rows that occur in another selection.",
+            "in": "We retain rows that occur in another selection.",
+        }.get(p.nested, "The bound itself comes from another selection, written in brackets.")
+    if p.group:
+        yield f"Then records are bucketed per {_and(p.group)}."
+    if p.having:
+        yield "Buckets that fail the size test are dropped."
+    if p.order:
+        yield "Next, ranking: " + ", ".join(
+            f"{k} {'from high to low' if d else 'from low to high'}" for k, d in p.order
+        )
+        yield "."
+    if p.limit:
+        yield f"We cut the list after {p.limit}."
+    if p.combined:
+        yield {
+            "intersect": "Finally keep what both lists have in common.",
+            "except": "Finally take the second list away from the first.",
+            "union": "Finally merge both lists.",
+        }[p.combined]
+    yield "That settles the shape of the statement."
+
+
+def _third(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    yield f"We need answer SQL. {q}"
+    yield f"Schema: {_plain(p.tables[0])} has {_and([_plain(name) for name in p.outputs])}."
+    if len(p.tables) > 1:
+        yield f"Need {_and([_plain(name) for name in p.tables[1:]])} too, so JOIN via id."
+    else:
+        yield "No joins needed."
+    for column, sign, value in p.filters:
+        yield f"Filter: WHERE {column} {sign.upper()} '{value}'."
+    if p.either:
+        yield "OR between filters."
+    for name in dict.fromkeys(p.aggregates):
+        yield f"Use {name.upper()}()."
+    if p.group:
+        yield f"GROUP BY {', '.join(p.group)}."
+    if p.having:
+        yield f"HAVING {p.having}."
+    if p.order:
+        yield "ORDER BY " + ", ".join(f"{k} {'DESC' if d else 'ASC'}" for k, d in p.order) + "."
+    if p.limit:
+        yield f"LIMIT {p.limit}."
+    if p.distinct:
+        yield "SELECT DISTINCT."
+    if p.nested:
+        yield {"not in": "NOT IN (SELECT ...).", "in": "IN (SELECT ...)."}.get(
+            p.nested, "Compare to (SELECT ...)."
+        )
+    if p.combined:
+        yield f"{p.combined.upper()} of two selects."
+    yield r.choice(["Should be fine.", "Likely that is it.", "Output exact format."])
+
+
+def _fourth(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    t = _plain(p.tables[0])
+    yield f"To answer this I would go through the {t} data."
+    for column, sign, value in p.filters:
+        said = {
+            "=": "is",
+            "!=": "is not",
+            ">": "is above",
+            ">=": "is no less than",
+            "<": "is below",
+            "<=": "is no more than",
+            "like": "contains something like",
+        }[sign]
+        yield f"I only care about entries whose {_plain(column)} {said} {value}."
+    if p.either:
+        yield "It does not matter which of these holds."
+    if len(p.tables) > 1:
+        yield f"Since not everything is in one place, I combine it with {_and([_plain(x) for x in p.tables[1:]])}."
+    if p.nested:
+        yield {
+            "not in": "Entries that appear over there have to go.",
+            "in": "Entries have to appear over there as well.",
+        }.get(p.nested, "What to compare with has to be worked out beforehand.")
+    if p.group:
+        yield f"I collect them by {_and([_plain(x) for x in p.group])}"
+        yield "and look at every collection on its own."
+    for name in dict.fromkeys(p.aggregates):
+        yield {
+            "count": "Then I see how many there are.",
+            "avg": "Then I work out what is typical, the average.",
+            "sum": "Then I add everything together.",
+            "max": "Then I look for the highest figure.",
+            "min": "Then I look for the lowest figure.",
+        }[name]
+    if p.having:
+        yield "Collections that are too small or too large do not count."
+    for key, down in p.order:
+        yield f"After that I arrange by {_plain(key)}, {'biggest' if down else 'smallest'} in front."
+    if p.limit:
+        yield f"and stop after {'the top one' if p.limit == 1 else f'the top {p.limit}'}."
+    if p.distinct:
+        yield "Repeated ones are shown a single time."
+    if p.combined:
+        yield {
+            "intersect": "It must be true in both cases.",
+            "except": "Those of the other case are removed.",
+            "union": "Those of the other case are added.",
+        }[p.combined]
+    yield f"What I report is the {_and([_plain(name) for name in p.outputs])}."
+
+
+def _fifth(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    yield f'Analysis of the request "{q}"'
+    yield f"1. Source: {', '.join(p.tables)}."
+    number = 2
+    rows = []
+    if len(p.tables) > 1:
+        rows.append("Relationship: the tables are connected through matching identifiers (inner join).")
+    if p.filters:
+        rows.append("Predicates: " + " and ".join(f"`{c}` {s} {v!r}" for c, s, v in p.filters) + ".")
+    if p.either:
+        rows.append("Logic: disjunction of predicates.")
+    if p.nested:
+        rows.append(
+            {
+                "not in": "Subselect: anti-join, non-membership.",
+                "in": "Subselect: semi-join, membership.",
+            }.get(p.nested, "Subselect: scalar value used as threshold.")
+        )
+    for name in dict.fromkeys(p.aggregates):
+        rows.append(
+            {
+                "count": "Aggregation: cardinality.",
+                "avg": "Aggregation: arithmetic mean.",
+                "sum": "Aggregation: sum of values.",
+                "max": "Aggregation: maximum.",
+                "min": "Aggregation: minimum.",
+            }[name]
+        )
+    if p.group:
+        rows.append(f"Grouping key: {', '.join(p.group)}.")
+    if p.having:
+        rows.append("Group filter: a threshold applied after aggregation.")
+    if p.order:
+        rows.append(
+            "Sorting: " + ", ".join(f"{k} ({'descending' if d else 'ascending'})" for k, d in p.order) + "."
+        )
+    if p.limit:
+        rows.append(f"Truncation: top {p.limit}.")
+    if p.distinct:
+        rows.append("Deduplication: required.")
+    if p.combined:
+        rows.append(
+            {
+                "intersect": "Set operation: intersection.",
+                "except": "Set operation: difference.",
+                "union": "Set operation: union.",
+            }[p.combined]
+        )
+    for row in rows:
+        yield f"{number}. {row}"
+        number += 1
+    yield f"{number}. Projection: {', '.join(p.outputs)}."
+
+
+def _sixth(p: Parts, q: str, r: random.Random) -> Iterator[str]:
+    yield f'Okay, so "{q}" Hmm. Which table? I think {p.tables[0]}, because that is where {p.outputs[0]} is.'
+    if len(p.tables) > 1:
+        yield f"But wait, {p.tables[-1]} matters as well. They can be joined on the id columns, I checked the schema."
+    for column, sign, value in p.filters:
+        yield r.choice(
+            [
+                f"We must restrict to rows where {column} {sign} {value}, right.",
+                f"And {column} {sign} {value} narrows it down.",
+            ]
+        )
+    if p.either:
+        yield "That is an or, not an and."
+    if p.group:
+        yield f'"For each" or "per" tells me to group on {_and(p.group)}.'
+    for name in dict.fromkeys(p.aggregates):
+        yield {
+            "count": '"How many" or "number of" tells me to count.',
+            "avg": '"Average" tells me avg.',
+            "sum": '"Total" tells me sum.',
+            "max": '"Maximum" or "most" tells me max.',
+            "min": '"Minimum" or "least" tells me min.',
+        }[name]
+    if p.having:
+        yield "The groups are then filtered, which where cannot do, having can."
+    if p.nested:
+        yield {
+            "not in": '"Do not" tells me to use a nested query and not in.',
+            "in": "A nested query with in seems simplest.",
+        }.get(p.nested, "I will nest a query to get the number to compare against.")
+    if p.order:
+        yield "Order matters: " + ", then ".join(f"{k} {'desc' if d else 'asc'}" for k, d in p.order) + "."
+    if p.limit:
+        yield f"They want {p.limit} row{'s' if p.limit > 1 else ''} only, so limit."
+    if p.distinct:
+        yield "Different ones only, so distinct, otherwise the same would be listed twice."
+    if p.combined:
+        yield {
+            "intersect": '"Both" tells me intersect.',
+            "except": '"But not" tells me except.',
+            "union": "It is a union of two things.",
+        }[p.combined]
+    yield f"So the answer selects {_and(p.outputs)}. Good."
+
+
+def _recital(parts: Parts, columns: dict[str, list[str]], writer: int) -> str:
+    """Return the schema as a writer recalls it before thinking: most reasoning models do."""
+    known = [(table, columns.get(table.lower(), [])[:12]) for table in parts.tables]
+    if writer == 0:
+        return " ".join(f"The table {table} has the columns {', '.join(own)}." for table, own in known)
+    if writer == 1:
+        return "Given: " + "; ".join(f"{table}({', '.join(own)})" for table, own in known) + "."
+    if writer == 2:
+        return "Schema " + ", ".join(f"{table}({','.join(own)})" for table, own in known) + "."
+    if writer == 3:
+        return " ".join(
+            f"About every {_plain(table)} we know {_and([_plain(name) for name in own])}."
+            for table, own in known
+        )
+    if writer == 4:
+        return " ".join(
+            f"Relation `{table}`: " + ", ".join(f"`{table}.{name}`" for name in own) + "."
+            for table, own in known
+        )
+    return " ".join(f"So there is {table}, it has {_and(own)}, fine." for table, own in known)
+
+
+WRITERS: tuple[Callable[[Parts, str, random.Random], Iterator[str]], ...] = (
+    _first, _second, _third, _fourth, _fifth, _sixth,
+)  # fmt: skip
+
+
+def write(parts: Parts, question: str, writer: int, columns: dict[str, list[str]], seed: int = 0) -> str:
+    """Return the trace that one writer makes of a query, given the columns of each table."""
+    said = [_recital(parts, columns, writer), *WRITERS[writer](parts, question, random.Random(seed))]
+    return " ".join(said).replace(" .", ".")
+
+
+def _columns(data: Path, db: str) -> dict[str, list[str]]:
+    for split in ("spider_dev", "spider_train"):
+        path = data / split / "database" / db / f"{db}.sqlite"
+        if path.exists():
+            with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+                names = [
+                    row[0]
+                    for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+                ]
+                return {
+                    name.lower(): [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')]
+                    for name in names
+                }
+    return {}
+
+
+def made_traces(data: Path, *, seed: int = 0, per_kind: int = 12, databases: int = 40) -> list[Made]:
+    """Return traces of queries whose kind occurs on two databases or more, each in a hand drawn at random.
+
+    Args:
+        data: folder of the real data: `questions/spider_dev.json` and `questions/spider_train_gold.sql`.
+        seed: of the draw.
+        per_kind: most queries of one kind on one database.
+        databases: most databases of the training split; those of the development split are all in.
+    """
+    draw = random.Random(seed)
+    rows = [
+        (row["db_id"], row["query"], row["question"])
+        for row in json.loads((data / "questions/spider_dev.json").read_text())
+    ]
+    train = [
+        line.rsplit("\t", 1)
+        for line in (data / "questions/spider_train_gold.sql").read_text().splitlines()
+        if "\t" in line
+    ]
+    there = {path.name for path in (data / "spider_train" / "database").iterdir()}
+    chosen = set(draw.sample(sorted({db for _, db in train} & there), databases))
+    rows += [(db, sql, "") for sql, db in train if db in chosen]
+    seen: set[tuple[str, str]] = set()
+    columns: dict[str, dict[str, list[str]]] = {}
+    groups: dict[tuple[str, str], list[Made]] = {}
+    for db, sql, question in rows:
+        parts = take_apart(sql)
+        if parts is None or not parts.tables or (db, sql.lower()) in seen:
+            continue
+        seen.add((db, sql.lower()))
+        writer = draw.randrange(len(WRITERS))
+        asked = (
+            question
+            or f"What about {_and([_plain(name) for name in parts.outputs])} of {_plain(parts.tables[0])}?"
+        )
+        if db not in columns:
+            columns[db] = _columns(data, db)
+        text = write(parts, asked, writer, columns[db], draw.randrange(10**6))
+        groups.setdefault((parts.kind, db), []).append(Made(text, db, parts.kind, writer, sql, asked, parts))
+    spread: dict[str, int] = {}
+    for kind, _ in groups:
+        spread[kind] = spread.get(kind, 0) + 1
+    return [
+        trace for (kind, _), group in sorted(groups.items()) if spread[kind] > 1 for trace in group[:per_kind]
+    ]

@@ -1,0 +1,100 @@
+"""The reward for reasoning: how close is the thought to reasoning that execution verified?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Literal
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.reward import reward
+from finer_rewards.types import Evidence, Recall, Score, Status, unscored
+
+__all__ = ["memory"]
+
+Variant = Literal["centroid", "contrastive", "max"]
+Scope = Literal["other", "same", "any"]
+
+
+def _needs(*, executed: bool, **_: object) -> Iterable[str]:
+    return ("memory", "predicted") if executed else ("memory",)
+
+
+def _check(*, top_k: int, empty: float, **_: object) -> None:
+    if top_k < 1:
+        raise ConfigError(f"`memory(top_k=...)` should be 1 or more, but got {top_k!r}. The paper has 20.")
+    if not 0 <= empty <= 1:
+        raise ConfigError(f"`memory(empty=...)` should be from 0 to 1, but got {empty!r}. It is a degree.")
+
+
+@reward(needs=_needs, check=_check)
+def memory(
+    evidence: Evidence,
+    *,
+    variant: Variant = "centroid",
+    top_k: int = 20,
+    scope: Scope = "other",
+    calibrated: bool = True,
+    executed: bool = True,
+    empty: float = 0.0,
+) -> Score:
+    r"""Similarity of the thought to verified reasoning traces, in [0, 1].
+
+    With $v$ the vector of the thought, $V$ and $F$ the `top_k` nearest verified and failed traces, and $z$ the
+    similarity that a text about something else has in the same memory,
+
+    - centroid: $s = \cos(v, \bar V)$,
+    - max: $s = \max_{t \in V} \cos(v, t)$,
+    - contrastive: $s = \max_{t \in V} \cos(v, t) - \max_{t \in F} \cos(v, t)$,
+
+    and $r = \min(1, \max(0, \frac{s - z}{1 - z}))$; $z = 0$ for the contrastive variant and when not calibrated.
+
+    Args:
+        evidence: what was observed.
+        variant: see above; the paper has the centroid.
+        top_k: most traces looked at.
+        scope: traces of other databases (paper), of the same one, or of any.
+        calibrated: take $z$ off, so that unrelated text is worth 0.
+        executed: 0 unless the SQL ran on every database: reasoning above broken SQL is worth nothing.
+        empty: the value while the memory holds no verified trace to compare with.
+
+    Returns:
+        The score; `None` when the memory could not be searched.
+
+    Raises:
+        ConfigError: `top_k` is below 1, or `empty` is not in [0, 1].
+
+    Example:
+        >>> memory(variant="max", top_k=5)
+        memory(variant='max', top_k=5)
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465 (memory reward).
+    """
+    recall = evidence.recall
+    if recall is None:
+        return unscored(Status.memory_unavailable, "the memory was not searched")
+    if executed and not (
+        evidence.trials and all(t.predicted is not None and t.predicted.ok for t in evidence.trials)
+    ):
+        return Score(0.0, "the SQL did not run")
+    if not (evidence.answer.thought or "").strip():
+        return Score(0.0, "no thought")
+    if not recall.verified or recall.centroid is None:
+        return Score(float(empty), "no verified traces yet")
+    similarity, zero, words = _similarity(recall, recall.centroid, variant)
+    zero = zero if calibrated else 0.0
+    value = min(1.0, max(0.0, (similarity - zero) / (1.0 - zero))) if zero < 1.0 else 0.0
+    metrics = {"similarity": similarity, "zero": zero, "traces": float(len(recall.verified))}
+    return Score(
+        value, f"{words} {similarity:.3f}" + (f", unrelated text {zero:.3f}" if zero else ""), metrics=metrics
+    )
+
+
+def _similarity(recall: Recall, centroid: float, variant: Variant) -> tuple[float, float, str]:
+    """Return the similarity, that of unrelated text, and what it is the similarity to."""
+    nearest = recall.verified[0]
+    if variant == "centroid":
+        return centroid, recall.zero_centroid, f"to the centroid of {len(recall.verified)} traces"
+    if variant == "max":
+        return nearest, recall.zero_nearest, "to the nearest trace"
+    return nearest - max(recall.failed[:1], default=0.0), 0.0, "nearer to verified than to failed by"
