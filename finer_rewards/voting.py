@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Execution
 
-__all__ = ["STRATEGIES", "Strategy", "pass_at_k", "recall_at_n", "vote"]
+__all__ = ["STRATEGIES", "Strategy", "pass_at_k", "recall_at_n", "vote", "votes_for"]
 
 Strategy = Literal["vav", "majority", "execution_weighted", "structure_weighted", "vav_reference"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)
@@ -94,6 +94,19 @@ def vote(
         weights = [float(len(group)) for group in eligible]
     # max keeps the first of equals, and groups stand in the order of their first candidates.
     return eligible[max(range(len(eligible)), key=weights.__getitem__)][0]
+
+
+def votes_for(executions: Candidates, index: int | None) -> dict[str, int]:
+    """Return how many different results there are (`groups`), and how many candidates share one (`votes`).
+
+    Example:
+        >>> from finer_rewards.types import Status
+        >>> votes_for([Execution(Status.ok, ("n",), ((n,),)) for n in (7, 8, 7)], 0)
+        {'groups': 2, 'votes': 2}
+    """
+    keys = [_result_key(one) if one is not None and one.ok else None for one in executions]
+    groups = Counter(key for key in keys if key is not None)
+    return {"groups": len(groups), "votes": 0 if index is None else groups[keys[index]]}
 
 
 def recall_at_n(verdicts: Sequence[Sequence[float | None]], n: int) -> float | None:
@@ -195,18 +208,22 @@ def _dice(cells: Counter[Any], others: Counter[Any]) -> float:
 def _structure_weights(
     eligible: list[list[int]], groups: list[list[int]], sqls: Sequence[str | None]
 ) -> list[float]:
-    from finer_rewards.operations import operation_f1, sql_operations
-
     # Equal texts have equal operations, so each pair of texts is compared once.
     texts = Counter(sqls[index] or "" for group in groups for index in group)
-    operations = {text: sql_operations(text) for text in texts}
     weight = {
-        text: math.fsum(
-            count * operation_f1(operations[text], operations[other]) for other, count in texts.items()
-        )
-        for text in texts
+        text: math.fsum(count * _alike(text, other) for other, count in texts.items()) for text in texts
     }
     return [math.fsum(weight[sqls[index] or ""] for index in group) for group in eligible]
+
+
+def _alike(sql: str, other: str) -> float:
+    """Return the F1 of the atomic operations of two queries; one that cannot be read is like itself alone."""
+    from finer_rewards.operations import OperationsError, operation_f1, sql_operations
+
+    try:
+        return operation_f1(sql_operations(sql), sql_operations(other))
+    except OperationsError:
+        return float(sql == other)
 
 
 def _vote_reference(executions: Candidates) -> int | None:

@@ -6,7 +6,7 @@ import itertools
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finer_rewards.errors import ConfigError
@@ -76,6 +76,7 @@ def test_published_voting_confuses_long_results_and_ours_does_not():
     assert vote([long_one, long_other, long_other], "vav_reference") == 0
 
 
+@settings(deadline=None)
 @given(CANDIDATES, st.sampled_from(STRATEGIES))
 def test_a_vote_is_a_candidate_that_ran_or_none(executions, strategy):
     choice = vote(executions, strategy, sqls=["SELECT 1"] * len(executions))
@@ -137,7 +138,6 @@ def test_near_results_lend_each_other_votes():
 
 
 def test_votes_of_alike_queries_weigh_more():
-    pytest.importorskip("finer_rewards.operations")
     a, b = ran((1,)), ran((2,))
     sqls = [
         "SELECT max(x) FROM t JOIN u ON t.i = u.i WHERE u.z = 'q' ORDER BY t.k LIMIT 3",
@@ -147,6 +147,7 @@ def test_votes_of_alike_queries_weigh_more():
     ]
     assert vote([a, a, b, b]) == 0
     assert vote([a, a, b, b], "structure_weighted", sqls=sqls) == 2
+    assert vote([a, a, b, b], "structure_weighted", sqls=["no SQL", "(", *sqls[2:]]) == 2
 
 
 def test_what_cannot_be_asked_is_refused():

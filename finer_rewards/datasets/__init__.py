@@ -1,0 +1,1 @@
+"""Benchmarks and candidates as people have them on disk."""

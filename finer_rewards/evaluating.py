@@ -1,0 +1,182 @@
+"""Evaluate predictions on a benchmark: a verdict and its measures for each candidate of each question."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from finer_rewards.datasets.benchmark import Question
+from finer_rewards.metrics.efficiency import r_ves, steady_ratio, ves
+from finer_rewards.rewards import execution_match, soft_f1_reference
+from finer_rewards.types import Evidence, Execution, Sample, Score, Status
+from finer_rewards.voting import recall_at_n, vote
+
+if TYPE_CHECKING:
+    from finer_rewards.executing.protocol import Executor
+
+__all__ = ["Outcome", "Summary", "at_fault", "evaluate", "recall", "summarise"]
+
+_LEAST_SECONDS = 1e-6
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of the candidates for one question.
+
+    Args:
+        question: the question.
+        scores: execution match of each candidate; `None` as its value where gold or system is at fault.
+        soft_f1: BIRD's soft F1 of each candidate, in [0, 1].
+        ratios: the gold query's time over the candidate's, for candidates that match; else `None`.
+        sqls: the SQL found in each candidate.
+        chosen: the candidate a vote chose; `None` when none ran, 0 when there is one candidate.
+    """
+
+    question: Question
+    scores: tuple[Score, ...]
+    soft_f1: tuple[float | None, ...]
+    ratios: tuple[float | None, ...]
+    sqls: tuple[str | None, ...]
+    chosen: int | None
+
+    @property
+    def verdict(self) -> Score:
+        """The score of the chosen candidate; when none ran, that of the first."""
+        return self.scores[self.chosen or 0]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Means over questions.
+
+    Args:
+        asked: number of questions.
+        scored: those with a value.
+        accuracy: execution accuracy (EX) over the scored, in [0, 1]; `None` when none was scored.
+        soft_f1: mean soft F1 over the scored.
+        ves: mean valid efficiency score, 1 for gold's speed.
+        r_ves: mean square root of BIRD's reward-based score.
+    """
+
+    asked: int
+    scored: int
+    accuracy: float | None
+    soft_f1: float | None
+    ves: float | None
+    r_ves: float | None
+
+
+def evaluate(
+    questions: Sequence[Question],
+    candidates: Sequence[Sequence[str]],
+    executor: Executor,
+    *,
+    mode: str,
+    strategy: str = "vav",
+    repeat: int = 1,
+    advance: Callable[[int], None] | None = None,
+) -> Iterator[Outcome]:
+    """Yield the outcome of each question, in order.
+
+    Args:
+        questions: what is asked.
+        candidates: for each question its completions or SQL texts, at least one.
+        executor: runs the SQL.
+        mode: how results are compared.
+        strategy: how one of several candidates is chosen.
+        repeat: how often a matching query and its gold are timed, one after the other; 1 takes the times of
+            the one run there is.
+        advance: told how many questions are done.
+    """
+    from finer_rewards.scoring import Scorer
+
+    match, soft = execution_match(mode=mode), soft_f1_reference()
+    with Scorer(match + soft, executor) as scorer:
+        for start in range(0, len(questions), 64):
+            batch = range(start, min(start + 64, len(questions)))
+            samples = [
+                Sample(
+                    text, gold=questions[index].gold, db=questions[index].db, question=questions[index].text
+                )
+                for index in batch
+                for text in candidates[index]
+            ]
+            evidence = iter(scorer.observe(samples))
+            for index in batch:
+                group = [next(evidence) for _ in candidates[index]]
+                scores = tuple(match(one) for one in group)
+                sqls = tuple(one.answer.sql for one in group)
+                runs = [one.predicted for one in group]
+                yield Outcome(
+                    questions[index],
+                    scores,
+                    tuple(soft(one).value for one in group),
+                    tuple(
+                        _ratio(one, executor, repeat) if score.value == 1 else None
+                        for one, score in zip(group, scores, strict=True)
+                    ),
+                    sqls,
+                    0 if len(group) == 1 else vote(runs, strategy, sqls=sqls),
+                )
+            if advance is not None:
+                advance(len(batch))
+
+
+def summarise(outcomes: Sequence[Outcome], candidate: int | None = None) -> Summary:
+    """Return the means over some questions.
+
+    Args:
+        outcomes: what became of each.
+        candidate: which candidate is meant; `None` is the chosen one.
+
+    Returns:
+        Means over the questions that could be scored.
+    """
+    places = [(one, (one.chosen or 0) if candidate is None else candidate) for one in outcomes]
+    scored = [(one, place) for one, place in places if one.scores[place].value is not None]
+    if not scored:
+        return Summary(len(outcomes), 0, None, None, None, None)
+    ratios = [one.ratios[place] for one, place in scored]
+    return Summary(
+        asked=len(outcomes),
+        scored=len(scored),
+        accuracy=fmean(float(one.scores[place]) for one, place in scored),
+        soft_f1=fmean(one.soft_f1[place] or 0.0 for one, place in scored),
+        ves=fmean(0.0 if ratio is None else ves(ratio) for ratio in ratios),
+        r_ves=fmean(0.0 if ratio is None else r_ves(ratio) ** 0.5 for ratio in ratios),
+    )
+
+
+def recall(outcomes: Sequence[Outcome], n: int) -> float | None:
+    """Return the share of questions with a right candidate among the first `n`."""
+    return recall_at_n([[score.value for score in one.scores] for one in outcomes], n)
+
+
+def _ratio(evidence: Evidence, executor: Executor, repeat: int) -> float | None:
+    predicted, gold = evidence.predicted, evidence.gold
+    if predicted is None or gold is None:
+        return None
+    if repeat == 1:
+        return _over(gold, predicted)
+    sql, db = evidence.answer.sql or "", evidence.sample.dbs[0]
+    pairs = [
+        (executor.execute(evidence.sample.golds[0], db), executor.execute(sql, db)) for _ in range(repeat)
+    ]
+    return steady_ratio(
+        [_over(one, other) for one, other in pairs if one.ok and other.ok] or [_over(gold, predicted)]
+    )
+
+
+def _over(gold: Execution, predicted: Execution) -> float:
+    return max(gold.seconds, _LEAST_SECONDS) / max(predicted.seconds, _LEAST_SECONDS)
+
+
+def at_fault(outcomes: Sequence[Outcome]) -> dict[Status, int]:
+    """Return how many questions could not be scored, by reason."""
+    found: dict[Status, int] = {}
+    for one in outcomes:
+        if one.verdict.value is None:
+            found[one.verdict.status] = found.get(one.verdict.status, 0) + 1
+    return found
