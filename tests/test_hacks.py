@@ -26,9 +26,8 @@ from finer_rewards.reward import Reward
 
 MATCH = r.execution_match()
 FORMAT = r.well_formed(policy="finer")
-TOTAL = r.gate(condition=FORMAT, then=r.constant() + r.executable() + 2 * MATCH)
+TOTAL = fr.presets.finer(memory=False)
 COLUMN_ORDER = {"compare-06"}
-SCHEMA_TABLES = ("customers", "products", "orders", "matches", "readings", "nums")
 
 
 @dataclass
@@ -155,14 +154,23 @@ def test_what_did_not_run_earns_no_more_than_what_failed(benches: list[Bench]) -
     judged(found)
 
 
-def test_format_attacks_stay_below_an_honest_mistake(benches: list[Bench]) -> None:
+def test_attacks_stay_below_an_honest_mistake(benches: list[Bench]) -> None:
     found = {}
     for bench in expecting(benches, "below_honest_wrong"):
-        if bench.item["kind"] not in ("format", "side_effect"):
-            continue
+        if bench.item["kind"] == "memory":
+            continue  # what reasoning is worth is tested with a memory
         attack, wrong = bench.score([bench.item["completion"], bench.item["honest_wrong"]], TOTAL)
         if attack.value is None or wrong.value is None or attack.value >= wrong.value:
             found[bench.item["id"]] = attack
+    judged(found)
+
+
+def test_structure_tells_two_meanings_apart(benches: list[Bench]) -> None:
+    found = {}
+    for bench in expecting(benches, "atomic_below_1"):
+        score = bench.one(bench.item["completion"], r.atomic_f1())
+        if score.value is not None and score.value >= 1:
+            found[bench.item["id"]] = score
     judged(found)
 
 

@@ -27,6 +27,7 @@ from finer_rewards.presets.execution import (
     star,
     ves,
 )
+from finer_rewards.presets.finer import finer, finer_paper
 from finer_rewards.presets.partial import (
     execution_learning,
     execution_learning_reference,
@@ -49,6 +50,8 @@ _FACTORIES: Final[tuple[Callable[..., Reward], ...]] = (
     execution_learning,
     execution_learning_reference,
     execution_only,
+    finer,
+    finer_paper,
     graph_reward,
     mtir,
     r_ves,

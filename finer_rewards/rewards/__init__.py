@@ -17,6 +17,7 @@ from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.length import overlong, sql_r1_length
+from finer_rewards.rewards.memory import memory
 from finer_rewards.rewards.similarity import (
     clause_similarity,
     ngram_similarity,
@@ -42,6 +43,7 @@ __all__ = [
     "executable",
     "execution_match",
     "gate",
+    "memory",
     "ngram_similarity",
     "overlong",
     "parses",

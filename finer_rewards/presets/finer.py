@@ -1,0 +1,74 @@
+"""The presets of this library: a right answer first, and then how nearly right a wrong one is."""
+
+from __future__ import annotations
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.reward import Reward, constant, gate
+from finer_rewards.rewards.atomic import atomic_f1
+from finer_rewards.rewards.completion import well_formed
+from finer_rewards.rewards.execution import executable, execution_match
+from finer_rewards.rewards.memory import memory as memory_reward
+
+__all__ = ["finer", "finer_paper"]
+
+
+def finer(*, memory: bool = True, policy: str = "finer", atomic_weight: float = 0.5) -> Reward:
+    """Execution match, and below it a bounded share for structure and reasoning. The default reward.
+
+    Formula: 0 if not F; 4 if M; 1 if the SQL does not run or reads no base table; else 2 + a J + 0.25 R, with
+    a = `atomic_weight`, J the atomic F1 and R the memory reward. Range [0, 4]; a wrong answer stays below 3.
+
+    What M cannot judge has no value: the gold fails, is empty, is random or cuts through a tie, or the system
+    is at fault. Nothing is paid for structure or reasoning unless the SQL ran and read a table.
+
+    Known to reward wrongly: a wrong query that returns the gold result on all the databases given; pass several
+    (`Sample(db=(...))`). Partial credit can teach leaving out clauses: watch `atomic_f1/recall`.
+
+    Args:
+        memory: pay for reasoning too; the scorer then needs `memory=TraceMemory.open(...)`.
+        policy: the form asked of a completion; see `well_formed`.
+        atomic_weight: the most that structure is worth, from 0 to 0.7.
+
+    Raises:
+        ConfigError: the weight would let a wrong answer come near a right one.
+
+    Example:
+        >>> finer(memory=False)  # doctest: +NORMALIZE_WHITESPACE
+        gate(condition=well_formed(), then=constant() + gate(condition=execution_match(), then=3 * constant(),
+            otherwise=gate(condition=executable(require_base_table=True), then=constant() + 0.5 * atomic_f1())))
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465; the composition is ours (docs/design/finer.md).
+    """
+    if not 0 <= atomic_weight <= 0.7:
+        raise ConfigError(
+            f"`finer(atomic_weight=...)` should be from 0 to 0.7, so that a wrong answer stays below 3, "
+            f"but got {atomic_weight!r}."
+        )
+    near = constant() + atomic_weight * atomic_f1()
+    if memory:
+        near = near + 0.25 * memory_reward()
+    wrong = gate(condition=executable(require_base_table=True), then=near)
+    return gate(
+        condition=well_formed(policy=policy),
+        then=constant() + gate(condition=execution_match(), then=3 * constant(), otherwise=wrong),
+    )
+
+
+def finer_paper(*, mode: str = "bird") -> Reward:
+    """FINER-SQL as the paper states it: the plain sum of four rewards. `_reference`: keeps a known fault.
+
+    Formula: F + (2 if M, else X) + J + R, with J the Jaccard index of operations and R the memory reward.
+    Range [0, 5].
+
+    Known to reward wrongly: a wrong answer with all operations and copied reasoning (4) outranks a right one
+    written otherwise (3); sets of rows ignore duplicates and order. Values from the paper, second-hand.
+
+    Args:
+        mode: how results are compared.
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465, section 4.
+    """
+    executed = gate(condition=execution_match(mode=mode), then=2 * constant(), otherwise=executable())
+    return well_formed() + executed + atomic_f1(metric="jaccard") + memory_reward(calibrated=False)
