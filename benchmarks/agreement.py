@@ -165,10 +165,10 @@ def _cause(item: Item, gold: Execution, predicted: Execution, mode: str) -> str:
     if len(predicted.rows) > RECORDED_ROWS:
         rows = f"the predicted result has {len(predicted.rows):,} rows, and the recorded run"
         if item.verdict == "E":
-            return f"{rows} gave it up"
+            return f"{rows} seems to have given it up"
         cut = compare(gold, replace(predicted, rows=predicted.rows[:RECORDED_ROWS]), mode, gold_sql=item.gold)
         if int(cut.match) == item.verdict:
-            return f"{rows} looked at {RECORDED_ROWS:,}: over those we agree"
+            return f"{rows} seems to have looked at {RECORDED_ROWS:,}: over those we agree"
     if item.verdict == "E":
         return "recorded as an error, but both statements run here"
     return "unexplained"
