@@ -20,6 +20,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.adapters.trl import TRLReward, reward_weights
 from finer_rewards.errors import ConfigError
+from finer_rewards.memory import Gate, TraceMemory
 
 REWARD = "2 * execution_match() + executable()"
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
@@ -350,6 +351,46 @@ def test_a_dataset_is_checked_before_training(scorer: fr.Scorer, db: str) -> Non
         reward.check({"train": [good]})  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="missing"):
         reward.check([{**good, "db": str(Path(db).with_name("missing.sqlite"))}])
+
+
+THOUGHT = (
+    "The question asks for every value of column a, so no condition and no grouping is needed: read table t."
+)
+LEARNING = "execution_match() + memory(variant='max', scope='any', calibrated=False)"
+
+
+def learning_scorer(folder: Path, name: str) -> fr.Scorer:
+    pytest.importorskip("numpy")
+    memory = TraceMemory.open(
+        folder / name, "hashing", delexicalise=False, centre=False, durable=False, gate=Gate(min_words=10)
+    )
+    return fr.Scorer(LEARNING, fr.SQLite(workers=1), memory=memory)
+
+
+def test_memory_learns_between_batches_and_never_within_one(db: str, tmp_path: Path) -> None:
+    rows = [{"prompt": f"Which a, number {number}?", "gold": GOLD, "db": db} for number in range(2)]
+    right = [f"<think>{THOUGHT}</think>{GOLD}"] * 2
+    with learning_scorer(tmp_path, "traces") as scorer:
+        functions = TRLReward.components(scorer, remember=True)
+        trainer = Trainer(*functions)
+        assert trainer.rewards(rows, right) == [[1.0, 1.0], [0.0, 0.0]]
+        assert len(scorer.memory) == 0  # type: ignore[arg-type]
+        assert trainer.rewards(rows, right)[1] == pytest.approx([1.0, 1.0])
+        learnt = len(scorer.memory)  # type: ignore[arg-type]
+        assert learnt > 0
+        functions[0].flush()
+        functions[1].flush()
+        assert len(scorer.memory) == learnt  # type: ignore[arg-type]
+    with learning_scorer(tmp_path, "traces") as scorer:
+        trainer = Trainer(*TRLReward.components(scorer))
+        for _ in range(2):
+            assert trainer.rewards(rows, right)[1] == pytest.approx([1.0, 1.0])
+        assert len(scorer.memory) == learnt  # type: ignore[arg-type]
+
+
+def test_learning_needs_a_memory(scorer: fr.Scorer) -> None:
+    with pytest.raises(ConfigError, match="should have a scorer with a TraceMemory"):
+        TRLReward(scorer, remember=True)
 
 
 def test_the_adapter_is_there_and_light() -> None:

@@ -135,19 +135,70 @@ def async_grpo(folder):
     return {"metrics": metrics, "exit": child.exitcode}
 
 
+def batches():
+    thoughts = [
+        "The names of all who work here are asked for, so read the column name of the table and keep every row.",
+        "How old the people are is the question, which the column age of the table of employees holds for each.",
+        "Money is meant: the salary stands in its own column, and no condition limits which rows are wanted.",
+        "Cities are asked for, one a person, so the column city without any further condition answers it.",
+    ]
+    columns = ["name", "age", "salary", "city"]
+    for step in range(3):
+        for place, (thought, column) in enumerate(zip(thoughts, columns)):
+            gold = f"SELECT {column} FROM employee"
+            words = thoughts[(place + step) % 4] if step else thought
+            yield step, f"Which {column}?", f"<think>{words}</think>{gold}", gold
+
+
+def learning(folder):
+    # The same completions, split over the ranks; all ranks share one database and one memory.
+    from accelerate import PartialState
+    from finer_rewards.memory import Gate, TraceMemory
+
+    state = PartialState(cpu=True)
+    shared = sys.argv[3]
+    if state.is_main_process:
+        trl_tiny.build_database(shared)
+        TraceMemory.open(f"{shared}/traces", "hashing", durable=False).close()
+    state.wait_for_everyone()
+    gate = Gate(min_words=10, min_mentions=1, min_density=0.0)
+    memory = TraceMemory.open(f"{shared}/traces", create=False, gate=gate)
+    spec = "execution_match() + memory(scope='any', calibrated=False)"
+    values = []
+    with fr.Scorer(spec, fr.SQLite(shared, workers=1), memory=memory) as scorer:
+        reward = TRLReward(scorer, remember=True)
+        for step in range(3):
+            rows = [row for number, row in enumerate(row for row in batches() if row[0] == step)
+                    if number % state.num_processes == state.process_index]
+            values.append(reward(
+                prompts=[row[1] for row in rows], completions=[row[2] for row in rows], gold=[row[3] for row in rows],
+                db=["company"] * len(rows), trainer_state=types.SimpleNamespace(global_step=step),
+            ))
+            state.wait_for_everyone()  # TRL gathers the rewards here
+        reward.flush()
+    state.wait_for_everyone()
+    memory.snapshot()
+    with open(f"{shared}/rank{state.process_index}.json", "w") as file:
+        json.dump({"values": values, "traces": len(memory)}, file)
+    return {}
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         print("RESULT " + json.dumps(globals()[sys.argv[2]](folder)))
 """
 
 
-def run(folder: Path, what: str) -> Any:
+def run(folder: Path, what: str, *, ranks: int = 1) -> Any:
     pytest.importorskip("torch")
     pytest.importorskip("trl.trainer")
     script = folder / "driver.py"
     script.write_text(DRIVER)
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(script), str(EXAMPLES), what]
+    launcher = [sys.executable]
+    if ranks > 1:
+        launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--master_port", "29657"]
+    command = [*launcher, str(script), str(EXAMPLES), what, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
@@ -198,3 +249,30 @@ def test_the_spawned_worker_of_async_grpo_scores_a_group(tmp_path: Path) -> None
     assert out["exit"] == 0
     assert [entry["reward"] for entry in out["metrics"]] == [2.5, 0.5, 0.0, 0.5]
     assert [entry["rewards/execution_match"] for entry in out["metrics"]] == [2.0, 0.0, 0.0, 0.0]
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_ranks_share_a_memory_and_score_as_one_process(tmp_path: Path) -> None:
+    def scored(ranks: int) -> tuple[list[list[float]], int]:
+        folder = tmp_path / str(ranks)
+        folder.mkdir()
+        run(folder, "learning", ranks=ranks)
+        parts = [json.loads((folder / f"rank{rank}.json").read_text()) for rank in range(ranks)]
+        values = [
+            [
+                value
+                for together in zip(*(part["values"][step] for part in parts), strict=True)
+                for value in together
+            ]
+            for step in range(3)
+        ]
+        assert len({part["traces"] for part in parts}) == 1
+        return values, parts[0]["traces"]
+
+    alone, traces = scored(1)
+    together, same = scored(2)
+    assert alone[0] == [1.0] * 4
+    assert all(value > 1.01 for value in alone[1])
+    assert [pytest.approx(step, abs=1e-6) for step in alone] == together
+    assert traces == same > 0

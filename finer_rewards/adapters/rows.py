@@ -71,11 +71,13 @@ class Judged:
         score: the score.
         sql: the SQL found in the completion.
         status: why there is no value; else how the predicted SQL ended.
+        evidence: what was observed; `None` when the row made no sample.
     """
 
     score: Score
     sql: str | None
     status: Status
+    evidence: Evidence | None = None
 
 
 def judge(scorer: Scorer, items: Sequence[Sample | Score]) -> list[Judged]:
@@ -120,7 +122,7 @@ def match_of(reward: Reward, judged: Judged) -> float:
 
 def _judge_one(reward: Reward, evidence: Evidence) -> Judged:
     score = reward(evidence)
-    return Judged(score, evidence.answer.sql, _status(evidence, score))
+    return Judged(score, evidence.answer.sql, _status(evidence, score), evidence)
 
 
 def _unread(score: Score) -> Judged:

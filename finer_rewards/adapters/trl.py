@@ -11,6 +11,7 @@ or, with one function for each term of the sum, which TRL then weighs, logs and 
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
@@ -19,6 +20,7 @@ from typing import Any
 from finer_rewards.adapters.rows import Fields, Judged, judge, measurements
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.memory import TraceMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
@@ -44,6 +46,9 @@ class TRLReward:
         name: name in TRL's logs (`rewards/<name>/mean`); TRL merges functions of the same name.
         component: give the value of this one term of the reward's sum; see `components`.
         prefix: first part of the names of logged metrics.
+        remember: let the scorer's memory learn: what a batch verified is stored once the next batch comes, and
+            seen from then on by all ranks, which wait for each other at that point. So a score depends neither
+            on its place in a batch nor on the number of ranks. Call `flush()` after training.
 
     Raises:
         ConfigError: an argument cannot be used. When called: the dataset lacks a column.
@@ -70,6 +75,7 @@ class TRLReward:
         name: str | None = None,
         component: str | None = None,
         prefix: str = "finer",
+        remember: bool = False,
     ) -> None:
         if not isinstance(scorer, Scorer):
             raise ConfigError(
@@ -82,7 +88,7 @@ class TRLReward:
         self.weight = 1.0
         self._term = None if component is None else _position(scorer, component)
         self._factor = 1.0
-        self._batches = _Batches(scorer, readers=1)
+        self._batches = _Batches(scorer, readers=1, remember=remember)
         self.__name__ = name or component or (scorer.reward.name if _is_leaf(scorer.reward) else "finer")
 
     @classmethod
@@ -107,7 +113,7 @@ class TRLReward:
             )
         weights = [weight for weight, _ in terms(scorer.reward)]
         functions = [cls(scorer, component=name, **options) for name in _term_names(scorer)]
-        shared = _Batches(scorer, readers=len(functions))
+        shared = _Batches(scorer, readers=len(functions), remember=bool(options.get("remember")))
         for function, weight in zip(functions, weights, strict=True):
             function._batches = shared
             function.weight, function._factor = (1.0, weight) if weighted else (float(weight), 1.0)
@@ -127,7 +133,7 @@ class TRLReward:
     ) -> list[float | None]:
         """Return one value a completion, in order; `None` where none can be given."""
         items = self._items(prompts, completions, columns)
-        judged, fresh = self._batches.judge(self.__name__, items)
+        judged, fresh = self._batches.judge(self.__name__, items, getattr(trainer_state, "global_step", None))
         if fresh and log_extra is not None:
             log_extra("sql", [one.sql for one in judged])
             log_extra("status", [one.status.name for one in judged])
@@ -164,6 +170,10 @@ class TRLReward:
                 if self.scorer.executor is not None and db not in seen:
                     seen.add(db)
                     self.scorer.executor.schema(db)
+
+    def flush(self) -> None:
+        """Store what the last batch verified. Only for `remember=True`."""
+        self._batches.flush()
 
     def __repr__(self) -> str:
         return f"TRLReward({self.__name__!r})"
@@ -223,13 +233,21 @@ class _Batches:
     A function that asks again for the same completions starts a new batch: memory may have grown since.
     """
 
-    def __init__(self, scorer: Scorer, readers: int) -> None:
+    def __init__(self, scorer: Scorer, readers: int, remember: bool) -> None:
+        if remember and not isinstance(scorer.memory, TraceMemory):
+            raise ConfigError(
+                f"`TRLReward(remember=True)` should have a scorer with a TraceMemory, but got {scorer.memory!r:.80}. "
+                "Pass Scorer(reward, executor, memory=TraceMemory.open('traces/'))."
+            )
         self.scorer = scorer
         self.readers = readers
+        self.remember = remember
+        self._step = 0
+        self._unsaved: list[Judged] = []
         self._kept: deque[_Batch] = deque(maxlen=8)
         self._lock = Lock()
 
-    def judge(self, reader: str, items: list[Sample | Score]) -> tuple[list[Judged], bool]:
+    def judge(self, reader: str, items: list[Sample | Score], step: int | None) -> tuple[list[Judged], bool]:
         """Return what became of the batch, and whether this call scored it."""
         with self._lock:
             batch = next(
@@ -244,11 +262,37 @@ class _Batches:
         with batch.lock:
             fresh = batch.judged is None
             if batch.judged is None:
+                if self.remember:
+                    self._learn(wait=step is not None)
                 batch.judged = judge(self.scorer, items)
+                if self.remember:
+                    with self._lock:
+                        self._step = step or 0
+                        self._unsaved += batch.judged
             return batch.judged, fresh
 
-    def __reduce__(self) -> tuple[type[_Batches], tuple[Scorer, int]]:
-        return type(self), (self.scorer, self.readers)
+    def flush(self) -> None:
+        """Store what the last batch verified."""
+        with self._lock:
+            unsaved, self._unsaved = self._unsaved, []
+        pairs = [(one.evidence, one.score) for one in unsaved if one.evidence is not None]
+        if pairs and isinstance(self.scorer.memory, TraceMemory):
+            self.scorer.memory.remember(pairs, step=self._step)
+
+    def _learn(self, *, wait: bool) -> None:
+        """Store the batch before, and look at what all ranks have stored.
+
+        Every rank has to have written before any rank looks. TRL gathers the rewards after each batch, so no
+        rank can be a whole batch ahead and show its own too early.
+        """
+        self.flush()
+        if wait and "accelerate" in sys.modules:
+            sys.modules["accelerate"].PartialState().wait_for_everyone()
+        if isinstance(self.scorer.memory, TraceMemory):
+            self.scorer.memory.snapshot()
+
+    def __reduce__(self) -> tuple[type[_Batches], tuple[Scorer, int, bool]]:
+        return type(self), (self.scorer, self.readers, self.remember)
 
 
 def _is_leaf(reward: Reward) -> bool:
