@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
 from urllib.parse import quote
@@ -56,8 +57,9 @@ class DatabaseFile:
         """What changes when the content does."""
         return self.path, self.state
 
+    @cached_property
     def request(self) -> tuple[tuple[str, tuple[int, ...]] | None, str]:
-        """Return what a worker is told: a key to keep the connection by, and the URI to open it with.
+        """What a worker is told: a key to keep the connection by, and the URI to open it with.
 
         Opening it never creates or writes a file. A connection that takes locks is not kept, so that
         whoever writes the database can finish.

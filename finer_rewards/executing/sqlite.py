@@ -15,7 +15,7 @@ from typing import Any
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import GoldCache
 from finer_rewards.executing.databases import DatabaseFile, resolve_database
-from finer_rewards.executing.golds import Probe, probes, with_order
+from finer_rewards.executing.golds import probes, with_order
 from finer_rewards.executing.pool import Answer, Pool, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
@@ -146,40 +146,34 @@ class SQLite:
             if known is not None:
                 results[key] = known
             elif isinstance(file, DatabaseFile):
-                tasks[key] = Task("run", file.request(), key[1])
-        self._run(tasks)
+                tasks[key] = Task("run", file.request, key[1])
+        explained = self._run_with_order(tasks, [key for key in tasks if key in kept])
         for key, task in tasks.items():
-            results[key] = _execution(task.answer)
-        new = [key for key in kept if key in tasks]
-        self._find_order(new, tasks, results)
-        for key in new:
             file = files[key[0]]
-            if isinstance(file, DatabaseFile):
+            results[key] = explained.get(key) or _execution(task.answer)
+            if key in kept and isinstance(file, DatabaseFile):
                 self._golds.put(file, key[1], results[key])
         return [results[normal[query.db, query.sql]] for query in queries]
 
-    def _run(self, tasks: Mapping[_Key, Task]) -> None:
-        # Neighbours in the queue go to the same worker, which then has the database open.
-        self._pool.run([tasks[key] for key in sorted(tasks, key=lambda key: key[0])])
-
-    def _find_order(
-        self, golds: Sequence[_Key], tasks: Mapping[_Key, Task], results: dict[_Key, Execution]
-    ) -> None:
-        """Add to the results of gold queries what their ORDER BY means, where that can be found out."""
-        waiting: dict[_Key, list[Probe]] = {}
-        for key in golds:
-            if results[key].ok and not results[key].truncated and (found := probes(key[1])):
-                waiting[key] = found
-        while waiting:
+    def _run_with_order(self, tasks: Mapping[_Key, Task], golds: Sequence[_Key]) -> dict[_Key, Execution]:
+        """Run the tasks; return what those of gold queries did whose ORDER BY could be found out."""
+        explained: dict[_Key, Execution] = {}
+        waiting = {key: found for key in golds if (found := probes(key[1]))}
+        due = list(tasks.values())
+        while due or waiting:
             asked = {key: Task("run", tasks[key].database, found[0].sql) for key, found in waiting.items()}
-            self._run(asked)
+            # Neighbours in the queue go to the same worker, which then has the database open.
+            self._pool.run(sorted([*due, *asked.values()], key=lambda task: task.database[1]))
+            due = []
             for key, task in asked.items():
                 probe, *others = waiting.pop(key)
-                explained = with_order(results[key], _execution(task.answer), probe)
-                if explained is not None:
-                    results[key] = explained
+                gold = _execution(tasks[key].answer)
+                shown = with_order(gold, _execution(task.answer), probe) if gold.ok else gold
+                if shown is not None:
+                    explained[key] = shown
                 elif others:
                     waiting[key] = others
+        return explained
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database.
@@ -191,7 +185,7 @@ class SQLite:
         file = DatabaseFile.look(self._resolve(db))
         key = file.identity
         if key not in self._schemas:
-            task = Task("schema", file.request(), "")
+            task = Task("schema", file.request, "")
             self._pool.run([task])
             assert task.answer is not None
             status, _, chunks, _, error, *_ = task.answer
