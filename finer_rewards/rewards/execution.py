@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from finer_rewards.comparing import Comparison, Mode, compare, find_mode
+from finer_rewards.comparing import Mode, compare, find_mode
 from finer_rewards.reward import reward
-from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.types import Cell, Evidence, Execution, Score, Status, Trial, unscored
 
 __all__ = ["executable", "execution_match"]
 
@@ -78,8 +78,9 @@ def execution_match(
         truncated: what a result cut at the row limit means: `zero`, a cut prediction never matches and a cut
             gold gives no value; `accept`, what there is of it is compared. strict: `zero`.
         ambiguous: what a gold whose LIMIT cuts through a tie means: `mask` gives no value. strict: `mask`.
-        swapped_columns: where the mode permits another order of columns: `zero`, two columns that share a
-            value may not trade places, for only their order tells which is which (winner, loser). strict: `zero`.
+        swapped_columns: where the mode permits another order of columns: `zero`, two columns that share
+            half of their values may not trade places, for only their order tells which is which (winner,
+            loser). strict: `zero`.
 
     Returns:
         1 or 0; `None` when no gold can be used.
@@ -215,25 +216,40 @@ def _compared(
     *,
     accept_swaps: bool,
 ) -> Score:
-    gold_sql = evidence.sample.golds[index] if index < len(evidence.sample.golds) else None
-    comparison: Comparison | None = None
+    sample = evidence.sample
+    gold_sql = sample.golds[index] if index < len(sample.golds) else None
+    reason = ""
     for trial, gold in zip(trials, golds, strict=True):
         assert trial.predicted is not None
         comparison = compare(
-            gold, trial.predicted, mode, gold_sql=gold_sql, predicted_sql=evidence.answer.sql
+            gold,
+            trial.predicted,
+            mode,
+            gold_sql=gold_sql,
+            predicted_sql=evidence.answer.sql,
+            question=sample.question,
         )
         where = f" on {trial.db}" if len(trials) > 1 else ""
         if not comparison.match:
             return Score(0.0, comparison.reason + where)
-        if not accept_swaps and comparison.columns and _traded_places(gold, comparison.columns):
-            return Score(0.0, "columns that share values are in another order than the gold's" + where)
-    return Score(1.0, comparison.reason if comparison else "")
+        if not accept_swaps and comparison.columns and _traded_places(golds, comparison.columns):
+            return Score(0.0, "columns of like values are in another order than the gold's" + where)
+        reason = comparison.reason
+    return Score(1.0, reason)
 
 
-def _traded_places(gold: Execution, columns: tuple[int, ...]) -> bool:
-    """True when a column stands where the gold has another column with a value in common."""
-    values = [set(column) - {None} for column in zip(*gold.rows, strict=True)]
+def _traded_places(golds: list[Execution], columns: tuple[int, ...]) -> bool:
+    """True when a column stands where the gold has another column of much the same values."""
+    rows = [row for gold in golds for row in gold.rows]
+    values = list(zip(*rows, strict=True))
     return any(
-        place != index and place < len(values) and values[index] & values[place]
+        place != index and place < len(values) and _alike(values[index], values[place])
         for index, place in enumerate(columns)
     )
+
+
+def _alike(one: tuple[Cell, ...], other: tuple[Cell, ...]) -> bool:
+    if one == other:
+        return False  # the same column twice: there is nothing to tell apart
+    ours, theirs = set(one) - {None}, set(other) - {None}
+    return 2 * len(ours & theirs) >= len(ours | theirs) > 0
