@@ -323,7 +323,9 @@ def _entry(value: Any, side: Side, where: str) -> Entry:
         raise DataError(
             f"{where} should be a record or a text, but got {value!r:.60}. Write an object with `sql`."
         )
-    key = _first(value, _SQL_KEYS[side])
+    # Spider keeps a parsed query under `sql`, beside its text.
+    key = _first(value, [name for name in _SQL_KEYS[side] if not _is_parsed(name, value)])
+    key = key or _first(value, _SQL_KEYS[side])
     if key is None:
         raise DataError(
             f"{where} should have one of the fields {', '.join(_SQL_KEYS[side])}, but it has only "
@@ -356,6 +358,10 @@ def _statements(key: str, value: Any, side: Side, where: str) -> list[str]:
         return value
     wanted = "text" if side == "predicted" else "text or a list of texts"
     raise DataError(f"{where} should have {wanted} in `{key}`, but got {value!r:.60}. Mend the record.")
+
+
+def _is_parsed(name: str, record: Mapping[str, Any]) -> bool:
+    return name not in _COMPLETION_KEYS and isinstance(record.get(name), dict)
 
 
 def _first(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:

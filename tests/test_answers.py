@@ -124,3 +124,33 @@ def test_answers_end_to_end(make_db):
     with fr.Scorer(reward, fr.SQLite(timeout=5)) as scorer:
         scores = scorer.score(samples)
     assert [score.value for score in scores] == [match + 10 * share for match, share in queries.values()]
+
+
+def wtq(folder, step):
+    """Every `step`-th question: its answer, and the name of its table."""
+    lines = (folder / "questions" / "wtq.tsv").read_text(encoding="utf-8").split("\n")[1:]
+    for line in [line for line in lines if line][::step]:
+        _, _, context, target = line.split("\t")
+        _, batch, file = context.split("/")
+        items = (
+            item.replace("\\n", "\n").replace("\\p", "|").replace("\\\\", "\\") for item in target.split("|")
+        )
+        yield tuple((item,) for item in items), f"{batch.removesuffix('-csv')}_{file.removesuffix('.csv')}"
+
+
+@pytest.mark.parametrize("step", [100, pytest.param(1, marks=pytest.mark.slow)])
+def test_wikitablequestions_pays_answers_and_not_the_whole_table(shared_data, step):
+    questions = list(wtq(shared_data, step))
+    assert len(questions) >= 79
+    samples = []
+    for answer, table in questions:
+        values = ", ".join("('" + item.replace("'", "''") + "')" for (item,) in answer)
+        itself = f"SELECT column1 FROM (VALUES {values}) WHERE (SELECT count(*) FROM w) > 0"
+        for sql in (itself, "SELECT * FROM w", f"SELECT column1 FROM (VALUES {values})"):
+            samples.append(fr.Sample(sql, gold=(), db=table, answer=answer))
+    tables = shared_data / "other" / "squall" / "tables" / "db"
+    with fr.Scorer(r.answer_match() + r.answer_coverage(), fr.SQLite(tables, timeout=30)) as scorer:
+        values = [score.value for score in scorer.score(samples)]
+    assert values[0::3] == [2.0] * len(questions)
+    assert values[1::3] == [0.0] * len(questions)
+    assert values[2::3] == [0.0] * len(questions)

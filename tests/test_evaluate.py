@@ -220,3 +220,26 @@ def test_evaluate_gives_the_recorded_verdicts(shared_data):
         ours = {one.question.place: one.verdict.value for one in outcomes}
         assert ours == {place: 0 if recorded[place] == "E" else recorded[place] for place in ours}
         assert recall(outcomes, 1) == summarise(outcomes).accuracy
+
+
+def test_spiders_own_file_keeps_a_parsed_query_beside_the_text(tmp_path):
+    record = {
+        "db_id": "cities",
+        "query": GOLD[0],
+        "query_toks": ["select"],
+        "question": "?",
+        "sql": {"from": {}},
+    }
+    path = tmp_path / "dev.json"
+    path.write_text(json.dumps([record]))
+    assert read_statements(path, side="gold")[0].sql == GOLD[0]
+
+
+def test_presets_are_listed_with_formula_source_and_what_they_reward_wrongly(capsys):
+    status, out, _ = run(capsys, "presets", "--format", "json")
+    records = {one["name"]: one for one in json.loads(out) if one["kind"] == "preset"}
+    assert status == 0 and len(records) >= 24
+    for name, record in records.items():
+        assert record["formula"], name
+        assert record["wrongly"], name
+    assert "acb5c0d" in records["sql_r1"]["source"] and "DISTINCT" in records["sql_r1"]["wrongly"]

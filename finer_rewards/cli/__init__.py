@@ -35,6 +35,8 @@ VERBS: Final = {
 _EXAMPLES = """examples:
   finer-rewards score pred.sql gold.sql --db databases/
   finer-rewards explain pred.sql gold.sql --db concert.sqlite --only 3
+  finer-rewards evaluate pred.sql spider/
+  finer-rewards vote samples.jsonl --db spider/database
   finer-rewards presets
   finer-rewards modes --format json
   finer-rewards demo

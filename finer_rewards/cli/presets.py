@@ -17,7 +17,7 @@ EXAMPLES = """\
   finer-rewards presets --format json
   finer-rewards score pred.sql gold.sql --db x.sqlite --preset execution_only
 """
-COLUMNS = ("kind", "name", "summary", "formula", "reward")
+COLUMNS = ("kind", "name", "summary", "formula", "wrongly", "source", "reward")
 
 
 def register(subparsers: Any) -> None:
@@ -63,7 +63,20 @@ def _record(kind: str, name: str, factory: Callable[..., object], reward: str) -
     summary = " ".join(text.partition("\n\n")[0].split())
     formula = re.search(r"^Formula: (.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
     found = " ".join(formula.group(1).split()) if formula else ""
-    return {"kind": kind, "name": name, "summary": summary, "formula": found, "reward": reward, "text": text}
+    wrongly = re.search(
+        r"^Known to (?:reward|judge|pay).*?(?:: | for: )(.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    source = re.search(r"^References:\n(.+?)(?:\n\n|\Z)", text, re.MULTILINE | re.DOTALL)
+    return {
+        "kind": kind,
+        "name": name,
+        "summary": summary,
+        "formula": found,
+        "wrongly": " ".join(wrongly.group(1).split()) if wrongly else "",
+        "source": " ".join(source.group(1).split()) if source else "",
+        "reward": reward,
+        "text": text,
+    }
 
 
 def _lines(record: Mapping[str, str]) -> Iterator[str]:
@@ -75,5 +88,9 @@ def _lines(record: Mapping[str, str]) -> Iterator[str]:
     yield from wrap(record["summary"])
     if record["formula"]:
         yield from wrap(f"Formula: {record['formula']}")
+    if record["wrongly"]:
+        yield from wrap(f"Known to reward wrongly: {record['wrongly']}")
     if record["kind"] == "preset":
+        if record["source"]:
+            yield from wrap(f"Source: {record['source']}")
         yield from (paint(line, "cyan") for line in wrap(record["reward"]))
