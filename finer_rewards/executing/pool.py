@@ -7,34 +7,24 @@ workers for everybody, until its own tasks are done, and then hands over to the 
 from __future__ import annotations
 
 import contextlib
-import marshal
 import os
 import selectors
 import signal
-import struct
-import subprocess
 import sys
 import threading
 import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.process import MARGIN, WORK_AHEAD, Answer, Batch, Task, WorkerProcess, ended
 
-__all__ = ["Answer", "Pool", "Task"]
+__all__ = ["Pool"]
 
-# (status, columns, chunks, seconds, error, truncated, tables, volatile), as `worker.py` says.
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str]
-
-WORKER = str(Path(__file__).with_name("worker.py"))
-HEADER = struct.Struct("<I")
-MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills
 GRACE = 1.0  # seconds after which a worker that its own timer did not end is ended from here
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
-WORK_AHEAD = 0.008  # seconds of work to keep in a worker's pipe
 MOST_AHEAD = 64
 PLENTY = 6  # requests in every worker's pipe that make it worth while to let answers gather
 GATHER_SECONDS = 0.0015
@@ -44,147 +34,11 @@ KILLED_ATTEMPTS = 100  # for one that is killed from outside
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
 
 
-class Task:
-    """One request, and its answer when there is one."""
-
-    __slots__ = ("answer", "batch", "database", "deaths", "kind", "shared", "sql")
-
-    def __init__(self, kind: str, database: tuple[Any, str], sql: str) -> None:
-        self.kind = kind
-        self.database = database
-        self.sql = sql
-        self.answer: Answer | None = None
-        self.deaths = 0
-        self.shared = False
-        self.batch: _Batch | None = None
-
-
-class _Batch:
-    """The tasks that one caller waits for."""
-
-    __slots__ = ("left", "tasks")
-
-    def __init__(self, tasks: Sequence[Task]) -> None:
-        self.tasks = tasks
-        self.left = len(tasks)
-        for task in tasks:
-            task.batch = self
-
-
-class _Worker:
-    """One process, and what it was asked and has not answered."""
-
-    def __init__(self, settings: Mapping[str, Any]) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-I", "-S", WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            bufsize=0,
-            close_fds=True,
-        )
-        assert self.process.stdin is not None and self.process.stdout is not None
-        self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
-        os.set_blocking(self.input, False)
-        os.set_blocking(self.output, False)
-        self.asked: deque[tuple[int, Task]] = deque()
-        self.outgoing = bytearray()
-        self.incoming = bytearray()
-        self.numbers = 0
-        self.ready = False
-        self.turn_began = time.monotonic()
-        self.task_seconds = WORK_AHEAD / 4
-        self.send(
-            {
-                **settings,
-                "margin": MARGIN,
-                "parent": os.getpid(),
-                # The kernel ends the worker with the thread that started it, not with the process.
-                "die_with_parent_thread": threading.current_thread() is threading.main_thread(),
-            }
-        )
-
-    def send(self, message: Any) -> None:
-        body = marshal.dumps(message)
-        self.outgoing += HEADER.pack(len(body)) + body
-        self.flush()
-
-    def flush(self) -> None:
-        """Write what the pipe takes; never blocks, so that two full pipes cannot wait for each other."""
-        with contextlib.suppress(BlockingIOError, BrokenPipeError):
-            while self.outgoing:
-                del self.outgoing[: os.write(self.input, self.outgoing)]
-
-    def ask(self, tasks: Sequence[Task]) -> None:
-        if not self.asked:
-            self.turn_began = time.monotonic()
-        requests = []
-        for task in tasks:
-            self.numbers += 1
-            self.asked.append((self.numbers, task))
-            requests.append((self.numbers, task.kind, task.database, task.sql))
-        self.send(requests)
-
-    def receive(self) -> tuple[list[tuple[Task, Answer]], bool]:
-        """Return the answers that have arrived, and whether the worker is still there."""
-        alive = True
-        try:
-            while True:
-                data = os.read(self.output, 1 << 20)
-                if not data:
-                    alive = False
-                    break
-                self.incoming += data
-                if len(data) < 1 << 16:
-                    break
-        except BlockingIOError:
-            pass
-        answers = []
-        start = 0
-        while len(self.incoming) - start >= HEADER.size:
-            end = start + HEADER.size + HEADER.unpack_from(self.incoming, start)[0]
-            if len(self.incoming) < end:
-                break
-            number, *answer = marshal.loads(memoryview(self.incoming)[start + HEADER.size : end])
-            start = end
-            if not self.ready:
-                self.ready = True
-                self.turn_began = time.monotonic()
-                continue
-            expected, task = self.asked.popleft()
-            assert number == expected, "a worker answered out of order"
-            answers.append((task, tuple(answer)))
-        if start:
-            del self.incoming[:start]
-        if answers:
-            now = time.monotonic()
-            self.task_seconds += ((now - self.turn_began) / len(answers) - self.task_seconds) / 4
-            self.turn_began = now
-        return answers, alive
-
-    def end(self) -> int:
-        """Kill the process and return how it had ended."""
-        self._close()
-        if self.process.poll() is None:
-            self.process.kill()
-        return self.process.wait()
-
-    def forget(self) -> None:
-        """Let go of a process that belongs to the parent of this one."""
-        self._close()
-        self.process.returncode = 0
-
-    def _close(self) -> None:
-        for stream in (self.process.stdin, self.process.stdout):
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-
-
 class _Resources:
     """What the operating system lends to a pool."""
 
     def __init__(self) -> None:
-        self.workers: list[_Worker] = []
+        self.workers: list[WorkerProcess] = []
         self.selector: selectors.BaseSelector | None = None
         self.wake: tuple[int, int] | None = None
 
@@ -202,13 +56,13 @@ class _Resources:
 
     def close(self) -> None:
         """Give everything back."""
-        self._leave(_Worker.end)
+        self._leave(WorkerProcess.end)
 
     def forget(self) -> None:
         """In a forked child: leave the workers to the parent."""
-        self._leave(_Worker.forget)
+        self._leave(WorkerProcess.forget)
 
-    def _leave(self, part_with: Callable[[_Worker], object]) -> None:
+    def _leave(self, part_with: Callable[[WorkerProcess], object]) -> None:
         while self.workers:
             part_with(self.workers.pop())
         if self.selector is not None:
@@ -239,7 +93,7 @@ class Pool:
         self._changed = threading.Condition(threading.Lock())
         self._driven = False
         self._queue: deque[Task] = deque()
-        self._batches: list[_Batch] = []
+        self._batches: list[Batch] = []
         self._failed_starts = 0
 
     def run(self, tasks: Sequence[Task]) -> None:
@@ -251,7 +105,7 @@ class Pool:
                 "`sys.executable` should be the path of Python, but it is empty. "
                 "An embedded interpreter has to set it before queries can run."
             )
-        batch = _Batch(tasks)
+        batch = Batch(tasks)
         with self._changed:
             self._batches.append(batch)
             self._queue.extend(tasks)
@@ -278,7 +132,7 @@ class Pool:
                 if batch.left:
                     self._queue = deque(task for task in self._queue if task.batch is not batch)
 
-    def _drive(self, batch: _Batch) -> None:
+    def _drive(self, batch: Batch) -> None:
         """Feed the workers until `batch` is done."""
         try:
             while batch.left:
@@ -287,8 +141,8 @@ class Pool:
                     self._await_answers()
         except BaseException:
             # Ctrl-C may have come in the middle of anything: begin anew for the others that wait.
-            self._held.close()
             with self._changed:
+                self._held.close()
                 others = [other for other in self._batches if other is not batch]
                 self._queue = deque(task for other in others for task in other.tasks if task.answer is None)
             raise
@@ -325,7 +179,7 @@ class Pool:
 
     def _start_worker(self) -> None:
         selector, _ = self._held.open()
-        worker = _Worker(self.settings)
+        worker = WorkerProcess(self.settings)
         self._workers.append(worker)
         selector.register(worker.output, selectors.EVENT_READ, worker)
         self._watch(worker)
@@ -342,7 +196,7 @@ class Pool:
         for task in waiting:
             self._book(task, ended("unavailable", reason))
 
-    def _watch(self, worker: _Worker) -> None:
+    def _watch(self, worker: WorkerProcess) -> None:
         """Be told when the worker's pipe takes more, as long as there is more."""
         selector, _ = self._held.open()
         watched = worker.input in selector.get_map()
@@ -364,7 +218,7 @@ class Pool:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
         if all(len(worker.asked) > PLENTY for worker in self._workers):
             time.sleep(GATHER_SECONDS)
-        heard: set[_Worker] = set()
+        heard: set[WorkerProcess] = set()
         for key, events in selector.select(max(0.0, min(waits))):
             worker = key.data
             if worker is None:
@@ -392,12 +246,12 @@ class Pool:
             elif turn > LONG_TURN:
                 self._share(worker)
 
-    def _share(self, slow: _Worker) -> None:
+    def _share(self, slow: WorkerProcess) -> None:
         """Queue again what waits behind a slow query; whichever worker comes first answers."""
         everybody_works = len(self._workers) == self.size and all(worker.asked for worker in self._workers)
         if self._queue or everybody_works:
             return
-        behind = [task for _, task in slow.asked if not task.shared][1:]
+        behind = [task for _, task in list(slow.asked)[1:] if not task.shared]
         for task in behind:
             task.shared = True
         self._requeue(behind)
@@ -411,7 +265,7 @@ class Pool:
             with self._changed:
                 self._changed.notify_all()
 
-    def _bury(self, worker: _Worker) -> None:
+    def _bury(self, worker: WorkerProcess) -> None:
         """Book the query that a worker died on, queue the others again."""
         asked = [task for _, task in worker.asked]
         code = self._drop(worker)
@@ -441,7 +295,7 @@ class Pool:
         with self._changed:
             self._queue.extendleft(reversed([task for task in tasks if task.answer is None]))
 
-    def _drop(self, worker: _Worker) -> int:
+    def _drop(self, worker: WorkerProcess) -> int:
         selector, _ = self._held.open()
         self._workers.remove(worker)
         for end in (worker.output, worker.input):
@@ -462,18 +316,13 @@ class Pool:
         self._reset()
 
     @property
-    def _workers(self) -> list[_Worker]:
+    def _workers(self) -> list[WorkerProcess]:
         return self._held.workers
 
     @property
     def process_ids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return [worker.process.pid for worker in self._workers]
-
-
-def ended(status: str, error: str, seconds: float = 0.0) -> Answer:
-    """Return the answer of a query that did not answer for itself."""
-    return status, (), [], seconds, error, False, None, ""
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -16,7 +16,8 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import GoldCache
 from finer_rewards.executing.databases import DatabaseFile, resolve_database
 from finer_rewards.executing.golds import probes, with_order
-from finer_rewards.executing.pool import Answer, Pool, Task
+from finer_rewards.executing.pool import Pool
+from finer_rewards.executing.process import Answer, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Row, Status, Volatility

@@ -4,7 +4,7 @@ Started as `python -I -S worker.py`, it uses the standard library only and impor
 
 Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
 
-    parent → worker   first frame: the settings, one dict (made in `sqlite.py` and `pool.py`)
+    parent → worker   first frame: the settings, one dict (made in `sqlite.py` and `process.py`)
                       then: a list of requests, (number, kind, database, sql)
                           kind       "run" or "schema"
                           database   (key, URI to open it with); the connection is kept by its key, if any

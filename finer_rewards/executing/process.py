@@ -1,0 +1,169 @@
+"""One worker process as its parent sees it, and the tasks that it is given."""
+
+from __future__ import annotations
+
+import contextlib
+import marshal
+import os
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Answer", "Batch", "Task", "WorkerProcess", "ended"]
+
+# (status, columns, chunks, seconds, error, truncated, tables, volatile), as `worker.py` says.
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str]
+
+WORKER = str(Path(__file__).with_name("worker.py"))
+HEADER = struct.Struct("<I")
+MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills
+WORK_AHEAD = 0.008  # seconds of work to keep in a worker's pipe
+
+
+class Task:
+    """One request, and its answer when there is one."""
+
+    __slots__ = ("answer", "batch", "database", "deaths", "kind", "shared", "sql")
+
+    def __init__(self, kind: str, database: tuple[Any, str], sql: str) -> None:
+        self.kind = kind
+        self.database = database
+        self.sql = sql
+        self.answer: Answer | None = None
+        self.deaths = 0
+        self.shared = False
+        self.batch: Batch | None = None
+
+
+class Batch:
+    """The tasks that one caller waits for."""
+
+    __slots__ = ("left", "tasks")
+
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self.tasks = tasks
+        self.left = len(tasks)
+        for task in tasks:
+            task.batch = self
+
+
+class WorkerProcess:
+    """One process, and what it was asked and has not answered."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-I", "-S", WORKER],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            bufsize=0,
+            close_fds=True,
+        )
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
+        os.set_blocking(self.input, False)
+        os.set_blocking(self.output, False)
+        self.asked: deque[tuple[int, Task]] = deque()
+        self.outgoing = bytearray()
+        self.incoming = bytearray()
+        self.numbers = 0
+        self.ready = False
+        self.turn_began = time.monotonic()
+        self.task_seconds = WORK_AHEAD / 4
+        self.send(
+            {
+                **settings,
+                "margin": MARGIN,
+                "parent": os.getpid(),
+                # The kernel ends the worker with the thread that started it, not with the process.
+                "die_with_parent_thread": threading.current_thread() is threading.main_thread(),
+            }
+        )
+
+    def send(self, message: Any) -> None:
+        """Send one frame, or keep for later what the pipe does not take."""
+        body = marshal.dumps(message)
+        self.outgoing += HEADER.pack(len(body)) + body
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the pipe takes; never blocks, so that two full pipes cannot wait for each other."""
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
+            while self.outgoing:
+                del self.outgoing[: os.write(self.input, self.outgoing)]
+
+    def ask(self, tasks: Sequence[Task]) -> None:
+        """Send tasks; their answers come in the same order."""
+        if not self.asked:
+            self.turn_began = time.monotonic()
+        requests = []
+        for task in tasks:
+            self.numbers += 1
+            self.asked.append((self.numbers, task))
+            requests.append((self.numbers, task.kind, task.database, task.sql))
+        self.send(requests)
+
+    def receive(self) -> tuple[list[tuple[Task, Answer]], bool]:
+        """Return the answers that have arrived, and whether the worker is still there."""
+        alive = True
+        try:
+            while True:
+                data = os.read(self.output, 1 << 20)
+                if not data:
+                    alive = False
+                    break
+                self.incoming += data
+                if len(data) < 1 << 16:
+                    break
+        except BlockingIOError:
+            pass
+        answers = []
+        start = 0
+        while len(self.incoming) - start >= HEADER.size:
+            end = start + HEADER.size + HEADER.unpack_from(self.incoming, start)[0]
+            if len(self.incoming) < end:
+                break
+            number, *answer = marshal.loads(memoryview(self.incoming)[start + HEADER.size : end])
+            start = end
+            if not self.ready:
+                self.ready = True
+                self.turn_began = time.monotonic()
+                continue
+            expected, task = self.asked.popleft()
+            assert number == expected, "a worker answered out of order"
+            answers.append((task, tuple(answer)))
+        if start:
+            del self.incoming[:start]
+        if answers:
+            now = time.monotonic()
+            self.task_seconds += ((now - self.turn_began) / len(answers) - self.task_seconds) / 4
+            self.turn_began = now
+        return answers, alive
+
+    def end(self) -> int:
+        """Kill the process and return how it had ended."""
+        self._close()
+        if self.process.poll() is None:
+            self.process.kill()
+        return self.process.wait()
+
+    def forget(self) -> None:
+        """Let go of a process that belongs to the parent of this one."""
+        self._close()
+        self.process.returncode = 0
+
+    def _close(self) -> None:
+        for stream in (self.process.stdin, self.process.stdout):
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+
+
+def ended(status: str, error: str, seconds: float = 0.0) -> Answer:
+    """Return the answer of a query that did not answer for itself."""
+    return status, (), [], seconds, error, False, None, ""
