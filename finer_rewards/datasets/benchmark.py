@@ -80,7 +80,10 @@ def read_benchmark(path: str | Path, databases: str | Path | None = None) -> Ben
         file = found[0]
     entries = read_statements(file, side="gold")
     if databases is None:
-        beside = [file.parent / name for name in _DATABASE_FOLDERS]
+        names = sorted(
+            _DATABASE_FOLDERS, key=lambda name: name.startswith("test") != file.name.startswith("test")
+        )
+        beside = [file.parent / name for name in names]
         folder = next((folder for folder in beside if folder.is_dir()), None)
         if folder is None:
             raise DataError(
