@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finer_rewards.metrics.assignment import best_pairs
+from finer_rewards.metrics.efficiency import r_ves, steady_ratio, ves
 from finer_rewards.metrics.tables import (
     cell_precision,
     cell_recall,
@@ -233,3 +234,25 @@ def test_what_the_rank_score_gets_wrong():
     assert rank_score([], [], gold_columns=["n"], predicted_columns=["n"]) == 0
     twice = {"gold_columns": ["n", "n"], "predicted_columns": ["n", "n"]}
     assert rank_score([(1, 2)], [(9, 2)], **twice) == 1
+
+
+# --- speed ----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.floats(0.01, 100), min_size=1, max_size=30))
+def test_steady_ratio_is_birds_mean_without_outliers(ratios):
+    middle = sum(ratios) / len(ratios)
+    deviation = (sum((ratio - middle) ** 2 for ratio in ratios) / len(ratios)) ** 0.5
+    kept = [ratio for ratio in ratios if middle - 3 * deviation < ratio < middle + 3 * deviation]
+    # BIRD divides by zero when nothing is kept, and its caller makes that 0; equal ratios are their mean here.
+    if deviation > 1e-6:
+        assert steady_ratio(ratios) == pytest.approx(sum(kept) / len(kept))
+    else:
+        assert steady_ratio(ratios) == pytest.approx(middle)
+
+
+@given(st.floats(0.001, 1000))
+def test_the_steps_of_the_reward_based_score(ratio):
+    levels = [(2, 1.25), (1, 1), (0.5, 0.75), (0.25, 0.5), (0, 0.25)]
+    assert r_ves(ratio) == max(value for least, value in levels if ratio >= least)
+    assert ves(ratio) ** 2 == pytest.approx(ratio)
