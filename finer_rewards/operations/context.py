@@ -9,6 +9,8 @@ from .terms import Term, is_query, walk
 
 __all__ = ["Context"]
 
+_NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
+
 
 @dataclass
 class Context:
@@ -29,22 +31,22 @@ class Context:
     loose: bool = False
     last_number: int = 0
 
-    def survey(self, query: Term) -> None:
-        """Read the sources of a query again, after it has changed."""
+    def survey(self, query: Term) -> set[str]:
+        """Read the sources of a query again, after it has changed; return the operators it holds."""
         self.padded.clear()
+        heads: set[str] = set()
         for part in walk(query):
-            if not part or not isinstance(part[0], str):
+            head = part[0]
+            if not isinstance(head, str):
                 continue
-            if part[0] == "table":
+            heads.add(head)
+            if head == "table":
                 self.tables[part[1]] = part[2]
+            if head in _NUMBERED and isinstance(part[1], int):
                 self.last_number = max(self.last_number, part[1])
-            elif part[0] in ("derived", "function", "self", "recursive"):
-                self.last_number = max(self.last_number, part[1])
-            elif part[0] == "left":
+            if head in ("left", "full"):
                 self.padded |= numbers_in(part)
-            elif part[0] == "full":
-                self.last_number = max(self.last_number, part[1])
-                self.padded |= numbers_in(part)
+        return heads
 
     def fresh(self) -> int:
         """Return a source number that is not in use."""

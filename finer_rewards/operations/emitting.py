@@ -42,12 +42,16 @@ def operations_of(query: Term, about: Term | None = None) -> list[Operation]:
         about: its loose form; where the two differ, the operations are those of the loose form and the
             outermost ones of the query itself.
     """
-    found = [Operation(kind, words, scope, KINDS[kind]) for kind, words, scope in _query(query, (), 0)]
+    found = _emitted(query)
     if about is not None and about != query:
-        loosely = [Operation(kind, words, scope, KINDS[kind]) for kind, words, scope in _query(about, (), 0)]
+        loosely = _emitted(about)
         strict = Counter(found) - Counter(loosely)
         found = [*loosely, *(one for one in strict.elements() if not one.scope)]
     return [*found, Operation("query", (say_query(query),))]
+
+
+def _emitted(query: Term) -> list[Operation]:
+    return [Operation(kind, words, scope, KINDS[kind]) for kind, words, scope in _query(query, (), 0)]
 
 
 Emitted = tuple[str, tuple[str, ...], tuple[str, ...]]
@@ -126,8 +130,9 @@ def _term(kind: str, term: Term, scope: tuple[str, ...], depth: int, *words: str
     inner: list[tuple[str, Term]] = []
     bare = _without_queries(term, inner)
     yield kind, (*words, *_words(bare, depth)), scope
-    for label, query in inner:
-        yield from _query(query, (*scope, label), depth + 1)
+    for place, (label, query) in enumerate(inner):
+        host = f"{kind} {label}" if place == 0 else f"{kind} {label} {place + 1}"
+        yield from _query(query, (*scope, host), depth + 1)
 
 
 def _words(term: Term, depth: int) -> tuple[str, ...]:
@@ -148,8 +153,7 @@ def _without_queries(term: Any, found: list[tuple[str, Term]]) -> Any:
     before = len(found)
     parts = tuple(_without_queries(part, found) for part in term)
     if term[0] in ("in", "exists", "scalar") and len(found) > before:
-        label = "not " + term[0] if False else term[0]
-        found[before:] = [(label, query) for _, query in found[before:]]
+        found[before:] = [(term[0], query) for _, query in found[before:]]
     return parts
 
 

@@ -37,11 +37,13 @@ _DEPTH = 12_000  # frames: 120 levels of nesting take about 4,500 in sqlglot
 _STACK = 128 * 1024 * 1024
 _stack_lock = threading.Lock()
 
+# Strings and comments as a whole, and of the rest only what is counted.
 _LEXEME = re.compile(
-    r"""--[^\n]*|/\*.*?(?:\*/|\Z)            # comments
-      | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z) | \[[^\]]*(?:\]|\Z)
-      | [^\W\d]\w* | [\d.]+\w* | [^\s\w]""",
-    re.VERBOSE | re.DOTALL,
+    r"""--[^\n]*|/\*.*?(?:\*/|\Z)
+      | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z)
+      | \b(?:AND|OR|CASE|END|NOT|JOIN|ON|USING|SELECT|NATURAL|CROSS|UNION|INTERSECT|EXCEPT|WHERE|GROUP|HAVING|ORDER|LIMIT)\b
+      | [-()+*/%|&~,;]""",
+    re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
 
 
@@ -122,13 +124,12 @@ def measure(sql: str) -> None:
         raise OperationsError("The SQL holds a NUL character")
     if any("\ud800" <= character <= "\udfff" for character in sql if character > "\ud7ff"):
         raise OperationsError("The SQL holds half a surrogate pair")
-    depth = deepest = terms = operators = tokens = prefixes = loose = most_loose = 0
+    depth = deepest = terms = operators = prefixes = loose = most_loose = end = 0
     ranks = [0]
     for match in _LEXEME.finditer(sql):
         word = match.group()
-        if word.startswith(("--", "/*")):
+        if word[0] in "'\"`" or word.startswith(("--", "/*")):
             continue
-        tokens += 1
         upper = word.upper()
         if upper in _OPENING:
             depth += 1
@@ -147,9 +148,10 @@ def measure(sql: str) -> None:
         terms += upper in ("AND", "OR")
         operators += upper in _OPERATORS
         if upper in _PREFIX:
-            prefixes += 1
+            prefixes = prefixes + 1 if not sql[end : match.start()].strip() else 1
         else:
             prefixes = 0
+        end = match.end()
         deepest = max(deepest, depth + prefixes)
         if upper == "JOIN":
             loose += 1
@@ -158,7 +160,6 @@ def measure(sql: str) -> None:
             loose = max(0, loose - 1)
         elif upper in ("SELECT", ",", "NATURAL", "CROSS"):
             loose = 0
-    _within("tokens", tokens)
     _within("nesting", deepest)
     _within("terms", terms)
     _within("operators", operators)

@@ -180,7 +180,7 @@ def _colours(block: Select, own: list[Term], bases: dict[int, str]) -> dict[int,
     mentions = [
         (
             fact,
-            {part[1] for part in walk(fact) if part and part[0] in ("column", *_SOURCES) and len(part) > 1},
+            {part[1] for part in walk(fact) if part[0] in ("column", *_SOURCES) and len(part) > 1},
         )
         for fact in facts
     ]

@@ -81,7 +81,7 @@ def schema_links(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlite"
         ['singer', 'singer.age', 'singer.name']
     """
     query = _read(sql, as_schema(schema, dialect), dialect)
-    tables = {part[1]: part[2] for part in walk(query) if part and part[0] == "table"}
+    tables = {part[1]: part[2] for part in walk(query) if part[0] == "table"}
     columns = {
         f"{tables[part[1]]}.{part[2]}"
         for part in walk(query)
@@ -172,7 +172,7 @@ _CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "set
 
 
 def _components(query: Term, values: bool) -> dict[str, list[Any]]:
-    tables = {part[1]: part[2] for part in walk(query) if part and part[0] == "table"}
+    tables = {part[1]: part[2] for part in walk(query) if part[0] == "table"}
 
     def plain(term: Any) -> Any:
         if not isinstance(term, tuple) or not term:
@@ -219,7 +219,7 @@ def _components(query: Term, values: bool) -> dict[str, list[Any]]:
     found["order"] = [plain(key) for key in query.order]
     found["limit"] = [plain(query.limit)] if query.limit is not None else []
     found["keywords"] = sorted(
-        {part[0] for part in walk(query) if part and part[0] in ("in", "like", "not", "or", "exists", "case")}
+        {part[0] for part in walk(query) if part[0] in ("in", "like", "not", "or", "exists", "case")}
     )
     return found
 

@@ -95,37 +95,53 @@ def remake(like: Term, parts: list[Any]) -> Term:
     return type(like)(*parts) if type(like) is not tuple else tuple(parts)
 
 
+#: Operators without terms inside; most of a query is these.
+LEAVES = frozenset({"column", "number", "text", "null", "bool", "star", "word", "position", "table"})
+
+
 def fold(term: Any, change: Callable[[Term], Any]) -> Any:
-    """Rebuild a term from its leaves upward, giving each rebuilt tuple to `change`."""
-    if not isinstance(term, tuple):
+    """Rebuild a term from its inner operators upward, giving each rebuilt tuple to `change`; leaves stay."""
+    if not isinstance(term, tuple) or not term or term[0] in LEAVES:
         return term
-    parts = [fold(part, change) for part in term]
-    if any(new is not old for new, old in zip(parts, term, strict=True)):
-        term = remake(term, parts)
-    return change(term)
+    changed = False
+    parts = []
+    for part in term:
+        if isinstance(part, tuple) and part and part[0] not in LEAVES:
+            new = fold(part, change)
+            changed = changed or new is not part
+            parts.append(new)
+        else:
+            parts.append(part)
+    return change(remake(term, parts) if changed else term)
 
 
 def substitute(term: Any, replacement: Mapping[Term, Term]) -> Any:
-    """Replace whole subterms, from the top down."""
-    if not isinstance(term, tuple):
+    """Replace columns by other terms, in subqueries too."""
+    if not isinstance(term, tuple) or not term:
         return term
-    found = replacement.get(term) if term and term[0] == "column" else None
-    if found is not None:
-        return found
-    parts = [substitute(part, replacement) if isinstance(part, tuple) else part for part in term]
-    if all(new is old for new, old in zip(parts, term, strict=True)):
-        return term
-    return remake(term, parts)
+    head = term[0]
+    if head in LEAVES:
+        return replacement.get(term, term) if head == "column" else term
+    changed = False
+    parts = []
+    for part in term:
+        if isinstance(part, tuple) and part:
+            new = substitute(part, replacement)
+            changed = changed or new is not part
+            parts.append(new)
+        else:
+            parts.append(part)
+    return remake(term, parts) if changed else term
 
 
 def walk(term: Any) -> Iterator[Term]:
-    """Yield every tuple inside a term, subqueries included."""
-    stack = [term]
+    """Yield every tuple inside a term that is not empty, subqueries included."""
+    stack = [term] if isinstance(term, tuple) and term else []
     while stack:
         top = stack.pop()
-        if isinstance(top, tuple):
-            yield top
-            stack.extend(top)
+        yield top
+        if top[0] not in LEAVES:
+            stack += [part for part in top if isinstance(part, tuple) and part]
 
 
 def walk_here(term: Any) -> Iterator[Term]:
@@ -133,9 +149,10 @@ def walk_here(term: Any) -> Iterator[Term]:
     stack = [term]
     while stack:
         top = stack.pop()
-        if isinstance(top, tuple) and not is_query(top):
+        if isinstance(top, tuple) and top and top[0] not in QUERY_HEADS:
             yield top
-            stack.extend(top)
+            if top[0] not in LEAVES:
+                stack.extend(top)
 
 
 def contains(term: Any, head: str) -> bool:
@@ -150,12 +167,12 @@ def computes_over_rows(term: Any) -> bool:
 
 def columns_of(term: Any) -> set[Term]:
     """Return the column terms inside a term, subqueries included."""
-    return {part for part in walk(term) if part and part[0] == "column"}
+    return {part for part in walk(term) if part[0] == "column"}
 
 
 def sources_of(term: Any) -> set[int]:
     """Return the numbers of the sources a term refers to, subqueries included."""
-    return {part[1] for part in walk(term) if part and part[0] == "column"}
+    return {part[1] for part in walk(term) if part[0] == "column"}
 
 
 def conjuncts(term: Term | None) -> tuple[Term, ...]:

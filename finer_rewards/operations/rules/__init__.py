@@ -12,10 +12,10 @@ from typing import Any
 
 from ..context import Context
 from ..predicates import simplify
-from ..terms import Select, Term, fold
+from ..terms import Select, Term, fold, walk
 from . import blocks, duplicates, grouping, joins, loose, sets, subqueries
 
-__all__ = ["LOOSE_RULES", "RULES", "rewrite"]
+__all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
 
 _MAX_PASSES = 4
 _MAX_ROUNDS = 8
@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
     blocks.merge_derived_outer,
     blocks.first_row_number,
     blocks.drop_unread_columns,
+    blocks.one_row_to_scalar,
     joins.outer_to_inner,
     joins.outer_to_anti,
     joins.drop_unused_outer,
@@ -41,6 +42,7 @@ RULES: tuple[Rule, ...] = (
     subqueries.exists_to_join,
     joins.merge_equal_columns,
     joins.merge_self_join,
+    joins.merge_with_outer,
     joins.fold_repeated_reading,
     joins.drop_referenced_table,
     grouping.group_to_distinct,
@@ -62,28 +64,42 @@ LOOSE_RULES: tuple[Rule, ...] = (loose.extreme_to_first, loose.first_of_subquery
 
 def rewrite(query: Term, context: Context) -> Term:
     """Return the query with every rule applied until nothing changes; the loose ones too if the context says so."""
+    rules = LOOSE_RULES if context.loose else RULES
 
     def change(term: Term) -> Any:
         if isinstance(term, Select):
-            return blocks.unwrap(_settle(term, context), context)
-        if term and term[0] == "setop":
+            return blocks.unwrap(_settle(term, rules, context), context)
+        if term[0] == "setop":
             return sets.rewrite_set_operation(term, context)
         return term
 
     for _ in range(_MAX_PASSES):
-        context.survey(query)
+        heads = context.survey(query)
+        query = simplify(query, context)
+        if heads & {"exists", "in", "setop"}:
+            query = blocks.mark_branches(query)
         before = query
-        query = fold(blocks.mark_branches(simplify(query, context)), change)
+        query = fold(query, change)
         if query == before:
-            return query
+            break
     return query
 
 
-def _settle(block: Select, context: Context) -> Select:
+def _settle(block: Select, rules: tuple[Rule, ...], context: Context) -> Select:
     for _ in range(_MAX_ROUNDS):
         before = block
-        for rule in LOOSE_RULES if context.loose else RULES:
+        for rule in rules:
             block = rule(block, context)
         if block == before:
             break
     return block
+
+
+def loosens(query: Term) -> bool:
+    """Return whether a loose rule may find something in a query."""
+    return any(
+        part[0] in ("exists", "scalar", "is", "is not")
+        or (part[0] == "in" and part[2][0] != "list")
+        or (part[0] == "aggregate" and part[1] == "count" and part[3][0] == "column")
+        for part in walk(query)
+    )

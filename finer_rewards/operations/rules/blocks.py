@@ -46,8 +46,18 @@ def _split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     for term in terms:
         for part in conjuncts(_truth(term)):
             found[part] = None
+    for one in [one for one in found if one[0] == "=" and one[1] == one[2]]:
+        del found[one]
+        found["is not", one[1], NULL] = None
     if FALSE in found or contradictory(found):
         return (FALSE,)
+    for one in [one for one in found if one[0] == "is" and one[1] == one[2]]:
+        del found[one]
+    for one in [one for one in found if one[0] == "is" and one[1][0] == one[2][0] == "column"]:
+        # Two values that are alike and not both NULL are equal.
+        if any(_needs(other, side) or other == ("is not", side, NULL) for other in found for side in one[1:]):
+            del found[one]
+            found["=", *sorted(one[1:], key=repr)] = None
     if any(one[0] == "is not" and one[2] == NULL for one in found):
         found = {
             one: None for one in found
@@ -291,6 +301,30 @@ def unwrap(block: Select, context: Context) -> Term:
     )
 
 
+def one_row_to_scalar(block: Select, context: Context) -> Select:
+    """A joined derived table of exactly one row is a scalar subquery wherever it is read.
+
+    Holds for an aggregate without GROUP BY and HAVING, inner-joined to something else.
+    """
+    if len(block.sources) < 2:
+        return block
+    for source in block.sources:
+        query = source[2] if source[0] == "derived" else None
+        if not isinstance(query, Select) or not query.aggregated or query.group is not None or query.having:
+            continue
+        if query.limit is not None or query.offset is not None or query.extra:
+            continue
+        rest = block._replace(sources=tuple(one for one in block.sources if one is not source))
+        single = query._replace(order=(), distinct=False)
+        mapping: dict[Term, Term] = {
+            ("column", source[1], place): ("scalar", single._replace(items=(item,)))
+            for place, item in enumerate(query.items)
+        }
+        changed: Select = substitute(rest, mapping)
+        return changed
+    return block
+
+
 def _push_into_union(block: Select, number: int, inner: Term) -> Term | None:
     """A projection and a filter of UNION ALL are those of its branches. Holds without ORDER BY and LIMIT."""
     plain = inner[1] == "union all" and inner[3:6] == ((), None, None) and len(inner) == 6
@@ -321,7 +355,7 @@ def drop_unread_columns(block: Select, context: Context) -> Select:
         number = source[1]
         if any(item[0] == "column" and item[2] == "*" for item in query.items):
             continue
-        read = {part[2] for part in walk(block) if part and part[0] == "column" and part[1] == number}
+        read = {part[2] for part in walk(block) if part[0] == "column" and part[1] == number}
         if not all(isinstance(place, int) for place in read):
             continue
         kept = [place for place in range(len(query.items)) if place in read]

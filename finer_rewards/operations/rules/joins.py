@@ -172,7 +172,7 @@ def _member(term: Term, padded: set[int]) -> bool:
 
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
     kinds = context.affinity(a), context.affinity(b)
-    if "column" not in (a[0], b[0]):
+    if "column" not in (a[0], b[0]) or a == b:
         return False
     if a[0] != "column" or b[0] != "column":
         constant, kind = (a, kinds[1]) if a[0] != "column" else (b, kinds[0])
@@ -209,6 +209,38 @@ def merge_self_join(block: Select, context: Context) -> Select:
                         if one[0] == "=" and one[1] == one[2] and not context.not_null(one[1])
                     ]
                     return merged._replace(where=tuple(dict.fromkeys((*where, *nullable))))
+    return block
+
+
+def merge_with_outer(block: Select, context: Context) -> Select:
+    """A table read again in a subquery, with the key of the row around it, is that row."""
+    own = numbers_in(block.sources)
+    for source in block.sources:
+        if source[0] != "table" or len(source) != 3 or len(block.sources) < 2:
+            continue
+        for key in context.keys(source[1]):
+            around = {
+                other[1]
+                for one in block.where if one[0] == "="
+                for column, other in ((one[1], one[2]), (one[2], one[1]))
+                if column in key and other[0] == "column" and other[1] not in own and other[1] > 0
+            }  # fmt: skip
+            for number in around:
+                if context.tables.get(number) != source[2] or number in context.padded:
+                    continue
+                if not all(_equated(column, ("column", number, column[2]), block.where) for column in key):
+                    continue
+                mapping = {
+                    column: ("column", number, *column[2:]) for column in columns_of(block) if column[1] == source[1]
+                }
+                rest = block._replace(sources=tuple(one for one in block.sources if one is not source))
+                merged: Select = substitute(rest, mapping)
+                where = tuple(one for one in merged.where if not (one[0] in ("=", "is") and one[1] == one[2]))
+                present = tuple(
+                    ("is not", one[1], ("null",)) for one in merged.where
+                    if one[0] == "=" and one[1] == one[2] and not context.not_null(one[1])
+                )  # fmt: skip
+                return merged._replace(where=(*where, *present))
     return block
 
 

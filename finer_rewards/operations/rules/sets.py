@@ -82,7 +82,7 @@ def _differ(a: Term, b: Term, context: Context) -> bool:
 
 
 def _alike(a: Term, b: Term, context: Context, origin: Term) -> Term:
-    known = context.not_null(a) and context.not_null(origin)
+    known = context.not_null(a) or context.not_null(origin)  # only truth counts here
     return ("=" if known else "is", *sorted((a, b), key=repr))
 
 
