@@ -173,6 +173,8 @@ class Execution:
             reproducible, empty when neither.
         order: for a gold query with a top-level ORDER BY, the sort key of each row; else `None`.
         ambiguous: for a gold query, true when its LIMIT cuts through a tie.
+        steps: opcodes the engine ran, in whole thousands; the same every time, unlike `seconds`. `None` when
+            the engine does not count them.
     """
 
     status: Status
@@ -185,6 +187,7 @@ class Execution:
     volatile: Volatility = ""
     order: tuple[Row, ...] | None = None
     ambiguous: bool = False
+    steps: int | None = None
 
     @property
     def ok(self) -> bool:

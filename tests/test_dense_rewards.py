@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards.errors import ConfigError
 from finer_rewards.metrics.groups import length_penalised
@@ -84,6 +85,24 @@ def test_speed_by_birds_steps():
         assert r.speed()(seen(ran([(1,)], seconds), ran([(1,)], 0.1))).value == expected
     assert r.speed(measure="ves")(seen(ran([(1,)], 0.1), ran([(1,)], 0.4))).value == pytest.approx(2)
     assert r.speed(measure="ves")(seen(ran([(1,)], 0.0), ran([(1,)], 0.0))).value == 1
+
+
+def test_speed_in_steps_is_the_same_every_time(make_db):
+    script = "CREATE TABLE t (a INT); WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 3000) "
+    db = str(make_db("steps", script + "INSERT INTO t SELECT i FROM n"))
+    once, twice = (
+        "SELECT count(*) FROM t WHERE a > 5",
+        "SELECT count(*) FROM t WHERE a > 5 AND a IN (SELECT a FROM t)",
+    )
+    samples = [Sample(sql, gold=once, db=db) for sql in (once, twice, "SELECT 1 FROM t LIMIT 1")]
+    reward = r.speed(measure="ves", clock="steps")
+    values = []
+    for _ in range(2):
+        with fr.Scorer(reward, fr.SQLite(workers=1, timeout=10)) as scorer:
+            values.append([score.value for score in scorer.score(samples)])
+    assert values[0] == values[1]
+    assert values[0][0] == 1 and values[0][1] < 0.8 and values[0][2] > 1
+    assert reward(seen(ran([(1,)]), ran([(1,)]))).status is Status.unavailable
 
 
 @pytest.mark.parametrize("factory", TEXTUAL)

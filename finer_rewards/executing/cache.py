@@ -127,6 +127,7 @@ def _encode(execution: Execution) -> dict[str, Any]:
         "tables": None if execution.tables is None else sorted(execution.tables),
         "order": None if execution.order is None else _encode_rows(execution.order),
         "ambiguous": execution.ambiguous,
+        "steps": execution.steps,
     }
 
 
@@ -153,7 +154,7 @@ def _decode(found: dict[str, Any]) -> Execution:
         None if found["tables"] is None else frozenset(found["tables"]),
     )
     order = None if found["order"] is None else _decode_rows(found["order"])
-    return replace(execution, order=order, ambiguous=found["ambiguous"])
+    return replace(execution, order=order, ambiguous=found["ambiguous"], steps=found["steps"])
 
 
 def _decode_rows(rows: list[list[Any]]) -> tuple[Row, ...]:

@@ -17,8 +17,8 @@ from typing import Any
 
 __all__ = ["Answer", "Batch", "Task", "WorkerProcess", "ended"]
 
-# (status, columns, chunks, seconds, error, truncated, tables, volatile), as `worker.py` says.
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str]
+# (status, columns, chunks, seconds, error, truncated, tables, volatile, steps), as `worker.py` says.
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, int]
 
 WORKER = str(Path(__file__).with_name("worker.py"))
 HEADER = struct.Struct("<I")
@@ -166,4 +166,4 @@ class WorkerProcess:
 
 def ended(status: str, error: str, seconds: float = 0.0) -> Answer:
     """Return the answer of a query that did not answer for itself."""
-    return status, (), [], seconds, error, False, None, ""
+    return status, (), [], seconds, error, False, None, "", 0

@@ -272,7 +272,7 @@ def normalise(sql: str) -> str:
 
 def _execution(answer: Answer | None) -> Execution:
     assert answer is not None
-    status, columns, chunks, seconds, error, truncated, tables, volatile = answer
+    status, columns, chunks, seconds, error, truncated, tables, volatile, steps = answer
     rows: tuple[Row, ...] = ()
     for chunk in chunks:
         rows += tuple(marshal.loads(chunk))
@@ -286,6 +286,7 @@ def _execution(answer: Answer | None) -> Execution:
         truncated,
         None if tables is None else frozenset(tables),
         kind,
+        steps=1000 * steps,
     )
 
 

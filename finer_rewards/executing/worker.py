@@ -10,11 +10,12 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                           database   (key, URI to open it with); the connection is kept by its key, if any
     worker → parent   first frame: anything; the worker is ready
                       then: one frame a request, in the order received:
-                          (number, status, columns, chunks, seconds, error, truncated, tables, volatile)
+                          (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps)
                           status     name of a member of `finer_rewards.Status`
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
+                          steps      thousands of SQLite opcodes that ran
 
 A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
 ends it with SIGALRM when that request ran past the deadline inside one SQLite opcode, where no callback runs.
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str]
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, int]
 
 # What a query may do, as SQLite numbers it.
 READ, SELECT, FUNCTION, RECURSIVE = 20, 21, 31, 33
@@ -77,6 +78,7 @@ class Connection:
         self.settings = settings
         self.deadline = float("inf")
         self.late = False
+        self.checks = 0
         self.denied = False
         self.trusted = True
         self.read: set[str] = set()
@@ -110,6 +112,7 @@ class Connection:
         self.raw.set_authorizer(self._authorize)
 
     def _out_of_time(self) -> int:
+        self.checks += 1
         if time.monotonic() > self.deadline:
             self.late = True
             return 1
@@ -138,6 +141,7 @@ class Connection:
     def run(self, sql: str) -> Answer:
         """Run one statement and return its answer."""
         self.late = self.denied = self.trusted = False
+        self.checks = 0
         self.read.clear()
         self.views_used.clear()
         self.functions.clear()
@@ -163,7 +167,8 @@ class Connection:
         if status == "ok":
             tables = [name for name in (read.lower() for read in self.read) if name in self.tables]
             volatile = self._volatile(sql)
-        return status, columns, chunks, time.monotonic() - started, message, truncated, tables, volatile
+        seconds = time.monotonic() - started
+        return status, columns, chunks, seconds, message, truncated, tables, volatile, self.checks
 
     def _attempt(self, sql: str) -> Outcome:
         if len(sql) > self.settings["max_sql"]:
@@ -300,7 +305,7 @@ def quote(name: str) -> str:
 
 def lost(error: BaseException) -> Answer:
     """Return the answer of a database that cannot be used."""
-    return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, ""
+    return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, "", 0
 
 
 class Databases:
@@ -325,7 +330,7 @@ class Databases:
         signal.setitimer(signal.ITIMER_REAL, self.settings["timeout"] + self.settings["margin"])
         if kind == "schema":
             try:
-                answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "")
+                answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
             except sqlite3.Error as error:
                 answer = lost(error)
         else:

@@ -2,47 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from finer_rewards.metrics import efficiency
 from finer_rewards.reward import reward
 from finer_rewards.rewards.execution import did_not_run
-from finer_rewards.types import Evidence, Score
+from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
 __all__ = ["speed"]
 
 _LEAST_SECONDS = 1e-6
+_STEPS = 1000
 
 
 @reward(needs={"execution"})
-def speed(evidence: Evidence, *, measure: Literal["r_ves", "ves"] = "r_ves") -> Score:
-    r"""How fast the predicted SQL ran beside the gold SQL: in {0.25, ..., 1.25}, or from 0 up for `ves`.
+def speed(
+    evidence: Evidence,
+    *,
+    measure: Literal["r_ves", "ves"] = "r_ves",
+    clock: Literal["seconds", "steps"] = "seconds",
+) -> Score:
+    r"""How cheap the predicted SQL was beside the gold SQL: in {0.25, ..., 1.25}, or from 0 up for `ves`.
 
     Formula: `ves` is √(t_g / t_p); `r_ves` is 1.25 for t_g / t_p >= 2, 1 from 1, 0.75 from 0.5, 0.5 from
     0.25, else 0.25. Times over all databases are added; of several golds the slowest counts. 0 when the
     prediction does not run.
 
-    One run each is timed, on a machine that does other work: equal queries differ by tens of per cent, and
-    `r_ves` of a query equal to gold is 0.75 or 1 by chance. Golds are kept from earlier batches, so their
-    time may be an older one. Measure with `finer-rewards evaluate --repeat` instead of training on it.
+    With `clock="seconds"`, as published, one run each is timed on a machine that does other work: equal
+    queries differ by tens of per cent, and `r_ves` of a query equal to gold is 0.75 or 1 by chance. Golds are
+    kept from earlier batches, so their time may be an older one. `finer-rewards evaluate --repeat` measures
+    better. With `clock="steps"` time is the opcodes SQLite ran, in thousands and one more: the same every
+    time, on every machine, and 1 for any two queries that are both short.
 
     Args:
         measure: which formula.
+        clock: what is time: seconds, or opcodes of SQLite's virtual machine.
+
+    Returns:
+        A number; `None` when steps are asked of an engine that does not count them.
 
     Example:
-        >>> speed(measure="ves")
-        speed(measure='ves')
+        >>> speed(measure="ves", clock="steps")
+        speed(measure='ves', clock='steps')
 
     References:
         Li et al., BIRD, NeurIPS 2023, section 5 (VES); BIRD mini-dev, 2024 (R-VES).
     """
-    predicted = 0.0
+    runs: list[Execution] = []
     for trial in evidence.trials:
         if trial.predicted is None or not trial.predicted.ok:
             return did_not_run(trial.predicted)
-        predicted += trial.predicted.seconds
+        runs.append(trial.predicted)
     columns = zip(*(trial.golds for trial in evidence.trials), strict=True)
-    gold = max(sum(run.seconds for run in column) for column in columns if all(run.ok for run in column))
-    ratio = max(gold, _LEAST_SECONDS) / max(predicted, _LEAST_SECONDS)
-    value = efficiency.r_ves(ratio) if measure == "r_ves" else efficiency.ves(ratio)
-    return Score(value, f"{predicted:.6f} s, gold {gold:.6f} s")
+    golds = [column for column in columns if all(run.ok for run in column)]
+    if clock == "steps" and any(run.steps is None for column in (runs, *golds) for run in column):
+        return unscored(Status.unavailable, "This engine does not count steps. Use clock='seconds'.")
+    cost: Callable[[Execution], float] = _steps if clock == "steps" else _seconds
+    own, gold = sum(map(cost, runs)), max(sum(map(cost, column)) for column in golds)
+    value = efficiency.r_ves(gold / own) if measure == "r_ves" else efficiency.ves(gold / own)
+    return Score(value, f"{own:.6g} {clock}, gold {gold:.6g}")
+
+
+def _seconds(run: Execution) -> float:
+    return max(run.seconds, _LEAST_SECONDS)
+
+
+def _steps(run: Execution) -> float:
+    return (run.steps or 0) + _STEPS
