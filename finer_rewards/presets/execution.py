@@ -29,6 +29,9 @@ __all__ = [
 ]
 
 
+Clock = Literal["seconds", "steps"]
+
+
 def execution_only(*, mode: str = "strict") -> Reward:
     """Execution match alone, in {0, 1}.
 
@@ -239,7 +242,7 @@ def star(*, mode: str = "bird") -> Reward:
     return execution_match(mode=mode)
 
 
-def ves(*, mode: str = "bird") -> Reward:
+def ves(*, mode: str = "bird", clock: Clock = "seconds") -> Reward:
     """BIRD's valid efficiency score of one query, in hundredths. `_reference`: BIRD's set comparison.
 
     Formula: √(t_g / t_p) if M, else 0. Range from 0 up.
@@ -248,14 +251,15 @@ def ves(*, mode: str = "bird") -> Reward:
 
     Args:
         mode: how results are compared; `strict` mends the comparison.
+        clock: `seconds` as published, or `steps`, opcodes of SQLite, which are the same every time.
 
     References:
         Li et al., BIRD, NeurIPS 2023, section 5.
     """
-    return _timed("ves", mode)
+    return gate(condition=execution_match(mode=mode), then=speed(measure="ves", clock=clock))
 
 
-def r_ves(*, mode: str = "bird") -> Reward:
+def r_ves(*, mode: str = "bird", clock: Clock = "seconds") -> Reward:
     """BIRD's reward-based valid efficiency score of one query. `_reference`: BIRD's set comparison.
 
     Formula: 1.25, 1, 0.75, 0.5 or 0.25 by t_g / t_p if M, else 0. Range [0, 1.25].
@@ -264,12 +268,9 @@ def r_ves(*, mode: str = "bird") -> Reward:
 
     Args:
         mode: how results are compared; `strict` mends the comparison.
+        clock: `seconds` as published, or `steps`, opcodes of SQLite, which are the same every time.
 
     References:
         Li et al., BIRD mini-dev, 2024, `evaluation_ves.py`.
     """
-    return _timed("r_ves", mode)
-
-
-def _timed(measure: Literal["ves", "r_ves"], mode: str) -> Reward:
-    return gate(condition=execution_match(mode=mode), then=speed(measure=measure))
+    return gate(condition=execution_match(mode=mode), then=speed(measure="r_ves", clock=clock))
