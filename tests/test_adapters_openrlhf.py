@@ -18,8 +18,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import finer_rewards as fr
-from finer_rewards.adapters.openrlhf import ENDINGS, build, openrlhf_reward, response_of, write_shim
-from finer_rewards.errors import ConfigError
+from finer_rewards.adapters.openrlhf import (
+    ENDINGS,
+    build,
+    build_agent,
+    openrlhf_reward,
+    response_of,
+    write_shim,
+)
+from finer_rewards.errors import ConfigError, MissingExtraError
 
 SPEC = "2 * execution_match() + executable()"
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
@@ -172,6 +179,12 @@ def test_the_shim_is_two_lines_and_works(root: str, monkeypatch: pytest.MonkeyPa
     assert call(load_as_openrlhf_does(path), GOLD, LABEL)["rewards"] == 3.0
 
 
+def test_the_agent_needs_openrlhf(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openrlhf", None)
+    with pytest.raises(MissingExtraError, match="OpenRLHF"):
+        build_agent()
+
+
 def test_a_wrong_shim_is_not_written(tmp_path: Path) -> None:
     for name, options, words in (
         ("reward.txt", {}, "end in .py"),
@@ -186,10 +199,10 @@ def test_a_wrong_shim_is_not_written(tmp_path: Path) -> None:
 # --- OpenRLHF itself ---
 
 DRIVER = """
-import asyncio, json, sys, types
+import asyncio, importlib.util, json, sys, types
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
-from openrlhf.utils.agent import SingleTurnAgentExecutor
+from openrlhf.utils.agent import AgentExecutorBase, SingleTurnAgentExecutor
 
 shim, rows = sys.argv[1], json.loads(sys.argv[2])
 prompt = "<|im_start|> user : which a ? <|im_end|> <|im_start|> assistant :"
@@ -208,8 +221,15 @@ class Engine:
         one = types.SimpleNamespace(token_ids=tokens, text=self.text, finish_reason="stop", logprobs=None)
         return types.SimpleNamespace(outputs=[one])
 
+def load_agent(path):
+    spec = importlib.util.spec_from_file_location("agent_module", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert issubclass(module.AgentExecutor, AgentExecutorBase)
+    return module.AgentExecutor()
+
 async def main():
-    executor = SingleTurnAgentExecutor([shim])
+    executor = load_agent(shim) if sys.argv[3] == "agent" else SingleTurnAgentExecutor([shim])
     sampling = types.SimpleNamespace(max_tokens=64, logprobs=None)
     return await asyncio.gather(*[
         executor.execute(prompt, row["label"], sampling, limit, tokenizer, Engine(row["response"]))
@@ -245,15 +265,18 @@ print("RESULT " + json.dumps({
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-def test_the_executor_of_openrlhf_gets_the_same_rewards(root: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["function", "agent"])
+def test_the_executor_of_openrlhf_gets_the_same_rewards(root: str, tmp_path: Path, kind: str) -> None:
     pytest.importorskip("ray")
     pytest.importorskip("openrlhf.utils")
     slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n , t"
     rows = [*ROWS[:8], (slow, LABEL, 0.0, 0.0)]
-    shim = write_shim(tmp_path / "reward.py", SPEC, root=root, best=3, timeout=4.0, workers=1)
+    shim = write_shim(
+        tmp_path / "reward.py", SPEC, agent=kind == "agent", root=root, best=3, timeout=4.0, workers=1
+    )
     text = json.dumps([{"response": response, "label": label} for response, label, _, _ in rows])
     done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(shim), text],
+        [sys.executable, "-c", DRIVER, str(shim), text, kind],
         capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-4000:]

@@ -12,6 +12,7 @@ The label of a row is a mapping, or its JSON, with `gold` and `db`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -22,11 +23,11 @@ from typing import Any
 from finer_rewards.adapters.rows import Fields, Judged, judge, numbers
 from finer_rewards.adapters.scorers import scorer_for
 from finer_rewards.components import component_names
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
 
-__all__ = ["build", "openrlhf_reward", "response_of", "write_shim"]
+__all__ = ["build", "build_agent", "openrlhf_reward", "response_of", "write_shim"]
 
 _LOGGER = logging.getLogger(__name__)
 #: End-of-turn and padding tokens of common models; OpenRLHF decodes them into the text.
@@ -111,8 +112,49 @@ def build(
     return openrlhf_reward(scorer_for(spec, root, options, memory), **own)
 
 
-def write_shim(path: str | os.PathLike[str], spec: str, **options: Any) -> Path:
-    """Write the file that OpenRLHF loads, and return its absolute path for `--reward.remote_url`.
+def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
+    """Return the `AgentExecutor` class for `--train.agent_func_path`: one turn, scored from its own tokens.
+
+    Unlike `reward_func`, which gets prompt and response as one text, this knows where the response starts.
+
+    Args:
+        spec: the reward.
+        options: those of `build`.
+
+    Raises:
+        MissingExtraError: OpenRLHF is not installed.
+    """
+    try:
+        from openrlhf.utils.agent import SingleTurnAgentExecutor
+    except ModuleNotFoundError:
+        raise MissingExtraError("build_agent()", "OpenRLHF", "openrlhf") from None
+    reward = build(spec, **options)
+
+    class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
+        """One turn, then the reward."""
+
+        async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            """Generate, then score what was generated."""
+            output: dict[str, Any] = await super().execute(prompt, label, *args, **kwargs)
+            # (sampling_params, max_length, hf_tokenizer, llm_engine, images), by place or by name.
+            tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]
+            start, end = output["action_ranges"][-1]
+            text = tokenizer.decode(output["observation_tokens"][start:end], skip_special_tokens=False)
+            reply = await asyncio.to_thread(reward, [prompt + text], [prompt], [label])
+            output.update(reward=reply["rewards"], scores=reply["scores"], extra_logs=reply["extra_logs"])
+            return output
+
+    return AgentExecutor
+
+
+def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, **options: Any) -> Path:
+    """Write the file that OpenRLHF loads, and return its absolute path.
+
+    Args:
+        path: the file to write, for `--reward.remote_url`, or with `agent` for `--train.agent_func_path`.
+        spec: the reward.
+        agent: write an `AgentExecutor` instead of a `reward_func`.
+        options: those of `build`.
 
     Raises:
         ConfigError: the reward or an option cannot be used, or the path does not end in `.py`.
@@ -127,8 +169,9 @@ def write_shim(path: str | os.PathLike[str], spec: str, **options: Any) -> Path:
             options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
+    name, function = ("AgentExecutor", "build_agent") if agent else ("reward_func", "build")
     target.write_text(
-        f"from finer_rewards.adapters.openrlhf import build\n\nreward_func = build({spec!r}{arguments})\n",
+        f"from finer_rewards.adapters.openrlhf import {function}\n\n{name} = {function}({spec!r}{arguments})\n",
         encoding="utf-8",
     )
     return target
