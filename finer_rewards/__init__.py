@@ -21,7 +21,7 @@ from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Stat
 from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
-    from finer_rewards import adapters
+    from finer_rewards import adapters, testing
     from finer_rewards.memory import TraceMemory
     from finer_rewards.operations import operation_f1, sql_operations
     from finer_rewards.voting import vote
@@ -48,6 +48,7 @@ __all__ = [
     "reward",
     "rewards",
     "sql_operations",
+    "testing",
     "vote",
 ]
 
@@ -59,6 +60,7 @@ _LATER = {
     "adapters": "finer_rewards.adapters",
     "operation_f1": "finer_rewards.operations",
     "sql_operations": "finer_rewards.operations",
+    "testing": "finer_rewards.testing",
     "vote": "finer_rewards.voting",
 }
 

@@ -1,0 +1,48 @@
+"""Test a reward as a policy would: laws, strategies for Hypothesis, and attacks.
+
+from hypothesis import given
+import finer_rewards as fr
+
+def test_laws():
+    fr.testing.check_reward(my_reward, lo=0, hi=1)
+
+@given(fr.testing.near_misses())
+def test_a_mistake_costs_something(pair):
+    assert score(pair.predicted) < score(pair.gold)
+"""
+
+from finer_rewards.errors import MissingExtraError
+
+try:
+    import hypothesis  # noqa: F401
+except ImportError:
+    raise MissingExtraError("`finer_rewards.testing`", "hypothesis", "testing") from None
+
+from finer_rewards.testing.check import check_reward
+from finer_rewards.testing.databases import Database, witnesses
+from finer_rewards.testing.laws import LAWS, LawError
+from finer_rewards.testing.observations import completions, evidence
+from finer_rewards.testing.strategies import (
+    Pair,
+    databases,
+    equivalent_pairs,
+    near_misses,
+    queries,
+    schemas,
+)
+
+__all__ = [
+    "LAWS",
+    "Database",
+    "LawError",
+    "Pair",
+    "check_reward",
+    "completions",
+    "databases",
+    "equivalent_pairs",
+    "evidence",
+    "near_misses",
+    "queries",
+    "schemas",
+    "witnesses",
+]

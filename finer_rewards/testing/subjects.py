@@ -1,0 +1,272 @@
+"""What is tested: a `Reward`, or any function that TRL, verl or OpenRLHF could call, behind one method."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+from finer_rewards.errors import ConfigError, FinerError, suggest
+from finer_rewards.executing import SQLite
+from finer_rewards.reward import Reward
+from finer_rewards.scoring import Memory, Scorer
+from finer_rewards.spec import parse_reward
+from finer_rewards.types import Recall, Sample
+
+__all__ = ["CallError", "Calls", "Case", "Function", "RewardSubject", "Subject", "as_subject"]
+
+Calls = Literal["trl", "trl_chat", "verl", "openrlhf"]
+#: The names under which a function may ask for a column.
+COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
+    "gold": (
+        *("gold", "gold_sql", "gold_query", "sql", "query", "answer", "ground_truth"),
+        *("solution", "target", "label", "reference", "expected"),
+    ),
+    "db": ("db", "db_path", "db_id", "database", "db_file", "database_path"),
+    "question": ("question", "instruction"),
+}
+_MARKS: Final[Mapping[str, tuple[str, ...]]] = {
+    "verl": ("solution_str", "ground_truth"),
+    "openrlhf": ("queries", "labels"),
+    "trl": ("completions",),
+}
+
+
+class CallError(FinerError):
+    """The function under test raised, or returned what its trainer cannot use."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One completion to score."""
+
+    completion: str
+    gold: str
+    dbs: tuple[str, ...]
+    question: str = "Which rows are asked for?"
+
+
+class Subject:
+    """Something that scores cases.
+
+    Attributes:
+        name: how messages call it.
+        abstains: it can give `None`.
+        pairs: it takes several databases a sample.
+    """
+
+    name: str
+    abstains: bool
+    several: bool
+
+    def score(self, cases: Sequence[Case]) -> list[float | None]:
+        """Return one value a case, from one call where the trainer makes one."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of processes."""
+
+
+class EveryThoughtIsKnown:
+    """A trace memory that finds every thought at once: the most that memory can be cheated."""
+
+    def search(
+        self, thoughts: Sequence[str], dbs: Sequence[str], *, top_k: int = 20, scope: str = "other"
+    ) -> list[Recall]:
+        """Return a perfect recall for each."""
+        return [Recall(verified=(1.0,), centroid=1.0) for _ in thoughts]
+
+    def describe(self) -> Mapping[str, object]:
+        """Return its name."""
+        return {"memory": "every thought is known"}
+
+
+class RewardSubject(Subject):
+    """A `Reward`, scored by a `Scorer` of its own."""
+
+    abstains = True
+    several = True
+
+    def __init__(self, reward: Reward, *, memory: Memory | None, timeout: float, max_rows: int) -> None:
+        self.reward = reward
+        self.name = repr(reward)
+        searched = (memory or EveryThoughtIsKnown()) if "memory" in reward.needs else None
+        executor = SQLite("/", timeout=timeout, max_rows=max_rows, workers=2)
+        self.scorer = Scorer(reward, executor, memory=searched)
+
+    def score(self, cases: Sequence[Case]) -> list[float | None]:
+        """Return one value a case."""
+        samples = [Sample(case.completion, case.gold, case.dbs, case.question) for case in cases]
+        return [score.value for score in self.scorer.score(samples)]
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.scorer.close()
+
+
+class Function(Subject):
+    """A function in a trainer's signature.
+
+    Args:
+        function: what the trainer would call.
+        calls: whose signature; recognised by the names of the parameters when left out.
+        columns: further columns (TRL), keys of `extra_info` (verl) or of the label (OpenRLHF): their names, and
+            which of `gold`, `db` and `question` they hold.
+        several: pass a list of databases when there are several; else only the first is passed.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        calls: Calls | None = None,
+        columns: Mapping[str, str] | None = None,
+        several: bool = False,
+    ) -> None:
+        if not callable(function):
+            raise ConfigError(
+                f"What is tested should be a Reward, its text, or a function, but got {function!r:.80}."
+            )
+        if calls is not None and calls not in get_args(Calls):
+            raise ConfigError(
+                f"`calls` should be one of {', '.join(get_args(Calls))}, but got {calls!r}. "
+                f"{suggest(str(calls), get_args(Calls))}".rstrip()
+            )
+        self.function = function
+        self.name = str(getattr(function, "__name__", None) or type(function).__name__)
+        self.parameters = inspect.signature(function).parameters
+        self.calls = calls or _recognised(self.name, self.parameters)
+        self.columns = {name: kind for kind, names in COLUMNS.items() for name in names} | dict(columns or {})
+        self.abstains = self.calls in ("trl", "trl_chat")
+        self.several = several
+        for name, kind in self.columns.items():
+            if kind not in COLUMNS:
+                raise ConfigError(
+                    f"`columns` should say gold, db or question for each name, but got {name!r}: {kind!r}."
+                )
+        self._check_parameters()
+
+    def score(self, cases: Sequence[Case]) -> list[float | None]:
+        """Return one value a case, as the trainer would get it."""
+        try:
+            if self.calls == "verl":
+                found: Any = [self._verl(case) for case in cases]
+            elif self.calls == "openrlhf":
+                found = self._openrlhf(cases)
+            else:
+                found = self._trl(cases)
+        except Exception as error:
+            raise CallError(f"{self.name} raised {type(error).__name__}: {error}") from error
+        values = found.tolist() if hasattr(found, "tolist") else found
+        if isinstance(values, (int, float)) and len(cases) == 1:
+            values = [values]
+        if not isinstance(values, (list, tuple)) or len(values) != len(cases):
+            raise CallError(f"{self.name} returned {found!r:.80} for {len(cases)} completions.")
+        return [self._number(value) for value in values]
+
+    def _number(self, value: Any) -> float | None:
+        if isinstance(value, Mapping):
+            value = value.get("score")
+        if value is None:
+            if self.abstains:
+                return None
+            raise CallError(f"{self.name} returned None, for which {self.calls} has no place.")
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            raise CallError(f"{self.name} returned {value!r:.80}, which is no number.") from None
+
+    def _row(self, case: Case) -> dict[str, Any]:
+        held = {
+            "gold": case.gold,
+            "db": list(case.dbs) if self.several and len(case.dbs) > 1 else case.dbs[0],
+            "question": case.question,
+        }
+        return {name: held[kind] for name, kind in self.columns.items()}
+
+    def _trl(self, cases: Sequence[Case]) -> Any:
+        chat = self.calls == "trl_chat"
+        given: dict[str, list[Any]] = {
+            "prompts": [
+                [{"role": "user", "content": case.question}] if chat else case.question for case in cases
+            ],
+            "completions": [
+                [{"role": "assistant", "content": case.completion}] if chat else case.completion
+                for case in cases
+            ],
+        }
+        for row in map(self._row, cases):
+            for name, value in row.items():
+                given.setdefault(name, []).append(value)
+        return self._call(**given)
+
+    def _verl(self, case: Case) -> Any:
+        row = self._row(case)
+        extra = {name: value for name, value in row.items() if self.columns[name] != "gold"}
+        return self._call(
+            data_source="text-to-sql", solution_str=case.completion, ground_truth=case.gold, extra_info=extra
+        )
+
+    def _openrlhf(self, cases: Sequence[Case]) -> Any:
+        prompts = [f"{case.question}\n" for case in cases]
+        queries = [prompt + case.completion for prompt, case in zip(prompts, cases, strict=True)]
+        labels = [json.dumps(self._row(case)) for case in cases]
+        reply = self.function(queries, prompts, labels)
+        return reply.get("rewards") if isinstance(reply, Mapping) else reply
+
+    def _call(self, **given: Any) -> Any:
+        if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in self.parameters.values()):
+            given = {name: value for name, value in given.items() if name in self.parameters}
+        reply = self.function(**given)
+        return asyncio.run(reply) if inspect.iscoroutine(reply) else reply
+
+    def _check_parameters(self) -> None:
+        if self.calls == "openrlhf":
+            return
+        passed = {"prompts", "completions", "data_source", "solution_str", "ground_truth", "extra_info"}
+        for name, one in self.parameters.items():
+            required = one.default is inspect.Parameter.empty and one.kind in (
+                inspect.Parameter.POSITIONAL_OR_KEYWORD,
+                inspect.Parameter.KEYWORD_ONLY,
+            )
+            if required and name not in passed and name not in self.columns:
+                raise ConfigError(
+                    f"`{self.name}` asks for {name!r}, which is not known to hold the gold SQL, the database or the "
+                    f"question. Say which: columns={{{name!r}: 'gold'}}."
+                )
+
+
+def as_subject(
+    reward: Reward | str | Callable[..., Any],
+    *,
+    calls: Calls | None = None,
+    columns: Mapping[str, str] | None = None,
+    several: bool = False,
+    memory: Memory | None = None,
+    timeout: float = 5.0,
+    max_rows: int = 10_000,
+) -> Subject:
+    """Return what scores cases, for a reward, the text of one, or a function.
+
+    Raises:
+        ConfigError: it is neither, or its signature is not one of the known ones.
+    """
+    if isinstance(reward, str):
+        reward = parse_reward(reward)
+    if isinstance(reward, Reward):
+        return RewardSubject(reward, memory=memory, timeout=timeout, max_rows=max_rows)
+    return Function(reward, calls=calls, columns=columns, several=several)
+
+
+def _recognised(name: str, parameters: Mapping[str, Any]) -> Calls:
+    for calls, marks in _MARKS.items():
+        if all(mark in parameters for mark in marks):
+            return calls  # type: ignore[return-value]
+    raise ConfigError(
+        f"`{name}({', '.join(parameters)})` has no signature of TRL (completions, ...), verl (solution_str, "
+        "ground_truth, ...) or OpenRLHF (queries, prompts, labels). Say how it is called: "
+        f"calls={' | '.join(map(repr, get_args(Calls)))}."
+    )
