@@ -139,11 +139,12 @@ def queries(*, schema: SchemaLike = None) -> SearchStrategy[str]:
     Args:
         schema: a `Schema`, `{table: {column: type}}` or DDL text; a small library when left out.
     """
-    return _queries(as_schema("queries", schema)).map(write)
+    return models(as_schema("queries", schema)).map(write)
 
 
 @st.composite
-def _queries(draw: DrawFn, schema: Schema) -> Query:
+def models(draw: DrawFn, schema: Schema) -> Query:
+    """Draw queries as models, which can be changed and written down."""
     columns = Columns(schema)
     form = draw(st.sampled_from(("plain", "join", "group", "subquery", "compound", "window")))
     if form == "compound":
@@ -347,7 +348,7 @@ def near_misses(*, schema: SchemaLike = None) -> SearchStrategy[Pair]:
 
 @st.composite
 def _pairs(draw: DrawFn, schema: Schema, wrong: bool) -> Pair:
-    query = draw(_queries(schema))
+    query = draw(models(schema))
     ordered = isinstance(query, Select) and bool(query.order)
     gold, columns = write(query), Columns(schema)
     seen = {number: rows_of(gold, schema, number) for number in range(len(witnesses(schema)))}
