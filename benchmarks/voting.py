@@ -43,7 +43,7 @@ Runs = Mapping[tuple[str, str], Execution]
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("--groups", type=int, default=10, help="groups drawn for each size")
+    parser.add_argument("--groups", type=int, default=5, help="groups drawn for each size")
     parser.add_argument("--pool", type=int, default=40, help="systems groups are drawn from")
     parser.add_argument("--questions", type=int, help="only so many questions of each set, spread evenly")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")

@@ -26,8 +26,8 @@ def vote(
 ) -> int | None:
     r"""Return the index of the candidate to answer with, or `None` when no candidate ran.
 
-    Candidates that ran are grouped by their whole result: the set of rows, whatever the order of rows and of
-    the cells within a row. The first candidate of the winning group is returned; of groups that are level,
+    Candidates that ran are grouped by their whole result: the multiset of rows, whatever the order of rows and
+    of the cells within a row. The first candidate of the winning group is returned; of groups that are level,
     the one with the earliest candidate wins.
 
     * `majority`: the largest group.
@@ -166,7 +166,8 @@ def pass_at_k(total: int, right: int, k: int) -> float:
 
 
 def _result_key(execution: Execution) -> Hashable:
-    return execution.truncated, frozenset(tuple(sorted(map(_cell_key, row))) for row in execution.rows)
+    rows = Counter(tuple(sorted(map(_cell_key, row))) for row in execution.rows)
+    return execution.truncated, frozenset(rows.items())
 
 
 def _cell_key(cell: Any) -> tuple[int, Any]:

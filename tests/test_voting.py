@@ -85,15 +85,16 @@ def test_a_vote_is_a_candidate_that_ran_or_none(executions, strategy):
 
 
 def groups_of(executions):
-    """Indices by result: rows as a set of multisets of (kind, value)."""
+    """Indices by result: rows as a multiset of multisets of (kind, value)."""
     groups = []
     for index, execution in enumerate(executions):
         if execution is None or not execution.ok:
             continue
-        key = set()
+        bags = []
         for row in execution.rows:
             marked = [(isinstance(cell, str), cell is None, cell) for cell in row]
-            key.add(frozenset((cell, marked.count(cell)) for cell in marked))
+            bags.append(frozenset((cell, marked.count(cell)) for cell in marked))
+        key = {(bag, bags.count(bag)) for bag in bags}
         for known, members in groups:
             if known == key:
                 members.append(index)
