@@ -102,6 +102,12 @@ class Sample:
                 f"`Sample(completion=...)` should be text, but got {self.completion!r:.80}. "
                 "Turn chat messages into text with `finer_rewards.parsing.completion_text(...)`."
             )
+        for name in ("question", "dialect"):
+            value = getattr(self, name)
+            if not isinstance(value, str) and (name == "question" or value is not None):
+                raise ConfigError(
+                    f"`Sample({name}=...)` should be text, but got {value!r:.80}. Leave it out where there is none."
+                )
         for name in ("gold", "db"):
             value = getattr(self, name)
             if isinstance(value, list):
@@ -111,16 +117,20 @@ class Sample:
                 isinstance(value, tuple) and all(isinstance(item, str) for item in value)
             ):
                 raise ConfigError(
-                    f"`Sample({name}=...)` should be text or a tuple of texts, but got {value!r:.80}."
+                    f"`Sample({name}=...)` should be text or a tuple of texts, but got {value!r:.80}. "
+                    + ("Pass () where there is no gold SQL." if name == "gold" else "Pass a path or an id.")
                 )
         if not self.dbs or not all(self.dbs):
             raise ConfigError(
                 "`Sample(db=...)` should name a database, but it is empty. Pass a path or an id."
             )
         if self.answer is not None:
-            object.__setattr__(self, "answer", tuple(tuple(row) for row in self.answer))
-        if isinstance(self.meta, dict):
-            object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
+            object.__setattr__(self, "answer", _answer_rows(self.answer))
+        if not isinstance(self.meta, Mapping):
+            raise ConfigError(
+                f"`Sample(meta=...)` should be a mapping, but got {self.meta!r:.80}. Pass a dict, or leave it out."
+            )
+        object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
 
     @property
     def golds(self) -> tuple[str, ...]:
@@ -271,6 +281,9 @@ class Evidence:
             object.__setattr__(self, "predicted", first.predicted)
             object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
 
+    def __hash__(self) -> int:
+        return hash((self.sample, self.answer, self.trials))
+
 
 @dataclass(frozen=True)
 class Score:
@@ -318,6 +331,24 @@ class Score:
                 text = f"{head}{weight:g} * {part.name}{rest}"
             lines.append(text)
         return "\n".join(lines)
+
+
+def _answer_rows(rows: object) -> tuple[Row, ...]:
+    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
+        raise ConfigError(
+            f"`Sample(answer=...)` should be rows, but got {rows!r:.80}. Write one row as [(1, 'x')]."
+        )
+    if len({len(row) for row in rows}) > 1:
+        raise ConfigError(
+            f"`Sample(answer=...)` should have rows of one width, but got {rows!r:.80}. Pass every row whole."
+        )
+    for cell in (cell for row in rows for cell in row):
+        if not isinstance(cell, (int, float, str, bytes, type(None))):
+            raise ConfigError(
+                f"`Sample(answer=...)` should have numbers, texts, bytes and None as cells, but got {cell!r:.80}. "
+                "Turn it into one of them, as the database returns it."
+            )
+    return tuple(tuple(row) for row in rows)
 
 
 def unscored(status: Status, reason: str = "") -> Score:

@@ -5,8 +5,9 @@ Nothing heavy is imported until a memory is opened.
 
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from
 from finer_rewards.memory.gate import Decision, Gate, Report
-from finer_rewards.memory.memory import TraceMemory, Verification
+from finer_rewards.memory.memory import TraceMemory
 from finer_rewards.memory.trace import Trace, database_id
+from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 
 __all__ = [
     "Decision",
@@ -19,4 +20,6 @@ __all__ = [
     "Verification",
     "database_id",
     "embedder_from",
+    "repair_folder",
+    "verify_folder",
 ]

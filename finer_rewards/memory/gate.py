@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import HashingEmbedder, shorten
+from finer_rewards.memory.trace import Trace, database_id
 from finer_rewards.types import Evidence, Score
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
     from finer_rewards.reward import Reward
 
-__all__ = ["Decision", "Gate", "Report"]
+__all__ = ["Decision", "Gate", "Report", "scored_pairs", "trace_of"]
 
 _WORD = re.compile(r"[^\W_]+")
 
@@ -151,6 +154,39 @@ class Gate:
         return ""
 
 
+def scored_pairs(scored: Iterable[tuple[Evidence, Score]]) -> list[tuple[Evidence, Score]]:
+    """Return what `remember` was given as pairs; raise `ConfigError` when it is something else."""
+    pairs = list(scored)
+    for item in pairs:
+        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Evidence)):
+            raise ConfigError(
+                f"`remember(scored)` should get pairs (Evidence, Score), but got {item!r:.80}. "
+                "Write for example memory.remember(zip(scorer.observe(samples), scores))."
+            )
+        if not isinstance(item[1], Score):
+            raise ConfigError(
+                f"`remember(scored)` should get pairs (Evidence, Score), but got the score {item[1]!r:.80}."
+            )
+    return pairs
+
+
+def trace_of(evidence: Evidence, verified: bool, model: str, step: int, signature: str) -> Trace:
+    """Return the trace of a scored sample."""
+    sample = evidence.sample
+    question = str(sample.meta.get("question_id", sample.question) or "\n".join(sample.golds))
+    return Trace(
+        text=evidence.answer.thought or "",
+        db=database_id(sample.db),
+        question=question,
+        sql=evidence.answer.sql or "",
+        verified=verified,
+        model=model,
+        step=step,
+        time=time.time(),
+        signature=signature,
+    )
+
+
 def _unsound(evidence: Evidence) -> str:
     """Return why a right result proves nothing of the reasoning; empty when it does."""
     for trial in evidence.trials:
@@ -165,8 +201,9 @@ def _unsound(evidence: Evidence) -> str:
 
 
 def _names(evidence: Evidence) -> frozenset[str]:
-    """Return the words of the names in the predicted SQL, and in the schema where it is known."""
-    names = set(_names_in(evidence.answer.sql or "", evidence.sample.dialect))
+    """Return the words of the names in the SQL, predicted and gold, and in the schema where it is known."""
+    statements = (evidence.answer.sql or "", *evidence.sample.golds)
+    names = {name for sql in statements for name in _names_in(sql, evidence.sample.dialect)}
     if evidence.schema is not None:
         for table in evidence.schema.tables:
             names.update((table.name, *(column.name for column in table.columns)))

@@ -5,85 +5,38 @@ from __future__ import annotations
 import json
 import os
 import secrets
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from finer_rewards.errors import ConfigError, DataError, FinerError, suggest
-from finer_rewards.memory.embedders import DEFAULT_EMBEDDER, Embedder, embedder_from
+from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.extras import ForkSafeLock, optional
-from finer_rewards.memory.gate import Gate, Report
+from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
+from finer_rewards.memory.manifest import SPACE, agree
 from finer_rewards.memory.space import Space
 from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
 from finer_rewards.memory.texts import UNRELATED
 from finer_rewards.memory.trace import Trace, database_id
+from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 from finer_rewards.types import Evidence, Recall, Score, Status
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finer_rewards.memory.index import Index
+    from finer_rewards.memory.shelves import Row, Shelves
 
     Vector = NDArray[np.float32]
 
-__all__ = ["TraceMemory", "Verification"]
+__all__ = ["TraceMemory"]
 
 Scope = Literal["other", "same", "any"]
-#: Rises when the masking, the operations or the background change, and with them all vectors.
-MEANING: Final = 1
-_SPACE: Final = ("delexicalise", "centre")
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What `verify` found.
-
-    Args:
-        verified: number of verified traces.
-        failed: number of failed traces.
-        damages: bytes that hold no whole record, cut ends included.
-        problems: what is wrong; empty when all is well. A cut end is not a problem.
-    """
-
-    verified: int
-    failed: int
-    damages: tuple[Damage, ...] = ()
-    problems: tuple[str, ...] = ()
-
-    @property
-    def ok(self) -> bool:
-        """True when every record ever written whole can be read."""
-        return not self.problems
-
-    def __bool__(self) -> bool:
-        return self.ok
-
-    def __str__(self) -> str:
-        torn = sum(damage.torn for damage in self.damages)
-        lines = [f"{self.verified} verified and {self.failed} failed traces"]
-        lines += [f"{torn} unfinished records at the end of a segment, ignored"] if torn else []
-        return "\n".join([*lines, *self.problems])
-
-
-@dataclass(frozen=True)
-class _Row:
-    trace: Trace
-    vector: Vector
-
-
-@dataclass(frozen=True)
-class _Shelf:
-    """The traces of one outcome, in order of database and key, and the index over them."""
-
-    traces: tuple[Trace, ...]
-    index: Index
 
 
 class TraceMemory:
@@ -110,12 +63,10 @@ class TraceMemory:
         self._store = Store(path, durable=options["durable"])
         self._process = os.getpid()
         self._dimension = 0
-        self._rows: dict[str, _Row] = {}
+        self._rows: dict[str, Row] = {}
         self._questions: Counter[tuple[bool, str, str]] = Counter()
         self._tallies: dict[str, Tally] = {}
-        self._built: tuple[_Shelf, _Shelf] | None = None
-        self._zeroed: Index | None = None
-        self._zeros: dict[int, tuple[float, float]] = {}
+        self._built: Shelves | None = None
         self._take_in()
 
     @classmethod
@@ -154,41 +105,8 @@ class TraceMemory:
         """
         optional("numpy", needed_by="TraceMemory")
         folder = Path(path)
-        manifest = folder / "memory.json"
-        if not manifest.exists():
-            _check_new(folder, create)
-        store = Store(folder)
-        chosen = (
-            None if embedder is None and manifest.exists() else embedder_from(embedder or DEFAULT_EMBEDDER)
-        )
-        spec = embedder if isinstance(embedder, str) else None
-        wanted = {"format": 1, "embedder": chosen.fingerprint if chosen else "", "spec": spec}
-        spaces = {"delexicalise": delexicalise, "centre": centre}
-        # The number says which rules the vectors were made by; it rises when they change.
-        wanted |= {name: MEANING if flag is not False else 0 for name, flag in spaces.items()}
-        found = store.describe_once("memory.json", wanted)
-        for name, flag in spaces.items():
-            _check_space(folder, name, flag, found.get(name))
-        if chosen is None:
-            if not found.get("spec"):
-                raise ConfigError(
-                    f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made "
-                    f"with, {found.get('embedder')!r}, which has no name to load it by. Pass the object."
-                )
-            chosen = embedder_from(str(found["spec"]))
-        if chosen.fingerprint != found.get("embedder"):
-            raise ConfigError(
-                f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made "
-                f"with, {found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or move the "
-                "traces to a new memory with `export` and `import_`."
-            )
-        options = {
-            "delexicalise": bool(found["delexicalise"]),
-            "centre": bool(found["centre"]),
-            "exact_up_to": exact_up_to,
-            "backend": backend,
-            "durable": durable,
-        }
+        chosen, flags = agree(folder, embedder, delexicalise, centre, create=create)
+        options = {**flags, "exact_up_to": exact_up_to, "backend": backend, "durable": durable}
         return cls(folder, chosen, gate or Gate(), options)
 
     # -- reading
@@ -229,40 +147,27 @@ class TraceMemory:
         recalls = [Recall()] * len(thoughts)
         asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
         with self._lock:
-            verified, failed = self._shelves()
+            shelves = self._shelves()
         try:
             vectors = self._vectors([thoughts[place] for place in asked])
-            zeros = self._unrelated(verified.index, top_k) if asked else (0.0, 0.0)
+            unrelated = self._vectors(UNRELATED) if asked else []
         except FinerError:
             raise
         except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
             lost = Recall(Status.memory_unavailable, error=f"{self.embedder.fingerprint}: {error!r:.300}")
-            for place in asked:
-                recalls[place] = lost
-            return recalls
+            return [lost if thought.strip() else Recall() for thought in thoughts]
         found = [(place, vector) for place, vector in zip(asked, vectors, strict=True) if vector is not None]
         for place in set(asked) - {place for place, _ in found}:
             recalls[place] = Recall(
                 Status.memory_unavailable,
                 error=f"{self.embedder.fingerprint} returned numbers that are not finite",
             )
-        if found:
-            import numpy as np
-
-            queries = np.stack([vector for _, vector in found])
-            own = [ids[place] for place, _ in found]
-            near = verified.index.search(queries, own, top_k, scope)
-            far = failed.index.search(queries, own, top_k, scope)
-            for line, (place, vector) in enumerate(found):
-                rows, similarities = near[line]
-                recalls[place] = Recall(
-                    verified=tuple(similarities.tolist()),
-                    failed=tuple(far[line][1].tolist()),
-                    centroid=_to_centroid(verified.index, vector, rows),
-                    traces=tuple(verified.traces[row].key for row in rows),
-                    zero_centroid=zeros[0],
-                    zero_nearest=zeros[1],
-                )
+        strangers = [vector for vector in unrelated if vector is not None]
+        answers = shelves.recall(
+            [vector for _, vector in found], [ids[place] for place, _ in found], top_k, scope, strangers
+        )
+        for (place, _), recall in zip(found, answers, strict=True):
+            recalls[place] = recall
         return recalls
 
     def snapshot(self) -> str:
@@ -283,7 +188,7 @@ class TraceMemory:
             self._own()
             parts = [
                 self.embedder.fingerprint,
-                *(str(self._options[name]) for name in _SPACE),
+                *(str(self._options[name]) for name in SPACE),
                 *sorted(self._rows),
             ]
             return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -304,11 +209,11 @@ class TraceMemory:
         """Return all traces, in order of database and key."""
         with self._lock:
             self._own()
-            return [row.trace for row in sorted(self._rows.values(), key=_place)]
+            return [row.trace for row in sorted(self._rows.values(), key=lambda row: row.place)]
 
     def describe(self) -> dict[str, Any]:
         """Return what of this memory determines a score, for a scoring signature."""
-        space = {name: self._options[name] for name in _SPACE}
+        space = {name: self._options[name] for name in SPACE}
         return {"embedder": self.embedder.fingerprint, **space, "digest": self.digest, "traces": len(self)}
 
     def stats(self) -> dict[str, Any]:
@@ -324,7 +229,7 @@ class TraceMemory:
             files = self._store.files()
             return {
                 "embedder": self.embedder.fingerprint,
-                **{name: self._options[name] for name in _SPACE},
+                **{name: self._options[name] for name in SPACE},
                 "dimension": self._dimension or None,
                 "verified": sum(verified.values()),
                 "failed": sum(failed.values()),
@@ -333,7 +238,7 @@ class TraceMemory:
                 "segments": len(files),
                 "bytes": sum(path.stat().st_size for path in files if path.exists()),
                 "torn": sum(damage.torn for damage in damages),
-                "index": self._shelves()[0].index.kind,
+                "index": self._shelves().verified.index.kind,
                 "digest": self.digest,
             }
 
@@ -358,20 +263,22 @@ class TraceMemory:
         Raises:
             ConfigError: an item is not such a pair, or the folder cannot be written.
         """
-        pairs = _pairs(scored)
+        from finer_rewards.memory.shelves import Row
+
+        pairs = scored_pairs(scored)
         decisions = [self.gate.judge(evidence, score) for evidence, score in pairs]
         candidates: dict[int, Trace] = {}
         for place, ((evidence, _), decision) in enumerate(zip(pairs, decisions, strict=True)):
             if not decision.refused:
-                candidates[place] = _trace(evidence, decision.verified, model, step, signature)
+                candidates[place] = trace_of(evidence, decision.verified, model, step, signature)
                 decisions[place] = replace(decision, key=candidates[place].key)
         vectors = self._embedded(list(candidates.values()))
         with self._lock:
             self._own()
-            admitted: list[_Row] = []
+            admitted: list[Row] = []
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
-                row = _Row(trace, vectors[trace.text]) if trace.text in vectors else None
+                row = Row(trace, vectors[trace.text]) if trace.text in vectors else None
                 reason = "the embedder failed" if row is None else self._refuses(row, admitted)
                 if row is not None and not reason:
                     admitted.append(row)
@@ -396,18 +303,19 @@ class TraceMemory:
         Raises:
             DataError: a line is not a trace; those of earlier batches are in.
         """
+        from finer_rewards.memory.shelves import Row
+
         added = 0
         with Path(path).open(encoding="utf-8") as lines:
-            numbered = enumerate(lines, 1)
-            while batch := [(number, line) for number, line in islice(numbered, 512) if line.strip()]:
-                traces = {
-                    trace.key: trace for trace in (_parsed(line, path, number) for number, line in batch)
-                }
+            numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+            while batch := list(islice(numbered, 512)):
+                read = [Trace.from_line(line, f"{path}, line {number}") for number, line in batch]
+                traces = {trace.key: trace for trace in read}
                 new = [trace for key, trace in traces.items() if key not in self._rows]
                 vectors = self._embedded(new, strict=True)
                 with self._lock:
                     self._own()
-                    self._store_rows([_Row(trace, vectors[trace.text]) for trace in new], [])
+                    self._store_rows([Row(trace, vectors[trace.text]) for trace in new], [])
                 added += len(new)
                 if progress is not None:
                     progress(batch[-1][0])
@@ -422,13 +330,15 @@ class TraceMemory:
 
     def compact(self) -> int:
         """Merge the segments of writers that are gone into one; return how many were merged."""
+        from finer_rewards.memory.shelves import packed
+
         with self._lock:
             self._own()
             self._store.close()
             idle = self._store.idle()
             self._take_in()
-            rows = sorted(self._rows.values(), key=_place)
-            entries: list[Entry] = [Record(row.trace, _stored(row.vector)) for row in rows]
+            rows = sorted(self._rows.values(), key=lambda row: row.place)
+            entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in rows]
             entries += [self._tallies[key] for key in sorted(self._tallies)]
             if len(idle) > 1 or any(damage.torn for damage in self._damages()):
                 self._store.merge(entries, idle)
@@ -436,58 +346,13 @@ class TraceMemory:
             return 0
 
     def verify(self) -> Verification:
-        """Read every byte of every segment again and check it, and the vectors and the embedder with it."""
-        with self._lock:
-            self._own()
-            store = Store(self.path)
-            entries = list(store.read_new())
-            damages = tuple(damage for found in store.damages.values() for damage in found)
-            records = {entry.trace.key: entry for entry in entries if isinstance(entry, Record)}
-        problems = [
-            f"{damage.file}: {damage.size} bytes at {damage.start} are corrupt"
-            for damage in damages
-            if not damage.torn
-        ]
-        sizes = Counter(len(record.vector) // 2 for record in records.values())
-        if len(sizes) > 1:
-            problems.append(f"vectors of different lengths: {dict(sizes)}")
-        verified = sum(record.trace.verified for record in records.values())
-        return Verification(verified, len(records) - verified, damages, tuple(problems))
+        """Read every byte of every segment again and check it."""
+        return verify_folder(self.path)
 
     @staticmethod
     def repair(path: str | Path, to: str | Path) -> Verification:
-        """Copy all that can be read of a memory to a new folder; the old one stays as it is.
-
-        Args:
-            path: folder of the damaged memory.
-            to: folder to make; must not exist.
-
-        Returns:
-            What was found in the old folder: what is in `damages` is not in the copy.
-
-        Raises:
-            ConfigError: `to` exists.
-        """
-        source, target = Path(path), Path(to)
-        if target.exists():
-            raise ConfigError(
-                f"`repair(to=...)` should be a new folder, but {str(target)!r} exists. Name another."
-            )
-        old = Store(source)
-        entries = list(old.read_new())
-        damages = tuple(damage for found in old.damages.values() for damage in found)
-        (target / "segments").mkdir(parents=True)
-        for name in source.glob("*.json"):
-            replace_file(target / name.name, name.read_bytes())
-        new = Store(target)
-        new.append(entries)
-        new.close()
-        records = {entry.trace.key: entry.trace.verified for entry in entries if isinstance(entry, Record)}
-        verified = sum(records.values())
-        problems = tuple(
-            f"{item.file}: {item.size} bytes at {item.start} lost" for item in damages if not item.torn
-        )
-        return Verification(verified, len(records) - verified, damages, problems)
+        """Copy all that can be read of a memory to a new folder; see `repair_folder`."""
+        return repair_folder(path, to)
 
     def close(self) -> None:
         """Close this process's segment. The memory can be used again afterwards."""
@@ -524,40 +389,16 @@ class TraceMemory:
             self._space.use(self._store.describe_once("centre.json", {"centres": learnt})["centres"])
             self._settled = True
 
-    def _unrelated(self, index: Index, top_k: int) -> tuple[float, float]:
-        """Return the most that a text about something else gets: similarity to the centroid, to the nearest."""
-        if index is self._zeroed and top_k in self._zeros:
-            return self._zeros[top_k]
-        import numpy as np
-
-        found = [vector for vector in self._vectors(UNRELATED) if vector is not None]
-        hits = index.search(np.stack(found), [""] * len(found), top_k, "any") if found and len(index) else []
-        zeros = (
-            max(
-                [
-                    0.0,
-                    *(
-                        _to_centroid(index, vector, rows) or 0.0
-                        for vector, (rows, _) in zip(found, hits, strict=False)
-                    ),
-                ]
-            ),
-            max([0.0, *(float(values[0]) for _, values in hits if len(values))]),
-        )
-        with self._lock:
-            if index is not self._zeroed:
-                self._zeroed, self._zeros = index, {}
-            self._zeros[top_k] = zeros
-        return zeros
-
     def _take_in(self) -> None:
+        from finer_rewards.memory.shelves import Row, unpacked
+
         self._settle(write=False)
-        new: list[_Row] = []
+        new: list[Row] = []
         for entry in self._store.read_new():
             if isinstance(entry, Tally):
                 self._tallies[entry.id] = entry
             else:
-                new.append(_Row(entry.trace, _restored(entry.vector)))
+                new.append(Row(entry.trace, unpacked(entry.vector)))
         self._keep(new)
         corrupt = [damage for damage in self._damages() if not damage.torn]
         if corrupt:
@@ -570,14 +411,14 @@ class TraceMemory:
     def _damages(self) -> list[Damage]:
         return [damage for found in self._store.damages.values() for damage in found]
 
-    def _keep(self, rows: Iterable[_Row]) -> None:
+    def _keep(self, rows: Iterable[Row]) -> None:
         for row in rows:
             self._measure(row.vector)
             present = self._rows.get(row.trace.key)
             # Two writers may hold the same trace with another time or step: the earlier one stays.
             if present is None:
                 self._questions[row.trace.verified, row.trace.db, row.trace.question] += 1
-            if present is None or _age(row) < _age(present):
+            if present is None or row.age < present.age:
                 self._rows[row.trace.key] = row
                 self._built = None
 
@@ -591,22 +432,14 @@ class TraceMemory:
                 "made with."
             )
 
-    def _shelves(self) -> tuple[_Shelf, _Shelf]:
+    def _shelves(self) -> Shelves:
+        from finer_rewards.memory.shelves import Shelves
+
         self._own()
         if self._built is None:
-            self._built = (self._shelf(verified=True), self._shelf(verified=False))
+            limits = {name: self._options[name] for name in ("exact_up_to", "backend")}
+            self._built = Shelves(list(self._rows.values()), self._dimension, limits)
         return self._built
-
-    def _shelf(self, *, verified: bool) -> _Shelf:
-        import numpy as np
-
-        from finer_rewards.memory.index import Index
-
-        rows = sorted((row for row in self._rows.values() if row.trace.verified is verified), key=_place)
-        vectors = np.stack([row.vector for row in rows]) if rows else np.zeros((0, max(1, self._dimension)))
-        dbs = [row.trace.db for row in rows]
-        limits = {name: self._options[name] for name in ("exact_up_to", "backend")}
-        return _Shelf(tuple(row.trace for row in rows), Index(vectors.astype(np.float32), dbs, **limits))
 
     def _vectors(self, thoughts: Sequence[str]) -> list[Vector | None]:
         vectors = self._space.vectors(thoughts)
@@ -635,7 +468,7 @@ class TraceMemory:
             )
         return found
 
-    def _refuses(self, row: _Row, batch: Sequence[_Row]) -> str:
+    def _refuses(self, row: Row, batch: Sequence[Row]) -> str:
         """Return why a trace may not join those stored and those of its batch; empty when it may."""
         trace = row.trace
         if trace.key in self._rows or any(other.trace.key == trace.key for other in batch):
@@ -646,113 +479,18 @@ class TraceMemory:
         )
         if asked >= self.gate.per_question:
             return "enough traces of this question"
-        shelf = self._shelves()[0 if trace.verified else 1]
-        start, end = shelf.index.ranges.get(trace.db, (0, 0))
-        stored = [other.text for other in shelf.traces[start:end]]
+        stored = [other.text for other in self._shelves().of(trace).on(trace.db)]
         same = (trace.verified, trace.db)
         stored += [other.trace.text for other in batch if (other.trace.verified, other.trace.db) == same]
         return "near duplicate" if self.gate.is_near(trace.text, stored) else ""
 
-    def _store_rows(self, rows: Sequence[_Row], tallies: Sequence[Tally]) -> None:
-        self._store.append([*(Record(row.trace, _stored(row.vector)) for row in rows), *tallies])
+    def _store_rows(self, rows: Sequence[Row], tallies: Sequence[Tally]) -> None:
+        from finer_rewards.memory.shelves import packed
+
+        self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
         self._tallies.update({tally.id: tally for tally in tallies})
         self._keep(rows)
 
 
 def _reopen(path: str, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> TraceMemory:
     return TraceMemory.open(path, embedder, gate=gate, create=False, **options)
-
-
-def _check_space(folder: Path, name: str, wanted: bool | None, found: Any) -> None:
-    if found not in (0, MEANING):
-        raise ConfigError(
-            f"The memory at `{folder}` should have {name!r} 0 or {MEANING}, but has {found!r}: another release made "
-            "it. Move the traces to a new memory with `export` and `import_`."
-        )
-    if wanted is not None and wanted != bool(found):
-        raise ConfigError(
-            f"`TraceMemory.open({str(folder)!r}, {name}=...)` should be {bool(found)}, as the memory was made, "
-            f"but got {wanted}. Leave it out, or move the traces to a new memory with `export` and `import_`."
-        )
-
-
-def _check_new(folder: Path, create: bool) -> None:
-    if not create:
-        raise ConfigError(
-            f"`{folder}` should hold a memory, but there is no memory.json in it. Check the path."
-        )
-    if folder.is_file():
-        raise ConfigError(
-            f"`TraceMemory.open(path)` should get a folder, but `{folder}` is a file. Name a folder."
-        )
-
-
-def _pairs(scored: Iterable[tuple[Evidence, Score]]) -> list[tuple[Evidence, Score]]:
-    pairs = list(scored)
-    for item in pairs:
-        if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Evidence)):
-            raise ConfigError(
-                f"`remember(scored)` should get pairs (Evidence, Score), but got {item!r:.80}. "
-                "Write for example memory.remember(zip(scorer.observe(samples), scores))."
-            )
-        if not isinstance(item[1], Score):
-            raise ConfigError(
-                f"`remember(scored)` should get pairs (Evidence, Score), but got the score {item[1]!r:.80}."
-            )
-    return pairs
-
-
-def _trace(evidence: Evidence, verified: bool, model: str, step: int, signature: str) -> Trace:
-    sample = evidence.sample
-    question = str(sample.meta.get("question_id", sample.question) or "\n".join(sample.golds))
-    return Trace(
-        text=evidence.answer.thought or "",
-        db=database_id(sample.db),
-        question=question,
-        sql=evidence.answer.sql or "",
-        verified=verified,
-        model=model,
-        step=step,
-        time=time.time(),
-        signature=signature,
-    )
-
-
-def _parsed(line: str, path: str | Path, number: int) -> Trace:
-    where = f"{path}, line {number}"
-    try:
-        record = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"`{where}` should be JSON, but it is not ({error}). Correct the line.") from None
-    if not isinstance(record, dict):
-        raise DataError(f"`{where}` should be a JSON object, but got {line.strip()!r:.80}. Correct the line.")
-    return Trace.from_record(record, where)
-
-
-def _to_centroid(index: Index, vector: Vector, rows: NDArray[np.int64]) -> float | None:
-    """Return the cosine of a vector to the mean of some rows; `None` when there are none."""
-    import numpy as np
-
-    if not len(rows):
-        return None
-    middle = index.vectors[rows].astype(np.float64).mean(axis=0)
-    length = float(np.sqrt((middle * middle).sum()))
-    return float((middle * vector.astype(np.float64)).sum() / length) if length else 0.0
-
-
-def _place(row: _Row) -> tuple[str, str]:
-    return row.trace.db, row.trace.key
-
-
-def _age(row: _Row) -> tuple[int, float, str]:
-    return row.trace.step, row.trace.time, repr(row.trace)
-
-
-def _stored(vector: Vector) -> bytes:
-    return vector.astype("<f2").tobytes()
-
-
-def _restored(data: bytes) -> Vector:
-    import numpy as np
-
-    return np.frombuffer(data, dtype="<f2").astype(np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -58,6 +59,23 @@ class Trace:
     def as_record(self) -> dict[str, Any]:
         """Return the fields as a JSON-ready mapping."""
         return asdict(self)
+
+    @classmethod
+    def from_line(cls, line: str, where: str) -> Trace:
+        """Build a trace from a line of JSON.
+
+        Raises:
+            DataError: it is not JSON, or not a trace.
+        """
+        try:
+            record = json.loads(line)
+        except ValueError as error:
+            raise DataError(f"`{where}` should be JSON, but it is not ({error}). Correct the line.") from None
+        if not isinstance(record, dict):
+            raise DataError(
+                f"`{where}` should be a JSON object, but got {line.strip()!r:.80}. Correct the line."
+            )
+        return cls.from_record(record, where)
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], where: str = "record") -> Trace:

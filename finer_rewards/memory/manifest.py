@@ -1,0 +1,84 @@
+"""What a memory's vectors are: written into its folder once, and agreed with by all who open it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.memory.embedders import DEFAULT_EMBEDDER, Embedder, embedder_from
+from finer_rewards.memory.store import Store
+
+__all__ = ["SPACE", "agree"]
+
+#: Rises when the masking, the operations or the background change, and with them all vectors.
+MEANING: Final = 1
+SPACE: Final = ("delexicalise", "centre")
+_MOVE: Final = "move the traces to a new memory with `export` and `import_`."
+
+
+def agree(
+    folder: Path,
+    embedder: str | Embedder | None,
+    delexicalise: bool | None,
+    centre: bool | None,
+    *,
+    create: bool,
+) -> tuple[Embedder, dict[str, bool]]:
+    """Return the embedder and the flags of the memory in a folder; make the memory when there is none.
+
+    Raises:
+        ConfigError: there is none and `create` is false, or what is asked for is not what it was made with.
+    """
+    exists = (folder / "memory.json").exists()
+    if not exists:
+        _check_new(folder, create)
+    chosen = None if embedder is None and exists else embedder_from(embedder or DEFAULT_EMBEDDER)
+    spec = embedder if embedder is None or isinstance(embedder, str) else ""
+    flags = {"delexicalise": delexicalise, "centre": centre}
+    wanted = {
+        "format": 1,
+        "embedder": chosen.fingerprint if chosen else "",
+        "spec": DEFAULT_EMBEDDER if spec is None else spec,
+        **{name: 0 if flag is False else MEANING for name, flag in flags.items()},
+    }
+    found = Store(folder).describe_once("memory.json", wanted)
+    for name, flag in flags.items():
+        _check_flag(folder, name, flag, found.get(name))
+    if chosen is None:
+        if not found.get("spec"):
+            raise ConfigError(
+                f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made with, "
+                f"{found.get('embedder')!r}, which has no name to load it by. Pass the object."
+            )
+        chosen = embedder_from(str(found["spec"]))
+    if chosen.fingerprint != found.get("embedder"):
+        raise ConfigError(
+            f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made with, "
+            f"{found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or {_MOVE}"
+        )
+    return chosen, {name: bool(found[name]) for name in SPACE}
+
+
+def _check_new(folder: Path, create: bool) -> None:
+    if not create:
+        raise ConfigError(
+            f"`{folder}` should hold a memory, but there is no memory.json in it. Check the path."
+        )
+    if folder.is_file():
+        raise ConfigError(
+            f"`TraceMemory.open(path)` should get a folder, but `{folder}` is a file. Name a folder."
+        )
+
+
+def _check_flag(folder: Path, name: str, wanted: bool | None, found: Any) -> None:
+    if found not in (0, MEANING):
+        raise ConfigError(
+            f"The memory at `{folder}` should have {name!r} 0 or {MEANING}, but has {found!r}: another release "
+            f"made it. With that one, {_MOVE}"
+        )
+    if wanted is not None and wanted != bool(found):
+        raise ConfigError(
+            f"`TraceMemory.open({str(folder)!r}, {name}=...)` should be {bool(found)}, as the memory was made, "
+            f"but got {wanted}. Leave it out, or {_MOVE}"
+        )
