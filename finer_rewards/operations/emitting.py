@@ -77,7 +77,7 @@ def _select(block: Select, scope: tuple[str, ...], depth: int) -> Iterator[Emitt
         yield "columns", (str(len(block.items)),), scope
         for item in block.items:
             yield from _term("select", item, scope, depth)
-    if block.distinct:
+    if block.distinct is True:
         yield "distinct", ("rows",), scope
     yield from _group(block.sources, block.outers, scope, depth)
     for one in block.where:

@@ -99,7 +99,8 @@ def _needs(condition: Term, term: Term) -> bool:
     if condition[0] == "in" and len(condition) == 3:
         return bool(condition[1] == term)
     if condition[0] == "not":
-        return condition[1][0] in (*_NULL_IN_NULL_OUT, "in") and _needs(condition[1], term)
+        inner = condition[1]  # NULL NOT IN (a subquery without rows) is true
+        return (inner[0] in _NULL_IN_NULL_OUT or (inner[0] == "in" and inner[2][0] == "list")) and _needs(inner, term)
     if condition[0] == "or":
         return all(_needs(part, term) for part in condition[1:])
     if condition[0] == "and":

@@ -22,8 +22,10 @@ def rejects_null(term: Term, numbers: set[int]) -> bool:
         return _null_through(term[1], numbers)
     if head == "is not" and term[2] == ("null",):
         return _null_through(term[1], numbers)
-    if head == "not" and term[1][0] in (*_STRICT, "in"):
-        return rejects_null(term[1], numbers)
+    if head == "not":
+        # NULL NOT IN (a subquery without rows) is true.
+        inner = term[1]
+        return (inner[0] in _STRICT or (inner[0] == "in" and inner[2][0] == "list")) and rejects_null(inner, numbers)
     if head == "and":
         return any(rejects_null(part, numbers) for part in term[1:])
     if head == "or":
@@ -368,6 +370,8 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
 
 def _fold_onto(number: int, onto: int, block: Select, context: Context) -> Select | None:
     mapping = {column: ("column", onto, *column[2:]) for column in columns_of(block) if column[1] == number}
+    if number in sources_of((block.outers, block.sources, block.having)):
+        return None
     classes = equal_classes(block, context)
     for column in columns_of((block.items, block.order, block.group or ())):
         image = mapping.get(column, column)

@@ -162,6 +162,8 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
             continue
         if query.limit is not None or query.offset is not None or not set(query.group) <= set(query.items):
             continue
+        if any(contains(item, "window") for item in query.items):
+            continue
         number = source[1]
         places = {key: ("column", number, query.items.index(key)) for key in query.group}
         links = {key: _partner(place, block.where) for key, place in places.items()}

@@ -1,0 +1,481 @@
+"""Every rewrite, executed: both sides on random databases with NULLs and repeats that keep what the schema says."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+
+import pytest
+
+from finer_rewards.operations import operation_f1, rules, sql_operations
+from finer_rewards.operations.canonicalising import canonical_query
+from finer_rewards.operations.context import Context
+from finer_rewards.operations.facts import facts_of
+from finer_rewards.operations.guard import parse_query
+from finer_rewards.operations.reading import Reader
+from finer_rewards.operations.rules import RULES, rewrite
+from finer_rewards.operations.sql import to_sql
+from finer_rewards.operations.terms import Select
+from finer_rewards.schema import schema_from_ddl
+
+DDL = """
+CREATE TABLE city (id INTEGER PRIMARY KEY NOT NULL, name TEXT, size INTEGER, zone TEXT NOT NULL);
+CREATE TABLE shop (id INTEGER PRIMARY KEY NOT NULL, city_id INTEGER NOT NULL REFERENCES city(id), owner INTEGER,
+                   label TEXT UNIQUE NOT NULL);
+CREATE TABLE visit (shop_id INTEGER NOT NULL REFERENCES shop(id), day INTEGER NOT NULL, guest INTEGER REFERENCES city(id),
+                    cost INTEGER, note TEXT, PRIMARY KEY (shop_id, day));
+CREATE TABLE loose (a INTEGER, b INTEGER, c TEXT);
+"""
+SCHEMA = schema_from_ddl(DDL)
+FACTS = facts_of(SCHEMA)
+
+# For each rule, pairs that it makes one.
+MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
+    "flatten_conditions": [
+        ("SELECT a FROM loose WHERE a > 1 AND a IS NOT NULL", "SELECT a FROM loose WHERE a > 1"),
+        ("SELECT a FROM loose WHERE a = 1 AND a = 2", "SELECT a FROM loose WHERE 1 = 2"),
+        ("SELECT a FROM loose WHERE a = a", "SELECT a FROM loose WHERE a IS NOT NULL"),
+    ],
+    "mark_free_duplicates": [
+        ("SELECT DISTINCT x.a FROM (SELECT DISTINCT a FROM loose) x, city", "SELECT DISTINCT a FROM loose, city"),
+        ("SELECT MAX(a) FROM (SELECT DISTINCT a FROM loose)", "SELECT MAX(a) FROM loose"),
+    ],
+    "merge_derived": [
+        ("SELECT x.p + 1 FROM (SELECT a AS p, b FROM loose WHERE b > 0) x WHERE x.p > 1", "SELECT a + 1 FROM loose WHERE a > 1 AND b > 0"),
+        ("WITH w AS (SELECT * FROM city WHERE size > 1) SELECT name FROM w", "SELECT name FROM city WHERE size > 1"),
+    ],
+    "merge_derived_outer": [
+        (
+            "SELECT c.id, x.owner FROM city c LEFT JOIN (SELECT * FROM shop WHERE owner > 1) x ON x.city_id = c.id",
+            "SELECT c.id, s.owner FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1",
+        )
+    ],
+    "first_row_number": [
+        (
+            "SELECT id FROM (SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS n FROM city) WHERE n = 1",
+            "SELECT id FROM city ORDER BY id LIMIT 1",
+        )
+    ],
+    "drop_unread_columns": [
+        (
+            "SELECT x.k FROM (SELECT city_id AS k, COUNT(*) AS n, MAX(owner) AS m FROM shop GROUP BY city_id) x, loose WHERE x.n > 1",
+            "SELECT x.k FROM (SELECT COUNT(*) AS n, city_id AS k FROM shop GROUP BY city_id) x, loose WHERE x.n > 1",
+        )
+    ],
+    "one_row_to_scalar": [
+        (
+            "SELECT c.id FROM city c, (SELECT AVG(size) AS m FROM city) x WHERE c.size > x.m",
+            "SELECT id FROM city WHERE size > (SELECT AVG(size) FROM city)",
+        )
+    ],
+    "outer_to_inner": [
+        (
+            "SELECT c.id FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner = 2",
+            "SELECT c.id FROM city c JOIN shop s ON s.city_id = c.id WHERE s.owner = 2",
+        )
+    ],
+    "outer_to_anti": [
+        (
+            "SELECT c.name FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.id IS NULL",
+            "SELECT name FROM city WHERE id NOT IN (SELECT city_id FROM shop)",
+        )
+    ],
+    "drop_unused_outer": [
+        ("SELECT v.cost FROM visit v LEFT JOIN shop s ON s.id = v.shop_id", "SELECT cost FROM visit"),
+        ("SELECT DISTINCT c.name FROM city c LEFT JOIN shop s ON s.city_id = c.id", "SELECT DISTINCT name FROM city"),
+    ],
+    "free_foreign_key": [
+        (
+            "SELECT s.label FROM shop s JOIN city c ON CAST(s.city_id AS REAL) = c.id WHERE c.size > 1",
+            "SELECT s.label FROM shop s JOIN city c ON s.city_id = c.id WHERE c.size > 1",
+        )
+    ],
+    "scalar_to_in": [
+        (
+            "SELECT day FROM visit WHERE shop_id = (SELECT id FROM shop WHERE label = 'x')",
+            "SELECT v.day FROM visit v JOIN shop s ON s.id = v.shop_id WHERE s.label = 'x'",
+        )
+    ],
+    "in_to_exists": [
+        (
+            "SELECT a FROM loose WHERE b IN (SELECT owner FROM shop)",
+            "SELECT a FROM loose l WHERE EXISTS (SELECT * FROM shop s WHERE s.owner = l.b)",
+        ),
+        (
+            "SELECT name FROM city WHERE id NOT IN (SELECT city_id FROM shop)",
+            "SELECT name FROM city c WHERE NOT EXISTS (SELECT 1 FROM shop WHERE city_id = c.id)",
+        ),
+    ],
+    "grouped_in_to_derived": [
+        (
+            "SELECT a FROM loose WHERE b IN (SELECT city_id FROM shop GROUP BY city_id HAVING COUNT(*) > 1)",
+            "SELECT l.a FROM loose l JOIN (SELECT city_id AS k FROM shop GROUP BY city_id HAVING COUNT(*) >= 2) x ON x.k = l.b",
+        )
+    ],
+    "merge_grouped_derived": [
+        (
+            "SELECT name FROM city WHERE id IN (SELECT city_id FROM shop GROUP BY city_id HAVING COUNT(*) > 1)",
+            "SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id GROUP BY c.id HAVING COUNT(*) > 1",
+        ),
+        (
+            "SELECT c.name, x.n FROM city c JOIN (SELECT city_id, COUNT(*) AS n FROM shop GROUP BY city_id) x ON x.city_id = c.id WHERE x.n > 1",
+            "SELECT c.name, COUNT(*) FROM city c JOIN shop s ON s.city_id = c.id GROUP BY c.id, c.name HAVING COUNT(*) > 1",
+        ),
+    ],
+    "exists_to_join": [
+        (
+            "SELECT DISTINCT name FROM city WHERE id IN (SELECT city_id FROM shop WHERE owner > 1)",
+            "SELECT DISTINCT c.name FROM city c JOIN shop s ON c.id = s.city_id WHERE s.owner > 1",
+        ),
+        (
+            "SELECT label FROM shop WHERE city_id IN (SELECT id FROM city WHERE size > 1)",
+            "SELECT s.label FROM shop s JOIN city c ON s.city_id = c.id AND c.size > 1",
+        ),
+    ],
+    "merge_equal_columns": [
+        (
+            "SELECT l.a FROM loose l JOIN shop s ON l.a = s.owner WHERE l.a > 1",
+            "SELECT s.owner FROM loose l, shop s WHERE s.owner > 1 AND l.a = s.owner",
+        ),
+        ("SELECT a FROM loose WHERE a = b AND b = 2", "SELECT a FROM loose WHERE a = 2 AND b = 2"),
+    ],
+    "merge_self_join": [
+        (
+            "SELECT x.name FROM city x JOIN city y ON x.id = y.id WHERE y.size > 1",
+            "SELECT name FROM city WHERE size > 1",
+        )
+    ],
+    "merge_with_outer": [
+        (
+            "SELECT c.id FROM city c WHERE NOT EXISTS (SELECT 1 FROM city d, shop s WHERE d.id = c.id AND s.city_id = d.id)",
+            "SELECT c.id FROM city c WHERE NOT EXISTS (SELECT 1 FROM shop s WHERE s.city_id = c.id)",
+        )
+    ],
+    "fold_repeated_reading": [
+        (
+            "SELECT DISTINCT zone FROM city WHERE zone IN (SELECT zone FROM city WHERE size > 1)",
+            "SELECT DISTINCT zone FROM city WHERE size > 1",
+        )
+    ],
+    "drop_referenced_table": [
+        ("SELECT s.label FROM shop s JOIN city c ON s.city_id = c.id", "SELECT label FROM shop"),
+        ("SELECT v.cost FROM visit v JOIN city c ON v.guest = c.id", "SELECT cost FROM visit WHERE guest IS NOT NULL"),
+    ],
+    "group_to_distinct": [
+        ("SELECT a, b FROM loose GROUP BY b, a", "SELECT DISTINCT a, b FROM loose"),
+        ("SELECT name FROM city GROUP BY id", "SELECT name FROM city"),
+    ],
+    "group_to_exists": [
+        (
+            "SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id GROUP BY c.id",
+            "SELECT name FROM city WHERE id IN (SELECT city_id FROM shop)",
+        )
+    ],
+    "drop_determined_keys": [
+        ("SELECT name, COUNT(*) FROM city, loose GROUP BY id, name", "SELECT name, COUNT(*) FROM city, loose GROUP BY id"),
+    ],
+    "having_to_where": [
+        (
+            "SELECT zone, COUNT(*) FROM city GROUP BY zone HAVING zone > 'a'",
+            "SELECT zone, COUNT(*) FROM city WHERE zone > 'a' GROUP BY zone",
+        )
+    ],
+    "count_forms": [
+        ("SELECT COUNT(DISTINCT id) FROM city", "SELECT COUNT(1) FROM city"),
+        (
+            "SELECT zone, SUM(CASE WHEN size > 1 THEN 1 ELSE 0 END) FROM city GROUP BY zone",
+            "SELECT zone, COUNT(CASE WHEN size > 1 THEN 7 END) FROM city GROUP BY zone",
+        ),
+        ("SELECT COUNT(size) FROM city WHERE size > 1", "SELECT COUNT(*) FROM city WHERE size > 1"),
+    ],
+    "count_case_to_where": [
+        ("SELECT COUNT(CASE WHEN size > 1 THEN 1 END) FROM city", "SELECT COUNT(*) FROM city WHERE size > 1"),
+    ],
+    "count_distinct_rows": [
+        ("SELECT COUNT(*) FROM (SELECT DISTINCT zone FROM city)", "SELECT COUNT(DISTINCT zone) FROM city"),
+    ],
+    "groups_are_not_empty": [
+        ("SELECT zone FROM city GROUP BY zone HAVING COUNT(*) >= 1", "SELECT DISTINCT zone FROM city"),
+    ],
+    "drop_needless_distinct": [
+        ("SELECT DISTINCT id, name FROM city", "SELECT id, name FROM city"),
+        ("SELECT DISTINCT zone, COUNT(*) FROM city GROUP BY zone", "SELECT zone, COUNT(*) FROM city GROUP BY zone"),
+    ],
+    "drop_needless_order": [
+        ("SELECT name FROM city ORDER BY id, name", "SELECT name FROM city ORDER BY id"),
+        ("SELECT MAX(a) FROM loose ORDER BY a LIMIT 1", "SELECT MAX(a) FROM loose"),
+    ],
+}  # fmt: skip
+
+OTHERS = [
+    ("SELECT COUNT(id) FROM city", "SELECT COUNT(*) FROM city"),
+    ("SELECT a FROM loose WHERE (a > 1 AND b < 2) AND c = 'x'", "SELECT a FROM loose WHERE a > 1 AND (c = 'x' AND b < 2)"),
+    ("SELECT zone FROM city WHERE size > 1 UNION SELECT zone FROM city WHERE name = 'x'", "SELECT DISTINCT zone FROM city WHERE size > 1 OR name = 'x'"),
+    ("SELECT zone FROM city EXCEPT SELECT label FROM shop", "SELECT DISTINCT zone FROM city WHERE zone NOT IN (SELECT label FROM shop)"),
+    ("SELECT zone FROM city INTERSECT SELECT label FROM shop", "SELECT DISTINCT zone FROM city WHERE zone IN (SELECT label FROM shop)"),
+    ("SELECT x.n FROM (SELECT zone, COUNT(*) AS n FROM city GROUP BY zone) x WHERE x.n > 1 ORDER BY x.n", "SELECT COUNT(*) FROM city GROUP BY zone HAVING COUNT(*) > 1 ORDER BY COUNT(*)"),
+    ("SELECT * FROM (SELECT id FROM city UNION ALL SELECT id FROM shop) WHERE id > 1", "SELECT id FROM city WHERE id > 1 UNION ALL SELECT id FROM shop WHERE id > 1"),
+    ("SELECT a FROM loose WHERE (a > 1 AND b = 2) OR (a > 1 AND b = 3)", "SELECT a FROM loose WHERE a > 1 AND b IN (3, 2)"),
+    ("SELECT a FROM loose WHERE c = 2", "SELECT a FROM loose WHERE c = '2'"),
+    ("SELECT s.label FROM shop s NATURAL JOIN (SELECT id FROM city)", "SELECT s.label FROM shop s JOIN city c USING (id)"),
+]  # fmt: skip
+
+# What a rule must leave alone where the fact it needs is missing.
+KEPT_APART = [
+    ("SELECT c.id FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner NOT IN (SELECT a FROM loose WHERE b > 2)", "SELECT c.id FROM city c JOIN shop s ON s.city_id = c.id WHERE s.owner NOT IN (SELECT a FROM loose WHERE b > 2)"),
+    ("SELECT v.cost FROM visit v JOIN city c ON v.guest = c.id", "SELECT cost FROM visit"),
+    ("SELECT name FROM city c JOIN shop s ON s.city_id = c.id", "SELECT name FROM city WHERE id IN (SELECT city_id FROM shop)"),
+    ("SELECT a FROM loose WHERE a NOT IN (SELECT b FROM loose)", "SELECT a FROM loose l WHERE NOT EXISTS (SELECT 1 FROM loose m WHERE m.b = l.a)"),
+    ("SELECT COUNT(size) FROM city", "SELECT COUNT(*) FROM city"),
+    ("SELECT DISTINCT name FROM city", "SELECT name FROM city"),
+    ("SELECT name, COUNT(*) FROM city GROUP BY id", "SELECT name, COUNT(*) FROM city GROUP BY name"),
+    ("SELECT SUM(CASE WHEN size > 1 THEN 1 ELSE 0 END) FROM city", "SELECT COUNT(CASE WHEN size > 1 THEN 1 END) FROM city"),
+    ("SELECT c.name FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner IS NULL", "SELECT name FROM city WHERE id NOT IN (SELECT city_id FROM shop)"),
+    ("SELECT c.id FROM city c LEFT JOIN shop s ON s.city_id = c.id", "SELECT id FROM city"),
+    ("SELECT name FROM city INTERSECT SELECT c FROM loose", "SELECT DISTINCT name FROM city WHERE name IN (SELECT c FROM loose)"),
+    ("SELECT x.a FROM loose x JOIN loose y ON x.a = y.a WHERE y.b > 1", "SELECT a FROM loose WHERE b > 1"),
+    ("SELECT a FROM loose WHERE b = (SELECT owner FROM shop)", "SELECT a FROM loose WHERE b IN (SELECT owner FROM shop)"),
+    ("SELECT name FROM city WHERE size = (SELECT MAX(size) FROM city)", "SELECT name FROM city ORDER BY size DESC LIMIT 1"),
+    ("SELECT COUNT(*) FROM (SELECT DISTINCT size FROM city)", "SELECT COUNT(DISTINCT size) FROM city"),
+    ("SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1", "SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner > 1"),
+    ("SELECT a FROM loose WHERE a = b", "SELECT a FROM loose"),
+    ("SELECT a, b FROM loose", "SELECT b, a FROM loose"),
+    ("SELECT a FROM loose UNION SELECT b FROM loose", "SELECT a FROM loose UNION ALL SELECT b FROM loose"),
+]  # fmt: skip
+
+
+def database(rng: random.Random) -> sqlite3.Connection:
+    """Return a database that keeps keys, NOT NULL and foreign keys, with NULLs and repeats elsewhere."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(DDL)
+
+    def maybe(values: list[object], share: float = 0.3) -> object:
+        return None if rng.random() < share else rng.choice(values)
+
+    names: list[object] = ["x", "a", "b", "2"]
+    cities = list(range(1, rng.choice([1, 2, 4, 6])))
+    for one in cities:
+        connection.execute("INSERT INTO city VALUES (?,?,?,?)", (one, maybe(names), maybe([1, 2, 3]), rng.choice(names)))
+    shops = list(range(1, rng.choice([1, 3, 5]))) if cities else []
+    labels = rng.sample(["x", "a", "b", "c", "2"], len(shops))
+    for one, label in zip(shops, labels, strict=True):
+        connection.execute("INSERT INTO shop VALUES (?,?,?,?)", (one, rng.choice(cities), maybe([1, 2, 3]), label))
+    for shop in shops:
+        for day in range(rng.choice([0, 1, 3])):
+            row = (shop, day, maybe(list(cities)), maybe([1, 2, 3]), maybe(names))
+            connection.execute("INSERT INTO visit VALUES (?,?,?,?,?)", row)
+    for _ in range(rng.choice([0, 2, 5, 7])):
+        row = (maybe([1, 2, 3]), maybe([1, 2, 3]), maybe(names))
+        connection.execute("INSERT INTO loose VALUES (?,?,?)", row)
+    return connection
+
+
+@pytest.fixture(scope="module")
+def databases() -> Iterator[list[sqlite3.Connection]]:
+    rng = random.Random(11)
+    made = [database(rng) for _ in range(40)]
+    yield made
+    for connection in made:
+        connection.close()
+
+
+def rows(connection: sqlite3.Connection, sql: str) -> Counter[tuple[object, ...]]:
+    return Counter(connection.execute(sql).fetchall())
+
+
+def f1(first: str, second: str) -> float:
+    return operation_f1(sql_operations(first, schema=SCHEMA), sql_operations(second, schema=SCHEMA))
+
+
+PAIRS = [(name, *pair) for name, pairs in MADE_EQUAL.items() for pair in pairs]
+
+
+def test_every_rule_has_a_pair() -> None:
+    assert {rule.__name__ for rule in RULES} == set(MADE_EQUAL)
+
+
+@pytest.mark.parametrize(("rule", "first", "second"), PAIRS)
+def test_rule(
+    rule: str, first: str, second: str, databases: list[sqlite3.Connection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fired: set[str] = set()
+
+    def watched(original: rules.Rule) -> rules.Rule:
+        def run(block: Select, context: Context) -> Select:
+            changed = original(block, context)
+            if changed != block:
+                fired.add(original.__name__)
+            return changed
+
+        return run
+
+    monkeypatch.setattr(rules, "RULES", tuple(map(watched, RULES)))
+    queries = [canonical_query(sql, FACTS).query for sql in (first, second)]
+    assert rule in fired
+    assert queries[0] == queries[1]
+    for connection in databases:
+        assert rows(connection, first) == rows(connection, second)
+
+
+@pytest.mark.parametrize(("first", "second"), OTHERS)
+def test_other_rewrites(first: str, second: str, databases: list[sqlite3.Connection]) -> None:
+    assert f1(first, second) == 1.0
+    for connection in databases:
+        assert rows(connection, first) == rows(connection, second)
+
+
+@pytest.mark.parametrize(("first", "second"), KEPT_APART)
+def test_kept_apart(first: str, second: str, databases: list[sqlite3.Connection]) -> None:
+    assert f1(first, second) < 1.0
+    assert any(rows(connection, first) != rows(connection, second) for connection in databases)
+
+
+# Random queries ----------------------------------------------------------------------------------
+
+COLUMNS = {
+    "city": ["id", "name", "size", "zone"],
+    "shop": ["id", "city_id", "owner", "label"],
+    "visit": ["shop_id", "day", "guest", "cost", "note"],
+    "loose": ["a", "b", "c"],
+}
+TEXT = {"name", "zone", "label", "note", "c"}
+LINKS = [("shop", "city_id", "city", "id"), ("visit", "shop_id", "shop", "id"), ("visit", "guest", "city", "id"), ("loose", "a", "city", "id")]  # fmt: skip
+
+
+class Writer:
+    """Writes random queries over the schema above, of the shapes the rules look for."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.next = 0
+
+    def source(self) -> tuple[str, dict[str, str]]:
+        """Return a FROM clause and the table of each alias."""
+        rng = self.rng
+        self.next += 1
+        first = f"t{self.next}"
+        table = rng.choice(list(COLUMNS))
+        aliases = {first: table}
+        text = f"{table} AS {first}"
+        if rng.random() < 0.15:
+            text = f"(SELECT {rng.choice(['DISTINCT ', ''])}* FROM {table} WHERE {self.condition({table: table}, 2)}) AS {first}"
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            links = [link for link in LINKS if {link[0], link[2]} & set(aliases.values())]
+            if not links:
+                break
+            child, key, parent, to_key = rng.choice(links)
+            here = rng.choice([alias for alias, name in aliases.items() if name in (child, parent)])
+            self.next += 1
+            other = f"t{self.next}"
+            if aliases[here] == child:
+                aliases[other], on = parent, f"{here}.{key} = {other}.{to_key}"
+            else:
+                aliases[other], on = child, f"{other}.{key} = {here}.{to_key}"
+            if rng.random() < 0.2:
+                on += f" AND {self.condition({other: aliases[other]}, 2)}"
+            text += f" {rng.choice(['JOIN', 'JOIN', 'LEFT JOIN'])} {aliases[other]} AS {other} ON {on}"
+        return text, aliases
+
+    def column(self, aliases: dict[str, str], text: bool | None = None) -> str:
+        choices = [
+            f"{alias}.{name}"
+            for alias, table in aliases.items()
+            for name in COLUMNS[table]
+            if text is None or (name in TEXT) is text
+        ]
+        return self.rng.choice(choices)
+
+    def literal(self, column: str) -> str:
+        return self.rng.choice(["'x'", "'a'", "'2'"] if column.split(".")[1] in TEXT else ["1", "2", "3"])
+
+    def condition(self, aliases: dict[str, str], depth: int = 0) -> str:
+        rng = self.rng
+        column = self.column(aliases)
+        kind = rng.randrange(13 if depth < 2 else 7)
+        if kind < 3:
+            return f"{column} {rng.choice(['=', '<>', '<', '>=', '>'])} {self.literal(column)}"
+        if kind == 3:
+            return f"{column} IS {rng.choice(['', 'NOT '])}NULL"
+        if kind == 4:
+            return f"{column} {rng.choice(['', 'NOT '])}IN ({self.literal(column)}, {self.literal(column)})"
+        if kind == 5:
+            text = column.split(".")[1] in TEXT
+            return f"{column} {rng.choice(['=', '<>'])} {self.column(aliases, text)}"
+        if kind == 6:
+            return f"NOT ({column} BETWEEN {self.literal(column)} AND {self.literal(column)})"
+        if kind < 9:
+            return f"({self.condition(aliases, depth + 1)} {rng.choice(['OR', 'AND'])} {self.condition(aliases, depth + 1)})"
+        text = column.split(".")[1] in TEXT
+        source, inner = self.source()
+        item = self.column(inner, text)
+        where = self.condition(inner, 2)
+        if kind == 9:
+            grouped = f" GROUP BY {item} HAVING COUNT(*) > 1" if rng.random() < 0.4 else ""
+            return f"{column} {rng.choice(['', 'NOT '])}IN (SELECT {item} FROM {source} WHERE {where}{grouped})"
+        if kind == 10:
+            return f"{rng.choice(['', 'NOT '])}EXISTS (SELECT 1 FROM {source} WHERE {item} = {column} AND {where})"
+        if kind == 11:
+            return f"{column} {rng.choice(['=', '>'])} (SELECT {rng.choice(['MAX', 'MIN'])}({item}) FROM {source})"
+        return f"{column} = {self.literal(column)}"
+
+    def block(self, width: int) -> str:
+        rng = self.rng
+        source, aliases = self.source()
+        where = f" WHERE {self.condition(aliases)}" if rng.random() < 0.7 else ""
+        if rng.random() < 0.3:
+            keys = [self.column(aliases) for _ in range(rng.choice([1, 2]))]
+            items = [*keys, "COUNT(*)", f"COUNT({self.column(aliases)})", f"COUNT(DISTINCT {self.column(aliases)})", f"SUM({self.column(aliases, False)})", f"MAX({self.column(aliases)})"]  # fmt: skip
+            chosen = [rng.choice(items) for _ in range(width)]
+            having = rng.choice(["", " HAVING COUNT(*) > 1", f" HAVING {keys[0]} IS NOT NULL"])
+            return f"SELECT {', '.join(chosen)} FROM {source}{where} GROUP BY {', '.join(keys)}{having}"
+        if rng.random() < 0.15:
+            aggregates = ["COUNT(*)", f"COUNT({self.column(aliases)})", f"COUNT(DISTINCT {self.column(aliases)})", f"MIN({self.column(aliases)})"]
+            return f"SELECT {', '.join(rng.choice(aggregates) for _ in range(width))} FROM {source}{where}"
+        items = [self.column(aliases) for _ in range(width)]
+        group = f" GROUP BY {', '.join(items)}" if rng.random() < 0.1 else ""
+        return f"SELECT {rng.choice(['', 'DISTINCT '])}{', '.join(items)} FROM {source}{where}{group}"
+
+    def query(self) -> str:
+        width = self.rng.choice([1, 1, 2])
+        if self.rng.random() < 0.2:
+            operator = self.rng.choice(["UNION", "UNION ALL", "INTERSECT", "EXCEPT"])
+            return f"{self.block(width)} {operator} {self.block(width)}"
+        if self.rng.random() < 0.15:
+            names = ", ".join(f"w.c{place}" for place in range(width))
+            inner = self.block(width).replace(" FROM ", " FROM ", 1)
+            columns = ", ".join(f"c{place}" for place in range(width))
+            return f"WITH w({columns}) AS ({inner}) SELECT {self.rng.choice(['', 'DISTINCT '])}{names} FROM w WHERE w.c0 IS NOT NULL"
+        return self.block(width)
+
+
+def check_random_queries(seed: int, count: int, databases: list[sqlite3.Connection]) -> int:
+    writer = Writer(random.Random(seed))
+    found: dict[object, list[str]] = defaultdict(list)
+    for _ in range(count):
+        sql = writer.query()
+        query = Reader(FACTS).read(parse_query(sql, "sqlite"))
+        rewritten = to_sql(rewrite(query, Context(FACTS)))
+        for connection in databases:
+            try:
+                assert rows(connection, sql) == rows(connection, rewritten), f"{sql}\n{rewritten}"
+            except sqlite3.Error as error:
+                pytest.fail(f"{error}: {sql}\n{rewritten}")
+        found[canonical_query(sql, FACTS).query].append(sql)
+    for first, *rest in found.values():
+        for other in rest:
+            assert f1(first, other) == 1.0
+            for connection in databases:
+                assert rows(connection, first) == rows(connection, other), f"{first}\n{other}"
+    return sum(len(group) > 1 for group in found.values())
+
+
+def test_random_queries_keep_their_rows(databases: list[sqlite3.Connection]) -> None:
+    assert check_random_queries(5, 600, databases[:12]) > 5
+
+
+@pytest.mark.slow
+def test_many_random_queries_keep_their_rows(databases: list[sqlite3.Connection]) -> None:
+    for seed in range(100, 120):
+        check_random_queries(seed, 1_000, databases)
