@@ -27,6 +27,7 @@ VERBS: Final = {
     "evaluate": "evaluate predictions on Spider, BIRD or a benchmark like them",
     "vote": "choose one of several candidates for each question by what they return",
     "memory": "build, search and check a folder of verified reasoning traces",
+    "testsuite": "build neighbour databases that tell a lucky guess from a right query",
     "presets": "list the presets and rewards, with their formulas",
     "modes": "list the ways two results can be compared",
     "demo": "score a small packaged example and explain it, offline",

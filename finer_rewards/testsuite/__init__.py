@@ -1,0 +1,24 @@
+"""Neighbour databases: siblings of a database that tell a lucky guess from a right query."""
+
+from finer_rewards.testsuite.building import STEPS, build_neighbours
+from finer_rewards.testsuite.suite import (
+    GoldReport,
+    Neighbour,
+    Suite,
+    neighbours_folder,
+    neighbours_of,
+    read_suite,
+)
+from finer_rewards.testsuite.using import with_neighbours
+
+__all__ = [
+    "STEPS",
+    "GoldReport",
+    "Neighbour",
+    "Suite",
+    "build_neighbours",
+    "neighbours_folder",
+    "neighbours_of",
+    "read_suite",
+    "with_neighbours",
+]

@@ -1,0 +1,306 @@
+"""Choose, of many instances made, the few on which near misses of the golds give other results.
+
+After Zhong, Yu, Klein, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites", EMNLP 2020.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from finer_rewards.comparing import compare
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing.databases import DatabaseFile, resolve_database
+from finer_rewards.executing.sqlite import normalise
+from finer_rewards.operations import OperationsError, sql_operations
+from finer_rewards.schema import Schema
+from finer_rewards.testsuite.generating import RECIPES, make_instance
+from finer_rewards.testsuite.mutants import Mutant, guess_of, mutants_of
+from finer_rewards.testsuite.reading import Condition, Join, conditions_of, joins_of, read_query
+from finer_rewards.testsuite.serving import limited_parts, usable_on
+from finer_rewards.testsuite.source import Source, read_source
+from finer_rewards.testsuite.suite import (
+    GoldReport,
+    Neighbour,
+    Suite,
+    install,
+    neighbours_folder,
+    write_instance,
+)
+from finer_rewards.types import Execution
+
+__all__ = ["STEPS", "build_neighbours"]
+
+_ROUNDS = (24, 16, 16)
+#: How many instances are made and tried, at most.
+STEPS = sum(_ROUNDS)
+_SURVIVORS_SHOWN = 5
+
+_Pair = tuple[int, int]  # (gold, mutant)
+
+
+@dataclass
+class _Gold:
+    """A gold, and what is known of it."""
+
+    sql: str
+    problem: str = ""
+    conditions: list[Condition] = field(default_factory=list)
+    joins: list[Join] = field(default_factory=list)
+    parts: list[str] = field(default_factory=list)
+    mutants: list[Mutant] = field(default_factory=list)
+    killed_by_source: set[int] = field(default_factory=set)
+    equivalent: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """An instance that was made: where it is, the golds it serves, and what it kills."""
+
+    file: Path
+    recipe: str
+    rows: int
+    serves: frozenset[int]
+    kills: frozenset[_Pair]
+
+
+def build_neighbours(
+    db: str | os.PathLike[str],
+    golds: Iterable[str],
+    *,
+    folder: str | os.PathLike[str] | None = None,
+    instances: int = 8,
+    seed: int = 0,
+    timeout: float = 2.0,
+    workers: int | None = None,
+    on_step: Callable[[int], None] | None = None,
+) -> Suite:
+    """Build the neighbours of a database: few small siblings that tell its golds from near misses.
+
+    Near misses of each gold (`mutants_of`, and a query that recites its result) are run on instances made by
+    sampling real rows, by changing them around the constants of the golds, and by filling the schema anew;
+    then the fewest instances are chosen that give other results for the most near misses.
+
+    Args:
+        db: the path of the database file. It is only read.
+        golds: its gold queries.
+        folder: where to put them (`FOLDER/ID/neighbours`); `None` means beside the database.
+        instances: how many to keep at most.
+        seed: the same seed, database and golds give the same neighbours.
+        timeout: seconds that one query may take.
+        workers: processes that run queries.
+        on_step: called with the number of steps done since, out of `STEPS`.
+
+    Returns:
+        The suite, which is also written, with its manifest.
+
+    Raises:
+        ConfigError: the database cannot be read, or the folder cannot be used.
+    """
+    if not isinstance(instances, int) or instances < 1:
+        raise ConfigError(
+            f"`instances` should be a whole number from 1 up, but got {instances!r}. Pass for example 8."
+        )
+    path = resolve_database(str(Path(db).absolute()))
+    home = neighbours_folder(path, folder)
+    home.parent.mkdir(parents=True, exist_ok=True)
+    file = DatabaseFile.look(path)
+    texts = list({normalise(sql): sql for sql in golds}.values())
+    step = on_step or (lambda _: None)
+    with (
+        tempfile.TemporaryDirectory(dir=home.parent, prefix=".neighbours-") as scratch,
+        SQLite(".", timeout=timeout, workers=workers) as executor,
+    ):
+        schema = executor.schema(str(path))
+        known = _look_at(texts, schema, executor, str(path))
+        source = read_source(
+            file,
+            schema,
+            [one for gold in known for one in gold.conditions],
+            [one for gold in known for one in gold.joins],
+            seed,
+        )
+        trials = _try_instances(known, source, executor, Path(scratch), seed, instances, step)
+        chosen = _choose(trials, instances)
+        _leave_out_equivalent(known, chosen, source.obeyed())
+        draft = Path(scratch) / "neighbours"
+        draft.mkdir()
+        neighbours = []
+        for number, trial in enumerate(chosen):
+            name = f"{number:02}.sqlite"
+            neighbours.append(Neighbour(name, trial.recipe, trial.rows, trial.file.stat().st_size))
+            trial.file.replace(draft / name)
+        suite = Suite(
+            draft,
+            path.name,
+            file.digest(),
+            seed,
+            tuple(neighbours),
+            tuple(_report(index, gold, chosen) for index, gold in enumerate(known)),
+            source.notes,
+        )
+        suite.write_manifest()
+        install(draft, home)
+    return replace(suite, folder=home)
+
+
+def _look_at(texts: Sequence[str], schema: Schema, executor: SQLite, db: str) -> list[_Gold]:
+    """Read each gold, and find the near misses that run on the database itself."""
+    runs = executor.execute_many([Query(sql, db, keep=True) for sql in texts])
+    known = [_read_gold(sql, run, schema) for sql, run in zip(texts, runs, strict=True)]
+    tried = executor.execute_many([Query(one.sql, db) for gold in known for one in gold.mutants])
+    results = iter(tried)
+    for gold, run in zip(known, runs, strict=True):
+        usable: list[Mutant] = []
+        for mutant in gold.mutants:
+            result = next(results)
+            if result.ok and not result.truncated:
+                if _scorable(run) and not compare(run, result, "strict", gold_sql=gold.sql).match:
+                    gold.killed_by_source.add(len(usable))
+                usable.append(mutant)
+        gold.mutants = usable
+    return known
+
+
+def _read_gold(sql: str, run: Execution, schema: Schema) -> _Gold:
+    if not run.ok:
+        return _Gold(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
+    if run.volatile:
+        return _Gold(sql, "its result changes from run to run")
+    gold = _Gold(sql)
+    guess = guess_of(run.rows, sorted(run.tables or ()))
+    tree = read_query(sql, schema)
+    gold.mutants = [] if guess is None else [guess]
+    if tree is not None:
+        gold.conditions = conditions_of(tree, schema)
+        gold.joins = joins_of(tree, schema)
+        gold.parts = limited_parts(tree)
+        gold.mutants += mutants_of(tree, schema)
+    if not run.tables:
+        gold.problem = "it reads no table"
+    return gold
+
+
+def _scorable(run: Execution) -> bool:
+    """Whether execution match has a value where this is the gold's result."""
+    return run.ok and bool(run.rows) and not (run.truncated or run.ambiguous or run.volatile)
+
+
+def _try_instances(
+    golds: Sequence[_Gold],
+    source: Source,
+    executor: SQLite,
+    scratch: Path,
+    seed: int,
+    most: int,
+    step: Callable[[int], None],
+) -> list[_Trial]:
+    """Make instances in rounds; each round has the golds in mind whose near misses live."""
+    trials: list[_Trial] = []
+    alive = {
+        (index, number)
+        for index, gold in enumerate(golds)
+        for number in range(len(gold.mutants))
+        if number not in gold.killed_by_source
+    }
+    done = 0
+    for count in _ROUNDS if source.tables else ():
+        left = alive - {pair for trial in _choose(trials, most) for pair in trial.kills}
+        if not left:
+            break
+        minded = [golds[index].conditions for index in sorted({index for index, _ in left})]
+        for _ in range(count):
+            number = len(trials)
+            recipe = RECIPES[number % len(RECIPES)]
+            rng = random.Random(f"{seed}:{number}")
+            file = scratch / f"try-{number}.sqlite"
+            rows = write_instance(file, source, make_instance(source, minded, recipe, rng))
+            serves, kills = _kills(golds, alive, executor, str(file))
+            trials.append(_Trial(file, str(recipe), rows, serves, kills))
+            step(1)
+            done += 1
+    step(STEPS - done)
+    return trials
+
+
+def _kills(
+    golds: Sequence[_Gold], alive: set[_Pair], executor: SQLite, db: str
+) -> tuple[frozenset[int], frozenset[_Pair]]:
+    sound = [index for index, gold in enumerate(golds) if not gold.problem]
+    found, usable = usable_on(
+        db, [golds[index].sql for index in sound], [golds[index].parts for index in sound], executor
+    )
+    runs = dict(zip(sound, found, strict=True))
+    serves = frozenset(index for index, good in zip(sound, usable, strict=True) if good)
+    pairs = sorted(pair for pair in alive if pair[0] in serves)
+    tried = executor.execute_many([Query(golds[index].mutants[number].sql, db) for index, number in pairs])
+    kills = frozenset(
+        (index, number)
+        for (index, number), result in zip(pairs, tried, strict=True)
+        if result.ok and not compare(runs[index], result, "strict", gold_sql=golds[index].sql).match
+    )
+    return serves, kills
+
+
+def _choose(trials: Sequence[_Trial], most: int) -> list[_Trial]:
+    """Greedily the instance that kills the most near misses that live; of equals, the one that serves more."""
+    chosen: list[_Trial] = []
+    dead: set[_Pair] = set()
+    while len(chosen) < most:
+        best = max(trials, key=lambda trial: (len(trial.kills - dead), len(trial.serves)), default=None)
+        if best is None or not best.kills - dead:
+            break
+        chosen.append(best)
+        dead |= best.kills
+    for trial in chosen[::-1]:  # what later ones made superfluous
+        others = {pair for other in chosen if other is not trial for pair in other.kills}
+        if trial.kills <= others:
+            chosen.remove(trial)
+    return chosen
+
+
+def _leave_out_equivalent(golds: Sequence[_Gold], chosen: Sequence[_Trial], schema: Schema) -> None:
+    """Of the near misses that live, find those that can be shown to mean the same as the gold."""
+    dead = {pair for trial in chosen for pair in trial.kills}
+    for index, gold in enumerate(golds):
+        for number, mutant in enumerate(gold.mutants):
+            if number not in gold.killed_by_source and (index, number) not in dead:
+                try:
+                    same = sql_operations(mutant.sql, schema=schema) == sql_operations(
+                        gold.sql, schema=schema
+                    )
+                except OperationsError:
+                    continue
+                if same:
+                    gold.equivalent.add(number)
+
+
+def _report(index: int, gold: _Gold, chosen: Sequence[_Trial]) -> GoldReport:
+    serves = tuple(number for number, trial in enumerate(chosen) if index in trial.serves)
+    dead = {number for trial in chosen for owner, number in trial.kills if owner == index}
+    counted = set(range(len(gold.mutants))) - gold.equivalent
+    killed = (gold.killed_by_source | dead) & counted
+    guesses = {number for number in counted if gold.mutants[number].kind == "guess"}
+    pinned = bool(serves) and guesses <= killed and bool(killed)
+    problem = gold.problem
+    if not problem and not serves:
+        problem = "no instance serves it: on each it is empty, fails, or cuts through a tie at a LIMIT"
+    elif not problem and not pinned:
+        problem = "its result is the same on every instance"
+    living = [gold.mutants[number] for number in sorted(counted - killed)]
+    return GoldReport(
+        gold.sql,
+        len(counted),
+        len(gold.equivalent),
+        len(gold.killed_by_source),
+        len(killed),
+        serves,
+        pinned,
+        problem,
+        tuple(f"{one.kind}: {one.sql}" for one in living[:_SURVIVORS_SHOWN]),
+    )

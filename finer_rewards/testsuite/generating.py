@@ -1,0 +1,370 @@
+"""Instances of a schema: real rows sampled along their references, changed columns, and new rows."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Literal
+
+from finer_rewards.testsuite.reading import Condition
+from finer_rewards.testsuite.source import Reference, Source, SourceTable
+from finer_rewards.testsuite.values import FILLS, fill, fresh
+from finer_rewards.types import Cell, Row
+
+__all__ = ["RECIPES", "Instance", "Recipe", "make_instance"]
+
+_DANGLING: Final = -1  # a reference to nothing, kept as the data has it
+_NULL: Final = -2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How an instance is made.
+
+    Args:
+        start: `sample`, real rows and all they refer to; `new`, rows of our own.
+        rows: how many of a table that refers to others, about; tables referred to have fewer.
+        change: the share of columns and references that get other values.
+        sought: the share of rows that get what some gold looks for.
+        doubles: the share of rows repeated under another key.
+    """
+
+    start: Literal["sample", "new"]
+    rows: int
+    change: float = 0.0
+    sought: float = 0.0
+    doubles: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.start} {self.rows}, change {self.change:g}, sought {self.sought:g}, double {self.doubles:g}"
+
+
+#: Tried in turn, the most like the real data first.
+RECIPES: Final = (
+    Recipe("sample", 30),
+    Recipe("sample", 40, change=0.3, sought=0.3),
+    Recipe("new", 24, change=1.0, sought=0.4),
+    Recipe("sample", 60, change=0.6, sought=0.5, doubles=0.1),
+    Recipe("sample", 12, change=0.2, sought=0.2),
+    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.15),
+    Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.1),
+    Recipe("new", 10, change=1.0, sought=0.3, doubles=0.3),
+)
+
+
+@dataclass(frozen=True)
+class Instance:
+    """Rows by table, in an order in which they can be inserted."""
+
+    tables: Mapping[str, tuple[Row, ...]]
+
+
+class _Draft:
+    """A table in the making. A reference is the place of the row it refers to, until all rows are there."""
+
+    def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
+        self.table = table
+        self.rows = rows
+        self.links: list[list[int]] = []
+        self.linked = {place for one in table.references for place in one.columns}
+        self.single_keys = {key[0] for key in table.keys if len(key) == 1}
+
+
+def make_instance(
+    source: Source, golds: Sequence[Sequence[Condition]], recipe: Recipe, rng: random.Random
+) -> Instance:
+    """Return an instance.
+
+    Args:
+        source: the database.
+        golds: the conditions of each gold to have in mind.
+        recipe: how to make it.
+        rng: the source of chance; the same state gives the same instance.
+    """
+    golds = [[_as_spelled(source, one) for one in conditions] for conditions in golds]
+    pools = _pools(source, golds)
+    start = _sampled(source, pools, recipe, rng) if recipe.start == "sample" else _blank(source, recipe)
+    sought = [_by_table(conditions) for conditions in golds]
+    drafts = {name: _Draft(table, start[name]) for name, table in source.tables.items()}
+    for draft in drafts.values():
+        draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
+    for name, draft in drafts.items():
+        _change_columns(draft, name, pools, recipe, rng)
+        _relink(draft, drafts, recipe, rng)
+        _seek(name, drafts, sought, recipe, rng)
+        _double(draft, pools, name, recipe, rng)
+    for _ in range(2):  # a second time for cycles
+        for draft in drafts.values():
+            _resolve(draft, drafts)
+    return Instance({name: _unique(draft) for name, draft in drafts.items()})
+
+
+def _pools(source: Source, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
+    """What golds look for, by column; passed on to the columns that a column refers to."""
+    pools: dict[tuple[str, int], list[Cell]] = defaultdict(list)
+    for conditions in golds:
+        for one in conditions:
+            place = _place(source, one)
+            if place is not None:
+                pools[one.table, place] += [*one.meets, *one.near]
+    for name, table in reversed(list(source.tables.items())):
+        for reference in table.references:
+            for ours, theirs in zip(reference.columns, reference.to_columns, strict=True):
+                pools[reference.to_table, theirs] += pools.get((name, ours), [])
+    return {key: list(dict.fromkeys(values)) for key, values in pools.items() if values}
+
+
+def _by_table(conditions: Sequence[Condition]) -> dict[str, list[Condition]]:
+    found: dict[str, list[Condition]] = defaultdict(list)
+    for one in conditions:
+        found[one.table].append(one)
+    return found
+
+
+def _as_spelled(source: Source, condition: Condition) -> Condition:
+    """The condition with its texts in the case that the data has them in: LIKE does not tell."""
+    place = _place(source, condition)
+    if place is None or not condition.any_case:
+        return condition
+    real = [value for value in source.tables[condition.table].values(place) if isinstance(value, str)]
+
+    def spelled(text: Cell) -> Cell:
+        for value in real:
+            at = value.lower().find(text.lower()) if isinstance(text, str) else -1
+            if at >= 0 and isinstance(text, str):
+                return value[at : at + len(text)]
+        return text
+
+    return replace(
+        condition, meets=tuple(map(spelled, condition.meets)), near=tuple(map(spelled, condition.near))
+    )
+
+
+def _place(source: Source, condition: Condition) -> int | None:
+    table = source.tables.get(condition.table)
+    for index, name in enumerate(table.columns if table is not None else ()):
+        if name.lower() == condition.column:
+            return index
+    return None
+
+
+def _sampled(
+    source: Source, pools: Mapping[tuple[str, int], list[Cell]], recipe: Recipe, rng: random.Random
+) -> dict[str, list[list[Cell]]]:
+    """Real rows, those that golds look for more likely, and all rows that they refer to."""
+    chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables}
+    for name, table in source.tables.items():
+        size = min(recipe.rows, max(3, len(table.rows) * 3 // 5)) if table.references else 6
+        wanted = {place: set(values) for (owner, place), values in pools.items() if owner == name}
+        sought = [
+            number
+            for number, row in enumerate(table.rows)
+            if any(row[place] in values for place, values in wanted.items())
+        ]
+        for number in rng.sample(sought, min(len(sought), size // 2)):
+            chosen[name][number] = None
+        rest = range(len(table.rows))
+        for number in rng.sample(rest, min(len(rest), size - min(size, len(chosen[name])))):
+            chosen[name][number] = None
+    places = {
+        (one.to_table, one.to_columns): {
+            tuple(row[place] for place in one.to_columns): number
+            for number, row in enumerate(source.tables[one.to_table].rows)
+        }
+        for table in source.tables.values()
+        for one in table.references
+    }
+    waiting = [(name, number) for name, numbers in chosen.items() for number in numbers]
+    while waiting:
+        name, number = waiting.pop()
+        table = source.tables[name]
+        for one in table.references:
+            value = tuple(table.rows[number][place] for place in one.columns)
+            parent = places[one.to_table, one.to_columns].get(value)
+            if parent is not None and parent not in chosen[one.to_table]:
+                chosen[one.to_table][parent] = None
+                waiting.append((one.to_table, parent))
+    return {
+        name: [list(source.tables[name].rows[number]) for number in sorted(numbers)]
+        for name, numbers in chosen.items()
+    }
+
+
+def _blank(source: Source, recipe: Recipe) -> dict[str, list[list[Cell]]]:
+    return {
+        name: [
+            [None] * len(table.columns)
+            for _ in range(recipe.rows if table.references else max(5, recipe.rows // 3))
+        ]
+        for name, table in source.tables.items()
+    }
+
+
+def _links(draft: _Draft, reference: Reference, parent: _Draft) -> list[int]:
+    places = {tuple(row[place] for place in reference.to_columns): n for n, row in enumerate(parent.rows)}
+    found = []
+    for row in draft.rows:
+        value = tuple(row[place] for place in reference.columns)
+        found.append(_NULL if None in value else places.get(value, _DANGLING))
+    return found
+
+
+def _change_columns(
+    draft: _Draft,
+    name: str,
+    pools: Mapping[tuple[str, int], list[Cell]],
+    recipe: Recipe,
+    rng: random.Random,
+) -> None:
+    table, count = draft.table, len(draft.rows)
+    for place in range(len(table.columns)):
+        if place in draft.linked:
+            continue
+        new = recipe.start == "new"
+        pool = pools.get((name, place), [])
+        known = [*pool, *table.values(place)]
+        values: list[Cell]
+        if place in draft.single_keys:
+            if not new:
+                continue
+            values = fill("distinct", count, known, table.types[place], rng)
+        elif not new and rng.random() >= recipe.change:
+            continue
+        elif not new and rng.random() < 0.4:
+            values = [row[place] for row in draft.rows]
+            rng.shuffle(values)
+        else:
+            some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
+            values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
+        if place in table.nullable and place not in draft.single_keys and rng.random() < 0.5:
+            values = [None if rng.random() < 0.15 else value for value in values]
+        elif place not in table.nullable:
+            values = [
+                value if value is not None else fresh(known, table.types[place], rng) for value in values
+            ]
+        for row, value in zip(draft.rows, values, strict=True):
+            row[place] = value
+
+
+def _relink(draft: _Draft, drafts: Mapping[str, _Draft], recipe: Recipe, rng: random.Random) -> None:
+    """Let references point elsewhere: to all rows alike, or to one row once, the next twice, and so on."""
+    for index, one in enumerate(draft.table.references):
+        parents = list(range(len(drafts[one.to_table].rows)))
+        if not parents or (recipe.start != "new" and rng.random() >= recipe.change):
+            continue
+        rng.shuffle(parents)
+        if len(parents) > 3 and rng.random() < 0.7:
+            parents = parents[: max(3, len(parents) * 3 // 4)]  # some rows that nothing refers to
+        if rng.random() < 0.6:
+            parents = [parent for step, parent in enumerate(parents[:8], 1) for _ in range(step)]
+        optional = all(place in draft.table.nullable for place in one.columns)
+        draft.links[index] = [
+            _NULL if optional and rng.random() < 0.1 else rng.choice(parents) for _ in draft.rows
+        ]
+
+
+def _seek(
+    name: str,
+    drafts: Mapping[str, _Draft],
+    golds: Sequence[Mapping[str, list[Condition]]],
+    recipe: Recipe,
+    rng: random.Random,
+) -> None:
+    """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
+    own = [sought for sought in golds if name in sought]
+    for number in range(len(drafts[name].rows) if own else 0):
+        if rng.random() < recipe.sought:
+            _seek_in(name, number, drafts, rng.choice(own), rng, depth=3)
+
+
+def _seek_in(
+    name: str,
+    number: int,
+    drafts: Mapping[str, _Draft],
+    sought: Mapping[str, list[Condition]],
+    rng: random.Random,
+    depth: int,
+) -> None:
+    draft = drafts[name]
+    places = {title.lower(): index for index, title in enumerate(draft.table.columns)}
+    for one in sought.get(name, ()):
+        place = places.get(one.column)
+        if place is None or rng.random() < 0.15:
+            continue
+        value = rng.choice(one.near if one.near and rng.random() < 0.3 else one.meets)
+        if place in draft.linked:
+            _link_to(draft, number, place, value, drafts)
+        else:
+            _put(draft, number, place, value)
+    for index, one_reference in enumerate(draft.table.references if depth else ()):
+        parent = draft.links[index][number]
+        if parent >= 0 and rng.random() < 0.5:
+            _seek_in(one_reference.to_table, parent, drafts, sought, rng, depth - 1)
+
+
+def _put(draft: _Draft, number: int, place: int, value: Cell) -> None:
+    if place not in draft.single_keys or all(row[place] != value for row in draft.rows):
+        draft.rows[number][place] = value
+
+
+def _link_to(draft: _Draft, number: int, place: int, value: Cell, drafts: Mapping[str, _Draft]) -> None:
+    """Let a row refer to the row that has the value; failing that, give the value to the row it refers to."""
+    for index, one in enumerate(draft.table.references):
+        if one.columns == (place,):
+            parent, column = drafts[one.to_table], one.to_columns[0]
+            for candidate, row in enumerate(parent.rows):
+                if row[column] == value:
+                    draft.links[index][number] = candidate
+                    return
+            target = draft.links[index][number]
+            if target >= 0 and column not in parent.linked:
+                _put(parent, target, column, value)
+            return
+
+
+def _double(
+    draft: _Draft,
+    pools: Mapping[tuple[str, int], list[Cell]],
+    name: str,
+    recipe: Recipe,
+    rng: random.Random,
+) -> None:
+    if not draft.rows:
+        return
+    for _ in range(int(len(draft.rows) * recipe.doubles)):
+        number = rng.randrange(len(draft.rows))
+        row = list(draft.rows[number])
+        for place in draft.single_keys:
+            known = [*pools.get((name, place), []), *draft.table.values(place)]
+            row[place] = fresh(known, draft.table.types[place], rng, spread=3)
+        draft.rows.append(row)
+        for links in draft.links:
+            links.append(rng.choice(links) if rng.random() < 0.5 else links[number])
+
+
+def _resolve(draft: _Draft, drafts: Mapping[str, _Draft]) -> None:
+    """Write the values that references stand for."""
+    for one, links in zip(draft.table.references, draft.links, strict=True):
+        parent = drafts[one.to_table].rows
+        for row, link in zip(draft.rows, links, strict=True):
+            for ours, theirs in zip(one.columns, one.to_columns, strict=True):
+                if link == _NULL:
+                    row[ours] = None
+                elif link != _DANGLING:
+                    row[ours] = parent[link][theirs]
+
+
+def _unique(draft: _Draft) -> tuple[Row, ...]:
+    """The rows, without those that repeat a key."""
+    seen: dict[tuple[int, ...], set[Row]] = {key: set() for key in draft.table.keys}
+    kept = []
+    for row in draft.rows:
+        values = {key: tuple(row[place] for place in key) for key in seen}
+        if any(value in seen[key] for key, value in values.items() if None not in value):
+            continue
+        for key, value in values.items():
+            seen[key].add(value)
+        kept.append(tuple(row))
+    return tuple(kept)

@@ -1,0 +1,233 @@
+"""What a gold query says of the values it looks for: conditions by table and column, and joins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
+
+from finer_rewards.quiet import quiet_sqlglot
+from finer_rewards.schema import Schema
+from finer_rewards.types import Cell
+
+__all__ = ["Condition", "Join", "conditions_of", "joins_of", "read_query", "tables_of"]
+
+_MAX_CHARACTERS = 20_000
+_FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
+_COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A gold compares a column with constants.
+
+    Args:
+        table: the table, lower case.
+        column: the column, lower case.
+        meets: values that meet the condition.
+        near: values that just miss it, or sit on its edge.
+        any_case: true when upper and lower case are the same to it.
+    """
+
+    table: str
+    column: str
+    meets: tuple[Cell, ...]
+    near: tuple[Cell, ...]
+    any_case: bool = False
+
+
+@dataclass(frozen=True)
+class Join:
+    """A gold takes two columns to be equal."""
+
+    left: tuple[str, str]
+    right: tuple[str, str]
+
+
+def read_query(sql: str, schema: Schema) -> exp.Query | None:
+    """Return the tree of a query, double-quoted text as SQLite takes it; `None` when it does not parse."""
+    if len(sql) > _MAX_CHARACTERS:
+        return None
+    try:
+        with quiet_sqlglot():
+            tree = sqlglot.parse_one(sql, read="sqlite")
+    except (SqlglotError, RecursionError):
+        return None
+    if not isinstance(tree, exp.Query):
+        return None
+    known = {column.name.lower() for table in schema.tables for column in table.columns}
+    known |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
+    for column in list(tree.find_all(exp.Column)):
+        name = column.this
+        if (
+            isinstance(name, exp.Identifier)
+            and name.quoted
+            and not column.table
+            and name.name.lower() not in known
+        ):
+            column.replace(exp.Literal.string(name.name))
+    return tree
+
+
+def tables_of(column: exp.Column, schema: Schema) -> list[str]:
+    """Return the base tables that a column may come from, lower case: those of the nearest SELECT around it."""
+    names = {table.name.lower(): table for table in schema.tables}
+    scope = column.find_ancestor(exp.Select)
+    while scope is not None:
+        found = []
+        for source in _sources(scope):
+            table = names.get(source.name.lower())
+            if table is None or (column.table and source.alias_or_name.lower() != column.table.lower()):
+                continue
+            if any(one.name.lower() == column.name.lower() for one in table.columns):
+                found.append(table.name.lower())
+        if found:
+            return found
+        scope = scope.find_ancestor(exp.Select)
+    return []
+
+
+def _sources(select: exp.Select) -> Iterator[exp.Table]:
+    start = select.args.get("from_") or select.args.get("from")
+    for part in [start, *(select.args.get("joins") or [])]:
+        if part is not None and isinstance(part.this, exp.Table):
+            yield part.this
+
+
+def joins_of(tree: exp.Query, schema: Schema) -> list[Join]:
+    """Return the pairs of columns that a query takes to be equal."""
+    found = []
+    pairs = [(node.this, node.expression) for node in tree.find_all(exp.EQ)]
+    for node in tree.find_all(exp.In):
+        query = node.args.get("query")
+        select = query.this if isinstance(query, exp.Subquery) else query
+        if isinstance(select, exp.Select) and len(select.expressions) == 1:
+            pairs.append((node.this, select.expressions[0]))
+    for left, right in pairs:
+        if isinstance(left, exp.Column) and isinstance(right, exp.Column):
+            for one in tables_of(left, schema)[:1]:
+                for other in tables_of(right, schema)[:1]:
+                    ends = ((one, left.name.lower()), (other, right.name.lower()))
+                    if ends[0] != ends[1]:
+                        found.append(Join(*ends))
+    for join in tree.find_all(exp.Join):
+        select = join.parent
+        if isinstance(select, exp.Select) and isinstance(join.this, exp.Table):
+            for name in join.args.get("using") or []:
+                holders = [
+                    table.name.lower()
+                    for source in _sources(select)
+                    for table in schema.tables
+                    if table.name.lower() == source.name.lower()
+                    and any(one.name.lower() == name.name.lower() for one in table.columns)
+                ]
+                found += [
+                    Join((one, name.name.lower()), (holders[-1], name.name.lower())) for one in holders[:-1]
+                ]
+    return found
+
+
+def conditions_of(tree: exp.Query, schema: Schema) -> list[Condition]:
+    """Return what a query compares with constants."""
+    found: list[Condition] = []
+    for node in tree.find_all(*_COMPARISONS, exp.Like, exp.Between, exp.In):
+        for column, meets, near in _read(node):
+            for table in tables_of(column, schema):
+                found.append(
+                    Condition(
+                        table, column.name.lower(), tuple(meets), tuple(near), isinstance(node, exp.Like)
+                    )
+                )
+    return found
+
+
+def _read(node: Any) -> Iterator[tuple[exp.Column, list[Cell], list[Cell]]]:
+    if isinstance(node, exp.Between):
+        low, high = (_constant(node.args[name]) for name in ("low", "high"))
+        for column in _columns(node.this):
+            if low is not None and high is not None:
+                yield column, [low, high, _middle(low, high)], [_shift(low, -1), _shift(high, 1)]
+    elif isinstance(node, exp.In):
+        values: list[Cell] = [value for one in node.expressions if (value := _constant(one)) is not None]
+        for column in _columns(node.this):
+            if values:
+                yield column, values, []
+    elif isinstance(node, exp.Like):
+        pattern = _constant(node.expression)
+        for column in _columns(node.this):
+            if isinstance(pattern, str):
+                yield column, *_like(pattern)
+    elif isinstance(node, exp.Binary):
+        kind: Any = type(node)
+        left, right = node.this, node.expression
+        if _constant(left) is not None:
+            kind, left, right = _FLIPPED.get(kind, kind), right, left
+        value = _constant(right)
+        if value is None:
+            return
+        for column in _columns(left):
+            yield column, *_compared(kind, value)
+
+
+def _columns(node: Any) -> list[exp.Column]:
+    """The column itself, or the one inside a function or a sum."""
+    if isinstance(node, exp.Column):
+        return [node]
+    if isinstance(node, exp.Expression) and not isinstance(node, (exp.Subquery, exp.Count)):
+        return list(node.find_all(exp.Column))[:2]
+    return []
+
+
+def _constant(node: Any) -> Cell:
+    if isinstance(node, exp.Literal):
+        if node.is_string:
+            return str(node.this)
+        return float(node.this) if any(mark in node.this for mark in ".eE") else int(node.this)
+    if isinstance(node, exp.Neg):
+        value = _constant(node.this)
+        return -value if isinstance(value, (int, float)) else None
+    return None
+
+
+def _compared(kind: Any, value: Cell) -> tuple[list[Cell], list[Cell]]:
+    over, under = _shift(value, 1), _shift(value, -1)
+    if kind is exp.EQ:
+        return [value], [over, under] if not isinstance(value, str) else []
+    if kind is exp.NEQ:
+        return [over], [value]
+    if kind is exp.GT:
+        return [over, _shift(value, 7)], [value, under]
+    if kind is exp.GTE:
+        return [value, over], [under]
+    if kind is exp.LT:
+        return [under, _shift(value, -7)], [value, over]
+    return [value, under], [over]
+
+
+def _shift(value: Cell, step: int) -> Cell:
+    """A value a little above or below; of text, the last digit (of a date, say) or letter moves."""
+    if isinstance(value, (int, float)):
+        return value + step
+    if isinstance(value, str) and value:
+        last = value[-1]
+        if last.isdigit():
+            return value[:-1] + str((int(last) + step) % 10)
+        return value[:-1] + chr(max(33, ord(last) + step)) if last.isascii() else value
+    return value
+
+
+def _middle(low: Cell, high: Cell) -> Cell:
+    if isinstance(low, int) and isinstance(high, int):
+        return (low + high) // 2
+    return (low + high) / 2 if isinstance(low, (int, float)) and isinstance(high, (int, float)) else low
+
+
+def _like(pattern: str) -> tuple[list[Cell], list[Cell]]:
+    core = pattern.replace("%", "").replace("_", "a")
+    pieces = [piece.replace("_", "a") for piece in pattern.split("%")]
+    meets: Sequence[str] = ["".join(pieces), "e".join(pieces), " o ".join(pieces)]
+    return list(dict.fromkeys(meets)), [f"u{core}", f"{core}i", f"u{core}i", core[:-1] or "u"]

@@ -1,0 +1,95 @@
+"""From samples to samples on the database and its neighbours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Protocol
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query, resolve_database
+from finer_rewards.executing.databases import DatabaseFile
+from finer_rewards.testsuite.suite import Suite, neighbours_folder, read_suite
+from finer_rewards.types import Execution, Sample
+
+__all__ = ["with_neighbours"]
+
+
+class _Runs(Protocol):
+    def execute_many(self, queries: Sequence[Query]) -> list[Execution]: ...
+
+
+def with_neighbours(
+    samples: Sequence[Sample],
+    executor: _Runs,
+    *,
+    root: str | os.PathLike[str] = ".",
+    most: int = 8,
+    folder: str | os.PathLike[str] | None = None,
+) -> list[Sample]:
+    """Return the samples with `db` extended by the neighbours on which their golds can be used.
+
+    Which those are the manifest says; for a gold that the neighbours were not built for, it is run on them,
+    and those are left out where it fails, or cuts through a tie at its LIMIT. A sample with several
+    databases of its own, or whose database is not there, stays as it is.
+
+    Args:
+        samples: what is to be scored.
+        executor: runs golds that the neighbours were not built for.
+        root: where database ids are looked up.
+        most: how many neighbours to use; the first are the most telling.
+        folder: where the neighbours were put, if not beside the databases.
+
+    Raises:
+        ConfigError: a database has no neighbours, or is no longer the one they were made from.
+    """
+    suites = {db: _suite(db, root, folder) for db in {sample.dbs[0] for sample in samples}}
+    wanted: dict[Query, None] = {}
+    for sample in samples:
+        suite = suites[sample.dbs[0]]
+        if suite is not None and len(sample.dbs) == 1:
+            for gold in sample.golds:
+                if not suite.knows(gold):
+                    wanted.update(dict.fromkeys(Query(gold, path, keep=True) for path in suite.paths))
+    runs = dict(zip(wanted, executor.execute_many(list(wanted)) if wanted else (), strict=True))
+
+    def serves(suite: Suite, gold: str, path: str) -> bool:
+        if suite.knows(gold):
+            return path in suite.paths_for(gold)
+        run = runs[Query(gold, path, keep=True)]
+        # A worker that was lost says nothing of the gold: the sample is then left unscored, as it should be.
+        lost = run.status.blame == "system"
+        return lost or (run.ok and not (run.truncated or run.ambiguous or run.volatile))
+
+    extended = []
+    for sample in samples:
+        suite = suites[sample.dbs[0]]
+        if suite is None or len(sample.dbs) > 1 or sample.answer is not None:
+            extended.append(sample)
+            continue
+        paths = [path for path in suite.paths if all(serves(suite, gold, path) for gold in sample.golds)]
+        extended.append(replace(sample, db=(sample.dbs[0], *paths[:most])))
+    return extended
+
+
+def _suite(db: str, root: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Suite | None:
+    try:
+        path = resolve_database(db, root).absolute()
+        file = DatabaseFile.look(path)
+    except (ConfigError, OSError):
+        return None  # whoever runs the sample says what is wrong with its database
+    home = neighbours_folder(path, folder)
+    try:
+        written = (home / "manifest.json").stat().st_mtime_ns
+    except OSError:
+        written = 0
+    return _read(str(path), None if folder is None else str(folder), file.identity, written)
+
+
+@lru_cache(maxsize=256)
+def _read(path: str, folder: str | None, _identity: object, _written: int) -> Suite:
+    """Read a suite once for each state of the database and of the manifest."""
+    return read_suite(Path(path), folder=folder)

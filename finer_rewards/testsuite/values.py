@@ -1,0 +1,108 @@
+"""Values for a column: real ones, ones that a gold looks for, and new ones that look like them."""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from finer_rewards.types import Cell
+
+__all__ = ["FILLS", "Fill", "fill", "fresh"]
+
+Fill = Literal["drawn", "few", "stairs", "distinct"]
+FILLS: Final[tuple[Fill, ...]] = ("drawn", "few", "stairs", "distinct")
+_DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)", re.DOTALL)
+_SYLLABLES = ("ba", "ko", "lin", "mer", "ta", "ro", "vi", "sen", "du", "gar", "pel", "no")
+
+
+def fill(how: Fill, count: int, known: Sequence[Cell], declared: str, rng: random.Random) -> list[Cell]:
+    """Return values for the rows of a column.
+
+    Args:
+        how: `drawn`: independent draws, some of them new values; `few`: two to four values; `stairs`: the
+            first value once, the second twice, and so on; `distinct`: no value twice.
+        count: how many.
+        known: values it has, or that a gold looks for.
+        declared: the declared type, upper case.
+        rng: the source of chance.
+    """
+    if how == "distinct":
+        return _distinct(count, known, declared, rng)
+    if how == "drawn":
+        return [
+            rng.choice(known) if known and rng.random() < 0.8 else fresh(known, declared, rng)
+            for _ in range(count)
+        ]
+    size = rng.randint(2, 4) if how == "few" else rng.randint(3, 6)
+    values = rng.sample(list(known), min(size, len(known)))
+    while len(values) < size:
+        values.append(fresh(known, declared, rng))
+    if how == "few":
+        return [rng.choice(values) for _ in range(count)]
+    stairs = [value for step, value in enumerate(values, 1) for _ in range(step)]
+    filled = [stairs[place % len(stairs)] for place in range(count)]
+    rng.shuffle(filled)
+    return filled
+
+
+def _distinct(count: int, known: Sequence[Cell], declared: str, rng: random.Random) -> list[Cell]:
+    values: dict[Cell, None] = dict.fromkeys(rng.sample(list(known), min(len(known), (count + 1) // 2)))
+    for attempt in range(20 * count):
+        if len(values) >= count:
+            break
+        values.setdefault(fresh(known, declared, rng, spread=1 + attempt // 20))
+    found = list(values)
+    rng.shuffle(found)
+    return found + [None] * (count - len(found))
+
+
+def fresh(known: Sequence[Cell], declared: str, rng: random.Random, *, spread: int = 1) -> Cell:
+    """Return a value that looks like the known ones, or that the declared type takes.
+
+    Numbers stay in the range known, widened by `spread`, and are negative only where known ones are.
+    """
+    like = rng.choice(known) if known else None
+    if isinstance(like, bytes):
+        return rng.randbytes(max(1, min(len(like), 16)))
+    if isinstance(like, str):
+        return _fresh_text(like, rng)
+    if isinstance(like, (int, float)):
+        return _fresh_number(known, isinstance(like, float), rng, spread)
+    if any(mark in declared for mark in ("INT", "BOOL")):
+        return rng.randint(0, 20 * spread)
+    if any(mark in declared for mark in ("REAL", "FLOA", "DOUB", "NUM", "DEC")):
+        return round(rng.uniform(0, 100 * spread), 1)
+    if "BLOB" in declared:
+        return rng.randbytes(4)
+    if "DATE" in declared or "TIME" in declared:
+        return _fresh_text("2001-01-01", rng)
+    if "YEAR" in declared:
+        return rng.randint(1990, 2020)
+    return _word(rng)
+
+
+def _fresh_number(known: Sequence[Cell], real: bool, rng: random.Random, spread: int) -> float:
+    numbers = [value for value in known if isinstance(value, (int, float)) and abs(value) < 1e15]
+    if not numbers:
+        return rng.randint(0, 20 * spread)
+    low, high = min(numbers), max(numbers)
+    room = max(4.0, (high - low) * 0.2) * spread
+    low, high = (low if low >= 0 and low < room else low - room), high + room
+    return round(rng.uniform(low, high), 2) if real else rng.randint(int(low), int(high))
+
+
+def _fresh_text(like: str, rng: random.Random) -> str:
+    date = _DATE.fullmatch(like)
+    if date:
+        year = int(date[1]) + rng.randint(-2, 2)
+        return f"{max(year, 1):04}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}{date[4]}"
+    if any(mark.isdigit() for mark in like):
+        return "".join(str(rng.randint(0, 9)) if mark in "0123456789" else mark for mark in like)
+    word = _word(rng)
+    return word.lower() if like.islower() else word.upper() if like.isupper() and len(like) > 1 else word
+
+
+def _word(rng: random.Random) -> str:
+    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()

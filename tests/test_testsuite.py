@@ -1,0 +1,200 @@
+"""Neighbours tell near misses and guesses from the gold, respect the schema, and cost no right answer."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query
+from finer_rewards.rewards import execution_match
+from finer_rewards.schema import read_sqlite_schema
+from finer_rewards.testsuite import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
+from finer_rewards.testsuite.mutants import guess_of, mutants_of
+from finer_rewards.testsuite.reading import conditions_of, joins_of, read_query
+
+MakeDb = Callable[..., Path]
+
+CONCERTS = """
+CREATE TABLE singer (singer_id INTEGER PRIMARY KEY, name TEXT NOT NULL, country TEXT, age INT);
+CREATE TABLE concert (concert_id INTEGER PRIMARY KEY, singer_id INT REFERENCES singer, year INT, seats INT);
+INSERT INTO singer VALUES (1,'Joe','France',52),(2,'Tim','Italy',32),(3,'Rose','France',41),(4,'Ann','Spain',29),
+  (5,'Bob','Italy',43),(6,'Eva','France',25),(7,'Kim','Korea',37);
+INSERT INTO concert VALUES (1,1,2014,100),(2,1,2015,80),(3,2,2014,120),(4,3,2015,60),(5,3,2014,90),(6,5,2016,70);
+"""
+GOLDS = (
+    "SELECT count(*) FROM singer",
+    "SELECT name FROM singer WHERE age > 40 AND country = 'France'",
+    "SELECT country, avg(age) FROM singer GROUP BY country",
+    "SELECT T1.name FROM singer AS T1 JOIN concert AS T2 ON T1.singer_id = T2.singer_id WHERE T2.year = 2014",
+    "SELECT name FROM singer ORDER BY age DESC LIMIT 1",
+    "SELECT DISTINCT country FROM singer",
+)
+
+
+def build(path: Path, golds: Sequence[str] = GOLDS, **options: int) -> Suite:
+    return build_neighbours(path, golds, workers=1, **options)
+
+
+def match(path: Path, gold: str, predicted: Sequence[str], dbs: Sequence[str] = ()) -> list[float | None]:
+    with fr.Scorer(execution_match(), fr.SQLite(path.parent, workers=1)) as scorer:
+        return [
+            score.value
+            for score in scorer.score([fr.Sample(sql, gold, (str(path), *dbs)) for sql in predicted])
+        ]
+
+
+def test_guesses_and_near_misses_match_no_longer(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    suite = build(path)
+    near_misses = {
+        GOLDS[0]: ["SELECT 7 FROM singer LIMIT 1", "SELECT max(singer_id) FROM singer"],
+        GOLDS[1]: [
+            "SELECT name FROM singer WHERE age > 40 AND country <> 'Italy'",
+            "SELECT name FROM singer WHERE age <> 25 AND country = 'France'",
+        ],
+        GOLDS[4]: [
+            "SELECT name FROM singer WHERE age = 52",
+            "SELECT name FROM singer ORDER BY singer_id LIMIT 1",
+        ],
+    }
+    for gold, predicted in near_misses.items():
+        assert match(path, gold, predicted) == [1.0, 1.0]
+        dbs = neighbours_of(path, gold)
+        assert dbs
+        got = match(path, gold, [*predicted, gold], dbs)
+        assert got == [0.0, 0.0, 1.0]
+    assert suite.kill_rate is not None and suite.kill_rate > 0.95
+    assert all(one.pinned and not one.problem for one in suite.golds)
+    assert 0 < len(suite.instances) <= 8
+
+
+def test_other_ways_to_write_the_gold_still_match(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    build(path)
+    same = {
+        GOLDS[2]: "SELECT s.country, sum(s.age) * 1.0 / count(s.age) FROM singer AS s GROUP BY 1",
+        GOLDS[
+            3
+        ]: "SELECT s.name FROM concert AS c, singer AS s WHERE c.year = 2014 AND s.singer_id = c.singer_id",
+        GOLDS[4]: "SELECT name FROM singer WHERE age = (SELECT max(age) FROM singer)",
+        GOLDS[5]: "SELECT country FROM singer GROUP BY country",
+    }
+    for gold, predicted in same.items():
+        assert match(path, gold, [predicted], neighbours_of(path, gold)) == [1.0]
+
+
+def test_the_same_seed_gives_the_same_bytes(make_db: MakeDb, tmp_path: Path) -> None:
+    path = make_db("concert", CONCERTS)
+
+    def contents(folder: str, seed: int) -> list[bytes]:
+        suite = build_neighbours(path, GOLDS, folder=tmp_path / folder, seed=seed, workers=1)
+        assert suite.folder == tmp_path / folder / "concert" / "neighbours"
+        return [Path(file).read_bytes() for file in suite.paths]
+
+    assert contents("one", 0) == contents("two", 0)
+    assert contents("one", 0) != contents("three", 1)
+
+
+def test_keys_references_and_types_hold(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    for file in build(path).paths:
+        with closing(sqlite3.connect(file)) as connection:
+            assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+            assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+            assert connection.execute("SELECT count(*) FROM singer WHERE name IS NULL").fetchone() == (0,)
+            kinds = connection.execute("SELECT DISTINCT typeof(age), typeof(name) FROM singer").fetchall()
+            assert kinds == [("integer", "text")]
+        assert read_sqlite_schema(file) == read_sqlite_schema(path)
+
+
+def test_the_manifest_reads_back_and_a_changed_database_is_noticed(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    with pytest.raises(ConfigError, match=r"there are none.*testsuite build"):
+        read_suite(path)
+    suite = build(path)
+    assert read_suite(path) == suite
+    assert json.loads((suite.folder / "manifest.json").read_text())["kill_rate"] == suite.kill_rate
+    assert neighbours_of(path, "SELECT country FROM singer") == ()
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("DELETE FROM concert")
+    with pytest.raises(ConfigError, match="another content"):
+        neighbours_of(path)
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    mine = path.parent / "concert" / "neighbours" / "letter.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("dear neighbour")
+    with pytest.raises(ConfigError, match="something else"):
+        build(path)
+    assert mine.read_text() == "dear neighbour"
+    assert not list(path.parent.glob("**/.neighbours-*"))
+
+
+def test_an_instance_that_ties_at_the_limit_does_not_serve(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    suite = build(
+        path,
+        ["SELECT name FROM singer ORDER BY age DESC LIMIT 1", "SELECT age FROM singer ORDER BY age LIMIT 2"],
+    )
+    for one in suite.golds:
+        assert one.serves
+        for file in suite.paths_for(one.sql):
+            with closing(sqlite3.connect(file)) as connection:
+                ages = [age for (age,) in connection.execute("SELECT age FROM singer ORDER BY age DESC")]
+            cut = 1 if "DESC" in one.sql else len(ages) - 2
+            assert ages[cut - 1] != ages[cut]
+
+
+def test_samples_get_the_neighbours_that_serve_their_gold(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    suite = build(path)
+    unknown = "SELECT name FROM singer ORDER BY country LIMIT 1"  # ties wherever a country comes twice
+    with fr.SQLite(path.parent, workers=1) as executor:
+        samples = [
+            fr.Sample("SELECT 1", GOLDS[0], "concert"),
+            fr.Sample("SELECT 1", unknown, "concert"),
+            fr.Sample("SELECT 1", GOLDS[0], ("concert", str(path))),
+            fr.Sample("SELECT 1", GOLDS[0], "nowhere"),
+        ]
+        known, other, own, missing = with_neighbours(samples, executor, root=path.parent)
+        assert known.dbs == ("concert", *suite.paths_for(GOLDS[0]))
+        assert set(other.dbs[1:]) <= set(suite.paths)
+        for file in other.dbs[1:]:
+            assert not executor.execute_many([Query(unknown, file, keep=True)])[0].ambiguous
+        assert (own, missing) == tuple(samples[2:])
+        assert len(with_neighbours(samples[:1], executor, root=path.parent, most=1)[0].dbs) == 2
+
+
+def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
+    schema = read_sqlite_schema(make_db("concert", CONCERTS))
+    tree = read_query(GOLDS[3] + ' AND T1.country = "France" ORDER BY T1.age LIMIT 3', schema)
+    assert tree is not None
+    mutants = mutants_of(tree, schema)
+    expected = (
+        "predicate dropped, comparison, constant, and/or, join key, join kind, direction, order dropped"
+    )
+    assert {*expected.split(", "), "limit", "column", "distinct"} <= {one.kind for one in mutants}
+    assert len({one.sql for one in mutants}) == len(mutants)
+    assert "T1.country = 'France'" in mutants[0].sql  # double quotes around no column are text
+    assert [(one.table, one.column, one.meets) for one in conditions_of(tree, schema)] == [
+        ("concert", "year", (2014,)),
+        ("singer", "country", ("France",)),
+    ]
+    assert [(one.left, one.right) for one in joins_of(tree, schema)] == [
+        (("singer", "singer_id"), ("concert", "singer_id"))
+    ]
+
+
+def test_a_guess_recites_the_result() -> None:
+    guess = guess_of([(3, "o'clock", None, b"\x01")], ["singer"])
+    assert guess is not None and "SELECT 3, 'o''clock', NULL, x'01'" in guess.sql and '"singer"' in guess.sql
+    assert guess_of([], ["singer"]) is None
