@@ -24,7 +24,7 @@ from typing import Any, Concatenate, Final, ParamSpec, cast, final
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
-from finer_rewards.validation import check_parameter
+from finer_rewards.validation import check_parameter, is_finite
 
 __all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "reward", "total"]
 
@@ -81,9 +81,18 @@ def _hints(function: Function) -> Mapping[str, Any]:
 
 
 def _number(where: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise ConfigError(f"`{where}` should be a finite number, but got {value!r}.")
-    return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value):
+        raise ConfigError(f"`{where}` should be a finite number, but got {value!r:.80}.")
+    return value if isinstance(value, int) else float(value)
+
+
+def _prints(value: object) -> bool:
+    """True when the value prints as text that `parse_reward` reads back."""
+    if isinstance(value, tuple):
+        return all(map(_prints, value))
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return value is None or isinstance(value, (bool, int, str, bytes, Reward))
 
 
 @final
@@ -96,7 +105,7 @@ class Reward:
         needs: what has to be observed, the union over the parts.
     """
 
-    __slots__ = ("_definition", "_factory", "_hash", "name", "needs", "params")
+    __slots__ = ("_definition", "_factory", "_hash", "_text", "name", "needs", "params")
 
     def __init__(
         self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]
@@ -113,13 +122,14 @@ class Reward:
                     f"{suggest(need, NEEDS)}"
                 )
         self.needs: frozenset[str] = needs.union(*(part.needs for part in self.parts()))
+        self._text = self._print()
         self._hash = hash((self.name, tuple(sorted(self.params.items(), key=lambda item: item[0]))))
 
     def __call__(self, evidence: Evidence) -> Score:
         """Return the score of one piece of evidence."""
         fault = None if self._definition.combines else _fault(self._definition.needs(**self.params), evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
-        return replace(score, name=repr(self))
+        return replace(score, name=self._text)
 
     def parts(self) -> Iterator[Reward]:
         """Yield the rewards this one is made of, one level down."""
@@ -136,6 +146,9 @@ class Reward:
         return tuple(dict.fromkeys(leaf for part in self.parts() for leaf in part.leaves()))
 
     def __repr__(self) -> str:
+        return self._text
+
+    def _print(self) -> str:
         if self.name == "total":
             return _print_total(self.params["terms"])
         parameters = self._definition.signature.parameters
@@ -145,7 +158,9 @@ class Reward:
             if parameter.default is not inspect.Parameter.empty and parameter.default == value:
                 continue
             text = _print_value(value)
-            shown.append(text if parameter.kind is not inspect.Parameter.KEYWORD_ONLY else f"{name}={text}")
+            # A bare string does not tell what it chooses.
+            bare = parameter.kind is not inspect.Parameter.KEYWORD_ONLY and not isinstance(value, str)
+            shown.append(text if bare else f"{name}={text}")
         return f"{self.name}({', '.join(shown)})"
 
     def __eq__(self, other: object) -> bool:
@@ -233,6 +248,12 @@ def reward(
                 name: check_parameter(f"{definition.name}({name}=...)", hints.get(name, Any), value)
                 for name, value in bound.arguments.items()
             }
+            for name, value in params.items():
+                if not _prints(value):
+                    raise ConfigError(
+                        f"`{definition.name}({name}=...)` should be a number, text, a reward, None or a tuple of them, "
+                        f"which can be written in a config, but got {value!r:.120}. Pass a name and look it up."
+                    )
             if check is not None:
                 check(**params)
             return Reward(factory, definition, params)
@@ -265,7 +286,16 @@ def constant(evidence: Evidence, value: float = 1.0) -> Score:
     return Score(float(value))
 
 
-@reward(combines=True)
+def _check_total(terms: tuple[tuple[float, Reward], ...]) -> None:
+    if not terms or any(part.name == "total" for _, part in terms) or (len(terms) == 1 and terms[0][0] == 1):
+        raise ConfigError(
+            f"`total(terms=...)` should be a flat sum, but got {terms!r:.120}. Write it with + and *: 2 * a() + b()."
+        )
+    for weight, _ in terms:
+        _number("weight", weight)
+
+
+@reward(combines=True, check=_check_total)
 def total(evidence: Evidence, terms: tuple[tuple[float, Reward], ...]) -> Score:
     """The weighted sum of rewards; written `2 * a() + b()`. `None` as soon as one term is `None`.
 

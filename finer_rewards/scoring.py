@@ -73,6 +73,11 @@ class Scorer:
                 f"`Scorer(reward=...)` should be a Reward or its text, but got {reward!r:.80}. "
                 "Write your function as a reward with `@fr.reward()`."
             )
+        if isinstance(executor, type) or not (executor is None or hasattr(executor, "execute_many")):
+            raise ConfigError(
+                f"`Scorer(executor=...)` should be an executor, but got {executor!r:.80}. "
+                "Pass one: Scorer(reward, SQLite('databases/'))."
+            )
         self.executor = executor
         self.memory = memory
         self.parse = parse
@@ -109,6 +114,10 @@ class Scorer:
         Raises:
             ConfigError: an item is not a `Sample`.
         """
+        if not isinstance(samples, Iterable):
+            raise ConfigError(
+                f"`Scorer.score(samples)` should get several samples, but got {samples!r:.80}. Pass a list."
+            )
         batch = list(samples)
         for item in batch:
             if not isinstance(item, Sample):
@@ -133,7 +142,14 @@ class Scorer:
 
     def score(self, samples: Iterable[Sample]) -> list[Score]:
         """Return one `Score` a sample, in the order given; a score never depends on the rest of the batch."""
-        return [self.reward(evidence) for evidence in self.observe(samples)]
+        scores: dict[Sample, Score] = {}
+        found = []
+        for evidence in self.observe(samples):
+            score = scores.get(evidence.sample)
+            if score is None:
+                score = scores[evidence.sample] = self.reward(evidence)
+            found.append(score)
+        return found
 
     def score_one(self, sample: Sample) -> Score:
         """Return the score of one sample."""

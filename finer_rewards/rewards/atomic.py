@@ -54,8 +54,8 @@ def _check_atomic(
 @reward(needs={"schema"}, check=_check_atomic)
 def atomic_f1(
     evidence: Evidence,
-    *,
     metric: Literal["f1", "jaccard"] = "f1",
+    *,
     beta: float = 1.0,
     weights: Weights = (),
     ignore: tuple[str, ...] = (),

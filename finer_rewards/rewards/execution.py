@@ -32,6 +32,8 @@ def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score
     References:
         Ma et al., SQL-R1, 2025, section 3 (execution reward); Yao et al., Arctic-Text2SQL-R1, 2025.
     """
+    if not evidence.trials:
+        return did_not_run(None)
     for trial in evidence.trials:
         if trial.predicted is None or not trial.predicted.ok:
             return did_not_run(trial.predicted)
@@ -51,8 +53,8 @@ def _check_match(mode: str, **_: object) -> None:
 @reward(needs=_match_needs, check=_check_match)
 def execution_match(
     evidence: Evidence,
-    *,
     mode: str = "strict",
+    *,
     require_base_table: bool | None = None,
     empty: Empty | None = None,
     deterministic: bool | None = None,
