@@ -16,6 +16,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.rewards import execution_match
 from finer_rewards.spec import parse_reward
+from finer_rewards.testing import check_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
 PIECES = st.sampled_from(
@@ -522,3 +523,38 @@ def test_what_cannot_be_built_is_refused():
         preset("sparks", part="execution")
     with pytest.raises(ConfigError, match="rise in their first number"):
         parse_reward("staircase(executable(), steps=((1, 0), (0, 1)))")
+
+
+RANGES = {
+    "agent_lightning()": (0, 1),
+    "arctic()": (0, 1),
+    "csc_sql()": (0, 1.1),
+    "excot()": (0, 1),
+    "execution_only()": (0, 1),
+    "graph_reward()": (-1, 1),
+    "mtir()": (-1.2, 1.2),
+    "r_ves(clock='steps')": (0, 1.25),
+    "reasoning_sql()": (0, 7),
+    "reasoning_sql_reference()": (-math.inf, 6.5),
+    "skyrl()": (-1, 1),
+    "skyrl_reference()": (-1, 1),
+    "slm_sql()": (0, 1.1),
+    "sparks()": (0, 1),
+    "sql_r1()": (-1, 7.5),
+    "sql_r1_reference()": (-1, 7.5),
+    "star()": (0, 1),
+    "think2sql()": (0, 1),
+    "think2sql_complex()": (0, 1),
+    "think2sql_v1()": (0, 1),
+    "think2sql_v2()": (0, 1),
+    "ves(clock='steps')": (0, math.inf),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("call", RANGES)
+def test_presets_keep_to_their_range_and_the_general_laws(call):
+    """Wall time is left out: with `clock="seconds"` the same query has another score in another batch."""
+    lo, hi = RANGES[call]
+    laws = ("finite", "range", "repeatable", "blame", "pickles", "prints", "batch")
+    check_reward(parse_reward(call), lo=lo, hi=hi, laws=laws, examples=15)
