@@ -100,8 +100,8 @@ def test_operations_are_a_multiset() -> None:
 
 def test_scope_tells_the_same_inner_operation_apart() -> None:
     operations = sql_operations(
-        "SELECT name FROM singer WHERE id IN (SELECT singer_id FROM award WHERE year > 3) "
-        "AND EXISTS (SELECT 1 FROM award WHERE year > 3 AND title = name)",
+        "SELECT (SELECT MAX(title) FROM award WHERE year > 3) FROM singer "
+        "WHERE age > (SELECT MIN(year) FROM award WHERE year > 3)",
         schema=SCHEMA,
     )
     filters = [one for one in operations.of_kind("filter") if "award.year" in one.arguments]

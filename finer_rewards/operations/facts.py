@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 
 from finer_rewards.schema import Schema
 
@@ -72,11 +71,23 @@ def _lower(names: Iterable[str]) -> tuple[str, ...]:
     return tuple(name.lower() for name in names)
 
 
-@lru_cache(maxsize=256)
 def facts_of(schema: Schema | None, dialect: str = "sqlite") -> Facts:
     """Return the facts of a schema; none for `None`."""
     if schema is None:
         return Facts({}, False, dialect)
+    key = schema.digest, dialect
+    found = _known.get(key)
+    if found is None:
+        if len(_known) >= 256:
+            _known.clear()
+        found = _known[key] = _read_facts(schema, dialect)
+    return found
+
+
+_known: dict[tuple[str, str], Facts] = {}
+
+
+def _read_facts(schema: Schema, dialect: str) -> Facts:
     tables = {}
     primary = {table.name.lower(): _lower(table.primary_key) for table in schema.tables}
     for table in schema.tables:

@@ -31,7 +31,9 @@ def canonical(query: Term, classes: Callable[[Select], list[set[Term]]] | None =
 
 def _lead(block: Any, classes: Callable[[Select], list[set[Term]]]) -> Any:
     """Let the whole class stand wherever one of its columns does, so that none is preferred before all are named."""
-    if not isinstance(block, Select) or not any(one[0] == "=" for one in block.where):
+    if not isinstance(block, Select) or not any(
+        one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where
+    ):
         return block
     groups = [group for group in classes(block) if not any(one[0] in _CONSTANTS for one in group)]
     if not groups:

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..context import Context
 from ..predicates import simplify
-from ..terms import Select, Term, fold, walk
+from ..terms import Select, Term, contains, fold, walk
 from . import blocks, duplicates, grouping, joins, loose, sets, subqueries
 
 __all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
@@ -22,44 +22,48 @@ _MAX_ROUNDS = 8
 
 Rule = Callable[[Select, Context], Select]
 
-#: Every rule on a block, in the order of application.
-RULES: tuple[Rule, ...] = (
-    blocks.flatten_conditions,
-    blocks.mark_free_duplicates,
-    blocks.merge_derived,
-    blocks.merge_derived_outer,
-    blocks.first_row_number,
-    blocks.drop_unread_columns,
-    blocks.one_row_to_scalar,
-    joins.outer_to_inner,
-    joins.outer_to_anti,
-    joins.drop_unused_outer,
-    joins.free_foreign_key,
-    subqueries.scalar_to_in,
-    subqueries.in_to_exists,
-    subqueries.grouped_in_to_derived,
-    subqueries.merge_grouped_derived,
-    subqueries.exists_to_join,
-    joins.merge_equal_columns,
-    joins.merge_self_join,
-    joins.merge_with_outer,
-    joins.fold_repeated_reading,
-    joins.drop_referenced_table,
-    grouping.group_to_distinct,
-    grouping.group_to_exists,
-    grouping.drop_determined_keys,
-    grouping.having_to_where,
-    grouping.count_forms,
-    grouping.count_case_to_where,
-    grouping.count_distinct_rows,
-    grouping.groups_are_not_empty,
-    duplicates.drop_needless_distinct,
-    duplicates.drop_needless_order,
+#: Every rule on a block, in the order of application, with what a block must have for it to be tried.
+RULES: tuple[tuple[Rule, str], ...] = (
+    (blocks.flatten_conditions, ""),
+    (blocks.mark_free_duplicates, "derived"),
+    (blocks.merge_derived, "derived"),
+    (blocks.merge_derived_outer, "outers"),
+    (blocks.first_row_number, "derived"),
+    (blocks.drop_unread_columns, "derived"),
+    (blocks.one_row_to_scalar, "derived"),
+    (joins.outer_to_inner, "outers"),
+    (joins.outer_to_anti, "outers"),
+    (joins.drop_unused_outer, "outers"),
+    (joins.free_foreign_key, "where"),
+    (subqueries.scalar_to_in, "subquery"),
+    (subqueries.in_to_exists, "subquery"),
+    (subqueries.grouped_in_to_derived, "subquery"),
+    (subqueries.merge_grouped_derived, "derived"),
+    (subqueries.exists_to_join, "subquery"),
+    (joins.merge_equal_columns, "where"),
+    (joins.merge_self_join, "joined"),
+    (joins.merge_with_outer, "joined"),
+    (joins.fold_repeated_reading, "joined"),
+    (joins.drop_referenced_table, "joined"),
+    (grouping.group_to_distinct, "group"),
+    (grouping.group_to_exists, "group"),
+    (grouping.drop_determined_keys, "group"),
+    (grouping.having_to_where, "having"),
+    (grouping.count_forms, "aggregate"),
+    (grouping.count_case_to_where, "aggregate"),
+    (grouping.count_distinct_rows, "derived"),
+    (grouping.groups_are_not_empty, "having"),
+    (duplicates.drop_needless_distinct, "distinct"),
+    (duplicates.drop_needless_order, "order"),
 )
 
-
 #: Rules that hold but for NULLs, ties and repeats; see `loose`.
-LOOSE_RULES: tuple[Rule, ...] = (loose.extreme_to_first, loose.first_of_subquery, loose.count_rows, *RULES)
+LOOSE_RULES: tuple[tuple[Rule, str], ...] = (
+    (loose.extreme_to_first, "subquery"),
+    (loose.first_of_subquery, "subquery"),
+    (loose.count_rows, "aggregate"),
+    *RULES,
+)
 
 
 def rewrite(query: Term, context: Context) -> Term:
@@ -68,7 +72,8 @@ def rewrite(query: Term, context: Context) -> Term:
 
     def change(term: Term) -> Any:
         if isinstance(term, Select):
-            return blocks.unwrap(_settle(term, rules, context), context)
+            settled = _settle(term, rules, context)
+            return blocks.unwrap(settled, context) if settled.sources[:1] and settled.sources[0][0] == "derived" else settled
         if term[0] == "setop":
             return sets.rewrite_set_operation(term, context)
         return term
@@ -80,19 +85,57 @@ def rewrite(query: Term, context: Context) -> Term:
             query = blocks.mark_branches(query)
         before = query
         query = fold(query, change)
-        if query == before:
+        if query == before or not heads & _STRUCTURE:
             break
     return query
 
 
-def _settle(block: Select, rules: tuple[Rule, ...], context: Context) -> Select:
+# Without these a second pass finds nothing that the first has not.
+_STRUCTURE = frozenset({"exists", "in", "scalar", "derived", "setop", "left", "full"})
+
+
+def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context) -> Select:
     for _ in range(_MAX_ROUNDS):
         before = block
-        for rule in rules:
-            block = rule(block, context)
+        has = features(block)
+        for rule, need in rules:
+            if need in has:
+                changed = rule(block, context)
+                if changed is not block:
+                    block, has = changed, features(changed)
         if block == before:
             break
     return block
+
+
+def features(block: Select) -> set[str]:
+    """Return what a block has, in the words of `RULES`."""
+    has = {""}
+    if block.where:
+        has.add("where")
+        if any(part[0] in _SUBQUERIES and part[-1][0] != "list" for part in walk(block.where)):
+            has.add("subquery")
+    if len(block.sources) > 1:
+        has.add("joined")
+    if any(source[0] == "derived" for source in block.sources):
+        has.add("derived")
+    for name in ("outers", "group", "having", "distinct", "order"):
+        if getattr(block, name):
+            has.add(name)
+    if any(contains(one, "aggregate") for one in (*block.items, *block.having, *block.order)):
+        has |= {"aggregate", "order"}
+    if block.outers:
+        has |= {"joined", "derived"} if _deep_derived(block) else {"joined"}
+    if any(part[0] in _SUBQUERIES for outer in block.outers for part in walk(outer.where)):
+        has.add("subquery")
+    return has
+
+
+_SUBQUERIES = frozenset({"exists", "in", "scalar"})
+
+
+def _deep_derived(block: Select) -> bool:
+    return any(part[0] == "derived" for part in walk(block.outers))
 
 
 def loosens(query: Term) -> bool:
