@@ -122,6 +122,9 @@ class Scorer:
         for item in batch:
             if not isinstance(item, Sample):
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
+        extend = getattr(self.executor, "with_neighbours", None)
+        if extend is not None:
+            batch = extend(batch)
         parsed = {text: self.parse(text) for text in dict.fromkeys(sample.completion for sample in batch)}
         answers = [parsed[sample.completion] for sample in batch]
         readings = self._run(batch, answers)

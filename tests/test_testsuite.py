@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.rewards import execution_match
@@ -198,3 +200,44 @@ def test_a_guess_recites_the_result() -> None:
     guess = guess_of([(3, "o'clock", None, b"\x01")], ["singer"])
     assert guess is not None and "SELECT 3, 'o''clock', NULL, x'01'" in guess.sql and '"singer"' in guess.sql
     assert guess_of([], ["singer"]) is None
+
+
+def test_the_executor_brings_the_neighbours(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    build(path)
+    guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
+    right = fr.Sample("SELECT count(1) FROM singer", GOLDS[0], "concert")
+    plain, careful = fr.SQLite(path.parent, workers=1), fr.SQLite(path.parent, workers=1, neighbours=8)
+    with fr.Scorer("execution_match()", plain) as scorer:
+        assert [score.value for score in scorer.score([guess, right])] == [1.0, 1.0]
+        before = scorer.signature.digest
+    with fr.Scorer("execution_match()", pickle.loads(pickle.dumps(careful))) as scorer:
+        assert [score.value for score in scorer.score([guess, right])] == [0.0, 1.0]
+        assert scorer.signature.digest != before
+
+
+def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = make_db("concert", CONCERTS)
+    gold = tmp_path / "gold.sql"
+    gold.write_text("".join(f"{sql}\tconcert\n" for sql in GOLDS))
+    guess = tmp_path / "guess.sql"
+    guess.write_text("SELECT 7 FROM singer LIMIT 1")
+    folder, built = str(path.parent), str(tmp_path / "built")
+    build_them = ["testsuite", "build", "--db", folder, "--gold", str(gold), "-o", built, "--workers", "1"]
+    assert main([*build_them, "--format", "json"]) == 0
+    records = json.loads(capsys.readouterr().out)
+    assert [record["gold"] for record in records] == list(GOLDS)
+    assert all(record["pinned"] and record["neighbours"] for record in records)
+    score = ["score", str(guess), GOLDS[0], "--db", str(path), "--workers", "1", "--format", "jsonl"]
+    first = tmp_path / "first.sql"
+    first.write_text(GOLDS[0])
+    score[2] = str(first)
+    assert main([*score, "--neighbours", "8", "--neighbours-from", built]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == 0.0
+    assert main(score) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == 1.0
+    assert main([*score, "--neighbours", "8"]) == 2
+    assert "testsuite build" in capsys.readouterr().err
+    gold.write_text("SELECT name FROM singer WHERE age > 400\tconcert\nSELECT nme FROM singer\tconcert\n")
+    assert main(build_them) == 1
+    assert "it does not run" in capsys.readouterr().out

@@ -86,6 +86,16 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
     group.add_argument("--cache", metavar="FOLDER", help="keep gold results here from run to run")
+    group.add_argument(
+        "--neighbours",
+        type=number("--neighbours", int, "a positive whole number"),
+        default=0,
+        metavar="N",
+        help="a match must hold on up to N neighbours too; see `finer-rewards testsuite`",
+    )
+    group.add_argument(
+        "--neighbours-from", metavar="FOLDER", help="where they are, if not beside the databases"
+    )
 
 
 def chosen_executor(arguments: argparse.Namespace, root: str) -> SQLite:
@@ -101,6 +111,8 @@ def chosen_executor(arguments: argparse.Namespace, root: str) -> SQLite:
         max_rows=arguments.max_rows,
         workers=arguments.workers,
         cache=cache,
+        neighbours=arguments.neighbours,
+        neighbours_from=arguments.neighbours_from,
     )
 
 

@@ -20,7 +20,7 @@ from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
-from finer_rewards.types import Execution, Row, Status, Volatility
+from finer_rewards.types import Execution, Row, Sample, Status, Volatility
 
 __all__ = ["SQLite", "normalise"]
 
@@ -60,6 +60,9 @@ class SQLite:
         max_length: longest text or blob SQLite may make, in bytes (Python 3.11 and later).
         cache: a folder in which results of gold queries are kept from run to run, as JSON; `None` keeps
             them in memory only, for as long as this object lives.
+        neighbours: how many neighbours of a sample's database a match must hold on too, at most; build them
+            with `finer-rewards testsuite build`.
+        neighbours_from: the folder they were put in (`ID/neighbours`), if not beside the databases.
 
     Example:
         >>> import sqlite3, tempfile, pathlib
@@ -87,6 +90,8 @@ class SQLite:
         max_bytes: str | int = "32MiB",
         max_length: str | int = "8MiB",
         cache: str | os.PathLike[str] | None = None,
+        neighbours: int = 0,
+        neighbours_from: str | os.PathLike[str] | None = None,
     ) -> None:
         self.root = os.fspath(root)
         self.timeout = _positive("timeout", timeout)
@@ -113,6 +118,8 @@ class SQLite:
                 ],
             },
         )
+        self.neighbours = int(_positive("neighbours", neighbours)) if neighbours else 0
+        self.neighbours_from = None if neighbours_from is None else os.fspath(neighbours_from)
         self.cache = None if cache is None else os.fspath(cache)
         self._golds = GoldCache(None if cache is None else Path(cache), self.describe())
         self._paths: dict[str, Path] = {}
@@ -209,7 +216,18 @@ class SQLite:
             "memory_limit": self.memory_limit,
             "max_bytes": self.max_bytes,
             "max_length": self.max_length,
+            **({"neighbours": self.neighbours} if self.neighbours else {}),
         }
+
+    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples, each on its database and the neighbours that serve its gold."""
+        if not self.neighbours:
+            return samples
+        from finer_rewards.testsuite import with_neighbours
+
+        return with_neighbours(
+            samples, self, root=self.root, most=self.neighbours, folder=self.neighbours_from
+        )
 
     def close(self) -> None:
         """End the workers; they start again when the executor is used again."""
@@ -236,7 +254,8 @@ class SQLite:
 
     def _parameters(self) -> dict[str, Any]:
         names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_length", "cache")
-        return {name: getattr(self, name) for name in names}
+        used = ("neighbours", "neighbours_from") if self.neighbours else ()
+        return {name: getattr(self, name) for name in (*names, *used)}
 
     def _resolve(self, db: str) -> Path:
         if db not in self._paths:

@@ -39,7 +39,6 @@ __all__ = ["STEPS", "build_neighbours"]
 _ROUNDS = (24, 16, 16)
 #: How many instances are made and tried, at most.
 STEPS = sum(_ROUNDS)
-_SURVIVORS_SHOWN = 5
 
 _Pair = tuple[int, int]  # (gold, mutant)
 
@@ -302,5 +301,5 @@ def _report(index: int, gold: _Gold, chosen: Sequence[_Trial]) -> GoldReport:
         serves,
         pinned,
         problem,
-        tuple(f"{one.kind}: {one.sql}" for one in living[:_SURVIVORS_SHOWN]),
+        tuple(f"{one.kind}: {one.sql}" for one in living),
     )

@@ -50,7 +50,7 @@ class GoldReport:
         serves: the neighbours on which the gold can be used, by number.
         pinned: true when some neighbour gives it another result, so that a recited result fails.
         problem: why it cannot be pinned down; empty when it is.
-        survivors: some of the near misses that live.
+        survivors: the near misses that live, each with its kind.
     """
 
     sql: str

@@ -1,0 +1,312 @@
+"""How many near misses of real golds do neighbour databases kill, at what cost, and what do real candidates lose?
+
+For each database of Spider and BIRD the neighbours of its golds are built, and counted:
+
+* near misses killed: by the database alone, and with its neighbours. Of those that live, some are equivalent
+  to the gold. They are tried on 64 further instances made for that gold alone: one that differs there is
+  proved not equivalent, and counts against us. The share is given over these, and over all that live.
+* pairs of queries made by others (`equivalence/spider_mutants.jsonl`): unequal ones told apart, equal ones kept.
+* attacks (`hacks/hacks.jsonl`), with neighbours in the place of the second instance that comes with them.
+* real candidates that execution match accepts on the database alone and rejects with its neighbours.
+
+    python benchmarks/neighbours.py [DATA] [--train] [--list FILE] [--write]
+
+DATA is the folder of real databases and predictions. `--list` writes the candidates newly rejected, a group a
+gold, for reading.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import random
+import sqlite3
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards.comparing import compare
+from finer_rewards.executing import Query
+from finer_rewards.executing.databases import DatabaseFile
+from finer_rewards.files import read_statements
+from finer_rewards.rewards import execution_match
+from finer_rewards.testsuite import Suite, build_neighbours
+from finer_rewards.testsuite.generating import RECIPES, make_instance
+from finer_rewards.testsuite.reading import conditions_of, joins_of, read_query
+from finer_rewards.testsuite.reversing import hang_on_order
+from finer_rewards.testsuite.source import read_source
+from finer_rewards.testsuite.suite import write_instance
+
+RESULTS = Path(__file__).parent / "results" / "neighbours.md"
+HELD_OUT = 64
+SETS = {
+    "Spider dev": ("questions/spider_dev.json", "spider_dev/database", "spider_dev_dev"),
+    "BIRD superhero": ("questions/bird_dev.json", "bird/databases", "bird_dev_dev"),
+    "Spider train": ("questions/spider_train_gold.sql", "spider_train/database", None),
+}
+
+
+@dataclass
+class Built:
+    """The neighbours of one database, what they cost, and which survivors are near misses after all."""
+
+    name: str
+    path: Path
+    suite: Suite
+    seconds: float
+    proved: int
+
+    @property
+    def bytes(self) -> int:
+        """Return the size of all neighbours."""
+        return sum(one.bytes for one in self.suite.instances)
+
+    def total(self, what: str) -> int:
+        """Return a count over all golds."""
+        return sum(getattr(gold, what) for gold in self.suite.golds)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("--train", action="store_true", help="Spider's training databases too (minutes)")
+    parser.add_argument("--list", type=Path, metavar="FILE", help="write the candidates newly rejected")
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
+    arguments = parser.parse_args()
+    if not (arguments.data / "questions").is_dir():
+        sys.exit(
+            f"`data` should be the data folder, but there is no {arguments.data / 'questions'}. Pass its path."
+        )
+    report = [
+        "# Neighbour databases",
+        "",
+        f"`python benchmarks/neighbours.py{' --train' if arguments.train else ''}`, {date.today()}. "
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}; at most 8 neighbours a database, seed 0.",
+        "",
+    ]
+    with tempfile.TemporaryDirectory() as scratch:
+        everything: dict[str, list[Built]] = {}
+        for title, (questions, folder, _) in SETS.items():
+            if title != "Spider train" or arguments.train:
+                everything[title] = list(_build_all(arguments.data, questions, folder, Path(scratch) / title))
+        report += _kill_table(everything)
+        report += _pairs(arguments.data, everything["Spider dev"])
+        report += _hacks(arguments.data, Path(scratch) / "hacks")
+        rejected: list[dict[str, Any]] = []
+        for title, built in everything.items():
+            candidates = SETS[title][2]
+            if candidates:
+                report += _candidates(arguments.data, title, candidates, built, rejected)
+    text = "\n".join(report) + "\n"
+    print(text)
+    if arguments.list:
+        arguments.list.write_text(_listed(rejected), encoding="utf-8")
+    if arguments.write:
+        RESULTS.parent.mkdir(exist_ok=True)
+        RESULTS.write_text(text, encoding="utf-8")
+    return 0
+
+
+def _build_all(data: Path, questions: str, folder: str, scratch: Path) -> Iterator[Built]:
+    golds: dict[str, list[str]] = defaultdict(list)
+    for entry in read_statements(data / questions, side="gold"):
+        golds[str(entry.db)].append(entry.sql)
+    for number, (name, statements) in enumerate(sorted(golds.items()), 1):
+        path = data / folder / name / f"{name}.sqlite"
+        if not path.is_file():
+            continue
+        started = time.perf_counter()
+        suite = build_neighbours(path, statements, folder=scratch)
+        seconds = time.perf_counter() - started
+        built = Built(name, path, suite, seconds, _proved(path, suite))
+        print(f"{number}/{len(golds)} {name}: {suite.kill_rate}, {seconds:.1f} s", file=sys.stderr)
+        yield built
+
+
+def _proved(path: Path, suite: Suite) -> int:
+    """Return how many survivors differ from their gold on some instance made for that gold alone."""
+    proved = 0
+    with tempfile.TemporaryDirectory() as scratch, SQLite(".", timeout=2.0) as executor:
+        schema = executor.schema(str(path))
+        for index, gold in enumerate(suite.golds):
+            living = [text.split(": ", 1)[1] for text in gold.survivors]
+            tree = read_query(gold.sql, schema) if living else None
+            if tree is None:
+                continue
+            conditions = conditions_of(tree, schema)
+            source = read_source(DatabaseFile.look(path), schema, conditions, joins_of(tree, schema), 1)
+            for number in range(HELD_OUT):
+                rng = random.Random(f"held out:{number}")
+                file = Path(scratch) / f"{index}-{number}.sqlite"
+                recipe = RECIPES[number % len(RECIPES)]
+                write_instance(file, source, make_instance(source, [conditions], recipe, rng))
+                runs = executor.execute_many(
+                    [Query(gold.sql, str(file), keep=True), *(Query(sql, str(file)) for sql in living)]
+                )
+                usable = runs[0].ok and not runs[0].ambiguous
+                if usable and not hang_on_order(file, [gold.sql], runs[:1], timeout=2.0)[0]:
+                    same = [compare(runs[0], run, gold_sql=gold.sql).match or not run.ok for run in runs[1:]]
+                    proved += same.count(False)
+                    living = [sql for sql, alike in zip(living, same, strict=True) if alike]
+                file.unlink()
+                if not living:
+                    break
+    return proved
+
+
+def _kill_table(everything: Mapping[str, Sequence[Built]]) -> list[str]:
+    lines = [
+        "| golds of | databases | golds | near misses | killed by the database alone | with neighbours | "
+        "of those not equivalent | neighbours, mean (most) | KiB a database | s a database |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    loose: list[str] = []
+    for title, built in everything.items():
+        mutants, killed, alone, proved = (
+            sum(one.total("mutants") for one in built),
+            sum(one.total("killed") for one in built),
+            sum(one.total("killed_by_source") for one in built),
+            sum(one.proved for one in built),
+        )
+        counts = [len(one.suite.instances) for one in built]
+        golds = [gold for one in built for gold in one.suite.golds]
+        lines.append(
+            f"| {title} | {len(built)} | {len(golds)} | {mutants:,} | {alone / mutants:.3f} | "
+            f"{killed / mutants:.4f} | **{killed / (killed + proved):.4f}** ({proved} live) | "
+            f"{sum(counts) / len(counts):.1f} ({max(counts)}) | "
+            f"{sum(one.bytes for one in built) / len(built) / 1024:.0f} | "
+            f"{sum(one.seconds for one in built) / len(built):.1f} |"
+        )
+        problems = Counter(gold.problem.split(":")[0] for gold in golds if gold.problem)
+        loose.append(
+            f"{title}: {sum(not gold.pinned for gold in golds)} golds that no neighbour pins down"
+            + "".join(f"; {count}: {problem}" for problem, count in problems.most_common())
+            + "."
+        )
+    return [*lines, "", *loose, ""]
+
+
+def _pairs(data: Path, built: Sequence[Built]) -> list[str]:
+    """Unequal pairs told apart and equal pairs kept, of those whose first query is a gold here."""
+    suites = {one.name: one for one in built}
+    samples: list[Sample] = []
+    labels: list[bool] = []
+    for line in (data / "equivalence" / "spider_mutants.jsonl").read_text(encoding="utf-8").splitlines():
+        pair = json.loads(line)
+        one = suites.get(pair["meta"]["db_id"])
+        if one is not None and one.suite.knows(pair["sql_a"]):
+            paths = one.suite.paths_for(pair["sql_a"])
+            for dbs in ((str(one.path),), (str(one.path), *paths)):
+                samples.append(Sample(pair["sql_b"], pair["sql_a"], dbs))
+            labels.append(pair["label"] == "equivalent")
+    with Scorer(execution_match(), SQLite(".", timeout=5.0)) as scorer:
+        values = [score.value for score in scorer.score(samples)]
+    counts = Counter(zip(labels, values[::2], values[1::2], strict=True))
+    lines = ["Pairs made by others, whose first query is a gold:", ""]
+    lines += ["| pair | match on the database | match with neighbours | pairs |", "|---|--:|--:|--:|"]
+    for (equal, alone, beside), count in sorted(counts.items(), key=str):
+        lines.append(f"| {'equal' if equal else 'unequal'} | {alone} | {beside} | {count} |")
+    return [*lines, ""]
+
+
+def _hacks(data: Path, scratch: Path) -> list[str]:
+    """Attacks that must not match, and controls that must, on the given main instance and its neighbours."""
+    items = [
+        json.loads(line) for line in (data / "hacks" / "hacks.jsonl").read_text(encoding="utf-8").splitlines()
+    ]
+    items = [item for item in items if item["gold_sql"]]
+    suites: dict[str, tuple[Path, Suite]] = {}
+    for number, script in enumerate(dict.fromkeys(item["schema_sql"] for item in items)):
+        path = scratch / f"hack{number}.sqlite"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(script)
+        golds = [item["gold_sql"] for item in items if item["schema_sql"] == script]
+        suites[script] = (path, build_neighbours(path, golds))
+    counts: Counter[tuple[str, float | None, float | None]] = Counter()
+    with Scorer(execution_match(), SQLite(".", timeout=3.0)) as scorer:
+        for item in items:
+            path, suite = suites[item["schema_sql"]]
+            for what, wanted in (("attack", "execution_must_be_0"), ("control", "execution_must_be_1")):
+                if wanted in (item["expect"], *item["also"]):
+                    dbs = (str(path), *suite.paths_for(item["gold_sql"]))
+                    alone, beside = scorer.score(
+                        [Sample(item["completion"], item["gold_sql"], some) for some in (dbs[:1], dbs)]
+                    )
+                    counts[what, alone.value, beside.value] += 1
+    lines = ["Attacks and controls, with neighbours in the place of their second instance:", ""]
+    lines += ["| item | match on the database | match with neighbours | items |", "|---|--:|--:|--:|"]
+    lines += [f"| {a} | {b} | {c} | {count} |" for (a, b, c), count in sorted(counts.items(), key=str)]
+    return [*lines, ""]
+
+
+def _candidates(
+    data: Path, title: str, name: str, built: Sequence[Built], rejected: list[dict[str, Any]]
+) -> list[str]:
+    suites = {one.name: one for one in built}
+    samples: list[Sample] = []
+    notes: list[dict[str, Any]] = []
+    with gzip.open(data / "candidates" / f"{name}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            question = json.loads(line)
+            one = suites[question["db_id"]]
+            dbs = (str(one.path), *one.suite.paths_for(question["gold"]))
+            found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+            for candidate in question["candidates"].values():
+                found[candidate["sql"]].append(candidate)
+            for sql, same in found.items():
+                samples += [Sample(sql, question["gold"], some) for some in (dbs[:1], dbs)]
+                verdict = same[0].get("official", same[0]["set_ex"])
+                notes.append({"db": one.name, "gold": question["gold"], "sql": sql, "systems": len(same),
+                              "question": question["question"], "recorded": verdict})  # fmt: skip
+    counts: Counter[tuple[Any, ...]] = Counter()
+    with Scorer(execution_match(), SQLite(".", timeout=5.0)) as scorer:
+        for start in range(0, len(notes), 2000):
+            scores = scorer.score(samples[2 * start : 2 * start + 4000])
+            for note, alone, beside in zip(
+                notes[start : start + 2000], scores[::2], scores[1::2], strict=True
+            ):
+                counts[note["recorded"], alone.value, beside.value] += 1
+                if alone.value == 1 and beside.value != 1:
+                    rejected.append({**note, "set": title, "reason": beside.reason})
+    table = [f"Distinct candidates of {title}, {len(notes):,}:", ""]
+    table += [
+        "| recorded verdict | match on the database | match with neighbours | candidates |",
+        "|---|--:|--:|--:|",
+    ]
+    table += [f"| {a} | {b} | {c} | {count:,} |" for (a, b, c), count in sorted(counts.items(), key=str)]
+    return [*table, ""]
+
+
+def _listed(rejected: Sequence[Mapping[str, Any]]) -> str:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for one in rejected:
+        groups[one["db"], one["gold"]].append(one)
+    lines = [f"{len(rejected)} candidates, {len(groups)} golds", "", "# a random 50", ""]
+    for one in random.Random(0).sample(list(rejected), min(50, len(rejected))):
+        lines += _shown(one)
+    lines += ["# by gold, the candidate that most systems wrote", ""]
+    for same in sorted(groups.values(), key=len, reverse=True):
+        lines += [f"{len(same)} candidates", *_shown(max(same, key=lambda one: int(one["systems"])))]
+    return "\n".join(lines) + "\n"
+
+
+def _shown(one: Mapping[str, Any]) -> list[str]:
+    return [f"{one['db']}: {one['question']} (recorded {one['recorded']})",
+            f"  gold      {one['gold']}", f"  predicted {one['sql']}", f"  {one['reason']}", ""]  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(main())
