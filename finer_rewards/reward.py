@@ -191,7 +191,7 @@ class Reward:
 
     def __mul__(self, weight: float) -> Reward:
         factor = _number("weight", weight)
-        return _sum(tuple((factor * inner, part) for inner, part in _terms(self)))
+        return _sum(tuple((_number("weight", factor * inner), part) for inner, part in _terms(self)))
 
     __rmul__ = __mul__
 
@@ -291,8 +291,6 @@ def _check_total(terms: tuple[tuple[float, Reward], ...]) -> None:
         raise ConfigError(
             f"`total(terms=...)` should be a flat sum, but got {terms!r:.120}. Write it with + and *: 2 * a() + b()."
         )
-    for weight, _ in terms:
-        _number("weight", weight)
 
 
 @reward(combines=True, check=_check_total)

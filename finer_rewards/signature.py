@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
@@ -46,7 +47,7 @@ class Signature:
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
         content["executor"] = None if executor is None else _plain(executor.describe())
         content["memory"] = None if memory is None else _plain(memory.describe())
-        content["parse"] = f"{getattr(parse, '__module__', '')}.{getattr(parse, '__qualname__', repr(parse))}"
+        content["parse"] = _callable(parse)
         content["sqlglot"] = version("sqlglot")
         content["version"] = VERSION
         return cls(content)
@@ -84,6 +85,16 @@ def _full(reward: Reward) -> dict[str, Any]:
     return {"text": repr(reward), "name": reward.name, "params": _plain(reward.params)}
 
 
+def _callable(function: Callable[..., object]) -> str:
+    """Return a function's name, the same in every process: no address of an object in memory."""
+    if isinstance(function, partial):
+        shown = [repr(_plain(value)) for value in function.args]
+        shown += [f"{name}={_plain(value)!r}" for name, value in sorted(function.keywords.items())]
+        return f"{_callable(function.func)}({', '.join(shown)})"
+    named = function if hasattr(function, "__qualname__") else type(function)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
 def _plain(value: object) -> Any:
     if isinstance(value, Reward):
         return _full(value)
@@ -91,6 +102,8 @@ def _plain(value: object) -> Any:
         return {str(name): _plain(item) for name, item in value.items()}
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # 2 and 2.0 are the same weight, and the same limit
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     return repr(value)

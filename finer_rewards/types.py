@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -333,22 +333,22 @@ class Score:
         return "\n".join(lines)
 
 
-def _answer_rows(rows: object) -> tuple[Row, ...]:
-    if not isinstance(rows, (list, tuple)) or not all(isinstance(row, (list, tuple)) for row in rows):
+def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:
+    try:
+        if isinstance(given, (str, bytes)) or any(isinstance(row, (str, bytes, Mapping)) for row in given):
+            raise TypeError
+        rows = tuple(tuple(row) for row in given)
+        hash(rows)
+    except TypeError:
         raise ConfigError(
-            f"`Sample(answer=...)` should be rows, but got {rows!r:.80}. Write one row as [(1, 'x')]."
-        )
-    if len({len(row) for row in rows}) > 1:
+            f"`Sample(answer=...)` should be rows of plain values, but got {given!r:.80}. "
+            "Write one row as [(1, 'x')]."
+        ) from None
+    if len(set(map(len, rows))) > 1:
         raise ConfigError(
-            f"`Sample(answer=...)` should have rows of one width, but got {rows!r:.80}. Pass every row whole."
+            f"`Sample(answer=...)` should have rows of one width, but got {given!r:.80}. Pass every row whole."
         )
-    for cell in (cell for row in rows for cell in row):
-        if not isinstance(cell, (int, float, str, bytes, type(None))):
-            raise ConfigError(
-                f"`Sample(answer=...)` should have numbers, texts, bytes and None as cells, but got {cell!r:.80}. "
-                "Turn it into one of them, as the database returns it."
-            )
-    return tuple(tuple(row) for row in rows)
+    return rows
 
 
 def unscored(status: Status, reason: str = "") -> Score:

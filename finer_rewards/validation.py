@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["check_parameter"]
+__all__ = ["check_parameter", "is_finite"]
 
 
 def check_parameter(where: str, annotation: Any, value: Any) -> Any:
     """Return the value, lists turned into tuples; raise when it does not fit its annotation.
 
     Understands `Literal`, unions, `bool`, `int`, `float`, `str`, tuples and classes; anything else passes.
+    Values of subclasses (NumPy's `float64`, an enum's text) become the plain number or text, which prints as
+    it is read.
 
     Args:
         where: how the parameter is named in the message.
@@ -22,15 +24,14 @@ def check_parameter(where: str, annotation: Any, value: Any) -> Any:
         value: what was given.
 
     Raises:
-        ConfigError: the value does not fit, or cannot be hashed.
+        ConfigError: the value does not fit.
 
     Example:
         >>> check_parameter("f(mode=...)", Literal["set", "bag"], "bga")
         Traceback (most recent call last):
         finer_rewards.errors.ConfigError: `f(mode=...)` should be 'set' or 'bag', but got 'bga'. Did you mean 'bag'?
     """
-    if isinstance(value, list):
-        value = tuple(value)
+    value = _plain(value)
     if not _fits(annotation, value):
         options = _options(annotation)
         hint = (
@@ -41,13 +42,22 @@ def check_parameter(where: str, annotation: Any, value: Any) -> Any:
         raise ConfigError(
             f"`{where}` should be {_print(annotation)}, but got {value!r:.120}. {hint}".rstrip()
         )
-    try:
-        hash(value)
-    except TypeError:
-        raise ConfigError(
-            f"`{where}` should be a value that can be hashed, but got {value!r:.120}."
-        ) from None
     return value
+
+
+def is_finite(value: float) -> bool:
+    """True for a number that a float can hold, which a long integer may not be."""
+    return abs(value) <= sys.float_info.max
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(map(_plain, value))
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float(value)
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _fits(annotation: Any, value: Any) -> bool:
@@ -65,7 +75,7 @@ def _fits(annotation: Any, value: Any) -> bool:
     if annotation is int:
         return isinstance(value, int) and not isinstance(value, bool)
     if annotation is float:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and is_finite(value)
     if origin is tuple:
         return _fits_tuple(get_args(annotation), value)
     if isinstance(annotation, type):

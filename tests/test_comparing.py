@@ -15,9 +15,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlparse.engine import FilterStack
 
 import finer_rewards.comparing
 from finer_rewards.comparing import Mode, compare, find_mode, modes
+from finer_rewards.comparing.rewriting import rewrite
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Status
 
@@ -368,3 +370,37 @@ assert not any(name.split(".")[0] in ("sqlglot", "sqlparse", "numpy", "pandas") 
     found = subprocess.run([sys.executable, "-S", "-I", "-c", script], capture_output=True, text=True)
     assert found.stderr == ""
     assert found.stdout.split()[:3] == ["True", "True", "False"]
+
+
+@pytest.mark.parametrize("text", ["a," * 90_000, "(" * 180_000, "distinct " * 20_000, "; " * 90_000])
+def test_a_hostile_text_is_not_lexed(text: str) -> None:
+    started = time.perf_counter()
+    assert modes()["test_suite"].prepare("SELECT " + text) == "SELECT " + text
+    assert time.perf_counter() - started < 1  # the lexer took ten seconds and more
+
+
+PIECES = [
+    "SELECT",
+    "distinct",
+    "'distinct'",
+    "GO",
+    "GO 2",
+    "ego",
+    ";",
+    "--",
+    "\n",
+    " ",
+    "/*",
+    "*/",
+    '"',
+    "BEGIN",
+]
+PIECES += ["\ufeff", "\x00", "é", "\ud800", "CREATE", "END"]
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=12))
+def test_what_the_lexer_would_leave_alone_does_not_reach_it(pieces: list[str]) -> None:
+    text = f"SELECT {' '.join(pieces)}"
+    tokens = next(iter(FilterStack().run(text))).flatten()
+    expected = "".join(token.value for token in tokens if token.value.lower() != "distinct")
+    assert rewrite(text, "repair_and_drop_distinct") == expected

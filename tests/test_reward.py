@@ -201,3 +201,51 @@ def test_needs_are_checked() -> None:
 
     with pytest.raises(ConfigError, match="Did you mean 'gold'"):
         typo()
+
+
+@reward()
+def anything(evidence: Evidence, value: object = None) -> float:
+    """Takes whatever it is given."""
+    return 0.0
+
+
+class Halved(float):
+    """A number that prints as no literal, as NumPy's do."""
+
+    def __repr__(self) -> str:
+        return f"Halved({float(self)})"
+
+
+@pytest.mark.parametrize(
+    "value", [float("inf"), float("nan"), frozenset({1}), Status.ok, {1: 2}, (1, {2}), 1j, ...]
+)
+def test_a_parameter_can_be_written_in_a_config(value: object) -> None:
+    with pytest.raises(ConfigError, match="can be written in a config"):
+        anything(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [Halved(0.5), (Halved(2), [1, "a'\""]), b"\x00", "\ud800\n", -3, 10**20, brevity(), (brevity(), 2)],
+)
+def test_a_parameter_of_any_printable_kind_reads_back(value: object) -> None:
+    one = Halved(0.5) * anything(value)
+    assert parse_reward(repr(one)) == one
+    assert pickle.loads(pickle.dumps(one)) == one
+
+
+@pytest.mark.parametrize("text", [f"1{'0' * 400} * brevity()", f"constant(1{'0' * 400})"])
+def test_a_number_too_long_for_a_float_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError, match="should be a finite number"):
+        parse_reward(text)
+
+
+def test_weights_that_multiply_past_every_float_are_refused() -> None:
+    with pytest.raises(ConfigError, match="should be a finite number"):
+        1e200 * (1e200 * brevity())
+
+
+@pytest.mark.parametrize("terms", [(), ((1, brevity()),), ((2, brevity() + swallows()),)])
+def test_a_sum_has_one_way_to_be_written(terms: tuple[tuple[float, Reward], ...]) -> None:
+    with pytest.raises(ConfigError, match="Write it with"):
+        total(terms)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -274,5 +275,64 @@ def test_an_empty_batch_is_no_batch(folder: Path) -> None:
 def test_executable_may_ask_for_a_base_table(folder: Path) -> None:
     samples = [sample("SELECT 1"), sample("SELECT count(*) FROM singer"), sample("SELECT 1 FROM nope")]
     with fr.SQLite(str(folder)) as executor:
-        for reward, expected in ((r.executable(), [1, 1, 0]), (r.executable(require_base_table=True), [0, 1, 0])):
+        for reward, expected in (
+            (r.executable(), [1, 1, 0]),
+            (r.executable(require_base_table=True), [0, 1, 0]),
+        ):
             assert [score.value for score in fr.Scorer(reward, executor).score(samples)] == expected
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("question", None), ("dialect", 5), ("meta", None), ("meta", [1]), ("gold", None), ("db", b"x"),
+        ("answer", 5), ("answer", "abc"), ("answer", [1]), ("answer", ["ab"]), ("answer", [[[1]]]),
+        ("answer", [{"a": 1}]), ("answer", [(1,), (1, 2)]),
+    ],
+)  # fmt: skip
+def test_a_sample_says_which_field_is_wrong(parameter: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=rf"`Sample\({parameter}=...\)` should .+ but got .+\. \w+"):
+        fr.Sample(**{"completion": "SELECT 1", "gold": "SELECT 1", "db": "concert", parameter: value})
+
+
+def test_what_was_not_observed_is_not_executable() -> None:
+    assert r.executable()(fr.Evidence(sample(GOLD), fr.Answer(None, GOLD))).value == 0.0
+
+
+def test_evidence_hashes(folder: Path) -> None:
+    with fr.Scorer(r.executable(), fr.SQLite(folder)) as scorer:
+        one, other = scorer.observe([sample(GOLD)])[0], scorer.observe([sample("SELECT")])[0]
+    assert len({one, pickle.loads(pickle.dumps(one)), other}) == 2
+
+
+@pytest.mark.parametrize("executor", ["concert.sqlite", fr.SQLite])
+def test_an_executor_is_not_a_path(executor: object) -> None:
+    with pytest.raises(ConfigError, match="should be an executor"):
+        fr.Scorer(r.executable(), executor)  # type: ignore[arg-type]
+
+
+def test_one_sample_is_not_a_batch(folder: Path) -> None:
+    with fr.Scorer(r.executable(), fr.SQLite(folder)) as scorer, pytest.raises(ConfigError, match="a list"):
+        scorer.score(sample(GOLD))  # type: ignore[arg-type]
+
+
+def test_equal_scorers_have_one_signature(folder: Path) -> None:
+    def digest(weight: float, timeout: float, policy: str = "auto") -> str:
+        parse = partial(fr.parse_completion, policy=policy)
+        return fr.Scorer(
+            weight * r.executable(), fr.SQLite(folder, timeout=timeout), parse=parse
+        ).signature.digest
+
+    assert digest(2, 30) == digest(2.0, 30.0)
+    assert digest(2, 30) != digest(2, 30, policy="finer")
+    assert digest(2, 30) != digest(2.5, 30)
+
+
+class Parser:
+    def __call__(self, text: str) -> fr.Answer:
+        return fr.Answer(None, text)
+
+
+@pytest.mark.parametrize("parse", [partial(fr.parse_completion, policy="finer"), Parser(), lambda text: None])
+def test_a_signature_holds_no_address(folder: Path, parse: Callable[[str], fr.Answer]) -> None:
+    assert " at 0x" not in str(fr.Scorer(r.executable(), fr.SQLite(folder), parse=parse).signature.content)

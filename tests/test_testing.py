@@ -169,11 +169,6 @@ def planted_hides_faults(evidence: fr.Evidence) -> float:
     return float(gold is not None and predicted is not None and predicted.ok and gold.rows == predicted.rows)
 
 
-@fr.reward()
-def planted_holds_object(evidence: fr.Evidence, *, of: Any = None) -> float:
-    return 1.0
-
-
 def _closure() -> fr.Reward:
     @fr.reward()
     def planted_closure(evidence: fr.Evidence) -> float:
@@ -210,7 +205,7 @@ BAD: dict[str, Any] = {
     "repeatable": planted_moody(),
     "blame": planted_hides_faults(),
     "pickles": _closure(),
-    "prints": planted_holds_object(of=object()),
+    "prints": fr.reward()(lambda evidence: 1.0)(),
     "batch": above_the_mean,
     "right_above_wrong": generous,
     "near_misses": r.execution_match(mode="bird"),
