@@ -122,12 +122,15 @@ def read_source(
     try:
         script = connection.execute(
             "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-            " AND type <> 'trigger' ORDER BY type = 'index', type = 'view', rowid"
+            " AND type <> 'trigger' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY type = 'index', type = 'view', rowid"
         ).fetchall()
         tables: dict[str, SourceTable] = {}
-        notes: list[str] = []
+        virtual = _virtual(connection)
+        notes = [f"table {name} is virtual and left out" for name in virtual]
         for table in schema.tables:
-            if not table.view:
+            # A virtual table keeps its content in tables of its own, which begin with its name.
+            hidden = any(table.name == name or table.name.startswith(f"{name}_") for name in virtual)
+            if not table.view and not hidden:
                 try:
                     tables[table.name.lower()] = _read_table(connection, table, conditions, seed)
                 except sqlite3.Error as error:
@@ -137,6 +140,15 @@ def read_source(
     finally:
         connection.close()
     return Source(tuple(sql for (sql,) in script), _ordered(tables), tuple(notes))
+
+
+def _virtual(connection: sqlite3.Connection) -> list[str]:
+    return [
+        name
+        for (name,) in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql LIKE 'CREATE VIRTUAL%'"
+        )
+    ]
 
 
 def _read_table(
