@@ -266,7 +266,9 @@ def candidates(data: Path, name: str, databases: Path, sample: int, report: Repo
     _variance(questions, scores["ours"], name, report)
 
 
-def _variance(questions: list[dict[str, Any]], score: dict[tuple[int, str], float], name: str, report: Report) -> None:
+def _variance(
+    questions: list[dict[str, Any]], score: dict[tuple[int, str], float], name: str, report: Report
+) -> None:
     """Count GRPO groups whose rewards are all equal: execution match alone, and with the operations."""
     rng = random.Random(1)
     total = flat = still = 0
@@ -307,8 +309,12 @@ def timing(data: Path, count: int, report: Report) -> None:
 
 def main() -> None:
     default = os.environ.get("FINER_REWARDS_DATA") or Path(__file__).parents[1].parent / "shared" / "data"
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=int, default=0, metavar="N", help="at most N pairs or questions a set; 0: all")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--sample", type=int, default=0, metavar="N", help="at most N pairs or questions a set; 0: all"
+    )
     parser.add_argument("--write", action="store_true", help=f"keep the table in {RESULTS.name}")
     parser.add_argument("--data", type=Path, default=Path(default))
     options = parser.parse_args()
@@ -321,8 +327,14 @@ def main() -> None:
     near = {name: scores["spider_mutants"][name][False] for name in SCORERS}
     made = {name: scores["generator_made"][name][True] for name in SCORERS}
     areas = {name: auc(made[name], near[name]) for name in SCORERS}
-    report.row("generator_made equivalent vs mutants: AUC", f"{len(made['ours'])} / {len(near['ours'])}", *areas.values())
-    candidates(options.data, "spider_dev_dev", options.data / "spider_dev" / "database", options.sample, report)
+    report.row(
+        "generator_made equivalent vs mutants: AUC",
+        f"{len(made['ours'])} / {len(near['ours'])}",
+        *areas.values(),
+    )
+    candidates(
+        options.data, "spider_dev_dev", options.data / "spider_dev" / "database", options.sample, report
+    )
     for name in ("bird_dev_dev", "bird_mini_dev_dev"):
         candidates(options.data, name, options.data / "bird" / "databases", options.sample, report)
     if options.write:

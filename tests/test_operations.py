@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a query is easier to compare on one line
 from __future__ import annotations
 
 import sys

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - a query is easier to compare on one line
 """Every rewrite, executed: both sides on random databases with NULLs and repeats that keep what the schema says."""
 
 from __future__ import annotations
@@ -257,11 +258,15 @@ def database(rng: random.Random) -> sqlite3.Connection:
     names: list[object] = ["x", "a", "b", "2"]
     cities = list(range(1, rng.choice([1, 2, 4, 6])))
     for one in cities:
-        connection.execute("INSERT INTO city VALUES (?,?,?,?)", (one, maybe(names), maybe([1, 2, 3]), rng.choice(names)))
+        connection.execute(
+            "INSERT INTO city VALUES (?,?,?,?)", (one, maybe(names), maybe([1, 2, 3]), rng.choice(names))
+        )
     shops = list(range(1, rng.choice([1, 3, 5]))) if cities else []
     labels = rng.sample(["x", "a", "b", "c", "2"], len(shops))
     for one, label in zip(shops, labels, strict=True):
-        connection.execute("INSERT INTO shop VALUES (?,?,?,?)", (one, rng.choice(cities), maybe([1, 2, 3]), label))
+        connection.execute(
+            "INSERT INTO shop VALUES (?,?,?,?)", (one, rng.choice(cities), maybe([1, 2, 3]), label)
+        )
     for shop in shops:
         for day in range(rng.choice([0, 1, 3])):
             row = (shop, day, maybe(list(cities)), maybe([1, 2, 3]), maybe(names))
@@ -413,7 +418,9 @@ class Writer:
         where = self.condition(inner, 2)
         if kind == 9:
             grouped = f" GROUP BY {item} HAVING COUNT(*) > 1" if rng.random() < 0.4 else ""
-            return f"{column} {rng.choice(['', 'NOT '])}IN (SELECT {item} FROM {source} WHERE {where}{grouped})"
+            return (
+                f"{column} {rng.choice(['', 'NOT '])}IN (SELECT {item} FROM {source} WHERE {where}{grouped})"
+            )
         if kind == 10:
             return f"{rng.choice(['', 'NOT '])}EXISTS (SELECT 1 FROM {source} WHERE {item} = {column} AND {where})"
         if kind == 11:
@@ -431,7 +438,12 @@ class Writer:
             having = rng.choice(["", " HAVING COUNT(*) > 1", f" HAVING {keys[0]} IS NOT NULL"])
             return f"SELECT {', '.join(chosen)} FROM {source}{where} GROUP BY {', '.join(keys)}{having}"
         if rng.random() < 0.15:
-            aggregates = ["COUNT(*)", f"COUNT({self.column(aliases)})", f"COUNT(DISTINCT {self.column(aliases)})", f"MIN({self.column(aliases)})"]
+            aggregates = [
+                "COUNT(*)",
+                f"COUNT({self.column(aliases)})",
+                f"COUNT(DISTINCT {self.column(aliases)})",
+                f"MIN({self.column(aliases)})",
+            ]
             return f"SELECT {', '.join(rng.choice(aggregates) for _ in range(width))} FROM {source}{where}"
         items = [self.column(aliases) for _ in range(width)]
         group = f" GROUP BY {', '.join(items)}" if rng.random() < 0.1 else ""

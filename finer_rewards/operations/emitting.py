@@ -125,11 +125,13 @@ def _condition(term: Term, scope: tuple[str, ...], depth: int) -> Iterator[Emitt
         yield from _term("filter", term, scope, depth)
 
 
-def _term(kind: str, term: Term, scope: tuple[str, ...], depth: int, *words: str) -> Iterator[Emitted]:
+def _term(
+    kind: str, term: Term, scope: tuple[str, ...], depth: int, *words: str, after: tuple[str, ...] = ()
+) -> Iterator[Emitted]:
     """Yield the operation of a term, and those of the subqueries inside it."""
     inner: list[tuple[str, Term]] = []
     bare = _without_queries(term, inner)
-    yield kind, (*words, *_words(bare, depth)), scope
+    yield kind, (*words, *_words(bare, depth), *after), scope
     for place, (label, query) in enumerate(inner):
         host = f"{kind} {label}" if place == 0 else f"{kind} {label} {place + 1}"
         yield from _query(query, (*scope, host), depth + 1)
@@ -159,17 +161,9 @@ def _without_queries(term: Any, found: list[tuple[str, Term]]) -> Any:
 
 def _tail(order: Any, limit: Any, offset: Any, scope: tuple[str, ...], depth: int) -> Iterator[Emitted]:
     for place, key in enumerate(order):
-        place_words = () if place == 0 else (f"then {place + 1}",)
-        yield from _term(
-            "order",
-            key[1],
-            scope,
-            depth,
-            "by",
-            *place_words,
-            *(("desc",) if key[0] == "desc" else ()),
-            *key[2:],
-        )
+        words = ("by",) if place == 0 else (f"by key {place + 1}",)
+        after = (*(("desc",) if key[0] == "desc" else ()), *key[2:])
+        yield from _term("order", key[1], scope, depth, *words, after=after)
     if limit is not None:
         yield "limit", (say(limit, depth),), scope
     if offset is not None:

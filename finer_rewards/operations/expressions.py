@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from sqlglot import exp
 
+from .facts import affinity_of
 from .terms import COUNT_ALL, NULL, Term
 
 __all__ = ["Resolver", "argument", "number", "read_term"]
@@ -177,7 +178,7 @@ def _aggregate(node: Any, scope: Resolver) -> Term:
 
 
 def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[Term]:
-    """Return the keys of an ORDER BY: `("asc" | "desc", term)`, with the place of NULLs where it is not the usual one."""
+    """Return the keys of an ORDER BY: `("asc" | "desc", term)`, with the place of NULLs where it is unusual."""
     found: list[Term] = []
     for one in node.expressions:
         inner = one.this if isinstance(one, exp.Ordered) else one
@@ -285,7 +286,12 @@ def _count(node: Any, scope: Resolver) -> Term:
 
 
 def _cast(node: Any, scope: Resolver) -> Term:
-    return ("cast", read_term(node.this, scope), node.args["to"].sql().lower())
+    name = node.args["to"].sql().lower()
+    if scope.dialect == "sqlite":
+        # SQLite casts to an affinity; sqlglot's name for REAL has changed between versions.
+        name = {"number": "integer", "text": "text", "real": "real"}.get(affinity_of(name), name)
+        name = "numeric" if name == "integer" and "INT" not in node.args["to"].sql().upper() else name
+    return ("cast", read_term(node.this, scope), name)
 
 
 def _exists(node: Any, scope: Resolver) -> Term:

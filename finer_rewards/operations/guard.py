@@ -41,7 +41,8 @@ _stack_lock = threading.Lock()
 _LEXEME = re.compile(
     r"""--[^\n]*|/\*.*?(?:\*/|\Z)
       | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z)
-      | \b(?:AND|OR|CASE|END|NOT|JOIN|ON|USING|SELECT|NATURAL|CROSS|UNION|INTERSECT|EXCEPT|WHERE|GROUP|HAVING|ORDER|LIMIT)\b
+      | \b(?:AND|OR|CASE|END|NOT|JOIN|ON|USING|SELECT|NATURAL|CROSS|UNION|INTERSECT|EXCEPT)\b
+      | \b(?:WHERE|GROUP|HAVING|ORDER|LIMIT)\b
       | [-()+*/%|&~,;]""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -149,10 +150,8 @@ def measure(sql: str) -> None:
             ranks[-1] = _RANKS[upper]
         terms += upper in ("AND", "OR")
         operators += upper in _OPERATORS
-        if upper in _PREFIX:
-            prefixes = prefixes + 1 if not sql[end : match.start()].strip() else 1
-        else:
-            prefixes = 0
+        follows = not sql[end : match.start()].strip()
+        prefixes = 0 if upper not in _PREFIX else prefixes + 1 if follows else 1
         end = match.end()
         deepest = max(deepest, depth + prefixes)
         if upper == "JOIN":
@@ -215,7 +214,7 @@ def with_deep_stack(call: Callable[[], Result]) -> Result:
             outcome.append(call())
         except RecursionError:
             failure.append(OperationsError("The SQL is nested too deeply"))
-        except BaseException as error:  # handed to the caller below
+        except BaseException as error:  # noqa: BLE001 - handed to the caller below
             failure.append(error)
 
     with _stack_lock:

@@ -133,8 +133,8 @@ def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
     found: dict[Term, Term] = {}
     for source in own:
         if source[0] == "derived" and isinstance(source[2], Select):
-            inner = _query(source[2], names, depth + 1)
-            for place, item in enumerate(inner.items):
+            inner = _select(source[2], names, depth + 1)
+            for place, item in enumerate(inner[2]):
                 if not (item[0] == "column" and item[2] == "*"):
                     found["column", source[1], place] = ("column", source[1], ("of", item))
     return found

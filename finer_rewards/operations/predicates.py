@@ -101,7 +101,9 @@ def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
         return parts
     if len(inner) > 1 and len(inner) <= _MOST_ABSORBED:
         parts = {
-            part: None for part in parts if part[0] != other or not any(one < frozenset(part[1:]) for one in inner)
+            part: None
+            for part in parts
+            if part[0] != other or not any(one < frozenset(part[1:]) for one in inner)
         }
     return {part: None for part in parts if part[0] != other or not any(inner in parts for inner in part[1:])}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
@@ -11,46 +10,12 @@ from sqlglot import exp
 from .expressions import argument, order_terms, read_term
 from .facts import Facts
 from .guard import OperationsError
-from .terms import ONE, Group, Outer, Select, Term, conjuncts
+from .sources import Body, CommonTable, Entry, FromClause, given
+from .terms import Select, Term, conjuncts
 
 __all__ = ["Reader"]
 
 _MAX_BLOCKS = 1_000  # CTEs are read once for each use, which can double at every level
-
-
-@dataclass
-class Entry:
-    """What a FROM clause calls a source, and the terms its columns stand for (`None` when not known)."""
-
-    alias: str
-    columns: dict[str, Term] | None
-    number: int
-    hidden: set[str] = field(default_factory=set)  # columns merged away by USING
-
-    def find(self, name: str) -> Term | None:
-        """Return the column of that name, if the source has or may have it."""
-        if self.columns is None:
-            return ("column", self.number, name)
-        return self.columns.get(name)
-
-
-@dataclass
-class Body:
-    """The FROM clause of one block, as far as it has been read."""
-
-    sources: list[Term] = field(default_factory=list)
-    outers: list[Outer] = field(default_factory=list)
-    where: list[Term] = field(default_factory=list)
-
-
-@dataclass
-class CommonTable:
-    """A CTE: its node, the names of its columns, and where it was written."""
-
-    node: Any
-    names: list[str]
-    scope: Scope
-    own_number: int | None = None  # set while it is read, when it refers to itself
 
 
 class Reader:
@@ -145,7 +110,7 @@ class Reader:
         ), names  # fmt: skip
 
 
-class Scope:
+class Scope(FromClause):
     """The names that can be used at one place of the text."""
 
     def __init__(self, reader: Reader, outer: Scope | None) -> None:
@@ -157,6 +122,14 @@ class Scope:
         self.aliases: dict[str, Any] = {}
         self.windows: dict[str, Any] = {}
         self.resolving: set[str] = set()
+
+    def beside(self, outer: Scope | None) -> Scope:
+        """Return an empty scope inside another one."""
+        return Scope(self.reader, outer)
+
+    def here(self) -> Scope:
+        """Return this scope."""
+        return self
 
     # Names ---------------------------------------------------------------------------------------
 
@@ -220,7 +193,7 @@ class Scope:
 
     def query(self, node: Any) -> Term:
         """Return a subquery that may refer to this block."""
-        while isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query) and len(_set(node)) == 1:
+        while isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query) and len(given(node)) == 1:
             node = node.this
         return self.reader.query(node, self)[0]
 
@@ -244,8 +217,6 @@ class Scope:
                 return scope.common[name]
             scope = scope.outer
         return None
-
-    # FROM ----------------------------------------------------------------------------------------
 
     def select(self, node: Any) -> tuple[Term, list[str]]:
         """Return one SELECT block and the names of its columns."""
@@ -293,14 +264,17 @@ class Scope:
                         ),
                     )
                 )
-        limit = node.args.get("limit")
+        keys = (
+            order_terms(order, self, lambda part: self._order_key(part, items, names))
+            if order is not None
+            else ()
+        )
         return Select(
             "select",
             distinct is not None and distinct.args.get("on") is None,
             tuple(items), tuple(body.sources), tuple(body.outers), tuple(body.where), group,
             conjuncts(read_term(having.this, self)) if having is not None else (),
-            tuple(order_terms(order, self, lambda part: self._order_key(part, items, names))) if order is not None else (),
-            _limit(limit, self), _limit(node.args.get("offset"), self), tuple(extra),
+            tuple(keys), _limit(node.args.get("limit"), self), _limit(node.args.get("offset"), self), tuple(extra),
         ), names  # fmt: skip
 
     def _item(self, node: Any, items: list[Term], names: list[str]) -> None:
@@ -314,7 +288,7 @@ class Scope:
             if (
                 chosen
                 and all(entry.columns is not None for entry in chosen)
-                and not _set(inner) - {"this", "table"}
+                and not given(inner) - {"this", "table"}
             ):
                 for entry in chosen:
                     for name, term in (entry.columns or {}).items():
@@ -325,7 +299,7 @@ class Scope:
             for entry in chosen or [Entry(table, None, -1)]:
                 options = tuple(
                     (key, inner.args[key] and str(inner.args[key]).lower())
-                    for key in sorted(_set(inner) - {"this", "table"})
+                    for key in sorted(given(inner) - {"this", "table"})
                 )
                 items.append(("column", entry.number, "*", *options))
                 names.append("*")
@@ -380,203 +354,6 @@ class Scope:
             )
         return read_term(node, self)
 
-    def _source(self, node: Any, body: Body) -> None:
-        alias = node.alias.lower()
-        if isinstance(node, exp.Table) and isinstance(node.this, (exp.Identifier, str)):
-            self._table(node, alias or node.name.lower(), body)
-        elif isinstance(node, exp.Subquery) and isinstance(node.this, exp.Table):
-            inner = Body()
-            self._source(node.this, inner)
-            for join in node.args.get("joins") or []:
-                inner = self._join(join, inner)
-            body.sources += inner.sources
-            body.outers += inner.outers
-            body.where += inner.where
-        elif isinstance(node, exp.Query) or isinstance(node, exp.Values):
-            table_alias = node.args.get("alias")
-            renamed = (
-                [column.name.lower() for column in table_alias.columns] if table_alias is not None else []
-            )
-            if isinstance(node, exp.Subquery) and not node.args.get("joins"):
-                inner_node = node.this if not _set(node) - {"this", "alias"} else node
-                query, names = self.reader.query(inner_node, self._blank())
-            else:
-                query, names = self.reader.query(node, self._blank())
-            self._derived(query, renamed or names, alias, body)
-        elif isinstance(node, exp.Lateral):
-            inner = node.this
-            if isinstance(inner, exp.Subquery):
-                query, names = self.reader.query(inner.this, self)
-                self._derived(query, names, alias, body)
-            else:
-                self._call(node, alias, body)
-        else:
-            self._call(node, alias, body)
-        for join in (node.args.get("joins") or []) if isinstance(node, exp.Table) else []:
-            changed = self._join(join, body)
-            body.sources, body.outers, body.where = changed.sources, changed.outers, changed.where
-
-    def _blank(self) -> Scope:
-        """Return a scope that sees the CTEs and the blocks around, but not the siblings in FROM."""
-        scope = Scope(self.reader, self.outer)
-        scope.common = self.common
-        return scope
-
-    def _table(self, node: Any, alias: str, body: Body) -> None:
-        name = node.name.lower()
-        common = None if node.args.get("db") else self.common_table(name)
-        if common is not None:
-            self._common(common, name, alias, body)
-            return
-        number = next(self.reader.numbers)
-        columns = self.reader.facts.table(name).columns
-        known = {column: ("column", number, column) for column in columns} if columns else None
-        renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
-        if renamed and known is not None:
-            known = dict(zip([one.name.lower() for one in renamed], known.values(), strict=False))
-        self.entries.append(Entry(alias, known, number))
-        options = tuple(
-            (key, str(node.args[key]).lower())
-            for key in sorted(_set(node) - {"this", "alias", "joins", "db", "catalog"})
-        )
-        body.sources.append(("table", number, name, *options))
-
-    def _common(self, common: CommonTable, name: str, alias: str, body: Body) -> None:
-        if common.own_number is not None:
-            number = next(self.reader.numbers)
-            places: dict[str, Term] = {
-                one: ("column", number, place) for place, one in enumerate(common.names)
-            }
-            self.entries.append(Entry(alias, places or None, number))
-            body.sources.append(("self", number, common.own_number))
-            return
-        recursive = isinstance(common.node, exp.SetOperation) and any(
-            table.name.lower() == name for table in common.node.expression.find_all(exp.Table)
-        )
-        if not recursive:
-            query, names = self.reader.query(common.node, common.scope)
-            self._derived(query, common.names or names, alias, body)
-            return
-        common.own_number = next(self.reader.numbers)
-        own_names = common.names
-        if not own_names:
-            common.names = (
-                [one.output_name.lower() for one in common.node.this.selects]
-                if hasattr(common.node.this, "selects")
-                else []
-            )
-        inner = Scope(self.reader, common.scope)
-        inner.common = {**common.scope.common, name: common}
-        query, names = self.reader.query(common.node, inner)
-        recursion = ("recursive", common.own_number, query)
-        names = common.names or names
-        common.own_number, common.names = None, own_names
-        self._derived(recursion, names, alias, body)
-
-    def _derived(self, query: Term, names: list[str], alias: str, body: Body) -> None:
-        number = next(self.reader.numbers)
-        places: dict[str, Term] | None = {}
-        for place, name in enumerate(names):
-            places.setdefault(name, ("column", number, place))  # type: ignore[union-attr]
-        if "*" in names:
-            places = None
-        self.entries.append(Entry(alias, places, number))
-        body.sources.append(("derived", number, query))
-
-    def _call(self, node: Any, alias: str, body: Body) -> None:
-        number = next(self.reader.numbers)
-        bare = node.copy()
-        renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
-        bare.set("alias", None)
-        self.entries.append(
-            Entry(alias, None, number) if not renamed else
-            Entry(alias, {one.name.lower(): ("column", number, place) for place, one in enumerate(renamed)}, number)
-        )  # fmt: skip
-        body.sources.append(
-            ("function", number, read_term(bare.this if isinstance(bare, exp.Table) else bare, self))
-        )
-
-    def _join(self, join: Any, body: Body) -> Body:
-        before = len(self.entries)
-        right = Body()
-        self._source(join.this, right)
-        for nested in (
-            join.this.args.get("joins") or []
-            if isinstance(join.this, exp.Subquery) and not isinstance(join.this.this, exp.Table)
-            else []
-        ):
-            right = self._join(nested, right)
-        left_entries, right_entries = self.entries[:before], self.entries[before:]
-        side, kind, method = (join.args.get(name) or "" for name in ("side", "kind", "method"))
-        side, kind, method = side.upper(), kind.upper(), method.upper()
-        shared = [one.name.lower() for one in join.args.get("using") or []]
-        if method == "NATURAL":
-            shared = [
-                name
-                for entry in right_entries
-                for name in entry.columns or ()
-                if any(name in (one.columns or ()) and name not in one.hidden for one in left_entries)
-            ]
-        condition: list[Term] = []
-        for name in shared:
-            condition += self._merge(name, left_entries, right_entries, side)
-        on = join.args.get("on")
-        if on is not None:
-            condition += conjuncts(read_term(on, self))
-        if kind in ("SEMI", "ANTI"):
-            del self.entries[before:]
-            probe = Select("select", False, (ONE,), tuple(right.sources), tuple(right.outers), (*right.where, *condition), None, (), (), None, None)  # fmt: skip
-            exists: Term = ("exists", probe)
-            body.where.append(exists if kind == "SEMI" else ("not", exists))
-            return body
-        if method in ("ASOF", "POSITIONAL") or side not in ("", "LEFT", "RIGHT", "FULL"):
-            condition.append(("word", f"{method} {side}".strip().lower()))
-        if side == "LEFT":
-            body.outers.append(
-                Outer("left", tuple(right.sources), tuple(right.outers), (*right.where, *condition))
-            )
-            return body
-        if side == "RIGHT":
-            right.outers.append(
-                Outer("left", tuple(body.sources), tuple(body.outers), (*body.where, *condition))
-            )
-            return right
-        if side == "FULL":
-            number = next(self.reader.numbers)
-            groups = [
-                Group("group", tuple(one.sources), tuple(one.outers), tuple(one.where))
-                for one in (body, right)
-            ]
-            return Body([("full", number, groups[0], groups[1], tuple(condition))])
-        body.sources += right.sources
-        body.outers += right.outers
-        body.where += right.where
-        body.where += condition
-        return body
-
-    def _merge(self, name: str, left: list[Entry], right: list[Entry], side: str) -> list[Term]:
-        """Return the equality that USING stands for, and let the name mean the merged column."""
-        a = next((e for e in left if name not in e.hidden and e.find(name) is not None), None)
-        b = next((e for e in right if e.find(name) is not None), None)
-        if a is None or b is None:
-            return [("word", f"using {name}")]
-        first, second = a.find(name), b.find(name)
-        assert first is not None and second is not None
-        b.hidden.add(name)
-        if side == "RIGHT":
-            b.hidden.discard(name)
-            a.hidden.add(name)
-        elif side == "FULL" and a.columns is not None:
-            a.columns[name] = ("call", "coalesce", first, second)
-        return [("=", first, second)]
-
-
-def _set(node: Any) -> set[str]:
-    """Return the names of the arguments a node really has."""
-    return {
-        name for name, value in node.args.items() if value is not None and value is not False and value != []
-    }
-
 
 def _cells(row: Any) -> list[Any]:
     return row.expressions if isinstance(row, exp.Tuple) else [row]
@@ -588,7 +365,7 @@ def _limit(node: Any, scope: Scope) -> Term | None:
     inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
     term = read_term(inner, scope) if inner is not None else ("word", node.sql())
     options = str(node.args.get("limit_options") or "").upper()
-    rest = _set(node) - {"expression", "count", "this", "direction"}
+    rest = given(node) - {"expression", "count", "this", "direction"}
     if "TIES" not in options and "PERCENT" not in options:
         rest.discard("limit_options")  # FETCH FIRST n ROWS ONLY is LIMIT n
     return (

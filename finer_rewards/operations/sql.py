@@ -14,10 +14,7 @@ def to_sql(query: Term) -> str:
     if isinstance(query, Select):
         return _select(query)
     if query[0] == "setop":
-        branches = [
-            f"SELECT * FROM ({to_sql(branch)})" if isinstance(branch, Select) and branch.limit is None and not branch.order
-            else f"SELECT * FROM ({to_sql(branch)})" for branch in query[2]
-        ]  # fmt: skip
+        branches = [f"SELECT * FROM ({to_sql(branch)})" for branch in query[2]]
         return f" {query[1].upper()} ".join(branches) + _tail(query[3], query[4], query[5])
     return "VALUES " + ", ".join(f"({', '.join(map(_term, row))})" for row in query[1])
 
@@ -89,7 +86,7 @@ def _term(term: Term) -> str:
         name = f"c{term[2]}" if isinstance(term[2], int) else "*" if term[2] == "*" else f'"{term[2]}"'
         return f"s{term[1]}.{name}"
     if head == "text":
-        return "'" + term[1].replace("'", "''") + "'"
+        return "'" + str(term[1]).replace("'", "''") + "'"
     if head in ("number", "word"):
         return f"({term[1]})" if str(term[1]).startswith("-") else str(term[1])
     if head in ("null", "star", "bool"):

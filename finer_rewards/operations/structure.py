@@ -237,7 +237,7 @@ def tree_edit_similarity(
         OperationsError: one of the texts cannot be read.
     """
     try:
-        from apted import APTED, Config
+        from apted import APTED, Config  # type: ignore[import-untyped,unused-ignore]
     except ImportError:
         raise MissingExtraError("`tree_edit_similarity`", "apted", "similarity") from None
 

@@ -73,7 +73,11 @@ def rewrite(query: Term, context: Context) -> Term:
     def change(term: Term) -> Any:
         if isinstance(term, Select):
             settled = _settle(term, rules, context)
-            return blocks.unwrap(settled, context) if settled.sources[:1] and settled.sources[0][0] == "derived" else settled
+            return (
+                blocks.unwrap(settled, context)
+                if settled.sources[:1] and settled.sources[0][0] == "derived"
+                else settled
+            )
         if term[0] == "setop":
             return sets.rewrite_set_operation(term, context)
         return term
@@ -84,7 +88,7 @@ def rewrite(query: Term, context: Context) -> Term:
         if heads & {"exists", "in", "setop"}:
             query = blocks.mark_branches(query)
         before = query
-        query = fold(query, change)
+        query = fold(query, change) if heads & _STRUCTURE or not isinstance(query, Select) else change(query)
         if query == before or not heads & _STRUCTURE:
             break
     return query

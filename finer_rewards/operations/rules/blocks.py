@@ -27,7 +27,7 @@ VOLATILE = frozenset({"random", "rand", "randomblob", "uuid", "gen_random_uuid",
 
 def flatten_conditions(block: Select, context: Context) -> Select:
     """Split conjunctions into their parts and drop repeats. Holds always."""
-    where, having = _split(block.where), _split(block.having)
+    where, having = _split(block.where), _split(block.having) if block.having else ()
     outers = tuple(_flatten_outer(one) for one in block.outers)
     if where == block.where and having == block.having and outers == block.outers:
         return block
@@ -57,13 +57,18 @@ def _split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
         # Two values that are alike and not both NULL are equal.
         if any(_needs(other, side) or other == ("is not", side, NULL) for other in found for side in one[1:]):
             del found[one]
-            found["=", *sorted(one[1:], key=repr)] = None
+            equal: Term = ("=", *sorted(one[1:], key=repr))
+            found[equal] = None
     if any(one[0] == "is not" and one[2] == NULL for one in found):
-        found = {
-            one: None for one in found
-            if not (one[0] == "is not" and one[2] == NULL and any(_needs(other, one[1]) for other in found if other is not one))
-        }  # fmt: skip
+        found = {one: None for one in found if not _implied(one, found)}
     return tuple(found)
+
+
+def _implied(term: Term, others: Iterable[Term]) -> bool:
+    """Return whether a term asks for a value that another condition needs anyway."""
+    if term[0] != "is not" or term[2] != NULL:
+        return False
+    return any(_needs(other, term[1]) for other in others if other is not term)
 
 
 def _truth(term: Term) -> Term:
@@ -83,8 +88,9 @@ def contradictory(terms: Iterable[Term]) -> bool:
     """Return whether conditions ask one term to equal two constants."""
     values: dict[Term, Term] = {}
     for one in terms:
-        if one[0] == "=" and one[2][0] in ("number", "text") and values.setdefault(one[1], one[2])[:1] == one[2][:1]:
-            if values[one[1]] != one[2]:
+        if one[0] == "=" and one[2][0] in ("number", "text"):
+            first = values.setdefault(one[1], one[2])
+            if first[0] == one[2][0] and first != one[2]:
                 return True
     return False
 
@@ -95,12 +101,17 @@ _NULL_IN_NULL_OUT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "ilike",
 def _needs(condition: Term, term: Term) -> bool:
     """Return whether a condition is never true when a term is NULL."""
     if condition[0] in _NULL_IN_NULL_OUT:
-        return any(part == term or (part[0] in ("+", "-", "*", "/", "neg") and term in part[1:]) for part in condition[1:])
+        return any(
+            part == term or (part[0] in ("+", "-", "*", "/", "neg") and term in part[1:])
+            for part in condition[1:]
+        )
     if condition[0] == "in" and len(condition) == 3:
         return bool(condition[1] == term)
     if condition[0] == "not":
         inner = condition[1]  # NULL NOT IN (a subquery without rows) is true
-        return (inner[0] in _NULL_IN_NULL_OUT or (inner[0] == "in" and inner[2][0] == "list")) and _needs(inner, term)
+        return (inner[0] in _NULL_IN_NULL_OUT or (inner[0] == "in" and inner[2][0] == "list")) and _needs(
+            inner, term
+        )
     if condition[0] == "or":
         return all(_needs(part, term) for part in condition[1:])
     if condition[0] == "and":
@@ -264,7 +275,8 @@ def unwrap(block: Select, context: Context) -> Term:
             return pushed
         width = _width(inner)
         if identity and bare and width == len(columns) and block.distinct in (False, "any"):
-            return inner
+            whole: Term = inner
+            return whole
         return block
     if not isinstance(inner, Select) or inner.extra or inner.distinct is True:
         if (
@@ -360,9 +372,9 @@ def drop_unread_columns(block: Select, context: Context) -> Select:
         if not all(isinstance(place, int) for place in read):
             continue
         kept = [place for place in range(len(query.items)) if place in read]
-        if query.aggregated and query.group is None:
-            if not any(contains(query.items[place], "aggregate") for place in kept):
-                continue
+        one_row = query.aggregated and query.group is None
+        if one_row and not any(contains(query.items[place], "aggregate") for place in kept):
+            continue
         kept = kept or [0]
         if len(kept) == len(query.items):
             continue

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import Select, contains
+from ..terms import Select, Term, contains
 from .closure import CONSTANTS, Closure
 
 
@@ -42,7 +42,7 @@ def drop_needless_order(block: Select, context: Context) -> Select:
     if not block.order:
         return block
     kept: list[tuple[object, ...]] = []
-    seen = []
+    seen: list[Term] = []
     for key in block.order:
         closure = Closure(block, seen, context)
         if key[1][0] in CONSTANTS or key[1] in seen or (closure.fixes(key[1])):

@@ -148,9 +148,9 @@ def count_forms(block: Select, context: Context) -> Select:
     def change(term: Term) -> Any:
         if not term or term[0] != "aggregate":
             return term
-        if term[1] == "count" and len(term) == 4 and _present(term[3], block, context):
-            if not term[2] or _unique_in_group(term[3], block, context):
-                return COUNT_ALL
+        counts = term[1] == "count" and len(term) == 4 and _present(term[3], block, context)
+        if counts and (not term[2] or _unique_in_group(term[3], block, context)):
+            return COUNT_ALL
         if term[1] in ("min", "max") or not block.group:
             return _cast_free(term, context)
         if term[1] == "sum" and not term[2] and term[3] == ONE:
@@ -161,7 +161,8 @@ def count_forms(block: Select, context: Context) -> Select:
                 return ("aggregate", "count", False, ("case", when, ONE, NULL))
         return _cast_free(term, context)
 
-    return block._replace(items=_here(block.items, change), having=_here(block.having, change), order=_here(block.order, change))  # fmt: skip
+    items, having, order = (_here(terms, change) for terms in (block.items, block.having, block.order))
+    return block._replace(items=items, having=having, order=order)
 
 
 def _present(term: Term, block: Select, context: Context) -> bool:
@@ -217,10 +218,9 @@ def groups_are_not_empty(block: Select, context: Context) -> Select:
 
 
 def _always(term: Term) -> bool:
-    return (
-        term[0] in (">", "<>") and term[1] == COUNT_ALL and term[2][0] == "number" and term[2][1].lstrip("-").isdigit()
-        and (int(term[2][1]) < 1 if term[0] == ">" else int(term[2][1]) < 1)
-    )  # fmt: skip
+    if term[0] not in (">", "<>") or term[1] != COUNT_ALL or term[2][0] != "number":
+        return False
+    return bool(term[2][1].lstrip("-").isdigit()) and int(term[2][1]) < 1
 
 
 def count_distinct_rows(block: Select, context: Context) -> Select:

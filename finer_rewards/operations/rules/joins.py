@@ -25,7 +25,9 @@ def rejects_null(term: Term, numbers: set[int]) -> bool:
     if head == "not":
         # NULL NOT IN (a subquery without rows) is true.
         inner = term[1]
-        return (inner[0] in _STRICT or (inner[0] == "in" and inner[2][0] == "list")) and rejects_null(inner, numbers)
+        return (inner[0] in _STRICT or (inner[0] == "in" and inner[2][0] == "list")) and rejects_null(
+            inner, numbers
+        )
     if head == "and":
         return any(rejects_null(part, numbers) for part in term[1:])
     if head == "or":
@@ -125,30 +127,28 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
             return block._replace(where=(FALSE,))
         if constants:
             kept += [("=", column, constants[0]) for column in columns]
-            replacement.update({column: constants[0] for column in columns})
+            replacement.update(dict.fromkeys(columns, constants[0]))
         else:
             first = columns[0]
             kept += [
                 ("=", first, column) if repr(first) < repr(column) else ("=", column, first)
                 for column in columns[1:]
             ]
-            replacement.update({column: first for column in columns[1:]})
+            replacement.update(dict.fromkeys(columns[1:], first))
     rest = [
         one for one in block.where
         if not (one[0] == "=" and any(one[1] in group and one[2] in group for group in classes))
     ]  # fmt: skip
-    if all(value[0] in CONSTANTS for value in replacement.values()):
-        # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
-        fields = ("items", "having", "outers")
-    else:
-        fields = ("items", "group", "having", "order", "outers", "sources", "extra")
+    # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
+    fields = ("items", "group", "having", "order", "outers", "sources", "extra")
     columns_only = {key: value for key, value in replacement.items() if value[0] == "column"}
     changes: dict[str, Any] = {}
     for name in fields:
         chosen = replacement if name in ("having", "outers") else columns_only
         changes[name] = substitute(getattr(block, name), chosen)
     where = (*(substitute(one, replacement) for one in rest), *kept)
-    return block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
+    changed = block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
+    return block if changed == block else changed
 
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
@@ -233,7 +233,9 @@ def merge_with_outer(block: Select, context: Context) -> Select:
                 if not all(_equated(column, ("column", number, column[2]), block.where) for column in key):
                     continue
                 mapping = {
-                    column: ("column", number, *column[2:]) for column in columns_of(block) if column[1] == source[1]
+                    column: ("column", number, *column[2:])
+                    for column in columns_of(block)
+                    if column[1] == source[1]
                 }
                 rest = block._replace(sources=tuple(one for one in block.sources if one is not source))
                 merged: Select = substitute(rest, mapping)
@@ -268,10 +270,14 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     """
     if len(block.sources) < 2:
         return block
+    named = {source[2] for source in block.sources if source[0] == "table"}
+    if not any(one[1] in named for name in named for one in context.facts.table(name).references):
+        return block
+    columns = columns_of(block)
     for parent in block.sources:
         if parent[0] != "table" or len(parent) != 3:
             continue
-        used = {column for column in columns_of(block) if column[1] == parent[1]}
+        used = {column for column in columns if column[1] == parent[1]}
         for child in block.sources:
             if child is parent or child[0] != "table" or len(child) != 3:
                 continue
@@ -326,7 +332,12 @@ def _uncast(term: Term, context: Context) -> Term:
         return ("not", _uncast(term[1], context))
     if term[0] == "in" and isinstance(term[2], Select) and len(term[2].items) == 1:
         item = term[2].items[0]
-        if item[0] == "cast" and item[1][0] == "column" and term[1][0] == "column" and refers(item[1], term[1], context):
+        if (
+            item[0] == "cast"
+            and item[1][0] == "column"
+            and term[1][0] == "column"
+            and refers(item[1], term[1], context)
+        ):
             return ("in", term[1], term[2]._replace(items=(item[1],)))
     if term[0] != "=":
         return term

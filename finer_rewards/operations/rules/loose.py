@@ -17,10 +17,16 @@ def count_rows(block: Select, context: Context) -> Select:
     """COUNT(x) and COUNT(DISTINCT x) count rows."""
 
     def change(term: Term) -> Any:
-        return COUNT_ALL if term and term[0] == "aggregate" and term[1] == "count" and term[3][0] == "column" else term
+        return (
+            COUNT_ALL
+            if term and term[0] == "aggregate" and term[1] == "count" and term[3][0] == "column"
+            else term
+        )
 
     return block._replace(
-        items=rebuild(block.items, change), having=rebuild(block.having, change), order=rebuild(block.order, change)
+        items=rebuild(block.items, change),
+        having=rebuild(block.having, change),
+        order=rebuild(block.order, change),
     )
 
 

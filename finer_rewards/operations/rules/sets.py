@@ -68,7 +68,9 @@ def _probe(first: Select, branch: Select, context: Context) -> Term | None:
         equal = tuple(
             _alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True)
         )
-        return ("exists", Select("select", "any", (ONE,), (("derived", number, branch),), (), equal, None, (), (), None, None))  # fmt: skip
+        source: Term = ("derived", number, branch)
+        probe = Select("select", "any", (ONE,), (source,), (), equal, None, (), (), None, None)
+        return ("exists", probe)
     if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
         return None
     equal = tuple(_alike(a, b, context, b) for a, b in zip(first.items, branch.items, strict=True))

@@ -41,7 +41,9 @@ def _rewrite(term: Term, context: Context) -> Term:
         return ("and", *(_rewrite(part, context) for part in term[1:]))
     if term[0] == "not" and term[1][0] == "in":
         inner = _exists(term[1], context)
-        known = inner is not None and context.loose or inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
+        known = (inner is not None and context.loose) or (
+            inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
+        )
         return ("not", inner) if known else term
     if term[0] == "in":
         return _exists(term, context) or term
