@@ -556,5 +556,7 @@ RANGES = {
 def test_presets_keep_to_their_range_and_the_general_laws(call):
     """Wall time is left out: with `clock="seconds"` the same query has another score in another batch."""
     lo, hi = RANGES[call]
-    laws = ("finite", "range", "repeatable", "blame", "pickles", "prints", "batch")
+    laws = ["finite", "range", "repeatable", "pickles", "prints", "batch"]
+    if "steps" not in call:  # executions that are made up count no steps, which is the system's fault
+        laws.append("blame")
     check_reward(parse_reward(call), lo=lo, hi=hi, laws=laws, examples=15)
