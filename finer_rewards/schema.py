@@ -230,9 +230,8 @@ def sqlite_schema(connection: sqlite3.Connection) -> Schema:
     def ask(pragma: str, name: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT * FROM pragma_{pragma}(?)", (name,)).fetchall()
 
-    names = connection.execute(
-        "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
-    ).fetchall()
+    listing = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
+    names = [row for row in connection.execute(listing).fetchall() if not row[0].startswith("sqlite_")]
     tables = []
     for name, kind in names:
         columns = ask("table_info", name)

@@ -13,7 +13,7 @@ from typing import Any
 from ..context import Context
 from ..predicates import simplify
 from ..terms import Select, Term, contains, fold, walk
-from . import blocks, duplicates, grouping, joins, loose, sets, subqueries
+from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
 
 __all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
 
@@ -28,9 +28,9 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (blocks.mark_free_duplicates, "derived"),
     (blocks.merge_derived, "derived"),
     (blocks.merge_derived_outer, "outers"),
-    (blocks.first_row_number, "derived"),
-    (blocks.drop_unread_columns, "derived"),
-    (blocks.one_row_to_scalar, "derived"),
+    (derived.first_row_number, "derived"),
+    (derived.drop_unread_columns, "derived"),
+    (derived.one_row_to_scalar, "derived"),
     (joins.outer_to_inner, "outers"),
     (joins.outer_to_anti, "outers"),
     (joins.drop_unused_outer, "outers"),
@@ -41,9 +41,9 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (subqueries.merge_grouped_derived, "derived"),
     (subqueries.exists_to_join, "subquery"),
     (joins.merge_equal_columns, "where"),
-    (joins.merge_self_join, "joined"),
-    (joins.merge_with_outer, "joined"),
-    (joins.fold_repeated_reading, "joined"),
+    (readings.merge_self_join, "joined"),
+    (readings.merge_with_outer, "joined"),
+    (readings.fold_repeated_reading, "joined"),
     (joins.drop_referenced_table, "joined"),
     (grouping.group_to_distinct, "group"),
     (grouping.group_to_exists, "group"),
@@ -74,7 +74,7 @@ def rewrite(query: Term, context: Context) -> Term:
         if isinstance(term, Select):
             settled = _settle(term, rules, context)
             return (
-                blocks.unwrap(settled, context)
+                derived.unwrap(settled, context)
                 if settled.sources[:1] and settled.sources[0][0] == "derived"
                 else settled
             )
