@@ -82,9 +82,9 @@ CHANGES = (
         "other limit",
         "other offset",
         "wrong join key",
-        "missing join condition",
     ),
-    *("other aggregate", "other set operation", "missing column", "outer or inner join"),
+    *("missing join condition", "other aggregate", "other set operation", "missing column"),
+    *("outer or inner join", "other connective", "added DISTINCT", "DISTINCT in an aggregate"),
 )
 
 

@@ -27,7 +27,9 @@ VERBS: Final = {
     "evaluate": "evaluate predictions on Spider, BIRD or a benchmark like them",
     "vote": "choose one of several candidates for each question by what they return",
     "memory": "build, search and check a folder of verified reasoning traces",
+    "check": "find golds that fail, prove nothing or are not reproducible",
     "testsuite": "build neighbour databases that tell a lucky guess from a right query",
+    "redteam": "try known attacks and the laws of a reward on a reward function",
     "presets": "list the presets and rewards, with their formulas",
     "modes": "list the ways two results can be compared",
     "demo": "score a small packaged example and explain it, offline",
@@ -39,6 +41,9 @@ _EXAMPLES = """examples:
   finer-rewards explain pred.sql gold.sql --db concert.sqlite --only 3
   finer-rewards evaluate pred.sql spider/
   finer-rewards vote samples.jsonl --db spider/database
+  finer-rewards memory stats traces/
+  finer-rewards testsuite build --db databases/ --gold gold.sql
+  finer-rewards redteam my_rewards:sql_reward
   finer-rewards presets
   finer-rewards modes --format json
   finer-rewards demo

@@ -22,6 +22,7 @@ from finer_rewards.testing.check import check_reward
 from finer_rewards.testing.databases import Database, witnesses
 from finer_rewards.testing.laws import LAWS, LawError
 from finer_rewards.testing.observations import completions, evidence
+from finer_rewards.testing.redteam import Report, redteam
 from finer_rewards.testing.strategies import (
     Pair,
     databases,
@@ -36,6 +37,7 @@ __all__ = [
     "Database",
     "LawError",
     "Pair",
+    "Report",
     "check_reward",
     "completions",
     "databases",
@@ -43,6 +45,7 @@ __all__ = [
     "evidence",
     "near_misses",
     "queries",
+    "redteam",
     "schemas",
     "witnesses",
 ]

@@ -17,13 +17,13 @@ from finer_rewards.reward import Reward
 from finer_rewards.testing.databases import witnesses
 from finer_rewards.testing.laws import LAWS, Bench, LawError
 from finer_rewards.testing.strategies import as_schema
-from finer_rewards.testing.subjects import CallError, Calls, Subject, as_subject
+from finer_rewards.testing.subjects import CallError, Calls, RewardSubject, Subject, as_subject
 
 if TYPE_CHECKING:
     from finer_rewards.operations.canonicalising import SchemaLike
     from finer_rewards.scoring import Memory
 
-__all__ = ["TEMPLATE", "broken_laws", "check_reward"]
+__all__ = ["TEMPLATE", "broken_laws", "check_reward", "laws_of"]
 
 TEMPLATE: Final = "<think>{thought}</think>\n{sql}"
 
@@ -90,7 +90,7 @@ def check_reward(
 
 
 def broken_laws(
-    reward: Reward | str | Callable[..., Any],
+    reward: Reward | Subject | str | Callable[..., Any],
     *,
     lo: float = -math.inf,
     hi: float = math.inf,
@@ -119,9 +119,8 @@ def broken_laws(
             for number, one in enumerate(witnesses(tables))
         )
         bench = Bench(subject, lo, hi, template, tables, paths)
-        for name, law in LAWS.items():
-            asked = name in wanted if wanted is not None else not law.claimed or _compares(subject)
-            if asked and law.applies(bench):
+        for name in laws_of(subject) if wanted is None else wanted:
+            if LAWS[name].applies(bench.reward):
                 found = _run(name, bench, examples)
                 if found is not None:
                     yield found
@@ -132,9 +131,14 @@ def _check(name: str, got: object, good: bool, what: str) -> None:
         raise ConfigError(f"`check_reward({name}=...)` should be {what}, but got {got!r:.80}.")
 
 
-def _compares(subject: Subject) -> bool:
-    needs = getattr(getattr(subject, "reward", None), "needs", None)
-    return needs is None or "execution" in needs or {"predicted", "gold"} <= needs
+def laws_of(subject: Subject) -> list[str]:
+    """Return the laws that bind a subject when none are named.
+
+    The claims bind a function, of which nothing is known, and a reward that compares with the gold's result.
+    """
+    reward = subject.reward if isinstance(subject, RewardSubject) else None
+    compares = reward is None or "execution" in reward.needs or {"predicted", "gold"} <= reward.needs
+    return [name for name, law in LAWS.items() if law.applies(reward) and (compares or not law.claimed)]
 
 
 def _run(name: str, bench: Bench, examples: int) -> LawError | None:

@@ -81,14 +81,14 @@ class Law:
         sentence: what must hold.
         draw: the strategy of its examples.
         check: raises `LawError` for an example that breaks it.
-        applies: whether the law speaks of such a subject at all.
+        applies: whether the law speaks of a `Reward`, or of a function (`None`), at all.
         claimed: only a reward that compares with the gold claims it.
     """
 
     sentence: str
     draw: Callable[[Bench], st.SearchStrategy[Any]]
     check: Callable[[Bench, Any], None]
-    applies: Callable[[Bench], bool] = lambda bench: True
+    applies: Callable[[Reward | None], bool] = lambda reward: True
     claimed: bool = False
 
 
@@ -359,8 +359,8 @@ def _batch(bench: Bench, drawn: tuple[list[Case], list[int]]) -> None:
             )
 
 
-def _is_reward(bench: Bench) -> bool:
-    return bench.reward is not None
+def _is_reward(reward: Reward | None) -> bool:
+    return reward is not None
 
 
 def _any_evidence(bench: Bench) -> st.SearchStrategy[Evidence]:

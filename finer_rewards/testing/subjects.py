@@ -11,12 +11,22 @@ from typing import Any, Final, Literal, get_args
 
 from finer_rewards.errors import ConfigError, FinerError, suggest
 from finer_rewards.executing import SQLite
+from finer_rewards.executing.protocol import Executor
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Memory, Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Recall, Sample
 
-__all__ = ["CallError", "Calls", "Case", "Function", "RewardSubject", "Subject", "as_subject"]
+__all__ = [
+    "CallError",
+    "Calls",
+    "Case",
+    "Function",
+    "KnownThoughts",
+    "RewardSubject",
+    "Subject",
+    "as_subject",
+]
 
 Calls = Literal["trl", "trl_chat", "verl", "openrlhf"]
 #: The names under which a function may ask for a column.
@@ -55,7 +65,7 @@ class Subject:
     Attributes:
         name: how messages call it.
         abstains: it can give `None`.
-        pairs: it takes several databases a sample.
+        several: it takes several databases a sample.
     """
 
     name: str
@@ -70,18 +80,30 @@ class Subject:
         """Let go of processes."""
 
 
-class EveryThoughtIsKnown:
-    """A trace memory that finds every thought at once: the most that memory can be cheated."""
+class KnownThoughts:
+    """A trace memory that finds a thought or does not: the most that memory can be cheated.
+
+    Args:
+        texts: the thoughts it has; `None` is all there are.
+    """
+
+    def __init__(self, texts: frozenset[str] | None = None) -> None:
+        self.texts = texts
 
     def search(
         self, thoughts: Sequence[str], dbs: Sequence[str], *, top_k: int = 20, scope: str = "other"
     ) -> list[Recall]:
-        """Return a perfect recall for each."""
-        return [Recall(verified=(1.0,), centroid=1.0) for _ in thoughts]
+        """Return a perfect recall for each thought it has."""
+        return [
+            Recall(verified=(1.0,), centroid=1.0)
+            if self.texts is None or thought.strip() in self.texts
+            else Recall(verified=(0.0,), centroid=0.0)
+            for thought in thoughts
+        ]
 
     def describe(self) -> Mapping[str, object]:
         """Return its name."""
-        return {"memory": "every thought is known"}
+        return {"memory": "all" if self.texts is None else sorted(self.texts)}
 
 
 class RewardSubject(Subject):
@@ -90,12 +112,18 @@ class RewardSubject(Subject):
     abstains = True
     several = True
 
-    def __init__(self, reward: Reward, *, memory: Memory | None, timeout: float, max_rows: int) -> None:
+    def __init__(
+        self,
+        reward: Reward,
+        *,
+        memory: Memory | None = None,
+        executor: Executor | None = None,
+        timeout: float = 5.0,
+    ) -> None:
         self.reward = reward
         self.name = repr(reward)
-        searched = (memory or EveryThoughtIsKnown()) if "memory" in reward.needs else None
-        executor = SQLite("/", timeout=timeout, max_rows=max_rows, workers=2)
-        self.scorer = Scorer(reward, executor, memory=searched)
+        searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
+        self.scorer = Scorer(reward, executor or SQLite("/", timeout=timeout, workers=2), memory=searched)
 
     def score(self, cases: Sequence[Case]) -> list[float | None]:
         """Return one value a case."""
@@ -240,24 +268,25 @@ class Function(Subject):
 
 
 def as_subject(
-    reward: Reward | str | Callable[..., Any],
+    reward: Reward | Subject | str | Callable[..., Any],
     *,
     calls: Calls | None = None,
     columns: Mapping[str, str] | None = None,
     several: bool = False,
     memory: Memory | None = None,
     timeout: float = 5.0,
-    max_rows: int = 10_000,
 ) -> Subject:
     """Return what scores cases, for a reward, the text of one, or a function.
 
     Raises:
         ConfigError: it is neither, or its signature is not one of the known ones.
     """
+    if isinstance(reward, Subject):
+        return reward
     if isinstance(reward, str):
         reward = parse_reward(reward)
     if isinstance(reward, Reward):
-        return RewardSubject(reward, memory=memory, timeout=timeout, max_rows=max_rows)
+        return RewardSubject(reward, memory=memory, timeout=timeout)
     return Function(reward, calls=calls, columns=columns, several=several)
 
 

@@ -1,0 +1,38 @@
+"""A pytest fixture that puts a reward function through the attacks and laws of `finer-rewards redteam`.
+
+def test_my_reward_cannot_be_cheated(redteam):
+    redteam(my_reward, template="<think>{thought}</think><answer>{sql}</answer>", allow=("constant",))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from finer_rewards.testing.redteam import Report
+
+__all__ = ["redteam"]
+
+
+@pytest.fixture(name="redteam")
+def redteam() -> Callable[..., Report]:
+    """Return a function that fails the test when an attack on a reward is accepted or a law broken.
+
+    It takes the arguments of `finer_rewards.testing.redteam`, and `allow`: kinds of attacks that may come
+    through. It returns the report.
+    """
+    # Imported when used: the plugin is loaded in every pytest run of an environment that has this package.
+    from finer_rewards.testing.redteam import KINDS
+    from finer_rewards.testing.redteam import redteam as run
+
+    def check(reward: Any, *, allow: Collection[str] = (), **options: Any) -> Report:
+        options.setdefault("kinds", [kind for kind in KINDS if kind not in allow])
+        report = run(reward, **options)
+        if report.failures:
+            pytest.fail("\n".join(report.lines()), pytrace=False)
+        return report
+
+    return check

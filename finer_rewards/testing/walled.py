@@ -1,0 +1,95 @@
+"""A function under test in a process of its own, so that one that hangs or dies can be left behind."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Final
+
+from finer_rewards.errors import FinerError
+from finer_rewards.testing.subjects import CallError, Case, Function, Subject
+
+__all__ = ["Walled"]
+
+#: Bytes the function may take beyond what it has when the process starts.
+MEMORY: Final = 1 << 31
+
+
+class Walled(Subject):
+    """A function in a child process, with a time limit for each call.
+
+    Args:
+        function: what is called there.
+        timeout: seconds a call may take; then the process is killed, and the next call starts a new one.
+    """
+
+    def __init__(self, function: Function, timeout: float) -> None:
+        self.function = function
+        self.name = function.name
+        self.abstains = function.abstains
+        self.several = function.several
+        self.timeout = timeout
+        self._child: tuple[BaseProcess, Connection] | None = None
+
+    def score(self, cases: Sequence[Case]) -> list[float | None]:
+        """Return one value a case.
+
+        Raises:
+            CallError: the function raised, did not come back in time, or took its process down.
+        """
+        self._child = process, pipe = self._child or self._start()
+        try:
+            pipe.send(list(cases))
+            if not pipe.poll(self.timeout):
+                self.close()
+                raise CallError(f"{self.name} did not come back within {self.timeout:g} seconds")
+            reply: list[float | None] | str = pipe.recv()
+        except (EOFError, OSError):
+            process.join(1)
+            code = process.exitcode
+            self.close()
+            raise CallError(f"{self.name} took its process down (exit status {code})") from None
+        if isinstance(reply, str):
+            raise CallError(reply)
+        return reply
+
+    def close(self) -> None:
+        """Kill the process."""
+        if self._child is not None:
+            process, pipe = self._child
+            self._child = None
+            pipe.close()
+            process.kill()
+            process.join()
+
+    def _start(self) -> tuple[BaseProcess, Connection]:
+        here, there = multiprocessing.Pipe()
+        # Forked, so that a function defined anywhere can be tested.
+        process = multiprocessing.get_context("fork").Process(
+            target=_serve, args=(self.function, there), daemon=True
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks beside threads
+            process.start()
+        there.close()
+        return process, here
+
+
+def _serve(function: Function, pipe: Connection) -> None:
+    with suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        limit = pages * resource.getpagesize() + MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    with suppress(EOFError, KeyboardInterrupt, BrokenPipeError):
+        while True:
+            cases = pipe.recv()
+            try:
+                pipe.send(function.score(cases))
+            except FinerError as error:
+                pipe.send(str(error)[:500] or type(error).__name__)
