@@ -52,7 +52,9 @@ def test_a_preset_documents_itself_and_reads_back(name: str) -> None:
     assert fr.parse_reward(f"{name}()") == one
 
 
-@pytest.mark.parametrize("name", sorted(set(known_rewards()) - {"constant", "gate", "clip", "total", "staircase"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(known_rewards()) - {"constant", "gate", "clip", "total", "staircase"})
+)
 def test_a_reward_documents_itself(name: str) -> None:
     factory = known_rewards()[name]
     if not factory.__module__.startswith("finer_rewards."):
@@ -65,3 +67,20 @@ def test_a_reward_documents_itself(name: str) -> None:
 def test_the_changelog_knows_the_scores_number() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
     assert f"`SCORES = {SCORES}`" in changelog
+
+
+def test_the_readme_names_every_reward() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    built_in = {
+        name for name, factory in known_rewards().items() if factory.__module__.startswith("finer_rewards.")
+    }
+    assert not {name for name in built_in if f"`{name}(" not in text}
+
+
+def test_the_readmes_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = [block for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "trl" not in block]
+    assert blocks
+    monkeypatch.chdir(ROOT)
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {})
