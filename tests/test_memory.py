@@ -87,6 +87,12 @@ def test_what_is_remembered_is_found_from_another_database_only(memory: TraceMem
     assert memory.search([thought("alpha")], ["concert"], scope="any")[0].verified
 
 
+@pytest.mark.parametrize("scope", ["other", "same", "any"])
+def test_an_empty_memory_finds_nothing(memory: TraceMemory, scope: Any) -> None:
+    [recall] = memory.search([thought("alpha")], ["pets"], scope=scope)
+    assert (recall.status, recall.centroid, recall.verified, recall.failed) == (Status.ok, None, (), ())
+
+
 def test_right_and_wrong_answers_are_kept_apart(memory: TraceMemory) -> None:
     wrong = thought("beta") + " and we join the tables and count the rows for each city"
     memory.remember([observed(thought("alpha")), observed(wrong, right=False)])

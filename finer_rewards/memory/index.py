@@ -31,7 +31,9 @@ Backend = Literal["auto", "faiss", "numpy"]
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
 _SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_BLOCK: Final = 8192
+_BLOCK: Final = 8_192  # Rows that NumPy searches at once,
+_BATCH: Final = 1024  # and queries.
+_PROBE: Final = 128  # Queries that tell whether own rows crowd others out.
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -96,76 +98,82 @@ class Index:
             Rows and similarities of each query, most similar first; fewer than `top_k` when there are fewer.
         """
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        owns = [self.ranges.get(db, (0, 0)) for db in dbs]
+        owns = np.array([self.ranges.get(db, (0, 0)) for db in dbs], dtype=np.int64).reshape(-1, 2)
         found: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(dbs)
         wanted = top_k + _SPARE
-        left: list[int] = []
+        left = list(range(len(dbs))) if len(self) else []
         if scope == "same":
-            left = list(range(len(dbs)))
-        elif len(self) and len(dbs):
-            found, left = self._nearest(queries, owns, wanted, scope)
-        for start in range(0, len(left), 1024):
-            self._scan(queries, owns, left[start : start + 1024], wanted, scope, found)
+            for place in left:
+                start, end = owns[place]
+                if end > start:
+                    found[place] = start + _best(self.vectors[start:end] @ queries[place], wanted)
+            left = []
+        elif self.kind != "numpy":
+            left = self._search_all(queries, owns, left, wanted, scope, found)
+        for start in range(0, len(left), _BATCH):
+            self._search_blocks(queries, owns, left[start : start + _BATCH], wanted, scope, found)
         return [self._exactly(queries[place], rows, top_k) for place, rows in enumerate(found)]
 
-    def _nearest(
-        self, queries: NDArray[np.float32], owns: list[tuple[int, int]], wanted: int, scope: Scope
-    ) -> tuple[list[NDArray[np.int64]], list[int]]:
-        """Search all rows at once; return what was found, and the queries whose own rows left too few."""
-        kind = self.kind
-        nothing = np.zeros(0, dtype=np.int64)
-        if kind == "numpy":
-            return [nothing] * len(owns), list(range(len(owns)))
-        # Own rows are dropped afterwards: asking for twice as many is cheaper than a filter.
-        asked = min(wanted if scope == "any" else 2 * wanted, len(self))
-        if kind == "faiss-flat":
-            metric = self._faiss.METRIC_INNER_PRODUCT
-            _, rows = self._faiss.knn(queries, self.vectors, asked, metric=metric)
-        else:
-            _, rows = self._ivf.search(queries, asked)
-        found: list[NDArray[np.int64]] = []
-        crowded: list[int] = []
-        for place, (start, end) in enumerate(owns):
-            kept = rows[place][rows[place] >= 0]
-            if scope == "other":
-                kept = kept[(kept < start) | (kept >= end)]
-                if len(kept) < min(wanted, len(self) - (end - start)):
-                    crowded.append(place)
-            found.append(kept[:wanted])
-        return found, crowded
-
-    def _scan(
+    def _search_all(
         self,
         queries: NDArray[np.float32],
-        owns: list[tuple[int, int]],
+        owns: NDArray[np.int64],
+        places: list[int],
+        wanted: int,
+        scope: Scope,
+        found: list[NDArray[np.int64]],
+    ) -> list[int]:
+        """Search all rows with FAISS and drop own ones; return the queries that this leaves with too few.
+
+        Asking for twice as many is cheaper than a filter, unless the own database crowds the others out: when it
+        does for many of the first queries, the rest are not even tried.
+        """
+        asked = min(wanted if scope == "any" else 2 * wanted, len(self))
+        crowded: list[int] = []
+        for start, end in ((0, _PROBE), (_PROBE, len(places))):
+            if len(crowded) > _PROBE // 4:
+                return crowded + places[start:]
+            some = places[start:end]
+            if not some:
+                continue
+            for place, rows in zip(some, self._nearest(queries[some], asked), strict=True):
+                own, last = owns[place]
+                kept = rows[rows >= 0]
+                if scope == "other":
+                    kept = kept[(kept < own) | (kept >= last)]
+                    if len(kept) < min(wanted, len(self) - (last - own)):
+                        crowded.append(place)
+                found[place] = kept[:wanted]
+        return crowded
+
+    def _nearest(self, queries: NDArray[np.float32], asked: int) -> NDArray[np.int64]:
+        if self.kind == "faiss-ivf":
+            _, rows = self._ivf.search(queries, asked)
+        else:
+            metric = self._faiss.METRIC_INNER_PRODUCT
+            _, rows = self._faiss.knn(queries, self.vectors, asked, metric=metric)
+        return np.asarray(rows, dtype=np.int64)
+
+    def _search_blocks(
+        self,
+        queries: NDArray[np.float32],
+        owns: NDArray[np.int64],
         places: list[int],
         wanted: int,
         scope: Scope,
         found: list[NDArray[np.int64]],
     ) -> None:
-        """Search the allowed rows of some queries with NumPy, block by block."""
-        if scope == "same":
-            for place in places:
-                start, end = owns[place]
-                found[place] = start + _best(self.vectors[start:end] @ queries[place], wanted)
-            return
+        """Search block by block with NumPy, where leaving rows out is free."""
         asked = queries[places]
-        rows = np.zeros((len(places), 0), dtype=np.int64)
-        values = np.zeros((len(places), 0), dtype=np.float32)
+        own = owns[places] if scope == "other" else np.zeros((len(places), 2), dtype=np.int64)
+        rows = np.full((len(places), wanted), -1, dtype=np.int64)
+        values = np.full((len(places), wanted), -np.inf, dtype=np.float32)
         for first in range(0, len(self), _BLOCK):
             last = min(first + _BLOCK, len(self))
             products = asked @ self.vectors[first:last].T
-            if scope == "other":
-                for line, place in enumerate(places):
-                    start, end = owns[place]
-                    if start < last and end > first:
-                        products[line, max(start - first, 0) : max(end - first, 0)] = -np.inf
-            if values.shape[1] >= wanted:
-                rows, values = _merge(rows, values, products, first, wanted)
-            else:
-                rows = np.hstack([rows, np.broadcast_to(np.arange(first, last), products.shape)])
-                values = np.hstack([values, products])
-                rows, values = _cut(rows, values, wanted)
+            for line, (start, end) in zip(products, own, strict=True):
+                line[max(start - first, 0) : max(end - first, 0)] = -np.inf
+            rows, values = _take_in(rows, values, products, first)
         for line, place in enumerate(places):
             found[place] = rows[line][values[line] > -np.inf]
 
@@ -230,19 +238,18 @@ def _cut(
     return np.take_along_axis(rows, kept, axis=1), np.take_along_axis(values, kept, axis=1)
 
 
-def _merge(
-    rows: NDArray[np.int64],
-    values: NDArray[np.float32],
-    products: NDArray[np.float32],
-    first: int,
-    wanted: int,
+def _take_in(
+    rows: NDArray[np.int64], values: NDArray[np.float32], products: NDArray[np.float32], first: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Take in a block: few of its products beat the worst kept so far, and only those are looked at."""
-    lines, columns = np.nonzero(products > values.min(axis=1)[:, None])
+    """Take in a block: once enough are kept, few of its products beat the worst, and only those are looked at."""
+    wanted = rows.shape[1]
+    worst = values.min(axis=1)
+    if np.isneginf(worst).any():
+        columns = np.broadcast_to(np.arange(first, first + products.shape[1]), products.shape)
+        return _cut(np.hstack([rows, columns]), np.hstack([values, products]), wanted)
+    lines, columns = np.nonzero(products > worst[:, None])
     counts = np.bincount(lines, minlength=len(rows))
     width = int(counts.max()) if len(lines) else 0
-    if not width:
-        return rows, values
     offsets = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
     new_rows = np.full((len(rows), width), -1, dtype=np.int64)
     new_values = np.full((len(rows), width), -np.inf, dtype=np.float32)
