@@ -1,0 +1,191 @@
+"""What is wrong with gold queries, found before a training run pays for it."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query, SQLite, resolve_database
+from finer_rewards.executing.sqlite import normalise
+from finer_rewards.types import Execution, Status
+
+__all__ = ["KINDS", "Finding", "Gold", "audit_golds", "misplaced"]
+
+#: What can be found, and what it means for a reward.
+KINDS: Final = {
+    "no_database": "its database is missing or unreadable",
+    "fails": "the database rejects it",
+    "times_out": "it runs past the time limit",
+    "writes": "it does something other than read",
+    "no_query": "it is not one query that returns rows",
+    "too_large": "its result is past the limits",
+    "empty": "its result has no rows, which proves nothing",
+    "null_only": "its result is nothing but NULL, which proves next to nothing",
+    "not_reproducible": "it reads the clock or draws random values",
+    "tied": "its LIMIT cuts through a tie, so that other results are as right",
+    "order": "its result changes when rows are stored in another order",
+    "duplicate": "the same question has the same gold before",
+    "contradiction": "the same question has another gold before",
+    "misplaced": "the file beside it has another gold or database in its place",
+}
+
+_STATUS: Final = {
+    Status.unavailable: "no_database",
+    Status.failed: "fails",
+    Status.timeout: "times_out",
+    Status.refused: "writes",
+    Status.too_large: "too_large",
+}
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Gold:
+    """One gold query, and the question it answers."""
+
+    sql: str
+    db: str
+    question: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something wrong with a gold: one of `KINDS`, and why it is said of this one."""
+
+    kind: str
+    reason: str
+
+
+def audit_golds(
+    golds: Sequence[Gold], executor: SQLite, *, on_done: Callable[[int], None] | None = None
+) -> list[tuple[Finding, ...]]:
+    """Return what is wrong with each gold; nothing for one that can be used.
+
+    A gold is run once as a gold (which finds ties at its LIMIT) and once with every scan that no ORDER BY
+    governs going backwards, which finds results that hang on the order in which rows are stored.
+
+    Args:
+        golds: what to check.
+        executor: where the databases are, and the limits.
+        on_done: called with the number of golds checked since.
+
+    Example:
+        >>> import sqlite3, tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> connection = sqlite3.connect(folder / "concert.sqlite")
+        >>> _ = connection.executescript("CREATE TABLE singer (name); INSERT INTO singer VALUES ('Joe')")
+        >>> connection.close()
+        >>> with SQLite(folder) as executor:
+        ...     for found in audit_golds([Gold("SELECT nme FROM singer", "concert")], executor):
+        ...         print(*found)
+        Finding(kind='fails', reason='no such column: nme')
+    """
+    found: list[list[Finding]] = []
+    for start in range(0, len(golds), _BATCH):
+        batch = golds[start : start + _BATCH]
+        runs = executor.execute_many([Query(gold.sql, gold.db, keep=True) for gold in batch])
+        found += [_in_result(run) for run in runs]
+        for index, reason in _in_order(batch, runs, executor).items():
+            if not found[start + index]:
+                found[start + index].append(Finding("order", reason))
+        if on_done is not None:
+            on_done(len(batch))
+    for index, finding in _repeated(golds).items():
+        found[index].append(finding)
+    return [tuple(one) for one in found]
+
+
+def misplaced(golds: Sequence[Gold], others: Sequence[Gold]) -> dict[int, Finding]:
+    """Return the places where two lists, which should hold the same golds, differ.
+
+    Args:
+        golds: the golds checked.
+        others: those of the file beside it.
+    """
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, one in enumerate(others, 1):
+        places[_same(one.sql)].append(place)
+    found = {}
+    for index, gold in enumerate(golds):
+        other: Gold | None = others[index] if index < len(others) else None
+        if other is None:
+            found[index] = Finding("misplaced", "the file beside it ends before")
+        elif _same(gold.sql) != _same(other.sql):
+            near = places.get(_same(gold.sql), [])
+            where = f"it stands there in place {near[0]}" if near else f"it has {other.sql!r:.80}"
+            found[index] = Finding("misplaced", where)
+        elif gold.db and other.db and gold.db != other.db:
+            found[index] = Finding("misplaced", f"it names the database {other.db}")
+    return found
+
+
+def _same(sql: str) -> str:
+    return "".join(normalise(sql).lower().split())
+
+
+def _in_result(run: Execution) -> list[Finding]:
+    """Return what the result alone tells."""
+    if not run.ok:
+        kind = _STATUS.get(run.status, "no_query")
+        return [Finding(kind, run.error or run.status.sentence)]
+    if run.truncated:
+        return [Finding("too_large", f"it has more than {len(run.rows):,} rows")]
+    found = []
+    if run.volatile:
+        what = "reads the clock" if run.volatile == "clock" else "draws random values"
+        found.append(Finding("not_reproducible", f"it {what}"))
+    if not run.rows:
+        found.append(Finding("empty", "no rows"))
+    elif all(cell is None for row in run.rows for cell in row):
+        found.append(Finding("null_only", f"{len(run.rows)} row{'s' * (len(run.rows) > 1)} of NULL"))
+    if run.ambiguous:
+        found.append(Finding("tied", "a row left out ties with one let through"))
+    return found
+
+
+def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite) -> dict[int, str]:
+    """Return which golds have another result on rows read backwards."""
+    from finer_rewards.testsuite.reversing import hang_on_order
+
+    by_db: dict[str, list[int]] = defaultdict(list)
+    for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
+        if run.ok and not run.volatile:
+            by_db[gold.db].append(index)
+    found = {}
+    for db, places in by_db.items():
+        hanging = hang_on_order(
+            _path(db, executor.root),
+            [golds[index].sql for index in places],
+            [runs[index] for index in places],
+            timeout=executor.timeout,
+        )
+        for index, hangs in zip(places, hanging, strict=True):
+            if hangs:
+                found[index] = "rows read backwards give another result"
+    return found
+
+
+def _path(db: str, root: str) -> str | os.PathLike[str]:
+    try:
+        return resolve_database(db, root)
+    except ConfigError:
+        return db
+
+
+def _repeated(golds: Sequence[Gold]) -> dict[int, Finding]:
+    """Return the golds whose question came before. Without questions nothing is said: it may be paraphrased."""
+    first: dict[tuple[str, str], int] = {}
+    found = {}
+    for index, gold in enumerate(golds):
+        question = " ".join(gold.question.lower().split())
+        if not question:
+            continue
+        before = first.setdefault((gold.db, question), index)
+        if before != index:
+            alike = _same(golds[before].sql) == _same(gold.sql)
+            found[index] = Finding("duplicate" if alike else "contradiction", f"see gold {before + 1}")
+    return found
