@@ -336,3 +336,9 @@ class Parser:
 @pytest.mark.parametrize("parse", [partial(fr.parse_completion, policy="finer"), Parser(), lambda text: None])
 def test_a_signature_holds_no_address(folder: Path, parse: Callable[[str], fr.Answer]) -> None:
     assert " at 0x" not in str(fr.Scorer(r.executable(), fr.SQLite(folder), parse=parse).signature.content)
+
+
+def test_executable_of_what_was_never_run_is_0() -> None:
+    nothing = fr.Evidence(sample("SELECT 1"), fr.Answer(None, "SELECT 1"))
+    assert r.executable()(nothing).value == 0.0
+    assert r.execution_match()(nothing).status is fr.Status.no_gold
