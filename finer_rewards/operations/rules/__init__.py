@@ -12,7 +12,7 @@ from typing import Any
 
 from ..context import Context
 from ..predicates import simplify
-from ..terms import Select, Term, contains, fold, walk
+from ..terms import QUERY_HEADS, Select, Term, contains, fold, walk
 from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
 
 __all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
@@ -117,7 +117,7 @@ def features(block: Select) -> set[str]:
     has = {""}
     if block.where:
         has.add("where")
-        if any(part[0] in _SUBQUERIES and part[-1][0] != "list" for part in walk(block.where)):
+        if any(part[0] in QUERY_HEADS for part in walk(block.where)):
             has.add("subquery")
     if len(block.sources) > 1:
         has.add("joined")
@@ -130,12 +130,9 @@ def features(block: Select) -> set[str]:
         has |= {"aggregate", "order"}
     if block.outers:
         has |= {"joined", "derived"} if _deep_derived(block) else {"joined"}
-    if any(part[0] in _SUBQUERIES for outer in block.outers for part in walk(outer.where)):
+    if any(part[0] in QUERY_HEADS for outer in block.outers for part in walk(outer.where)):
         has.add("subquery")
     return has
-
-
-_SUBQUERIES = frozenset({"exists", "in", "scalar"})
 
 
 def _deep_derived(block: Select) -> bool:

@@ -15,6 +15,7 @@ from ..terms import (
     conjunction,
     conjuncts,
     contains,
+    fold,
     substitute,
     walk,
     walk_here,
@@ -116,20 +117,18 @@ def _needs(condition: Term, term: Term) -> bool:
 
 
 def mark_branches(query: Any) -> Any:
-    """Mark, from the outside inward, the blocks whose repeats nobody can see: IN, EXISTS, and set operations."""
-    if not isinstance(query, tuple) or not query:
-        return query
-    if query[0] == "setop" and not query[1].endswith(" all"):
-        branches = tuple(free(branch) for branch in query[2])
-        query = (query[0], query[1], branches, *query[3:])
-    elif query[0] == "exists":
-        query = ("exists", free(query[1]))
-    elif query[0] == "in" and len(query) == 3:
-        query = ("in", query[1], free(query[2]))
-    parts = [mark_branches(part) if isinstance(part, tuple) else part for part in query]
-    if all(new is old for new, old in zip(parts, query, strict=True)):
-        return query
-    return type(query)(*parts) if type(query) is not tuple else tuple(parts)
+    """Mark the blocks whose repeats nobody can see: in IN, in EXISTS, and the branches of set operations."""
+
+    def change(term: Term) -> Term:
+        if term[0] == "setop" and not term[1].endswith(" all"):
+            return (term[0], term[1], tuple(free(branch) for branch in term[2]), *term[3:])
+        if term[0] == "exists":
+            return ("exists", free(term[1]))
+        if term[0] == "in" and len(term) == 3:
+            return ("in", term[1], free(term[2]))
+        return term
+
+    return fold(query, change)
 
 
 def free(query: Term) -> Term:

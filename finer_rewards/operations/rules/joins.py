@@ -112,6 +112,8 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
 
     Holds for columns of one kind of value, where equal values are the same value.
     """
+    if not any(one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where):
+        return block
     classes = equal_classes(block, context)
     if not classes:
         return block
