@@ -1,0 +1,176 @@
+"""The laws hold for every shipped reward and preset.
+
+What a reward claims is written down here: the structural laws bind all of them; a claim that is not listed is one
+that the reward's docstring, or its nature, denies. Each law draws its examples once and every reward is held
+against them; `-m slow` draws 1,000.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+import finer_rewards as fr
+from finer_rewards import rewards as r
+from finer_rewards.presets import PRESETS
+from finer_rewards.reward import known_rewards
+from finer_rewards.testing import LAWS, LawError, witnesses
+from finer_rewards.testing.check import TEMPLATE
+from finer_rewards.testing.databases import LIBRARY
+from finer_rewards.testing.laws import Bench
+from finer_rewards.testing.subjects import RewardSubject
+
+STRUCTURAL = frozenset(name for name, law in LAWS.items() if not law.claimed)
+CLAIMS = frozenset(LAWS) - STRUCTURAL
+MEANING = frozenset(("spelling", "same_meaning"))
+#: A measured time is another one every time.
+TIMED = {"speed", "r_ves", "ves"}
+#: Claims of rewards that stand alone; those of verdicts and of results hold whatever the text looks like.
+REWARDS: dict[str, frozenset[str]] = {
+    "execution_match": CLAIMS,
+    "answer_match": MEANING | {"nothing_unrun"},
+    "answer_coverage": MEANING | {"nothing_unrun"},
+    "executable": MEANING | {"nothing_unrun"},
+    "cell_precision": MEANING | {"nothing_unrun"},
+    "cell_recall": MEANING | {"nothing_unrun"},
+    "tuple_cardinality": MEANING | {"nothing_unrun"},
+    "tuple_constraint": MEANING | {"nothing_unrun"},
+    "soft_f1": MEANING | {"nothing_unrun"},
+    # The structure of a query is not what it does: another order of rows is another structure.
+    "atomic_f1": frozenset(("right_above_wrong", "near_misses", "spelling")),
+    "canonical_match": frozenset(("right_above_wrong", "near_misses", "spelling")),
+    "tree_similarity": frozenset(("right_above_wrong", "near_misses", "spelling")),
+    "schema_linking": frozenset(("spelling",)),
+    "well_formed": MEANING,
+}
+#: Claims of presets, with the parameters under which they are made.
+CLAIMING: dict[str, frozenset[str]] = {
+    "finer()": CLAIMS,
+    "execution_only()": CLAIMS,
+    **{
+        f"{name}(mode='strict')": CLAIMS
+        for name in (
+            *("agent_lightning", "arctic", "csc_sql", "excot", "mtir", "skyrl", "slm_sql", "star"),
+            "think2sql",
+        )
+    },
+    # Sets of rows: what BIRD's comparison calls equal is equal, however it is written.
+    **{f"{name}()": MEANING | {"nothing_unrun"} for name in ("arctic", "excot", "star", "slm_sql", "mtir")},
+}
+TAGS = "<think>{thought}</think><answer>{sql}</answer>"
+TEMPLATES = dict.fromkeys(("csc_sql", "slm_sql", "mtir", "sql_r1", "sql_r1_reference", "think2sql"), TAGS)
+TEMPLATES |= dict.fromkeys(("skyrl", "skyrl_reference"), "<think>{thought}</think><solution>{sql}</solution>")
+RANGES = {
+    "well_formed": (0, 1),
+    "constant": (1, 1),
+    "speed": (0.0, 1.25),
+    "tag_count": (0, 1),
+    "repetitive": (0, 1),
+}
+
+
+def documented_range(name: str, text: str) -> tuple[float, float]:
+    """Read the range a docstring promises: `Range [0, 4]`, `Range {-1, 0, 1}`, `in [0, 1]`."""
+    if name in RANGES:
+        return RANGES[name]
+    unbounded = re.search(r"Range up to ([\d.]+),", text)
+    if unbounded:
+        return float("-inf"), float(unbounded[1])
+    whole = re.search(r"Range \[([^,]+), ([^\]]+)\]", text) or re.search(r"in \[([^,]+), ([^\]]+)\]", text)
+    if whole:
+        return float(whole[1]), float(whole[2])
+    values = re.search(r"(?:Range|in) \{([^}]+)\}", text)
+    if values:
+        numbers = [float(number) for number in values[1].split(",")]
+        return min(numbers), max(numbers)
+    if "Range from 0 up" in text:
+        return 0, float("inf")
+    assert re.match(r"1 (when|minus)", text), f"{name} documents no range"
+    return 0, 1
+
+
+def shipped() -> Iterator[tuple[str, fr.Reward, str, frozenset[str]]]:
+    """Yield every shipped reward: name, itself, docstring, claims."""
+    own = {
+        name: make for name, make in known_rewards().items() if make.__module__.startswith("finer_rewards.")
+    }
+    for name in sorted(set(own) - {"gate", "total", "clip", "staircase"}):
+        yield name, own[name](), own[name].__doc__ or "", REWARDS.get(name, frozenset())
+    combined = {
+        "gate": r.gate(condition=r.executable(), then=r.atomic_f1()),
+        "total": 0.5 * r.executable() + 0.5 * r.atomic_f1(),
+        "clip": r.clip(2 * r.execution_match() - 1),
+        "staircase": r.staircase(r.execution_match()),
+    }
+    for name, one in combined.items():
+        yield name, one, "in [0, 1]", frozenset()
+    for name, make in PRESETS.items():
+        if f"{name}()" not in CLAIMING:
+            yield name, make(), make.__doc__ or "", frozenset()
+    for text, claims in CLAIMING.items():
+        name = text.partition("(")[0]
+        if name in PRESETS:
+            yield name, fr.parse_reward(text), PRESETS[name].__doc__ or "", claims
+
+
+@pytest.fixture(scope="module")
+def benches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[Bench, frozenset[str]]]]:
+    folder = tmp_path_factory.mktemp("witnesses")
+    paths = tuple(
+        str(one.write(Path(folder, f"{number}.sqlite"))) for number, one in enumerate(witnesses(LIBRARY))
+    )
+    made = []
+    with fr.SQLite("/", timeout=10, workers=2) as executor:
+        for name, one, text, claims in shipped():
+            lo, hi = documented_range(name, text)
+            subject = RewardSubject(one, executor=executor)
+            bench = Bench(subject, lo, hi, TEMPLATES.get(name, TEMPLATE), LIBRARY, paths)
+            made.append((bench, (STRUCTURAL - ({"batch"} if name in TIMED else set())) | claims))
+        yield made
+
+
+def hold(law: str, benches: list[tuple[Bench, frozenset[str]]], examples: int) -> None:
+    bound = [bench for bench, laws in benches if law in laws]
+    assert bound
+    broken: dict[str, str] = {}
+
+    def check(example: Any) -> None:
+        for bench in bound:
+            if bench.subject.name not in broken:
+                try:
+                    LAWS[law].check(bench, example)
+                except LawError as error:
+                    broken[bench.subject.name] = str(error)
+
+    drawn: Callable[..., Any] = given(LAWS[law].draw(bound[0]))(lambda example: check(example))
+    settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )(drawn)()
+    assert not broken, "\n\n".join(broken.values())
+
+
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_hold(law: str, benches: list[tuple[Bench, frozenset[str]]]) -> None:
+    hold(law, benches, 6 if law == "batch" else 12)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("law", LAWS)
+def test_laws_hold_on_many_examples(law: str, benches: list[tuple[Bench, frozenset[str]]]) -> None:
+    hold(law, benches, 1000)
+
+
+def test_every_reward_and_preset_is_held_to_the_laws() -> None:
+    names = {name for name, *_ in shipped()}
+    own = {name for name, make in known_rewards().items() if make.__module__.startswith("finer_rewards.")}
+    assert names == own | set(PRESETS)
