@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .facts import Facts, TableFacts
-from .terms import Term, is_query, walk
+from .terms import QUERY_HEADS, Term, is_query, walk
 
 __all__ = ["Context"]
 
@@ -21,6 +21,7 @@ class Context:
         tables: the base table behind each source number.
         padded: sources that an outer join may fill with NULLs.
         notes: what could not be normalised.
+        nested: whether the query holds another query.
         loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
     """
 
@@ -29,23 +30,27 @@ class Context:
     padded: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     loose: bool = False
+    nested: bool = True
     last_number: int = 0
 
     def survey(self, query: Term) -> set[str]:
         """Read the sources of a query again, after it has changed; return the operators it holds."""
         self.padded.clear()
         heads: set[str] = set()
+        queries = 0
         for part in walk(query):
             head = part[0]
             if not isinstance(head, str):
                 continue
             heads.add(head)
+            queries += head in QUERY_HEADS
             if head == "table":
                 self.tables[part[1]] = part[2]
             if head in _NUMBERED and isinstance(part[1], int):
                 self.last_number = max(self.last_number, part[1])
             if head in ("left", "full"):
                 self.padded |= numbers_in(part)
+        self.nested = queries > 1
         return heads
 
     def fresh(self) -> int:

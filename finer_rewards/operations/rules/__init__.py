@@ -101,27 +101,27 @@ _STRUCTURE = frozenset({"exists", "in", "scalar", "derived", "setop", "left", "f
 def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context) -> Select:
     for _ in range(_MAX_ROUNDS):
         before = block
-        has = features(block)
+        has = features(block, context.nested)
         for rule, need in rules:
             if need in has:
                 changed = rule(block, context)
                 if changed is not block:
-                    block, has = changed, features(changed)
+                    block, has = changed, features(changed, context.nested)
         if block == before:
             break
     return block
 
 
-def features(block: Select) -> set[str]:
+def features(block: Select, nested: bool = True) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
     has = {""}
     if block.where:
         has.add("where")
-        if any(part[0] in QUERY_HEADS for part in walk(block.where)):
+        if nested and any(part[0] in QUERY_HEADS for part in walk(block.where)):
             has.add("subquery")
     if len(block.sources) > 1:
         has.add("joined")
-    if any(source[0] == "derived" for source in block.sources):
+    if nested and any(source[0] == "derived" for source in block.sources):
         has.add("derived")
     for name in ("outers", "group", "having", "distinct", "order"):
         if getattr(block, name):

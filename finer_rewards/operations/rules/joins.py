@@ -150,7 +150,9 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         changes[name] = substitute(getattr(block, name), chosen)
     where = (*(substitute(one, replacement) for one in rest), *kept)
     changed = block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
-    return block if changed == block else changed
+    # The order of conditions is no change: another round for it would be wasted.
+    same = set(changed.where) == set(block.where) and changed._replace(where=block.where) == block
+    return block if same else changed
 
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
