@@ -308,7 +308,9 @@ def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:
             entry = _entry(value[key], side, f"{name}, record {key!r:.40},")
             yield entry if numbered or entry.question_id else _with_id(entry, key)
     else:
-        raise DataError(f"{name} should hold a list or an object, but it is {type(value).__name__}.")
+        raise DataError(
+            f"{name} should hold a list or an object, but got {value!r:.60}. Check that it is the right file."
+        )
 
 
 def _with_id(entry: Entry, question_id: str) -> Entry:

@@ -64,6 +64,8 @@ GOOD = "score one.sql one.sql --db good.sqlite"
         (f"{GOOD} --preset graph_reward --mode bird", ["`--mode` should be left out"]),
         (f"{GOOD} --reward execution_mach()", ["'execution_mach'", "Did you mean 'execution_match'?"]),
         (f"{GOOD} --reward execution_match() --mode bird", ["`--reward` should stand alone", "--mode"]),
+        (f"{GOOD} --timeout 1e300", ["`timeout` should be a positive number up to 1e+06"]),
+        ("score one.sql one.sql --db=", ["`--db` should be a database file or a folder"]),
         (f"{GOOD} --timeout soon", ["`--timeout` should be a positive number of seconds", "'soon'"]),
         (f"{GOOD} --timeout 0", ["`--timeout`", "'0'"]),
         (f"{GOOD} --timeout nan", ["`--timeout`", "'nan'"]),

@@ -404,3 +404,24 @@ def test_what_the_lexer_would_leave_alone_does_not_reach_it(pieces: list[str]) -
     tokens = next(iter(FilterStack().run(text))).flatten()
     expected = "".join(token.value for token in tokens if token.value.lower() != "distinct")
     assert rewrite(text, "repair_and_drop_distinct") == expected
+
+
+@pytest.mark.parametrize(("width", "height"), [(8, 300), (16, 50)])
+def test_columns_of_shares_are_told_apart_in_any_order(width: int, height: int) -> None:
+    draw = random.Random(3)
+    gold = [tuple(round(draw.random(), 2) for _ in range(width)) for _ in range(height)]
+    order = draw.sample(range(width), width)
+    predicted = [tuple(row[index] for index in order) for row in gold]
+    draw.shuffle(predicted)
+    assert compare(gold, predicted, "lenient").match
+    predicted[0] = (predicted[0][0] + 0.3, *predicted[0][1:])
+    wrong = compare(gold, predicted, "lenient")
+    assert not wrong.match and wrong.rule != "budget"
+
+
+def test_a_search_among_numbers_that_are_all_alike_ends() -> None:
+    draw = random.Random(7)
+    rows = [tuple(1 + 2e-9 * draw.random() for _ in range(26)) for _ in range(2)]
+    started = time.perf_counter()
+    assert not compare(rows, [(7, *row[:0:-1]) for row in rows]).match
+    assert time.perf_counter() - started < 5  # it took twenty

@@ -452,3 +452,15 @@ def test_an_execution_is_what_comes_back(executor):
     assert all(
         isinstance(e, Execution) for e in executor.execute_many([Query("SELECT 1", "shop", keep=True)] * 3)
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_rows", 1.5), ("max_rows", 2**40), ("workers", 0.5), ("workers", True), ("timeout", 1e300),
+        ("timeout", "3"), ("max_length", 1 << 40), ("max_bytes", "1000GiB"), ("memory_limit", 1 << 70),
+    ],
+)  # fmt: skip
+def test_a_limit_that_cannot_hold_is_refused(name: str, value: object) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` should be"):
+        SQLite(**{name: value})  # type: ignore[arg-type]

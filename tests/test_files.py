@@ -195,7 +195,7 @@ def test_files_that_do_not_belong_together(write: Write) -> None:
         ("-- only a comment\n", "a.sql", "there is none in it"),
         ("[]", "a.json", "there is none in it"),
         ("{}", "a.json", "there is none in it"),
-        ("3", "a.json", "should hold a list or an object, but it is int"),
+        ("3", "a.json", "should hold a list or an object, but got 3"),
         ("SELECT 1", "a.json", "line 1, column 1 is not"),
         ('[{"sql": "a"},\n{"sql": b}]', "a.json", "line 2, column 9 is not"),
         ('{"sql": "a"}\n{"sql": "b"', "a.jsonl", "line 2, column"),

@@ -41,6 +41,10 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
     Raises:
         ConfigError: there is no such database, or the ids and the path do not go together.
     """
+    if not path.strip():
+        raise ConfigError(
+            f"`--db` should be a database file or a folder of databases, but got {path!r}. Write its path."
+        )
     place = Path(path)
     ids = sorted({name for name in named if name})
     if not place.is_dir():

@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
@@ -20,6 +20,7 @@ __all__ = ["aligned", "exact_mapping"]
 # Cells looked at while columns are matched, beyond a fixed number of visits to every cell.
 _WORK = 3_000_000
 _VISITS = 30
+_STEP = 64  # what every step of the search costs besides, in cells
 _EXACT = Mode("exact", permute_columns=True)
 _Codes = tuple[int, ...]
 
@@ -147,6 +148,7 @@ class _Search:
     gold_columns: list[_Codes]
     predicted_columns: list[_Codes]
     work: int = 0
+    pairs: dict[tuple[int, int], bool] = field(default_factory=dict)
 
     @classmethod
     def over(cls, gold: Table, predicted: Table, mode: Mode) -> _Search:
@@ -188,7 +190,7 @@ class _Search:
         return zip(zip(*self.gold_columns, strict=True), zip(*predicted, strict=True), strict=True)
 
     def _spend(self, cells: int) -> None:
-        self.work -= cells
+        self.work -= cells + _STEP
         if self.work < 0:
             raise _OutOfWorkError
 
@@ -243,11 +245,33 @@ class _Search:
         by_bag: dict[int, list[list[int]]] = defaultdict(list)
         for group in groups.values():
             by_bag[self._bag(predicted_colours, self.predicted_columns[group[0]])].append(group)
-        return {
+        options = {
             index: by_bag.get(self._bag(gold_colours, column), [])
             for index, column in enumerate(self.gold_columns)
             if index not in chosen
         }
+        if not self.cells.loose:
+            return options
+        return {
+            index: [group for group in groups if self._columns_close(index, group[0])]
+            for index, groups in options.items()
+        }
+
+    def _columns_close(self, gold: int, predicted: int) -> bool:
+        """False when the loose numbers of two columns cannot be paired so that every two are close."""
+        if (gold, predicted) not in self.pairs:
+            ours = self._loose_numbers(self.gold, self.gold_columns, gold)
+            theirs = self._loose_numbers(self.predicted, self.predicted_columns, predicted)
+            self._spend(len(ours) + len(theirs))
+            # In one column the sorted pairing is the best there is, if all numbers are of one type.
+            self.pairs[gold, predicted] = len(ours) == len(theirs) and (
+                _mixes_types([ours], [theirs]) or self._close_rows(ours, theirs)
+            )
+        return self.pairs[gold, predicted]
+
+    def _loose_numbers(self, rows: Sequence[Row], columns: Sequence[_Codes], index: int) -> Row:
+        coded = zip(rows, columns[index], strict=True)
+        return tuple(sorted(row[index] for row, code in coded if code in self.cells.loose))  # type: ignore[type-var]
 
     def _bag(self, colours: list[int], column: _Codes) -> int:
         # A sum of hashes does not depend on the order; equal bags have equal sums, and a chance collision

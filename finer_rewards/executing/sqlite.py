@@ -37,6 +37,8 @@ _UNITS = {
     "gb": 10**9,
 }
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
+_LARGEST = 2**31 - 1  # what SQLite, and the frames between the processes, can count
+_LONGEST = 1_000_000.0  # seconds; the system's timers end soon after
 _MAX_SQL = 200_000
 _MAX_CONNECTIONS = 16
 _ENDS = " \t\n\f\r;"
@@ -95,11 +97,11 @@ class SQLite:
     ) -> None:
         self.root = os.fspath(root)
         self.timeout = _positive("timeout", timeout)
-        self.max_rows = int(_positive("max_rows", max_rows))
-        self.workers = None if workers is None else int(_positive("workers", workers))
+        self.max_rows = _count("max_rows", max_rows)
+        self.workers = None if workers is None else _count("workers", workers)
         self.memory_limit = _size("memory_limit", memory_limit, least=128 << 20)
-        self.max_bytes = _size("max_bytes", max_bytes)
-        self.max_length = _size("max_length", max_length)
+        self.max_bytes = _size("max_bytes", max_bytes, most=_LARGEST)
+        self.max_length = _size("max_length", max_length, most=_LARGEST)
         self._pool = Pool(
             self.workers or max(1, min(os.cpu_count() or 1, 8)),
             {
@@ -355,23 +357,32 @@ def _schema(found: list[tuple[Any, ...]]) -> Schema:
 
 
 def _positive(name: str, value: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < float("inf"):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST:
         raise ConfigError(
-            f"`{name}` should be a positive number, but got {value!r}. Pass for example `{name}=10`."
+            f"`{name}` should be a positive number up to {_LONGEST:g}, but got {value!r}. "
+            f"Pass for example `{name}=10`."
+        )
+    return float(value)
+
+
+def _count(name: str, value: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= _LARGEST:
+        raise ConfigError(
+            f"`{name}` should be a positive whole number, but got {value!r}. Pass for example `{name}=10`."
         )
     return value
 
 
-def _size(name: str, value: str | int, least: int = 1024) -> int:
+def _size(name: str, value: str | int, least: int = 1024, most: int = 1 << 50) -> int:
     size: float | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
     elif isinstance(value, str) and (found := re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", value)):
         unit = _UNITS.get(found.group(2).lower())
         size = None if unit is None else float(found.group(1)) * unit
-    if size is None or size < least:
+    if size is None or not least <= size <= most:
         raise ConfigError(
-            f"`{name}` should be a size of at least {least} bytes, but got {value!r}. "
+            f"`{name}` should be a size from {least} to {most} bytes, but got {value!r}. "
             f'Pass bytes or text such as `{name}="512MiB"`.'
         )
     return int(size)
