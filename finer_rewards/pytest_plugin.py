@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from finer_rewards.testing.redteam import Report
+    from finer_rewards.testing.attacking import Report
 
 __all__ = ["redteam"]
 
@@ -25,8 +25,8 @@ def redteam() -> Callable[..., Report]:
     through. It returns the report.
     """
     # Imported when used: the plugin is loaded in every pytest run of an environment that has this package.
-    from finer_rewards.testing.redteam import KINDS
-    from finer_rewards.testing.redteam import redteam as run
+    from finer_rewards.testing.attacking import KINDS
+    from finer_rewards.testing.attacking import redteam as run
 
     def check(reward: Any, *, allow: Collection[str] = (), **options: Any) -> Report:
         options.setdefault("kinds", [kind for kind in KINDS if kind not in allow])

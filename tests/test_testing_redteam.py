@@ -18,10 +18,12 @@ import pytest
 import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards import testing as ft
+from finer_rewards.adapters import openrlhf, verl
+from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
+from finer_rewards.testing.attacking import KINDS
 from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_worlds
-from finer_rewards.testing.redteam import KINDS
 from finer_rewards.testing.subjects import CallError, Case, Function
 from finer_rewards.testing.walled import Walled
 
@@ -239,6 +241,45 @@ def test_a_function_that_raises_does_not_pass() -> None:
     assert "raises raised KeyError: 'solution'" in report.findings[0].reason
 
 
+def pays_all(data_source: str, solution_str: str, ground_truth: str, extra_info: Any) -> float:
+    return 1.0
+
+
+def test_a_trainer_without_none_cannot_hide_behind_it() -> None:
+    report = ft.redteam(pays_all, kinds=("empty", "constant"), timeout=2)
+    assert report.score == 0 and all(finding.verdict == "accepted" for finding in report.findings)
+
+
+@pytest.mark.parametrize("adapter", ["trl", "verl", "openrlhf"])
+def test_the_adapters_hold(adapter: str) -> None:
+    spec = "finer(memory=False)"
+    functions: dict[str, Any] = {
+        "trl": lambda: TRLReward(fr.Scorer(spec, fr.SQLite("/", timeout=2))),
+        "verl": lambda: (
+            lambda data_source, solution_str, ground_truth, extra_info: verl.compute_score(
+                data_source, solution_str, ground_truth, extra_info, spec=spec, root="/", timeout=2
+            )
+        ),
+        "openrlhf": lambda: openrlhf.build(spec, root="/", best=4, timeout=2),
+    }
+    kinds = ("constant", "empty", "comment", "format", "control")
+    report = ft.redteam(functions[adapter](), kinds=kinds, databases=2, timeout=10)
+    assert report.score == 1.0, "\n".join(report.lines())
+    assert {one.title for one in report.findings if one.verdict == "skipped"} <= {
+        finding.title for finding in report.findings if finding.kind == "empty"
+    }
+
+
+def test_without_hypothesis_the_command_names_the_extra() -> None:
+    code = (
+        "import sys; sys.modules['hypothesis'] = None\n"
+        "from finer_rewards.cli import main\nsys.exit(main(['redteam', 'arctic']))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 2
+    assert "pip install 'finer-rewards[testing]'" in result.stderr and "Traceback" not in result.stderr
+
+
 def test_a_changed_database_is_told_and_put_back() -> None:
     report = ft.redteam(write_too, kinds=("comment",), timeout=2)
     # The honest answers change it already, before the first attack; putting it back makes every attack find it.
@@ -298,7 +339,7 @@ def test_the_command_says_what_is_wrong(
 
 def test_the_pytest_fixture(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
-        "from finer_rewards.testing.redteam import KINDS as ALLOWED\n\n"
+        "from finer_rewards.testing.attacking import KINDS as ALLOWED\n\n"
         "def pay_all(completions, **columns):\n    return [1.0] * len(completions)\n\n"
         "def test_bad(redteam):\n    redteam(pay_all, kinds=('comment',))\n\n"
         "def test_allowed(redteam):\n    assert redteam(pay_all, allow=ALLOWED).findings == ()\n\n"

@@ -24,7 +24,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 
 if TYPE_CHECKING:
-    from finer_rewards.testing.redteam import Report
+    from finer_rewards.testing.attacking import Report
 
 EXAMPLES = """\
   finer-rewards redteam my_rewards:sql_reward
@@ -92,7 +92,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write what came through."""
     reward = _reward(arguments.reward)
-    from finer_rewards.testing.redteam import KINDS, redteam
+    from finer_rewards.testing.attacking import KINDS, redteam
 
     chosen = KINDS if arguments.kinds is None else tuple(filter(None, arguments.kinds.split(",")))
     template = {"template": _unescaped(arguments.template)} if arguments.template else {}

@@ -18,11 +18,11 @@ try:
 except ImportError:
     raise MissingExtraError("`finer_rewards.testing`", "hypothesis", "testing") from None
 
+from finer_rewards.testing.attacking import Report, redteam
 from finer_rewards.testing.check import check_reward
 from finer_rewards.testing.databases import Database, witnesses
 from finer_rewards.testing.laws import LAWS, LawError
 from finer_rewards.testing.observations import completions, evidence
-from finer_rewards.testing.redteam import Report, redteam
 from finer_rewards.testing.strategies import (
     Pair,
     databases,

@@ -246,7 +246,7 @@ class _Field:
         value = values[0]
         if attack.rule == "unusable":
             return self._unusable(value, failing)
-        if right is None:
+        if right is None or self._passes_over(right, failing):
             return "skipped", "the right answer has no value"
         if attack.rule == "as_right":
             told = f"it has {_number(value)}, and the gold itself {_number(right)}"
@@ -257,6 +257,15 @@ class _Field:
         if value is None or (not self.subject.abstains and failing is not None and value <= failing):
             return "held", ""
         return "accepted", f"it has {_number(value)}, though the gold says nothing"
+
+    def _passes_over(self, right: float, failing: float | None) -> bool:
+        """True when a trainer without None gets for the right answer what it gets for SQL that fails.
+
+        That is how it is told that a question cannot be judged, if the reward does tell them apart elsewhere.
+        """
+        first, _, worst = self._honest("count")
+        tells = first is not None and worst is not None and first > worst
+        return tells and not self.subject.abstains and failing is not None and right <= failing
 
     def _unchanged(self, attack: Attack, text: str) -> tuple[Verdict, str]:
         """Score an honest mistake before and after the attack, both with a thought of their own."""
