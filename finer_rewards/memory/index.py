@@ -33,7 +33,7 @@ Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 _SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
 _BLOCK: Final = 8_192  # Rows that NumPy searches at once,
 _BATCH: Final = 1024  # and queries.
-_PROBE: Final = 128  # Queries that tell whether own rows crowd others out.
+_PROBE: Final = 16  # Queries that tell whether own rows crowd others out.
 
 
 def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
@@ -95,56 +95,60 @@ class Index:
             scope: rows of other databases, of the same one, or of any.
 
         Returns:
-            Rows and similarities of each query, most similar first; fewer than `top_k` when there are fewer.
+            Rows and similarities of each query, most similar first; fewer than `top_k` when there are fewer. The
+            similarities do not depend on the batch; which of equally similar rows come last may.
         """
+        if not len(self):
+            return [(np.zeros(0, dtype=np.int64), np.zeros(0))] * len(dbs)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         owns = np.array([self.ranges.get(db, (0, 0)) for db in dbs], dtype=np.int64).reshape(-1, 2)
-        found: list[NDArray[np.int64]] = [np.zeros(0, dtype=np.int64)] * len(dbs)
-        wanted = top_k + _SPARE
-        left = list(range(len(dbs))) if len(self) else []
+        found = np.full((len(dbs), top_k + _SPARE), -1, dtype=np.int64)
+        left = np.arange(len(dbs))
         if scope == "same":
             for place in left:
                 start, end = owns[place]
                 if end > start:
-                    found[place] = start + _best(self.vectors[start:end] @ queries[place], wanted)
-            left = []
+                    near = start + _best(self.vectors[start:end] @ queries[place], found.shape[1])
+                    found[place, : len(near)] = near
+            left = left[:0]
         elif self.kind != "numpy":
-            left = self._search_all(queries, owns, left, wanted, scope, found)
+            left = self._search_all(queries, owns, scope, found)
         for start in range(0, len(left), _BATCH):
-            self._search_blocks(queries, owns, left[start : start + _BATCH], wanted, scope, found)
-        return [self._exactly(queries[place], rows, top_k) for place, rows in enumerate(found)]
+            some = left[start : start + _BATCH]
+            found[some] = self._search_blocks(queries[some], owns[some], scope, found.shape[1])
+        return self._exactly(queries, found, top_k)
 
     def _search_all(
-        self,
-        queries: NDArray[np.float32],
-        owns: NDArray[np.int64],
-        places: list[int],
-        wanted: int,
-        scope: Scope,
-        found: list[NDArray[np.int64]],
-    ) -> list[int]:
+        self, queries: NDArray[np.float32], owns: NDArray[np.int64], scope: Scope, found: NDArray[np.int64]
+    ) -> NDArray[np.int64]:
         """Search all rows with FAISS and drop own ones; return the queries that this leaves with too few.
 
         Asking for twice as many is cheaper than a filter, unless the own database crowds the others out: when it
-        does for many of the first queries, the rest are not even tried.
+        does for many of a sample of the queries, none is tried.
         """
+        wanted = found.shape[1]
         asked = min(wanted if scope == "any" else 2 * wanted, len(self))
-        crowded: list[int] = []
-        for start, end in ((0, _PROBE), (_PROBE, len(places))):
-            if len(crowded) > _PROBE // 4:
-                return crowded + places[start:]
-            some = places[start:end]
-            if not some:
-                continue
-            for place, rows in zip(some, self._nearest(queries[some], asked), strict=True):
-                own, last = owns[place]
-                kept = rows[rows >= 0]
-                if scope == "other":
-                    kept = kept[(kept < own) | (kept >= last)]
-                    if len(kept) < min(wanted, len(self) - (last - own)):
-                        crowded.append(place)
-                found[place] = kept[:wanted]
-        return crowded
+        if scope == "other" and len(queries) > _PROBE:
+            step = len(queries) // _PROBE
+            if self._is_crowded(queries[::step][:_PROBE], owns[::step][:_PROBE], asked, wanted):
+                return np.arange(len(queries))
+        rows = self._nearest(queries, asked)
+        if scope == "other":
+            rows[(rows >= owns[:, :1]) & (rows < owns[:, 1:])] = -1
+        kept = np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable")[:, :wanted], axis=1)
+        found[:, : kept.shape[1]] = kept
+        if scope == "any":
+            return np.zeros(0, dtype=np.int64)
+        enough = np.minimum(wanted, len(self) - (owns[:, 1] - owns[:, 0]))
+        return np.nonzero((kept >= 0).sum(axis=1) < enough)[0]
+
+    def _is_crowded(
+        self, queries: NDArray[np.float32], owns: NDArray[np.int64], asked: int, wanted: int
+    ) -> bool:
+        products = queries @ self.vectors.T
+        nearest = np.argpartition(-products, asked - 1, axis=1)[:, :asked]
+        own = ((nearest >= owns[:, :1]) & (nearest < owns[:, 1:])).sum(axis=1)
+        return bool((own > asked - wanted).mean() > 0.25)
 
     def _nearest(self, queries: NDArray[np.float32], asked: int) -> NDArray[np.int64]:
         if self.kind == "faiss-ivf":
@@ -152,38 +156,36 @@ class Index:
         else:
             metric = self._faiss.METRIC_INNER_PRODUCT
             _, rows = self._faiss.knn(queries, self.vectors, asked, metric=metric)
-        return np.asarray(rows, dtype=np.int64)
+        return np.array(rows, dtype=np.int64)
 
     def _search_blocks(
-        self,
-        queries: NDArray[np.float32],
-        owns: NDArray[np.int64],
-        places: list[int],
-        wanted: int,
-        scope: Scope,
-        found: list[NDArray[np.int64]],
-    ) -> None:
+        self, queries: NDArray[np.float32], owns: NDArray[np.int64], scope: Scope, wanted: int
+    ) -> NDArray[np.int64]:
         """Search block by block with NumPy, where leaving rows out is free."""
-        asked = queries[places]
-        own = owns[places] if scope == "other" else np.zeros((len(places), 2), dtype=np.int64)
-        rows = np.full((len(places), wanted), -1, dtype=np.int64)
-        values = np.full((len(places), wanted), -np.inf, dtype=np.float32)
+        rows = np.full((len(queries), wanted), -1, dtype=np.int64)
+        values = np.full((len(queries), wanted), -np.inf, dtype=np.float32)
         for first in range(0, len(self), _BLOCK):
-            last = min(first + _BLOCK, len(self))
-            products = asked @ self.vectors[first:last].T
-            for line, (start, end) in zip(products, own, strict=True):
-                line[max(start - first, 0) : max(end - first, 0)] = -np.inf
+            products = queries @ self.vectors[first : first + _BLOCK].T
+            if scope == "other":
+                for line, (start, end) in zip(products, owns, strict=True):
+                    line[max(start - first, 0) : max(end - first, 0)] = -np.inf
             rows, values = _take_in(rows, values, products, first)
-        for line, place in enumerate(places):
-            found[place] = rows[line][values[line] > -np.inf]
+        return np.where(values > -np.inf, rows, -1)
 
-    def _exactly(
-        self, query: NDArray[np.float32], rows: NDArray[np.int64], top_k: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        products = self.vectors[rows].astype(np.float64) * query.astype(np.float64)
-        values = np.clip(products.sum(axis=1), -1.0, 1.0)
-        order = np.lexsort((rows, -values))[:top_k]
-        return rows[order], values[order]
+    def _exactly(self, queries: NDArray[np.float32], found: NDArray[np.int64], top_k: int) -> Hits:
+        """Return the best of the rows found, their similarities computed one by one."""
+        hits: Hits = []
+        for start in range(0, len(found), 64):
+            rows = np.sort(found[start : start + 64], axis=1)
+            products = self.vectors[rows].astype(np.float64) * queries[start : start + 64, None].astype(
+                np.float64
+            )
+            values = np.where(rows < 0, -np.inf, np.clip(products.sum(axis=2), -1.0, 1.0))
+            order = np.argsort(-values, axis=1, kind="stable")[:, :top_k]
+            for line, kept in enumerate(order):
+                kept = kept[rows[line, kept] >= 0]
+                hits.append((rows[line, kept], values[line, kept]))
+        return hits
 
     @cached_property
     def _ivf(self) -> Any:
