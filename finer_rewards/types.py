@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from types import MappingProxyType
@@ -354,8 +354,3 @@ def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:
 def unscored(status: Status, reason: str = "") -> Score:
     """Return the score of what cannot be judged: `None`, with its status."""
     return Score(None, reason or status.sentence, status)
-
-
-def as_rows(rows: Sequence[Sequence[Cell]]) -> tuple[Row, ...]:
-    """Return rows as tuples of tuples."""
-    return tuple(tuple(row) for row in rows)
