@@ -24,6 +24,10 @@ from finer_rewards.types import Evidence
 __all__ = ["LAWS", "Bench", "Law", "LawError"]
 
 
+#: What adding floats may take a value beyond its range.
+_ROUNDING: Final = 1e-9
+
+
 class LawError(FinerError, AssertionError):
     """A reward breaks a law; the message names it and shows the smallest example found.
 
@@ -136,7 +140,7 @@ def _finite(bench: Bench, item: Evidence | Case) -> None:
 
 def _range(bench: Bench, item: Evidence | Case) -> None:
     (value,) = _values(bench, [item])
-    if value is not None and not bench.lo <= value <= bench.hi:
+    if value is not None and not bench.lo - _ROUNDING <= value <= bench.hi + _ROUNDING:
         _break(
             "range",
             bench,
