@@ -42,6 +42,7 @@ _EXAMPLES = """examples:
   finer-rewards evaluate pred.sql spider/
   finer-rewards vote samples.jsonl --db spider/database
   finer-rewards memory stats traces/
+  finer-rewards check spider/ -o clean.json
   finer-rewards testsuite build --db databases/ --gold gold.sql
   finer-rewards redteam my_rewards:sql_reward
   finer-rewards presets

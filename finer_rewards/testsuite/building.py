@@ -19,8 +19,8 @@ from finer_rewards.executing.databases import DatabaseFile, resolve_database
 from finer_rewards.executing.sqlite import normalise
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Schema
-from finer_rewards.testsuite.generating import RECIPES, make_instance
-from finer_rewards.testsuite.mutants import Mutant, guess_of, mutants_of
+from finer_rewards.testsuite.generating import RECIPES, Recipe, make_instance
+from finer_rewards.testsuite.mutants import Mutant, guess_of, mutants_of, recited_key
 from finer_rewards.testsuite.reading import Condition, Join, conditions_of, joins_of, read_query
 from finer_rewards.testsuite.serving import limited_parts, usable_on
 from finer_rewards.testsuite.source import Source, read_source
@@ -41,6 +41,7 @@ _ROUNDS = (24, 16, 16)
 STEPS = sum(_ROUNDS)
 
 _Pair = tuple[int, int]  # (gold, mutant)
+_SERVED = -1  # in the place of a mutant: the gold can be used there at all
 
 
 @dataclass
@@ -62,7 +63,7 @@ class _Trial:
     """An instance that was made: where it is, the golds it serves, and what it kills."""
 
     file: Path
-    recipe: str
+    recipe: Recipe
     rows: int
     serves: frozenset[int]
     kills: frozenset[_Pair]
@@ -132,7 +133,7 @@ def build_neighbours(
         neighbours = []
         for number, trial in enumerate(chosen):
             name = f"{number:02}.sqlite"
-            neighbours.append(Neighbour(name, trial.recipe, trial.rows, trial.file.stat().st_size))
+            neighbours.append(Neighbour(name, str(trial.recipe), trial.rows, trial.file.stat().st_size))
             trial.file.replace(draft / name)
         suite = Suite(
             draft,
@@ -179,6 +180,8 @@ def _read_gold(sql: str, run: Execution, schema: Schema) -> _Gold:
         gold.conditions = conditions_of(tree, schema)
         gold.joins = joins_of(tree, schema)
         gold.parts = limited_parts(tree)
+        recited = recited_key(tree, run.rows, run.order)
+        gold.mutants += [] if recited is None else [recited]
         gold.mutants += mutants_of(tree, schema)
     if not run.tables:
         gold.problem = "it reads no table"
@@ -220,7 +223,8 @@ def _try_instances(
             file = scratch / f"try-{number}.sqlite"
             rows = write_instance(file, source, make_instance(source, minded, recipe, rng))
             serves, kills = _kills(golds, alive, executor, str(file))
-            trials.append(_Trial(file, str(recipe), rows, serves, kills))
+            kills |= {(index, _SERVED) for index in serves}
+            trials.append(_Trial(file, recipe, rows, serves, kills))
             step(1)
             done += 1
     step(STEPS - done)
@@ -247,20 +251,32 @@ def _kills(
 
 
 def _choose(trials: Sequence[_Trial], most: int) -> list[_Trial]:
-    """Greedily the instance that kills the most near misses that live; of equals, the one that serves more."""
+    """Greedily the instance that kills the most near misses that live; of equals, the one that serves more.
+
+    Instances that part codes from their names come last, for what no other kills.
+    """
     chosen: list[_Trial] = []
     dead: set[_Pair] = set()
-    while len(chosen) < most:
-        best = max(trials, key=lambda trial: (len(trial.kills - dead), len(trial.serves)), default=None)
-        if best is None or not best.kills - dead:
-            break
-        chosen.append(best)
-        dead |= best.kills
+    tame = [trial for trial in trials if not trial.recipe.renames]
+    for some, room in ((tame, max(1, most - 1)), (trials, most)):
+        while len(chosen) < room:
+            best = max(some, key=lambda trial: (len(trial.kills - dead), len(trial.serves)), default=None)
+            if best is None or not best.kills - dead:
+                break
+            chosen.append(best)
+            dead |= best.kills
     for trial in chosen[::-1]:  # what later ones made superfluous
         others = {pair for other in chosen if other is not trial for pair in other.kills}
         if trial.kills <= others:
             chosen.remove(trial)
-    return chosen
+    return [_only_where_needed(trial, chosen) if trial.recipe.renames else trial for trial in chosen]
+
+
+def _only_where_needed(trial: _Trial, chosen: Sequence[_Trial]) -> _Trial:
+    others = {pair for other in chosen if other is not trial for pair in other.kills}
+    needing = frozenset(index for index, _ in trial.kills - others)
+    kills = frozenset(pair for pair in trial.kills if pair[0] in needing)
+    return replace(trial, serves=trial.serves & needing, kills=kills)
 
 
 def _leave_out_equivalent(golds: Sequence[_Gold], chosen: Sequence[_Trial], schema: Schema) -> None:
@@ -284,7 +300,7 @@ def _report(index: int, gold: _Gold, chosen: Sequence[_Trial]) -> GoldReport:
     dead = {number for trial in chosen for owner, number in trial.kills if owner == index}
     counted = set(range(len(gold.mutants))) - gold.equivalent
     killed = (gold.killed_by_source | dead) & counted
-    guesses = {number for number in counted if gold.mutants[number].kind == "guess"}
+    guesses = {number for number in counted if gold.mutants[number].kind in ("guess", "recited key")}
     pinned = bool(serves) and guesses <= killed and bool(killed)
     problem = gold.problem
     if not problem and not serves:

@@ -29,6 +29,9 @@ class Recipe:
         change: the share of columns and references that get other values.
         sought: the share of rows that get what some gold looks for.
         doubles: the share of rows repeated under another key.
+        renames: whether codes and names that go together in the data are parted in new rows. Only that tells
+            who recites the code of a name from who looks it up; but it also fails who rightly knows it, so
+            such an instance serves only the golds that need it.
     """
 
     start: Literal["sample", "new"]
@@ -36,9 +39,11 @@ class Recipe:
     change: float = 0.0
     sought: float = 0.0
     doubles: float = 0.0
+    renames: bool = False
 
     def __str__(self) -> str:
-        return f"{self.start} {self.rows}, change {self.change:g}, sought {self.sought:g}, double {self.doubles:g}"
+        parts = f"{self.start} {self.rows}, change {self.change:g}, sought {self.sought:g}, double {self.doubles:g}"
+        return parts + ", renamed" * self.renames
 
 
 #: Tried in turn, the most like the real data first.
@@ -50,7 +55,7 @@ RECIPES: Final = (
     Recipe("sample", 12, change=0.2, sought=0.2),
     Recipe("new", 60, change=1.0, sought=0.6, doubles=0.15),
     Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.1),
-    Recipe("new", 10, change=1.0, sought=0.3, doubles=0.3),
+    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.1, renames=True),
 )
 
 
@@ -70,6 +75,15 @@ class _Draft:
         self.links: list[list[int]] = []
         self.linked = {place for one in table.references for place in one.columns}
         self.single_keys = {key[0] for key in table.keys if len(key) == 1}
+        self.named = sorted(self.single_keys - self.linked)
+        self.parted = False
+        self._real: dict[int, dict[Cell, Row]] = {}
+
+    def real_row(self, place: int, value: Cell) -> Row | None:
+        """The row of the data that a value of a key names."""
+        if place not in self._real:
+            self._real[place] = {row[place]: row for row in self.table.rows}
+        return self._real[place].get(value)
 
 
 def make_instance(
@@ -219,32 +233,57 @@ def _change_columns(
     rng: random.Random,
 ) -> None:
     table, count = draft.table, len(draft.rows)
+    if recipe.start == "new":
+        _name(draft, name, pools, recipe, rng)
     for place in range(len(table.columns)):
-        if place in draft.linked:
+        if place in draft.linked or place in draft.single_keys:
             continue
         new = recipe.start == "new"
         pool = pools.get((name, place), [])
         known = [*pool, *table.values(place)]
         values: list[Cell]
-        if place in draft.single_keys:
-            if not new:
-                continue
-            values = fill("distinct", count, known, table.types[place], rng)
-        elif not new and rng.random() >= recipe.change:
+        if not new and rng.random() >= recipe.change:
             continue
-        elif not new and rng.random() < 0.4:
+        if not new and rng.random() < 0.4:
             values = [row[place] for row in draft.rows]
             rng.shuffle(values)
         else:
             some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
             values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
-        if place in table.nullable and place not in draft.single_keys and rng.random() < 0.5:
+        if place in table.nullable and rng.random() < 0.5:
             values = [None if rng.random() < 0.15 else value for value in values]
         elif place not in table.nullable:
             values = [
                 value if value is not None else fresh(known, table.types[place], rng) for value in values
             ]
         for row, value in zip(draft.rows, values, strict=True):
+            row[place] = value
+
+
+def _name(
+    draft: _Draft,
+    name: str,
+    pools: Mapping[tuple[str, int], list[Cell]],
+    recipe: Recipe,
+    rng: random.Random,
+) -> None:
+    """Give new rows keys: most those of a real row, all together, so that a code goes with its name."""
+    draft.parted = recipe.renames
+    real = [] if recipe.renames else list(draft.table.rows)
+    rng.shuffle(real)
+    real.sort(key=lambda row: all(row[place] not in pools.get((name, place), ()) for place in draft.named))
+    real = real[: (3 * len(draft.rows) + 3) // 4]
+    for place in draft.named:
+        taken = [row[place] for row in real]
+        sought = list(pools.get((name, place), []))
+        rng.shuffle(sought)
+        known = [*sought, *draft.table.values(place)]
+        others = fill("distinct", len(draft.rows) + len(real), known, draft.table.types[place], rng)
+        # What golds look for first, then what is new.
+        values = list(dict.fromkeys([*taken, *sought[: len(draft.rows) // 2], *others]))
+        if not real:
+            values[: len(draft.rows)] = rng.sample(values[: len(draft.rows)], len(values[: len(draft.rows)]))
+        for row, value in zip(draft.rows, values, strict=False):
             row[place] = value
 
 
@@ -305,8 +344,17 @@ def _seek_in(
 
 
 def _put(draft: _Draft, number: int, place: int, value: Cell) -> None:
-    if place not in draft.single_keys or all(row[place] != value for row in draft.rows):
-        draft.rows[number][place] = value
+    """Write a value; one that names a real row brings what else names that row."""
+    row = draft.rows[number]
+    if place not in draft.single_keys:
+        row[place] = value
+        return
+    real = None if draft.parted else draft.real_row(place, value)
+    names = {place: value} if real is None else {other: real[other] for other in draft.named}
+    names[place] = value
+    if all(other[one] != name for other in draft.rows if other is not row for one, name in names.items()):
+        for one, name in names.items():
+            row[one] = name
 
 
 def _link_to(draft: _Draft, number: int, place: int, value: Cell, drafts: Mapping[str, _Draft]) -> None:

@@ -12,7 +12,7 @@ from finer_rewards.schema import Schema
 from finer_rewards.testsuite.reading import tables_of
 from finer_rewards.types import Cell, Row
 
-__all__ = ["Mutant", "guess_of", "mutants_of"]
+__all__ = ["Mutant", "guess_of", "mutants_of", "recited_key"]
 
 Change = Callable[[Any], None]
 _MOST = 60
@@ -87,6 +87,22 @@ def guess_of(rows: Sequence[Row], tables: Sequence[str]) -> Mutant | None:
     lines = [", ".join(_written(cell) for cell in row) for row in rows]
     values = " UNION ALL ".join(f"SELECT {line}" for line in lines)
     return Mutant("guess", f"SELECT * FROM ({values}) WHERE EXISTS (SELECT 1 FROM {table}) OR 1")
+
+
+def recited_key(tree: exp.Query, rows: Sequence[Row], order: Sequence[Row] | None) -> Mutant | None:
+    """Return the query that looks for the largest value by reciting it, where the gold sorts and takes one."""
+    if not isinstance(tree, exp.Select) or not order or len(rows) != 1 or tree.args.get("group"):
+        return None
+    keys = tree.args["order"].expressions if tree.args.get("order") else []
+    value = order[0][0] if len(keys) == 1 else None
+    if value is None or isinstance(value, bytes) or not isinstance(keys[0].this, exp.Column):
+        return None
+    copy = tree.copy()
+    for part in ("order", "limit"):
+        copy.set(part, None)
+    literal = exp.Literal.string(value) if isinstance(value, str) else exp.Literal.number(value)
+    found = copy.where(exp.EQ(this=keys[0].this.copy(), expression=literal))
+    return Mutant("recited key", found.sql("sqlite"))
 
 
 def _written(cell: Cell) -> str:

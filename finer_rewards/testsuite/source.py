@@ -7,7 +7,7 @@ import random
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote as percent
 
@@ -46,7 +46,8 @@ class SourceTable:
         types: their declared types, upper case.
         rows: all rows, or a sample of them.
         keys: sets of columns that identify a row: declared ones, and those that do so in the data (an id, and
-            a name that never repeats: to group by name instead of by id is no mistake worth telling).
+            a name that never repeats: to group by name instead of by id is no mistake worth telling; and what
+            links two tables without ever linking the same rows twice).
         nullable: columns in which the data has NULL (or that may have it, in an empty table).
         references: to other tables; declared ones, and those that golds join by and the data obeys.
         complete: true when `rows` are all rows.
@@ -248,17 +249,27 @@ def _refer(tables: dict[str, SourceTable], schema: Schema, joins: Iterable[Join]
             tables[name] = replace(tables[name], references=tuple(references))
     referred = {(one.to_table, one.to_columns) for references in declared.values() for one in references}
     for name, known_table in tables.items():
-        keys = list(known_table.keys)
-        for column, title in enumerate(known_table.columns):
-            is_id = title.lower() == "id" or title.lower().endswith(("_id", "code")) or title.endswith("ID")
-            target = (name, (column,)) in referred
-            if (column,) not in keys and (
-                (target and (not known_table.rows or _identifies(known_table, column)))
-                or (is_id and not keys and _identifies(known_table, column))
-                or _never_repeats(known_table, column)
-            ):
-                keys.append((column,))
-        tables[name] = replace(known_table, keys=tuple(keys))
+        keys = [
+            *known_table.keys,
+            *_observed_keys(known_table, {to for to_table, to in referred if to_table == name}),
+        ]
+        tables[name] = replace(known_table, keys=tuple(dict.fromkeys(keys)))
+
+
+def _observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    """Keys that nobody declared, but that the data obeys."""
+    for column, title in enumerate(table.columns):
+        is_id = title.lower() == "id" or title.lower().endswith(("_id", "code")) or title.endswith("ID")
+        if (
+            ((column,) in referred and (not table.rows or _identifies(table, column)))
+            or (is_id and not table.keys and _identifies(table, column))
+            or _never_repeats(table, column, 2 if referred else _TELLING_ROWS)
+        ):
+            yield (column,)
+    links = tuple(sorted({place for one in table.references for place in one.columns}))
+    pairs = {tuple(row[place] for place in links) for row in table.rows}
+    if len(links) > 1 and len(table.rows) >= _TELLING_ROWS and len(pairs) == len(table.rows):
+        yield links
 
 
 def _places(table: SourceTable, names: Sequence[str]) -> tuple[int, ...]:
@@ -272,13 +283,13 @@ def _identifies(table: SourceTable, column: int) -> bool:
     return len(values) > 2 and None not in values and len(set(values)) == len(values)
 
 
-def _never_repeats(table: SourceTable, column: int) -> bool:
+def _never_repeats(table: SourceTable, column: int, least: int) -> bool:
     """Whether a column holds names, no name twice, and rows enough for that to mean something."""
     values = [row[column] for row in table.rows]
     title, own = table.columns[column].lower(), table.name.lower()
     return (
         (any(word in title for word in _NAMES) or title in (own, own.removesuffix("s")))
-        and len(values) >= _TELLING_ROWS
+        and len(values) >= least
         and len(set(values)) == len(values)
         and all(isinstance(value, str) and value for value in values)
     )
