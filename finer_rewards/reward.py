@@ -35,6 +35,9 @@ Function = Callable[..., float | Score]
 #: `as:MODE` asks for both statements to be run as the comparison mode MODE rewrites them.
 NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory")
 
+# Deeper ones print, but Python does not parse what they print.
+_DEEPEST: Final = 50
+
 _GOLD_FAULTS: Final[Mapping[Status, Status]] = {
     Status.no_sql: Status.no_gold,
     Status.not_a_query: Status.gold_failed,
@@ -105,7 +108,7 @@ class Reward:
         needs: what has to be observed, the union over the parts.
     """
 
-    __slots__ = ("_definition", "_factory", "_hash", "_text", "name", "needs", "params")
+    __slots__ = ("_definition", "_depth", "_factory", "_hash", "_text", "name", "needs", "params")
 
     def __init__(
         self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]
@@ -122,6 +125,11 @@ class Reward:
                     f"{suggest(need, NEEDS)}"
                 )
         self.needs: frozenset[str] = needs.union(*(part.needs for part in self.parts()))
+        self._depth: int = 1 + max((part._depth for part in self.parts()), default=0)
+        if self._depth > _DEEPEST:
+            raise ConfigError(
+                f"A reward should be nested at most {_DEEPEST} deep, but got more. Add up sooner."
+            )
         self._text = self._print()
         self._hash = hash((self.name, tuple(sorted(self.params.items(), key=lambda item: item[0]))))
 

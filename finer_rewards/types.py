@@ -79,7 +79,8 @@ class Sample:
             `answer` supervises.
         db: a path, or an id under the executor's root; a tuple when a match must hold on every one.
         question: the question in words; used to group and to keep traces apart.
-        dialect: sqlglot dialect of both statements; `None` means the executor's own.
+        dialect: sqlglot dialect in which rewards read both statements; nothing is translated, so the executor
+            has to speak it. `None` means SQLite's.
         answer: the right rows, for supervision without SQL.
         meta: anything else you want to keep beside the sample.
 

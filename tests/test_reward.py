@@ -249,3 +249,11 @@ def test_weights_that_multiply_past_every_float_are_refused() -> None:
 def test_a_sum_has_one_way_to_be_written(terms: tuple[tuple[float, Reward], ...]) -> None:
     with pytest.raises(ConfigError, match="Write it with"):
         total(terms)
+
+
+def test_a_reward_is_nested_only_as_deep_as_its_text_can_be_read() -> None:
+    deep: Reward = brevity()
+    with pytest.raises(ConfigError, match="at most 50 deep"):
+        for _ in range(100):
+            assert parse_reward(repr(deep)) == deep
+            deep = clip(deep)

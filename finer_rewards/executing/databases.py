@@ -131,7 +131,9 @@ def _find(db: str, root: Path) -> Path:
         raise ConfigError(f"`db` should name a database, but got {db!r:.80}: {error.strerror}.") from error
     if named.is_absolute():
         what = "which is a folder" if named.is_dir() else "and there is no such file"
-        near = suggest(named.name, _names_in(named.parent, files_only=True))
+        # The suffix alone would make every name a near one.
+        stems = {Path(name).stem: name for name in _names_in(named.parent, files_only=True)}
+        near = suggest(named.stem, stems)
         raise ConfigError(f"`db` should be a database file, but got {db!r}, {what}. {near}Check the path.")
     if not root.is_dir():
         raise ConfigError(
@@ -139,8 +141,8 @@ def _find(db: str, root: Path) -> Path:
             "which is not a folder. Check the path."
         )
     raise ConfigError(
-        f"`db` should be a database under {root}, but got {db!r}: looked for {named}, "
-        f"{named / named.name}.sqlite and {named}.sqlite (also .sqlite3, .db). "
+        f"`db` should be a database under {root}, but got {db!r}: looked for {str(named)!r}, "
+        f"{str(named / named.name) + '.sqlite'!r} and {str(named) + '.sqlite'!r} (also .sqlite3, .db). "
         f"{suggest(db, database_names(root))}Check the id and the folder."
     )
 
