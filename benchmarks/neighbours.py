@@ -3,7 +3,7 @@
 For each database of Spider and BIRD the neighbours of its golds are built, and counted:
 
 * near misses killed: by the database alone, and with its neighbours. Of those that live, some are equivalent
-  to the gold. They are tried on 64 further instances made for that gold alone: one that differs there is
+  to the gold. They are tried on 32 further instances made for that gold alone: one that differs there is
   proved not equivalent, and counts against us. The share is given over these, and over all that live.
 * pairs of queries made by others (`equivalence/spider_mutants.jsonl`): unequal ones told apart, equal ones kept.
 * attacks (`hacks/hacks.jsonl`), with neighbours in the place of the second instance that comes with them.
@@ -49,7 +49,7 @@ from finer_rewards.testsuite.source import read_source
 from finer_rewards.testsuite.suite import write_instance
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.md"
-HELD_OUT = 64
+HELD_OUT = 32
 SETS = {
     "Spider dev": ("questions/spider_dev.json", "spider_dev/database", "spider_dev_dev"),
     "BIRD superhero": ("questions/bird_dev.json", "bird/databases", "bird_dev_dev"),

@@ -112,7 +112,12 @@ def make_instance(
     for _ in range(2):  # a second time for cycles
         for draft in drafts.values():
             _resolve(draft, drafts)
-    return Instance({name: _unique(draft) for name, draft in drafts.items()})
+    kept = {name: _unique(draft) for name, draft in drafts.items()}
+    while any(_drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
+        continue
+    return Instance(
+        {name: tuple(tuple(draft.rows[number]) for number in kept[name]) for name, draft in drafts.items()}
+    )
 
 
 def _pools(source: Source, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
@@ -404,15 +409,29 @@ def _resolve(draft: _Draft, drafts: Mapping[str, _Draft]) -> None:
                     row[ours] = parent[link][theirs]
 
 
-def _unique(draft: _Draft) -> tuple[Row, ...]:
-    """The rows, without those that repeat a key."""
+def _unique(draft: _Draft) -> list[int]:
+    """The places of the rows that repeat no key."""
     seen: dict[tuple[int, ...], set[Row]] = {key: set() for key in draft.table.keys}
     kept = []
-    for row in draft.rows:
+    for number, row in enumerate(draft.rows):
         values = {key: tuple(row[place] for place in key) for key in seen}
         if any(value in seen[key] for key, value in values.items() if None not in value):
             continue
         for key, value in values.items():
             seen[key].add(value)
-        kept.append(tuple(row))
-    return tuple(kept)
+        kept.append(number)
+    return kept
+
+
+def _drop_orphans(name: str, draft: _Draft, drafts: Mapping[str, _Draft], kept: dict[str, list[int]]) -> bool:
+    """Leave out the rows that refer to a row left out; return whether there were any."""
+    before = len(kept[name])
+    for one, links in zip(draft.table.references, draft.links, strict=True):
+        parent = drafts[one.to_table].rows
+        present = {tuple(parent[number][place] for place in one.to_columns) for number in kept[one.to_table]}
+        kept[name] = [
+            number
+            for number in kept[name]
+            if links[number] < 0 or tuple(draft.rows[number][place] for place in one.columns) in present
+        ]
+    return len(kept[name]) < before
