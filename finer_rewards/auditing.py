@@ -6,8 +6,12 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
+from finer_rewards.comparing import compare
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite, resolve_database
 from finer_rewards.executing.sqlite import normalise
@@ -65,8 +69,9 @@ def audit_golds(
 ) -> list[tuple[Finding, ...]]:
     """Return what is wrong with each gold; nothing for one that can be used.
 
-    A gold is run once as a gold (which finds ties at its LIMIT) and once with every scan that no ORDER BY
-    governs going backwards, which finds results that hang on the order in which rows are stored.
+    A gold is run once as a gold (which finds ties at its LIMIT), once with every scan that no ORDER BY governs
+    going backwards, and once on a copy of the database with its rows stored backwards (up to 64 MiB): results
+    that hang on the order of rows differ.
 
     Args:
         golds: what to check.
@@ -85,15 +90,16 @@ def audit_golds(
         Finding(kind='fails', reason='no such column: nme')
     """
     found: list[list[Finding]] = []
-    for start in range(0, len(golds), _BATCH):
-        batch = golds[start : start + _BATCH]
-        runs = executor.execute_many([Query(gold.sql, gold.db, keep=True) for gold in batch])
-        found += [_in_result(run) for run in runs]
-        for index, reason in _in_order(batch, runs, executor).items():
-            if not found[start + index]:
-                found[start + index].append(Finding("order", reason))
-        if on_done is not None:
-            on_done(len(batch))
+    with TemporaryDirectory() as copies:
+        for start in range(0, len(golds), _BATCH):
+            batch = golds[start : start + _BATCH]
+            runs = executor.execute_many([Query(gold.sql, gold.db, keep=True) for gold in batch])
+            found += [_in_result(run) for run in runs]
+            for index in _in_order(batch, runs, executor, Path(copies)):
+                if not found[start + index]:
+                    found[start + index].append(Finding("order", "rows in reverse give another result"))
+            if on_done is not None:
+                on_done(len(batch))
     for index, finding in _repeated(golds).items():
         found[index].append(finding)
     return [tuple(one) for one in found]
@@ -147,26 +153,36 @@ def _in_result(run: Execution) -> list[Finding]:
     return found
 
 
-def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite) -> dict[int, str]:
-    """Return which golds have another result on rows read backwards."""
+def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite, copies: Path) -> set[int]:
+    """Return which golds have another result on rows in another order."""
     from finer_rewards.testsuite.reversing import hang_on_order
 
     by_db: dict[str, list[int]] = defaultdict(list)
     for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
         if run.ok and not run.volatile:
             by_db[gold.db].append(index)
-    found = {}
+    found = set()
     for db, places in by_db.items():
-        hanging = hang_on_order(
-            _path(db, executor.root),
-            [golds[index].sql for index in places],
-            [runs[index] for index in places],
-            timeout=executor.timeout,
-        )
-        for index, hangs in zip(places, hanging, strict=True):
-            if hangs:
-                found[index] = "rows read backwards give another result"
+        statements, known = [golds[index].sql for index in places], [runs[index] for index in places]
+        hanging = hang_on_order(_path(db, executor.root), statements, known, timeout=executor.timeout)
+        copy = _permuted(db, executor, copies)
+        turned = executor.execute_many([Query(sql, copy) for sql in statements]) if copy else known
+        for index, run, other, hangs in zip(places, known, turned, hanging, strict=True):
+            differs = other.ok and not compare(run, other, "strict", gold_sql=golds[index].sql).match
+            if run.rows and not run.truncated and (hangs or differs):
+                found.add(index)
     return found
+
+
+def _permuted(db: str, executor: SQLite, copies: Path) -> str:
+    """Return the copy of a database with its rows backwards, made when it is first asked for; "" for none."""
+    from finer_rewards.testsuite.permuting import permuted_copy
+
+    copy = copies / f"{sha256(db.encode()).hexdigest()[:16]}.sqlite"
+    if not copy.exists() and not permuted_copy(_path(db, executor.root), copy):
+        copy.unlink(missing_ok=True)
+        return ""
+    return str(copy)
 
 
 def _path(db: str, root: str) -> str | os.PathLike[str]:

@@ -33,8 +33,8 @@ EXPECTED = {
     "SELECT name FROM item ORDER BY random()": ("not_reproducible", "draws random values"),
     "SELECT date('now') FROM item": ("not_reproducible", "reads the clock"),
     "SELECT name FROM item ORDER BY price LIMIT 2": ("tied", "ties with one let through"),
-    "SELECT name FROM item LIMIT 2": ("order", "backwards"),
-    "SELECT day, group_concat(item) FROM sold GROUP BY day": ("order", "backwards"),
+    "SELECT name FROM item LIMIT 2": ("order", "in reverse"),
+    "SELECT day, group_concat(item) FROM sold GROUP BY day": ("order", "in reverse"),
 }
 FINE = (
     "SELECT name FROM item ORDER BY price DESC LIMIT 1",

@@ -10,12 +10,20 @@ from pathlib import Path
 from urllib.parse import quote
 
 from finer_rewards.comparing import compare
+from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.executing.worker import Connection
 from finer_rewards.types import Execution, Row, Status
 
-__all__ = ["hang_on_order", "run_reversed"]
+__all__ = ["hang_on_order", "read_only_uri", "run_reversed"]
 
 _BYTES = 32 << 20
+
+
+def read_only_uri(db: str | os.PathLike[str]) -> str:
+    """Return the URI that opens a database without making a file beside it."""
+    file = DatabaseFile.look(Path(db))
+    lock = "immutable=1" if file.immutable else "readonly_shm=1"
+    return f"file:{quote(os.fsencode(file.path))}?mode=ro&{lock}"
 
 
 def run_reversed(
@@ -33,7 +41,7 @@ def run_reversed(
         "max_sql": 200_000,
         "limits": [],
     }
-    connection = Connection(f"file:{quote(os.fsencode(Path(db).absolute()))}?mode=ro", settings)
+    connection = Connection(read_only_uri(db), settings)
     try:
         connection.raw.execute("PRAGMA reverse_unordered_selects=1")
         return [_run(connection, sql) for sql in statements]
@@ -67,7 +75,7 @@ def hang_on_order(
     ]
     try:
         found = dict(zip(asked, run_reversed(db, asked, timeout=timeout), strict=True))
-    except sqlite3.Error:
+    except (sqlite3.Error, OSError):
         return [False] * len(golds)  # the database cannot be opened this way: nothing is known
     return [
         sql in found and found[sql].ok and not compare(run, found[sql], "strict", gold_sql=sql).match

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from urllib.parse import quote as percent
 
 from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.executing.worker import leave_out_undecodable, quote
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.testsuite.reading import Condition, Join
+from finer_rewards.testsuite.reversing import read_only_uri
 from finer_rewards.types import Cell, Row
 
 __all__ = ["Reference", "Source", "SourceTable", "read_source"]
@@ -115,8 +114,7 @@ def read_source(
     At most 2,000 rows of a table are read. Of a larger table these are random ones, those that the golds
     look for, and those that rows read elsewhere refer to.
     """
-    lock = "immutable=1" if file.immutable else "readonly_shm=1"
-    connection = sqlite3.connect(f"file:{percent(os.fsencode(file.path))}?mode=ro&{lock}", uri=True)
+    connection = sqlite3.connect(read_only_uri(file.path), uri=True)
     connection.text_factory = leave_out_undecodable
     deadline = time.monotonic() + _READING_SECONDS
     connection.set_progress_handler(lambda: time.monotonic() > deadline, 100_000)
