@@ -153,6 +153,14 @@ READ = [
     "SELECT 1 FROM " + "(SELECT * FROM " * 100 + "t" + ")" * 100,
     " UNION ALL ".join(["SELECT 1"] * 500),
     "SELECT 1 FROM " + ", ".join(f"t t{i}" for i in range(60)),
+    "WITH c0 AS (SELECT a + a AS a FROM t)"
+    + "".join(f", c{i} AS (SELECT a + a AS a FROM c{i - 1})" for i in range(1, 30))
+    + " SELECT a FROM c29",
+    "SELECT a FROM t WHERE b IN (" * 40 + "1" + ")" * 40,
+    "SELECT DISTINCT x0.c FROM "
+    + ", ".join(f"t x{i}" for i in range(60))
+    + " WHERE "
+    + " AND ".join(f"x{i}.b = x{i + 1}.b" for i in range(59)),
 ]  # fmt: skip
 
 

@@ -53,6 +53,11 @@ class Context:
         self.nested = queries > 1
         return heads
 
+    def note(self, text: str) -> None:
+        """Keep, once, what could not be normalised."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def fresh(self) -> int:
         """Return a source number that is not in use."""
         self.last_number += 1

@@ -15,6 +15,7 @@ _COMMUTATIVE = frozenset(
     {"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"}
 )
 _TRIES = 24
+_LONGEST_SPELLED = 200
 
 Names = dict[int, Term]
 
@@ -135,7 +136,9 @@ def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
         if source[0] == "derived" and isinstance(source[2], Select):
             inner = _select(source[2], names, depth + 1)
             for place, item in enumerate(inner[2]):
-                if not (item[0] == "column" and item[2] == "*"):
+                # A long one keeps its position: spelled out level by level it could double each time.
+                short = sum(1 for _ in islice(walk(item), _LONGEST_SPELLED + 1)) <= _LONGEST_SPELLED
+                if short and not (item[0] == "column" and item[2] == "*"):
                     found["column", source[1], place] = ("column", source[1], ("of", item))
     return found
 

@@ -197,6 +197,21 @@ def _mapping(number: int, query: Select, user: Any) -> dict[Term, Term] | None:
     return found
 
 
+_MOST_TERMS = 1_000
+
+
+def grows_too_large(number: int, query: Select, user: Any) -> bool:
+    """Return whether putting a derived table's items where they are read would make the query too large.
+
+    Each level of `a + a` over `a + a` doubles what is written out.
+    """
+    sizes = {place: sum(1 for _ in walk(item)) for place, item in enumerate(query.items)}
+    if max(sizes.values(), default=0) < 8:
+        return False
+    read = [part[2] for part in walk(user) if part[0] == "column" and part[1] == number]
+    return sum(sizes.get(place, 1) for place in read) > _MOST_TERMS
+
+
 def merge_derived(block: Select, context: Context) -> Select:
     """Put a derived table's sources and conditions in place of it.
 
@@ -209,6 +224,9 @@ def merge_derived(block: Select, context: Context) -> Select:
         query = source[2]
         mapping = _mapping(source[1], query, block)
         if mapping is None:
+            continue
+        if grows_too_large(source[1], query, block):
+            context.note("a derived table was left in place: written out it would be too large")
             continue
         rest = tuple(one for one in block.sources if one is not source)
         block = substitute(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..context import Context
 from ..terms import Select, Term, computes_over_rows, contains, substitute, walk
-from .blocks import mergeable, split
+from .blocks import grows_too_large, mergeable, split
 
 
 def unwrap(block: Select, context: Context) -> Term:
@@ -51,7 +51,7 @@ def unwrap(block: Select, context: Context) -> Term:
     if block.distinct is True and inner.distinct not in (False, "any"):
         return block
     mapping = {("column", number, place): item for place, item in enumerate(inner.items)}
-    if block.where and not inner.aggregated:
+    if (block.where and not inner.aggregated) or grows_too_large(number, inner, block):
         return block
     having = tuple(substitute(one, mapping) for one in block.where)
     if any(contains(one, "exists") or contains(one, "in") or contains(one, "scalar") for one in having):

@@ -7,6 +7,8 @@ from ..terms import Select, Term, columns_of, sources_of, substitute
 from .closure import CONSTANTS
 from .joins import equal_classes
 
+_MOST_COMPARED = 12  # every pair of readings is tried, each against the whole block
+
 
 def merge_self_join(block: Select, context: Context) -> Select:
     """Two readings of one table that agree on a key are one. Holds for inner joins."""
@@ -90,6 +92,8 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
     serves the other one too.
     """
     if not block.distinct or block.aggregated or block.extra:
+        return block
+    if len(block.sources) > _MOST_COMPARED:
         return block
     readings = [source for source in block.sources if source[0] == "table" and len(source) == 3]
     for one in readings:

@@ -70,12 +70,17 @@ def _exists(term: Term, context: Context) -> Term | None:
     return ("exists", query._replace(items=(ONE,), where=(*query.where, *equal), distinct="any", order=()))
 
 
+_MOST_JOINED = 30  # tables; beyond, what a join costs the other rules grows with its square
+
+
 def exists_to_join(block: Select, context: Context) -> Select:
     """EXISTS becomes a join where that cannot be told from the number of rows.
 
     Holds when the subquery has at most one row for each row around it, when repeats cannot be seen,
     or when the result has no two equal rows anyway, so that it may drop repeats.
     """
+    if len(block.sources) >= _MOST_JOINED:
+        return block
     for one in block.where:
         if one[0] != "exists" or not _simple(one[1]) or not one[1].sources:
             continue
