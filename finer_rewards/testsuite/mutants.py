@@ -60,8 +60,8 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
         >>> tree = read_query("SELECT name FROM singer WHERE age > 40", schema)
         >>> for mutant in mutants_of(tree, schema)[:3]:
         ...     print(f"{mutant.kind}: {mutant.sql}")
-        column: SELECT age FROM singer WHERE age > 40
         distinct: SELECT DISTINCT name FROM singer WHERE age > 40
+        column: SELECT age FROM singer WHERE age > 40
         predicate dropped: SELECT name FROM singer
     """
     found: dict[str, Mutant] = {}
