@@ -87,3 +87,26 @@ def test_partial_credit_lies_between_nothing_and_all() -> None:
 def test_a_parameter_out_of_range_is_refused_when_built(build: object, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("SELECT a FROM t", "SELECT a FROM u"),
+        ("SELECT a FROM t JOIN u ON t.i = u.i", "SELECT a FROM t LEFT JOIN u ON t.i = u.i"),
+        ("WITH x AS (SELECT a FROM t WHERE b > 1) SELECT a FROM x", "SELECT a FROM x"),
+        ("SELECT SUM(a) - SUM(b) FROM t", "SELECT SUM(a) - SUM(c) FROM t"),
+    ],
+)
+def test_the_published_code_takes_different_queries_for_equal_and_ours_does_not(one: str, other: str) -> None:
+    assert score(one, r.atomic_reference(), other).value == pytest.approx(0.05 + 0.95 * 0.79)
+    assert float(score(one, r.atomic_f1(), other)) < 1.0
+
+
+def test_the_published_code_cannot_read_a_literal_column() -> None:
+    assert score("SELECT 1, a FROM t", r.atomic_reference(), "SELECT 1, a FROM t").value == 0.0
+
+
+def test_one_operation_in_common_is_worth_much_to_the_published_code() -> None:
+    sql, gold = "SELECT x FROM t LIMIT 1", "SELECT a, b FROM u WHERE c > 2 AND d = 3 LIMIT 1"
+    assert 0.4 < float(score(sql, r.atomic_reference(), gold)) < 0.6

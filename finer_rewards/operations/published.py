@@ -6,6 +6,11 @@ conditions keep column names without their table, except in ON, where the alias 
 and operators keep their first argument and their list of arguments only, so that every CASE is one and `a + b`
 equals `a + c`; a literal or an unknown function among the columns makes the whole query unreadable; every
 subquery has the same end mark; and the operations form a set.
+
+Compared with the published code on 24,656 pairs of prediction and gold (Spider and BIRD dev, sqlglot 30.30.0) on
+2026-11-21: 24,642 scores equal. The other 14 are predictions that `parse_query` refuses and the published code
+reads: several statements, of which it takes the first, or clauses out of their order. Nesting too deep for its
+stack is unreadable there and may be read here.
 """
 
 from __future__ import annotations

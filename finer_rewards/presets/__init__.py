@@ -27,7 +27,7 @@ from finer_rewards.presets.execution import (
     star,
     ves,
 )
-from finer_rewards.presets.finer import finer, finer_paper
+from finer_rewards.presets.finer import finer, finer_paper, finer_reference
 from finer_rewards.presets.partial import (
     execution_learning,
     execution_learning_reference,
@@ -52,6 +52,7 @@ _FACTORIES: Final[tuple[Callable[..., Reward], ...]] = (
     execution_only,
     finer,
     finer_paper,
+    finer_reference,
     graph_reward,
     mtir,
     r_ves,

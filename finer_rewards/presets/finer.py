@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, constant, gate
-from finer_rewards.rewards.atomic import atomic_f1
+from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.memory import memory as memory_reward
 
-__all__ = ["finer", "finer_paper"]
+__all__ = ["finer", "finer_paper", "finer_reference"]
 
 
 def finer(*, memory: bool = True, policy: str = "finer", atomic_weight: float = 0.5) -> Reward:
@@ -72,3 +72,29 @@ def finer_paper(*, mode: str = "bird") -> Reward:
     """
     executed = gate(condition=execution_match(mode=mode), then=2 * constant(), otherwise=executable())
     return well_formed() + executed + atomic_f1(metric="jaccard") + memory_reward(calibrated=False)
+
+
+def finer_reference(*, mode: str = "finer_reference") -> Reward:
+    """FINER-SQL as its published code adds it up. `_reference`: keeps its formula and its faults.
+
+    Formula: 0 if not F; 4 if M; else 1 + X (1 + s(J)) + R, with s(J) = 0.05 J + 0.95 * 0.79 J^0.2, J the Jaccard
+    index of its operations, and R the raw cosine to the centroid of the 20 nearest verified traces of other
+    databases. Range [0, 4].
+
+    Known to reward wrongly: NULL equals the empty text, duplicates, order and columns of one name are lost; the
+    operations do not see the tables; R is paid above SQL that does not run. Three faults are not kept: text that
+    is no query earns no X, memory is not written while scoring, and what cannot be judged has no value.
+
+    Args:
+        mode: how results are compared.
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026: the published code, commit 3436ab7.
+    """
+    near = gate(condition=executable(), then=constant() + atomic_reference())
+    reasoning = memory_reward(calibrated=False, executed=False)
+    return gate(
+        condition=well_formed(),
+        then=constant()
+        + gate(condition=execution_match(mode=mode), then=3 * constant(), otherwise=near + reasoning),
+    )

@@ -2,7 +2,7 @@
 
 from finer_rewards.reward import clip, constant, gate, total
 from finer_rewards.rewards.answer import answer_coverage, answer_match
-from finer_rewards.rewards.atomic import atomic_f1
+from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.cells import (
     cell_precision,
     cell_recall,
@@ -33,6 +33,7 @@ __all__ = [
     "answer_coverage",
     "answer_match",
     "atomic_f1",
+    "atomic_reference",
     "canonical_match",
     "cell_precision",
     "cell_recall",

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 # The operations are imported where they are used: sqlglot takes longer to import than all the rest.
 
-__all__ = ["atomic_f1"]
+__all__ = ["atomic_f1", "atomic_reference"]
 
 Weights = tuple[tuple[str, float], ...]
 _SHOWN = 3
@@ -129,6 +129,45 @@ def atomic_f1(
         (_agreement(predicted, gold, counted, metric, beta, partial, shape) for gold in golds),
         key=lambda score: score.value or 0.0,
     )
+
+
+def _check_reference(e: float, beta: float, gamma: float) -> None:
+    _check_atomic(1.0, (), (), 0.0, (e, beta, gamma))
+
+
+@reward(check=_check_reference)
+def atomic_reference(evidence: Evidence, *, e: float = 0.05, beta: float = 0.79, gamma: float = 0.2) -> Score:
+    r"""What FINER-SQL's published code pays for structure, faults included, in [0, 1]; for comparison only.
+
+    With $J$ the Jaccard index of its sets of operations, the best gold counting,
+    $$ s = e\,J + (1 - e)\,\beta\,J^\gamma. $$
+
+    It does not see the tables, so that `SELECT a FROM t` equals `SELECT a FROM u`; nor CTEs, nor the side of a
+    join; and one operation in common is worth 0.3 to 0.5. Nothing that cannot be read is told apart from what
+    has nothing in common.
+
+    Args:
+        e: share of J that is paid as it is.
+        beta: the most that the shaped share is worth.
+        gamma: its exponent.
+
+    Example:
+        >>> from finer_rewards.types import Answer, Sample
+        >>> sample = Sample("SELECT a FROM t", gold="SELECT a FROM u", db="x.sqlite")
+        >>> round(float(atomic_reference()(Evidence(sample, Answer(None, sample.completion)))), 4)
+        0.8005
+
+    References:
+        Hoang et al., FINER-SQL, ICDE 2026: the published code, commit 3436ab7, and its command line's defaults.
+    """
+    from finer_rewards.operations.measure import shaped
+    from finer_rewards.operations.published import published_score
+
+    sample = evidence.sample
+    if not sample.golds:
+        return unscored(Status.no_gold)
+    found = published_score(evidence.answer.sql or "", sample.golds, sample.dialect or "sqlite")
+    return Score(shaped(found, e=e, beta=beta, gamma=gamma), f"Jaccard index {found:.3f}")
 
 
 def _agreement(
