@@ -5,10 +5,7 @@
 Prints one table, and with `--write` keeps it in `benchmarks/results/operations.md`. The data are those of
 `../shared/data` (or FINER_REWARDS_DATA, or `--data`); nothing of them is kept.
 
-The published algorithm (FINER-SQL, `atomic_ops`) is written anew here from its description, with the faults
-that its own code has on the sqlglot versions supported: the FROM clause is not read, CTEs are not entered,
-joins keep their kind but not their side, functions keep their first argument, operations form a set, and the
-score is Jaccard's.
+The published algorithm (FINER-SQL, `atomic_ops`) is `finer_rewards.operations.published`, faults included.
 """
 
 from __future__ import annotations
@@ -21,17 +18,15 @@ import platform
 import random
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import sqlglot
-from sqlglot import exp
-from sqlglot.errors import SqlglotError
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.operations import Operations, OperationsError, operation_f1, sql_operations
+from finer_rewards.operations import Operations, OperationsError, operation_f1, published, sql_operations
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema, read_sqlite_schema, schema_from_ddl
 
@@ -42,92 +37,9 @@ Scorer = Callable[[str, str, Schema | None, str], float]
 # The published algorithm --------------------------------------------------------------------------
 
 
-def published_operations(sql: str, dialect: str) -> frozenset[str]:
-    """Return the published set of operations; any error gives the empty set, as there."""
-    try:
-        with quiet_sqlglot():
-            tree = sqlglot.parse_one(sql, read=dialect)
-        return frozenset(_published(tree))
-    except (SqlglotError, AttributeError, RecursionError, ValueError, KeyError):
-        return frozenset()
-
-
-def _published(tree: Any) -> Iterator[str]:
-    if isinstance(tree, exp.SetOperation):
-        yield f"{tree.key.upper()}(ALL)" if not tree.args.get("distinct") else tree.key.upper()
-        yield from _published(tree.this)
-        yield from _published(tree.expression)
-    if not isinstance(tree, exp.Select):
-        return
-    if tree.args.get("distinct"):
-        yield "DISTINCT"
-    for item in tree.expressions:
-        yield from _published_item(item)
-    for join in tree.find_all(exp.Join):
-        yield f"JOIN({_name(join.this)}, {join.args.get('kind') or 'INNER'})"
-        on = join.args.get("on")
-        for part in on.flatten() if isinstance(on, exp.And) else [on] if on is not None else []:
-            yield f"ON_{_published_condition(part)}"
-    for name in ("where", "having"):
-        clause = tree.args.get(name)
-        if clause is not None:
-            parts = clause.this.flatten() if isinstance(clause.this, exp.And) else [clause.this]
-            for part in parts:
-                yield f"{name.upper()}_{_published_condition(part)}"
-                for query in part.find_all(exp.Select):
-                    yield from _published(query)
-    group = tree.args.get("group")
-    if group is not None:
-        for key in group.expressions:
-            yield f"GROUP({_text(key)})"
-    order = tree.args.get("order")
-    if order is not None:
-        for key in order.expressions:
-            yield f"ORDER({_text(key.this)}, {'DESC' if key.args.get('desc') else 'ASC'})"
-    if tree.args.get("limit") is not None:
-        yield f"LIMIT({tree.args['limit'].expression.sql()})"
-
-
-def _published_item(item: Any) -> Iterator[str]:
-    if isinstance(item, exp.Alias):
-        yield f"ALIAS({item.alias.lower()})"
-        item = item.this
-    if isinstance(item, exp.Column):
-        yield f"SELECT({_text(item)})"
-    elif isinstance(item, exp.Star):
-        yield "SELECT(*)"
-    else:
-        yield f"SELECT_EXPR({_text(item)})"
-
-
-def _published_condition(part: Any) -> str:
-    if isinstance(part, exp.Binary) and not isinstance(part, exp.Connector):
-        return f"{part.key.upper()}({_text(part.this)}, {_text(part.expression)})"
-    if isinstance(part, exp.In) and part.args.get("query") is not None:
-        return f"IN_SUBQ({_text(part.this)})"
-    return f"TREE({part.sql()})"
-
-
-def _text(node: Any) -> str:
-    if isinstance(node, exp.Column):
-        return str(node.name).lower()
-    if isinstance(node, exp.Literal):
-        return str(node.sql())
-    if isinstance(node, exp.Func):
-        return f"{node.sql_name()}({_text(node.this)})"  # a literal argument fails here, as there
-    if isinstance(node, exp.Binary):
-        return _text(node.this)
-    return str(node.sql())
-
-
-def _name(node: Any) -> str:
-    return f"{node.name}.{node.alias}".lower() if node.alias else str(node.name).lower()
-
-
 def published_score(predicted: str, gold: str, schema: Schema | None, dialect: str) -> float:
-    """Return the published Jaccard similarity."""
-    ours, theirs = published_operations(predicted, dialect), published_operations(gold, dialect)
-    return len(ours & theirs) / len(ours | theirs) if ours | theirs else 1.0
+    """Return the published Jaccard similarity; 0 where neither can be read."""
+    return published.published_score(predicted, (gold,), dialect)
 
 
 # Ours ---------------------------------------------------------------------------------------------
