@@ -174,3 +174,11 @@ def test_every_reward_and_preset_is_held_to_the_laws() -> None:
     names = {name for name, *_ in shipped()}
     own = {name for name, make in known_rewards().items() if make.__module__.startswith("finer_rewards.")}
     assert names == own | set(PRESETS)
+
+
+def test_another_limit_is_another_tree() -> None:
+    # The near misses found it: the literal of LIMIT and OFFSET was lost on the way into the tree.
+    gold = "SELECT id FROM member ORDER BY id LIMIT 4 OFFSET 1"
+    for sql in (gold.replace("4", "5"), gold.replace("OFFSET 1", "OFFSET 2")):
+        value = r.tree_similarity()(fr.Evidence(fr.Sample(sql, gold, "x"), fr.Answer(None, sql))).value
+        assert value is not None and value < 1

@@ -269,12 +269,17 @@ def _tree(term: Any) -> Tree:
     if isinstance(term, Select):
         named = zip(term._fields[1:], term[1:], strict=True)
         return "select", [
-            (name, _tree(part)[1]) if isinstance(part, tuple) else _tree(f"{name} {part}")
+            _clause(name, part) if isinstance(part, tuple) else _tree(f"{name} {part}")
             for name, part in named
             if part not in ((), None, False)
         ]
     head = term[0] if term and isinstance(term[0], str) else ""
     return head, [_tree(part) for part in (term[1:] if head else term)]
+
+
+def _clause(name: str, part: tuple[Any, ...]) -> Tree:
+    # One term, such as a LIMIT, or a list of them.
+    return name, [_tree(part)] if isinstance(part[0], str) else _tree(part)[1]
 
 
 def _labels(tree: Tree) -> list[str]:
