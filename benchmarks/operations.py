@@ -26,12 +26,19 @@ from typing import Any
 import sqlglot
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing import SQLite
 from finer_rewards.operations import Operations, OperationsError, operation_f1, published, sql_operations
 from finer_rewards.quiet import quiet_sqlglot
-from finer_rewards.schema import Schema, read_sqlite_schema, schema_from_ddl
+from finer_rewards.schema import Schema, schema_from_ddl
 
 RESULTS = Path(__file__).parent / "results" / "operations.md"
 Scorer = Callable[[str, str, Schema | None, str], float]
+
+
+def schema_of(path: Path) -> Schema:
+    """Return the schema of a SQLite file."""
+    with SQLite() as executor:
+        return executor.schema(str(path))
 
 
 # The published algorithm --------------------------------------------------------------------------
@@ -151,7 +158,7 @@ def candidates(data: Path, name: str, databases: Path, sample: int, report: Repo
     scores: dict[str, dict[tuple[int, str], float]] = {scorer: {} for scorer in SCORERS}
     for place, question in enumerate(questions):
         schema = schemas.get(question["db_id"]) or schemas.setdefault(
-            question["db_id"], read_sqlite_schema(next((databases / question["db_id"]).glob("*.sqlite")))
+            question["db_id"], schema_of(next((databases / question["db_id"]).glob("*.sqlite")))
         )
         verdicts = {one["sql"]: one["set_ex"] for one in question["candidates"].values()}
         failed += operations(question["gold"], schema, "sqlite") is None
@@ -215,7 +222,7 @@ def timing(data: Path, count: int, report: Report) -> None:
     texts = [(one["sql"], question) for question in questions for one in question["candidates"].values()]
     chosen = random.Random(2).sample(sorted({(sql, q["gold"], q["db_id"]) for sql, q in texts}), count)
     databases = data / "spider_dev" / "database"
-    schemas = {db: read_sqlite_schema(databases / db / f"{db}.sqlite") for db in {db for _, _, db in chosen}}
+    schemas = {db: schema_of(databases / db / f"{db}.sqlite") for db in {db for _, _, db in chosen}}
 
     def spend(scorer: Scorer, mark: str, gold_mark: str) -> float:
         start = time.process_time()

@@ -137,7 +137,8 @@ class Reward:
         """Return the score of one piece of evidence."""
         fault = None if self._definition.combines else _fault(self._definition.needs(**self.params), evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
-        return replace(score, name=self._text)
+        # A leaf is told by its text; the text of a combination would repeat the tree below it.
+        return replace(score, name=self.name if self._definition.combines else self._text)
 
     def parts(self) -> Iterator[Reward]:
         """Yield the rewards this one is made of, one level down."""

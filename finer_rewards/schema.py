@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import ConfigError
 from .quiet import quiet_sqlglot
-
-if TYPE_CHECKING:
-    import sqlite3
 
 __all__ = [
     "Column",
     "ForeignKey",
     "Schema",
     "Table",
-    "read_sqlite_schema",
     "schema_from_ddl",
     "schema_from_mapping",
-    "sqlite_schema",
 ]
 
 
@@ -198,68 +192,3 @@ def _declared_table(declaration: Any) -> Table:
                 local = tuple(one.name for one in rule.expressions)
                 foreign.append(reference(local, rule.args["reference"]))
     return Table(declaration.this.name, tuple(columns), primary, tuple(unique), tuple(foreign))
-
-
-def read_sqlite_schema(path: str | os.PathLike[str]) -> Schema:
-    """Return the schema of a SQLite file, opened read-only.
-
-    Args:
-        path: the database file.
-
-    Raises:
-        ConfigError: there is no such file, or it is not a SQLite database.
-    """
-    import sqlite3
-    from urllib.parse import quote
-
-    try:
-        connection = sqlite3.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True)
-        try:
-            return sqlite_schema(connection)
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise ConfigError(
-            f"`path` should be a SQLite database, but {os.fspath(path)!r} cannot be read: {error}."
-        ) from None
-
-
-def sqlite_schema(connection: sqlite3.Connection) -> Schema:
-    """Return the schema of an open SQLite connection."""
-
-    def ask(pragma: str, name: str) -> list[tuple[Any, ...]]:
-        return connection.execute(f"SELECT * FROM pragma_{pragma}(?)", (name,)).fetchall()
-
-    listing = "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
-    names = [row for row in connection.execute(listing).fetchall() if not row[0].startswith("sqlite_")]
-    tables = []
-    for name, kind in names:
-        columns = ask("table_info", name)
-        key = tuple(row[1] for row in sorted((row for row in columns if row[5]), key=lambda row: row[5]))
-        unique = []
-        for _, index, is_unique, _, partial, *_ in ask("index_list", name):
-            if is_unique and not partial:
-                indexed = tuple(row[2] for row in ask("index_info", index))
-                if all(indexed) and indexed != key:
-                    unique.append(indexed)
-        references: dict[int, list[tuple[Any, ...]]] = {}
-        for row in ask("foreign_key_list", name):
-            references.setdefault(row[0], []).append(row)
-        tables.append(
-            Table(
-                name=name,
-                columns=tuple(Column(row[1], row[2], bool(row[3])) for row in columns),
-                primary_key=key,
-                unique=tuple(unique),
-                foreign_keys=tuple(
-                    ForeignKey(
-                        tuple(row[3] for row in rows),
-                        rows[0][2],
-                        tuple(row[4] for row in rows if row[4] is not None),
-                    )
-                    for rows in references.values()
-                ),
-                view=kind == "view",
-            )
-        )
-    return Schema(tuple(tables))

@@ -45,7 +45,9 @@ class Bench:
         )
 
     def score(self, texts: Sequence[str], reward: Reward) -> list[fr.Score]:
-        samples = [fr.Sample(text, self.item["gold_sql"] or "", self.dbs, self.item["question"]) for text in texts]
+        samples = [
+            fr.Sample(text, self.item["gold_sql"] or "", self.dbs, self.item["question"]) for text in texts
+        ]
         return fr.Scorer(reward, _executor(**self.item["limits"])).score(samples)
 
     def one(self, text: str, reward: Reward) -> fr.Score:

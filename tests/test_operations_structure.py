@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing import SQLite
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.operations.measure import agreement, by_clause, partial_agreement, shaped
 from finer_rewards.operations.structure import (
@@ -20,7 +21,7 @@ from finer_rewards.operations.structure import (
     schema_links,
     tree_edit_similarity,
 )
-from finer_rewards.schema import ForeignKey, read_sqlite_schema, schema_from_ddl, schema_from_mapping
+from finer_rewards.schema import ForeignKey, schema_from_ddl, schema_from_mapping
 
 TABLES = {
     "singer": {"id": "INTEGER", "name": "TEXT", "age": "INTEGER"},
@@ -127,7 +128,8 @@ def test_schema_in_three_forms(tmp_path: Path) -> None:
     with sqlite3.connect(path) as connection:
         connection.executescript(ddl)
     connection.close()
-    declared, read = schema_from_ddl(ddl), read_sqlite_schema(path)
+    with SQLite() as executor:
+        declared, read = schema_from_ddl(ddl), executor.schema(str(path))
     for schema in (declared, read):
         city, shop = schema.tables
         assert city.primary_key == ("id",) and ("name",) in city.unique and city.columns[1].not_null
@@ -137,8 +139,6 @@ def test_schema_in_three_forms(tmp_path: Path) -> None:
             ForeignKey(("label",), "city", ("name",)),
         }
     assert [table.name for table in schema_from_mapping({"t": {"a": "INT"}, "u": ["b"]}).tables] == ["t", "u"]
-    with pytest.raises(ConfigError, match="SQLite"):
-        read_sqlite_schema(tmp_path / "absent.sqlite")
     with pytest.raises(ConfigError, match="CREATE"):
         schema_from_ddl("CREATE TABLE (")
 

@@ -146,9 +146,9 @@ def test_weights_distribute_and_sums_flatten() -> None:
 def test_the_tree_explains_itself() -> None:
     text = (2 * brevity() + gate(condition=swallows(), then=constant(0.5)))(evidence()).explain()
     assert text.splitlines() == [
-        " 2.500  2 * brevity() + gate(condition=swallows(), then=constant(0.5))",
+        " 2.500  total",
         "   1.000  2 * brevity()",
-        "   0.500  gate(condition=swallows(), then=constant(0.5))",
+        "   0.500  gate",
         "     1.000  swallows()",
         "     0.500  constant(0.5)",
     ]

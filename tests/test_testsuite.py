@@ -16,7 +16,7 @@ from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.rewards import execution_match
-from finer_rewards.schema import read_sqlite_schema
+from finer_rewards.schema import Schema
 from finer_rewards.testsuite import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
 from finer_rewards.testsuite.mutants import guess_of, mutants_of
 from finer_rewards.testsuite.reading import conditions_of, joins_of, read_query
@@ -38,6 +38,11 @@ GOLDS = (
     "SELECT name FROM singer ORDER BY age DESC LIMIT 1",
     "SELECT DISTINCT country FROM singer",
 )
+
+
+def schema_of(path: Path) -> Schema:
+    with fr.SQLite() as executor:
+        return executor.schema(str(path))
 
 
 def build(path: Path, golds: Sequence[str] = GOLDS, **options: int) -> Suite:
@@ -113,7 +118,7 @@ def test_keys_references_and_types_hold(make_db: MakeDb) -> None:
             assert connection.execute("SELECT count(*) FROM singer WHERE name IS NULL").fetchone() == (0,)
             kinds = connection.execute("SELECT DISTINCT typeof(age), typeof(name) FROM singer").fetchall()
             assert kinds == [("integer", "text")]
-        assert read_sqlite_schema(file) == read_sqlite_schema(path)
+        assert schema_of(file) == schema_of(path)
 
 
 def test_the_manifest_reads_back_and_a_changed_database_is_noticed(make_db: MakeDb) -> None:
@@ -177,7 +182,7 @@ def test_samples_get_the_neighbours_that_serve_their_gold(make_db: MakeDb) -> No
 
 
 def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
-    schema = read_sqlite_schema(make_db("concert", CONCERTS))
+    schema = schema_of(make_db("concert", CONCERTS))
     tree = read_query(GOLDS[3] + ' AND T1.country = "France" ORDER BY T1.age LIMIT 3', schema)
     assert tree is not None
     mutants = mutants_of(tree, schema)

@@ -30,6 +30,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "similarity": ("apted",),
     "testing": ("hypothesis",),
     "trl": ("trl", "datasets"),
+    "verl": ("verl",),
+    "openrlhf": ("openrlhf",),
     "fast": ("sqlglotc",),
 }
 #: Groups whose absence is no failure.

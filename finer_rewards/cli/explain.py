@@ -16,6 +16,7 @@ from finer_rewards.cli.options import (
     add_parser,
     add_reward,
     chosen_executor,
+    chosen_memory,
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
@@ -66,6 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not 1 <= arguments.only <= len(samples):
             raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
         samples = samples[arguments.only - 1 : arguments.only]
+    memory = chosen_memory(arguments, reward)
     executor = chosen_executor(arguments, inputs.root)
     kind = format_of(arguments.format, arguments.output)
     unscored = 0
@@ -81,7 +83,7 @@ def run(arguments: argparse.Namespace) -> int:
                 record["rows"] = list(side_by_side(predicted, gold, limit=8))
             yield record
 
-    with Scorer(reward, executor) as scorer, open_output(arguments.output) as file:
+    with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:
         for note in inputs.notes:
             print(f"finer-rewards: {note}", file=sys.stderr)
         write_records(

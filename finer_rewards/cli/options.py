@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
 
-__all__ = ["add_executor", "add_inputs", "add_output", "add_parser", "add_reward", "chosen_reward", "number"]
+__all__ = [
+    "add_executor",
+    "add_inputs",
+    "add_output",
+    "add_parser",
+    "add_reward",
+    "chosen_memory",
+    "chosen_reward",
+    "number",
+]
 
 if TYPE_CHECKING:
     from finer_rewards.executing import SQLite
+    from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
 
 FORMATS = ("text", "json", "jsonl", "csv")
@@ -117,7 +127,7 @@ def chosen_executor(arguments: argparse.Namespace, root: str) -> SQLite:
 
 
 def add_reward(parser: argparse.ArgumentParser) -> None:
-    """Add --reward, --preset and --mode."""
+    """Add --reward, --preset, --mode and --memory."""
     group = parser.add_argument_group("reward (execution match when none is given)")
     group.add_argument(
         "--mode", metavar="NAME", help="how results are compared (strict); see `finer-rewards modes`"
@@ -126,6 +136,11 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
         "--preset", metavar="NAME", help="a published or shipped reward; see `finer-rewards presets`"
     )
     group.add_argument("--reward", metavar="SPEC", help="e.g. '2 * execution_match() + executable()'")
+    group.add_argument(
+        "--memory",
+        metavar="FOLDER",
+        help="verified traces, for rewards that use them; see `finer-rewards memory`",
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
@@ -162,3 +177,18 @@ def chosen_reward(arguments: argparse.Namespace) -> Reward:
             f"{arguments.mode!r}. Write the reward out with --reward to change it."
         )
     return preset(arguments.preset, **mode)
+
+
+def chosen_memory(arguments: argparse.Namespace, reward: Reward) -> TraceMemory | None:
+    """Return the trace memory that --memory names."""
+    if arguments.memory is not None:
+        from finer_rewards.memory import TraceMemory
+
+        return TraceMemory.open(arguments.memory, create=False)
+    if "memory" in reward.needs:
+        without = "'finer(memory=False)'" if arguments.preset == "finer" else "one without memory()"
+        raise ConfigError(
+            "The reward compares reasoning with verified traces, but there are none. "
+            f"Pass --memory FOLDER (see `finer-rewards memory build`), or another --reward: {without}."
+        )
+    return None

@@ -17,6 +17,7 @@ from finer_rewards.cli.options import (
     add_parser,
     add_reward,
     chosen_executor,
+    chosen_memory,
     chosen_reward,
     number,
 )
@@ -66,10 +67,11 @@ def run(arguments: argparse.Namespace) -> int:
 
     reward = chosen_reward(arguments)
     inputs = read_inputs(arguments)
+    memory = chosen_memory(arguments, reward)
     executor = chosen_executor(arguments, inputs.root)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
-    with Scorer(reward, executor) as scorer:
+    with Scorer(reward, executor, memory=memory) as scorer:
         signature = scorer.signature
         with open_output(arguments.output) as file:
             for note in inputs.notes:

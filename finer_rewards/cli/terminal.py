@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -28,6 +29,9 @@ def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
+_COMMENTS = re.compile(r"\A(?:\s*--[^\n]*\n)+")
+
+
 def one_line(text: str) -> str:
     r"""Return text on one line, control characters shown as escapes: what a model wrote is not obeyed.
 
@@ -39,8 +43,12 @@ def one_line(text: str) -> str:
 
 
 def statement(sql: str | tuple[str, ...]) -> str:
-    """Return a statement, or several that are as good, on one line that is not endless."""
-    return shorten(one_line(sql if isinstance(sql, str) else " | ".join(sql)), 2000)
+    """Return a statement, or several that are as good, on one line that is not endless.
+
+    Comments before it are left out: on one line they would seem to swallow it.
+    """
+    texts = (sql,) if isinstance(sql, str) else sql
+    return shorten(one_line(" | ".join(_COMMENTS.sub("", text) for text in texts)), 2000)
 
 
 def visible(text: str) -> str:

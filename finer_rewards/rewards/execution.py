@@ -243,12 +243,14 @@ def _compared(
 
 
 def _traded_places(golds: list[Execution], columns: tuple[int, ...]) -> bool:
-    """True when a column stands where the gold has another column of much the same values."""
+    """True when two columns of much the same values follow each other the other way round than in the gold."""
     rows = [row for gold in golds for row in gold.rows]
     values = list(zip(*rows, strict=False))  # two databases may give `*` different widths
+    shown = list(enumerate(columns))[: len(values)]
     return any(
-        place != index and place < len(values) and _alike(values[index], values[place])
-        for index, place in enumerate(columns)
+        place > other_place and _alike(values[index], values[other])
+        for index, place in shown
+        for other, other_place in shown[index + 1 :]
     )
 
 
