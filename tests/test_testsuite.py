@@ -246,3 +246,12 @@ def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_p
     gold.write_text("SELECT name FROM singer WHERE age > 400\tconcert\nSELECT nme FROM singer\tconcert\n")
     assert main(build_them) == 1
     assert "it does not run" in capsys.readouterr().out
+
+
+def test_a_column_moved_past_columns_alike_still_matches(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    gold = "SELECT min(age), max(age), country FROM singer GROUP BY country"
+    build(path, [gold])
+    moved = "SELECT country, min(age), max(age) FROM singer GROUP BY country"
+    turned = "SELECT country, max(age), min(age) FROM singer GROUP BY country"
+    assert match(path, gold, [moved, turned], neighbours_of(path, gold)) == [1.0, 0.0]
