@@ -20,7 +20,8 @@ SCRIPT = """
 CREATE TABLE ferry (id INTEGER PRIMARY KEY, name TEXT NOT NULL, seats INTEGER, built INTEGER);
 CREATE TABLE trip (id INTEGER PRIMARY KEY, ferry_id INTEGER NOT NULL REFERENCES ferry (id), day TEXT, pax REAL);
 INSERT INTO ferry VALUES (1, 'Alba', 300, 1998), (2, 'Bore', 120, NULL), (3, 'Cecilia', 300, 2010);
-INSERT INTO trip VALUES (1, 1, '2024-05-01', 80), (2, 1, '2024-05-02', 75.5), (3, 2, '2024-05-02', 40), (4, 3, NULL, 12);
+INSERT INTO trip VALUES
+  (1, 1, '2024-05-01', 80), (2, 1, '2024-05-02', 75.5), (3, 2, '2024-05-02', 40), (4, 3, NULL, 12);
 """
 THOUGHT = (
     "<think>The question asks for ferries, so the table ferry is read; the column seats says how many people fit on "
