@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from finer_rewards.testsuite.drafts import DANGLING, NULL, Draft, drop_orphans, resolve, seek_in, unique
 from finer_rewards.testsuite.reading import Condition
-from finer_rewards.testsuite.source import Reference, Source, SourceTable
+from finer_rewards.testsuite.source import Reference, Source
 from finer_rewards.testsuite.values import FILLS, fill, fresh
 from finer_rewards.types import Cell, Row
 
 __all__ = ["RECIPES", "Instance", "Recipe", "make_instance"]
-
-_DANGLING: Final = -1  # a reference to nothing, kept as the data has it
-_NULL: Final = -2
 
 
 @dataclass(frozen=True)
@@ -66,26 +64,6 @@ class Instance:
     tables: Mapping[str, tuple[Row, ...]]
 
 
-class _Draft:
-    """A table in the making. A reference is the place of the row it refers to, until all rows are there."""
-
-    def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
-        self.table = table
-        self.rows = rows
-        self.links: list[list[int]] = []
-        self.linked = {place for one in table.references for place in one.columns}
-        self.single_keys = {key[0] for key in table.keys if len(key) == 1}
-        self.named = sorted(self.single_keys - self.linked)
-        self.parted = False
-        self._real: dict[int, dict[Cell, Row]] = {}
-
-    def real_row(self, place: int, value: Cell) -> Row | None:
-        """The row of the data that a value of a key names."""
-        if place not in self._real:
-            self._real[place] = {row[place]: row for row in self.table.rows}
-        return self._real[place].get(value)
-
-
 def make_instance(
     source: Source, golds: Sequence[Sequence[Condition]], recipe: Recipe, rng: random.Random
 ) -> Instance:
@@ -101,7 +79,7 @@ def make_instance(
     pools = _pools(source, golds)
     start = _sampled(source, pools, recipe, rng) if recipe.start == "sample" else _blank(source, recipe)
     sought = [_by_table(conditions) for conditions in golds]
-    drafts = {name: _Draft(table, start[name]) for name, table in source.tables.items()}
+    drafts = {name: Draft(table, start[name]) for name, table in source.tables.items()}
     for draft in drafts.values():
         draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
     for name, draft in drafts.items():
@@ -111,9 +89,9 @@ def make_instance(
         _double(draft, pools, name, recipe, rng)
     for _ in range(2):  # a second time for cycles
         for draft in drafts.values():
-            _resolve(draft, drafts)
-    kept = {name: _unique(draft) for name, draft in drafts.items()}
-    while any(_drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
+            resolve(draft, drafts)
+    kept = {name: unique(draft) for name, draft in drafts.items()}
+    while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
         continue
     return Instance(
         {name: tuple(tuple(draft.rows[number]) for number in kept[name]) for name, draft in drafts.items()}
@@ -221,17 +199,17 @@ def _blank(source: Source, recipe: Recipe) -> dict[str, list[list[Cell]]]:
     }
 
 
-def _links(draft: _Draft, reference: Reference, parent: _Draft) -> list[int]:
+def _links(draft: Draft, reference: Reference, parent: Draft) -> list[int]:
     places = {tuple(row[place] for place in reference.to_columns): n for n, row in enumerate(parent.rows)}
     found = []
     for row in draft.rows:
         value = tuple(row[place] for place in reference.columns)
-        found.append(_NULL if None in value else places.get(value, _DANGLING))
+        found.append(NULL if None in value else places.get(value, DANGLING))
     return found
 
 
 def _change_columns(
-    draft: _Draft,
+    draft: Draft,
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
@@ -266,7 +244,7 @@ def _change_columns(
 
 
 def _name(
-    draft: _Draft,
+    draft: Draft,
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
@@ -292,7 +270,7 @@ def _name(
             row[place] = value
 
 
-def _relink(draft: _Draft, drafts: Mapping[str, _Draft], recipe: Recipe, rng: random.Random) -> None:
+def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: random.Random) -> None:
     """Let references point elsewhere: to all rows alike, or to one row once, the next twice, and so on."""
     for index, one in enumerate(draft.table.references):
         parents = list(range(len(drafts[one.to_table].rows)))
@@ -305,80 +283,12 @@ def _relink(draft: _Draft, drafts: Mapping[str, _Draft], recipe: Recipe, rng: ra
             parents = [parent for step, parent in enumerate(parents[:8], 1) for _ in range(step)]
         optional = all(place in draft.table.nullable for place in one.columns)
         draft.links[index] = [
-            _NULL if optional and rng.random() < 0.1 else rng.choice(parents) for _ in draft.rows
+            NULL if optional and rng.random() < 0.1 else rng.choice(parents) for _ in draft.rows
         ]
 
 
-def _seek(
-    name: str,
-    drafts: Mapping[str, _Draft],
-    golds: Sequence[Mapping[str, list[Condition]]],
-    recipe: Recipe,
-    rng: random.Random,
-) -> None:
-    """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
-    own = [sought for sought in golds if name in sought]
-    for number in range(len(drafts[name].rows) if own else 0):
-        if rng.random() < recipe.sought:
-            _seek_in(name, number, drafts, rng.choice(own), rng, depth=3)
-
-
-def _seek_in(
-    name: str,
-    number: int,
-    drafts: Mapping[str, _Draft],
-    sought: Mapping[str, list[Condition]],
-    rng: random.Random,
-    depth: int,
-) -> None:
-    draft = drafts[name]
-    places = {title.lower(): index for index, title in enumerate(draft.table.columns)}
-    for one in sought.get(name, ()):
-        place = places.get(one.column)
-        if place is None or rng.random() < 0.15:
-            continue
-        value = rng.choice(one.near if one.near and rng.random() < 0.3 else one.meets)
-        if place in draft.linked:
-            _link_to(draft, number, place, value, drafts)
-        else:
-            _put(draft, number, place, value)
-    for index, one_reference in enumerate(draft.table.references if depth else ()):
-        parent = draft.links[index][number]
-        if parent >= 0 and rng.random() < 0.5:
-            _seek_in(one_reference.to_table, parent, drafts, sought, rng, depth - 1)
-
-
-def _put(draft: _Draft, number: int, place: int, value: Cell) -> None:
-    """Write a value; one that names a real row brings what else names that row."""
-    row = draft.rows[number]
-    if place not in draft.single_keys:
-        row[place] = value
-        return
-    real = None if draft.parted else draft.real_row(place, value)
-    names = {place: value} if real is None else {other: real[other] for other in draft.named}
-    names[place] = value
-    if all(other[one] != name for other in draft.rows if other is not row for one, name in names.items()):
-        for one, name in names.items():
-            row[one] = name
-
-
-def _link_to(draft: _Draft, number: int, place: int, value: Cell, drafts: Mapping[str, _Draft]) -> None:
-    """Let a row refer to the row that has the value; failing that, give the value to the row it refers to."""
-    for index, one in enumerate(draft.table.references):
-        if one.columns == (place,):
-            parent, column = drafts[one.to_table], one.to_columns[0]
-            for candidate, row in enumerate(parent.rows):
-                if row[column] == value:
-                    draft.links[index][number] = candidate
-                    return
-            target = draft.links[index][number]
-            if target >= 0 and column not in parent.linked:
-                _put(parent, target, column, value)
-            return
-
-
 def _double(
-    draft: _Draft,
+    draft: Draft,
     pools: Mapping[tuple[str, int], list[Cell]],
     name: str,
     recipe: Recipe,
@@ -397,41 +307,15 @@ def _double(
             links.append(rng.choice(links) if rng.random() < 0.5 else links[number])
 
 
-def _resolve(draft: _Draft, drafts: Mapping[str, _Draft]) -> None:
-    """Write the values that references stand for."""
-    for one, links in zip(draft.table.references, draft.links, strict=True):
-        parent = drafts[one.to_table].rows
-        for row, link in zip(draft.rows, links, strict=True):
-            for ours, theirs in zip(one.columns, one.to_columns, strict=True):
-                if link == _NULL:
-                    row[ours] = None
-                elif link != _DANGLING:
-                    row[ours] = parent[link][theirs]
-
-
-def _unique(draft: _Draft) -> list[int]:
-    """The places of the rows that repeat no key."""
-    seen: dict[tuple[int, ...], set[Row]] = {key: set() for key in draft.table.keys}
-    kept = []
-    for number, row in enumerate(draft.rows):
-        values = {key: tuple(row[place] for place in key) for key in seen}
-        if any(value in seen[key] for key, value in values.items() if None not in value):
-            continue
-        for key, value in values.items():
-            seen[key].add(value)
-        kept.append(number)
-    return kept
-
-
-def _drop_orphans(name: str, draft: _Draft, drafts: Mapping[str, _Draft], kept: dict[str, list[int]]) -> bool:
-    """Leave out the rows that refer to a row left out; return whether there were any."""
-    before = len(kept[name])
-    for one, links in zip(draft.table.references, draft.links, strict=True):
-        parent = drafts[one.to_table].rows
-        present = {tuple(parent[number][place] for place in one.to_columns) for number in kept[one.to_table]}
-        kept[name] = [
-            number
-            for number in kept[name]
-            if links[number] < 0 or tuple(draft.rows[number][place] for place in one.columns) in present
-        ]
-    return len(kept[name]) < before
+def _seek(
+    name: str,
+    drafts: Mapping[str, Draft],
+    golds: Sequence[Mapping[str, list[Condition]]],
+    recipe: Recipe,
+    rng: random.Random,
+) -> None:
+    """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
+    own = [sought for sought in golds if name in sought]
+    for number in range(len(drafts[name].rows) if own else 0):
+        if rng.random() < recipe.sought:
+            seek_in(name, number, drafts, rng.choice(own), rng, depth=3)

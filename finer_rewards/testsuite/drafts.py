@@ -1,0 +1,131 @@
+"""A table in the making: its rows, and the rows they refer to."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Final
+
+from finer_rewards.testsuite.reading import Condition
+from finer_rewards.testsuite.source import SourceTable
+from finer_rewards.types import Cell, Row
+
+__all__ = ["DANGLING", "NULL", "Draft", "drop_orphans", "resolve", "seek_in", "unique"]
+
+DANGLING: Final = -1  # a reference to nothing, kept as the data has it
+NULL: Final = -2
+
+
+class Draft:
+    """A table in the making. A reference is the place of the row it refers to, until all rows are there."""
+
+    def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
+        self.table = table
+        self.rows = rows
+        self.links: list[list[int]] = []
+        self.linked = {place for one in table.references for place in one.columns}
+        self.single_keys = {key[0] for key in table.keys if len(key) == 1}
+        self.named = sorted(self.single_keys - self.linked)
+        self.parted = False
+        self._real: dict[int, dict[Cell, Row]] = {}
+
+    def real_row(self, place: int, value: Cell) -> Row | None:
+        """The row of the data that a value of a key names."""
+        if place not in self._real:
+            self._real[place] = {row[place]: row for row in self.table.rows}
+        return self._real[place].get(value)
+
+
+def seek_in(
+    name: str,
+    number: int,
+    drafts: Mapping[str, Draft],
+    sought: Mapping[str, list[Condition]],
+    rng: random.Random,
+    depth: int,
+) -> None:
+    """Write into a row, and into rows it refers to, what a gold looks for (by table), or nearly so."""
+    draft = drafts[name]
+    places = {title.lower(): index for index, title in enumerate(draft.table.columns)}
+    for one in sought.get(name, ()):
+        place = places.get(one.column)
+        if place is None or rng.random() < 0.15:
+            continue
+        value = rng.choice(one.near if one.near and rng.random() < 0.3 else one.meets)
+        if place in draft.linked:
+            _link_to(draft, number, place, value, drafts)
+        else:
+            _put(draft, number, place, value)
+    for index, one_reference in enumerate(draft.table.references if depth else ()):
+        parent = draft.links[index][number]
+        if parent >= 0 and rng.random() < 0.5:
+            seek_in(one_reference.to_table, parent, drafts, sought, rng, depth - 1)
+
+
+def _put(draft: Draft, number: int, place: int, value: Cell) -> None:
+    """Write a value; one that names a real row brings what else names that row."""
+    row = draft.rows[number]
+    if place not in draft.single_keys:
+        row[place] = value
+        return
+    real = None if draft.parted else draft.real_row(place, value)
+    names = {place: value} if real is None else {other: real[other] for other in draft.named}
+    names[place] = value
+    if all(other[one] != name for other in draft.rows if other is not row for one, name in names.items()):
+        for one, name in names.items():
+            row[one] = name
+
+
+def _link_to(draft: Draft, number: int, place: int, value: Cell, drafts: Mapping[str, Draft]) -> None:
+    """Let a row refer to the row that has the value; failing that, give the value to the row it refers to."""
+    for index, one in enumerate(draft.table.references):
+        if one.columns == (place,):
+            parent, column = drafts[one.to_table], one.to_columns[0]
+            for candidate, row in enumerate(parent.rows):
+                if row[column] == value:
+                    draft.links[index][number] = candidate
+                    return
+            target = draft.links[index][number]
+            if target >= 0 and column not in parent.linked:
+                _put(parent, target, column, value)
+            return
+
+
+def resolve(draft: Draft, drafts: Mapping[str, Draft]) -> None:
+    """Write the values that references stand for."""
+    for one, links in zip(draft.table.references, draft.links, strict=True):
+        parent = drafts[one.to_table].rows
+        for row, link in zip(draft.rows, links, strict=True):
+            for ours, theirs in zip(one.columns, one.to_columns, strict=True):
+                if link == NULL:
+                    row[ours] = None
+                elif link != DANGLING:
+                    row[ours] = parent[link][theirs]
+
+
+def unique(draft: Draft) -> list[int]:
+    """The places of the rows that repeat no key."""
+    seen: dict[tuple[int, ...], set[Row]] = {key: set() for key in draft.table.keys}
+    kept = []
+    for number, row in enumerate(draft.rows):
+        values = {key: tuple(row[place] for place in key) for key in seen}
+        if any(value in seen[key] for key, value in values.items() if None not in value):
+            continue
+        for key, value in values.items():
+            seen[key].add(value)
+        kept.append(number)
+    return kept
+
+
+def drop_orphans(name: str, draft: Draft, drafts: Mapping[str, Draft], kept: dict[str, list[int]]) -> bool:
+    """Leave out the rows that refer to a row left out; return whether there were any."""
+    before = len(kept[name])
+    for one, links in zip(draft.table.references, draft.links, strict=True):
+        parent = drafts[one.to_table].rows
+        present = {tuple(parent[number][place] for place in one.to_columns) for number in kept[one.to_table]}
+        kept[name] = [
+            number
+            for number in kept[name]
+            if links[number] < 0 or tuple(draft.rows[number][place] for place in one.columns) in present
+        ]
+    return len(kept[name]) < before
