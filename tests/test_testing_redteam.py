@@ -197,7 +197,7 @@ def test_the_holes_of_a_format_reward() -> None:
 @pytest.mark.parametrize("function", [set_comparison, finer_as_published])
 def test_what_hangs_is_found_and_left_behind(function: Any) -> None:
     found = _accepted(ft.redteam(function, kinds=("resource",), timeout=2))
-    assert found >= {"an endless count", "endless rows", "a join of many"}
+    assert found >= {"an endless count", "a join of many"}
 
 
 # The machinery.
