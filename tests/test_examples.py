@@ -129,7 +129,7 @@ def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, value
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    root = {"quickstart": "2 * execution_match() +", "custom_reward": "gate("}[name]
+    root = {"quickstart": "total", "custom_reward": "gate"}[name]
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     assert [
         line[0] for line in lines if len(line) == 2 and line[1].startswith(root) and line[0][0].isdigit()

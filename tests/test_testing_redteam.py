@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -345,8 +346,11 @@ def test_the_pytest_fixture(tmp_path: Path) -> None:
         "def test_allowed(redteam):\n    assert redteam(pay_all, allow=ALLOWED).findings == ()\n\n"
         "def test_good(redteam):\n    assert redteam('execution_match()', kinds=('comment',)).score == 1\n"
     )
+    # Installed, the plugin is found by its entry point; naming it again would register it twice.
+    found = any(one.value == "finer_rewards.pytest_plugin" for one in entry_points(group="pytest11"))
+    named = [] if found else ["-p", "finer_rewards.pytest_plugin"]
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "finer_rewards.pytest_plugin", str(tmp_path)],
+        [sys.executable, "-m", "pytest", "-q", *named, str(tmp_path)],
         capture_output=True,
         text=True,
         cwd=tmp_path,
