@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class CommonTable:
     own_number: int | None = None  # set while it is read, when it refers to itself
 
 
-class FromClause:
+class FromClause(ABC):
     """The part of a scope that reads FROM clauses."""
 
     reader: Reader
@@ -67,29 +68,29 @@ class FromClause:
     entries: list[Entry]
     common: dict[str, CommonTable]
 
+    @abstractmethod
     def beside(self, outer: Scope | None) -> Scope:
         """Return an empty scope inside another one."""
-        raise NotImplementedError
 
+    @abstractmethod
     def here(self) -> Scope:
         """Return this scope."""
-        raise NotImplementedError
 
+    @abstractmethod
     def common_table(self, name: str) -> CommonTable | None:
         """Return the CTE of that name that can be seen from here."""
-        raise NotImplementedError
 
+    @abstractmethod
     def column(self, node: Any) -> Term:
         """Return the column a name stands for."""
-        raise NotImplementedError
 
+    @abstractmethod
     def query(self, node: Any) -> Term:
         """Return a subquery that may refer to this block."""
-        raise NotImplementedError
 
+    @abstractmethod
     def named_window(self, name: str) -> Any:
         """Return the specification of a WINDOW clause."""
-        raise NotImplementedError
 
     def _source(self, node: Any, body: Body) -> None:
         alias = node.alias.lower()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
@@ -59,7 +60,7 @@ class Case:
     question: str = "Which rows are asked for?"
 
 
-class Subject:
+class Subject(ABC):
     """Something that scores cases.
 
     Attributes:
@@ -72,11 +73,11 @@ class Subject:
     abstains: bool
     several: bool
 
+    @abstractmethod
     def score(self, cases: Sequence[Case]) -> list[float | None]:
         """Return one value a case, from one call where the trainer makes one."""
-        raise NotImplementedError
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - most subjects hold nothing
         """Let go of processes."""
 
 
