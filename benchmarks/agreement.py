@@ -210,9 +210,12 @@ def _report(
             f"- **{item.source} {item.question}**, `{item.db}`, {item.count} candidates: recorded "
             f"{item.verdict!r}, `{mode}` says {difference.verdict!r}. "
             f"Cause: {difference.cause}; {difference.reason}.",
-            f"  - gold `{' '.join(item.gold.split())}`",
-            f"  - predicted `{' '.join(item.predicted.split())}`",
         ]
+        if not arguments.write:  # other people's SQL is shown, not kept
+            text += [
+                f"  - {side} `{' '.join(sql.split())}`"
+                for side, sql in (("gold", item.gold), ("predicted", item.predicted))
+            ]
     return "\n".join([*text, ""])
 
 
