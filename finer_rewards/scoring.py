@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -16,6 +17,7 @@ from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Recall, Sample, Score, Status, Trial
 
 if TYPE_CHECKING:
+    from finer_rewards.reporting import ScoreLog
     from finer_rewards.schema import Schema
 
 __all__ = ["Memory", "Scorer"]
@@ -48,6 +50,7 @@ class Scorer:
         executor: runs SQL, e.g. `SQLite("databases/")`; may be left out when the reward runs nothing.
         memory: a `TraceMemory`; needed by rewards that use one.
         parse: turns a completion into an `Answer`.
+        log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
 
     Raises:
         ConfigError: the reward needs an executor or a memory that is not there.
@@ -66,6 +69,7 @@ class Scorer:
         *,
         memory: Memory | None = None,
         parse: Callable[[str], Answer] = parse_completion,
+        log: ScoreLog | str | os.PathLike[str] | None = None,
     ) -> None:
         self.reward = parse_reward(reward) if isinstance(reward, str) else reward
         if not isinstance(self.reward, Reward):
@@ -81,6 +85,7 @@ class Scorer:
         self.executor = executor
         self.memory = memory
         self.parse = parse
+        self.log = _log(log)
         needs = self.reward.needs
         self._modes = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
         self._runs_predicted = bool(needs & {"execution", "predicted"}) or bool(self._modes)
@@ -143,15 +148,26 @@ class Scorer:
             for index, sample in enumerate(batch)
         ]
 
-    def score(self, samples: Iterable[Sample]) -> list[Score]:
-        """Return one `Score` a sample, in the order given; a score never depends on the rest of the batch."""
+    def score(self, samples: Iterable[Sample], *, step: int | None = None) -> list[Score]:
+        """Return one `Score` a sample, in the order given; a score never depends on the rest of the batch.
+
+        Args:
+            samples: what to score.
+            step: the training step, for the log.
+        """
+        return self.grade(self.observe(samples), step=step)
+
+    def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
+        """Return the scores of what `observe` returned, and write them to the log when there is one."""
         scores: dict[Sample, Score] = {}
         found = []
-        for evidence in self.observe(samples):
-            score = scores.get(evidence.sample)
+        for one in evidence:
+            score = scores.get(one.sample)
             if score is None:
-                score = scores[evidence.sample] = self.reward(evidence)
+                score = scores[one.sample] = self.reward(one)
             found.append(score)
+        if self.log is not None:
+            self.log.write(self.reward, evidence, found, signature=self.signature, step=step)
         return found
 
     def score_one(self, sample: Sample) -> Score:
@@ -259,6 +275,14 @@ class _Batch:
     def run(self) -> None:
         queries = list(self._queries)
         self.runs = dict(zip(queries, self._executor.execute_many(queries) if queries else (), strict=True))
+
+
+def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
+    if isinstance(log, (str, os.PathLike)):
+        from finer_rewards.reporting import ScoreLog
+
+        return ScoreLog(log)
+    return log
 
 
 def _unchanged(sql: str) -> str:

@@ -80,14 +80,21 @@ class Judged:
     evidence: Evidence | None = None
 
 
-def judge(scorer: Scorer, items: Sequence[Sample | Score]) -> list[Judged]:
-    """Score a batch in one go; an item that is a score already stays what it is."""
+def judge(scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None = None) -> list[Judged]:
+    """Score a batch in one go; an item that is a score already stays what it is.
+
+    Args:
+        scorer: what scores, and writes its log if it has one.
+        items: the samples, and the scores of rows that made none.
+        step: the training step, for the log.
+    """
     samples = [item for item in items if isinstance(item, Sample)]
-    evidence = iter(scorer.observe(samples) if samples else ())
-    return [
-        _judge_one(scorer.reward, next(evidence)) if isinstance(item, Sample) else _unread(item)
-        for item in items
-    ]
+    evidence = scorer.observe(samples) if samples else []
+    judged = (
+        Judged(score, one.answer.sql, _status(one, score), one)
+        for one, score in zip(evidence, scorer.grade(evidence, step=step), strict=True)
+    )
+    return [next(judged) if isinstance(item, Sample) else _unread(item) for item in items]
 
 
 def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str, float]]:
@@ -118,11 +125,6 @@ def match_of(reward: Reward, judged: Judged) -> float:
     values = component_values(reward, judged.score)
     value = next((values[name] for name in values if name.startswith("execution_match")), judged.score.value)
     return float(value or 0)
-
-
-def _judge_one(reward: Reward, evidence: Evidence) -> Judged:
-    score = reward(evidence)
-    return Judged(score, evidence.answer.sql, _status(evidence, score), evidence)
 
 
 def _unread(score: Score) -> Judged:

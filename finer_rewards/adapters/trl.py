@@ -264,7 +264,7 @@ class _Batches:
             if batch.judged is None:
                 if self.remember:
                     self._learn(wait=step is not None)
-                batch.judged = judge(self.scorer, items)
+                batch.judged = judge(self.scorer, items, step=step)
                 if self.remember:
                     with self._lock:
                         self._step = step or 0

@@ -1,0 +1,216 @@
+"""Score logs: one JSON line a sample, appended by any number of processes, rotated by size."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.components import component_metrics, component_values, reason_of
+from finer_rewards.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from finer_rewards.reward import Reward
+    from finer_rewards.signature import Signature
+    from finer_rewards.types import Evidence, Score
+
+__all__ = ["ScoreLog", "log_record"]
+
+
+class ScoreLog:
+    """A file that gets one JSON line for every sample scored.
+
+    It holds no open file: it pickles, and any number of threads, forks and ranks may write to one path. A line
+    is written whole or not at all; when the file has reached `max_bytes` it becomes `PATH.1`, `PATH.1` becomes
+    `PATH.2`, and so on, and what is older than `backups` files is deleted.
+
+    Args:
+        path: where to write; its folder must be there.
+        max_bytes: size at which a file is closed and the next begun.
+        backups: how many closed files are kept, so that a log takes at most (backups + 1) × max_bytes.
+        completions: keep the text of completions; without it `rescore` cannot parse them again, and the
+            report shows the SQL alone.
+
+    Raises:
+        ConfigError: the folder is not there or cannot be written, or a limit is not positive.
+
+    Example:
+        >>> import tempfile, finer_rewards as fr
+        >>> path = Path(tempfile.mkdtemp()) / "scores.jsonl"
+        >>> with fr.Scorer("well_formed(policy='plain')", log=ScoreLog(path)) as scorer:
+        ...     _ = scorer.score([fr.Sample("SELECT 1", gold="SELECT 1", db="any")], step=3)
+        >>> json.loads(path.read_text().splitlines()[-1])["step"]
+        3
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        max_bytes: int = 256 << 20,
+        backups: int = 40,
+        completions: bool = True,
+    ) -> None:
+        self.path = Path(path).absolute()
+        self.max_bytes = max_bytes
+        self.backups = backups
+        self.completions = completions
+        for name, least in (("max_bytes", 1), ("backups", 0)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ConfigError(
+                    f"`ScoreLog({name}=...)` should be a whole number from {least}, but got {value!r}. "
+                    "Leave it out for the default."
+                )
+        if not self.path.parent.is_dir() or self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
+            raise ConfigError(
+                f"`ScoreLog(path)` should be a file in a folder that can be written, but got {str(path)!r}. "
+                "Make the folder first, or pass another path."
+            )
+        self._announced: set[tuple[int, str]] = set()
+
+    def write(
+        self,
+        reward: Reward,
+        evidence: Iterable[Evidence],
+        scores: Iterable[Score],
+        *,
+        signature: Signature,
+        step: int | None = None,
+    ) -> None:
+        """Append one line a sample; a disk that takes no more gives a warning, and scoring goes on."""
+        now = time.time()
+        records = [
+            log_record(reward, one, score, completions=self.completions)
+            | {"step": step, "time": now, "signature": signature.digest}
+            for one, score in zip(evidence, scores, strict=True)
+        ]
+        if not records:
+            return
+        lines = b"".join(_line(record) for record in records)
+        try:
+            with self._locked():
+                self._append(lines, signature)
+        except OSError as error:
+            warnings.warn(
+                f"{len(records)} lines could not be written to {self.path}: {error.strerror or error}. "
+                "Scores are not affected.",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    def _append(self, lines: bytes, signature: Signature) -> None:
+        if self.path.exists() and self.path.stat().st_size >= self.max_bytes:
+            self._rotate()
+        handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            state = os.fstat(handle)
+            start = state.st_size
+            if start and os.pread(handle, 1, start - 1) != b"\n":
+                lines = b"\n" + lines  # a process was killed in the middle of a line
+            announced = (state.st_ino, signature.digest)
+            if announced not in self._announced:
+                lines = _line({"signature": signature.digest, "scorer": dict(signature.content)}) + lines
+            try:
+                view = memoryview(lines)
+                while view:
+                    view = view[os.write(handle, view) :]
+            except OSError:
+                os.ftruncate(handle, start)  # a full disk leaves no half line behind
+                raise
+            self._announced.add(announced)
+        finally:
+            os.close(handle)
+
+    def _rotate(self) -> None:
+        def kept(number: int) -> Path:
+            return self.path.with_name(f"{self.path.name}.{number}")
+
+        kept(self.backups).unlink(missing_ok=True)
+        for number in range(self.backups - 1, 0, -1):
+            if kept(number).exists():
+                kept(number).replace(kept(number + 1))
+        if self.backups:
+            self.path.replace(kept(1))
+        else:
+            self.path.unlink()
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        handle = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(handle)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_announced": set()}
+
+    def __repr__(self) -> str:
+        return f"ScoreLog({str(self.path)!r})"
+
+
+def log_record(
+    reward: Reward, evidence: Evidence, score: Score, *, completions: bool = True
+) -> dict[str, Any]:
+    """Return what a log keeps of one score: enough to show it, to explain it, and to score it again.
+
+    Example:
+        >>> from finer_rewards.rewards import well_formed
+        >>> from finer_rewards.types import Answer, Evidence, Sample, Score
+        >>> evidence = Evidence(Sample("SELECT 1", "SELECT 2", "concert"), Answer(None, "SELECT 1"))
+        >>> record = log_record(well_formed(), evidence, Score(0.0, "no tags", name="well_formed()"))
+        >>> record["value"], record["predicted"], record["components"]
+        (0.0, 'SELECT 1', {'well_formed': 0.0})
+    """
+    sample = evidence.sample
+    runs = [trial.predicted for trial in evidence.trials if trial.predicted is not None]
+    status = score.status
+    if score.value is not None:
+        status = next((run.status for run in runs if not run.ok), status)
+    record: dict[str, Any] = {
+        "id": sample.meta.get("id", sample.meta.get("question_id")),
+        "question": sample.question,
+        "db": sample.db,
+        "gold": sample.gold,
+        "predicted": evidence.answer.sql,
+        "value": score.value,
+        "status": status.name,
+        "reason": reason_of(score),
+        "components": component_values(reward, score),
+        "metrics": component_metrics(reward, score),
+        "seconds": round(sum(run.seconds for run in runs), 6),
+        "explanation": score.explain(),
+    }
+    if completions:
+        record["completion"] = sample.completion
+    for name in ("dialect", "answer"):
+        if getattr(sample, name) is not None:
+            record[name] = getattr(sample, name)
+    return record
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    text = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), default=str)
+    return text.encode("utf-8", "replace") + b"\n"
+
+
+def _finite(value: Any) -> Any:
+    """Return the value as JSON can say it: what is no number is null, bytes are text."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value.hex() if isinstance(value, bytes) else value
