@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.types import Cell, Execution, Row, Status
+
+if TYPE_CHECKING:
+    from finer_rewards.executing.pooled import Database
 
 __all__ = ["GoldCache"]
 
@@ -56,9 +58,9 @@ class GoldCache:
         """In a forked child, where the lock may be held by a thread that is not there."""
         self._lock = threading.Lock()
 
-    def get(self, file: DatabaseFile, sql: str) -> Execution | None:
+    def get(self, database: Database, sql: str) -> Execution | None:
         """Return what the statement did on this content of the database, when that is known."""
-        key = (file.identity, sql)
+        key = (database.identity, sql)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -66,21 +68,21 @@ class GoldCache:
         if self.folder is None:
             return None
         try:
-            execution = _decode(json.loads(self._path(file, sql).read_text("ascii")))
+            execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
         self._keep(key, execution)
         return execution
 
-    def put(self, file: DatabaseFile, sql: str, execution: Execution) -> None:
+    def put(self, database: Database, sql: str, execution: Execution) -> None:
         """Keep what the statement did, if it would do the same again."""
         if execution.status not in _LASTING or execution.volatile:
             return
-        self._keep((file.identity, sql), execution)
+        self._keep((database.identity, sql), execution)
         if self.folder is None:
             return
         with contextlib.suppress(OSError):  # a full disk costs time, not results
-            path = self._path(file, sql)
+            path = self._path(database, sql)
             path.parent.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(dir=path.parent)
             try:
@@ -103,11 +105,11 @@ class GoldCache:
             while self._bytes > self.max_bytes:
                 self._bytes -= self._kept.popitem(last=False)[1][1]
 
-    def _path(self, file: DatabaseFile, sql: str) -> Path:
+    def _path(self, database: Database, sql: str) -> Path:
         assert self.folder is not None
-        if file.identity not in self._digests:
-            self._digests[file.identity] = file.digest()
-        text = json.dumps([self._settings, self._digests[file.identity], sql])
+        if database.identity not in self._digests:
+            self._digests[database.identity] = database.digest()
+        text = json.dumps([self._settings, self._digests[database.identity], sql])
         name = blake2b(text.encode("ascii"), digest_size=20).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 

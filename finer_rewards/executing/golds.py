@@ -52,7 +52,7 @@ class Probe:
     limit: int | None
 
 
-def probes(sql: str) -> list[Probe]:
+def probes(sql: str, dialect: str = "sqlite") -> list[Probe]:
     """Return the statements that show the sort keys of a query, the likeliest first; none when none is safe.
 
     Example:
@@ -65,7 +65,7 @@ def probes(sql: str) -> list[Probe]:
     from sqlglot.errors import TokenError
 
     try:
-        tokens = tokenize(sql, read="sqlite")
+        tokens = tokenize(sql, read=dialect)
     except TokenError:
         return []
     return _Statement(sql, tokens).probes()

@@ -19,7 +19,16 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.process import MARGIN, WORK_AHEAD, Answer, Batch, Task, WorkerProcess, ended
+from finer_rewards.executing.process import (
+    MARGIN,
+    WORK_AHEAD,
+    Answer,
+    Batch,
+    Program,
+    Task,
+    WorkerProcess,
+    ended,
+)
 
 __all__ = ["Pool"]
 
@@ -77,12 +86,14 @@ class Pool:
 
     Args:
         size: the most workers to run at once.
-        settings: what each worker is told when it starts; has at least `timeout`, in seconds.
+        settings: what each worker is told when it starts.
+        program: what each worker runs.
     """
 
-    def __init__(self, size: int, settings: Mapping[str, Any]) -> None:
+    def __init__(self, size: int, settings: Mapping[str, Any], program: Program | None = None) -> None:
         self.size = size
         self.settings = dict(settings)
+        self.program = program or Program()
         self._held = _Resources()
         self._reset()
         # When the pool is collected, and when the interpreter ends.
@@ -179,7 +190,7 @@ class Pool:
 
     def _start_worker(self) -> None:
         selector, _ = self._held.open()
-        worker = WorkerProcess(self.settings)
+        worker = WorkerProcess(self.settings, self.program)
         self._workers.append(worker)
         selector.register(worker.output, selectors.EVENT_READ, worker)
         self._watch(worker)
@@ -207,13 +218,12 @@ class Pool:
 
     def _await_answers(self) -> None:
         selector, wake = self._held.open()
-        limit = self.settings["timeout"] + MARGIN + GRACE
         now = time.monotonic()
-        waits = [limit]
+        waits = [START_SECONDS]
         for worker in self._workers:
             if worker.asked:
                 turn = now - worker.turn_began
-                waits.append((limit if worker.ready else START_SECONDS) - turn)
+                waits.append(_patience(worker) - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
         if all(len(worker.asked) > PLENTY for worker in self._workers):
@@ -240,7 +250,7 @@ class Pool:
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.asked and worker not in heard]:
             turn = now - worker.turn_began
-            if turn > (limit if worker.ready else START_SECONDS):
+            if turn > _patience(worker):
                 # Stopped from outside, or deaf to its own timer: not known to be the query's doing.
                 self._bury(worker)
             elif turn > LONG_TURN:
@@ -278,16 +288,14 @@ class Pool:
             self._requeue(asked)
 
     def _blame(self, task: Task, ended_by: int) -> None:
-        timeout = self.settings["timeout"]
         if ended_by == signal.SIGALRM:
-            self._book(
-                task, ended("timeout", f"killed {MARGIN:g} s after the limit of {timeout:g} s", timeout)
-            )
+            why = f"killed {MARGIN:g} s after the limit of {task.timeout:g} s"
+            self._book(task, ended("timeout", why, task.timeout))
             return
         task.deaths += 1
         if task.deaths > 1 and ended_by in CRASHES:
             name = signal.Signals(ended_by).name
-            self._book(task, ended("failed", f"the query crashed SQLite twice ({name})"))
+            self._book(task, ended("failed", f"the query crashed the engine twice ({name})"))
         elif task.deaths > 1:
             self._book(task, ended("unavailable", "the worker was lost twice while it ran this query"))
 
@@ -323,6 +331,11 @@ class Pool:
     def process_ids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return [worker.process.pid for worker in self._workers]
+
+
+def _patience(worker: WorkerProcess) -> float:
+    """Return the seconds after which a worker that has not answered is given up."""
+    return worker.asked[0][1].timeout + MARGIN + GRACE if worker.ready else START_SECONDS
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

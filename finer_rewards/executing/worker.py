@@ -5,9 +5,10 @@ Started as `python -I -S worker.py`, it uses the standard library only and impor
 Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
 
     parent → worker   first frame: the settings, one dict (made in `sqlite.py` and `process.py`)
-                      then: a list of requests, (number, kind, database, sql)
+                      then: a list of requests, (number, kind, database, sql, timeout)
                           kind       "run" or "schema"
                           database   (key, URI to open it with); the connection is kept by its key, if any
+                          timeout    seconds that the statement may take
     worker → parent   first frame: anything; the worker is ready
                       then: one frame a request, in the order received:
                           (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps)
@@ -77,6 +78,7 @@ class Connection:
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.deadline = float("inf")
+        self.timeout = 0.0
         self.late = False
         self.checks = 0
         self.denied = False
@@ -88,7 +90,7 @@ class Connection:
         # No statement cache: a statement found there is not authorised again, and its facts would be lost.
         self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
         self.raw.text_factory = leave_out_undecodable
-        self.raw.execute(f"PRAGMA busy_timeout={int(min(1.0, settings['timeout'] / 4) * 1000)}")
+        self.raw.execute(f"PRAGMA busy_timeout={int(settings['busy_timeout'] * 1000)}")
         self.raw.execute("PRAGMA temp_store=2")
         self.raw.execute("PRAGMA query_only=1")
         self.tables: set[str] = set()
@@ -138,15 +140,16 @@ class Connection:
         self.denied = True
         return sqlite3.SQLITE_DENY
 
-    def run(self, sql: str) -> Answer:
+    def run(self, sql: str, timeout: float) -> Answer:
         """Run one statement and return its answer."""
+        self.timeout = timeout
         self.late = self.denied = self.trusted = False
         self.checks = 0
         self.read.clear()
         self.views_used.clear()
         self.functions.clear()
         started = time.monotonic()
-        self.deadline = started + self.settings["timeout"]
+        self.deadline = started + timeout
         try:
             outcome = self._attempt(sql)
         except (
@@ -234,7 +237,7 @@ class Connection:
     def _explain(self, error: BaseException) -> tuple[str, str]:
         message = str(error) or type(error).__name__
         if self.late:
-            return "timeout", f"interrupted after {self.settings['timeout']:g} s"
+            return "timeout", f"interrupted after {self.timeout:g} s"
         if self.denied:
             return "refused", message
         if isinstance(error, MemoryError):
@@ -315,7 +318,7 @@ class Databases:
         self.settings = settings
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
 
-    def answer(self, kind: str, database: tuple[Any, str], sql: str) -> Answer:
+    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Answer:
         """Return the answer to one request."""
         key, uri = database
         connection = self.connections.pop(key, None)
@@ -327,14 +330,14 @@ class Databases:
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
         # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
-        signal.setitimer(signal.ITIMER_REAL, self.settings["timeout"] + self.settings["margin"])
+        signal.setitimer(signal.ITIMER_REAL, timeout + self.settings["margin"])
         if kind == "schema":
             try:
                 answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
             except sqlite3.Error as error:
                 answer = lost(error)
         else:
-            answer = connection.run(sql)
+            answer = connection.run(sql, timeout)
         signal.setitimer(signal.ITIMER_REAL, 0)
         if key is None or answer[0] in ("unavailable", "too_large"):
             connection.raw.close()  # it holds a lock, or the memory, or is at fault itself
@@ -423,8 +426,8 @@ def main() -> None:
     databases = Databases(settings)
     os.write(1, header.pack(len(READY)) + READY)
     while True:
-        for number, kind, database, sql in frame():
-            body = marshal.dumps((number, *databases.answer(kind, database, sql)))
+        for number, kind, database, sql, timeout in frame():
+            body = marshal.dumps((number, *databases.answer(kind, database, sql, timeout)))
             data = memoryview(header.pack(len(body)) + body)
             while data:
                 data = data[os.write(1, data) :]

@@ -1,0 +1,269 @@
+"""What all executors with worker processes share: batches in, each distinct query once, executions out."""
+
+from __future__ import annotations
+
+import marshal
+import os
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.cache import GoldCache
+from finer_rewards.executing.golds import probes, with_order
+from finer_rewards.executing.limits import LARGEST, count, positive, size_in_bytes
+from finer_rewards.executing.pool import Pool
+from finer_rewards.executing.process import Answer, Program, Task
+from finer_rewards.executing.protocol import Query
+from finer_rewards.schema import Schema
+from finer_rewards.types import Execution, Row, Status, Volatility
+
+__all__ = ["Database", "PooledExecutor", "normalise"]
+
+Self = TypeVar("Self", bound="PooledExecutor")
+_Key = tuple[str, str]  # (database, statement)
+
+_ENDS = " \t\n\f\r;"
+# A quote that is never closed reaches to the end, so that hostile text is read only once.
+_SPACE = re.compile(
+    r"""('[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))|[ \t\n\f\r]{2,}|[\t\n\f\r]"""
+)
+
+
+class Database(Protocol):
+    """A database as it was when it was looked at; `DatabaseFile` is one."""
+
+    @property
+    def identity(self) -> Hashable:
+        """What changes when the content does; it marshals."""
+
+    @property
+    def request(self) -> tuple[Any, str]:
+        """What a worker is told: the key by which it keeps the connection, if any, and how to open it."""
+
+    def digest(self) -> str:
+        """Return what identifies the content from run to run."""
+
+
+class PooledExecutor(ABC):
+    """An executor behind a pool of worker processes.
+
+    An engine says how a database is found (`_look`), what its worker is and is told, how the worker's
+    description of a database becomes a `Schema` (`_read_schema`), and what decides its results (`describe`).
+
+    Args:
+        root: the folder in which database ids are looked up.
+        timeout: seconds a query may take.
+        max_rows: rows fetched; a longer result is cut and marked `truncated`.
+        workers: processes; `None` means one a core, at most 8.
+        memory_limit: address space of each worker, as bytes or as text such as `"1GiB"`.
+        max_bytes: size of a result; a larger one is `Status.too_large`.
+        cache: a folder in which results of gold queries are kept from run to run; `None` keeps them in memory.
+    """
+
+    dialect: str
+    program = Program()
+    max_sql = 200_000
+    max_connections = 16
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str],
+        *,
+        timeout: float,
+        max_rows: int,
+        workers: int | None,
+        memory_limit: str | int,
+        max_bytes: str | int,
+        cache: str | os.PathLike[str] | None,
+    ) -> None:
+        self.root = os.fspath(root)
+        self.timeout = positive("timeout", timeout)
+        self.max_rows = count("max_rows", max_rows)
+        self.workers = None if workers is None else count("workers", workers)
+        self.memory_limit = size_in_bytes("memory_limit", memory_limit, least=128 << 20)
+        self.max_bytes = size_in_bytes("max_bytes", max_bytes, most=LARGEST)
+        self.cache = None if cache is None else os.fspath(cache)
+
+    def _start(self, settings: Mapping[str, Any]) -> None:
+        """Make the pool and the cache; called when every parameter is set. `settings` are the engine's own."""
+        common = {
+            "max_rows": self.max_rows,
+            "max_bytes": self.max_bytes,
+            "max_sql": self.max_sql,
+            "max_connections": self.max_connections,
+            "memory": self.memory_limit,
+        }
+        size = self.workers or max(1, min(os.cpu_count() or 1, 8))
+        self._pool = Pool(size, {**common, **settings}, self.program)
+        self._golds = GoldCache(None if self.cache is None else Path(self.cache), self.describe())
+        self._schemas: dict[str, tuple[Hashable, Schema]] = {}
+
+    @abstractmethod
+    def _look(self, db: str) -> Database:
+        """Look at a database; raises `ConfigError` or `OSError` when there is none."""
+
+    @abstractmethod
+    def _read_schema(self, found: Any) -> Schema:
+        """Make a schema of what the worker answered to a request of the kind `schema`."""
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
+
+    @abstractmethod
+    def _parameters(self) -> dict[str, Any]:
+        """Return the parameters that make an equal executor."""
+
+    def execute(self, sql: str, db: str) -> Execution:
+        """Run one query."""
+        return self.execute_many([Query(sql, db)])[0]
+
+    def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
+        """Run queries and return one execution each, in order.
+
+        Pairs of database and SQL that are equal up to white space run once and share one object.
+        """
+        databases: dict[str, Database | Execution] = {}
+        normal: dict[tuple[str, str], _Key] = {}
+        results: dict[_Key, Execution] = {}
+        tasks: dict[_Key, Task] = {}
+        kept: set[_Key] = set()
+        for sql, db, keep in queries:
+            if (db, sql) not in normal:
+                normal[db, sql] = (db, normalise(sql))
+            key = normal[db, sql]
+            if keep:
+                kept.add(key)
+            if key in tasks or key in results:
+                continue
+            if db not in databases:
+                databases[db] = self._look_or_say_why(db)
+            database = databases[db]
+            if isinstance(database, Execution):
+                results[key] = database
+                continue
+            known = self._golds.get(database, key[1])
+            if known is not None:
+                results[key] = known
+            else:
+                tasks[key] = Task("run", database.request, key[1], self.timeout)
+        explained = self._run_with_order(tasks, [key for key in tasks if key in kept])
+        for key, task in tasks.items():
+            database = databases[key[0]]
+            results[key] = explained.get(key) or _execution(task.answer)
+            if key in kept and not isinstance(database, Execution):
+                self._golds.put(database, key[1], results[key])
+        return [results[normal[query.db, query.sql]] for query in queries]
+
+    def _run_with_order(self, tasks: Mapping[_Key, Task], golds: Sequence[_Key]) -> dict[_Key, Execution]:
+        """Run the tasks; return what those of gold queries did whose ORDER BY could be found out."""
+        explained: dict[_Key, Execution] = {}
+        waiting = {key: found for key in golds if (found := probes(key[1], self.dialect))}
+        due = list(tasks.values())
+        while due or waiting:
+            asked = {
+                key: Task("run", tasks[key].database, found[0].sql, self.timeout)
+                for key, found in waiting.items()
+            }
+            # Neighbours in the queue go to the same worker, which then has the database open.
+            self._pool.run(sorted([*due, *asked.values()], key=lambda task: task.database[1]))
+            due = []
+            for key, task in asked.items():
+                probe, *others = waiting.pop(key)
+                gold = _execution(tasks[key].answer)
+                shown = with_order(gold, _execution(task.answer), probe) if gold.ok else gold
+                if shown is not None:
+                    explained[key] = shown
+                elif others:
+                    waiting[key] = others
+        return explained
+
+    def _look_or_say_why(self, db: str) -> Database | Execution:
+        try:
+            return self._look(db)
+        except (ConfigError, OSError) as error:
+            return Execution(Status.unavailable, error=str(error))
+
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database.
+
+        Raises:
+            ConfigError: there is no such database, or it cannot be read.
+        """
+        database = self._look(db)
+        known = self._schemas.get(db)
+        if known is None or known[0] != database.identity:
+            task = Task("schema", database.request, "", self.timeout)
+            self._pool.run([task])
+            assert task.answer is not None
+            status, _, chunks, _, error, *_ = task.answer
+            if status != "ok":
+                raise ConfigError(
+                    f"`db` should be a readable database, but {db!r} is not: {error}. Check it."
+                )
+            known = self._schemas[db] = (database.identity, self._read_schema(marshal.loads(chunks[0])))
+        return known[1]
+
+    def close(self) -> None:
+        """End the workers; they start again when the executor is used again."""
+        self._pool.close()
+
+    @property
+    def process_ids(self) -> list[int]:
+        """The process ids of the workers that run now."""
+        return self._pool.process_ids
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[partial[PooledExecutor], tuple[()]]:
+        return partial(type(self), **self._parameters()), ()
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
+        return f"{type(self).__name__}({shown})"
+
+
+def normalise(sql: str) -> str:
+    """Return the statement without white space around it, the `;` at its end, and runs of spaces.
+
+    Text in quotes is left alone, and so is everything when there may be a comment.
+
+    Example:
+        >>> normalise("  SELECT 'a  b',\\n   x FROM t ; ")
+        "SELECT 'a  b', x FROM t"
+    """
+    sql = sql.strip(_ENDS)
+    if "--" in sql or "/*" in sql or not ("  " in sql or "\n" in sql or "\t" in sql):
+        return sql
+    return _SPACE.sub(lambda found: found.group(1) or " ", sql)
+
+
+def _execution(answer: Answer | None) -> Execution:
+    assert answer is not None
+    status, columns, chunks, seconds, error, truncated, tables, volatile, steps = answer
+    rows: tuple[Row, ...] = ()
+    for chunk in chunks:
+        rows += tuple(marshal.loads(chunk))
+    kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
+    return Execution(
+        Status[status],
+        columns,
+        rows,
+        seconds,
+        error,
+        truncated,
+        None if tables is None else frozenset(tables),
+        kind,
+        steps=1000 * steps,
+    )
