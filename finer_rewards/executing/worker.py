@@ -37,6 +37,7 @@ from collections import OrderedDict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
 Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
@@ -211,28 +212,12 @@ class Connection:
             if cursor.description is None:
                 return "not_a_query", (), [], "the statement returns no columns", False
             columns = tuple([column[0] for column in cursor.description])
-            chunks: list[bytes] = []
-            count, size, want = 0, 0, FIRST_CHUNK
-            while True:
-                want = min(want, max_rows + 1 - count)
-                rows = cursor.fetchmany(want)
-                count += len(rows)
-                ended = len(rows) < want
-                truncated = count > max_rows
-                if truncated:
-                    rows.pop()
-                if rows:
-                    chunk = marshal.dumps(rows)
-                    chunks.append(chunk)
-                    size += len(chunk)
-                    if size > max_bytes:
-                        return "too_large", (), [], f"the result is larger than {max_bytes} bytes", False
-                if ended or truncated:
-                    return "ok", columns, chunks, "", truncated
-                # The rows ahead are taken to be as wide as those seen: no chunk goes far past the limit.
-                want = max(1, min(LARGEST_CHUNK, (max_bytes - size) * count // max(size, 1)))
+            chunks, truncated = collect(cursor.fetchmany, max_rows, max_bytes)
         finally:
             cursor.close()
+        if chunks is None:
+            return "too_large", (), [], f"the result is larger than {max_bytes} bytes", False
+        return "ok", columns, chunks, "", truncated
 
     def _explain(self, error: BaseException) -> tuple[str, str]:
         message = str(error) or type(error).__name__
@@ -283,6 +268,32 @@ class Connection:
             found.append((name, kind, columns, unique, foreign))
         self.raw.text_factory = str
         return found
+
+
+def collect(
+    fetch: Callable[[int], list[Any]], max_rows: int, max_bytes: int
+) -> tuple[list[bytes] | None, bool]:
+    """Return marshalled lists of rows, `None` when they are too large, and whether there were more rows."""
+    chunks: list[bytes] = []
+    count, size, want = 0, 0, FIRST_CHUNK
+    while True:
+        want = min(want, max_rows + 1 - count)
+        rows = fetch(want)
+        count += len(rows)
+        ended = len(rows) < want
+        truncated = count > max_rows
+        if truncated:
+            rows.pop()
+        if rows:
+            chunk = marshal.dumps(rows)
+            chunks.append(chunk)
+            size += len(chunk)
+            if size > max_bytes:
+                return None, False
+        if ended or truncated:
+            return chunks, truncated
+        # The rows ahead are taken to be as wide as those seen: no chunk goes far past the limit.
+        want = max(1, min(LARGEST_CHUNK, (max_bytes - size) * count // max(size, 1)))
 
 
 def first_word(sql: str) -> str:
@@ -361,9 +372,10 @@ def confine(settings: dict[str, Any]) -> None:
             resource.setrlimit(kind, (limit, limit))
         except (ValueError, OSError):
             continue  # macOS has no address space limit that works
-    connection = sqlite3.connect(":memory:")
-    connection.execute(f"PRAGMA hard_heap_limit={settings['heap']}")  # for the whole process
-    connection.close()
+    if "heap" in settings:
+        connection = sqlite3.connect(":memory:")
+        connection.execute(f"PRAGMA hard_heap_limit={settings['heap']}")  # for the whole process
+        connection.close()
     if sys.platform != "linux":
         return
     try:
@@ -384,7 +396,8 @@ def confine(settings: dict[str, Any]) -> None:
         return
     read_file, read_directory = 1 << 2, 1 << 3
     rights = (1 << {1: 13, 2: 14}.get(version, 15)) - 1 & ~(read_file | read_directory)
-    attributes = struct.pack("<QQ", rights, 3)[: 16 if version >= 4 else 8]
+    ports = 0 if settings.get("network") else 3
+    attributes = struct.pack("<QQ", rights, ports)[: 16 if version >= 4 else 8]
     ruleset = libc.syscall(create_ruleset, attributes, ctypes.c_size_t(len(attributes)), 0)
     if ruleset >= 0:
         libc.syscall(restrict_self, ctypes.c_int(ruleset), 0)
@@ -407,8 +420,12 @@ def read_exactly(length: int, parent: int) -> bytes:
     return b"".join(parts)
 
 
-def main() -> None:
-    """Answer requests until the parent closes the pipe."""
+def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
+    """Answer requests until the parent closes the pipe.
+
+    Args:
+        open_databases: makes, of the settings, the object whose `answer` answers; another engine brings its own.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -423,7 +440,7 @@ def main() -> None:
     confine(settings)
     if settings["parent"] != os.getppid():
         return
-    databases = Databases(settings)
+    databases = open_databases(settings)
     os.write(1, header.pack(len(READY)) + READY)
     while True:
         for number, kind, database, sql, timeout in frame():
