@@ -28,6 +28,7 @@ VERBS: Final = {
     "vote": "choose one of several candidates for each question by what they return",
     "memory": "build, search and check a folder of verified reasoning traces",
     "check": "find golds that fail, prove nothing or are not reproducible",
+    "prepare": "turn Spider, BIRD or your own questions into rows for a trainer",
     "testsuite": "build neighbour databases that tell a lucky guess from a right query",
     "redteam": "try known attacks and the laws of a reward on a reward function",
     "presets": "list the presets and rewards, with their formulas",
@@ -43,6 +44,7 @@ _EXAMPLES = """examples:
   finer-rewards vote samples.jsonl --db spider/database
   finer-rewards memory stats traces/
   finer-rewards check spider/ -o clean.json
+  finer-rewards prepare spider/ --to trl -o rows/
   finer-rewards testsuite build --db databases/ --gold gold.sql
   finer-rewards redteam my_rewards:sql_reward
   finer-rewards presets

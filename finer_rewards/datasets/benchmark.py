@@ -10,8 +10,9 @@ from pathlib import Path
 from finer_rewards.datasets.hardness import HARDNESS, hardness
 from finer_rewards.errors import DataError
 from finer_rewards.files import Entry, read_statements
+from finer_rewards.types import Row
 
-__all__ = ["LEVELS", "Benchmark", "Question", "pair_predictions", "read_benchmark"]
+__all__ = ["LEVELS", "Benchmark", "Question", "pair_predictions", "question_of", "read_benchmark"]
 
 #: Difficulties in order, easiest first: Spider's, then BIRD's.
 LEVELS = (*HARDNESS, "simple", "moderate", "challenging")
@@ -30,6 +31,8 @@ class Question:
         gold: the gold statements that are as good.
         text: the question in words.
         level: how hard it is.
+        evidence: the hint that comes with it, as in BIRD.
+        answer: the right rows, where they supervise instead of gold SQL.
     """
 
     place: int
@@ -38,6 +41,8 @@ class Question:
     gold: tuple[str, ...]
     text: str
     level: str
+    evidence: str = ""
+    answer: tuple[Row, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,7 @@ def read_benchmark(path: str | Path, databases: str | Path | None = None) -> Ben
     bird = any(
         "SQL" in entry.extra or "evidence" in entry.extra or "difficulty" in entry.extra for entry in entries
     )
-    questions = tuple(_question(index, entry, str(file)) for index, entry in enumerate(entries))
+    questions = tuple(question_of(index, entry, str(file)) for index, entry in enumerate(entries))
     return Benchmark(str(file), questions, folder, bird)
 
 
@@ -140,7 +145,17 @@ def pair_predictions(questions: Sequence[Question], entries: Sequence[Entry], na
     return found
 
 
-def _question(index: int, entry: Entry, name: str) -> Question:
+def question_of(index: int, entry: Entry, name: str) -> Question:
+    """Return the question of one record.
+
+    Args:
+        index: its place, from 0.
+        entry: what was read.
+        name: the file, for messages.
+
+    Raises:
+        DataError: it names no database.
+    """
     if entry.db is None:
         raise DataError(f"{name}, question {index}, should name its database in `db_id`, but it does not.")
     place = entry.extra.get("idx")
@@ -154,4 +169,5 @@ def _question(index: int, entry: Entry, name: str) -> Question:
         gold=(entry.sql, *entry.others),
         text=entry.question,
         level=str(level),
+        evidence=str(entry.extra.get("evidence") or ""),
     )

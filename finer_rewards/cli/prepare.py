@@ -1,0 +1,254 @@
+"""`finer-rewards prepare`: a benchmark as rows for a trainer, its gold audited first."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.options import add_executor, add_parser, chosen_executor, number
+from finer_rewards.cli.progress import Progress
+from finer_rewards.errors import ConfigError, DataError, suggest
+
+if TYPE_CHECKING:
+    from finer_rewards.datasets.benchmark import Question
+    from finer_rewards.datasets.preparing import LeftOut, Row
+    from finer_rewards.datasets.sources import Source
+
+EXAMPLES = """\
+  finer-rewards prepare spider/ --to trl -o rows/
+  finer-rewards prepare bird/train/ --to verl -o rows/ --tokenizer Qwen/Qwen2.5-Coder-3B-Instruct --max-prompt 2048
+  finer-rewards prepare train.jsonl --db databases/ --to openrlhf -o rows/ --dev-share 0.05 --seed 7
+  finer-rewards prepare training.tsv --db squall/tables/db --to trl -o rows/
+  finer-rewards prepare hub:xlangai/spider --db spider/database --to trl -o rows/
+  finer-rewards prepare spider/ --part dev --no-audit --to trl -o dev/
+
+DATA is a folder as Spider or BIRD unpack, a JSON or JSONL file with question, db_id and gold SQL, a TSV file of
+WikiTableQuestions (answers instead of SQL), or hub:OWNER/NAME. OUT becomes a folder with train.jsonl (or
+.parquet; dev.jsonl with --part dev), and report.json: the counts, and every question left out with the reason.
+Question ids are kept. Exit status: 0 written, 2 wrong usage, and then nothing is.
+"""
+
+
+def register(subparsers: Any) -> None:
+    """Add the verb and its options."""
+    parser = add_parser(
+        subparsers, "prepare", "Turn a benchmark into rows for a trainer, with audited gold.", EXAMPLES
+    )
+    positive = "a positive whole number"
+    parser.add_argument("data", metavar="DATA", help="a folder, a JSON, JSONL or TSV file, or hub:OWNER/NAME")
+    parser.add_argument("--to", required=True, metavar="TRAINER", help="trl, verl or openrlhf")
+    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="the folder to write")
+    parser.add_argument(
+        "--db",
+        metavar="PATH",
+        help="folder of databases, where it is not beside DATA, or one database for all",
+    )
+    parser.add_argument(
+        "--part", default="train", metavar="PART", help="train, dev or test: which questions (train)"
+    )
+    parser.add_argument("--format", metavar="FORMAT", help="jsonl or parquet (parquet for verl, else jsonl)")
+    group = parser.add_argument_group("prompt")
+    group.add_argument(
+        "--prompt", default="finer", metavar="NAME", help="finer, sql_r1, fence or plain (finer)"
+    )
+    group.add_argument(
+        "--values", type=number("--values", int, "a whole number"), default=3, metavar="N",
+        help="sample values a column (3)",
+    )  # fmt: skip
+    group.add_argument(
+        "--tables", default="all", metavar="WHICH", help="all, or question: those it is about (all)"
+    )
+    group.add_argument(
+        "--aggregate-first", action=argparse.BooleanOptionalAction,
+        help="ask for aggregates before grouping columns, as Spider's gold has them (for Spider)",
+    )  # fmt: skip
+    group.add_argument(
+        "--max-prompt", type=number("--max-prompt", int, positive), metavar="N",
+        help="longest prompt, in tokens (2048 with --tokenizer); without --tokenizer in characters",
+    )  # fmt: skip
+    group.add_argument("--tokenizer", metavar="NAME", help="folder or hub name of the model's tokenizer")
+    group = parser.add_argument_group("rows")
+    group.add_argument(
+        "--dev-share", type=number("--dev-share", float, "a positive number"), metavar="X",
+        help="hold out whole databases with at least this share of the rows, as dev.jsonl",
+    )  # fmt: skip
+    group.add_argument(
+        "--seed", type=number("--seed", int, "a whole number"), default=0, metavar="N", help="of the draw (0)"
+    )
+    group.add_argument("--no-audit", action="store_true", help="keep every gold, for evaluation")
+    group.add_argument(
+        "--keep", action="append", default=[], metavar="KIND",
+        help="keep golds with this finding, such as duplicate; may be repeated (see `finer-rewards check`)",
+    )  # fmt: skip
+    group.add_argument(
+        "--skip-missing",
+        action="store_true",
+        help="leave out questions whose database is missing (an error otherwise)",
+    )
+    add_executor(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, audit, write the prompts, split, and write the folder."""
+    from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows, split_by_database
+    from finer_rewards.datasets.prompts import named_prompt
+    from finer_rewards.datasets.sources import read_source
+    from finer_rewards.datasets.writing import TRAINERS, check_output, records_for, write_folder
+
+    if arguments.to not in TRAINERS:
+        raise ConfigError(
+            f"`--to` should be one of {', '.join(TRAINERS)}, but got {arguments.to!r}. "
+            f"{suggest(arguments.to, TRAINERS)}".rstrip()
+        )
+    file_format = arguments.format or TRAINERS[arguments.to]
+    check_output(arguments.output, file_format)
+    prompt = named_prompt(arguments.prompt)
+    count = message_counter(arguments.tokenizer) if arguments.tokenizer else None
+    max_prompt = arguments.max_prompt or (2048 if count else None)
+    source = read_source(arguments.data, arguments.db, part=arguments.part)
+    found = find_databases(str(source.databases), [one.db for one in source.questions], source.name)
+    questions, missing = _present(source, found.names, found.root, arguments.skip_missing)
+    aggregate_first = (
+        source.kind == "spider" if arguments.aggregate_first is None else arguments.aggregate_first
+    )
+    golds = 0 if arguments.no_audit else sum(len(question.gold) for question in questions)
+    with (
+        chosen_executor(arguments, found.root) as executor,
+        Progress("golds audited and prompts written", golds + len(questions)) as bar,
+    ):
+        prepared = prepare_rows(
+            questions,
+            executor,
+            prompt=prompt,
+            aggregate_first=aggregate_first,
+            samples=arguments.values,
+            tables=arguments.tables,
+            max_prompt=max_prompt,
+            count=count,
+            audit=not arguments.no_audit,
+            keep=arguments.keep,
+            on_done=bar.advance,
+        )
+    left_out = [LeftOut(one.question_id, one.db, "no_database", "it is not there") for one in missing]
+    left_out += prepared.left_out
+    if not prepared.rows:
+        raise DataError(
+            f"`{source.name}` should leave rows to train on, but all {len(source.questions)} questions were left "
+            f"out ({_counts(left_out)}). See `finer-rewards check`."
+        )
+    splits: dict[str, Any] = {arguments.part: prepared.rows}
+    if arguments.dev_share is not None:
+        if arguments.part != "train":
+            raise ConfigError(
+                "`--dev-share` parts the questions of the part train, but got another --part. Leave one out."
+            )
+        splits = dict(
+            zip(
+                ("train", "dev"),
+                split_by_database(prepared.rows, arguments.dev_share, arguments.seed),
+                strict=True,
+            )
+        )
+    report = _report(arguments, source, splits, left_out, max_prompt, aggregate_first)
+    paths = write_folder(
+        arguments.output, records_for(arguments.to, splits, source.kind), file_format, report
+    )
+    for path in paths:
+        print(path)
+    sys.stdout.flush()
+    parts = " + ".join(f"{len(rows)} {name}" for name, rows in splits.items())
+    print(
+        f"{len(source.questions)} questions of {source.name} (read as {source.kind}) = {parts} "
+        f"+ {len(left_out)} left out",
+        file=sys.stderr,
+    )
+    _say_reasons(left_out)
+    return 0
+
+
+def _present(
+    source: Source, names: list[str], root: str, skip: bool
+) -> tuple[list[Question], list[Question]]:
+    """Return the questions whose database is there, each with the name it is found by, and the others."""
+    from finer_rewards.executing import resolve_database
+
+    there: dict[str, bool] = {}
+    for name in dict.fromkeys(names):
+        try:
+            resolve_database(name, root)
+            there[name] = True
+        except ConfigError as error:
+            if not skip:
+                count = sum(one == name for one in names)
+                raise DataError(
+                    f"`{source.name}` has {count} question{'s' * (count != 1)} on the database {name!r}, which "
+                    f"cannot be used. {error} Or pass --skip-missing to leave such questions out."
+                ) from None
+            there[name] = False
+    named = [replace(one, db=name) for one, name in zip(source.questions, names, strict=True)]
+    return [one for one in named if there[one.db]], [one for one in named if not there[one.db]]
+
+
+def _report(
+    arguments: argparse.Namespace,
+    source: Source,
+    splits: dict[str, list[Row]],
+    left_out: list[LeftOut],
+    max_prompt: int | None,
+    aggregate_first: bool,
+) -> dict[str, Any]:
+    from finer_rewards.version import VERSION
+
+    lengths = sorted(row.length for rows in splits.values() for row in rows)
+    return {
+        "version": VERSION,
+        "data": source.name,
+        "kind": source.kind,
+        "databases": str(source.databases),
+        "to": arguments.to,
+        "settings": {
+            "part": arguments.part,
+            "prompt": arguments.prompt,
+            "aggregate_first": aggregate_first,
+            "values": arguments.values,
+            "tables": arguments.tables,
+            "max_prompt": max_prompt,
+            "tokenizer": arguments.tokenizer,
+            "audit": not arguments.no_audit,
+            "keep": arguments.keep,
+            "dev_share": arguments.dev_share,
+            "seed": arguments.seed,
+            "timeout": arguments.timeout,
+            "max_rows": arguments.max_rows,
+        },
+        "counts": {
+            "in": len(source.questions),
+            **{name: len(rows) for name, rows in splits.items()},
+            "left_out": len(left_out),
+        },
+        "left_out_by_reason": dict(Counter(one.kind for one in left_out).most_common()),
+        "databases_by_split": {
+            name: sorted({row.question.db for row in rows}) for name, rows in splits.items()
+        },
+        "prompt_length": {
+            "unit": "tokens" if arguments.tokenizer else "characters",
+            "median": lengths[len(lengths) // 2],
+            "longest": lengths[-1],
+        },
+        "left_out": [asdict(one) for one in left_out],
+    }
+
+
+def _counts(left_out: list[LeftOut]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in Counter(one.kind for one in left_out).most_common())
+
+
+def _say_reasons(left_out: list[LeftOut]) -> None:
+    from finer_rewards.datasets.preparing import REASONS
+
+    for kind, count in Counter(one.kind for one in left_out).most_common():
+        print(f"  {count} {kind}: {REASONS[kind]}", file=sys.stderr)

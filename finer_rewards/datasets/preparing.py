@@ -1,0 +1,274 @@
+"""Questions -> rows to train on: gold audited, schema in the prompt, what is too long left out and listed."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from finer_rewards.auditing import KINDS, Gold, audit_golds
+from finer_rewards.datasets.benchmark import Question
+from finer_rewards.datasets.prompts import Message, Prompt, chat_prompt, named_prompt
+from finer_rewards.datasets.schema_text import DescribedSchema, describe_database, quoted, schema_prompt
+from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+
+if TYPE_CHECKING:
+    from finer_rewards.executing import SQLite
+
+__all__ = ["REASONS", "LeftOut", "Prepared", "Row", "message_counter", "prepare_rows", "split_by_database"]
+
+#: Why a question can be left out: what the audit of gold finds, and what is wrong with the prompt.
+REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        **KINDS,
+        "no_answer": "it has neither gold SQL nor an answer",
+        "too_long": "its prompt is past the limit, however little of the schema is shown",
+        "cut": "its gold reads a table for which the prompt has no room",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One question to train on: its messages, and with `question.gold` the golds that can be used."""
+
+    question: Question
+    prompt: tuple[Message, ...]
+    length: int
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A question that is not trained on: one of `REASONS`, and why it is said of this one."""
+
+    question_id: str
+    db: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What became of the questions; there are as many as rows and left out ones together."""
+
+    rows: tuple[Row, ...]
+    left_out: tuple[LeftOut, ...]
+
+
+def prepare_rows(
+    questions: Sequence[Question],
+    executor: SQLite,
+    *,
+    prompt: Prompt | str = "finer",
+    aggregate_first: bool = False,
+    samples: int = 3,
+    tables: str = "all",
+    max_prompt: int | None = None,
+    count: Callable[[Sequence[Message]], int] | None = None,
+    audit: bool = True,
+    keep: Collection[str] = (),
+    on_done: Callable[[int], None] | None = None,
+) -> Prepared:
+    """Return the rows of a training set, in the order of the questions.
+
+    Args:
+        questions: what is asked.
+        executor: where the databases are, and the limits of the audit.
+        prompt: what is demanded of a completion; see `PROMPTS`.
+        aggregate_first: see `chat_prompt`.
+        samples: sample values a column.
+        tables: `"all"` or `"question"`; see `schema_prompt`.
+        max_prompt: the longest prompt, as `count` counts; the schema is cut to it, and a question left out
+            whose prompt is longer all the same, or whose gold reads a table that was cut.
+        count: the length of a prompt; its characters, when left out. See `message_counter`.
+        audit: look for golds that cannot be used (`finer-rewards check`) and leave them out.
+        keep: findings of the audit that are no reason to leave a gold out.
+        on_done: called with the number of golds audited, and then of questions done, since.
+
+    Raises:
+        ConfigError: a database is not there, or an argument cannot be used.
+    """
+    for kind in keep:
+        if kind not in KINDS:
+            raise ConfigError(
+                f"`keep` should be what the audit finds ({', '.join(KINDS)}), but got {kind!r}. {suggest(kind, KINDS)}"
+            )
+    chosen = named_prompt(prompt) if isinstance(prompt, str) else prompt
+    count = count or _characters
+    audited = _audited(questions, executor, frozenset(keep), on_done) if audit else list(questions)
+    described: dict[str, DescribedSchema] = {}
+    rows: list[Row] = []
+    left_out: list[LeftOut] = []
+    for one in audited:
+        found: Row | LeftOut
+        if isinstance(one, LeftOut):
+            found = one
+        elif not one.gold and one.answer is None:
+            found = LeftOut(one.question_id, one.db, "no_answer", "its gold is empty")
+        else:
+            if one.db not in described:
+                described[one.db] = describe_database(one.db, executor, samples=samples)
+            hints = {"prompt": chosen, "evidence": one.evidence, "aggregate_first": aggregate_first}
+            found = _row(one, described[one.db], hints, samples, tables, max_prompt, count)
+        if isinstance(found, Row):
+            rows.append(found)
+        else:
+            left_out.append(found)
+        if on_done is not None:
+            on_done(1)
+    return Prepared(tuple(rows), tuple(left_out))
+
+
+def split_by_database(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+    """Return rows to train on and rows held out, no database in both.
+
+    Databases are drawn until the held out ones have at least `share` of the rows.
+
+    Args:
+        rows: what is to be parted.
+        share: above 0 and below 1.
+        seed: of the draw.
+
+    Raises:
+        ConfigError: the share is out of range, or fewer than two databases are there.
+    """
+    if not 0 < share < 1:
+        raise ConfigError(f"`share` should be above 0 and below 1, but got {share!r}.")
+    sizes = Counter(row.question.db for row in rows)
+    if len(sizes) < 2:
+        raise ConfigError(
+            f"A split by database needs at least two databases, but the rows have {len(sizes)}. Leave it out."
+        )
+    names = sorted(sizes)
+    random.Random(seed).shuffle(names)
+    held: set[str] = set()
+    while len(held) < len(names) - 1 and sum(sizes[name] for name in held) < share * len(rows):
+        held.add(names[len(held)])
+    return [row for row in rows if row.question.db not in held], [
+        row for row in rows if row.question.db in held
+    ]
+
+
+def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
+    """Return what counts the tokens of a prompt as a trainer will see it.
+
+    Args:
+        tokenizer: a tokenizer of `transformers` (its chat template is applied), its name or folder, or any
+            function from a text to tokens or to their number (then the contents are counted).
+
+    Raises:
+        ConfigError: there is no such tokenizer.
+        MissingExtraError: a name, but `transformers` is not installed.
+    """
+    if isinstance(tokenizer, str):
+        tokenizer = _load_tokenizer(tokenizer)
+    if getattr(tokenizer, "chat_template", None):
+        return lambda messages: len(
+            tokenizer(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True),
+                      add_special_tokens=False)["input_ids"]
+        )  # fmt: skip
+    if not callable(tokenizer):
+        raise ConfigError(
+            f"`tokenizer` should be a tokenizer, its name, or a function of a text, but got {tokenizer!r:.80}."
+        )
+
+    def counted(messages: Sequence[Message]) -> int:
+        found = [tokenizer(message["content"]) for message in messages]
+        found = [one["input_ids"] if isinstance(one, Mapping) else one for one in found]
+        return sum(one if isinstance(one, int) else len(one) for one in found)
+
+    return counted
+
+
+def _load_tokenizer(name: str) -> Any:
+    try:
+        from transformers import AutoTokenizer
+    except ModuleNotFoundError:
+        raise MissingExtraError("Counting tokens", "transformers", "prepare") from None
+    try:
+        return AutoTokenizer.from_pretrained(name)
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"`tokenizer` should be a folder or a name on the hub, but {name!r} cannot be loaded: "
+            f"{str(error).splitlines()[0]}"
+        ) from None
+
+
+def _characters(messages: Sequence[Message]) -> int:
+    return sum(len(message["content"]) for message in messages)
+
+
+def _audited(
+    questions: Sequence[Question],
+    executor: SQLite,
+    keep: frozenset[str],
+    on_done: Callable[[int], None] | None,
+) -> list[Question | LeftOut]:
+    """Return each question with its golds that can be used, or why it has none."""
+    golds = [
+        Gold(sql, question.db, "" if place else question.text)
+        for question in questions
+        for place, sql in enumerate(question.gold)
+    ]
+    findings = iter(audit_golds(golds, executor, on_done=on_done))
+    audited: list[Question | LeftOut] = []
+    for question in questions:
+        bad = [
+            [finding for finding in next(findings) if finding.kind not in keep] for _ in question.gold
+        ]  # fmt: skip
+        usable = tuple(sql for sql, found in zip(question.gold, bad, strict=True) if not found)
+        if usable or not question.gold:
+            audited.append(replace(question, gold=usable))
+        else:
+            audited.append(LeftOut(question.question_id, question.db, bad[0][0].kind, bad[0][0].reason))
+    return audited
+
+
+def _row(
+    question: Question,
+    described: DescribedSchema,
+    hints: Mapping[str, Any],
+    samples: int,
+    tables: str,
+    max_prompt: int | None,
+    count: Callable[[Sequence[Message]], int],
+) -> Row | LeftOut:
+    def messages(schema: str) -> list[Message]:
+        return chat_prompt(schema, question.text, **hints)
+
+    text = schema_prompt(
+        described,
+        samples=samples,
+        tables=tables,
+        question=question.text + " " + question.evidence,
+        budget=max_prompt,
+        count=lambda schema: count(messages(schema)),
+    )
+    prompt = messages(text)
+    length = count(prompt)
+    if max_prompt is not None and length > max_prompt:
+        reason = f"{length} for a limit of {max_prompt}"
+        return LeftOut(question.question_id, question.db, "too_long", reason)
+    hidden = [
+        table.name
+        for table in described.schema.tables
+        if f"CREATE TABLE {quoted(table.name)} (\n" not in text
+    ]
+    for name in hidden:
+        if any(name.lower() in _tables_of(sql) for sql in question.gold):
+            return LeftOut(question.question_id, question.db, "cut", f"the table {name}")
+    return Row(question, tuple(prompt), length)
+
+
+def _tables_of(sql: str) -> frozenset[str]:
+    from sqlglot import exp
+
+    from finer_rewards.metrics.texts import tree_of
+
+    tree = tree_of(sql)
+    return (
+        frozenset() if tree is None else frozenset(table.name.lower() for table in tree.find_all(exp.Table))
+    )
