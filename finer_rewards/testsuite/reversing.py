@@ -35,6 +35,7 @@ def run_reversed(
     connection of its own, read-only and with the time limit of the workers, in this process.
     """
     settings = {
+        "busy_timeout": min(1.0, timeout / 4),
         "timeout": timeout,
         "max_rows": max_rows,
         "max_bytes": _BYTES,
