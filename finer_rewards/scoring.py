@@ -144,6 +144,7 @@ class Scorer:
                 schema_error=schemas[sample.dbs[0]][1],
                 readings={mode: trials[index] for mode, trials in readings.items() if mode},
                 trials=readings[""][index] if "" in readings else (),
+                dialect=sample.dialect or getattr(self.executor, "dialect", ""),
             )
             for index, sample in enumerate(batch)
         ]

@@ -80,7 +80,7 @@ class Sample:
         db: a path, or an id under the executor's root; a tuple when a match must hold on every one.
         question: the question in words; used to group and to keep traces apart.
         dialect: sqlglot dialect in which rewards read both statements; nothing is translated, so the executor
-            has to speak it. `None` means SQLite's.
+            has to speak it. `None` means the executor's.
         answer: the right rows, for supervision without SQL.
         meta: anything else you want to keep beside the sample.
 
@@ -261,6 +261,7 @@ class Evidence:
         readings: by comparison mode, the trials of the statements as that mode rewrites them; only
             modes that rewrite are there.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
+        dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
     """
 
     sample: Sample
@@ -272,8 +273,11 @@ class Evidence:
     schema_error: str = ""
     readings: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
+    dialect: str = ""
 
     def __post_init__(self) -> None:
+        if not self.dialect:
+            object.__setattr__(self, "dialect", self.sample.dialect or "sqlite")
         if not self.trials and (self.predicted is not None or self.gold is not None):
             golds = () if self.gold is None else (self.gold,)
             object.__setattr__(self, "trials", (Trial(self.sample.dbs[0], self.predicted, golds),))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -12,7 +13,7 @@ from urllib.parse import quote
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["SUFFIXES", "DatabaseFile", "database_names", "resolve_database"]
+__all__ = ["SUFFIXES", "DatabaseFile", "database_names", "find_database", "resolve_database"]
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 _MAGIC = b"SQLite format 3\x00"
@@ -33,8 +34,13 @@ class DatabaseFile:
     immutable: bool
 
     @classmethod
-    def look(cls, path: Path) -> DatabaseFile:
-        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database."""
+    def look(cls, path: Path, logs: tuple[str, ...] = ("-wal", "-journal")) -> DatabaseFile:
+        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database.
+
+        Args:
+            path: the file.
+            logs: what the names of files beside it that hold content end in.
+        """
         path = path.absolute()
         seen = path.stat()
         if stat.S_ISDIR(seen.st_mode):
@@ -43,7 +49,7 @@ class DatabaseFile:
             raise OSError(f"{path} is not a regular file")
         state = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         beside: tuple[int, ...] = ()
-        for suffix in ("-wal", "-journal"):
+        for suffix in logs:
             try:
                 other = Path(f"{path}{suffix}").stat()
             except FileNotFoundError:
@@ -70,7 +76,7 @@ class DatabaseFile:
     def digest(self) -> str:
         """Return a digest of the bytes of the file and of the log beside it."""
         content = blake2b(digest_size=20)
-        for path in (self.path, f"{self.path}-wal"):
+        for path in (self.path, f"{self.path}-wal", f"{self.path}.wal"):
             if path == self.path or (not self.immutable and Path(path).exists()):
                 with Path(path).open("rb") as file:
                     while block := file.read(1 << 20):
@@ -93,7 +99,7 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
             zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
             or a mistyped path, and the model is not to blame for it.
     """
-    path = _find(db, Path(root))
+    path = find_database(db, root)
     try:
         with path.open("rb") as file:
             start = file.read(len(_MAGIC))
@@ -109,7 +115,24 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
     return path
 
 
-def _find(db: str, root: Path) -> Path:
+def find_database(
+    db: str,
+    root: str | os.PathLike[str],
+    suffixes: tuple[str, ...] = SUFFIXES,
+    accepts: Callable[[Path], bool] = Path.is_file,
+) -> Path:
+    """Return the path that a sample's `db` means: itself, or `ID/ID.SUFFIX`, `ID.SUFFIX` or `ID` under the root.
+
+    Args:
+        db: a path, absolute or under the root, or an id.
+        root: the folder in which ids are looked up.
+        suffixes: what the names of database files end in, the likeliest first.
+        accepts: whether a path that is there may be meant.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    root = Path(root)
     if not db or "\x00" in db:
         raise ConfigError(f"`db` should name a database, but got {db!r}. Pass a path or an id under {root}.")
     named = Path(db)
@@ -120,19 +143,19 @@ def _find(db: str, root: Path) -> Path:
             f"`db` should lie under {root}, but got {db!r}. Pass an absolute path to a database elsewhere."
         )
     else:
-        places = [root / named / f"{named.name}{suffix}" for suffix in SUFFIXES]
-        places += [root / f"{db}{suffix}" for suffix in SUFFIXES]
+        places = [root / named / f"{named.name}{suffix}" for suffix in suffixes]
+        places += [root / f"{db}{suffix}" for suffix in suffixes]
         candidates = [root / named, *places, named]
     try:
         for candidate in candidates:
-            if candidate.is_file():
+            if accepts(candidate):
                 return candidate
     except OSError as error:
         raise ConfigError(f"`db` should name a database, but got {db!r:.80}: {error.strerror}.") from error
     if named.is_absolute():
         what = "which is a folder" if named.is_dir() else "and there is no such file"
         # The suffix alone would make every name a near one.
-        stems = {Path(name).stem: name for name in _names_in(named.parent, files_only=True)}
+        stems = {Path(name).stem: name for name in _names_in(named.parent, suffixes, files_only=True)}
         near = suggest(named.stem, stems)
         raise ConfigError(f"`db` should be a database file, but got {db!r}, {what}. {near}Check the path.")
     if not root.is_dir():
@@ -140,19 +163,20 @@ def _find(db: str, root: Path) -> Path:
             f"`root` should be the folder that holds the databases, but got {str(root)!r}, "
             "which is not a folder. Check the path."
         )
+    first, *others = suffixes
     raise ConfigError(
         f"`db` should be a database under {root}, but got {db!r}: looked for {str(named)!r}, "
-        f"{str(named / named.name) + '.sqlite'!r} and {str(named) + '.sqlite'!r} (also .sqlite3, .db). "
-        f"{suggest(db, database_names(root))}Check the id and the folder."
+        f"{str(named / named.name) + first!r} and {str(named) + first!r} (also {', '.join(others)}). "
+        f"{suggest(db, database_names(root, suffixes))}Check the id and the folder."
     )
 
 
-def database_names(root: str | os.PathLike[str]) -> list[str]:
+def database_names(root: str | os.PathLike[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
     """Return the ids of the databases under a folder, sorted."""
-    return sorted(_names_in(Path(root), files_only=False))
+    return sorted(_names_in(Path(root), suffixes, files_only=False))
 
 
-def _names_in(folder: Path, files_only: bool) -> set[str]:
+def _names_in(folder: Path, suffixes: tuple[str, ...], files_only: bool) -> set[str]:
     names: set[str] = set()
     try:
         entries = list(os.scandir(folder))
@@ -160,8 +184,8 @@ def _names_in(folder: Path, files_only: bool) -> set[str]:
         return names
     for entry in entries:
         path = Path(entry.path)
-        if path.suffix in SUFFIXES and path.is_file():
+        if path.suffix in suffixes and path.is_file():
             names.add(path.name if files_only else path.stem)
-        elif not files_only and any((path / (path.name + end)).is_file() for end in SUFFIXES):
+        elif not files_only and any((path / (path.name + end)).is_file() for end in suffixes):
             names.add(path.name)
     return names

@@ -9,7 +9,7 @@ the text between tokens: nothing is parsed, so hostile text costs no more than i
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -24,6 +24,12 @@ _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "VALUES"))
 _CLAUSES = frozenset(("FROM", "WHERE", "GROUP BY", "HAVING", "WINDOW", "ORDER BY", "LIMIT"))
 _NO_ALIAS = frozenset(("END", "NULL", "TRUE", "FALSE", "ISNULL", "NOTNULL"))
 _NOT_BEFORE_ALIAS = frozenset(("AND", "OR", "NOT", "IS", "IN", "LIKE", "GLOB", "MATCH", "REGEXP", "BETWEEN"))
+# Where NULL goes when the query does not say, by whether the order is descending.
+_NULLS_FIRST: Mapping[str, Callable[[bool], bool]] = {
+    "sqlite": lambda descending: not descending,
+    "duckdb": lambda descending: False,
+    "postgres": lambda descending: descending,
+}
 _NOT_BEFORE_ALIAS |= frozenset(("COLLATE", "CASE", "WHEN", "THEN", "ELSE", "SELECT", "ALL", "ESCAPE"))
 
 
@@ -45,11 +51,13 @@ class Probe:
         sql: the statement to run.
         keys: the terms of the ORDER BY.
         limit: the LIMIT of the original; `None` when it has none.
+        text_by_bytes: false when text is sorted by the rules of a language.
     """
 
     sql: str
     keys: tuple[_Key, ...]
     limit: int | None
+    text_by_bytes: bool = True
 
 
 def probes(sql: str, dialect: str = "sqlite") -> list[Probe]:
@@ -68,14 +76,15 @@ def probes(sql: str, dialect: str = "sqlite") -> list[Probe]:
         tokens = tokenize(sql, read=dialect)
     except TokenError:
         return []
-    return _Statement(sql, tokens).probes()
+    return _Statement(sql, tokens, dialect).probes()
 
 
 class _Statement:
     """The tokens of a statement that lie outside every parenthesis, and the clauses they make."""
 
-    def __init__(self, sql: str, tokens: Sequence[Any]) -> None:
+    def __init__(self, sql: str, tokens: Sequence[Any], dialect: str) -> None:
         self.sql = sql
+        self.dialect = dialect
         self.outer: list[tuple[str, int, int]] = []  # (text, start, end); a parenthesis is one "()"
         depth, opened = 0, 0
         for token in tokens:
@@ -122,7 +131,8 @@ class _Statement:
             shown = "".join(f", {key.expression}" for key in keys if key.column is None)
             head = self.outer[clauses[0] - 1][2]
             end = self.outer[limited - 1][2]
-            probe = Probe(f"{self.sql[:head]}{shown}{self.sql[head:end]}{more}", tuple(keys), limit)
+            text = f"{self.sql[:head]}{shown}{self.sql[head:end]}{more}"
+            probe = Probe(text, tuple(keys), limit, self.dialect != "postgres")
             if probe not in found:
                 found.append(probe)
         return found
@@ -171,7 +181,7 @@ class _Statement:
             nulls, end = self.outer[end - 1][0], end - 2
         if end - start > 1 and self.outer[end - 1][0] in ("ASC", "DESC"):
             descending, end = self.outer[end - 1][0] == "DESC", end - 1
-        nulls_first = nulls == "FIRST" if nulls else not descending
+        nulls_first = nulls == "FIRST" if nulls else _NULLS_FIRST[self.dialect](descending)
         text = self._text(start, end)
         column = None
         if text.isdigit():
@@ -218,7 +228,7 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
     if len(run.rows) < count or len(run.columns) != width + sum(key.column is None for key in probe.keys):
         return None
     order = tuple(_sort_key(row, width, probe.keys) for row in run.rows)
-    if None in order or not _is_sorted(order, probe.keys):
+    if None in order or not _is_sorted(order, probe):
         return None
     ambiguous = False
     if probe.limit is not None and count == probe.limit and len(run.rows) > count > 0:
@@ -236,19 +246,21 @@ def _sort_key(row: Row, width: int, keys: tuple[_Key, ...]) -> Row | None:
     return tuple(next(appended) if key.column is None else row[key.column] for key in keys)
 
 
-def _is_sorted(order: tuple[Row | None, ...], keys: tuple[_Key, ...]) -> bool:
-    """Whether the keys are in the order that SQLite sorts in; if not, they are not the keys.
+def _is_sorted(order: tuple[Row | None, ...], probe: Probe) -> bool:
+    """Whether the keys are in the order that the engine sorts in; if not, they are not the keys.
 
     (A key with a collation of its own may be; then nothing is known, which is safe.)
     """
     for earlier, later in pairwise(order):
         if earlier is None or later is None:
             return False
-        for one, two, key in zip(earlier, later, keys, strict=True):
+        for one, two, key in zip(earlier, later, probe.keys, strict=True):
             if one == two:
                 continue
             if (one is None) != (two is None):
                 in_order = (one is None) == key.nulls_first
+            elif isinstance(one, str) and not probe.text_by_bytes:
+                in_order = True
             else:
                 in_order = (_rank(one) < _rank(two)) != key.descending
             if not in_order:

@@ -265,5 +265,5 @@ def _execution(answer: Answer | None) -> Execution:
         truncated,
         None if tables is None else frozenset(tables),
         kind,
-        steps=1000 * steps,
+        steps=None if steps is None else 1000 * steps,
     )

@@ -19,7 +19,7 @@ from typing import Any
 __all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
 
 # (status, columns, chunks, seconds, error, truncated, tables, volatile, steps), as `worker.py` says.
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, int]
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills

@@ -16,7 +16,7 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
-                          steps      thousands of SQLite opcodes that ran
+                          steps      thousands of SQLite opcodes that ran; None from an engine that does not count
 
 A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
 ends it with SIGALRM when that request ran past the deadline inside one SQLite opcode, where no callback runs.

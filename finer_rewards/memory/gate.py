@@ -203,7 +203,7 @@ def _unsound(evidence: Evidence) -> str:
 def _names(evidence: Evidence) -> frozenset[str]:
     """Return the words of the names in the SQL, predicted and gold, and in the schema where it is known."""
     statements = (evidence.answer.sql or "", *evidence.sample.golds)
-    names = {name for sql in statements for name in _names_in(sql, evidence.sample.dialect)}
+    names = {name for sql in statements for name in _names_in(sql, evidence.dialect)}
     if evidence.schema is not None:
         for table in evidence.schema.tables:
             names.update((table.name, *(column.name for column in table.columns)))
@@ -217,12 +217,12 @@ def _pieces(name: str) -> list[str]:
 
 
 @lru_cache(maxsize=4096)
-def _names_in(sql: str, dialect: str | None) -> tuple[str, ...]:
+def _names_in(sql: str, dialect: str) -> tuple[str, ...]:
     import sqlglot
     from sqlglot import expressions
 
     try:
-        tree = sqlglot.parse_one(sql, dialect=dialect or "sqlite")
+        tree = sqlglot.parse_one(sql, dialect=dialect)
     except (sqlglot.errors.SqlglotError, RecursionError):
         return ()
     found = tree.find_all(expressions.Table, expressions.Column)

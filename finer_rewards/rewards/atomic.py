@@ -61,7 +61,7 @@ def atomic_f1(
     ignore: tuple[str, ...] = (),
     partial: float = 0.0,
     shape: tuple[float, float, float] | None = None,
-    dialect: str = "sqlite",
+    dialect: str | None = None,
 ) -> Score:
     r"""F1 between the atomic operations of the predicted and the gold SQL, in [0, 1].
 
@@ -81,7 +81,8 @@ def atomic_f1(
         partial: credit for an operation that is right but for one argument (the column, but not the literal):
             this much times the share of arguments in common, by the pairing that gives the most. 0 for none.
         shape: `(e, b, g)` turns the value s into e s + (1 - e) b s^g, as the published code does.
-        dialect: sqlglot dialect of both statements; a sample's own dialect goes first.
+        dialect: sqlglot dialect of both statements; a sample's own dialect goes first. `None` means the
+            executor's.
 
     Returns:
         1 when the operations are equal, the best gold counting; 0 when the prediction is no query or does not
@@ -108,7 +109,7 @@ def atomic_f1(
     sample = evidence.sample
     if not sample.golds:
         return unscored(Status.no_gold)
-    language = sample.dialect or dialect
+    language = sample.dialect or dialect or evidence.dialect
     golds: list[Operations] = []
     refusal = ""
     for gold_sql in sample.golds:
@@ -166,7 +167,7 @@ def atomic_reference(evidence: Evidence, *, e: float = 0.05, beta: float = 0.79,
     sample = evidence.sample
     if not sample.golds:
         return unscored(Status.no_gold)
-    found = published_score(evidence.answer.sql or "", sample.golds, sample.dialect or "sqlite")
+    found = published_score(evidence.answer.sql or "", sample.golds, evidence.dialect)
     return Score(shaped(found, e=e, beta=beta, gamma=gamma), f"Jaccard index {found:.3f}")
 
 

@@ -33,13 +33,13 @@ def parses(evidence: Evidence, *, operations: bool = False) -> Score:
     """
     if evidence.answer.sql is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
-    if texts.tree_of(evidence.answer.sql, _dialect(evidence)) is None:
+    if texts.tree_of(evidence.answer.sql, evidence.dialect) is None:
         return Score(0.0, "it does not parse as one query")
     if operations:
         from finer_rewards.operations import OperationsError, sql_operations
 
         try:
-            sql_operations(evidence.answer.sql, dialect=_dialect(evidence))
+            sql_operations(evidence.answer.sql, dialect=evidence.dialect)
         except OperationsError as error:
             return Score(0.0, error.reason)
     return Score(1.0, "it parses")
@@ -76,9 +76,9 @@ def ngram_similarity(evidence: Evidence, *, n: int = 2, published: bool = False)
         Pourreza et al., Reasoning-SQL, 2025, section 3; code: MohammadrezaPourreza/RLForSQL,
         `utils/ngrams.py`.
     """
-    dialect = _dialect(evidence)
     return _best(
-        evidence, lambda gold, sql: texts.ngram_jaccard(gold, sql, n, published=published, dialect=dialect)
+        evidence,
+        lambda gold, sql: texts.ngram_jaccard(gold, sql, n, published=published, dialect=evidence.dialect),
     )
 
 
@@ -107,13 +107,12 @@ def schema_linking(
     References:
         Pourreza et al., Reasoning-SQL, 2025, section 3 (Jaccard in the paper; the code computes recall).
     """
-    dialect = _dialect(evidence)
 
     def measure(gold: str, sql: str) -> float | None:
-        own = texts.schema_names(gold, published=published, dialect=dialect)
+        own = texts.schema_names(gold, published=published, dialect=evidence.dialect)
         if own is None:
             return None
-        other = texts.schema_names(sql, published=published, dialect=dialect)
+        other = texts.schema_names(sql, published=published, dialect=evidence.dialect)
         if other is None or (published and ("SELECT" not in sql or not own)):
             return 0.0
         if not own and not other:
@@ -162,10 +161,6 @@ def clause_similarity(evidence: Evidence) -> Score:
         Sparks of Tabular Reasoning via Text2SQL Reinforcement Learning, arXiv 2505.00016, 2025.
     """
     return _best(evidence, texts.clause_f1)
-
-
-def _dialect(evidence: Evidence) -> str:
-    return evidence.sample.dialect or "sqlite"
 
 
 def _best(evidence: Evidence, measure: Callable[[str, str], float | None]) -> Score:

@@ -104,7 +104,7 @@ def _best(evidence: Evidence, measure: Measure) -> Score:
     sample = evidence.sample
     if not sample.golds:
         return unscored(Status.no_gold)
-    context = {"schema": evidence.schema, "dialect": sample.dialect or "sqlite"}
+    context = {"schema": evidence.schema, "dialect": evidence.dialect}
     readable = []
     refusal = ""
     for gold in sample.golds:

@@ -1,0 +1,256 @@
+"""DuckDB, run read-only in worker processes that can be killed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import weakref
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing.databases import SUFFIXES, DatabaseFile, find_database, resolve_database
+from finer_rewards.executing.limits import size_in_bytes
+from finer_rewards.executing.pooled import PooledExecutor
+from finer_rewards.executing.process import Program
+from finer_rewards.schema import Column, ForeignKey, Schema, Table
+
+__all__ = ["DUCKDB_SUFFIXES", "DuckDB"]
+
+DUCKDB_SUFFIXES = (".duckdb", ".ddb")
+_SQLITE = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A database as the user has it, and the DuckDB file that stands for it: itself, or a copy."""
+
+    identity: tuple[str, tuple[int, ...]]
+    files: tuple[DatabaseFile, ...]
+    path: str
+
+    @property
+    def request(self) -> tuple[Any, str]:
+        """What a worker is told."""
+        return self.identity, self.path
+
+    def digest(self) -> str:
+        """Return a digest of the content."""
+        content = blake2b(digest_size=20)
+        for file in self.files:
+            content.update(f"{Path(file.path).name} {file.digest()}\n".encode("utf-8", "surrogateescape"))
+        return content.hexdigest()
+
+
+class _Copies:
+    """DuckDB files made of databases of another kind: in a folder of their own, gone with the executor."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._made: dict[Hashable, str] = {}
+        self._folder = ""
+        _COPIES.add(self)
+
+    def renew_lock(self) -> None:
+        """In a forked child, where the lock may be held by a thread that is not there."""
+        self._lock = threading.Lock()
+
+    def get(self, kind: str, path: str, identity: Hashable, memory: int) -> str:
+        """Return the copy of a database, made when it is first asked for."""
+        with self._lock:
+            if identity not in self._made:
+                if not self._folder:
+                    self._folder = tempfile.mkdtemp(prefix="finer-rewards-")
+                    weakref.finalize(self, _remove, self._folder, os.getpid())
+                target = str(Path(self._folder, f"{len(self._made)}-{os.getpid()}.duckdb"))
+                program = str(Path(__file__).with_name("duckdb_copy.py"))
+                command = [sys.executable, "-I", "-S", program, os.pathsep.join(_packages())]
+                run = subprocess.run(
+                    [*command, kind, path, target, str(memory)], capture_output=True, text=True, check=False
+                )
+                if run.returncode:
+                    Path(target).unlink(missing_ok=True)
+                    why = run.stderr.strip().splitlines() or [f"the process ended with {run.returncode}"]
+                    raise ConfigError(
+                        f"`db` should be a database that DuckDB can hold, but {path} could not be copied: "
+                        f"{why[-1]}. Check the file."
+                    )
+                self._made[identity] = target
+            return self._made[identity]
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+class DuckDB(PooledExecutor):
+    """Runs SQL on DuckDB: read-only, one SELECT, within limits. Needs `pip install 'finer-rewards[duckdb]'`.
+
+    A database is a DuckDB file, a folder of Parquet files (each a table of its name), or a SQLite file. The
+    last two are copied once into a temporary DuckDB file, with a type for each column that holds all its values.
+
+    Cells come as SQLite would have them, so that results compare alike: BOOLEAN as 0 and 1; DECIMAL as an
+    integer when it is whole and as a float when not; dates, times and timestamps as ISO text (with a zone: in
+    UTC, ending in `+00`); UUID and ENUM as text; an INTERVAL as days and time, a month taken for 30 days; lists,
+    structs and maps as JSON text. A query that reads files, settings or the engine's own state is refused.
+
+    Args:
+        root: the folder in which database ids are looked up (`ID/ID.duckdb`, `ID.duckdb`, the same with
+            `.sqlite`, or a folder `ID` of Parquet files).
+        timeout: seconds a query may take.
+        max_rows: rows fetched; a longer result is cut and marked `truncated`.
+        workers: processes; `None` means one a core, at most 8.
+        memory_limit: address space of each worker, as bytes or as text such as `"2GiB"`. DuckDB itself may
+            use half of it.
+        max_bytes: size of a result; a larger one is `Status.too_large`.
+        max_copy: size of the SQLite or Parquet files that are copied; more are not opened.
+        cache: a folder in which results of gold queries are kept from run to run.
+
+    Raises:
+        MissingExtraError: DuckDB is not installed.
+
+    Example:
+        >>> import duckdb, tempfile, pathlib
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> with duckdb.connect(str(folder / "concert.duckdb")) as connection:
+        ...     _ = connection.execute("CREATE TABLE singer AS SELECT 'Joe' AS name, DATE '1990-01-02' AS born")
+        >>> with DuckDB(folder, workers=1) as executor:
+        ...     executor.execute("SELECT * FROM singer", "concert").rows
+        ...     executor.execute("SELECT * FROM read_csv('/etc/passwd')", "concert").status.name
+        (('Joe', '1990-01-02'),)
+        'refused'
+    """
+
+    dialect = "duckdb"
+    program = Program(str(Path(__file__).with_name("duckdb_worker.py")))
+    max_connections = 4
+
+    def __init__(
+        self,
+        root: str | os.PathLike[str] = ".",
+        *,
+        timeout: float = 30.0,
+        max_rows: int = 10_000,
+        workers: int | None = None,
+        memory_limit: str | int = "1GiB",
+        max_bytes: str | int = "32MiB",
+        max_copy: str | int = "2GiB",
+        cache: str | os.PathLike[str] | None = None,
+    ) -> None:
+        if find_spec("duckdb") is None:
+            raise MissingExtraError("DuckDB", "duckdb", "duckdb")
+        super().__init__(
+            root,
+            timeout=timeout,
+            max_rows=max_rows,
+            workers=workers,
+            memory_limit=size_in_bytes("memory_limit", memory_limit, least=512 << 20),
+            max_bytes=max_bytes,
+            cache=cache,
+        )
+        self.max_copy = size_in_bytes("max_copy", max_copy)
+        self._copies = _Copies()
+        self._start({"packages": _packages()})
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
+        return {
+            "engine": "duckdb",
+            "version": duckdb_version(),
+            "timeout": self.timeout,
+            "max_rows": self.max_rows,
+            "memory_limit": self.memory_limit,
+            "max_bytes": self.max_bytes,
+        }
+
+    def _parameters(self) -> dict[str, Any]:
+        names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_copy", "cache")
+        return {name: getattr(self, name) for name in names}
+
+    def _look(self, db: str) -> _Source:
+        path = find_database(db, self.root, (*DUCKDB_SUFFIXES, *SUFFIXES), _is_database)
+        if path.is_dir():
+            files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
+            identity = (str(path.absolute()), sum((file.state for file in files), ()))
+            return _Source(identity, files, self._copy("parquet", str(path.absolute()), identity, files))
+        with path.open("rb") as start:
+            head = start.read(16)
+        if head == _SQLITE:
+            file = DatabaseFile.look(resolve_database(str(path.absolute())))
+            copy = self._copy("sqlite", file.path, file.identity, (file,))
+            return _Source(file.identity, (file,), copy)
+        if head[8:12] != b"DUCK":
+            what = f"begins with {head!r}" if head else "is empty (0 bytes)"
+            raise ConfigError(
+                f"`db` should be a DuckDB file, a SQLite file or a folder of Parquet files, but {path} {what}. "
+                "Pass the database file itself."
+            )
+        file = DatabaseFile.look(path, logs=(".wal",))
+        return _Source(file.identity, (file,), file.path)
+
+    def _copy(self, kind: str, path: str, identity: Hashable, files: tuple[DatabaseFile, ...]) -> str:
+        size = sum(Path(file.path).stat().st_size for file in files)
+        if size > self.max_copy:
+            raise ConfigError(
+                f"`db` should be at most {self.max_copy} bytes to be copied into DuckDB, but {path} has {size}. "
+                "Pass a larger `max_copy`, or a DuckDB file."
+            )
+        return self._copies.get(kind, path, identity, self.memory_limit)
+
+    def _read_schema(self, found: Any) -> Schema:
+        return Schema(tuple(_table(*table) for table in found))
+
+
+def duckdb_version() -> str:
+    """Return the version of DuckDB, without loading it."""
+    try:
+        return version("duckdb")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _packages() -> list[str]:
+    """Return the folder that DuckDB is imported from; workers see no other packages."""
+    spec = find_spec("duckdb")
+    if spec is None or spec.origin is None:
+        raise MissingExtraError("DuckDB", "duckdb", "duckdb")
+    return [str(Path(spec.origin).parent.parent)]
+
+
+def _is_database(path: Path) -> bool:
+    return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)
+
+
+def _table(name: str, columns: list[Any], keys: list[Any], view: bool) -> Table:
+    primary: tuple[str, ...] = ()
+    unique, foreign = [], []
+    for kind, ours, to_table, theirs in keys:
+        if kind == "PRIMARY KEY":
+            primary = tuple(ours)
+        elif kind == "UNIQUE":
+            unique.append(tuple(ours))
+        else:
+            foreign.append(ForeignKey(tuple(ours), to_table, tuple(theirs)))
+    declared = tuple(Column(column, kind, required) for column, kind, required in columns)
+    return Table(name, declared, primary, tuple(unique), tuple(foreign), view)
+
+
+_COPIES: weakref.WeakSet[_Copies] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for copies in list(_COPIES):
+        copies.renew_lock()
+
+
+os.register_at_fork(after_in_child=_after_fork)

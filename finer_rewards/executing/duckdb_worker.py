@@ -1,0 +1,430 @@
+"""The worker process that runs SQL on DuckDB; the protocol and the loop are those of `worker.py`.
+
+DuckDB has no authorizer, so a statement is judged by its parse tree before it runs: one SELECT, no table
+function but the few that only make rows, no view of the engine's own state. Files, settings and extensions are
+out of reach besides: the configuration is set once and locked, the database is opened read-only, and the
+process may neither write nor grow.
+"""
+
+from __future__ import annotations
+
+import _signal as signal  # type: ignore[import-not-found]
+import marshal
+import os
+import sys
+import threading
+import time
+from collections import OrderedDict
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+# Only the standard library is on the path: the folder of `worker.py` is there for this one import, since it
+# holds a `duckdb.py` of its own, and the folder of DuckDB comes with the settings.
+sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
+import worker  # type: ignore[import-not-found] # noqa: E402
+
+sys.path.pop()
+
+#: In this order: the last one locks the others.
+SETTINGS = (
+    "TimeZone = 'UTC'",
+    "max_temp_directory_size = '0KB'",
+    "autoinstall_known_extensions = false",
+    "autoload_known_extensions = false",
+    "allow_community_extensions = false",
+    "python_enable_replacements = false",
+    "enable_external_access = false",
+    "lock_configuration = true",
+)
+#: Table functions that make rows of their arguments; all others read files, settings or run text as SQL.
+ROW_MAKERS = frozenset(
+    ("generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest")
+)
+#: Functions that act on something other than their arguments, or wait.
+FORBIDDEN_FUNCTIONS = frozenset(
+    ("current_query", "currval", "getvariable", "nextval", "setseed", "setval", "sleep_ms", "write_log")
+)
+ENGINE_STATE = ("duckdb_", "pragma_")
+# Types whose values come as SQLite's would.
+PLAIN = frozenset(("BIGINT", "BLOB", "DOUBLE", "FLOAT", "HUGEINT", "INTEGER", "JSON", "SMALLINT", "TINYINT"))
+PLAIN |= frozenset(("UBIGINT", "UHUGEINT", "UINTEGER", "USMALLINT", "UTINYINT", "VARCHAR"))
+
+
+class Watch:
+    """Interrupts a query that runs past its deadline; one thread for all queries."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.interrupt: Callable[[], None] | None = None
+        self.deadline = 0.0
+        self.late = False
+        threading.Thread(target=self._watch, daemon=True).start()
+
+    def start(self, interrupt: Callable[[], None], deadline: float) -> None:
+        """Watch over a query."""
+        with self.changed:
+            self.interrupt, self.deadline, self.late = interrupt, deadline, False
+            self.changed.notify()
+
+    def stop(self) -> None:
+        """The query has ended."""
+        with self.changed:
+            self.interrupt = None
+
+    def _watch(self) -> None:
+        with self.changed:
+            while True:
+                left = None if self.interrupt is None else self.deadline - time.monotonic()
+                if left is not None and left <= 0 and self.interrupt is not None:
+                    # Asked again and again: an interrupt between two steps of a query may be lost.
+                    self.late = True
+                    self.interrupt()
+                    left = 0.01
+                self.changed.wait(left)
+
+
+class Connection:
+    """One read-only database, and what is known of it."""
+
+    def __init__(self, path: str, settings: dict[str, Any], duckdb: Any, watch: Watch) -> None:
+        self.settings = settings
+        self.duckdb = duckdb
+        self.watch = watch
+        self.path = path
+        self.raw = duckdb.connect(path, read_only=True, config={"threads": "1"})
+        self.raw.execute(f"SET memory_limit = '{settings['memory'] // 2}B'")
+        for setting in SETTINGS:
+            self.raw.execute(f"SET {setting}")
+        self.functions: dict[str, str] = {}
+        for name, stability in self.raw.execute(
+            "SELECT DISTINCT lower(function_name), stability FROM duckdb_functions()"
+            " WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+        ).fetchall():
+            self.functions[name] = "random" if stability == "VOLATILE" else "clock"
+        for name in (
+            "current_database",
+            "current_schema",
+            "current_schemas",
+            "current_setting",
+            "error",
+            "in_search_path",
+        ):
+            self.functions.pop(name, None)
+        self.own_macros = self._names("SELECT function_name FROM duckdb_functions() WHERE NOT internal")
+        self.own_tables = self._names(
+            "SELECT table_name FROM duckdb_tables() UNION SELECT view_name FROM duckdb_views() WHERE NOT internal"
+        )
+        self.views = self._names("SELECT view_name FROM duckdb_views() WHERE NOT internal")
+        self.kinds_of_views: dict[str, str] = {}
+
+    def _names(self, sql: str) -> set[str]:
+        return {name.lower() for (name,) in self.raw.execute(sql).fetchall()}
+
+    def _kind_of_view(self, name: str) -> str:
+        """Return whether a view reads the clock or draws random values."""
+        if name in self.kinds_of_views or name not in self.views:
+            return self.kinds_of_views.get(name, "")
+        self.kinds_of_views[name] = ""
+        for (text,) in self.raw.execute(
+            "SELECT sql FROM duckdb_views() WHERE lower(view_name) = ? AND NOT internal", [name]
+        ).fetchall():
+            at = text.upper().find(" AS ")
+            while at >= 0:
+                tree = self._tree(self.raw, text[at + 4 :].rstrip().rstrip(";"))
+                if tree is not None:
+                    self.kinds_of_views[name] = self._look_through(tree)[1]
+                    break
+                at = text.upper().find(" AS ", at + 1)
+        return self.kinds_of_views[name]
+
+    def _tree(self, session: Any, sql: str) -> Any:
+        import json
+
+        (text,) = session.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+        found = json.loads(text)
+        return None if found["error"] else found["statements"]
+
+    def run(self, sql: str, timeout: float) -> Any:
+        """Run one statement and return its answer."""
+        started = time.monotonic()
+        # A cursor is a session: temporary tables and variables end with it.
+        cursor = self.raw.cursor()
+        self.watch.start(cursor.interrupt, started + timeout)
+        tables, kind = None, ""
+        try:
+            outcome, kind = self._attempt(cursor, sql)
+            if outcome[0] == "ok":
+                tables = sorted(name.lower() for name in cursor.get_table_names(sql))
+        except (
+            self.duckdb.Error,
+            MemoryError,
+            RecursionError,
+            UnicodeError,
+            ValueError,
+            OverflowError,
+        ) as error:
+            outcome = (*self._explain(error, timeout), False)
+        finally:
+            self.watch.stop()
+            cursor.close()
+        status, columns, chunks, message, truncated = outcome
+        return status, columns, chunks, time.monotonic() - started, message, truncated, tables, kind, None
+
+    def _attempt(self, cursor: Any, sql: str) -> tuple[Any, str]:
+        def end(status: str, why: str) -> tuple[Any, str]:
+            return (status, (), [], why, False), ""
+
+        if len(sql) > self.settings["max_sql"]:
+            return end("too_large", f"the statement has more than {self.settings['max_sql']} characters")
+        statements = cursor.extract_statements(sql)
+        if not statements:
+            return end("not_a_query", "an empty statement is not a query")
+        if len(statements) > 1:
+            return end("several_statements", f"there are {len(statements)} statements")
+        word = str(statements[0].type).rpartition(".")[2]
+        if word in ("EXPLAIN", "PRAGMA"):
+            return end("not_a_query", f"{word} is not a query")
+        if word == "MULTI":
+            return end("refused", "PIVOT without IN is several statements, which is not allowed")
+        if word != "SELECT":
+            return end("refused", f"{word.replace('_', ' ')} is not allowed")
+        tree = self._tree(cursor, sql)
+        if tree is None:
+            return end("refused", "the statement cannot be judged, so it is not allowed")
+        refused, kind = self._look_through(tree)
+        if refused:
+            return end("not_a_query" if refused == "SHOW" else "refused", f"{refused} is not allowed")
+        cursor.execute(sql)
+        columns = tuple([column[0] for column in cursor.description])
+        converters = [
+            (place, converter)
+            for place, column in enumerate(cursor.description)
+            if (converter := converter_of(str(column[1]))) is not None
+        ]
+
+        def fetch(count: int) -> list[Any]:
+            rows = cursor.fetchmany(count)
+            return [converted(row, converters) for row in rows] if converters else rows
+
+        max_bytes = self.settings["max_bytes"]
+        chunks, truncated = worker.collect(fetch, self.settings["max_rows"], max_bytes)
+        if chunks is None:
+            return end("too_large", f"the result is larger than {max_bytes} bytes")
+        return ("ok", columns, chunks, "", truncated), kind
+
+    def _look_through(self, tree: Any) -> tuple[str, str]:
+        """Return what a parse tree holds that is not allowed, and whether it is random or reads the clock."""
+        kinds = set()
+        waiting = [tree]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, list):
+                waiting += node
+                continue
+            if not isinstance(node, dict):
+                continue
+            kind = node.get("type")
+            if kind == "SHOW_REF":
+                return "SHOW", ""
+            if kind == "TABLE_FUNCTION":
+                name = str(node["function"].get("function_name", "?")).lower()
+                if name not in ROW_MAKERS and name not in self.own_macros:
+                    return f"the table function {name}", ""
+            elif kind == "BASE_TABLE":
+                name = str(node.get("table_name", "")).lower()
+                if name.startswith(ENGINE_STATE) and name not in self.own_tables:
+                    return f"reading {name}", ""
+                kinds.add(self._kind_of_view(name))
+            elif "function_name" in node:
+                name = str(node["function_name"]).lower()
+                if name in FORBIDDEN_FUNCTIONS:
+                    return f"the function {name}", ""
+                kinds.add(self.functions.get(name, ""))
+            elif kind == "COLUMN_REF":
+                # `current_date` and its like are written without parentheses.
+                names = node.get("column_names") or []
+                kinds.add(self.functions.get(str(names[-1]).lower(), "") if len(names) == 1 else "")
+            elif kind == "VALUE_CONSTANT" and str(node).lower().count("'now'"):
+                kinds.add("clock")
+            sample = node.get("sample")
+            if isinstance(sample, dict) and sample.get("seed") in (None, -1):
+                kinds.add("random")
+            waiting += node.values()
+        return "", "random" if "random" in kinds else "clock" if "clock" in kinds else ""
+
+    def _explain(self, error: BaseException, timeout: float) -> tuple[str, tuple[str, ...], list[bytes], str]:
+        message = str(error).strip() or type(error).__name__
+        if self.watch.late:
+            status, message = "timeout", f"interrupted after {timeout:g} s"
+        elif isinstance(error, (self.duckdb.OutOfMemoryException, MemoryError)) or "bad_alloc" in message:
+            status = "too_large"
+        elif isinstance(error, RecursionError):
+            status, message = "too_large", "the statement is nested too deeply"
+        elif isinstance(error, self.duckdb.PermissionException):
+            status = "refused"
+        elif isinstance(error, self.duckdb.IOException):
+            status = "unavailable"
+        else:
+            status = "failed"
+        return status, (), [], message
+
+    def schema(self) -> list[Any]:
+        """Return (name, columns, keys, view) of tables and views."""
+        found = []
+        for schema, table, view in self.raw.execute(
+            "SELECT schema_name, table_name, false FROM duckdb_tables() WHERE NOT internal"
+            " AND database_name = current_database() UNION ALL"
+            " SELECT schema_name, view_name, true FROM duckdb_views() WHERE NOT internal"
+            " AND database_name = current_database() ORDER BY 3, 1, 2"
+        ).fetchall():
+            where = "database_name = current_database() AND schema_name = ? AND table_name = ?"
+            columns = self.raw.execute(
+                f"SELECT column_name, data_type, NOT is_nullable FROM duckdb_columns() WHERE {where}"
+                " ORDER BY column_index",
+                [schema, table],
+            ).fetchall()
+            keys = self.raw.execute(
+                "SELECT constraint_type, constraint_column_names, referenced_table, referenced_column_names"
+                f" FROM duckdb_constraints() WHERE {where}"
+                " AND constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY') ORDER BY constraint_index",
+                [schema, table],
+            ).fetchall()
+            found.append((table if schema == "main" else f"{schema}.{table}", columns, keys, view))
+        return found
+
+
+def converted(row: tuple[Any, ...], converters: list[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
+    """Return the row with the cells that need it converted."""
+    cells = list(row)
+    for place, converter in converters:
+        if cells[place] is not None:
+            cells[place] = converter(cells[place])
+    return tuple(cells)
+
+
+def converter_of(kind: str) -> Callable[[Any], Any] | None:
+    """Return what turns values of a type into SQLite's kinds of values; `None` when they are such already."""
+    if kind in PLAIN:
+        return None
+    if kind == "BOOLEAN":
+        return int
+    if kind == "BIGNUM":
+        return int
+    if kind.startswith("DECIMAL") and not kind.endswith("]"):
+        return number
+    return plain
+
+
+def number(value: Any) -> Any:
+    """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
+    whole = int(value)
+    return whole if whole == value else float(value)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as text, a number or bytes; lists, structs and maps as JSON text."""
+    if value is None or isinstance(value, (str, bytes, float)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (list, tuple, dict)):
+        import json
+
+        return json.dumps(nested(value), ensure_ascii=False, separators=(",", ":"))
+    name = type(value).__name__
+    if name == "Decimal":
+        return number(value)
+    if name == "datetime":
+        return str(value.replace(tzinfo=None)) + ("" if value.tzinfo is None else "+00")
+    return str(value)  # date, time, timedelta, UUID
+
+
+def nested(value: Any) -> Any:
+    """Return a nested value as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return [nested(one) for one in value]
+    if isinstance(value, dict):
+        return {str(plain(key)): nested(one) for key, one in value.items()}
+    if isinstance(value, bool):
+        return value
+    value = plain(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def utc_module() -> Any:
+    """Return what stands in for pytz, which DuckDB wants for times with a zone and which may be absent."""
+    import datetime
+    import types
+
+    class Utc(datetime.tzinfo):
+        def localize(self, moment: Any) -> Any:
+            return moment.replace(tzinfo=datetime.timezone.utc)
+
+        def utcoffset(self, moment: Any) -> Any:
+            return datetime.timedelta(0)
+
+        def tzname(self, moment: Any) -> Any:
+            return "UTC"
+
+        def dst(self, moment: Any) -> Any:
+            return None
+
+        def fromutc(self, moment: Any) -> Any:
+            return moment
+
+    module = types.ModuleType("pytz")
+    module.__dict__.update(timezone=lambda name: Utc(), utc=Utc())
+    return module
+
+
+class Databases:
+    """The open databases, the most recently used ones."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        sys.path += settings["packages"]
+        import duckdb
+
+        sys.modules["pytz"] = utc_module()
+        self.duckdb = duckdb
+        self.settings = settings
+        self.watch = Watch()
+        self.connections: OrderedDict[Any, Connection] = OrderedDict()
+
+    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Any:
+        """Return the answer to one request."""
+        key, path = database
+        connection = self.connections.pop(key, None)
+        if connection is None:
+            self._make_room(path)
+            try:
+                connection = Connection(path, self.settings, self.duckdb, self.watch)
+            except (self.duckdb.Error, MemoryError, UnicodeError, OSError) as error:
+                return worker.lost(error)
+        signal.setitimer(signal.ITIMER_REAL, timeout + self.settings["margin"])
+        if kind == "schema":
+            try:
+                answer: Any = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", None)
+            except self.duckdb.Error as error:
+                answer = worker.lost(error)
+        else:
+            answer = connection.run(sql, timeout)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        if answer[0] in ("unavailable", "too_large") or "INTERNAL Error" in answer[4]:
+            connection.raw.close()
+        else:
+            self.connections[key] = connection
+        return answer
+
+    def _make_room(self, path: str) -> None:
+        # The engine keeps one instance a path: an older one of a file that was replaced would be used again.
+        for key in [key for key, known in self.connections.items() if known.path == path]:
+            self.connections.pop(key).raw.close()
+        while len(self.connections) >= self.settings["max_connections"]:
+            self.connections.popitem(last=False)[1].raw.close()
+
+
+if __name__ == "__main__":
+    worker.main(Databases)
