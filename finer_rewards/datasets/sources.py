@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -78,6 +78,8 @@ def read_source(data: str, databases: str | None = None, *, part: str = "train")
             f"`{data}` should have the question in `question`, but {len(without)} of {len(entries)} records have "
             f"none; record {without[0]} has {fields}. Add the column, or rename the one that holds it."
         )
+    if databases is not None and not Path(databases).is_dir():  # one database, which need not be named
+        entries = [replace(entry, db=entry.db or Path(databases).stem) for entry in entries]
     questions = tuple(question_of(index, entry, data) for index, entry in enumerate(entries))
     return Source(data, _kind(data, entries), questions, _databases(data, databases, folder, part))
 
