@@ -1,7 +1,5 @@
 """`python -m finer_rewards` is `finer-rewards`."""
 
-from __future__ import annotations
-
 import sys
 
 from finer_rewards.cli import main

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -336,6 +337,12 @@ class Score:
                 text = f"{head}{weight:g} * {part.name}{rest}"
             lines.append(text)
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Return the tree for a notebook, colours by value."""
+        colour = "#a05a00" if self.value is None else "#1c7c4a" if self.value > 0 else "#b3372c"
+        head, _, rest = escape(self.explain()).partition("\n")
+        return f'<pre style="line-height:1.4"><b style="color:{colour}">{head}</b>\n{rest}</pre>'
 
 
 def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:

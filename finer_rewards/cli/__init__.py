@@ -31,6 +31,9 @@ VERBS: Final = {
     "prepare": "turn Spider, BIRD or your own questions into rows for a trainer",
     "testsuite": "build neighbour databases that tell a lucky guess from a right query",
     "redteam": "try known attacks and the laws of a reward on a reward function",
+    "report": "turn score logs into a page with curves and tables",
+    "rescore": "score saved rollouts again, and say what changed and why",
+    "serve": "score over HTTP, for trainers on other machines or in other languages",
     "presets": "list the presets and rewards, with their formulas",
     "modes": "list the ways two results can be compared",
     "demo": "score a small packaged example and explain it, offline",
@@ -47,6 +50,9 @@ _EXAMPLES = """examples:
   finer-rewards prepare spider/ --to trl -o rows/
   finer-rewards testsuite build --db databases/ --gold gold.sql
   finer-rewards redteam my_rewards:sql_reward
+  finer-rewards report scores.jsonl -o report.html
+  finer-rewards rescore scores.jsonl --db databases/ --mode bird
+  finer-rewards serve --db databases/ --preset finer --memory traces/
   finer-rewards presets
   finer-rewards modes --format json
   finer-rewards demo

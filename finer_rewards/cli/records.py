@@ -14,7 +14,7 @@ from finer_rewards.types import Evidence, Sample, Score
 if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer
 
-__all__ = ["COLUMNS", "Scored", "database_name", "score_in_batches"]
+__all__ = ["COLUMNS", "Scored", "database_name", "score_in_batches", "scored"]
 
 #: What every record has, before the components by name.
 COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
@@ -44,9 +44,10 @@ def score_in_batches(scorer: Scorer, samples: Sequence[Sample]) -> Iterator[Scor
             began = time.monotonic()
             batch = samples[start : start + size]
             observed = scorer.observe(batch)
+            scores = scorer.grade(observed)
             bar.hide()
-            for number, evidence in enumerate(observed, start + 1):
-                yield _scored(scorer, number, evidence)
+            for number, (evidence, score) in enumerate(zip(observed, scores, strict=True), start + 1):
+                yield scored(scorer, number, evidence, score)
             start += len(batch)
             bar.advance(len(batch))
             spent = time.monotonic() - began
@@ -58,8 +59,9 @@ def database_name(db: str) -> str:
     return PurePath(db).stem if "/" in db else db
 
 
-def _scored(scorer: Scorer, number: int, evidence: Evidence) -> Scored:
-    sample, score = evidence.sample, scorer.reward(evidence)
+def scored(scorer: Scorer, number: int, evidence: Evidence, score: Score) -> Scored:
+    """Return a score with its record."""
+    sample = evidence.sample
     components = component_values(scorer.reward, score)
     values = (
         number,

@@ -53,6 +53,7 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--explain", action="store_true", help="show both statements and the tree of each score"
     )
+    parser.add_argument("--log", metavar="FILE", help="append a score log, for `report` and `rescore`")
     parser.add_argument(
         "--fail-under",
         type=number("--fail-under", float, "a number"),
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     executor = chosen_executor(arguments, inputs.root)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
-    with Scorer(reward, executor, memory=memory) as scorer:
+    with Scorer(reward, executor, memory=memory, log=arguments.log) as scorer:
         signature = scorer.signature
         with open_output(arguments.output) as file:
             for note in inputs.notes:

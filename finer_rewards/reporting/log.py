@@ -118,7 +118,7 @@ class ScoreLog:
             if start and os.pread(handle, 1, start - 1) != b"\n":
                 lines = b"\n" + lines  # a process was killed in the middle of a line
             announced = (state.st_ino, signature.digest)
-            if announced not in self._announced:
+            if not start or announced not in self._announced:
                 lines = _line({"signature": signature.digest, "scorer": dict(signature.content)}) + lines
             try:
                 view = memoryview(lines)

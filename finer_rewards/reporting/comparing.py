@@ -1,0 +1,63 @@
+"""Two runs side by side: which questions changed, and whether the two were scored alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finer_rewards.reporting.reading import Run
+
+__all__ = ["compare_runs", "signature_changes"]
+
+MOST = 40
+
+
+def compare_runs(run: Run, other: Run) -> dict[str, Any]:
+    """Return the questions both runs have, those that changed most first, and how their signatures differ."""
+
+    def means(one: Run) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+        return {(row["question"], row["db"], row["gold"]): row for row in one.questions}
+
+    ours, theirs = means(run), means(other)
+    changed = [
+        {
+            "question": key[0],
+            "db": key[1],
+            "gold": key[2],
+            "before": theirs[key]["mean"],
+            "after": row["mean"],
+            "change": row["mean"] - theirs[key]["mean"],
+        }
+        for key, row in ours.items()
+        if key in theirs and row["mean"] is not None and theirs[key]["mean"] is not None
+    ]
+    changed.sort(key=lambda row: (-abs(row["change"]), str(row["question"])))
+    contents = [one.signatures[-1]["content"] if one.signatures else None for one in (other, run)]
+    return {
+        "questions": changed[:MOST],
+        "shared": len(changed),
+        "only_here": len(ours.keys() - theirs.keys()),
+        "only_there": len(theirs.keys() - ours.keys()),
+        "signature": list(signature_changes(*contents)) if all(contents) else [],
+    }
+
+
+def signature_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield what differs between the contents of two signatures, as `name: before → after`.
+
+    Example:
+        >>> list(signature_changes({"executor": {"timeout": 30}}, {"executor": {"timeout": 5}}))
+        ['executor.timeout: 30 → 5']
+    """
+    names = dict.fromkeys((*(before or {}), *(after or {})))
+    for name in names:
+        old, new = (before or {}).get(name), (after or {}).get(name)
+        if old == new or name == "version":
+            continue
+        if name == "reward" and old and new:
+            yield f"reward: {old['text']} → {new['text']}"
+        elif isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from (f"{name}.{change}" for change in signature_changes(old, new))
+        else:
+            yield f"{name}: {old} → {new}"

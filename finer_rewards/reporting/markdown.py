@@ -1,0 +1,113 @@
+"""A report as Markdown, for a terminal, a pull request or a model card."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.reporting.comparing import compare_runs
+
+if TYPE_CHECKING:
+    from finer_rewards.reporting.reading import Run
+
+__all__ = ["render_markdown"]
+
+ROWS = 10
+POINTS = 12
+
+
+def render_markdown(runs: Sequence[Run], labels: Sequence[str]) -> str:
+    """Return the figures of one run, and how another differs from it when there is one."""
+    lines = [line for run, label in zip(runs, labels, strict=True) for line in _run(run, label)]
+    if len(runs) > 1:
+        compared = compare_runs(runs[0], runs[1])
+        lines += [f"## {labels[0]} against {labels[1]}", ""]
+        lines += [f"- not scored alike: {change}" for change in compared["signature"]]
+        lines += [
+            f"- {compared['shared']} questions in both, {compared['only_here']} only in {labels[0]}, "
+            f"{compared['only_there']} only in {labels[1]}",
+            "",
+        ]
+        rows = (
+            (f"{row['change']:+.3f}", _shown(row["before"]), _shown(row["after"]), row["db"], row["question"])
+            for row in compared["questions"][:ROWS]
+        )
+        lines += _table(("change", labels[1], labels[0], "db", "question"), rows)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _run(run: Run, label: str) -> Iterator[str]:
+    totals = run.totals
+    yield f"# {label}"
+    yield ""
+    yield f"- {totals['samples']:,} samples, {totals['scored']:,} scored, mean {_shown(totals['mean'])}, " + (
+        f"match {_share(totals['matches'])}" if totals["match"] else f"at the top {_share(totals['matches'])}"
+    )
+    groups = sum(run.groups["groups"])
+    if groups:
+        equal = sum(a * b for a, b in zip(run.groups["zero_variance"], run.groups["groups"], strict=True))
+        yield f"- {groups:,} groups, {_share(equal / groups)} of them with all rewards equal"
+    if totals["unreadable"]:
+        yield f"- {totals['unreadable']:,} lines could not be read and are left out"
+    yield from (f"- signature sha256:{one['digest']}, {one['samples']:,} samples" for one in run.signatures)
+    yield ""
+    names = list(run.curves)
+    places = run.curves["reward"]["x"]
+    chosen = [
+        places[at * (len(places) - 1) // max(1, min(POINTS, len(places)) - 1)]
+        for at in range(min(POINTS, len(places)))
+    ]
+    values = {name: dict(zip(run.curves[name]["x"], run.curves[name]["mean"], strict=True)) for name in names}
+    yield from _table(
+        (run.axis, *names),
+        ((x, *(_shown(values[name].get(x)) for name in names)) for x in dict.fromkeys(chosen)),
+    )
+    yield from _table(
+        ("status", "share at the start", "share at the end"),
+        (
+            (name, _share(shares[0]), _share(shares[-1]))
+            for name, shares in run.statuses.items()
+            if name != "x"
+        ),
+    )
+    note = f"{run.operations['samples']:,} of {run.operations['of']:,} samples that ran and did not match"
+    for side in ("missing", "extra"):
+        rows = ((row["operation"], row["samples"]) for row in run.operations[side][:ROWS])
+        yield from _table((f"{side} operation ({note})", "samples"), rows)
+    yield from _table(
+        ("hardest databases", "samples", "mean", "match", "not scored"),
+        (
+            (row["db"], row["samples"], _shown(row["mean"]), _share(row["matches"]), _share(row["unscored"]))
+            for row in run.databases[:ROWS]
+        ),
+    )
+    yield from _table(
+        ("slowest statements", "db", "seconds", "times"),
+        ((row["predicted"], row["db"], _shown(row["seconds"]), row["times"]) for row in run.slowest[:ROWS]),
+    )
+    yield from _table(
+        ("ran out of time", "db", "timeouts"),
+        ((row["question"], row["db"], row["timeouts"]) for row in run.timeouts[:ROWS]),
+    )
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    body = [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    if body:
+        yield f"| {' | '.join(map(_cell, head))} |"
+        yield f"|{' --- |' * len(head)}"
+        yield from body
+        yield ""
+
+
+def _cell(value: Any) -> str:
+    text = " ".join(str(value).split()).replace("|", "\\|")
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
+def _shown(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"

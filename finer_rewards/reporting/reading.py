@@ -1,0 +1,352 @@
+"""Score logs to figures: every number of a report, computed by DuckDB, so that a log may be larger than memory."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    import duckdb
+
+__all__ = ["Run", "log_files", "read_run"]
+
+BINS = 40
+MOST_POINTS = 200  # of a curve; more steps are put together
+TEXT = 2000  # characters shown of a completion
+
+_COLUMNS = {
+    "time": "DOUBLE", "step": "BIGINT", "question": "VARCHAR", "db": "JSON", "gold": "JSON",
+    "predicted": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR", "reason": "VARCHAR",
+    "components": "MAP(VARCHAR, DOUBLE)", "metrics": "MAP(VARCHAR, DOUBLE)", "seconds": "DOUBLE",
+    "explanation": "VARCHAR", "completion": "VARCHAR", "signature": "VARCHAR", "scorer": "JSON",
+}  # fmt: skip
+# A group is what one prompt's completions are at one step.
+_GROUP = "step, question, gold, db"
+
+
+@dataclass(frozen=True)
+class Run:
+    """The figures of one run; plain values only, so that it is JSON as it stands.
+
+    Attributes:
+        totals: lines, unreadable lines, samples, scored, mean, share of matches, first and last time.
+        signatures: each signature with its digest, how many samples have it, and its content.
+        axis: what the curves go over: `step`, or `position` (hundredths of the log) where no step is logged.
+        curves: by name (`reward` first) the mean, the tenth and the ninetieth percentile along the axis.
+        distributions: by name the edges and the counts of a histogram.
+        groups: along the axis, how many groups there are, and the shares of those whose rewards are all
+            equal, all a match, and never a match.
+        statuses: along the axis, the share of each status.
+        slowest: the statements that took longest.
+        timeouts: the questions whose predictions were stopped most often.
+        databases: every database with its count, mean, matches and unscored, the hardest first.
+        operations: the operations most often missing and extra in what ran and did not match.
+        samples: rows of the completions table, a sample; `totals` has how many there are.
+    """
+
+    name: str
+    totals: dict[str, Any]
+    signatures: list[dict[str, Any]]
+    axis: str
+    curves: dict[str, dict[str, list[Any]]]
+    distributions: dict[str, dict[str, list[Any]]]
+    groups: dict[str, list[Any]]
+    statuses: dict[str, list[Any]]
+    slowest: list[dict[str, Any]]
+    timeouts: list[dict[str, Any]]
+    databases: list[dict[str, Any]]
+    operations: dict[str, Any]
+    samples: list[dict[str, Any]]
+    questions: list[dict[str, Any]] = field(default_factory=list)
+
+
+def log_files(paths: Sequence[str]) -> list[Path]:
+    """Return the files of a log, oldest first: the closed ones (`PATH.2`, `PATH.1`), then `PATH` itself.
+
+    A folder stands for every log in it.
+
+    Raises:
+        ConfigError: a path is not there, or a folder holds no log.
+    """
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        logs = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if path.is_dir() and not logs:
+            raise ConfigError(
+                f"`LOG` should be a score log or a folder of them, but {text} holds no *.jsonl."
+            )
+        for log in logs:
+            closed = [
+                one for one in log.parent.glob(f"{log.name}.*") if one.suffix[1:].isdigit() and one.is_file()
+            ]
+            closed.sort(key=lambda one: -int(one.suffix[1:]))
+            if not log.is_file() and not closed:
+                raise ConfigError(
+                    f"`LOG` should be a score log, but {text} is not there. "
+                    "Write one with Scorer(..., log='scores.jsonl') or `finer-rewards score --log FILE`."
+                )
+            found += [*closed, *([log] if log.is_file() else [])]
+    return list(dict.fromkeys(found))
+
+
+def read_run(paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed: int = 0) -> Run:
+    """Return the figures of a run.
+
+    Args:
+        paths: score logs, or folders of them.
+        samples: rows of the completions table, drawn so that every status and both ends of the scale are there.
+        pairs: distinct wrong pairs whose operations are compared, the most frequent first.
+        seed: decides which rows are drawn.
+
+    Raises:
+        ConfigError: there is no log, or it holds no score.
+        MissingExtraError: DuckDB is not installed.
+    """
+    files = log_files(paths)
+    with _table(files) as connection:
+        return _Reader(connection).run(", ".join(paths), samples, pairs, seed)
+
+
+@contextmanager
+def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    try:
+        import duckdb
+    except ImportError:
+        raise MissingExtraError("Reading score logs", "duckdb", "report") from None
+    columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
+    with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
+        connection = duckdb.connect(f"{folder}/report.duckdb")
+        try:
+            connection.execute("SET enable_progress_bar = false")
+            connection.execute(
+                f"""
+                CREATE TABLE lines AS
+                SELECT * EXCLUDE (db, gold, completion), db ->> '$' AS db, gold ->> '$' AS gold,
+                       left(completion, {TEXT}) AS completion
+                FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,
+                               maximum_object_size = 268435456)
+                """,
+                [[str(file) for file in files]],
+            )
+            connection.execute(
+                "CREATE VIEW scores AS SELECT rowid AS row, * FROM lines WHERE status IS NOT NULL"
+            )
+            yield connection
+        finally:
+            connection.close()
+
+
+class _Reader:
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+        cursor = self.connection.execute(sql, parameters)
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def columns(self, sql: str, *parameters: Any) -> dict[str, list[Any]]:
+        cursor = self.connection.execute(sql, parameters)
+        names = [column[0] for column in cursor.description or ()]
+        rows = cursor.fetchall()
+        return {name: [row[at] for row in rows] for at, name in enumerate(names)}
+
+    def run(self, name: str, samples: int, pairs: int, seed: int) -> Run:
+        (totals,) = self.rows(
+            """
+            SELECT count(*) AS lines, count(*) FILTER (status IS NULL AND scorer IS NULL) AS unreadable,
+                   count(status) AS samples, count(value) AS scored, avg(value) AS mean,
+                   min(value) AS least, max(value) AS most,
+                   count(DISTINCT step) AS steps, min(time) AS first, max(time) AS last
+            FROM lines
+            """
+        )
+        if not totals["samples"]:
+            raise ConfigError(f"`LOG` should hold scores, but {name} holds none that can be read.")
+        self.axis()
+        names = [
+            row["name"]
+            for row in self.rows(
+                "SELECT DISTINCT unnest(map_keys(components)) AS name FROM scores ORDER BY name"
+            )
+        ]
+        match = next((one for one in names if one.startswith("execution_match")), None)
+        # Whether a completion was right: by its execution match, or by the top of the scale where there is none.
+        # A branch that was not taken is no match; what could not be scored is neither.
+        told = f"coalesce(components[{_quoted(match)}], 0)" if match else f"(value >= {totals['most']!r})"
+        matched = f"CASE WHEN value IS NOT NULL THEN CAST({told} AS DOUBLE) END"
+        self.connection.execute(f"CREATE TABLE marked AS SELECT *, {matched} AS matched FROM placed")
+        (share,) = self.rows("SELECT avg(matched) AS matches FROM marked")
+        return Run(
+            name,
+            {**totals, **share, "match": match},
+            self.signatures(),
+            "step" if totals["steps"] else "position",
+            {
+                "reward": self.curve("value"),
+                **{one: self.curve(f"components[{_quoted(one)}]") for one in names},
+            },
+            {
+                "reward": self.histogram("value"),
+                **{one: self.histogram(f"components[{_quoted(one)}]") for one in names},
+            },
+            self.groups(),
+            self.statuses(),
+            self.slowest(),
+            self.timeouts(),
+            self.databases(),
+            self.operations(pairs),
+            self.samples(samples, seed),
+            self.questions(),
+        )
+
+    def axis(self) -> None:
+        """Give every score its place on the axis: its step, or its hundredth of the log."""
+        (span,) = self.rows(
+            "SELECT min(step) AS low, max(step) AS high, count(DISTINCT step) AS steps, count(*) AS samples FROM scores"
+        )
+        if not span["steps"]:
+            place = f"CAST((row_number() OVER (ORDER BY row) - 1) * 100 // {span['samples']} AS BIGINT)"
+        elif span["steps"] <= MOST_POINTS:
+            place = "step"
+        else:
+            width = -(-(span["high"] - span["low"] + 1) // MOST_POINTS)
+            place = f"{span['low']} + (step - {span['low']}) // {width} * {width}"
+        self.connection.execute(f"CREATE TABLE placed AS SELECT *, {place} AS x FROM scores")
+
+    def signatures(self) -> list[dict[str, Any]]:
+        contents = {
+            row["signature"]: json.loads(row["scorer"])
+            for row in self.rows(
+                "SELECT signature, any_value(scorer) AS scorer FROM lines WHERE scorer IS NOT NULL GROUP BY 1"
+            )
+        }
+        counted = self.rows(
+            "SELECT signature AS digest, count(*) AS samples FROM scores GROUP BY 1 ORDER BY min(row)"
+        )
+        return [{**row, "content": contents.get(row["digest"])} for row in counted]
+
+    def curve(self, expression: str) -> dict[str, list[Any]]:
+        return self.columns(
+            f"""
+            SELECT x, avg(v) AS mean, quantile_cont(v, 0.1) AS low, quantile_cont(v, 0.9) AS high
+            FROM (SELECT x, {expression} AS v FROM marked) WHERE v IS NOT NULL AND x IS NOT NULL
+            GROUP BY x ORDER BY x
+            """
+        )
+
+    def histogram(self, expression: str) -> dict[str, list[Any]]:
+        (span,) = self.rows(f"SELECT min({expression}) AS low, max({expression}) AS high FROM marked")
+        low, high = span["low"], span["high"]
+        if low is None:
+            return {"edges": [], "counts": []}
+        width = (high - low) / BINS or 1.0
+        counts = [0] * (BINS if high > low else 1)
+        for row in self.rows(
+            f"""
+            SELECT least(CAST(floor(({expression} - ?) / ?) AS INTEGER), ?) AS bin, count(*) AS n
+            FROM marked WHERE {expression} IS NOT NULL GROUP BY bin
+            """,
+            low, width, len(counts) - 1,
+        ):  # fmt: skip
+            counts[row["bin"]] = row["n"]
+        return {"edges": [low + width * at for at in range(len(counts) + 1)], "counts": counts}
+
+    def groups(self) -> dict[str, list[Any]]:
+        return self.columns(
+            f"""
+            SELECT x, count(*) AS groups, avg(CAST(low = high AS INTEGER)) AS zero_variance,
+                   avg(CAST(worst >= 1 AS INTEGER)) AS all_match, avg(CAST(best < 1 AS INTEGER)) AS none_match
+            FROM (
+                SELECT min(x) AS x, min(value) AS low, max(value) AS high, min(matched) AS worst, max(matched) AS best
+                FROM marked WHERE value IS NOT NULL AND x IS NOT NULL GROUP BY {_GROUP} HAVING count(*) > 1
+            ) GROUP BY x ORDER BY x
+            """
+        )
+
+    def statuses(self) -> dict[str, list[Any]]:
+        found = self.rows("SELECT x, status, count(*) AS n FROM marked WHERE x IS NOT NULL GROUP BY ALL")
+        places = sorted({row["x"] for row in found})
+        sums = dict.fromkeys(places, 0)
+        for row in found:
+            sums[row["x"]] += row["n"]
+        shares: dict[str, list[Any]] = {"x": list(places)}
+        at = {x: number for number, x in enumerate(places)}
+        for status in sorted({row["status"] for row in found}, key=lambda one: (one != "ok", one)):
+            shares[status] = [0.0] * len(places)
+        for row in found:
+            shares[row["status"]][at[row["x"]]] = row["n"] / sums[row["x"]]
+        return shares
+
+    def slowest(self) -> list[dict[str, Any]]:
+        return self.rows(
+            """
+            SELECT max(seconds) AS seconds, count(*) AS times, db, any_value(status) AS status, predicted
+            FROM scores WHERE predicted IS NOT NULL GROUP BY db, predicted ORDER BY 1 DESC, predicted LIMIT 20
+            """
+        )
+
+    def timeouts(self) -> list[dict[str, Any]]:
+        return self.rows(
+            """
+            SELECT count(*) AS timeouts, count(DISTINCT predicted) AS statements, db, question, any_value(gold) AS gold
+            FROM scores WHERE status = 'timeout' GROUP BY db, question ORDER BY 1 DESC, question LIMIT 20
+            """
+        )
+
+    def databases(self) -> list[dict[str, Any]]:
+        return self.rows(
+            """
+            SELECT db, count(*) AS samples, avg(value) AS mean, avg(matched) AS matches,
+                   1 - count(value) / count(*) AS unscored
+            FROM marked GROUP BY db ORDER BY matches NULLS LAST, db
+            """
+        )
+
+    def questions(self) -> list[dict[str, Any]]:
+        return self.rows(
+            """
+            SELECT question, db, gold, count(*) AS samples, avg(value) AS mean, avg(matched) AS matches
+            FROM marked GROUP BY question, db, gold
+            """
+        )
+
+    def operations(self, pairs: int) -> dict[str, Any]:
+        from finer_rewards.reporting.operations import wrong_operations
+
+        wrong = """
+            FROM marked WHERE status = 'ok' AND matched < 1 AND predicted IS NOT NULL AND gold IS NOT NULL
+        """
+        found = self.rows(
+            f"SELECT predicted, gold, count(*) AS n {wrong} GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT {pairs}"
+        )
+        (whole,) = self.rows(f"SELECT count(*) AS n {wrong}")
+        return {**wrong_operations(found), "samples": sum(row["n"] for row in found), "of": whole["n"]}
+
+    def samples(self, count: int, seed: int) -> list[dict[str, Any]]:
+        """Draw rows: the same number of each status, right and wrong apart, then whatever there is room for."""
+        return self.rows(
+            """
+            SELECT * EXCLUDE (rank, order_) FROM (
+                SELECT row, step, question, db, gold, predicted, value, status, reason, explanation, completion,
+                       seconds, hash(row + ?) AS order_,
+                       row_number() OVER (
+                           PARTITION BY status, coalesce(matched >= 1, false) ORDER BY hash(row + ?)
+                       ) AS rank
+                FROM marked
+            ) ORDER BY rank, order_ LIMIT ?
+            """,
+            seed, seed, count,
+        )  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

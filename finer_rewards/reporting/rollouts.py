@@ -1,0 +1,110 @@
+"""Saved rollouts: score logs and JSONL of one's own, back to samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.reporting.reading import log_files
+from finer_rewards.types import Sample
+
+__all__ = ["Rollout", "Rollouts", "read_rollouts"]
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One sample as it was saved.
+
+    Args:
+        sample: the sample.
+        value: what it scored then; `None` when it could not be scored.
+        scored: false when no score was saved.
+        step: the training step, where it was saved.
+        reason: why it scored what it did, where that was saved.
+    """
+
+    sample: Sample
+    value: float | None
+    scored: bool
+    step: int | None = None
+    reason: str = ""
+
+    def sample_on(self, db: str | None) -> Sample:
+        """Return the sample, on this database when there is one for all."""
+        return self.sample if db is None else replace(self.sample, db=db)
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """What a log holds: its samples, and the content of every signature under which they were scored."""
+
+    rollouts: list[Rollout]
+    signatures: list[Mapping[str, Any]]
+
+
+def read_rollouts(paths: Sequence[str]) -> Rollouts:
+    """Return the samples of score logs, or of JSONL with `completion`, `gold` and `db`.
+
+    A log written without completions is read by its SQL: the format of the completions is then lost.
+
+    Raises:
+        DataError: a line is no record that can be scored; says which, and what is needed.
+        ConfigError: a file is not there, or there is nothing in it.
+    """
+    rollouts: list[Rollout] = []
+    signatures: dict[str, Mapping[str, Any]] = {}
+    for path in log_files(paths):
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for number, line in enumerate(file, 1):
+                if not line.strip():
+                    continue
+                where = f"Line {number} of {path}"
+                try:
+                    record = json.loads(line)
+                except ValueError:
+                    if line.endswith("\n"):
+                        raise DataError(
+                            f"{where} should be JSON, but got {line[:60]!r}. Mend or remove it."
+                        ) from None
+                    continue  # torn: its writer was killed
+                if isinstance(record, dict) and "scorer" in record:
+                    signatures[str(record.get("signature"))] = record["scorer"]
+                else:
+                    rollouts.append(_rollout(record, where))
+    if not rollouts:
+        raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none.")
+    return Rollouts(rollouts, list(signatures.values()))
+
+
+def _rollout(record: Any, where: str) -> Rollout:
+    if not isinstance(record, dict):
+        raise DataError(f"{where} should be an object, but got {record!r:.60}. Write one sample a line.")
+    completion = record.get("completion", record.get("predicted"))
+    gold, db = record.get("gold"), record.get("db")
+    if not isinstance(completion, str):
+        if "status" not in record:
+            raise DataError(
+                f"{where} should have a text `completion`, but it has {', '.join(record)}. Add it."
+            )
+        completion = ""  # a completion without SQL, logged without its text
+    if not db or (gold is None and record.get("answer") is None):
+        raise DataError(f"{where} should have `gold` and `db`, but it has {', '.join(record)}. Add them.")
+    value = record.get("value")
+    return Rollout(
+        Sample(
+            completion,
+            () if gold is None else tuple(gold) if isinstance(gold, list) else gold,
+            tuple(db) if isinstance(db, list) else db,
+            record.get("question") or "",
+            record.get("dialect"),
+            record.get("answer"),
+            {} if record.get("id") is None else {"id": record["id"]},
+        ),
+        None if value is None else float(value),
+        "value" in record,
+        record.get("step"),
+        record.get("reason") or "",
+    )
