@@ -133,7 +133,7 @@ class PooledExecutor(ABC):
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
         kept: set[_Key] = set()
-        for sql, db, keep in queries:
+        for sql, db, keep, *_ in queries:
             if (db, sql) not in normal:
                 normal[db, sql] = (db, normalise(sql))
             key = normal[db, sql]

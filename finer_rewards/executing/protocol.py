@@ -21,11 +21,13 @@ class Query(NamedTuple):
         sql: the statement.
         db: the database, as the sample names it.
         keep: true for a gold query: its result is kept across batches, and what its ORDER BY means is found.
+        golds: the gold queries that it will be held against, where the executor's deadline hangs on theirs.
     """
 
     sql: str
     db: str
     keep: bool = False
+    golds: tuple[str, ...] = ()
 
 
 @runtime_checkable
