@@ -20,7 +20,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.adapters.scorers import scorer_for
 from finer_rewards.adapters.verl import compute_score, compute_score_async, overrides
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, MissingExtraError
 
 SPEC = "2 * execution_match() + executable()"
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
@@ -154,6 +154,43 @@ def test_wrong_configuration_says_what_to_write(root: str) -> None:
         overrides(SPEC, root, tiemout=3)
 
 
+def test_a_prompt_is_the_question_and_step_and_group_are_kept(
+    root: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[fr.Sample] = []
+    scorer = scorer_for(SPEC, root, {"workers": 1})
+    observe = scorer.observe
+
+    def spy(samples: list[fr.Sample]) -> Any:
+        seen.extend(samples)
+        return observe(samples)
+
+    monkeypatch.setattr(scorer, "observe", spy)
+    extra = {"db": "shop", "prompt": [{"role": "user", "content": "Which a?"}], "step": 7, "group": "g1"}
+    assert call(root, GOLD, GOLD, extra_info=extra)["score"] == 3.0
+    assert call(root, GOLD, GOLD, extra_info={**extra, "question": "All a?"})["score"] == 3.0
+    assert [one.question for one in seen] == ["Which a?", "All a?"]
+    assert dict(seen[0].meta) == {"step": 7, "group": "g1"}
+
+
+def test_the_manager_needs_verl(monkeypatch: pytest.MonkeyPatch, root: str) -> None:
+    import finer_rewards.adapters.verl as module
+
+    module._manager.cache_clear()
+    monkeypatch.setitem(sys.modules, "verl", None)
+    with pytest.raises(MissingExtraError, match="verl"):
+        module.FinerRewardManager  # noqa: B018
+    with pytest.raises(AttributeError, match="no_such"):
+        module.no_such  # noqa: B018
+    assert overrides(SPEC, root, manager=True)[-3:] == [
+        "reward.reward_manager.source=importlib",
+        "reward.reward_manager.name=FinerRewardManager",
+        "reward.reward_manager.module.path=pkg://finer_rewards.adapters.verl",
+    ]
+    with pytest.raises(ConfigError, match=r"0\.7\.1"):
+        overrides(SPEC, root, manager=True, legacy=True)
+
+
 def test_overrides_for_older_versions(root: str) -> None:
     lines = overrides("execution_only", root, asynchronous=True, legacy=True, answer=None)
     assert lines == [
@@ -176,7 +213,9 @@ def test_verl_can_find_it_by_name() -> None:
 
 DRIVER = """
 import asyncio, json, os, sys
+sys.path.insert(0, sys.argv[5])
 import numpy as np, torch
+from losing_workers import losing_workers
 from hydra import compose, initialize_config_module
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -204,8 +243,15 @@ data = DataProto.from_dict(
         "data_source": np.array(["spider"] * len(rows), dtype=object),
         "reward_model": np.array([{"ground_truth": row["gold"]} for row in rows], dtype=object),
         "extra_info": np.array([{"db": row["db"]} for row in rows], dtype=object),
+        # What the rollouts of verl's trainer add.
+        "raw_prompt": np.array(
+            [[{"role": "user", "content": f"Question {i // 2}?"}] for i in range(len(rows))], dtype=object
+        ),
+        "uid": np.array([f"group {i // 2}" for i in range(len(rows))], dtype=object),
+        "global_steps": np.array([7] * len(rows)),
     },
 )
+before = [dict(one) for one in data.non_tensor_batch["extra_info"]]
 
 def config(name):
     with initialize_config_module("verl.trainer.config", version_base=None):
@@ -213,25 +259,54 @@ def config(name):
             "actor_rollout_ref.rollout.name=vllm",
             f"actor_rollout_ref.model.path={folder}",
             "reward.num_workers=2",
-            *overrides(SPEC, root, asynchronous=name.endswith("async"), timeout=4.0, workers=1, answer=None),
+            *overrides(SPEC, root, asynchronous=name.endswith("async"), manager=name.startswith("manager"),
+                       timeout=4.0, workers=1, answer=None),
+            *([f"reward.custom_reward_function.path={folder}/own.py"] if name == "manager of own" else []),
         ])
+
+with open(f"{folder}/own.py", "w") as file:
+    file.write('''
+from finer_rewards.adapters.rows import question_of
+from finer_rewards.adapters.verl import compute_score as score
+
+def compute_score(extra_info, **call):
+    asked = question_of(extra_info["prompt"])
+    return {**score(extra_info=extra_info, **call), "told": [asked, extra_info["step"], extra_info["group"]]}
+''')
 
 out = {}
 if level == "worker":
     from verl.experimental.reward_loop.reward_loop import RewardLoopWorker
-    for name in ("compute_score", "compute_score_async"):
+    for name in ("manager", "manager async", "manager of own", "compute_score", "compute_score_async"):
         worker = RewardLoopWorker(config(name))
         records = worker.loop.run_until_complete(worker.compute_score_batch(data))
         out[name] = [record["reward_extra_info"] for record in records]
+        assert [record["reward_score"] for record in records] == [record["score"] for record in out[name]]
+        if name.startswith("manager"):
+            assert [dict(one) for one in data.non_tensor_batch["extra_info"]] == before
+    with losing_workers() as killed:
+        records = worker.loop.run_until_complete(worker.compute_score_batch(data))
+    out["lost"], out["killed"] = [record["reward_extra_info"] for record in records], len(killed)
 else:
     import ray
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False,
              runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
-    result = RewardLoopManager(config("compute_score")).compute_rm_score(data)
-    out["keys"] = result.meta_info["reward_extra_keys"]
-    out["columns"] = {key: result.non_tensor_batch[key].tolist() for key in out["keys"]}
-    out["rewards"] = result.batch["rm_scores"].sum(1).tolist()
+    loop = RewardLoopManager(config("manager async"))
+
+    def scored():
+        result = loop.compute_rm_score(data)
+        keys = result.meta_info["reward_extra_keys"]
+        return {
+            "keys": keys, "columns": {key: result.non_tensor_batch[key].tolist() for key in keys},
+            "rewards": result.batch["rm_scores"].sum(1).tolist(),
+        }
+
+    out["calm"] = scored()
+    with losing_workers() as killed:
+        out["lost"] = scored()
+    out["killed"] = len(killed)
+    out["after"] = scored()
     ray.shutdown()
 print("RESULT " + json.dumps(out))
 """
@@ -251,7 +326,16 @@ def run_verl(root: str, folder: Path, level: str) -> Any:
     pytest.importorskip("verl.trainer")
     folder.mkdir()
     rows = [{"response": response, "gold": gold, "db": db} for response, gold, db in REAL]
-    command = [sys.executable, "-c", DRIVER, root, str(folder), level, json.dumps(rows)]
+    command = [
+        sys.executable,
+        "-c",
+        DRIVER,
+        root,
+        str(folder),
+        level,
+        json.dumps(rows),
+        str(Path(__file__).parent),
+    ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
@@ -266,20 +350,40 @@ def expected(root: str) -> list[list[float]]:
     return [[0.0 if value is None else value, *more] for value, more in zip(values, rest, strict=True)]
 
 
+def check_lost(rows: list[list[float]], root: str) -> None:
+    """A sample whose worker was killed cannot be scored; all others are as ever."""
+    for got, wanted in zip(rows, expected(root), strict=True):
+        assert got == wanted or (got[0], got[-1]) == (0.0, 1.0)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_reward_loop_worker_of_verl_gets_the_same_scores(root: str, tmp_path: Path) -> None:
     out = run_verl(root, tmp_path / "model", "worker")
-    for name in ("compute_score", "compute_score_async"):
+    wanted = expected(root)
+    for name in ("compute_score", "compute_score_async", "manager", "manager async"):
         assert [list(record) for record in out[name]] == [KEYS] * len(REAL)
-        assert [list(record.values()) for record in out[name]] == expected(root)
+        assert [list(record.values()) for record in out[name]] == wanted
+    own = out["manager of own"]
+    assert [[record[key] for key in KEYS] for record in own] == wanted
+    assert [record["told"] for record in own] == [
+        [f"Question {i // 2}?", 7, f"group {i // 2}"] for i in range(len(REAL))
+    ]
+    assert out["killed"] >= 1
+    check_lost([[record[key] for key in KEYS] for record in out["lost"]], root)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 def test_the_reward_stage_of_verl_under_ray_gets_the_same_scores(root: str, tmp_path: Path) -> None:
     out = run_verl(root, tmp_path / "model", "ray")
-    assert out["keys"] == KEYS
-    rows = [list(values) for values in zip(*(out["columns"][key] for key in KEYS), strict=True)]
-    assert rows == expected(root)
-    assert out["rewards"] == [row[0] for row in rows]
+    for name in ("calm", "lost", "after"):
+        got = out[name]
+        assert got["keys"] == KEYS
+        rows = [list(values) for values in zip(*(got["columns"][key] for key in KEYS), strict=True)]
+        assert got["rewards"] == [row[0] for row in rows]
+        if name == "lost":
+            check_lost(rows, root)
+        else:
+            assert rows == expected(root)
+    assert out["killed"] >= 1

@@ -13,7 +13,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers"]
+__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers", "question_of"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,13 @@ class Fields:
                 f"{suggest(column, columns)}Name the right one: {caller}(..., {parameter}='...')."
             )
 
-    def sample(self, row: Mapping[str, Any], completion: str, question: str = "") -> Sample | Score:
+    def sample(
+        self,
+        row: Mapping[str, Any],
+        completion: str,
+        question: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Sample | Score:
         """Return the sample of one row, or the unscored score of a row that makes none."""
         gold = _plain(row.get(self.gold))
         db = _plain(row.get(self.db))
@@ -58,7 +64,7 @@ class Fields:
             return unscored(Status.unavailable, f"The row names no database: its {self.db!r} is {db!r}.")
         try:
             answer = _rows(row.get(self.answer)) if self.answer is not None else None
-            return Sample(completion, gold or (), db, question, self.dialect, answer)
+            return Sample(completion, gold or (), db, question, self.dialect, answer, meta or {})
         except (TypeError, ValueError) as error:  # ConfigError is a ValueError
             return unscored(Status.no_gold, f"The row cannot be used: {error}")
 
@@ -148,3 +154,16 @@ def _plain(value: Any) -> Any:
     """Return a parquet value as Python has it: arrays, also nested ones, as lists."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return [_plain(item) for item in value] if isinstance(value, list) else value
+
+
+def question_of(prompt: object) -> str:
+    """Return what identifies a prompt: its text, or that of its last user message."""
+    prompt = _plain(prompt)
+    if isinstance(prompt, (list, tuple)):
+        asked = [
+            message for message in prompt if isinstance(message, Mapping) and message.get("role") == "user"
+        ]
+        prompt = asked[-1].get("content") if asked else None
+        if isinstance(prompt, (list, tuple)):
+            prompt = "".join(str(block.get("text") or "") for block in prompt if isinstance(block, Mapping))
+    return prompt if isinstance(prompt, str) else ""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, judge, measurements
+from finer_rewards.adapters.rows import Fields, Judged, judge, measurements, question_of
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.memory import TraceMemory
@@ -157,7 +157,7 @@ class TRLReward:
                     f"`check(dataset)` should get rows, but got {row!r:.80}. Pass one split, such as dataset['train']."
                 )
             self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
-            sample = self.fields.sample(row, "", _question(row.get("prompt")))
+            sample = self.fields.sample(row, "", question_of(row.get("prompt")))
             if isinstance(sample, Score):
                 raise ConfigError(
                     f"Row {number} of the dataset cannot be used. {sample.reason} Leave it out."
@@ -189,7 +189,7 @@ class TRLReward:
                     f"{len(completions)} completions. Repeat it for every completion of a prompt."
                 )
         questions = (
-            [_question(prompt) for prompt in prompts] if prompts is not None else [""] * len(completions)
+            [question_of(prompt) for prompt in prompts] if prompts is not None else [""] * len(completions)
         )
         return [
             self.fields.sample(
@@ -311,15 +311,3 @@ def _position(scorer: Scorer, component: str) -> int:
             f"but got {component!r}. {suggest(component, names)}".rstrip()
         )
     return names.index(component)
-
-
-def _question(prompt: object) -> str:
-    """Return what identifies a prompt: its text, or that of its last user message."""
-    if isinstance(prompt, (list, tuple)):
-        asked = [
-            message for message in prompt if isinstance(message, Mapping) and message.get("role") == "user"
-        ]
-        prompt = asked[-1].get("content") if asked else None
-        if isinstance(prompt, (list, tuple)):
-            prompt = "".join(str(block.get("text") or "") for block in prompt if isinstance(block, Mapping))
-    return prompt if isinstance(prompt, str) else ""

@@ -7,9 +7,14 @@
         +reward.custom_reward_function.reward_kwargs.root=/data/spider/database
 
 `overrides(...)` writes these out. verl up to 0.7.0 has the same keys without `reward.` in front, and
-verl 0.9 ignores those in silence.
+verl 0.9 ignores those in silence: `finer-rewards doctor --verl FILE` finds them in a script or configuration.
 
 A row of the parquet holds the gold SQL in `reward_model.ground_truth` and the database in `extra_info.db`.
+
+With `overrides(..., manager=True)` verl uses `FinerRewardManager`, a reward manager that tells the function more
+than verl's own does: `prompt` (the messages), `step` and `group` (one id for all samples of a prompt) are then in
+`extra_info`. `compute_score` takes the question from the prompt, and a reward finds step and group in
+`evidence.sample.meta`.
 """
 
 from __future__ import annotations
@@ -18,13 +23,17 @@ import asyncio
 import inspect
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, judge, match_of, numbers
+from finer_rewards.adapters.rows import Fields, judge, match_of, numbers, question_of
 from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.parsing import completion_text
 
-__all__ = ["compute_score", "compute_score_async", "overrides"]
+__all__ = ["build_manager", "compute_score", "compute_score_async", "overrides"]
+
+_HERE = "pkg://finer_rewards.adapters.verl"
 
 
 def compute_score(
@@ -60,7 +69,7 @@ def compute_score(
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
         memory: folder of a `TraceMemory`, for rewards that search one.
         db: key of the database in `extra_info`.
-        question: key of the question in `extra_info`, where it is there.
+        question: key of the question in `extra_info`, where it is there; else the prompt is, when it is known.
         answer: key of the right rows in `extra_info`, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         fallback: the score of what cannot be scored.
@@ -85,7 +94,9 @@ def compute_score(
     row = {**dict(extra_info or {}), **_truth(ground_truth)}
     fields = Fields("gold", db, question if question in row else None, answer, dialect)
     fields.check(row, where="`extra_info` of a row", caller="reward_kwargs")
-    (judged,) = judge(scorer, [fields.sample(row, completion_text(solution_str))])
+    meta = {name: row[name] for name in ("step", "group") if row.get(name) is not None}
+    sample = fields.sample(row, completion_text(solution_str), question_of(row.get("prompt")), meta)
+    (judged,) = judge(scorer, [sample])
     value = judged.score.value
     score = float(fallback if value is None else value)
     return {"score": score, "acc": match_of(scorer.reward, judged), **numbers(scorer.reward, judged)}
@@ -104,8 +115,90 @@ async def compute_score_async(
     return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
 
 
+def build_manager() -> Any:
+    """Return `FinerRewardManager`, a subclass of verl's `RewardManagerBase`; verl loads it by that name.
+
+    It calls the configured function, `compute_score` or its twin or your own, as verl's manager `naive` does, but
+    with a copy of `extra_info` in which `prompt`, `step` and `group` are added where verl knows them.
+
+    Raises:
+        MissingExtraError: verl is not installed, or older than 0.7.1.
+
+    References:
+        verl 0.9.1, `verl.experimental.reward_loop.reward_manager.base`.
+    """
+    return _manager()
+
+
+@lru_cache(maxsize=1)
+def _manager() -> Any:
+    try:
+        from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
+    except ModuleNotFoundError:
+        raise MissingExtraError("build_manager()", "verl", "verl") from None
+
+    class FinerRewardManager(RewardManagerBase):  # type: ignore[misc]
+        """Scores one sample with all that verl knows about it."""
+
+        def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **reward_model: Any) -> None:
+            super().__init__(config, tokenizer, compute_score)
+            # verl tells where its reward model is served only when it serves one.
+            served = reward_model.get("reward_router_address") is not None
+            self._reward_model = reward_model if served else {}
+
+        async def run_single(self, data: Any) -> dict[str, Any]:
+            """Return `reward_score` and `reward_extra_info`; of several sequences the last counts."""
+            item = data[-1:][0]
+            row = item.non_tensor_batch
+            responses, mask = item.batch["responses"], item.batch["attention_mask"]
+            written = responses[: int(mask[-len(responses) :].sum())]
+            call = {
+                "data_source": row["data_source"],
+                "solution_str": await asyncio.to_thread(
+                    self.tokenizer.decode, written, skip_special_tokens=True
+                ),
+                "ground_truth": row["reward_model"]["ground_truth"],
+                "extra_info": _extra(row),
+                **self._reward_model,
+            }
+            if inspect.iscoroutinefunction(self.compute_score):
+                result = await self.compute_score(**call)
+            else:
+                result = await asyncio.to_thread(self.compute_score, **call)
+            extra = dict(result) if isinstance(result, Mapping) else {"acc": result}
+            return {"reward_score": extra.get("score", result), "reward_extra_info": extra}
+
+    FinerRewardManager.__module__, FinerRewardManager.__qualname__ = __name__, "FinerRewardManager"
+    return FinerRewardManager
+
+
+def __getattr__(name: str) -> Any:
+    # A class cannot be written down before its base is imported, and that takes seconds.
+    if name == "FinerRewardManager":
+        return _manager()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a sample's `extra_info`, and in it what verl keeps elsewhere."""
+    extra = {**dict(row.get("extra_info") or {}), **dict(row.get("tool_extra_fields") or {})}
+    extra["num_turns"] = row.get("__num_turns__")
+    extra["rollout_reward_scores"] = row.get("reward_scores") or {}
+    for name, key in (("prompt", "raw_prompt"), ("step", "global_steps"), ("group", "uid")):
+        value = row.get(key)
+        if value is not None:
+            extra[name] = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
+    return extra
+
+
 def overrides(
-    spec: str, root: str, *, asynchronous: bool = False, legacy: bool = False, **options: Any
+    spec: str,
+    root: str,
+    *,
+    asynchronous: bool = False,
+    legacy: bool = False,
+    manager: bool = False,
+    **options: Any,
 ) -> list[str]:
     """Return the Hydra overrides that make verl use this reward; quoted for Hydra, not for a shell.
 
@@ -113,7 +206,8 @@ def overrides(
         spec: the reward as it prints, or the name of a preset.
         root: folder of the databases.
         asynchronous: use `compute_score_async`.
-        legacy: for verl up to 0.7.0.
+        legacy: for verl up to 0.7.0, which knows no `manager`.
+        manager: use `FinerRewardManager`.
         options: further options of `compute_score`.
 
     Raises:
@@ -128,16 +222,25 @@ def overrides(
         +reward.custom_reward_function.reward_kwargs.root='/data/bird'
         +reward.custom_reward_function.reward_kwargs.timeout=10
     """
+    if legacy and manager:
+        raise ConfigError("`overrides(manager=True)` should be for verl 0.7.1 or later, but got legacy=True.")
     own = inspect.signature(compute_score).parameters
     memory = options.get("memory")
     scorer_for(spec, root, {name: value for name, value in options.items() if name not in own}, memory)
     key = ("" if legacy else "reward.") + "custom_reward_function"
     lines = [
-        f"{key}.path=pkg://finer_rewards.adapters.verl",
+        f"{key}.path={_HERE}",
         f"{key}.name={'compute_score_async' if asynchronous else 'compute_score'}",
     ]
     for name, value in {"spec": spec, "root": root, **options}.items():
         lines.append(f"+{key}.reward_kwargs.{name}={_hydra(value)}")
+    if manager:
+        name = "reward.reward_manager"
+        lines += [
+            f"{name}.source=importlib",
+            f"{name}.name=FinerRewardManager",
+            f"{name}.module.path={_HERE}",
+        ]
     return lines
 
 
