@@ -22,15 +22,19 @@ from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards import adapters, testing
+    from finer_rewards.executing.duckdb import DuckDB
+    from finer_rewards.executing.postgres import Postgres
     from finer_rewards.memory import TraceMemory
     from finer_rewards.operations import operation_f1, sql_operations
     from finer_rewards.voting import vote
 
 __all__ = [
     "Answer",
+    "DuckDB",
     "Evidence",
     "Execution",
     "FinerError",
+    "Postgres",
     "Reward",
     "SQLite",
     "Sample",
@@ -56,6 +60,8 @@ __version__ = VERSION
 
 # Loaded when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
 _LATER = {
+    "DuckDB": "finer_rewards.executing.duckdb",
+    "Postgres": "finer_rewards.executing.postgres",
     "TraceMemory": "finer_rewards.memory",
     "adapters": "finer_rewards.adapters",
     "operation_f1": "finer_rewards.operations",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
@@ -18,6 +18,7 @@ __all__ = [
     "Table",
     "schema_from_ddl",
     "schema_from_mapping",
+    "table_of",
 ]
 
 
@@ -80,6 +81,39 @@ class Schema:
     def digest(self) -> str:
         """A short digest of everything in the schema, for cache keys."""
         return sha256(repr(self.tables).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def table_of(
+    name: str,
+    columns: Iterable[tuple[str, str, bool]],
+    keys: Sequence[tuple[str, Iterable[str], str | None, Iterable[str] | None]],
+    view: bool = False,
+) -> Table:
+    """Return a table as engines describe it.
+
+    Args:
+        name: as declared.
+        columns: name, type, and whether NULL is forbidden.
+        keys: `PRIMARY KEY`, `UNIQUE` or `FOREIGN KEY`, its columns, and for the last the table and columns
+            it refers to.
+        view: true for a view.
+
+    Example:
+        >>> table_of("t", [("a", "INTEGER", True)], [("PRIMARY KEY", ["a"], None, None)]).primary_key
+        ('a',)
+    """
+    of = {kind: [key for key in keys if key[0] == kind] for kind in ("PRIMARY KEY", "UNIQUE", "FOREIGN KEY")}
+    return Table(
+        name,
+        tuple(Column(*column) for column in columns),
+        tuple(of["PRIMARY KEY"][0][1]) if of["PRIMARY KEY"] else (),
+        tuple(tuple(ours) for _, ours, _, _ in of["UNIQUE"]),
+        tuple(
+            ForeignKey(tuple(ours), to or "", tuple(theirs or ()))
+            for _, ours, to, theirs in of["FOREIGN KEY"]
+        ),
+        view,
+    )
 
 
 def schema_from_mapping(tables: Mapping[str, Mapping[str, str] | Iterable[str]]) -> Schema:

@@ -22,7 +22,7 @@ from finer_rewards.executing.databases import SUFFIXES, DatabaseFile, find_datab
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
-from finer_rewards.schema import Column, ForeignKey, Schema, Table
+from finer_rewards.schema import Schema, table_of
 
 __all__ = ["DUCKDB_SUFFIXES", "DuckDB"]
 
@@ -208,7 +208,7 @@ class DuckDB(PooledExecutor):
         return self._copies.get(kind, path, identity, self.memory_limit)
 
     def _read_schema(self, found: Any) -> Schema:
-        return Schema(tuple(_table(*table) for table in found))
+        return Schema(tuple(table_of(*table) for table in found))
 
 
 def duckdb_version() -> str:
@@ -229,20 +229,6 @@ def _packages() -> list[str]:
 
 def _is_database(path: Path) -> bool:
     return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)
-
-
-def _table(name: str, columns: list[Any], keys: list[Any], view: bool) -> Table:
-    primary: tuple[str, ...] = ()
-    unique, foreign = [], []
-    for kind, ours, to_table, theirs in keys:
-        if kind == "PRIMARY KEY":
-            primary = tuple(ours)
-        elif kind == "UNIQUE":
-            unique.append(tuple(ours))
-        else:
-            foreign.append(ForeignKey(tuple(ours), to_table, tuple(theirs)))
-    declared = tuple(Column(column, kind, required) for column, kind, required in columns)
-    return Table(name, declared, primary, tuple(unique), tuple(foreign), view)
 
 
 _COPIES: weakref.WeakSet[_Copies] = weakref.WeakSet()
