@@ -35,8 +35,7 @@ __all__ = ["Pool"]
 GRACE = 1.0  # seconds after which a worker that its own timer did not end is ended from here
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
 MOST_AHEAD = 64
-PLENTY = 6  # requests in every worker's pipe that make it worth while to let answers gather
-GATHER_SECONDS = 0.0015
+SHORTEST_REST, LONGEST_REST = 0.0004, 0.004  # seconds in which answers gather while every worker is busy
 START_SECONDS = 30.0
 START_ATTEMPTS = 4  # for a worker that ends by itself
 KILLED_ATTEMPTS = 100  # for one that is killed from outside
@@ -226,8 +225,10 @@ class Pool:
                 waits.append(_patience(worker) - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
-        if all(len(worker.asked) > PLENTY for worker in self._workers):
-            time.sleep(GATHER_SECONDS)
+        # To be woken for each answer costs more than many a query; half of what is left is safe to sleep.
+        rest = min((worker.work_left(now) / 2 if worker.ready else 0.0) for worker in self._workers)
+        if rest > SHORTEST_REST:
+            time.sleep(min(rest, LONGEST_REST))
         heard: set[WorkerProcess] = set()
         for key, events in selector.select(max(0.0, min(waits))):
             worker = key.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import marshal
 import os
 import struct
@@ -23,7 +24,9 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills
-WORK_AHEAD = 0.008  # seconds of work to keep in a worker's pipe
+WORK_AHEAD = 0.03  # seconds of work to keep in a worker's pipe
+PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
+READ_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class WorkerProcess:
         self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.input, False)
         os.set_blocking(self.output, False)
+        with contextlib.suppress(OSError, AttributeError):  # Python 3.10 in part, macOS
+            fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.asked: deque[tuple[int, Task]] = deque()
         self.outgoing = bytearray()
         self.incoming = bytearray()
@@ -140,12 +145,12 @@ class WorkerProcess:
         alive = True
         try:
             while True:
-                data = os.read(self.output, 1 << 20)
+                data = os.read(self.output, READ_BYTES)
                 if not data:
                     alive = False
                     break
                 self.incoming += data
-                if len(data) < 1 << 16:
+                if len(data) < READ_BYTES:
                     break
         except BlockingIOError:
             pass
@@ -171,6 +176,10 @@ class WorkerProcess:
             self.task_seconds += ((now - self.turn_began) / len(answers) - self.task_seconds) / 4
             self.turn_began = now
         return answers, alive
+
+    def work_left(self, now: float) -> float:
+        """Return about how many seconds of work its pipe holds."""
+        return max(0.0, self.turn_began + self.task_seconds * len(self.asked) - now)
 
     def end(self) -> int:
         """Kill the process and return how it had ended."""

@@ -45,6 +45,7 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 
 # What a query may do, as SQLite numbers it.
 READ, SELECT, FUNCTION, RECURSIVE = 20, 21, 31, 33
+DENY = 1
 FORBIDDEN_FUNCTIONS = frozenset(
     ("load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir", "lsmode", "zipfile")
 )
@@ -84,7 +85,7 @@ class Connection:
         self.checks = 0
         self.denied = False
         self.trusted = True
-        self.read: set[str] = set()
+        self.read: set[str | None] = set()
         self.views_used: set[str] = set()
         self.functions: set[str] = set()
         self.count = 0
@@ -112,7 +113,7 @@ class Connection:
                 self.raw.setlimit(category, limit)
         self.raw.text_factory = str
         self.raw.set_progress_handler(self._out_of_time, OPCODES_BETWEEN_CHECKS)
-        self.raw.set_authorizer(self._authorize)
+        self.raw.set_authorizer(self._authorizer())
 
     def _out_of_time(self) -> int:
         self.checks += 1
@@ -121,25 +122,31 @@ class Connection:
             return 1
         return 0
 
-    def _authorize(
-        self, action: int, first: str | None, second: str | None, _database: str | None, inside: str | None
-    ) -> int:
-        if action == READ:
-            self.read.add(first or "")
-            if inside:
-                self.views_used.add(inside)
-            return sqlite3.SQLITE_OK
-        if action in (SELECT, RECURSIVE):
-            return sqlite3.SQLITE_OK
-        if action == FUNCTION:
-            name = (second or "").lower()
-            if name not in FORBIDDEN_FUNCTIONS:
-                self.functions.add(name)
-                return sqlite3.SQLITE_OK
-        elif self.trusted:
-            return sqlite3.SQLITE_OK
-        self.denied = True
-        return sqlite3.SQLITE_DENY
+    def _authorizer(self) -> Callable[..., int]:
+        see, see_view, see_function = self.read.add, self.views_used.add, self.functions.add
+
+        # It is called for each column of each statement; names at hand are found sooner than attributes.
+        def authorize(
+            action: int, first: str | None, second: str | None, _database: str | None, inside: str | None
+        ) -> int:
+            if action == READ:
+                see(first)
+                if inside:
+                    see_view(inside)
+                return 0
+            if action in (SELECT, RECURSIVE):
+                return 0
+            if action == FUNCTION:
+                name = (second or "").lower()
+                if name not in FORBIDDEN_FUNCTIONS:
+                    see_function(name)
+                    return 0
+            elif self.trusted:
+                return 0
+            self.denied = True
+            return DENY
+
+        return authorize
 
     def run(self, sql: str, timeout: float) -> Answer:
         """Run one statement and return its answer."""
@@ -169,7 +176,7 @@ class Connection:
         status, columns, chunks, message, truncated = outcome
         tables, volatile = None, ""
         if status == "ok":
-            tables = [name for name in (read.lower() for read in self.read) if name in self.tables]
+            tables = [name for read in self.read if (name := (read or "").lower()) in self.tables]
             volatile = self._volatile(sql)
         seconds = time.monotonic() - started
         return status, columns, chunks, seconds, message, truncated, tables, volatile, self.checks
