@@ -1,0 +1,174 @@
+"""Running SQL on another machine, through `finer-rewards serve`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import TracebackType
+from typing import Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.pooled import normalise
+from finer_rewards.executing.protocol import Query
+from finer_rewards.schema import Schema
+from finer_rewards.serving.client import Client, ServerLostError, first_batch
+from finer_rewards.serving.wire import execution_from, schema_from
+from finer_rewards.types import Execution, Sample, Status
+
+__all__ = ["Remote"]
+
+_BATCH = 512  # queries a request, at most
+_LONGEST = 1_000_000  # characters of a statement worth sending: every executor refuses fewer
+_GRACE = 60.0  # seconds a request may take besides the time limits of its queries
+
+
+class Remote:
+    """Runs SQL on the executor of a server started with `finer-rewards serve`.
+
+    It says what that executor says: the same executions, the same schema, the same signature, and so the same
+    scores. A server that cannot be reached, is lost, or stays busy is `Status.unavailable`: the system's
+    fault, so that what it would have run is not scored. Nothing is asked of the server before it is needed.
+
+    Args:
+        url: where the server is, such as `"http://node-1:8000"`.
+        token: the server's token, if it has one.
+        timeout: seconds without a sign of life after which the server is taken for lost (it gives one every
+            few seconds, however long a query takes; the time limit of a query is the server's own).
+        patience: seconds to keep trying when it cannot be reached or is busy.
+
+    Raises:
+        ConfigError: an argument cannot be used; later, when the server refuses the token.
+
+    Example:
+        >>> Remote("http://127.0.0.1:1", patience=0.1).execute("SELECT 1", "concert").status.name
+        'unavailable'
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, timeout: float = 30.0, patience: float = 30.0
+    ) -> None:
+        self._client = Client(url, token, timeout, patience)
+        self._described: Mapping[str, Any] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._client.url
+
+    @property
+    def dialect(self) -> str:
+        """The sqlglot dialect of the server's executor."""
+        return str(self._describe()["dialect"])
+
+    def execute(self, sql: str, db: str) -> Execution:
+        """Run one query."""
+        return self.execute_many([Query(sql, db)])[0]
+
+    def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
+        """Run queries and return one execution each, in order.
+
+        Pairs of database and SQL that are equal up to white space travel and run once, and share one object.
+        """
+        keys = [(query.db, normalise(query.sql)[:_LONGEST]) for query in queries]
+        kept = dict.fromkeys(keys, False)
+        for key, query in zip(keys, queries, strict=True):
+            kept[key] = kept[key] or query.keep
+        found: dict[tuple[str, str], Execution] = {}
+        waiting = [(sql, db, keep) for (db, sql), keep in kept.items()]
+        try:
+            limit = float(self._describe()["executor"].get("timeout", 30.0)) if waiting else 0.0
+            while waiting:
+                batch = first_batch(waiting, [len(sql) for sql, _, _ in waiting[:_BATCH]])
+                answer = self._client.post(
+                    "/execute", {"queries": batch}, within=_GRACE + 2 * len(batch) * (limit + 2)
+                )
+                # A long answer is cut between two executions; what is left is asked for again.
+                executions = [execution_from(one) for one in answer["executions"]]
+                if not executions or len(executions) > len(batch):
+                    raise ServerLostError(f"{self.url} answered {len(executions)} of {len(batch)} queries")
+                for (sql, db, _), execution in zip(batch, executions, strict=False):
+                    found[db, sql] = execution
+                del waiting[: len(executions)]
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, ConfigError):
+                raise
+            lost = Execution(Status.unavailable, error=f"{self.url} answered nonsense: {error!r:.200}")
+        except ServerLostError as error:
+            lost = Execution(Status.unavailable, error=str(error))
+        return [found.get(key) or lost for key in keys]
+
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database.
+
+        Raises:
+            ConfigError: there is none to read, or no server to ask.
+        """
+        try:
+            return schema_from(self._client.post("/schema", {"db": db})["schema"])
+        except ServerLostError as error:
+            raise ConfigError(
+                f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
+            ) from None
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides the results, as the server's executor says it.
+
+        Raises:
+            ConfigError: there is no server to ask.
+        """
+        try:
+            described: Mapping[str, object] = self._describe()["executor"]
+        except ServerLostError as error:
+            raise ConfigError(
+                f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
+            ) from None
+        return described
+
+    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples, each on its database and the neighbours that serve its gold.
+
+        Where they cannot be asked for, a database that is not there takes their place: the sample is then not
+        scored, rather than scored by less than it should be.
+        """
+        try:
+            if not self._describe()["executor"].get("neighbours"):
+                return samples
+            asked = [{"db": one.db, "gold": one.gold, "answer": one.answer is not None} for one in samples]
+            found = [tuple(dbs) for dbs in self._client.post("/neighbours", {"samples": asked})["dbs"]]
+        except ServerLostError as error:
+            found = [(*one.dbs, f"neighbours that could not be asked for: {error}") for one in samples]
+        return [
+            one if one.dbs == dbs else replace(one, db=dbs) for one, dbs in zip(samples, found, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Close the connections; they are opened again when the executor is used again."""
+        self._client.close()
+        self._described = None
+
+    def __enter__(self) -> Remote:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[partial[Remote], tuple[str]]:
+        client = self._client
+        options: dict[str, Any] = {
+            "token": client.token,
+            "timeout": client.timeout,
+            "patience": client.patience,
+        }
+        return partial(type(self), **options), (client.url,)
+
+    def __repr__(self) -> str:
+        token = "" if self._client.token is None else ", token=..."  # no secret in a log
+        return f"Remote({self.url!r}{token})"
+
+    def _describe(self) -> Mapping[str, Any]:
+        if self._described is None:
+            self._described = self._client.get("/describe")
+        return self._described

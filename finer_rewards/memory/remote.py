@@ -1,0 +1,179 @@
+"""A trace memory on another machine, through `finer-rewards serve --memory`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import Any, Literal
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.memory.gate import Decision, Report, scored_pairs
+from finer_rewards.serving.client import Client, ServerLostError, first_batch
+from finer_rewards.serving.wire import recall_from
+from finer_rewards.types import Evidence, Recall, Sample, Score, Status
+
+__all__ = ["RemoteMemory"]
+
+_BATCH = 4096  # thoughts or samples a request, at most: what a server takes unless it is told otherwise
+_LONGEST = 600.0  # seconds that the embedding of a batch may take
+
+
+class RemoteMemory:
+    """The `TraceMemory` of a server started with `finer-rewards serve --memory`, shared by all its clients.
+
+    A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
+    that no client's score depends on when another one writes. A server that is lost is
+    `Status.memory_unavailable`: the sample is not scored.
+
+    Args:
+        url: where the server is, such as `"http://node-1:8000"`.
+        token: the server's token, if it has one.
+        timeout: seconds without a sign of life after which the server is taken for lost.
+        patience: seconds to keep trying when it cannot be reached or is busy.
+
+    Raises:
+        ConfigError: an argument cannot be used; later, when the server refuses it or the token.
+
+    Example:
+        >>> RemoteMemory("http://127.0.0.1:1", patience=0.1).search(["Count."], ["concert"])[0].status.name
+        'memory_unavailable'
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, timeout: float = 30.0, patience: float = 30.0
+    ) -> None:
+        self._client = Client(url, token, timeout, patience)
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._client.url
+
+    def search(
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str | tuple[str, ...]],
+        *,
+        top_k: int = 20,
+        scope: Literal["other", "same", "any"] = "other",
+    ) -> list[Recall]:
+        """Find the traces most similar to each thought; see `TraceMemory.search`."""
+        if len(thoughts) != len(dbs):
+            raise ConfigError(
+                f"`search(thoughts, dbs)` should get as many of each, but got {len(thoughts)} and {len(dbs)}."
+            )
+        # Each thought travels once: a group of completions often thinks alike.
+        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
+        found: dict[tuple[str, str | tuple[str, ...]], Recall] = {}
+        lost = Recall()
+        try:
+            while len(found) < len(asked):
+                rest = asked[len(found) : len(found) + _BATCH]
+                batch = first_batch(rest, [len(thought) for thought, _ in rest])
+                payload = {
+                    "thoughts": [thought for thought, _ in batch],
+                    "dbs": [db for _, db in batch],
+                    "top_k": top_k,
+                    "scope": scope,
+                }
+                answer = self._client.post("/memory/search", payload, within=_LONGEST)
+                found.update(zip(batch, map(recall_from, answer["recalls"]), strict=True))
+        except ServerLostError as error:
+            lost = Recall(Status.memory_unavailable, error=str(error))
+        return [found.get(pair, lost) for pair in zip(thoughts, dbs, strict=True)]
+
+    def remember(
+        self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
+    ) -> Report:
+        """Offer samples to the memory; see `TraceMemory.remember`.
+
+        Only the samples travel. The server scores them itself and judges by what it saw, so that nobody can
+        plant a trace that was not verified; the signature of the trace is the server's. Where the server is
+        lost, samples are refused with that as the reason, and can be offered again.
+
+        Raises:
+            ConfigError: an item is not such a pair, or the server refuses the request.
+        """
+        del signature
+        samples = [evidence.sample for evidence, _ in scored_pairs(scored)]
+        decisions: list[Decision] = []
+        try:
+            while len(decisions) < len(samples):
+                rest = samples[len(decisions) : len(decisions) + _BATCH]
+                batch = first_batch(rest, [len(one.completion) + 1000 for one in rest])
+                payload = {"samples": list(map(_plain, batch)), "model": model, "step": step}
+                answer = self._client.post("/memory/remember", payload, within=_LONGEST)
+                decisions += [Decision(**decision) for decision in answer["decisions"]]
+        except ServerLostError as error:
+            decisions += [Decision(refused=str(error))] * (len(samples) - len(decisions))
+        return Report(tuple(decisions))
+
+    def snapshot(self) -> str:
+        """Let searches, of all clients, see what was remembered until now; return the digest.
+
+        Raises:
+            ConfigError: the server was lost.
+        """
+        return str(self._tell("POST", "/memory/snapshot")["digest"])
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what of the server's memory determines a score.
+
+        Raises:
+            ConfigError: the server was lost, or has no memory.
+        """
+        described: Mapping[str, object] | None = self._tell("GET", "/describe")["memory"]
+        if described is None:
+            raise ConfigError(
+                f"`RemoteMemory(url)` should be a server with a memory, but {self.url} has none. "
+                "Start it with `finer-rewards serve --memory FOLDER`."
+            )
+        return described
+
+    def __len__(self) -> int:
+        """Return the number of verified traces that a search sees."""
+        return int(str(self.describe()["traces"]))
+
+    def close(self) -> None:
+        """Close the connections; they are opened again when the memory is used again."""
+        self._client.close()
+
+    def __enter__(self) -> RemoteMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[partial[RemoteMemory], tuple[str]]:
+        client = self._client
+        options: dict[str, Any] = {
+            "token": client.token,
+            "timeout": client.timeout,
+            "patience": client.patience,
+        }
+        return partial(type(self), **options), (client.url,)
+
+    def __repr__(self) -> str:
+        token = "" if self._client.token is None else ", token=..."
+        return f"RemoteMemory({self.url!r}{token})"
+
+    def _tell(self, method: str, path: str) -> Any:
+        try:
+            return self._client.get(path) if method == "GET" else self._client.post(path, {})
+        except ServerLostError as error:
+            raise ConfigError(
+                f"`RemoteMemory(url)` should be a server that runs, but {error}. Start it, or check the url."
+            ) from None
+
+
+def _plain(sample: Sample) -> dict[str, Any]:
+    question = sample.meta.get("question_id")
+    return {
+        "completion": sample.completion,
+        "gold": sample.gold,
+        "db": sample.db,
+        "question": sample.question,
+        "dialect": sample.dialect,
+        "answer": sample.answer,
+        "meta": {"question_id": str(question)} if question else {},
+    }

@@ -1,0 +1,96 @@
+"""The routes: which path leads to which service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.scoring import Scorer
+from finer_rewards.serving.desk import Desk, RefusedError, Work
+from finer_rewards.serving.metrics import CONTENT_TYPE
+from finer_rewards.serving.service import Service
+from finer_rewards.version import VERSION
+
+__all__ = ["build_app"]
+
+#: Our own clients wait for these with signs of life; everybody else gets an honest status code.
+_ALIVE = ("/execute", "/memory/search", "/memory/remember")
+
+
+def build_app(
+    scorer: Scorer,
+    *,
+    token: str | None = None,
+    hosts: Iterable[str] | None = None,
+    max_batch: int = 4096,
+    max_bytes: int = 32 << 20,
+    queue: int = 1024,
+    threads: int = 16,
+    best: float = 1.0,
+    fallback: float = 0.0,
+) -> FastAPI:
+    """Return the ASGI application over a scorer.
+
+    Args:
+        scorer: what scores; its executor opens nothing outside its root.
+        token: what every request but `/healthz` has to carry; `None` for no token.
+        hosts: names under which the server may be asked for; `None` for any.
+        max_batch: most samples, queries or thoughts in a request.
+        max_bytes: size of a request's body.
+        queue: requests that are served or wait, at most; more get 503 and are to come back.
+        threads: requests that are served at once.
+        best: the largest value of the reward, for OpenRLHF's `scores` in [0, 1].
+        fallback: the reward that OpenRLHF gets for what cannot be scored.
+
+    Raises:
+        ConfigError: a limit cannot be used, or the token is empty.
+    """
+    for name, value in (
+        ("max_batch", max_batch), ("max_bytes", max_bytes), ("queue", queue), ("threads", threads)
+    ):  # fmt: skip
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ConfigError(f"`{name}` should be a whole number from 1, but got {value!r}. Leave it out.")
+    if token is not None and not (token and token.isascii() and token.isprintable() and " " not in token):
+        raise ConfigError(
+            "`token` should be printable ASCII without spaces, but it is not. Make one with `openssl rand -hex 32`."
+        )
+    names = None if hosts is None else frozenset(name.lower() for name in hosts)
+    desk = Desk(token=token, hosts=names, max_bytes=max_bytes, queue=queue, threads=threads)
+    service = Service(scorer, max_batch=max_batch, best=best, fallback=fallback, metrics=desk.metrics)
+    app = FastAPI(title="finer-rewards", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.desk, app.state.service = desk, service
+
+    def route(path: str, work: Work, *methods: str) -> None:
+        async def answer(request: Request) -> Response:
+            return await desk.serve(request, work, alive=path in _ALIVE)
+
+        app.add_api_route(path, answer, methods=list(methods), response_class=Response)
+
+    route("/score", service.score, "POST")
+    route("/get_reward", service.get_reward, "POST")
+    route("/execute", service.execute, "POST")
+    route("/schema", service.schema, "GET", "POST")
+    route("/neighbours", service.neighbours, "POST")
+    route("/describe", service.describe, "GET")
+    route("/memory/search", service.search, "POST")
+    route("/memory/remember", service.remember, "POST")
+    route("/memory/snapshot", service.snapshot, "POST")
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        state = "draining" if desk.draining else "ok"
+        return JSONResponse({"status": state}, 503 if desk.draining else 200)
+
+    @app.get("/metrics")
+    async def metrics(request: Request) -> Response:
+        try:
+            desk.check(request)
+        except RefusedError as refused:
+            return refused.response()
+        gauges = {"requests_present": desk.present, "threads_running": desk.running, **service.gauges()}
+        return Response(desk.metrics.text(gauges), media_type=CONTENT_TYPE)
+
+    return app

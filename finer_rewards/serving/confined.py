@@ -1,0 +1,105 @@
+"""An executor that opens nothing outside its own folder, for those who ask over a network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.schema import Schema
+from finer_rewards.types import Execution, Sample, Status
+
+__all__ = ["Confined"]
+
+_SUFFIXES = (".sqlite", ".sqlite3", ".db", ".duckdb")
+
+
+class Confined:
+    """Runs what the executor behind it runs, on databases that lie under its root.
+
+    A database elsewhere is `Status.unavailable`. An executor without a root, of a database server, has its own
+    means to say who may read what. Links inside the root are followed: who made them meant them.
+
+    Args:
+        executor: what runs the SQL.
+    """
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.dialect = executor.dialect
+        roots = (getattr(executor, "root", None), getattr(executor, "neighbours_from", None))
+        self._roots = tuple(
+            Path(os.path.normpath(Path(root).absolute())) for root in roots if root is not None
+        )
+
+    def execute(self, sql: str, db: str) -> Execution:
+        """Run one query."""
+        return self.execute_many([Query(sql, db)])[0]
+
+    def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
+        """Run the queries on databases under the root; the others are `unavailable`."""
+        outside = {db: self._outside(db) for db in {query.db for query in queries}}
+        inside = [query for query in queries if not outside[query.db]]
+        runs = iter(self.executor.execute_many(inside) if inside else ())
+        return [
+            Execution(Status.unavailable, error=outside[query.db]) if outside[query.db] else next(runs)
+            for query in queries
+        ]
+
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database under the root; raises `ConfigError` for others."""
+        if problem := self._outside(db):
+            raise ConfigError(problem)
+        return self.executor.schema(db)
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what the executor behind it says."""
+        return self.executor.describe()
+
+    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples, each on its database and the neighbours that the executor behind it adds."""
+        extend: Any = getattr(self.executor, "with_neighbours", None)
+        if extend is None:
+            return samples
+        kept = [sample for sample in samples if not any(map(self._outside, sample.dbs))]
+        extended = iter(extend(kept))
+        return [sample if any(map(self._outside, sample.dbs)) else next(extended) for sample in samples]
+
+    def close(self) -> None:
+        """Release what the executor behind it holds."""
+        self.executor.close()
+
+    def __enter__(self) -> Confined:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Confined({self.executor!r})"
+
+    def _outside(self, db: str) -> str:
+        """Return what to say of a database that lies outside; empty for one that does not, or is not there."""
+        if not self._roots:
+            return ""
+        path = Path(db)
+        try:
+            if path.is_absolute():
+                normal = Path(os.path.normpath(path))
+                outside = not any(normal.is_relative_to(root) for root in self._roots)
+            else:
+                # Executors look beside the root last, in the folder that the server was started in.
+                root = self._roots[0]
+                places = [root / path, *(root / f"{db}{suffix}" for suffix in _SUFFIXES)]
+                outside = path.exists() and not any(place.exists() for place in places)
+        except (OSError, ValueError):
+            return ""  # no name for a file: the executor says so
+        if not outside:
+            return ""
+        return f"`db` should lie under the server's root, but got {db!r:.200}. Pass an id, or a path under the root."

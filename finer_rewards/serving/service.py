@@ -1,0 +1,264 @@
+"""What the server does with a payload, apart from HTTP: each method takes JSON values and returns them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from threading import Event
+from typing import Any
+
+from finer_rewards.adapters.openrlhf import openrlhf_reward
+from finer_rewards.cli.records import scored
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.scoring import Scorer
+from finer_rewards.serving.confined import Confined
+from finer_rewards.serving.desk import GoneError, RefusedError
+from finer_rewards.serving.metrics import Metrics, resident_bytes
+from finer_rewards.serving.wire import record, sample_from
+from finer_rewards.types import Evidence, Sample, Score
+from finer_rewards.version import VERSION
+
+__all__ = ["Service"]
+
+_AT_ONCE = 256  # samples or queries between two looks at whether the client is still there
+_ANSWER_BYTES = 64 << 20  # of an answer with rows, about; the client asks for the rest
+
+
+class Service:
+    """The scorer behind the server.
+
+    Args:
+        scorer: what scores; its executor is confined to its root.
+        max_batch: most samples, queries or thoughts in a request.
+        best: the largest value of the reward, for OpenRLHF's `scores`.
+        fallback: what OpenRLHF is told for what cannot be scored.
+        metrics: where samples are counted.
+    """
+
+    def __init__(
+        self, scorer: Scorer, *, max_batch: int, best: float, fallback: float, metrics: Metrics
+    ) -> None:
+        executor = None if scorer.executor is None else Confined(scorer.executor)
+        self.scorer = _Counting(scorer, executor, metrics)
+        self.executor = executor
+        self.max_batch = max_batch
+        self.metrics = metrics
+        self._openrlhf = openrlhf_reward(self.scorer, best=best, fallback=fallback)
+        # Searches see the last snapshot; what is remembered goes through a second handle until the next one.
+        self._memory: Any = scorer.memory
+        self._writer: Any = copy.copy(scorer.memory)
+
+    def score(self, payload: Any, leaving: Event) -> Any:
+        """Score samples: `{"samples": [...], "explain": false}` to `{"scores": [...], "signature": ...}`."""
+        fields = _fields(payload, samples=list, explain=(bool, False))
+        samples = self._samples(fields["samples"])
+        records: list[dict[str, Any]] = []
+        for start in range(0, len(samples), _AT_ONCE):
+            _still_there(leaving)
+            evidence = self.scorer.observe(samples[start : start + _AT_ONCE])
+            for one, score in zip(evidence, self.scorer.grade(evidence), strict=True):
+                found = scored(self.scorer, len(records) + 1, one, score).record
+                records.append({**found, "explanation": score.explain()} if fields["explain"] else found)
+        signature = self.scorer.signature
+        return {"scores": records, "signature": str(signature), "digest": signature.digest}
+
+    def get_reward(self, payload: Any, leaving: Event) -> Any:
+        """Answer OpenRLHF: `{"query", "prompts", "labels"}` to `{"rewards", "scores", "extra_logs"}`."""
+        fields = _fields(payload, query=list, prompts=list, labels=list)
+        queries, prompts = fields["query"], fields["prompts"]
+        self._check_batch(len(queries), "query")
+        if not len(queries) == len(prompts) == len(fields["labels"]):
+            raise ConfigError(
+                f"`query`, `prompts` and `labels` should be of one length, but got {len(queries)}, "
+                f"{len(prompts)} and {len(fields['labels'])}. Send one prompt and one label a query."
+            )
+        for name, texts in (("query", queries), ("prompts", prompts)):
+            for place, text in enumerate(texts):
+                if not isinstance(text, str):
+                    raise ConfigError(f"`{name}[{place}]` should be text, but got {text!r:.80}. Send text.")
+        _still_there(leaving)
+        return self._openrlhf(queries, prompts, fields["labels"])
+
+    def execute(self, payload: Any, leaving: Event) -> Any:
+        """Run `{"queries": [[sql, db, keep], ...]}`; answers the first executions, at least one."""
+        queries = [
+            _query(item, place) for place, item in enumerate(_fields(payload, queries=list)["queries"])
+        ]
+        self._check_batch(len(queries), "queries")
+        executor = self._executor()
+        found: list[dict[str, Any]] = []
+        size = 0
+        for start in range(0, len(queries), _AT_ONCE):
+            _still_there(leaving)
+            for execution in executor.execute_many(queries[start : start + _AT_ONCE]):
+                one = record(execution)
+                size += _weight(execution.rows)
+                if found and size > _ANSWER_BYTES:
+                    return {"executions": found}
+                found.append(one)
+        return {"executions": found}
+
+    def schema(self, payload: Any, leaving: Event) -> Any:
+        """Return the schema of `{"db": ...}`."""
+        return {"schema": record(self._executor().schema(_fields(payload, db=str)["db"]))}
+
+    def neighbours(self, payload: Any, leaving: Event) -> Any:
+        """Return the databases on which each of `{"samples": [{"db", "gold", "answer"}]}` is to be scored."""
+        asked = _fields(payload, samples=list)["samples"]
+        self._check_batch(len(asked), "samples")
+        fields = [_fields(one, db=(str, list), gold=(str, list), answer=(bool, False)) for one in asked]
+        samples = [Sample("", one["gold"], one["db"], answer=() if one["answer"] else None) for one in fields]
+        executor = self._executor()
+        return {"dbs": [sample.dbs for sample in executor.with_neighbours(samples)]}
+
+    def describe(self, payload: Any, leaving: Event) -> Any:
+        """Return what decides the scores."""
+        executor, memory = self.executor, self._memory
+        return {
+            "executor": None if executor is None else executor.describe(),
+            "dialect": None if executor is None else executor.dialect,
+            "memory": None if memory is None else memory.describe(),
+            "reward": repr(self.scorer.reward),
+            "signature": str(self.scorer.signature),
+            "digest": self.scorer.signature.digest,
+            "max_batch": self.max_batch,
+            "version": VERSION,
+        }
+
+    def search(self, payload: Any, leaving: Event) -> Any:
+        """Search the memory: `{"thoughts", "dbs", "top_k", "scope"}` to `{"recalls": [...]}`."""
+        fields = _fields(payload, thoughts=list, dbs=list, top_k=(int, 20), scope=(str, "other"))
+        self._check_batch(len(fields["thoughts"]), "thoughts")
+        for name, kinds in (("thoughts", str), ("dbs", (str, list))):
+            for place, item in enumerate(fields[name]):
+                if not isinstance(item, kinds) or (not item and name == "dbs"):
+                    raise ConfigError(f"`{name}[{place}]` should be text, but got {item!r:.80}. Send text.")
+        dbs = [db if isinstance(db, str) else tuple(map(str, db)) for db in fields["dbs"]]
+        memory = self._needs_memory()
+        recalls = memory.search(fields["thoughts"], dbs, top_k=fields["top_k"], scope=fields["scope"])
+        return {"recalls": list(map(record, recalls))}
+
+    def remember(self, payload: Any, leaving: Event) -> Any:
+        """Score `{"samples": [...], "model", "step"}` and keep what execution verified."""
+        self._needs_memory()
+        fields = _fields(payload, samples=list, model=(str, ""), step=(int, 0))
+        samples = self._samples(fields["samples"])
+        evidence = self.scorer.observe(samples)
+        pairs = list(zip(evidence, map(self.scorer.reward, evidence), strict=True))
+        report = self._writer.remember(
+            pairs, model=fields["model"], step=fields["step"], signature=self.scorer.signature.digest
+        )
+        return {"decisions": list(map(asdict, report.decisions)), "report": str(report)}
+
+    def snapshot(self, payload: Any, leaving: Event) -> Any:
+        """Let searches see what was remembered until now."""
+        return {"digest": self._needs_memory().snapshot()}
+
+    def gauges(self) -> dict[str, float]:
+        """Return what the machine says of the server at this moment."""
+        behind: Any = None if self.executor is None else self.executor.executor
+        workers = getattr(behind, "process_ids", [])
+        return {
+            "workers": len(workers),
+            "worker_restarts": getattr(behind, "restarts", 0),
+            "resident_bytes": resident_bytes(["self"]),
+            "worker_resident_bytes": resident_bytes(map(str, workers)),
+        }
+
+    def close(self) -> None:
+        """End the executor's workers and the memory's writing."""
+        self.scorer.close()
+        for memory in (self._memory, self._writer):
+            if hasattr(memory, "close"):
+                memory.close()
+
+    def _executor(self) -> Confined:
+        if self.executor is None:
+            raise ConfigError(
+                "The server should have an executor for this, but its reward runs no SQL. "
+                "Start it with --db FOLDER."
+            )
+        return self.executor
+
+    def _needs_memory(self) -> Any:
+        if self._memory is None:
+            raise ConfigError(
+                "The server should have a memory for this, but it has none. Start it with --memory FOLDER."
+            )
+        return self._memory
+
+    def _samples(self, given: Sequence[Any]) -> list[Sample]:
+        self._check_batch(len(given), "samples")
+        return [sample_from(one, f"samples[{place}]") for place, one in enumerate(given)]
+
+    def _check_batch(self, count: int, name: str) -> None:
+        if count > self.max_batch:
+            raise RefusedError(
+                413,
+                f"`{name}` should have at most {self.max_batch} items, but got {count}. Send smaller batches.",
+            )
+
+
+class _Counting(Scorer):
+    """The scorer, on the confined executor, counting statuses."""
+
+    def __init__(self, scorer: Scorer, executor: Executor | None, metrics: Metrics) -> None:
+        super().__init__(scorer.reward, executor, memory=scorer.memory, parse=scorer.parse, log=scorer.log)
+        self._metrics = metrics
+
+    def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
+        """Return the scores, and count them."""
+        scores = super().grade(evidence, step=step)
+        for score in scores:
+            self._metrics.add("samples", status=score.status.name)
+        return scores
+
+
+def _fields(payload: Any, **kinds: Any) -> dict[str, Any]:
+    """Return the fields of a payload; a kind is a type, several, or a type with what stands for a missing one."""
+    if not isinstance(payload, Mapping):
+        raise ConfigError(f"The body should be an object, but got {payload!r:.80}. Send {', '.join(kinds)}.")
+    for name in payload:
+        if name not in kinds:
+            raise ConfigError(f"The body should have {', '.join(kinds)}, but got {name!r:.80}. Leave it out.")
+    found = {}
+    for name, kind in kinds.items():
+        optional = isinstance(kind, tuple) and not isinstance(kind[1], type)
+        types = kind[0] if optional else kind
+        if name not in payload and not optional:
+            raise ConfigError(
+                f"The body should have {name!r}, but it has {', '.join(payload) or 'nothing'}. Add it."
+            )
+        found[name] = payload.get(name, kind[1] if optional else None)
+        if not isinstance(found[name], types) or (isinstance(found[name], bool) and types is not bool):
+            wanted = " or ".join(
+                _JSON_NAMES[one] for one in (types if isinstance(types, tuple) else (types,))
+            )
+            raise ConfigError(f"`{name}` should be {wanted}, but got {found[name]!r:.80}. Correct it.")
+    return found
+
+
+_JSON_NAMES = {list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+
+
+def _query(item: Any, place: int) -> Query:
+    if (
+        isinstance(item, list)
+        and len(item) == 3
+        and all(isinstance(part, kind) for part, kind in zip(item, (str, str, bool), strict=True))
+    ):
+        return Query(*item)
+    raise ConfigError(
+        f"`queries[{place}]` should be [sql, db, keep], but got {item!r:.80}. Send two texts and true or false."
+    )
+
+
+def _still_there(leaving: Event) -> None:
+    if leaving.is_set():
+        raise GoneError
+
+
+def _weight(rows: Sequence[Sequence[Any]]) -> int:
+    return sum(len(cell) if isinstance(cell, (str, bytes)) else 8 for row in rows for cell in row)
