@@ -1,4 +1,4 @@
-"""Results of gold queries, kept across batches: in memory, and on disk when there is a folder for them."""
+"""Results of queries, kept across batches: in memory, and on disk when there is a folder for them."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ from finer_rewards.types import Cell, Execution, Row, Status
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
-__all__ = ["GoldCache"]
+__all__ = ["ResultCache"]
 
 _FORMAT = 1
+_MOST_DIGESTS = 4096
+_Key = tuple[Any, str, "float | None"]  # (what identifies the database, statement, seconds it may take)
 _LASTING = frozenset(
     (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 )
 
 
-class GoldCache:
+class ResultCache:
     """A bounded cache of executions.
 
     A timeout, a lost worker, a result past a limit on memory and anything that reads the clock or a random
@@ -48,8 +50,8 @@ class GoldCache:
         self.folder = folder
         self.max_bytes = max_bytes
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
-        self._kept: OrderedDict[tuple[Any, str], tuple[Execution, int]] = OrderedDict()
-        self._digests: dict[Any, str] = {}
+        self._kept: OrderedDict[_Key, tuple[Execution, int]] = OrderedDict()
+        self._digests: OrderedDict[Any, str] = OrderedDict()
         self._bytes = 0
         self.renew_lock()
         _CACHES.add(self)
@@ -58,9 +60,15 @@ class GoldCache:
         """In a forked child, where the lock may be held by a thread that is not there."""
         self._lock = threading.Lock()
 
-    def get(self, database: Database, sql: str) -> Execution | None:
-        """Return what the statement did on this content of the database, when that is known."""
-        key = (database.identity, sql)
+    def get(self, database: Database, sql: str, timeout: float | None = None) -> Execution | None:
+        """Return what the statement did on this content of the database, when that is known.
+
+        Args:
+            database: the database.
+            sql: the statement.
+            timeout: seconds it may take, where the settings do not say.
+        """
+        key = (database.identity, sql, timeout)
         with self._lock:
             if key in self._kept:
                 self._kept.move_to_end(key)
@@ -71,14 +79,16 @@ class GoldCache:
             execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
-        self._keep(key, execution)
+        self._keep(key, execution, sum(_size(row) for row in execution.rows))
         return execution
 
-    def put(self, database: Database, sql: str, execution: Execution) -> None:
-        """Keep what the statement did, if it would do the same again."""
+    def put(
+        self, database: Database, sql: str, execution: Execution, size: int, timeout: float | None = None
+    ) -> None:
+        """Keep what the statement did, if it would do the same again; `size` is about that of its rows."""
         if execution.status not in _LASTING or execution.volatile:
             return
-        self._keep((database.identity, sql), execution)
+        self._keep((database.identity, sql, timeout), execution, size)
         if self.folder is None:
             return
         with contextlib.suppress(OSError):  # a full disk costs time, not results
@@ -93,8 +103,8 @@ class GoldCache:
                 Path(name).unlink()
                 raise
 
-    def _keep(self, key: tuple[Any, str], execution: Execution) -> None:
-        size = 500 + 2 * len(key[1]) + sum(_size(row) for row in execution.rows)
+    def _keep(self, key: _Key, execution: Execution, size: int) -> None:
+        size += 800 + 2 * len(key[1])
         if size > self.max_bytes:
             return
         with self._lock:
@@ -107,9 +117,11 @@ class GoldCache:
 
     def _path(self, database: Database, sql: str) -> Path:
         assert self.folder is not None
-        if database.identity not in self._digests:
-            self._digests[database.identity] = database.digest()
-        text = json.dumps([self._settings, self._digests[database.identity], sql])
+        digest = self._digests.get(database.identity) or database.digest()
+        self._digests[database.identity] = digest
+        if len(self._digests) > _MOST_DIGESTS:
+            self._digests.popitem(last=False)
+        text = json.dumps([self._settings, digest, sql])
         name = blake2b(text.encode("ascii"), digest_size=20).hexdigest()
         return self.folder / name[:2] / f"{name}.json"
 
@@ -171,7 +183,7 @@ def _decode_cell(cell: Any) -> Cell:
     raise ValueError(f"not a cell: {cell!r:.40}")
 
 
-_CACHES: weakref.WeakSet[GoldCache] = weakref.WeakSet()
+_CACHES: weakref.WeakSet[ResultCache] = weakref.WeakSet()
 
 
 def _after_fork() -> None:

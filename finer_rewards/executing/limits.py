@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from typing import TypeVar
 
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["LARGEST", "count", "positive", "size_in_bytes"]
+__all__ = ["LARGEST", "count", "one_of", "positive", "size_in_bytes"]
+
+Choice = TypeVar("Choice", bound=str)
 
 LARGEST = 2**31 - 1  # what engines, and the frames between the processes, can count
 _LONGEST = 1_000_000.0  # seconds; the system's timers end soon after
@@ -30,6 +34,15 @@ def positive(name: str, value: float) -> float:
             f"Pass for example `{name}=10`."
         )
     return float(value)
+
+
+def one_of(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
+    """Return one of the choices."""
+    if value not in choices:
+        raise ConfigError(
+            f"`{name}` should be one of {', '.join(choices)}, but got {value!r}. {suggest(str(value), choices)}"
+        )
+    return value
 
 
 def count(name: str, value: int) -> int:

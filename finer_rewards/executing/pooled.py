@@ -10,12 +10,12 @@ from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.cache import GoldCache
-from finer_rewards.executing.golds import probes, with_order
-from finer_rewards.executing.limits import LARGEST, count, positive, size_in_bytes
+from finer_rewards.executing.cache import ResultCache
+from finer_rewards.executing.golds import Probe, probes, with_order
+from finer_rewards.executing.limits import LARGEST, count, one_of, positive, size_in_bytes
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
@@ -24,9 +24,12 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 
 __all__ = ["Database", "PooledExecutor", "normalise"]
 
+Deadline = Literal["absolute", "relative"]
 Self = TypeVar("Self", bound="PooledExecutor")
-_Key = tuple[str, str]  # (database, statement)
+_Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 
+_PREDICTED_BYTES = 128 << 20
+_MOST_SCHEMAS = 4096
 _ENDS = " \t\n\f\r;"
 # A quote that is never closed reaches to the end, so that hostile text is read only once.
 _SPACE = re.compile(
@@ -63,12 +66,19 @@ class PooledExecutor(ABC):
         memory_limit: address space of each worker, as bytes or as text such as `"1GiB"`.
         max_bytes: size of a result; a larger one is `Status.too_large`.
         cache: a folder in which results of gold queries are kept from run to run; `None` keeps them in memory.
+        deadline: `absolute`, every query may take `timeout` seconds; `relative`, a prediction may take
+            `deadline_factor` times what the slowest of its golds took, but never less than `deadline_floor`
+            seconds nor more than `timeout`.
+        deadline_factor: see there.
+        deadline_floor: see there.
     """
 
     dialect: str
     program = Program()
     max_sql = 200_000
     max_connections = 16
+    #: Whether what predictions did is kept for the next batch: where looking at a database tells every change.
+    remembers = False
 
     def __init__(
         self,
@@ -80,6 +90,9 @@ class PooledExecutor(ABC):
         memory_limit: str | int,
         max_bytes: str | int,
         cache: str | os.PathLike[str] | None,
+        deadline: Deadline = "absolute",
+        deadline_factor: float = 100.0,
+        deadline_floor: float = 0.25,
     ) -> None:
         self.root = os.fspath(root)
         self.timeout = positive("timeout", timeout)
@@ -88,6 +101,9 @@ class PooledExecutor(ABC):
         self.memory_limit = size_in_bytes("memory_limit", memory_limit, least=128 << 20)
         self.max_bytes = size_in_bytes("max_bytes", max_bytes, most=LARGEST)
         self.cache = None if cache is None else os.fspath(cache)
+        self.deadline: Deadline = one_of("deadline", deadline, ("absolute", "relative"))
+        self.deadline_factor = positive("deadline_factor", deadline_factor)
+        self.deadline_floor = positive("deadline_floor", deadline_floor)
 
     def _start(self, settings: Mapping[str, Any]) -> None:
         """Make the pool and the cache; called when every parameter is set. `settings` are the engine's own."""
@@ -100,7 +116,8 @@ class PooledExecutor(ABC):
         }
         size = self.workers or max(1, min(os.cpu_count() or 1, 8))
         self._pool = Pool(size, {**common, **settings}, self.program)
-        self._golds = GoldCache(None if self.cache is None else Path(self.cache), self.describe())
+        self._golds = ResultCache(None if self.cache is None else Path(self.cache), self.describe())
+        self._predicted = ResultCache(None, {}, max_bytes=_PREDICTED_BYTES)
         self._schemas: dict[str, tuple[Hashable, Schema]] = {}
 
     @abstractmethod
@@ -126,62 +143,90 @@ class PooledExecutor(ABC):
     def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
         """Run queries and return one execution each, in order.
 
-        Pairs of database and SQL that are equal up to white space run once and share one object.
+        Pairs of database and SQL that are equal up to white space run once and share one object; results with
+        equal rows share the rows.
         """
+        if self.deadline != "relative" or not any(query.golds for query in queries):
+            return self._execute([(query, self.timeout) for query in queries])
+        # The golds run first: their time decides how long the others may take.
+        golds = list(dict.fromkeys(Query(gold, one.db, True) for one in queries for gold in one.golds))
+        runs = dict(zip(golds, self._execute([(gold, self.timeout) for gold in golds]), strict=True))
+        return self._execute([(query, self._time_for(query, runs)) for query in queries])
+
+    def _time_for(self, query: Query, runs: Mapping[Query, Execution]) -> float:
+        """Return how long a query may take, by how long the slowest of its golds took."""
+        known = [run.seconds for gold in query.golds if (run := runs[Query(gold, query.db, True)]).ok]
+        if not known:
+            return self.timeout
+        return min(self.timeout, max(self.deadline_floor, self.deadline_factor * max(known)))
+
+    def _execute(self, queries: Sequence[tuple[Query, float]]) -> list[Execution]:
         databases: dict[str, Database | Execution] = {}
-        normal: dict[tuple[str, str], _Key] = {}
-        results: dict[_Key, Execution] = {}
-        tasks: dict[_Key, Task] = {}
+        normal: dict[str, str] = {}
+        keys: list[_Key] = []
         kept: set[_Key] = set()
-        for sql, db, keep, *_ in queries:
-            if (db, sql) not in normal:
-                normal[db, sql] = (db, normalise(sql))
-            key = normal[db, sql]
+        for (sql, db, keep, _), timeout in queries:
+            text = normal.get(sql)
+            if text is None:
+                text = normal[sql] = normalise(sql)
+            key = (db, text, timeout)
+            keys.append(key)
             if keep:
                 kept.add(key)
-            if key in tasks or key in results:
-                continue
-            if db not in databases:
-                databases[db] = self._look_or_say_why(db)
-            database = databases[db]
+        results: dict[_Key, Execution] = {}
+        tasks: dict[_Key, Task] = {}
+        for key in dict.fromkeys(keys):
+            db, text, timeout = key
+            database = databases.get(db)
+            if database is None:
+                database = databases[db] = self._look_or_say_why(db)
             if isinstance(database, Execution):
                 results[key] = database
                 continue
-            known = self._golds.get(database, key[1])
+            known = self._golds.get(database, text) if timeout == self.timeout else None
+            if known is None and key not in kept:
+                known = self._predicted.get(database, text, timeout)
             if known is not None:
                 results[key] = known
             else:
-                tasks[key] = Task("run", database.request, key[1], self.timeout)
-        explained = self._run_with_order(tasks, [key for key in tasks if key in kept])
-        for key, task in tasks.items():
+                tasks[key] = Task("run", database.request, text, timeout)
+        executions = self._run_with_order(tasks, kept) if tasks else {}
+        for key, execution in executions.items():
+            results[key] = execution
             database = databases[key[0]]
-            results[key] = explained.get(key) or _execution(task.answer)
-            if key in kept and not isinstance(database, Execution):
-                self._golds.put(database, key[1], results[key])
-        return [results[normal[query.db, query.sql]] for query in queries]
+            task = tasks[key]
+            if isinstance(database, Execution) or task.answer is None or task.deaths:
+                continue  # what a lost worker left says nothing of the next time
+            size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
+            if key in kept:
+                self._golds.put(database, key[1], execution, size)
+            elif self.remembers and database.request[0] is not None:
+                self._predicted.put(database, key[1], execution, size, key[2])
+        return [results[key] for key in keys]
 
-    def _run_with_order(self, tasks: Mapping[_Key, Task], golds: Sequence[_Key]) -> dict[_Key, Execution]:
-        """Run the tasks; return what those of gold queries did whose ORDER BY could be found out."""
-        explained: dict[_Key, Execution] = {}
-        waiting = {key: found for key in golds if (found := probes(key[1], self.dialect))}
-        due = list(tasks.values())
-        while due or waiting:
-            asked = {
-                key: Task("run", tasks[key].database, found[0].sql, self.timeout)
-                for key, found in waiting.items()
-            }
-            # Neighbours in the queue go to the same worker, which then has the database open.
-            self._pool.run(sorted([*due, *asked.values()], key=lambda task: task.database[1]))
-            due = []
+    def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
+        """Run the tasks; of gold queries find out what their ORDER BY means, where that can be."""
+        waiting = {key: found for key in tasks if key in kept and (found := probes(key[1], self.dialect))}
+        asked = {key: self._probe(tasks[key], found[0]) for key, found in waiting.items()}
+        # Neighbours in the queue go to the same worker, which then has the database open.
+        self._pool.run(sorted([*tasks.values(), *asked.values()], key=lambda task: task.database[1]))
+        decoded = _Decoded()
+        executions = {key: decoded.execution(task.answer) for key, task in tasks.items()}
+        while waiting:
             for key, task in asked.items():
                 probe, *others = waiting.pop(key)
-                gold = _execution(tasks[key].answer)
-                shown = with_order(gold, _execution(task.answer), probe) if gold.ok else gold
+                gold = executions[key]
+                shown = with_order(gold, decoded.execution(task.answer), probe) if gold.ok else gold
                 if shown is not None:
-                    explained[key] = shown
+                    executions[key] = shown
                 elif others:
                     waiting[key] = others
-        return explained
+            asked = {key: self._probe(tasks[key], found[0]) for key, found in waiting.items()}
+            self._pool.run(list(asked.values()))
+        return executions
+
+    def _probe(self, task: Task, probe: Probe) -> Task:
+        return Task("run", task.database, probe.sql, task.timeout)
 
     def _look_or_say_why(self, db: str) -> Database | Execution:
         try:
@@ -207,6 +252,8 @@ class PooledExecutor(ABC):
                     f"`db` should be a readable database, but {db!r} is not: {error}. Check it."
                 )
             known = self._schemas[db] = (database.identity, self._read_schema(marshal.loads(chunks[0])))
+            while len(self._schemas) > _MOST_SCHEMAS:
+                self._schemas.pop(next(iter(self._schemas)), None)
         return known[1]
 
     def close(self) -> None:
@@ -249,21 +296,33 @@ def normalise(sql: str) -> str:
     return _SPACE.sub(lambda found: found.group(1) or " ", sql)
 
 
-def _execution(answer: Answer | None) -> Execution:
-    assert answer is not None
-    status, columns, chunks, seconds, error, truncated, tables, volatile, steps = answer
-    rows: tuple[Row, ...] = ()
-    for chunk in chunks:
-        rows += tuple(marshal.loads(chunk))
-    kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
-    return Execution(
-        Status[status],
-        columns,
-        rows,
-        seconds,
-        error,
-        truncated,
-        None if tables is None else frozenset(tables),
-        kind,
-        steps=None if steps is None else 1000 * steps,
-    )
+class _Decoded:
+    """Turns the answers of one batch into executions; rows that came as equal bytes become one object.
+
+    Most predictions of a group return what another returns, if not what the gold does.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[tuple[bytes, ...], tuple[Row, ...]] = {}
+
+    def execution(self, answer: Answer | None) -> Execution:
+        assert answer is not None
+        status, columns, chunks, seconds, error, truncated, tables, volatile, steps = answer
+        rows: tuple[Row, ...] = ()
+        if chunks:
+            found = self._rows.get(key := tuple(chunks))
+            if found is None:
+                found = self._rows[key] = tuple(row for chunk in chunks for row in marshal.loads(chunk))
+            rows = found
+        kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
+        return Execution(
+            Status[status],
+            columns,
+            rows,
+            seconds,
+            error,
+            truncated,
+            None if tables is None else frozenset(tables),
+            kind,
+            steps=None if steps is None else 1000 * steps,
+        )

@@ -51,6 +51,8 @@ class SQLite(PooledExecutor):
     """
 
     dialect = "sqlite"
+    remembers = True
+    neighbours = 0
 
     def __init__(
         self,
@@ -76,8 +78,6 @@ class SQLite(PooledExecutor):
             cache=cache,
         )
         self.max_length = size_in_bytes("max_length", max_length, most=LARGEST)
-        self.neighbours = int(positive("neighbours", neighbours)) if neighbours else 0
-        self.neighbours_from = None if neighbours_from is None else os.fspath(neighbours_from)
         self._paths: dict[str, Path] = {}
         self._start(
             {
@@ -91,9 +91,16 @@ class SQLite(PooledExecutor):
                 ],
             }
         )
+        # Set last: what the cache keeps of a gold does not hang on neighbours.
+        self.neighbours = int(positive("neighbours", neighbours)) if neighbours else 0
+        self.neighbours_from = None if neighbours_from is None else os.fspath(neighbours_from)
+        self._homes: set[Path] = set()  # where neighbours used so far lie
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
+        """Return what decides the results: engine, version, limits and neighbours (not where and how wide it runs).
+
+        `suites` tells the neighbours there are under the root, and those used elsewhere, from any others.
+        """
         return {
             "engine": "sqlite",
             "version": sqlite3.sqlite_version,
@@ -102,8 +109,13 @@ class SQLite(PooledExecutor):
             "memory_limit": self.memory_limit,
             "max_bytes": self.max_bytes,
             "max_length": self.max_length,
-            **({"neighbours": self.neighbours} if self.neighbours else {}),
+            **({"neighbours": self.neighbours, "suites": self._suites()} if self.neighbours else {}),
         }
+
+    def _suites(self) -> str:
+        from finer_rewards.testsuite import suites_digest
+
+        return suites_digest(self.neighbours_from or self.root, self._homes.copy())
 
     def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
         """Return the samples, each on its database and the neighbours that serve its gold."""
@@ -111,9 +123,11 @@ class SQLite(PooledExecutor):
             return samples
         from finer_rewards.testsuite import with_neighbours
 
-        return with_neighbours(
+        extended = with_neighbours(
             samples, self, root=self.root, most=self.neighbours, folder=self.neighbours_from
         )
+        self._homes.update(Path(path).parent for sample in extended for path in sample.dbs[1:])
+        return extended
 
     def _parameters(self) -> dict[str, Any]:
         names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_length", "cache")
