@@ -59,7 +59,7 @@ class Remote:
     @property
     def dialect(self) -> str:
         """The sqlglot dialect of the server's executor."""
-        return str(self._describe()["dialect"])
+        return str(self._known()["dialect"])
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -70,25 +70,23 @@ class Remote:
 
         Pairs of database and SQL that are equal up to white space travel and run once, and share one object.
         """
-        keys = [(query.db, normalise(query.sql)[:_LONGEST]) for query in queries]
+        keys = [one._replace(sql=normalise(one.sql)[:_LONGEST], keep=False) for one in queries]
         kept = dict.fromkeys(keys, False)
         for key, query in zip(keys, queries, strict=True):
             kept[key] = kept[key] or query.keep
-        found: dict[tuple[str, str], Execution] = {}
-        waiting = [(sql, db, keep) for (db, sql), keep in kept.items()]
+        found: dict[Query, Execution] = {}
+        waiting = list(kept)
         try:
-            limit = float(self._describe()["executor"].get("timeout", 30.0)) if waiting else 0.0
+            limit = float(self._known()["executor"].get("timeout", 30.0)) if waiting else 0.0
             while waiting:
-                batch = first_batch(waiting, [len(sql) for sql, _, _ in waiting[:_BATCH]])
-                answer = self._client.post(
-                    "/execute", {"queries": batch}, within=_GRACE + 2 * len(batch) * (limit + 2)
-                )
+                batch = first_batch(waiting, [len(query.sql) for query in waiting[:_BATCH]])
+                payload = {"queries": [query._replace(keep=kept[query]) for query in batch]}
+                answer = self._client.post("/execute", payload, within=_GRACE + 2 * len(batch) * (limit + 2))
                 # A long answer is cut between two executions; what is left is asked for again.
                 executions = [execution_from(one) for one in answer["executions"]]
                 if not executions or len(executions) > len(batch):
                     raise ServerLostError(f"{self.url} answered {len(executions)} of {len(batch)} queries")
-                for (sql, db, _), execution in zip(batch, executions, strict=False):
-                    found[db, sql] = execution
+                found.update(zip(batch, executions, strict=False))
                 del waiting[: len(executions)]
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, ConfigError):
@@ -118,7 +116,8 @@ class Remote:
             ConfigError: there is no server to ask.
         """
         try:
-            described: Mapping[str, object] = self._describe()["executor"]
+            self._described = None  # what neighbours there are may have changed
+            described: Mapping[str, object] = self._known()["executor"]
         except ServerLostError as error:
             raise ConfigError(
                 f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
@@ -132,7 +131,7 @@ class Remote:
         scored, rather than scored by less than it should be.
         """
         try:
-            if not self._describe()["executor"].get("neighbours"):
+            if not self._known()["executor"].get("neighbours"):
                 return samples
             asked = [{"db": one.db, "gold": one.gold, "answer": one.answer is not None} for one in samples]
             found = [tuple(dbs) for dbs in self._client.post("/neighbours", {"samples": asked})["dbs"]]
@@ -168,7 +167,7 @@ class Remote:
         token = "" if self._client.token is None else ", token=..."  # no secret in a log
         return f"Remote({self.url!r}{token})"
 
-    def _describe(self) -> Mapping[str, Any]:
+    def _known(self) -> Mapping[str, Any]:
         if self._described is None:
             self._described = self._client.get("/describe")
         return self._described

@@ -302,5 +302,5 @@ async def _discard(request: Request) -> None:
         async for _ in request.stream():
             pass
 
-    with suppress(asyncio.TimeoutError, ClientDisconnect):
+    with suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):  # the last: there is no rest
         await asyncio.wait_for(read(), DISCARD_SECONDS)

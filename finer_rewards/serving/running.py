@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -96,6 +97,9 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, end at the second."""
         if self.ended_by:
+            logging.getLogger(
+                "uvicorn.error"
+            ).disabled = True  # that answers are cut off is what was asked for
             self.force_exit = True
             self.should_exit = True
             return

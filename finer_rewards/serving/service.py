@@ -82,7 +82,7 @@ class Service:
         return self._openrlhf(queries, prompts, fields["labels"])
 
     def execute(self, payload: Any, leaving: Event) -> Any:
-        """Run `{"queries": [[sql, db, keep], ...]}`; answers the first executions, at least one."""
+        """Run `{"queries": [[sql, db, keep, golds], ...]}`; answers the first executions, at least one."""
         queries = [
             _query(item, place) for place, item in enumerate(_fields(payload, queries=list)["queries"])
         ]
@@ -244,14 +244,18 @@ _JSON_NAMES = {list: "a list", str: "text", bool: "true or false", int: "a whole
 
 
 def _query(item: Any, place: int) -> Query:
+    kinds = (str, str, bool, list)
     if (
         isinstance(item, list)
-        and len(item) == 3
-        and all(isinstance(part, kind) for part, kind in zip(item, (str, str, bool), strict=True))
+        and len(item) == len(kinds)
+        and all(isinstance(part, kind) for part, kind in zip(item, kinds, strict=True))
+        and all(isinstance(gold, str) for gold in item[3])
     ):
-        return Query(*item)
+        sql, db, keep, golds = item
+        return Query(sql, db, keep, tuple(golds))
     raise ConfigError(
-        f"`queries[{place}]` should be [sql, db, keep], but got {item!r:.80}. Send two texts and true or false."
+        f"`queries[{place}]` should be [sql, db, keep, golds], but got {item!r:.80}. "
+        "Send two texts, true or false, and a list of texts."
     )
 
 
