@@ -13,7 +13,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers", "question_of"]
+__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers", "question_of", "truth_of"]
 
 
 @dataclass(frozen=True)
@@ -167,3 +167,13 @@ def question_of(prompt: object) -> str:
         if isinstance(prompt, (list, tuple)):
             prompt = "".join(str(block.get("text") or "") for block in prompt if isinstance(block, Mapping))
     return prompt if isinstance(prompt, str) else ""
+
+
+def truth_of(ground_truth: Any) -> Mapping[str, Any]:
+    """Return the keys that a gold stands for: the gold SQL itself, or a mapping (or its JSON) that holds it."""
+    if isinstance(ground_truth, str) and ground_truth.lstrip().startswith("{"):
+        try:
+            ground_truth = json.loads(ground_truth)
+        except ValueError:
+            return {"gold": ground_truth}
+    return ground_truth if isinstance(ground_truth, Mapping) else {"gold": ground_truth}

@@ -1,22 +1,109 @@
-"""One scorer a configuration and process, for trainers that call a function and keep no object."""
+"""One scorer a configuration and process, for trainers that call for one sample at a time and keep no object."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from threading import Lock
 from typing import Any
 
+from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import SQLite
 from finer_rewards.memory import TraceMemory
+from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.scoring import Scorer
 
-__all__ = ["scorer_for"]
+__all__ = ["RowScorer", "scorer_for"]
 
 _LOCK = Lock()
+
+
+@dataclass(frozen=True)
+class RowScorer:
+    """Scores one row and completion at a time, all settings being plain values of a trainer's configuration.
+
+    Args:
+        spec: the reward as it prints, or the name of a preset.
+        root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
+        memory: folder of a `TraceMemory`, for rewards that search one.
+        gold: key of the gold SQL in the row.
+        db: key of the database.
+        question: key of the question, where it is there.
+        answer: key of the right rows, for supervision without SQL.
+        dialect: sqlglot dialect of all statements; `None` means the executor's own.
+        fallback: the score of what cannot be scored.
+        limits: further arguments of `SQLite`.
+    """
+
+    spec: str = "execution_match()"
+    root: str = "."
+    memory: str | None = None
+    gold: str = "gold"
+    db: str = "db"
+    question: str = "question"
+    answer: str | None = None
+    dialect: str | None = None
+    fallback: float = 0.0
+    limits: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> RowScorer:
+        """Return the scorer of options given side by side, as configurations have them.
+
+        Example:
+            >>> RowScorer.of({"spec": "executable()", "timeout": 5}).limits
+            {'timeout': 5}
+        """
+        own = {one.name for one in fields(cls)} - {"limits"}
+        limits = {name: value for name, value in options.items() if name not in own}
+        return cls(**{name: value for name, value in options.items() if name in own}, limits=limits)
+
+    @property
+    def scorer(self) -> Scorer:
+        """The scorer, the same object for every call in this process."""
+        return scorer_for(self.spec, self.root, self.limits, self.memory)
+
+    def check(self, row: Mapping[str, Any], *, where: str, caller: str) -> Fields:
+        """Return where the row holds what.
+
+        Args:
+            row: what the trainer knows of a sample.
+            where: what the row is called in a message about it.
+            caller: what takes the options, in that message.
+
+        Raises:
+            ConfigError: the settings cannot be used, or the row lacks a key.
+        """
+        _check_limits(self.limits)
+        question = self.question if self.question in row else None
+        found = Fields(self.gold, self.db, question, self.answer, self.dialect)
+        found.check(row, where=where, caller=caller)
+        return found
+
+    def judge(
+        self,
+        row: Mapping[str, Any],
+        completion: object,
+        *,
+        where: str,
+        caller: str,
+        prompt: str = "",
+        meta: Mapping[str, Any] | None = None,
+    ) -> Judged:
+        """Score a completion, text or messages; `prompt` is the question of a row that has none."""
+        found = self.check(row, where=where, caller=caller)
+        (judged,) = judge(self.scorer, [found.sample(row, completion_text(completion), prompt, meta)])
+        return judged
+
+    def record(self, judged: Judged) -> dict[str, float]:
+        """Return `score`, `acc` (1 for an execution match), each component, `unscorable`: always the same keys."""
+        value, reward = judged.score.value, self.scorer.reward
+        score = float(self.fallback if value is None else value)
+        return {"score": score, "acc": match_of(reward, judged), **numbers(reward, judged)}
 
 
 def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | None = None) -> Scorer:
@@ -31,13 +118,7 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
     Raises:
         ConfigError: the spec, a limit or the memory cannot be used.
     """
-    known = [name for name in inspect.signature(SQLite).parameters if name != "root"]
-    for name in limits:
-        if name not in known:
-            raise ConfigError(
-                f"Options should be of the adapter or of SQLite ({', '.join(known)}), but got {name!r}. "
-                f"{suggest(name, known)}".rstrip()
-            )
+    _check_limits(limits)
     with _LOCK:  # two threads at once must not start two sets of workers
         return _scorer(spec, root, memory, tuple(sorted(limits.items())))
 
@@ -47,3 +128,13 @@ def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, A
     reward = preset(spec) if spec in PRESETS else spec
     traces = None if memory is None else TraceMemory.open(memory, create=False)
     return Scorer(reward, SQLite(root, **dict(limits)), memory=traces)
+
+
+def _check_limits(limits: Mapping[str, Any]) -> None:
+    known = [name for name in inspect.signature(SQLite).parameters if name != "root"]
+    for name in limits:
+        if name not in known:
+            raise ConfigError(
+                f"Options should be of the adapter or of SQLite ({', '.join(known)}), but got {name!r}. "
+                f"{suggest(name, known)}".rstrip()
+            )

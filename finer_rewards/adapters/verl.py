@@ -21,15 +21,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, judge, match_of, numbers, question_of
-from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.adapters.rows import question_of, truth_of
+from finer_rewards.adapters.scorers import RowScorer, scorer_for
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.parsing import completion_text
 
 __all__ = ["build_manager", "compute_score", "compute_score_async", "overrides"]
 
@@ -90,16 +88,17 @@ def compute_score(
     References:
         verl 0.9.1, `verl.experimental.reward_loop.reward_manager.naive`.
     """
-    scorer = scorer_for(spec, root, limits, memory)
-    row = {**dict(extra_info or {}), **_truth(ground_truth)}
-    fields = Fields("gold", db, question if question in row else None, answer, dialect)
-    fields.check(row, where="`extra_info` of a row", caller="reward_kwargs")
-    meta = {name: row[name] for name in ("step", "group") if row.get(name) is not None}
-    sample = fields.sample(row, completion_text(solution_str), question_of(row.get("prompt")), meta)
-    (judged,) = judge(scorer, [sample])
-    value = judged.score.value
-    score = float(fallback if value is None else value)
-    return {"score": score, "acc": match_of(scorer.reward, judged), **numbers(scorer.reward, judged)}
+    row = {**dict(extra_info or {}), **truth_of(ground_truth)}
+    asked = RowScorer(spec, root, memory, "gold", db, question, answer, dialect, fallback, limits)
+    judged = asked.judge(
+        row,
+        solution_str,
+        where="`extra_info` of a row",
+        caller="reward_kwargs",
+        prompt=question_of(row.get("prompt")),
+        meta={name: row[name] for name in ("step", "group") if row.get(name) is not None},
+    )
+    return asked.record(judged)
 
 
 async def compute_score_async(
@@ -248,12 +247,3 @@ def _hydra(value: object) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "\\'") + "'"
     return "null" if value is None else str(value)
-
-
-def _truth(ground_truth: Any) -> Mapping[str, Any]:
-    if isinstance(ground_truth, str) and ground_truth.lstrip().startswith("{"):
-        try:
-            ground_truth = json.loads(ground_truth)
-        except ValueError:
-            return {"gold": ground_truth}
-    return ground_truth if isinstance(ground_truth, Mapping) else {"gold": ground_truth}

@@ -1,0 +1,108 @@
+"""SkyRL: an environment of one turn for `skyrl_gym`. Register it inside the Ray entry point:
+
+    from finer_rewards.adapters.skyrl import register_environment
+    register_environment()
+
+    environment.env_class=finer_rewards
+    +environment.skyrl_gym.finer_rewards.spec="2 * execution_match() + executable()"
+    +environment.skyrl_gym.finer_rewards.root=/data/spider/database
+
+A row holds the gold SQL in `reward_spec.ground_truth` and the database in `db`, itself or in `extra_info`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from finer_rewards.adapters.rows import question_of, truth_of
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.errors import ConfigError, MissingExtraError
+
+__all__ = ["build_environment", "register_environment"]
+
+
+def build_environment() -> Any:
+    """Return the class `FinerEnvironment`, a `BaseTextEnv`: the first action is scored, and the episode ends.
+
+    Its `env_config` holds the options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`. The reward
+    is a float whatever the SQL did; what cannot be scored gets `fallback`. The metadata of the step and `get_metrics()`
+    hold `score`, `acc`, each component and `unscorable`.
+
+    Raises:
+        MissingExtraError: `skyrl_gym` is not installed.
+
+    References:
+        SkyRL-gym 0.4.0, `skyrl_gym.envs.base_text_env`.
+    """
+    return _environment()
+
+
+def register_environment(id: str = "finer_rewards") -> None:
+    """Tell `skyrl_gym` about the environment, under the name that `environment.env_class` gives."""
+    build_environment()
+    from skyrl_gym.envs import register
+
+    register(id=id, entry_point="finer_rewards.adapters.skyrl:FinerEnvironment")
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Any:
+    try:
+        from skyrl_gym.envs.base_text_env import BaseTextEnv
+    except ModuleNotFoundError:
+        raise MissingExtraError("build_environment()", "skyrl-gym", "skyrl") from None
+
+    class FinerEnvironment(BaseTextEnv):  # type: ignore[misc]
+        """One question, one answer."""
+
+        def __init__(self, env_config: Any = None, extras: Mapping[str, Any] | None = None) -> None:
+            super().__init__()
+            self._scorer = RowScorer.of(dict(env_config or {}))
+            self._row = _row(extras or {})
+            self._scorer.check(self._row, where="A row", caller="env_config")
+            self._question = ""
+            self._metrics: dict[str, float] = {}
+
+        def init(self, prompt: Any) -> tuple[Any, dict[str, Any]]:
+            """Keep the question, and pass the prompt on."""
+            self._question = question_of(prompt)
+            return prompt, {}
+
+        def step(self, action: str) -> dict[str, Any]:
+            """Score the action."""
+            judged = self._scorer.judge(
+                self._row, action, where="A row", caller="env_config", prompt=self._question
+            )
+            self._metrics = self._scorer.record(judged)
+            self.turns += 1
+            return {
+                "observations": [],
+                "reward": self._metrics["score"],
+                "done": True,
+                "metadata": dict(self._metrics),
+            }
+
+        def get_metrics(self) -> dict[str, float]:
+            """Return what the step measured."""
+            return dict(self._metrics)
+
+    FinerEnvironment.__module__, FinerEnvironment.__qualname__ = __name__, "FinerEnvironment"
+    return FinerEnvironment
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FinerEnvironment":
+        return _environment()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _row(extras: Mapping[str, Any]) -> Mapping[str, Any]:
+    spec = extras.get("reward_spec")
+    if not isinstance(spec, Mapping) or "ground_truth" not in spec:
+        raise ConfigError(
+            f"`reward_spec` of a row should be a mapping with `ground_truth`, but got {spec!r:.80}. "
+            "Put the gold SQL there."
+        )
+    return {**dict(extras.get("extra_info") or {}), **extras, **truth_of(spec["ground_truth"])}

@@ -1,0 +1,157 @@
+"""verifiers: a task, its data, and a taskset that reads them from JSON lines, for `verifiers.v1`.
+
+    from finer_rewards.adapters.verifiers import FinerTaskset, FinerTasksetConfig, FinerTaskConfig
+    FinerTaskset(FinerTasksetConfig(path="rows.jsonl", task=FinerTaskConfig(spec="2 * execution_match() + executable()",
+                                                                              root="/data/spider/database")))
+
+A line holds `prompt`, `gold` and `db`, as `finer-rewards prepare --to trl` writes it. In a taskset of your own, plug
+the reward into any task whose data has `gold` and `db`, its options in `finer`:
+
+    --env.taskset.task.rewards.finer.fn=finer_rewards.adapters.verifiers:finer
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from finer_rewards.adapters.rows import question_of
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.errors import ConfigError, MissingExtraError
+
+__all__ = ["build_tasks", "finer"]
+
+_CLASSES = ("FinerData", "FinerTask", "FinerTaskConfig", "FinerTaskset", "FinerTasksetConfig")
+
+
+async def finer(task: Any, trace: Any) -> float:
+    """Return the reward of a trace's last reply, and record its components as metrics of the trace.
+
+    What cannot be scored gets `fallback`, and the metric `finer/unscorable` is 1. An exception here would lose
+    all rewards of the task, so only a row or configuration that cannot be used raises.
+
+    Args:
+        task: the task's data: `gold` and `db`, and in `finer` the options of
+            `finer_rewards.adapters.scorers.RowScorer`.
+        trace: what the model did.
+
+    Raises:
+        ConfigError: the configuration cannot be used, or the data names no database.
+    """
+    row = task.model_dump() if hasattr(task, "model_dump") else dict(task)
+    return await _score(row, row.get("finer") or {}, trace)
+
+
+async def _score(row: Mapping[str, Any], options: Mapping[str, Any], trace: Any) -> float:
+    scorer = RowScorer.of(options)
+    judged = await asyncio.to_thread(
+        scorer.judge,
+        row,
+        trace.last_reply,
+        where="The data of a task",
+        caller="finer",
+        prompt=question_of(row.get("prompt")),
+    )
+    record = scorer.record(judged)
+    score = record.pop("score")
+    trace.record_metrics({f"finer/{name}": value for name, value in record.items()})
+    return score
+
+
+def build_tasks() -> Any:
+    """Return the classes `FinerData`, `FinerTask`, `FinerTaskConfig`, `FinerTaskset` and `FinerTasksetConfig`.
+
+    Raises:
+        MissingExtraError: verifiers is not installed, or older than 0.4.
+
+    References:
+        verifiers 0.4.0, `verifiers.v1.task`.
+    """
+    return SimpleNamespace(**_classes())
+
+
+@lru_cache(maxsize=1)
+def _classes() -> dict[str, Any]:
+    try:
+        import verifiers.v1 as vf
+        from pydantic import Field
+    except ModuleNotFoundError:
+        raise MissingExtraError("build_tasks()", "verifiers", "verifiers") from None
+
+    class FinerData(vf.TaskData):  # type: ignore[misc]
+        """One row."""
+
+        gold: str | list[str] | None = None
+        db: str | list[str] = ""
+        question: str = ""
+        answer: str | list[Any] | None = None
+
+    class FinerTaskConfig(vf.TaskConfig):  # type: ignore[misc]
+        """The reward, where the databases are, and further options of `RowScorer` and `SQLite`."""
+
+        spec: str = "execution_match()"
+        root: str = "."
+        memory: str | None = None
+        options: dict[str, Any] = Field(default_factory=dict)
+
+    class FinerTask(vf.Task[FinerData, vf.State, FinerTaskConfig]):  # type: ignore[misc]
+        """Answer one question in SQL."""
+
+        @vf.reward(weight=1.0)  # type: ignore[untyped-decorator]
+        async def finer(self, trace: Any) -> float:
+            """The reward of the last reply."""
+            config = self.config
+            known = {"spec": config.spec, "root": config.root, "memory": config.memory, **config.options}
+            row = {name: value for name, value in self.data.model_dump().items() if value not in (None, "")}
+            return await _score(row, known, trace)
+
+    class FinerTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
+        """A file of rows."""
+
+        path: str = ""
+        task: FinerTaskConfig = FinerTaskConfig()
+
+    class FinerTaskset(vf.Taskset[FinerTask, FinerTasksetConfig]):  # type: ignore[misc]
+        """The rows of a JSON lines file as tasks."""
+
+        def load(self) -> Iterator[Any]:
+            """Yield a task a row."""
+            for row in _rows(self.config.path):
+                given = {name: value for name, value in row.items() if name in FinerData.model_fields}
+                yield FinerTask(FinerData(**given), self.config.task)
+
+    classes = {
+        one.__name__: one for one in (FinerData, FinerTask, FinerTaskConfig, FinerTaskset, FinerTasksetConfig)
+    }
+    for name, one in classes.items():  # worker processes find them by name
+        one.__module__, one.__qualname__ = __name__, name
+    return classes
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CLASSES:
+        return _classes()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _rows(path: str) -> Iterator[Mapping[str, Any]]:
+    file = Path(path)
+    if not file.is_file():
+        raise ConfigError(f"`FinerTasksetConfig(path=...)` should be a file of JSON lines, but got {path!r}.")
+    with file.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            if not isinstance(row, Mapping) or not row.get("db") or "gold" not in row or "prompt" not in row:
+                raise ConfigError(
+                    f"Line {number} of {path} should be a JSON object with `prompt`, `gold` and `db`, but got "
+                    f"{line.strip()[:80]!r}. `finer-rewards prepare --to trl` writes such lines."
+                )
+            yield row
