@@ -953,6 +953,10 @@ def test_metrics_are_what_prometheus_reads(local: SQLite) -> None:
     with serving(fr.Scorer(SPEC, local)) as (url, _):
         ask(url, "/score", {"samples": [SAMPLE, {**SAMPLE, "db": "none"}]})
         ask(url, "/score", {"samples": 1})
+        restarts = local.restarts
+        for worker in local.process_ids:
+            os.kill(worker, signal.SIGKILL)
+        until(lambda: local.execute("SELECT random()", "shop").ok and local.restarts > restarts)
         status, headers, text = ask(url, "/metrics", method="GET")
     assert status == 200 and headers["content-type"].startswith("text/plain; version=0.0.4")
     line = re.compile(
@@ -966,6 +970,7 @@ def test_metrics_are_what_prometheus_reads(local: SQLite) -> None:
     assert values['finer_rewards_request_seconds_bucket{path="/score",le="+Inf"}'] == "2"
     assert float(values["finer_rewards_resident_bytes"]) > 1e6
     assert float(values["finer_rewards_workers"]) >= 1
+    assert float(values["finer_rewards_worker_restarts"]) > restarts
 
 
 @settings(max_examples=50)

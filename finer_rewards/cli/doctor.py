@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,6 +23,7 @@ from finer_rewards.cli.terminal import paint
 EXAMPLES = """\
   finer-rewards doctor
   finer-rewards doctor --format json
+  finer-rewards doctor --verl train.sh
 """
 COLUMNS = ("group", "name", "ok", "found", "advice")
 #: The packages of each extra, by the name they are imported under.
@@ -32,6 +34,10 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "trl": ("trl", "datasets"),
     "verl": ("verl",),
     "openrlhf": ("openrlhf",),
+    "verifiers": ("verifiers",),
+    "skyrl": ("skyrl_gym",),
+    "nemo-gym": ("nemo_gym",),
+    "server": ("fastapi", "uvicorn"),
     "fast": ("sqlglotc",),
 }
 #: Groups whose absence is no failure.
@@ -52,15 +58,20 @@ TESTS: Final = (
 
 def register(subparsers: Any) -> None:
     """Add the verb and its options."""
-    add_output(
-        add_parser(
-            subparsers,
-            "doctor",
-            "Check versions, extras, time limits and safety on this machine. Exit 1 when a check fails;\n"
-            "a missing extra is no failure.",
-            EXAMPLES,
-        )
+    parser = add_parser(
+        subparsers,
+        "doctor",
+        "Check versions, extras, time limits and safety on this machine. Exit 1 when a check fails;\n"
+        "a missing extra is no failure.",
+        EXAMPLES,
     )
+    parser.add_argument(
+        "--verl",
+        metavar="FILE",
+        type=Path,
+        help="check this launch script or YAML of verl instead: keys it ignores, names that do not exist",
+    )
+    add_output(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -68,7 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     failed: list[str] = []
 
     def checked() -> Iterator[dict[str, Any]]:
-        for check in (_versions, _extras, _engine):
+        verl = arguments.verl
+        for check in (_versions, _extras, _engine) if verl is None else (partial(_verl, verl),):
             for record in check():
                 if not record["ok"] and record["group"] not in OPTIONAL:
                     failed.append(record["name"])
@@ -108,6 +120,13 @@ def _versions() -> Iterator[dict[str, Any]]:
     yield _record(
         "version", "sqlparse", find_spec("sqlparse") is not None, _version("sqlparse"), "pip install sqlparse"
     )
+
+
+def _verl(path: Path) -> Iterator[dict[str, Any]]:
+    from finer_rewards.adapters.verl_config import check_settings, read_settings
+
+    for finding in check_settings(read_settings(path)):
+        yield _record("verl", finding.key, finding.ok, finding.found, finding.advice)
 
 
 def _version(package: str) -> str:

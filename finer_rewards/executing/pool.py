@@ -93,6 +93,7 @@ class Pool:
         self.size = size
         self.settings = dict(settings)
         self.program = program or Program()
+        self.restarts = 0  # workers that ended in their work, by themselves or killed
         self._held = _Resources()
         self._reset()
         # When the pool is collected, and when the interpreter ends.
@@ -278,6 +279,7 @@ class Pool:
 
     def _bury(self, worker: WorkerProcess) -> None:
         """Book the query that a worker died on, queue the others again."""
+        self.restarts += 1
         asked = [task for _, task in worker.asked]
         code = self._drop(worker)
         if not worker.ready:

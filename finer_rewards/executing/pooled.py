@@ -265,6 +265,11 @@ class PooledExecutor(ABC):
         """The process ids of the workers that run now."""
         return self._pool.process_ids
 
+    @property
+    def restarts(self) -> int:
+        """How many workers ended in their work, by themselves or killed, since this was made."""
+        return self._pool.restarts
+
     def __enter__(self: Self) -> Self:
         return self
 
