@@ -52,7 +52,7 @@ def _classes() -> dict[str, Any]:
         )
         from pydantic import ConfigDict, Field
     except ModuleNotFoundError:
-        raise MissingExtraError("build_server()", "nemo-gym", "nemo-gym") from None
+        raise MissingExtraError("build_server()", "nemo-gym", "nemo_gym") from None
 
     class FinerServerConfig(BaseResourcesServerConfig):  # type: ignore[misc]
         """The reward, where the databases are, and further options of `RowScorer` and `SQLite`."""

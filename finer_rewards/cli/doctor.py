@@ -36,8 +36,12 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "openrlhf": ("openrlhf",),
     "verifiers": ("verifiers",),
     "skyrl": ("skyrl_gym",),
-    "nemo-gym": ("nemo_gym",),
+    "nemo_gym": ("nemo_gym",),
     "server": ("fastapi", "uvicorn"),
+    "prepare": ("datasets", "pyarrow", "transformers"),
+    "duckdb": ("duckdb",),
+    "postgres": ("psycopg",),
+    "report": ("duckdb", "plotly"),
     "fast": ("sqlglotc",),
 }
 #: Groups whose absence is no failure.
