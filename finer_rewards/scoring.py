@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import marshal
+import operator
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
-from finer_rewards.comparing import find_mode
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.protocol import Executor
 from finer_rewards.parsing import parse_completion
+from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
+from finer_rewards.running import run_trials
 from finer_rewards.signature import Signature
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Recall, Sample, Score, Status, Trial
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory", "Scorer"]
 
-_RUNS = ("execution", "predicted", "gold")
+_RECENT_BYTES = 64 << 20  # of observations and their scores, kept for the next batch
 
 
 class Memory(Protocol):
@@ -101,6 +104,7 @@ class Scorer:
                 "Pass memory=TraceMemory.open('traces/')."
             )
         self._searches = _memory_settings(self.reward)
+        self._recent = Recent[_Known](_RECENT_BYTES)
 
     @property
     def signature(self) -> Signature:
@@ -130,24 +134,10 @@ class Scorer:
         extend = getattr(self.executor, "with_neighbours", None)
         if extend is not None:
             batch = extend(batch)
-        parsed = {text: self.parse(text) for text in dict.fromkeys(sample.completion for sample in batch)}
-        answers = [parsed[sample.completion] for sample in batch]
-        readings = self._run(batch, answers)
-        recalls = self._recall(batch, answers)
-        schemas = self._schemas(batch)
-        return [
-            Evidence(
-                sample=sample,
-                answer=answers[index],
-                recall=recalls[index],
-                schema=schemas[sample.dbs[0]][0],
-                schema_error=schemas[sample.dbs[0]][1],
-                readings={mode: trials[index] for mode, trials in readings.items() if mode},
-                trials=readings[""][index] if "" in readings else (),
-                dialect=sample.dialect or getattr(self.executor, "dialect", ""),
-            )
-            for index, sample in enumerate(batch)
-        ]
+        keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
+        distinct = dict(zip(keys, batch, strict=True))
+        observed = dict(zip(distinct, self._observe(distinct), strict=True))
+        return [observed[key] for key in keys]
 
     def score(self, samples: Iterable[Sample], *, step: int | None = None) -> list[Score]:
         """Return one `Score` a sample, in the order given; a score never depends on the rest of the batch.
@@ -160,16 +150,26 @@ class Scorer:
 
     def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
         """Return the scores of what `observe` returned, and write them to the log when there is one."""
-        scores: dict[Sample, Score] = {}
+        scores: dict[int, Score] = {}
         found = []
         for one in evidence:
-            score = scores.get(one.sample)
+            score = scores.get(id(one))
             if score is None:
-                score = scores[one.sample] = self.reward(one)
+                score = scores[id(one)] = self._grade(one)
             found.append(score)
         if self.log is not None:
             self.log.write(self.reward, evidence, found, signature=self.signature, step=step)
         return found
+
+    def _grade(self, evidence: Evidence) -> Score:
+        key = _key(evidence.sample)
+        known = self._recent.get(key)
+        if known is not None and known.evidence is evidence and known.reward is self.reward:
+            return known.score
+        score = self.reward(evidence)
+        if key is not None and score.status.scorable:
+            self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(evidence))
+        return score
 
     def score_one(self, sample: Sample) -> Score:
         """Return the score of one sample."""
@@ -192,62 +192,55 @@ class Scorer:
         memory = "" if self.memory is None else f", memory={self.memory!r}"
         return f"Scorer({self.reward!r}, {self.executor!r}{memory})"
 
-    def _run(self, batch: list[Sample], answers: list[Answer]) -> dict[str, list[tuple[Trial, ...]]]:
-        """Run every statement on every database, as written and as each mode rewrites it.
-
-        A prediction that fails on its first database is not run on the others: it matches on none.
-        """
-        if self.executor is None or not (self._runs_predicted or self._runs_gold):
-            return {}
-        pairs = list(zip(batch, answers, strict=True))
-        readings = {mode: find_mode(mode).prepare if mode else _unchanged for mode in ("", *self._modes)}
-        first = _Batch(self.executor)
-        for prepare in readings.values():
-            for sample, answer in pairs:
-                for db in sample.dbs:
-                    for gold in sample.golds if self._runs_gold else ():
-                        first.add(Query(prepare(gold), db, keep=True))
-                if self._runs_predicted and answer.sql is not None:
-                    first.add(Query(prepare(answer.sql), sample.dbs[0]))
-        first.run()
-        rest = _Batch(self.executor)
-        for prepare in readings.values():
-            for sample, answer in pairs:
-                if self._runs_predicted and answer.sql is not None:
-                    sql = prepare(answer.sql)
-                    if first.runs[Query(sql, sample.dbs[0])].ok:
-                        for db in sample.dbs[1:]:
-                            rest.add(Query(sql, db))
-        rest.run()
-        runs = {**first.runs, **rest.runs}
-        return {
-            mode: [self._trials(sample, answer, prepare, runs) for sample, answer in pairs]
-            for mode, prepare in readings.items()
-        }
-
-    def _trials(
-        self, sample: Sample, answer: Answer, prepare: Callable[[str], str], runs: Mapping[Query, Execution]
-    ) -> tuple[Trial, ...]:
-        trials = []
-        on_first: Execution | None = None
-        for db in sample.dbs:
-            golds = (
-                [runs[Query(prepare(gold), db, keep=True)] for gold in sample.golds]
-                if self._runs_gold
-                else []
+    def _observe(self, samples: Mapping[Hashable, Sample]) -> list[Evidence]:
+        """Observe samples that all differ; what is found as it was of late is the same object as then."""
+        before = [self._recent.get(key) for key in samples]
+        batch = list(samples.values())
+        answers = self._parse(batch, before)
+        readings: dict[str, list[tuple[Trial, ...]]] = {}
+        if self.executor is not None and (self._runs_predicted or self._runs_gold):
+            readings = run_trials(
+                self.executor,
+                list(zip(batch, answers, strict=True)),
+                self._modes,
+                predicted=self._runs_predicted,
+                gold=self._runs_gold,
             )
-            if self._runs_gold and sample.answer is not None:
-                golds.append(Execution(Status.ok, rows=sample.answer))
-            predicted = None
-            if self._runs_predicted:
-                predicted = (
-                    Execution(Status.no_sql, error=answer.problem)
-                    if answer.sql is None
-                    else runs.get(Query(prepare(answer.sql), db), on_first)
-                )
-                on_first = on_first or predicted
-            trials.append(Trial(db, predicted, tuple(golds)))
-        return tuple(trials)
+        recalls = self._recall(batch, answers)
+        schemas = self._schemas(batch)
+        dialect = getattr(self.executor, "dialect", "")
+        plain = readings.pop("", None)
+        found = []
+        for index, (sample, known) in enumerate(zip(batch, before, strict=True)):
+            schema, schema_error = schemas[sample.dbs[0]]
+            evidence = Evidence(
+                sample=sample,
+                answer=answers[index],
+                recall=recalls[index],
+                schema=schema,
+                schema_error=schema_error,
+                readings={mode: trials[index] for mode, trials in readings.items()},
+                trials=plain[index] if plain is not None else (),
+                dialect=sample.dialect or dialect,
+            )
+            found.append(
+                known.evidence if known is not None and _same(known.evidence, evidence) else evidence
+            )
+        return found
+
+    def _parse(self, batch: list[Sample], before: Sequence[_Known | None]) -> list[Answer]:
+        parsed = {
+            known.evidence.sample.completion: known.evidence.answer
+            for known in before
+            if known is not None and known.parse is self.parse
+        }
+        answers = []
+        for sample in batch:
+            text = sample.completion
+            if text not in parsed:
+                parsed[text] = self.parse(text)
+            answers.append(parsed[text])
+        return answers
 
     def _recall(self, batch: list[Sample], answers: list[Answer]) -> list[Recall | None]:
         if self.memory is None or self._searches is None:
@@ -262,20 +255,64 @@ class Scorer:
         return {db: _schema(self.executor, db) for db in wanted}
 
 
-class _Batch:
-    """Collects queries, each distinct one once, and runs them together."""
+class _Known(NamedTuple):
+    """What was observed of a sample, by which parser, and how it was scored."""
 
-    def __init__(self, executor: Executor) -> None:
-        self.runs: dict[Query, Execution] = {}
-        self._executor = executor
-        self._queries: dict[Query, None] = {}
+    parse: Callable[[str], Answer]
+    reward: Reward
+    evidence: Evidence
+    score: Score
 
-    def add(self, query: Query) -> None:
-        self._queries[query] = None
 
-    def run(self) -> None:
-        queries = list(self._queries)
-        self.runs = dict(zip(queries, self._executor.execute_many(queries) if queries else (), strict=True))
+def _key(sample: Sample) -> tuple[Hashable, ...] | None:
+    """Return what tells samples apart that may be scored differently.
+
+    Python calls 1, 1.0 and True equal; their bytes differ. `None` where there are no bytes: like no other.
+    """
+    rest = b""
+    if sample.answer is not None or sample.meta:
+        try:
+            rest = marshal.dumps((sample.answer, dict(sample.meta)))
+        except ValueError:
+            return None
+    return sample.completion, sample.gold, sample.db, sample.question, sample.dialect, rest
+
+
+def _same(one: Evidence, other: Evidence) -> bool:
+    """True when two observations are of the very same executions, and equal in all else."""
+    return (
+        one.sample.dbs == other.sample.dbs
+        and one.answer == other.answer
+        and one.recall == other.recall
+        and one.schema is other.schema
+        and one.schema_error == other.schema_error
+        and one.dialect == other.dialect
+        and one.readings.keys() == other.readings.keys()
+        and _same_trials(one.trials, other.trials)
+        and all(_same_trials(trials, other.readings[mode]) for mode, trials in one.readings.items())
+    )
+
+
+def _same_trials(ones: tuple[Trial, ...], others: tuple[Trial, ...]) -> bool:
+    return len(ones) == len(others) and all(
+        one.db == other.db
+        and (one.predicted is other.predicted or _no_sql(one.predicted, other.predicted))
+        and len(one.golds) == len(other.golds)
+        and all(map(operator.is_, one.golds, other.golds))
+        for one, other in zip(ones, others, strict=True)
+    )
+
+
+def _no_sql(one: Execution | None, other: Execution | None) -> bool:
+    """True when both stand for a completion without SQL: they are made anew for every batch."""
+    return one is not None and one.status is Status.no_sql and one == other
+
+
+def _weight(evidence: Evidence) -> int:
+    """Return about how many bytes a kept observation takes."""
+    runs = [trial.predicted for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
+    rows = sum(len(run.rows) * (1 + len(run.columns)) for run in runs if run is not None)
+    return 4000 + 4 * len(evidence.sample.completion) + 64 * rows
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
@@ -284,10 +321,6 @@ def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
 
         return ScoreLog(log)
     return log
-
-
-def _unchanged(sql: str) -> str:
-    return sql
 
 
 def _schema(executor: Executor, db: str) -> tuple[Schema | None, str]:

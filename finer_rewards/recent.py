@@ -1,0 +1,57 @@
+"""A bounded memory of what was used of late."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+__all__ = ["Recent"]
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Keeps values by key until what came since outweighs them.
+
+    There are two generations: when the younger is full, the older is dropped whole. What is found in the
+    older moves to the younger. Every step is one operation on a `dict`, so threads need no lock, and a fork
+    cannot leave one held. It pickles empty.
+
+    Args:
+        limit: the most that both generations may weigh.
+
+    Example:
+        >>> recent = Recent[str](limit=4)
+        >>> recent.put(1, "one", weight=1)
+        >>> recent.get(1), recent.get(2)
+        ('one', None)
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._young: dict[Hashable, tuple[Value, int]] = {}
+        self._old: dict[Hashable, tuple[Value, int]] = {}
+        self._weight = 0
+
+    def get(self, key: Hashable) -> Value | None:
+        """Return the value of a key, or `None`."""
+        found = self._young.get(key)
+        if found is None:
+            found = self._old.get(key)
+            if found is None:
+                return None
+            self.put(key, *found)
+        return found[0]
+
+    def put(self, key: Hashable, value: Value, weight: int) -> None:
+        """Keep a value; one that alone outweighs a generation is not kept."""
+        half = self.limit // 2
+        if weight > half:
+            return
+        if self._weight + weight > half:
+            self._old, self._young, self._weight = self._young, {}, 0
+        self._weight += weight
+        self._young[key] = value, weight
+
+    def __reduce__(self) -> tuple[type[Recent[Value]], tuple[int]]:
+        return type(self), (self.limit,)

@@ -1,0 +1,122 @@
+"""What has to run for a batch of samples, each distinct query once, and the trials that come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from finer_rewards.comparing import find_mode
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.types import Answer, Execution, Sample, Status, Trial
+
+__all__ = ["run_trials"]
+
+Pairs = Sequence[tuple[Sample, Answer]]
+
+
+def run_trials(
+    executor: Executor, pairs: Pairs, modes: Iterable[str], *, predicted: bool, gold: bool
+) -> dict[str, list[tuple[Trial, ...]]]:
+    """Run every statement on every database, as written and as each mode rewrites it.
+
+    A prediction that fails on its first database is not run on the others: it matches on none.
+
+    Args:
+        executor: what runs them.
+        pairs: samples, each with its answer.
+        modes: comparison modes that rewrite statements.
+        predicted: whether predictions run.
+        gold: whether golds run.
+
+    Returns:
+        By mode, `""` for the statements as written, the trials of each pair.
+    """
+    first, rest = _Batch(executor), _Batch(executor)
+    readings = {
+        mode: _Reading(pairs, find_mode(mode).prepare if mode else _unchanged, predicted=predicted, gold=gold)
+        for mode in ("", *modes)
+    }
+    for reading in readings.values():
+        reading.ask_first(first, link=getattr(executor, "deadline", "absolute") == "relative")
+    first.run()
+    for reading in readings.values():
+        reading.ask_rest(first, rest)
+    rest.run()
+    return {mode: reading.trials(first, rest) for mode, reading in readings.items()}
+
+
+class _Batch:
+    """Collects queries, each distinct one once, runs them together, and returns what each did by its number."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.runs: list[Execution] = []
+        self._executor = executor
+        self._numbers: dict[Query, int] = {}
+
+    def add(self, query: Query) -> int:
+        return self._numbers.setdefault(query, len(self._numbers))
+
+    def run(self) -> None:
+        if self._numbers:
+            self.runs = self._executor.execute_many(list(self._numbers))
+
+
+class _Reading:
+    """All samples under one rewriting: the numbers of their queries, then their trials."""
+
+    def __init__(self, pairs: Pairs, prepare: Callable[[str], str], *, predicted: bool, gold: bool) -> None:
+        self.pairs = pairs
+        self.prepare = prepare
+        self.predicted = predicted
+        self.gold = gold
+        # A group shares golds and databases.
+        self.golds: dict[tuple[object, object], list[list[int]]] = {}
+        self.firsts: list[int | None] = []
+        self.others: list[list[int]] = []
+
+    def ask_first(self, first: _Batch, link: bool) -> None:
+        """Ask for the golds everywhere, and for the predictions on their first databases."""
+        for sample, answer in self.pairs:
+            if self.gold and (sample.gold, sample.db) not in self.golds:
+                self.golds[sample.gold, sample.db] = [
+                    [first.add(Query(self.prepare(gold), db, keep=True)) for gold in sample.golds]
+                    for db in sample.dbs
+                ]
+            number = None
+            if self.predicted and answer.sql is not None:
+                golds = tuple(map(self.prepare, sample.golds)) if link and self.gold else ()
+                number = first.add(Query(self.prepare(answer.sql), sample.dbs[0], golds=golds))
+            self.firsts.append(number)
+
+    def ask_rest(self, first: _Batch, rest: _Batch) -> None:
+        """Ask for the predictions that ran on their other databases."""
+        for (sample, answer), number in zip(self.pairs, self.firsts, strict=True):
+            others: list[int] = []
+            if number is not None and answer.sql is not None and first.runs[number].ok:
+                sql = self.prepare(answer.sql)
+                others = [rest.add(Query(sql, db)) for db in sample.dbs[1:]]
+            self.others.append(others)
+
+    def trials(self, first: _Batch, rest: _Batch) -> list[tuple[Trial, ...]]:
+        """Return the trials of each sample."""
+        shown = {
+            key: [tuple(first.runs[number] for number in numbers) for numbers in by_db]
+            for key, by_db in self.golds.items()
+        }
+        found = []
+        for (sample, answer), number, others in zip(self.pairs, self.firsts, self.others, strict=True):
+            runs: list[Execution | None] = [None] * len(sample.dbs)
+            if number is not None:
+                on_first = first.runs[number]
+                runs = [on_first, *(rest.runs[other] for other in others)]
+                runs += [on_first] * (len(sample.dbs) - len(runs))
+            elif self.predicted:
+                runs = [Execution(Status.no_sql, error=answer.problem)] * len(sample.dbs)
+            golds = shown[sample.gold, sample.db] if self.gold else [()] * len(sample.dbs)
+            if self.gold and sample.answer is not None:
+                golds = [(*some, Execution(Status.ok, rows=sample.answer)) for some in golds]
+            found.append(tuple(map(Trial, sample.dbs, runs, golds)))
+        return found
+
+
+def _unchanged(sql: str) -> str:
+    return sql
