@@ -6,6 +6,7 @@ import asyncio
 import json
 import pickle
 import sys
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.adapters import scorers, skyrl, verifiers
+from finer_rewards.adapters import nemo_gym, scorers, skyrl, verifiers
 from finer_rewards.errors import ConfigError, MissingExtraError
 
 SPEC = "2 * execution_match() + executable()"
@@ -56,7 +57,11 @@ def expected(root: str) -> list[float]:
 
 @pytest.mark.parametrize(
     ("module", "build", "package"),
-    [(skyrl, "build_environment", "skyrl_gym"), (verifiers, "build_tasks", "verifiers")],
+    [
+        (skyrl, "build_environment", "skyrl_gym"),
+        (verifiers, "build_tasks", "verifiers"),
+        (nemo_gym, "build_server", "nemo_gym"),
+    ],
 )
 def test_a_missing_package_is_named(
     monkeypatch: pytest.MonkeyPatch, module: Any, build: str, package: str
@@ -154,3 +159,116 @@ def test_verifiers_gets_the_same_scores(root: str, tmp_path: Path) -> None:
     assert all(set(trace.metrics) == {f"finer/{key}" for key in KEYS} for trace in traces)
     assert [trace.metrics["finer/unscorable"] for trace in traces] == [0, 0, 0, 0, 0, 1, 1, 0]
     assert pickle.loads(pickle.dumps(tasks[0].data)) == tasks[0].data
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_plugged_function_of_verifiers(root: str) -> None:
+    vf = pytest.importorskip("verifiers.v1")
+
+    class Data(vf.TaskData):  # type: ignore[misc]
+        gold: str
+        db: str
+        finer: dict[str, Any]
+
+    class Mine(vf.Task[Data, vf.State, vf.TaskConfig]):  # type: ignore[misc]
+        pass
+
+    plugged = {"finer": {"fn": "finer_rewards.adapters.verifiers:finer", "weight": 2.0}}
+    task = Mine(
+        Data(gold=GOLD, db="shop", prompt=PROMPT, finer=options(root)), vf.TaskConfig(rewards=plugged)
+    )
+    trace = trace_of(task, GOLD)
+    asyncio.run(task.score(trace))
+    assert (trace.rewards["finer"].score, trace.rewards["finer"].value) == (3.0, 6.0)
+
+
+@pytest.mark.filterwarnings("default")
+def test_lines_that_verifiers_cannot_use_are_named_before_the_first_task(root: str, tmp_path: Path) -> None:
+    pytest.importorskip("verifiers.v1")
+    made = verifiers.build_tasks()
+    file = tmp_path / "rows.jsonl"
+    for line in ("{", "[]", '{"prompt": "x", "gold": "y"}', '{"gold": "y", "db": "shop"}'):
+        file.write_text('{"prompt": "x", "gold": "y", "db": "shop"}\n' + line + "\n")
+        with pytest.raises(ConfigError, match="Line 2 of"):
+            list(made.FinerTaskset(made.FinerTasksetConfig(path=str(file))))
+    with pytest.raises(ConfigError, match="should be a file"):
+        list(made.FinerTaskset(made.FinerTasksetConfig(path=str(tmp_path / "none.jsonl"))))
+
+
+# --- NeMo-Gym, which needs a newer Python than most have: its published interface stands in for it elsewhere ---
+
+
+def nemo_interface() -> dict[str, types.ModuleType]:
+    """Return the classes of `nemo_gym.base_resources_server` 0.7.0 that the adapter builds on, bare."""
+    from pydantic import BaseModel, ConfigDict
+
+    class Response(BaseModel):
+        output_text: str
+
+    class BaseVerifyRequest(BaseModel):
+        model_config = ConfigDict(populate_by_name=True)
+        responses_create_params: dict[str, Any]
+        response: Response
+
+    class BaseMultiRewardVerifyResponse(BaseVerifyRequest):
+        reward: float
+        mask_sample: bool = False
+        failure_kind: str | None = None
+        failure_reason: str | None = None
+        reward_components: dict[str, float]
+
+    class BaseResourcesServerConfig(BaseModel):
+        name: str = "finer"
+
+    class SimpleResourcesServer(BaseModel):
+        config: BaseResourcesServerConfig
+
+    for one in (BaseVerifyRequest, BaseMultiRewardVerifyResponse):
+        one.model_rebuild(_types_namespace={"Any": Any, "Response": Response})
+    package, module = types.ModuleType("nemo_gym"), types.ModuleType("nemo_gym.base_resources_server")
+    for one in (
+        BaseVerifyRequest,
+        BaseMultiRewardVerifyResponse,
+        BaseResourcesServerConfig,
+        SimpleResourcesServer,
+    ):
+        setattr(module, one.__name__, one)
+    return {"nemo_gym": package, "nemo_gym.base_resources_server": module}
+
+
+def test_nemo_gym_gets_the_same_scores(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pydantic")
+    for name, module in nemo_interface().items():
+        monkeypatch.setitem(sys.modules, name, module)
+    nemo_gym._classes.cache_clear()
+    try:
+        made = nemo_gym.build_server()
+        known = options(root)
+        config = made.FinerServerConfig(spec=known.pop("spec"), root=known.pop("root"), options=known)
+        server = made.FinerServer(config=config)
+
+        async def verify() -> list[Any]:
+            asked = {"input": PROMPT}
+            requests = [
+                made.FinerVerifyRequest(
+                    responses_create_params=asked,
+                    response={"output_text": text},
+                    gold=gold,
+                    db=db,
+                    difficulty="easy",
+                )
+                for text, gold, db in ROWS
+            ]
+            return list(await asyncio.gather(*(server.verify(request) for request in requests)))
+
+        replies = asyncio.run(verify())
+    finally:
+        nemo_gym._classes.cache_clear()
+    assert [reply.reward for reply in replies] == expected(root)
+    assert all(set(reply.reward_components) == KEYS for reply in replies)
+    assert [reply.mask_sample for reply in replies] == [False] * 5 + [True, True, False]
+    assert [reply.failure_kind for reply in replies[4:7]] == [
+        None, "finer_rewards:gold_failed", "finer_rewards:unavailable"
+    ]  # fmt: skip
+    assert "no_such_database" in replies[6].failure_reason
+    assert replies[0].difficulty == "easy"
