@@ -167,7 +167,7 @@ class Scorer:
         if known is not None and known.evidence is evidence and known.reward is self.reward:
             return known.score
         score = self.reward(evidence)
-        if key is not None and score.status.scorable:
+        if key is not None:
             self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(evidence))
         return score
 

@@ -33,6 +33,7 @@ from finer_rewards.executing.process import (
 __all__ = ["Pool"]
 
 GRACE = 1.0  # seconds after which a worker that its own timer did not end is ended from here
+BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
 MOST_AHEAD = 64
 SHORTEST_REST, LONGEST_REST = 0.0004, 0.004  # seconds in which answers gather while every worker is busy
@@ -223,7 +224,7 @@ class Pool:
         for worker in self._workers:
             if worker.asked:
                 turn = now - worker.turn_began
-                waits.append(_patience(worker) - turn)
+                waits.append(self._patience(worker) - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
         # To be woken for each answer costs more than many a query; half of what is left is safe to sleep.
@@ -252,11 +253,19 @@ class Pool:
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.asked and worker not in heard]:
             turn = now - worker.turn_began
-            if turn > _patience(worker):
+            if turn > self._patience(worker):
                 # Stopped from outside, or deaf to its own timer: not known to be the query's doing.
                 self._bury(worker)
             elif turn > LONG_TURN:
                 self._share(worker)
+
+    def _patience(self, worker: WorkerProcess) -> float:
+        """Return the seconds after which a worker that has not answered is given up."""
+        if not worker.ready:
+            return START_SECONDS
+        seconds = worker.asked[0][1].timeout + MARGIN + GRACE
+        # On a machine with much else to do, CPU time passes slowly.
+        return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
 
     def _share(self, slow: WorkerProcess) -> None:
         """Queue again what waits behind a slow query; whichever worker comes first answers."""
@@ -287,11 +296,12 @@ class Pool:
             attempts = START_ATTEMPTS if code >= 0 else KILLED_ATTEMPTS
             self._start_failed(f"the worker process ended when it started (code {code})", attempts)
         elif asked:
-            self._blame(asked[0], -code)
+            if code:  # else it had done its part and left
+                self._blame(asked[0], -code)
             self._requeue(asked)
 
     def _blame(self, task: Task, ended_by: int) -> None:
-        if ended_by == signal.SIGALRM:
+        if ended_by in (signal.SIGALRM, signal.SIGPROF):
             why = f"killed {MARGIN:g} s after the limit of {task.timeout:g} s"
             self._book(task, ended("timeout", why, task.timeout))
             return
@@ -334,11 +344,6 @@ class Pool:
     def process_ids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return [worker.process.pid for worker in self._workers]
-
-
-def _patience(worker: WorkerProcess) -> float:
-    """Return the seconds after which a worker that has not answered is given up."""
-    return worker.asked[0][1].timeout + MARGIN + GRACE if worker.ready else START_SECONDS
 
 
 _POOLS: weakref.WeakSet[Pool] = weakref.WeakSet()

@@ -22,7 +22,7 @@ from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Row, Status, Volatility
 
-__all__ = ["Database", "PooledExecutor", "normalise"]
+__all__ = ["Database", "Deadline", "PooledExecutor", "normalise"]
 
 Deadline = Literal["absolute", "relative"]
 Self = TypeVar("Self", bound="PooledExecutor")
@@ -135,6 +135,13 @@ class PooledExecutor(ABC):
     @abstractmethod
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters that make an equal executor."""
+
+    def _deadline_described(self) -> dict[str, Any]:
+        """Return the deadline as far as it is not the ordinary one."""
+        if self.deadline == "absolute":
+            return {}
+        names = ("deadline", "deadline_factor", "deadline_floor")
+        return {name: getattr(self, name) for name in names}
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""

@@ -6,16 +6,19 @@ import os
 import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from finer_rewards.errors import MissingExtraError
 from finer_rewards.executing.databases import DatabaseFile, resolve_database
-from finer_rewards.executing.limits import LARGEST, positive, size_in_bytes
-from finer_rewards.executing.pooled import PooledExecutor, normalise
+from finer_rewards.executing.limits import LARGEST, one_of, positive, size_in_bytes
+from finer_rewards.executing.pooled import Deadline, PooledExecutor, normalise
+from finer_rewards.executing.process import Program
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Sample
 
 __all__ = ["SQLite", "normalise"]
 
+_DEFAULTS = {"clock": "wall", "engine": "sqlite3"}
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 
 
@@ -36,6 +39,15 @@ class SQLite(PooledExecutor):
         neighbours: how many neighbours of a sample's database a match must hold on too, at most; build them
             with `finer-rewards testsuite build`.
         neighbours_from: the folder they were put in (`ID/neighbours`), if not beside the databases.
+        deadline: `absolute`, every query may take `timeout` seconds; `relative`, a prediction may take
+            `deadline_factor` times what the slowest of its golds took, but never less than `deadline_floor`
+            seconds nor more than `timeout`. That saves most of the time that hopeless queries cost.
+        deadline_factor: see there.
+        deadline_floor: see there, in seconds.
+        clock: what counts against a deadline: `wall` time, or the `cpu` time of the query alone, so that a
+            verdict does not hang on what else the machine does.
+        engine: `sqlite3`, the SQLite that Python was built with, or `apsw`, the newer one that the package
+            apsw brings (`pip install 'finer-rewards[fast]'`). The version is part of the signature.
 
     Example:
         >>> import sqlite3, tempfile, pathlib
@@ -67,6 +79,11 @@ class SQLite(PooledExecutor):
         cache: str | os.PathLike[str] | None = None,
         neighbours: int = 0,
         neighbours_from: str | os.PathLike[str] | None = None,
+        deadline: Deadline = "absolute",
+        deadline_factor: float = 100.0,
+        deadline_floor: float = 0.25,
+        clock: Literal["wall", "cpu"] = "wall",
+        engine: Literal["sqlite3", "apsw"] = "sqlite3",
     ) -> None:
         super().__init__(
             root,
@@ -76,11 +93,21 @@ class SQLite(PooledExecutor):
             memory_limit=memory_limit,
             max_bytes=max_bytes,
             cache=cache,
+            deadline=deadline,
+            deadline_factor=deadline_factor,
+            deadline_floor=deadline_floor,
         )
+        self.clock: Literal["wall", "cpu"] = one_of("clock", clock, ("wall", "cpu"))
+        self.engine: Literal["sqlite3", "apsw"] = one_of("engine", engine, ("sqlite3", "apsw"))
+        self.version, packages = _engine(self.engine)
+        if self.engine == "apsw":
+            self.program = Program(str(Path(__file__).with_name("apsw_worker.py")))
         self.max_length = size_in_bytes("max_length", max_length, most=LARGEST)
         self._paths: dict[str, Path] = {}
         self._start(
             {
+                "clock": self.clock,
+                "packages": packages,
                 "heap": self.memory_limit // 2,
                 "busy_timeout": min(1.0, self.timeout / 4),
                 "limits": [
@@ -103,12 +130,14 @@ class SQLite(PooledExecutor):
         """
         return {
             "engine": "sqlite",
-            "version": sqlite3.sqlite_version,
+            "version": self.version,
             "timeout": self.timeout,
             "max_rows": self.max_rows,
             "memory_limit": self.memory_limit,
             "max_bytes": self.max_bytes,
             "max_length": self.max_length,
+            **self._deadline_described(),
+            **({"clock": self.clock} if self.clock != "wall" else {}),
             **({"neighbours": self.neighbours, "suites": self._suites()} if self.neighbours else {}),
         }
 
@@ -132,7 +161,11 @@ class SQLite(PooledExecutor):
     def _parameters(self) -> dict[str, Any]:
         names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_length", "cache")
         used = ("neighbours", "neighbours_from") if self.neighbours else ()
-        return {name: getattr(self, name) for name in (*names, *used)}
+        more = [name for name in ("clock", "engine") if getattr(self, name) != _DEFAULTS[name]]
+        return {
+            **{name: getattr(self, name) for name in (*names, *used, *more)},
+            **self._deadline_described(),
+        }
 
     def _look(self, db: str) -> DatabaseFile:
         try:
@@ -149,6 +182,17 @@ class SQLite(PooledExecutor):
 
     def _read_schema(self, found: Any) -> Schema:
         return _schema(found)
+
+
+def _engine(name: str) -> tuple[str, str]:
+    """Return the version of SQLite that an engine brings, and the folder that its package lies in."""
+    if name == "sqlite3":
+        return sqlite3.sqlite_version, ""
+    try:
+        import apsw
+    except ImportError:
+        raise MissingExtraError("`SQLite(engine='apsw')`", "apsw", "fast") from None
+    return apsw.sqlite_lib_version(), str(Path(apsw.__file__).parent.parent)
 
 
 def _schema(found: list[tuple[Any, ...]]) -> Schema:

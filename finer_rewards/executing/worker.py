@@ -19,7 +19,8 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                           steps      thousands of SQLite opcodes that ran; None from an engine that does not count
 
 A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
-ends it with SIGALRM when that request ran past the deadline inside one SQLite opcode, where no callback runs.
+ends it with SIGALRM (SIGPROF where CPU time counts) when that request ran past the deadline inside one SQLite
+opcode, where no callback runs.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ class Connection:
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
         self.settings = settings
+        self.clock = time.process_time if settings.get("clock") == "cpu" else time.monotonic
         self.deadline = float("inf")
         self.timeout = 0.0
         self.late = False
@@ -89,8 +91,7 @@ class Connection:
         self.views_used: set[str] = set()
         self.functions: set[str] = set()
         self.count = 0
-        # No statement cache: a statement found there is not authorised again, and its facts would be lost.
-        self.raw = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
+        self.raw = self.connect(uri)
         self.raw.text_factory = leave_out_undecodable
         self.raw.execute(f"PRAGMA busy_timeout={int(settings['busy_timeout'] * 1000)}")
         self.raw.execute("PRAGMA temp_store=2")
@@ -115,9 +116,18 @@ class Connection:
         self.raw.set_progress_handler(self._out_of_time, OPCODES_BETWEEN_CHECKS)
         self.raw.set_authorizer(self._authorizer())
 
+    def connect(self, uri: str) -> Any:
+        """Open the database."""
+        # No statement cache: a statement found there is not authorised again, and its facts would be lost.
+        return sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
+
+    def close(self) -> None:
+        """Close the database."""
+        self.raw.close()
+
     def _out_of_time(self) -> int:
         self.checks += 1
-        if time.monotonic() > self.deadline:
+        if self.clock() > self.deadline:
             self.late = True
             return 1
         return 0
@@ -156,7 +166,7 @@ class Connection:
         self.read.clear()
         self.views_used.clear()
         self.functions.clear()
-        started = time.monotonic()
+        started = self.clock()
         self.deadline = started + timeout
         try:
             outcome = self._attempt(sql)
@@ -178,7 +188,7 @@ class Connection:
         if status == "ok":
             tables = [name for read in self.read if (name := (read or "").lower()) in self.tables]
             volatile = self._volatile(sql)
-        seconds = time.monotonic() - started
+        seconds = self.clock() - started
         return status, columns, chunks, seconds, message, truncated, tables, volatile, self.checks
 
     def _attempt(self, sql: str) -> Outcome:
@@ -332,8 +342,14 @@ def lost(error: BaseException) -> Answer:
 class Databases:
     """The open connections, the most recently used ones."""
 
-    def __init__(self, settings: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        connect: Callable[[str, dict[str, Any]], Connection] = Connection,
+    ) -> None:
         self.settings = settings
+        self.connect = connect
+        self.timer = signal.ITIMER_PROF if settings.get("clock") == "cpu" else signal.ITIMER_REAL
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
 
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Answer:
@@ -342,13 +358,13 @@ class Databases:
         connection = self.connections.pop(key, None)
         if connection is None:
             while len(self.connections) >= self.settings["max_connections"]:
-                self.connections.popitem(last=False)[1].raw.close()
+                self.connections.popitem(last=False)[1].close()
             try:
-                connection = Connection(uri, self.settings)
+                connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
         # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
-        signal.setitimer(signal.ITIMER_REAL, timeout + self.settings["margin"])
+        signal.setitimer(self.timer, timeout + self.settings["margin"])
         if kind == "schema":
             try:
                 answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
@@ -356,9 +372,9 @@ class Databases:
                 answer = lost(error)
         else:
             answer = connection.run(sql, timeout)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(self.timer, 0)
         if key is None or answer[0] in ("unavailable", "too_large"):
-            connection.raw.close()  # it holds a lock, or the memory, or is at fault itself
+            connection.close()  # it holds a lock, or the memory, or is at fault itself
         else:
             self.connections[key] = connection
         return answer
@@ -432,11 +448,13 @@ def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
 
     Args:
         open_databases: makes, of the settings, the object whose `answer` answers; another engine brings its own.
+            When its `spent` is true, a new process takes over.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    for deadly in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(deadly, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM, signal.SIGPROF])
     parent = os.getppid()
     header = struct.Struct("<I")
 
@@ -455,6 +473,8 @@ def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
             data = memoryview(header.pack(len(body)) + body)
             while data:
                 data = data[os.write(1, data) :]
+            if getattr(databases, "spent", False):
+                os._exit(0)  # what waits in the pipe goes to the process that follows
 
 
 if __name__ == "__main__":

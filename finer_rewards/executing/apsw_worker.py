@@ -1,0 +1,153 @@
+"""The worker process that runs SQL on the SQLite that the package apsw brings; all else is that of `worker.py`."""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from itertools import islice
+
+# Only the standard library is on the path; the folder of `worker.py` is there for this one import.
+sys.path.insert(0, __file__.rpartition("/")[0])
+import worker  # type: ignore[import-not-found]
+
+del sys.path[0]
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+SEVERAL = "You can only execute one statement at a time."
+# What Python's own module skips when it looks for a second statement.
+NOTHING_MORE = r"(?s)(?:[ \t\f\r\n]|--[^\n]*|/\*.*?(?:\*/|\Z))*\Z"
+
+
+class Raw:
+    """An apsw connection that looks like one of `sqlite3`, as far as `worker.Connection` goes."""
+
+    def __init__(self, uri: str) -> None:
+        import apsw
+
+        self.apsw = apsw
+        flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        self.connection = apsw.Connection(uri, flags=flags, statementcachesize=0)
+        self.set_authorizer: Callable[[Any], None] = self.connection.set_authorizer
+        self.set_progress_handler: Callable[[Any, int], None] = self.connection.set_progress_handler
+        self.setlimit: Callable[[int, int], int] = self.connection.limit
+        self.close: Callable[[], None] = self.connection.close
+        self.text_factory: Any = str
+        self.undecodable = False
+
+    def execute(self, sql: str) -> Cursor:
+        """Run one statement up to its first row."""
+        return Cursor(self, sql)
+
+    def error(self, error: Exception) -> Exception:
+        """Return what `sqlite3` would have raised."""
+        if isinstance(error, UnicodeDecodeError):
+            self.undecodable = True
+            return sqlite3.OperationalError(f"Could not decode to UTF-8: {error}")
+        if isinstance(error, self.apsw.NoMemError):
+            return MemoryError()
+        if isinstance(error, self.apsw.TooBigError):
+            return sqlite3.DataError(str(error))
+        return sqlite3.OperationalError(str(error)) if isinstance(error, self.apsw.Error) else error
+
+
+class Cursor:
+    """The rows of one statement."""
+
+    def __init__(self, raw: Raw, sql: str) -> None:
+        self.raw = raw
+        self.sql = sql
+        self.description: Any = None
+        self.several = False
+        self.cursor = raw.connection.cursor()
+        self.cursor.exec_trace = self._prepared
+        try:
+            self.rows = iter(self.cursor.execute(sql, can_cache=False))
+        except (raw.apsw.Error, UnicodeDecodeError) as error:
+            raise sqlite3.ProgrammingError(SEVERAL) if self.several else raw.error(error) from None
+
+    def _prepared(self, cursor: Any, statement: str, _bindings: object) -> bool:
+        """Called before a statement runs, each time there is another."""
+        if self.description is None:
+            self.description = cursor.description or None
+            if len(statement) != len(self.sql):
+                import re
+
+                self.several = re.match(NOTHING_MORE, self.sql[len(statement) :]) is None
+        return not self.several
+
+    def fetchmany(self, count: int) -> list[Any]:
+        """Return the next rows."""
+        try:
+            return list(islice(self.rows, count))
+        except (self.raw.apsw.Error, UnicodeDecodeError) as error:
+            raise self.raw.error(error) from None
+
+    def fetchall(self) -> list[Any]:
+        """Return the rows that are left."""
+        return self.fetchmany(sys.maxsize)
+
+    def __iter__(self) -> Any:
+        return iter(self.fetchall())
+
+    def close(self) -> None:
+        """End the statement."""
+        self.cursor.close(True)
+
+
+class Connection(worker.Connection):  # type: ignore[misc]
+    """A connection of apsw, and one of `sqlite3` for text that is not UTF-8, which apsw cannot give."""
+
+    def __init__(self, uri: str, settings: dict[str, Any]) -> None:
+        self.uri = uri
+        self.plain: worker.Connection | None = None
+        super().__init__(uri, settings)
+
+    def connect(self, uri: str) -> Any:
+        """Open the database."""
+        return Raw(uri)
+
+    def run(self, sql: str, timeout: float) -> Any:
+        """Run one statement and return its answer."""
+        answer = super().run(sql, timeout)
+        if self.raw.undecodable:
+            self.raw.undecodable = False
+            self.plain = self.plain or worker.Connection(self.uri, self.settings)
+            return self.plain.run(sql, timeout)
+        return answer
+
+    def close(self) -> None:
+        """Close both."""
+        super().close()
+        if self.plain is not None:
+            self.plain.close()
+
+
+def open_connection(uri: str, settings: dict[str, Any]) -> worker.Connection:
+    """Open a database; one whose schema is not UTF-8 is for `sqlite3` altogether."""
+    import apsw
+
+    try:
+        return Connection(uri, settings)
+    except apsw.Error as error:
+        raise sqlite3.OperationalError(str(error)) from None
+    except sqlite3.OperationalError as error:
+        if "Could not decode" not in str(error):
+            raise
+        return worker.Connection(uri, settings)
+
+
+def open_databases(settings: dict[str, Any]) -> worker.Databases:
+    """Make what answers the requests."""
+    sys.path.append(settings["packages"])
+    import apsw
+
+    apsw.hard_heap_limit(settings["heap"])
+    return worker.Databases(settings, open_connection)
+
+
+if __name__ == "__main__":
+    worker.main(open_databases)
