@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
+from finer_rewards.memory import index as module  # noqa: E402
 from finer_rewards.memory.index import Index, unit  # noqa: E402
 
 try:
@@ -40,20 +41,41 @@ def by_definition(index: Index, dbs: list[str], query: Any, db: str, top_k: int,
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     sizes=st.lists(st.integers(0, 60), max_size=6),
     top_k=st.integers(1, 30),
     scope=st.sampled_from(["other", "same", "any"]),
     asked=st.lists(st.integers(0, 7), max_size=12),
+    block=st.sampled_from([8, 40, 8192]),
+    copies=st.booleans(),
 )
 def test_search_is_the_definition(
-    backend: Any, seed: int, sizes: list[int], top_k: int, scope: Any, asked: list[int]
+    backend: Any,
+    seed: int,
+    sizes: list[int],
+    top_k: int,
+    scope: Any,
+    asked: list[int],
+    block: int,
+    copies: bool,
 ) -> None:
     vectors, dbs = made(seed, sizes)
-    index = Index(vectors, dbs, backend=backend)
     queries, _ = made(seed + 1, [1] * len(asked))
+    if copies and len(vectors):
+        vectors[:] = vectors[0]  # all alike: nothing stands out, and every row ties
+        queries[::2] = 0.0
+    with pytest.MonkeyPatch.context() as small:
+        small.setattr(module, "_BLOCK", block)
+        small.setattr(module, "_STEP", 2)
+        index = Index(vectors, dbs, backend=backend)
+        check_search(index, dbs, queries, top_k, scope, asked)
+
+
+def check_search(
+    index: Index, dbs: list[str], queries: Any, top_k: int, scope: Any, asked: list[int]
+) -> None:
     names = [f"db{number}" for number in asked]
     found = index.search(queries, names, top_k, scope)
     assert len(found) == len(asked)
@@ -76,6 +98,19 @@ def test_faiss_and_numpy_agree_bit_for_bit(scope: Any) -> None:
     for (rows, values), (other_rows, other_values) in zip(*results, strict=True):
         assert rows.tolist() == other_rows.tolist()
         assert values.tolist() == other_values.tolist()
+
+
+@pytest.mark.skipif(len(BACKENDS) == 1, reason="needs faiss")
+def test_a_search_does_not_depend_on_its_batch_where_own_rows_crowd() -> None:
+    vectors, dbs = made(6, [3000] * 6, dimension=48)
+    index = Index(vectors.astype(np.float16).astype(np.float32), dbs)
+    queries = made(7, [20] * 6, dimension=48)[0].astype(np.float16).astype(np.float32)
+    names = [f"db{number // 20}" for number in range(120)]
+    for scope in ("other", "same", "any"):
+        together = index.search(queries, names, 20, scope)  # type: ignore[arg-type]
+        for place in range(0, 120, 17):
+            [(_, alone)] = index.search(queries[place : place + 1], names[place : place + 1], 20, scope)  # type: ignore[arg-type]
+            assert alone.tolist() == together[place][1].tolist()
 
 
 @pytest.mark.skipif(len(BACKENDS) == 1, reason="needs faiss")

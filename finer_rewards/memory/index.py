@@ -1,11 +1,16 @@
 """Exact search by inner product over vectors kept in order of database.
 
-Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice and
-costs nothing. FAISS searches the matrix where it lies; without FAISS the same is done with NumPy. Past
-`exact_up_to` rows FAISS builds an IVF index instead, which is approximate (`benchmarks/memory.py` tells how).
+Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice.
 
-The similarities handed back are computed once more, row by row in float64: a library may round a product
-differently in a batch of one than in a batch of a thousand, and a score must not depend on that.
+What a query is looking for is known before the search: among every 32nd row that it may find, the `top_k`-th
+best sets a floor, and only rows above it are collected. Blocks of rows that hold none of the query's own database
+are searched by FAISS (range search: a matrix product, one comparison a number, no heap); in the block that
+does, own rows are struck out with NumPy, which also does everything where FAISS is not installed. How many own
+rows would have crowded others out is therefore no matter. Past `exact_up_to` rows FAISS builds an IVF index
+instead, which is approximate (`benchmarks/memory.py` tells how).
+
+The similarities handed back are computed once more, in float64. Stored numbers are float16, so that no sum is
+rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
 """
 
 from __future__ import annotations
@@ -23,6 +28,9 @@ from finer_rewards.memory.extras import optional
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    Floats = NDArray[np.float32]
+    Rows = NDArray[np.int64]
+
 __all__ = ["Hits", "Index", "Scope", "unit"]
 
 Scope = Literal["other", "same", "any"]
@@ -31,12 +39,14 @@ Backend = Literal["auto", "faiss", "numpy"]
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
 _SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_BLOCK: Final = 8_192  # Rows that NumPy searches at once,
-_BATCH: Final = 1024  # and queries.
-_PROBE: Final = 16  # Queries that tell whether own rows crowd others out.
+_BLOCK: Final = 8_192  # Rows searched at once, about,
+_BATCH: Final = 1_024  # and queries.
+_STEP: Final = 32  # One row in so many sets the floor.
+_ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
+_TIES: Final = 8  # So many times `top_k` rows of the sample at the floor, and they are taken for ties.
 
 
-def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+def unit(vectors: NDArray[Any]) -> Floats:
     """Return the vectors scaled to length 1; zero vectors stay zero.
 
     Example:
@@ -60,7 +70,7 @@ class Index:
 
     def __init__(
         self,
-        vectors: NDArray[np.float32],
+        vectors: Floats,
         dbs: Sequence[str],
         *,
         exact_up_to: int | None = 200_000,
@@ -83,9 +93,7 @@ class Index:
             return "numpy"
         return "faiss-flat" if self.exact_up_to is None or len(self) <= self.exact_up_to else "faiss-ivf"
 
-    def search(
-        self, queries: NDArray[np.float32], dbs: Sequence[str], top_k: int, scope: Scope = "other"
-    ) -> Hits:
+    def search(self, queries: Floats, dbs: Sequence[str], top_k: int, scope: Scope = "other") -> Hits:
         """Find the `top_k` most similar rows of each query.
 
         Args:
@@ -102,104 +110,171 @@ class Index:
             return [(np.zeros(0, dtype=np.int64), np.zeros(0))] * len(dbs)
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         owns = np.array([self.ranges.get(db, (0, 0)) for db in dbs], dtype=np.int64).reshape(-1, 2)
-        found = np.full((len(dbs), top_k + _SPARE), -1, dtype=np.int64)
-        left = np.arange(len(dbs))
-        if scope == "same":
-            for place in left:
-                start, end = owns[place]
-                if end > start:
-                    near = start + _best(self.vectors[start:end] @ queries[place], found.shape[1])
-                    found[place, : len(near)] = near
-            left = left[:0]
-        elif self.kind != "numpy":
-            left = self._search_all(queries, owns, scope, found)
-        for start in range(0, len(left), _BATCH):
-            some = left[start : start + _BATCH]
-            found[some] = self._search_blocks(queries[some], owns[some], scope, found.shape[1])
-        return self._exactly(queries, found, top_k)
-
-    def _search_all(
-        self, queries: NDArray[np.float32], owns: NDArray[np.int64], scope: Scope, found: NDArray[np.int64]
-    ) -> NDArray[np.int64]:
-        """Search all rows with FAISS and drop own ones; return the queries that this leaves with too few.
-
-        Asking for twice as many is cheaper than a filter, unless the own database crowds the others out: when it
-        does for many of a sample of the queries, none is tried.
-        """
-        wanted = found.shape[1]
-        asked = min(wanted if scope == "any" else 2 * wanted, len(self))
-        if scope == "other" and len(queries) > _PROBE:
-            step = len(queries) // _PROBE
-            if self._is_crowded(queries[::step][:_PROBE], owns[::step][:_PROBE], asked, wanted):
-                return np.arange(len(queries))
-        rows = self._nearest(queries, asked)
-        if scope == "other":
-            rows[(rows >= owns[:, :1]) & (rows < owns[:, 1:])] = -1
-        kept = np.take_along_axis(rows, np.argsort(rows < 0, axis=1, kind="stable")[:, :wanted], axis=1)
-        found[:, : kept.shape[1]] = kept
         if scope == "any":
-            return np.zeros(0, dtype=np.int64)
+            owns = np.zeros_like(owns)
+        hits: Hits = []
+        for start in range(0, len(dbs), _BATCH):
+            some, own = queries[start : start + _BATCH], owns[start : start + _BATCH]
+            search = self._own_rows if scope == "same" else self._other_rows
+            hits += self._exactly(some, search(some, own, top_k + _SPARE), top_k)
+        return hits
+
+    def _own_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        found = np.full((len(queries), wanted), -1, dtype=np.int64)
+        for start, end in np.unique(owns, axis=0):
+            if end > start:
+                lines = np.nonzero(owns[:, 0] == start)[0]
+                lines = lines[owns[lines, 1] == end]
+                rows, _ = _best(queries[lines] @ self.vectors[start:end].T, wanted)
+                found[lines, : rows.shape[1]] = start + rows
+        return found
+
+    def _other_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        if self.kind != "faiss-ivf":
+            return self._exact_rows(queries, owns, wanted)
+        found = self._listed_rows(queries, owns, wanted)
         enough = np.minimum(wanted, len(self) - (owns[:, 1] - owns[:, 0]))
-        return np.nonzero((kept >= 0).sum(axis=1) < enough)[0]
+        few = np.nonzero((found >= 0).sum(axis=1) < enough)[0]
+        if len(few):
+            found[few] = self._exact_rows(queries[few], owns[few], wanted)
+        return found
 
-    def _is_crowded(
-        self, queries: NDArray[np.float32], owns: NDArray[np.int64], asked: int, wanted: int
-    ) -> bool:
-        products = queries @ self.vectors.T
-        nearest = np.argpartition(-products, asked - 1, axis=1)[:, :asked]
-        own = ((nearest >= owns[:, :1]) & (nearest < owns[:, 1:])).sum(axis=1)
-        return bool((own > asked - wanted).mean() > 0.25)
+    def _exact_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        floors, plain = self._floors(queries, owns, wanted)
+        lines: list[Rows] = []
+        rows: list[Rows] = []
+        values: list[Floats] = []
+        for first, last in self._blocks:
+            inside = (owns[:, 0] < last) & (owns[:, 1] > first)
+            slow = inside | ~plain if self.kind != "numpy" else np.ones(len(queries), dtype=bool)
+            for some, above in (
+                (np.nonzero(slow)[0], self._struck_out),
+                (np.nonzero(~slow)[0], self._ranged),
+            ):
+                if len(some):
+                    line, row, value = above(queries[some], owns[some], floors[some], first, last, wanted)
+                    lines.append(some[line])
+                    rows.append(row)
+                    values.append(value)
+        return _chosen(
+            len(queries), np.concatenate(lines), np.concatenate(rows), np.concatenate(values), wanted
+        )
 
-    def _nearest(self, queries: NDArray[np.float32], asked: int) -> NDArray[np.int64]:
-        if self.kind == "faiss-ivf":
-            _, rows = self._ivf.search(queries, asked)
-        else:
-            metric = self._faiss.METRIC_INNER_PRODUCT
-            _, rows = self._faiss.knn(queries, self.vectors, asked, metric=metric)
-        return np.array(rows, dtype=np.int64)
+    def _floors(self, queries: Floats, owns: Rows, wanted: int) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return what each query's rows must exceed, and whether few rows are likely to lie about there.
 
-    def _search_blocks(
-        self, queries: NDArray[np.float32], owns: NDArray[np.int64], scope: Scope, wanted: int
-    ) -> NDArray[np.int64]:
-        """Search block by block with NumPy, where leaving rows out is free."""
-        rows = np.full((len(queries), wanted), -1, dtype=np.int64)
-        values = np.full((len(queries), wanted), -np.inf, dtype=np.float32)
-        for first in range(0, len(self), _BLOCK):
-            products = queries @ self.vectors[first : first + _BLOCK].T
-            if scope == "other":
-                for line, (start, end) in zip(products, owns, strict=True):
-                    line[max(start - first, 0) : max(end - first, 0)] = -np.inf
-            rows, values = _take_in(rows, values, products, first)
-        return np.where(values > -np.inf, rows, -1)
+        As many rows as are wanted reach the floor in the sample alone, so none below can be among the best.
+        """
+        sample = np.arange(0, len(self), _STEP if len(self) > _BLOCK else len(self))
+        if len(sample) < wanted:
+            return np.full(len(queries), -np.inf, dtype=np.float32), np.zeros(len(queries), dtype=bool)
+        products = queries @ self.vectors[sample].T
+        _strike_out(products, np.searchsorted(sample, owns))
+        floors = np.partition(products, -wanted, axis=1)[:, -wanted] - np.float32(_ROUNDING)
+        ties = (products > (floors - np.float32(_ROUNDING))[:, None]).sum(axis=1) > _TIES * wanted
+        return floors, (floors > 0.01) & ~ties
 
-    def _exactly(self, queries: NDArray[np.float32], found: NDArray[np.int64], top_k: int) -> Hits:
-        """Return the best of the rows found, their similarities computed one by one."""
+    def _struck_out(
+        self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
+    ) -> tuple[Rows, Rows, Floats]:
+        """Return what is above the floors in a block, own rows left out, with NumPy; at most `wanted` a query."""
+        products = queries @ self.vectors[first:last].T
+        _strike_out(products, np.clip(owns, first, last) - first)
+        above = products > floors[:, None]
+        if above.sum() > _TIES * wanted * len(queries):
+            kept, values = _best(products, wanted)
+            line, place = np.nonzero(values > floors[:, None])
+            return line, first + kept[line, place], values[line, place]
+        line, row = np.divmod(np.flatnonzero(above), last - first)
+        return line, first + row, products[line, row]
+
+    def _ranged(
+        self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
+    ) -> tuple[Rows, Rows, Floats]:
+        """Return what is above the floors in a block, with FAISS, which has one radius for all queries."""
+        faiss = self._faiss
+        scaled = np.ascontiguousarray(queries / floors[:, None])
+        found = faiss.RangeSearchResult(len(queries))
+        faiss.range_search_inner_product(
+            faiss.swig_ptr(scaled),
+            faiss.swig_ptr(self.vectors[first:last]),
+            self.vectors.shape[1],
+            len(queries),
+            last - first,
+            1.0,
+            found,
+        )
+        counts = np.diff(faiss.rev_swig_ptr(found.lims, len(queries) + 1).astype(np.int64))
+        total = int(counts.sum())
+        line = np.repeat(np.arange(len(queries)), counts)
+        rows = faiss.rev_swig_ptr(found.labels, total).astype(np.int64) if total else np.zeros(0, np.int64)
+        values = (
+            faiss.rev_swig_ptr(found.distances, total) * floors[line] if total else np.zeros(0, np.float32)
+        )
+        return line, first + rows, values
+
+    @cached_property
+    def _blocks(self) -> list[tuple[int, int]]:
+        """The rows in blocks of whole databases."""
+        blocks, first = [], 0
+        for _, last in sorted(self.ranges.values()):
+            if last - first >= _BLOCK or last == len(self):
+                blocks.append((first, last))
+                first = last
+        return blocks
+
+    def _exactly(self, queries: Floats, found: Rows, top_k: int) -> Hits:
+        """Return the best of the rows found, their similarities computed without rounding."""
         hits: Hits = []
         for start in range(0, len(found), 64):
             rows = np.sort(found[start : start + 64], axis=1)
-            products = self.vectors[rows].astype(np.float64) * queries[start : start + 64, None].astype(
-                np.float64
-            )
-            values = np.where(rows < 0, -np.inf, np.clip(products.sum(axis=2), -1.0, 1.0))
+            wide = queries[start : start + 64, :, None].astype(np.float64)
+            products = np.matmul(self.vectors[rows].astype(np.float64), wide)[:, :, 0]
+            values = np.where(rows < 0, -np.inf, np.clip(products, -1.0, 1.0))
             order = np.argsort(-values, axis=1, kind="stable")[:, :top_k]
-            for line, kept in enumerate(order):
-                kept = kept[rows[line, kept] >= 0]
-                hits.append((rows[line, kept], values[line, kept]))
+            rows, values = np.take_along_axis(rows, order, axis=1), np.take_along_axis(values, order, axis=1)
+            for row, value in zip(rows, values, strict=True):
+                hits.append((row, value) if row[-1] >= 0 else (row[row >= 0], value[row >= 0]))
         return hits
+
+    def _listed_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        """Search the inverted lists, the queries of one database at a time, its own rows left out by FAISS."""
+        faiss = self._faiss
+        found = np.full((len(queries), wanted), -1, dtype=np.int64)
+        for start, end in np.unique(owns, axis=0):
+            lines = np.nonzero((owns[:, 0] == start) & (owns[:, 1] == end))[0]
+            own = faiss.IDSelectorRange(int(start), int(end))
+            others = faiss.IDSelectorNot(own)
+            chosen = {"sel": others} if end > start else {}
+            params = faiss.SearchParametersIVF(nprobe=self._ivf.nprobe, **chosen)
+            _, rows = self._ivf.search(queries[lines], wanted, params=params)
+            found[lines] = rows
+        return found
 
     @cached_property
     def _ivf(self) -> Any:
-        """An inverted-file index: about 4 sqrt(n) lists, of which a sixteenth is searched."""
+        """An inverted-file index: about 4 sqrt(n) lists, of which a sixteenth is searched.
+
+        It holds float16 numbers, as they are stored, which loses nothing.
+        """
+        faiss = self._faiss
         lists = max(1, int(4 * math.sqrt(len(self))))
-        quantizer = self._faiss.IndexFlatIP(self.vectors.shape[1])
-        index = self._faiss.IndexIVFFlat(
-            quantizer, self.vectors.shape[1], lists, self._faiss.METRIC_INNER_PRODUCT
+        dimension = self.vectors.shape[1]
+        quantizer = faiss.IndexFlatIP(dimension)
+        index = faiss.IndexIVFScalarQuantizer(
+            quantizer,
+            dimension,
+            lists,
+            faiss.ScalarQuantizer.QT_fp16,
+            faiss.METRIC_INNER_PRODUCT,
+            False,
         )
         index.cp.max_points_per_centroid = 64
         index.cp.min_points_per_centroid = 1
         step = max(1, len(self) // (64 * lists))
         index.train(np.ascontiguousarray(self.vectors[::step]))
-        index.add(self.vectors)
+        for start in range(0, len(self), 65_536):
+            index.add(self.vectors[start : start + 65_536])
         index.nprobe = max(16, lists // 16)
         return index
 
@@ -225,36 +300,30 @@ def _ranges(dbs: Sequence[str]) -> dict[str, tuple[int, int]]:
     return ranges
 
 
-def _best(values: NDArray[Any], wanted: int) -> NDArray[np.int64]:
-    if len(values) <= wanted:
-        return np.arange(len(values), dtype=np.int64)
-    return np.argpartition(-values, wanted - 1)[:wanted].astype(np.int64)
+def _strike_out(products: Floats, owns: Rows) -> None:
+    for line in np.nonzero(owns[:, 1] > owns[:, 0])[0]:
+        products[line, owns[line, 0] : owns[line, 1]] = -np.inf
 
 
-def _cut(
-    rows: NDArray[np.int64], values: NDArray[np.float32], wanted: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    if values.shape[1] <= wanted:
-        return rows, values
-    kept = np.argpartition(-values, wanted - 1, axis=1)[:, :wanted]
-    return np.take_along_axis(rows, kept, axis=1), np.take_along_axis(values, kept, axis=1)
+def _best(products: Floats, wanted: int) -> tuple[Rows, Floats]:
+    """Return the columns of the largest numbers of each line, in no order, and the numbers."""
+    if products.shape[1] > wanted:
+        columns = np.argpartition(products, -wanted, axis=1)[:, -wanted:]
+    else:
+        columns = np.broadcast_to(np.arange(products.shape[1]), products.shape)
+    return columns, np.take_along_axis(products, columns, axis=1)
 
 
-def _take_in(
-    rows: NDArray[np.int64], values: NDArray[np.float32], products: NDArray[np.float32], first: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Take in a block: once enough are kept, few of its products beat the worst, and only those are looked at."""
-    wanted = rows.shape[1]
-    worst = values.min(axis=1)
-    if np.isneginf(worst).any():
-        columns = np.broadcast_to(np.arange(first, first + products.shape[1]), products.shape)
-        return _cut(np.hstack([rows, columns]), np.hstack([values, products]), wanted)
-    lines, columns = np.nonzero(products > worst[:, None])
-    counts = np.bincount(lines, minlength=len(rows))
-    width = int(counts.max()) if len(lines) else 0
-    offsets = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
-    new_rows = np.full((len(rows), width), -1, dtype=np.int64)
-    new_values = np.full((len(rows), width), -np.inf, dtype=np.float32)
-    new_rows[lines, offsets] = first + columns
-    new_values[lines, offsets] = products[lines, columns]
-    return _cut(np.hstack([rows, new_rows]), np.hstack([values, new_values]), wanted)
+def _chosen(count: int, lines: Rows, rows: Rows, values: Floats, wanted: int) -> Rows:
+    """Return the `wanted` best rows of each line of what was collected, -1 where there are fewer."""
+    order = np.argsort(lines.astype(np.uint16), kind="stable")  # a radix sort
+    lines, rows, values = lines[order], rows[order], values[order]
+    counts = np.bincount(lines, minlength=count)
+    places = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
+    width = max(wanted, int(counts.max(initial=0)))
+    table = np.full((count, width), -np.inf, dtype=np.float32)
+    table[lines, places] = values
+    kept, best = _best(table, wanted)
+    table_rows = np.full((count, width), -1, dtype=np.int64)
+    table_rows[lines, places] = rows
+    return np.where(best > -np.inf, np.take_along_axis(table_rows, kept, axis=1), -1)
