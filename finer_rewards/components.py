@@ -102,6 +102,8 @@ def _names(reward: Reward) -> Mapping[str, str]:
 
 
 def _walk(score: Score) -> Iterator[Score]:
-    yield score
-    for _, part in score.parts:
-        yield from _walk(part)
+    waiting = [score]
+    while waiting:
+        one = waiting.pop()
+        yield one
+        waiting.extend(part for _, part in reversed(one.parts))

@@ -88,10 +88,9 @@ class ScoreLog:
         step: int | None = None,
     ) -> None:
         """Append one line a sample; a disk that takes no more gives a warning, and scoring goes on."""
-        now = time.time()
+        shared = {"step": step, "time": time.time(), "signature": signature.digest}
         records = [
-            log_record(reward, one, score, completions=self.completions)
-            | {"step": step, "time": now, "signature": signature.digest}
+            log_record(reward, one, score, completions=self.completions) | shared
             for one, score in zip(evidence, scores, strict=True)
         ]
         if not records:
@@ -200,17 +199,28 @@ def log_record(
     return record
 
 
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=lambda value: _plain(value)
+)
+
+
 def _line(record: Mapping[str, Any]) -> bytes:
-    text = json.dumps(_finite(record), ensure_ascii=False, separators=(",", ":"), default=str)
+    try:
+        text = _ENCODER.encode(record)
+    except ValueError:  # NaN and infinity are no JSON
+        text = _ENCODER.encode(_finite(record))
     return text.encode("utf-8", "replace") + b"\n"
 
 
+def _plain(value: object) -> object:
+    return (
+        dict(value) if isinstance(value, Mapping) else value.hex() if isinstance(value, bytes) else str(value)
+    )
+
+
 def _finite(value: Any) -> Any:
-    """Return the value as JSON can say it: what is no number is null, bytes are text."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
         return {str(name): _finite(item) for name, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value.hex() if isinstance(value, bytes) else value
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -24,7 +24,7 @@ TEXT = 2000  # characters shown of a completion
 _COLUMNS = {
     "time": "DOUBLE", "step": "BIGINT", "question": "VARCHAR", "db": "JSON", "gold": "JSON",
     "predicted": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR", "reason": "VARCHAR",
-    "components": "MAP(VARCHAR, DOUBLE)", "metrics": "MAP(VARCHAR, DOUBLE)", "seconds": "DOUBLE",
+    "components": "MAP(VARCHAR, DOUBLE)", "seconds": "DOUBLE",
     "explanation": "VARCHAR", "completion": "VARCHAR", "signature": "VARCHAR", "scorer": "JSON",
 }  # fmt: skip
 # A group is what one prompt's completions are at one step.
@@ -171,7 +171,7 @@ class _Reader:
         )
         if not totals["samples"]:
             raise ConfigError(f"`LOG` should hold scores, but {name} holds none that can be read.")
-        self.axis()
+        placed = self.placed()
         names = [
             row["name"]
             for row in self.rows(
@@ -183,7 +183,7 @@ class _Reader:
         # A branch that was not taken is no match; what could not be scored is neither.
         told = f"coalesce(components[{_quoted(match)}], 0)" if match else f"(value >= {totals['most']!r})"
         matched = f"CASE WHEN value IS NOT NULL THEN CAST({told} AS DOUBLE) END"
-        self.connection.execute(f"CREATE TABLE marked AS SELECT *, {matched} AS matched FROM placed")
+        self.connection.execute(f"CREATE TABLE marked AS SELECT *, {matched} AS matched FROM ({placed})")
         (share,) = self.rows("SELECT avg(matched) AS matches FROM marked")
         return Run(
             name,
@@ -208,8 +208,8 @@ class _Reader:
             self.questions(),
         )
 
-    def axis(self) -> None:
-        """Give every score its place on the axis: its step, or its hundredth of the log."""
+    def placed(self) -> str:
+        """Return the query that gives every score its place on the axis: its step, or its hundredth of the log."""
         (span,) = self.rows(
             "SELECT min(step) AS low, max(step) AS high, count(DISTINCT step) AS steps, count(*) AS samples FROM scores"
         )
@@ -220,7 +220,8 @@ class _Reader:
         else:
             width = -(-(span["high"] - span["low"] + 1) // MOST_POINTS)
             place = f"{span['low']} + (step - {span['low']}) // {width} * {width}"
-        self.connection.execute(f"CREATE TABLE placed AS SELECT *, {place} AS x FROM scores")
+        # The long texts stay where they are: they are looked up for the few rows that are shown.
+        return f"SELECT * EXCLUDE (completion, explanation, reason), {place} AS x FROM scores"
 
     def signatures(self) -> list[dict[str, Any]]:
         contents = {
@@ -335,16 +336,15 @@ class _Reader:
         """Draw rows: the same number of each status, right and wrong apart, then whatever there is room for."""
         return self.rows(
             """
-            SELECT * EXCLUDE (rank, order_) FROM (
-                SELECT row, step, question, db, gold, predicted, value, status, reason, explanation, completion,
-                       seconds, hash(row + ?) AS order_,
-                       row_number() OVER (
+            SELECT row, step, question, db, gold, predicted, value, status, seconds, reason, explanation, completion
+            FROM (
+                SELECT row, row_number() OVER (
                            PARTITION BY status, coalesce(matched >= 1, false) ORDER BY hash(row + ?)
                        ) AS rank
-                FROM marked
-            ) ORDER BY rank, order_ LIMIT ?
+                FROM marked ORDER BY rank, hash(row + ?) LIMIT ?
+            ) JOIN scores USING (row) ORDER BY rank, hash(row + ?)
             """,
-            seed, seed, count,
+            seed, seed, count, seed,
         )  # fmt: skip
 
 
