@@ -27,6 +27,7 @@ from finer_rewards.schema import Schema, table_of
 __all__ = ["DUCKDB_SUFFIXES", "DuckDB"]
 
 DUCKDB_SUFFIXES = (".duckdb", ".ddb")
+_RESERVED = 2 << 30  # addresses that DuckDB reserves and does not use
 _SQLITE = b"SQLite format 3\x00"
 
 
@@ -110,8 +111,8 @@ class DuckDB(PooledExecutor):
         timeout: seconds a query may take.
         max_rows: rows fetched; a longer result is cut and marked `truncated`.
         workers: processes; `None` means one a core, at most 8.
-        memory_limit: address space of each worker, as bytes or as text such as `"2GiB"`. DuckDB itself may
-            use half of it.
+        memory_limit: memory that each worker may write, as bytes or as text such as `"2GiB"`. DuckDB's own
+            limit, which leaves out what functions take, is half of it.
         max_bytes: size of a result; a larger one is `Status.too_large`.
         max_copy: size of the SQLite or Parquet files that are copied; more are not opened.
         cache: a folder in which results of gold queries are kept from run to run.
@@ -154,13 +155,14 @@ class DuckDB(PooledExecutor):
             timeout=timeout,
             max_rows=max_rows,
             workers=workers,
-            memory_limit=size_in_bytes("memory_limit", memory_limit, least=512 << 20),
+            memory_limit=size_in_bytes("memory_limit", memory_limit, least=256 << 20),
             max_bytes=max_bytes,
             cache=cache,
         )
         self.max_copy = size_in_bytes("max_copy", max_copy)
         self._copies = _Copies()
-        self._start({"packages": _packages()})
+        settings = {"data": self.memory_limit, "memory": self.memory_limit + _RESERVED}
+        self._start({"packages": _packages(), **settings})
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results: engine, version and limits (not where and how wide it runs)."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]
 import marshal
 import os
+import resource
 import sys
 import threading
 import time
@@ -47,6 +48,7 @@ ROW_MAKERS = frozenset(
 FORBIDDEN_FUNCTIONS = frozenset(
     ("current_query", "currval", "getvariable", "nextval", "setseed", "setval", "sleep_ms", "write_log")
 )
+CLOCK_WORDS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
 ENGINE_STATE = ("duckdb_", "pragma_")
 # Types whose values come as SQLite's would.
 PLAIN = frozenset(("BIGINT", "BLOB", "DOUBLE", "FLOAT", "HUGEINT", "INTEGER", "JSON", "SMALLINT", "TINYINT"))
@@ -94,8 +96,9 @@ class Connection:
         self.duckdb = duckdb
         self.watch = watch
         self.path = path
+        self.exhausted = False
         self.raw = duckdb.connect(path, read_only=True, config={"threads": "1"})
-        self.raw.execute(f"SET memory_limit = '{settings['memory'] // 2}B'")
+        self.raw.execute(f"SET memory_limit = '{settings['data'] // 2}B'")
         for setting in SETTINGS:
             self.raw.execute(f"SET {setting}")
         self.functions: dict[str, str] = {}
@@ -246,9 +249,8 @@ class Connection:
             elif kind == "COLUMN_REF":
                 # `current_date` and its like are written without parentheses.
                 names = node.get("column_names") or []
-                kinds.add(self.functions.get(str(names[-1]).lower(), "") if len(names) == 1 else "")
-            elif kind == "VALUE_CONSTANT" and str(node).lower().count("'now'"):
-                kinds.add("clock")
+                if len(names) == 1 and str(names[0]).lower() in CLOCK_WORDS:
+                    kinds.add("clock")
             sample = node.get("sample")
             if isinstance(sample, dict) and sample.get("seed") in (None, -1):
                 kinds.add("random")
@@ -261,6 +263,7 @@ class Connection:
             status, message = "timeout", f"interrupted after {timeout:g} s"
         elif isinstance(error, (self.duckdb.OutOfMemoryException, MemoryError)) or "bad_alloc" in message:
             status = "too_large"
+            self.exhausted = True
         elif isinstance(error, RecursionError):
             status, message = "too_large", "the statement is nested too deeply"
         elif isinstance(error, self.duckdb.PermissionException):
@@ -384,6 +387,10 @@ class Databases:
     """The open databases, the most recently used ones."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
+        # DuckDB reserves far more addresses than it uses, so the memory that it may write is what is limited.
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        limit = settings["data"] if hard == resource.RLIM_INFINITY else min(settings["data"], hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
         sys.path += settings["packages"]
         import duckdb
 
@@ -392,6 +399,7 @@ class Databases:
         self.settings = settings
         self.watch = Watch()
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
+        self.spent = False
 
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Any:
         """Return the answer to one request."""
@@ -402,6 +410,7 @@ class Databases:
             try:
                 connection = Connection(path, self.settings, self.duckdb, self.watch)
             except (self.duckdb.Error, MemoryError, UnicodeError, OSError) as error:
+                self.spent = True
                 return worker.lost(error)
         signal.setitimer(signal.ITIMER_REAL, timeout + self.settings["margin"])
         if kind == "schema":
@@ -412,10 +421,10 @@ class Databases:
         else:
             answer = connection.run(sql, timeout)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        if answer[0] in ("unavailable", "too_large") or "INTERNAL Error" in answer[4]:
-            connection.raw.close()
-        else:
-            self.connections[key] = connection
+        self.connections[key] = connection
+        # The allocator does not give back what a query has taken, and the next one must not go short for it;
+        # nor is an engine to be trusted that has said that it is broken.
+        self.spent = connection.exhausted or answer[0] == "unavailable" or "INTERNAL Error" in answer[4]
         return answer
 
     def _make_room(self, path: str) -> None:
