@@ -43,7 +43,7 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
         OperationsError: the text is not one query, or is too large.
     """
     reader = Reader(facts)
-    query = reader.read(parse_query(sql, facts.dialect))
+    query = reader.read(parse_query(sql, facts.dialect, quick=True))
     context = Context(facts, notes=reader.notes)
     query = rewrite(query, context)
     about = query
@@ -70,4 +70,4 @@ def read_query(sql: str, facts: Facts) -> Term:
     Raises:
         OperationsError: the text is not one query, or is too large.
     """
-    return Reader(facts).read(parse_query(sql, facts.dialect))
+    return Reader(facts).read(parse_query(sql, facts.dialect, quick=True))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .facts import Facts, TableFacts
-from .terms import QUERY_HEADS, Term, is_query, walk
+from .terms import LEAVES, QUERY_HEADS, Term, walk
 
 __all__ = ["Context"]
 
 _NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
+_SURVEYED = _NUMBERED.union(QUERY_HEADS, ("left",))
 
 
 @dataclass
@@ -22,6 +23,7 @@ class Context:
         padded: sources that an outer join may fill with NULLs.
         notes: what could not be normalised.
         nested: whether the query holds another query.
+        heads: the operators it holds, or held when it was last surveyed.
         loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
     """
 
@@ -31,6 +33,7 @@ class Context:
     notes: list[str] = field(default_factory=list)
     loose: bool = False
     nested: bool = True
+    heads: set[str] = field(default_factory=set)
     last_number: int = 0
 
     def survey(self, query: Term) -> set[str]:
@@ -43,6 +46,8 @@ class Context:
             if not isinstance(head, str):
                 continue
             heads.add(head)
+            if head not in _SURVEYED:
+                continue
             queries += head in QUERY_HEADS
             if head == "table":
                 self.tables[part[1]] = part[2]
@@ -51,6 +56,7 @@ class Context:
             if head in ("left", "full"):
                 self.padded |= numbers_in(part)
         self.nested = queries > 1
+        self.heads = heads
         return heads
 
     def note(self, text: str) -> None:
@@ -103,13 +109,17 @@ def numbers_in(group: Term) -> set[int]:
     stack = [group]
     while stack:
         top = stack.pop()
-        if isinstance(top, tuple) and not is_query(top):
-            if (
-                top
-                and top[0] in ("table", "derived", "function", "self", "full")
-                and len(top) > 2
-                and isinstance(top[1], int)
-            ):
-                found.add(top[1])
+        if isinstance(top, tuple) and top:
+            head = top[0]
+            if head.__class__ is str:
+                if head in QUERY_HEADS:
+                    continue
+                if head in _SOURCES and len(top) > 2 and isinstance(top[1], int):
+                    found.add(top[1])
+                if head in LEAVES:
+                    continue
             stack.extend(top)
     return found
+
+
+_SOURCES = frozenset({"table", "derived", "function", "self", "full"})

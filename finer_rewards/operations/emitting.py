@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .multiset import Operation
-from .terms import Select, Term, is_query
+from .terms import Select, Term, is_leaf, is_query
 from .words import name_of, say, say_query, say_source
 
 __all__ = ["KINDS", "operations_of"]
@@ -152,9 +152,13 @@ def _without_queries(term: Any, found: list[tuple[str, Term]]) -> Any:
     if is_query(term):
         found.append(("subquery", term))
         return ("word", "subquery")
+    if is_leaf(term):
+        return term
     before = len(found)
-    parts = tuple(_without_queries(part, found) for part in term)
-    if term[0] in ("in", "exists", "scalar") and len(found) > before:
+    parts = tuple([_without_queries(part, found) for part in term])
+    if len(found) == before:
+        return term
+    if term[0] in ("in", "exists", "scalar"):
         found[before:] = [(term[0], query) for _, query in found[before:]]
     return parts
 

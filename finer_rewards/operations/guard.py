@@ -19,6 +19,8 @@ from sqlglot.errors import ParseError, TokenError
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.quiet import quiet_sqlglot
 
+from .plain import plain_tree
+
 __all__ = ["LIMITS", "OperationsError", "parse_query"]
 
 Result = TypeVar("Result")
@@ -76,14 +78,24 @@ def check_version(version: str = vars(sqlglot)["__version__"]) -> None:
         )
 
 
-def parse_query(sql: str, dialect: str) -> Any:
+def parse_query(sql: str, dialect: str, *, quick: bool = False) -> Any:
     """Return the tree of the one query that a text holds.
+
+    Args:
+        sql: the text.
+        dialect: sqlglot's name of the dialect.
+        quick: let `plain_tree` read what it can; its trees lack what no reading of names and operators needs,
+            such as comments.
 
     Raises:
         OperationsError: the text is too large, does not parse, or is not exactly one query.
         ConfigError: sqlglot does not know the dialect.
     """
     measure(sql)
+    if quick and dialect == "sqlite":
+        tree = plain_tree(sql)
+        if tree is not None:
+            return tree
     try:
         read = sqlglot.Dialect.get_or_raise(dialect)
     except ValueError as error:

@@ -10,7 +10,7 @@ from types import MappingProxyType
 __all__ = ["Difference", "Operation", "Operations"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One thing a query does.
 
@@ -80,7 +80,9 @@ class Operations:
         self, operations: Iterable[Operation] | Mapping[Operation, int] = (), notes: tuple[str, ...] = ()
     ) -> None:
         counts = Counter(operations)
-        self._counts: Counter[Operation] = Counter({one: n for one, n in counts.items() if n > 0})
+        if counts and min(counts.values()) <= 0:
+            counts = Counter({one: n for one, n in counts.items() if n > 0})
+        self._counts: Counter[Operation] = counts
         self.notes = notes
         self._hash: int | None = None
 

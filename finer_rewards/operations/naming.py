@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
-from .terms import Outer, Select, Term, fold, is_query, remake, substitute, walk
+from .terms import Outer, Select, Term, fold_heads, is_query, larger_than, remake, substitute, walk
 
 __all__ = ["canonical"]
 
@@ -27,14 +27,12 @@ def canonical(query: Term, classes: Callable[[Select], list[set[Term]]] | None =
         query: what is left after the rewrites.
         classes: the sets of columns that a block makes the same value; none of them leads the others.
     """
-    return _query(fold(query, lambda part: _lead(part, classes)) if classes is not None else query, {}, 0)
+    return _query(fold_heads(query, {"select": _lead}, classes) if classes is not None else query, {}, 0)
 
 
-def _lead(block: Any, classes: Callable[[Select], list[set[Term]]]) -> Any:
+def _lead(block: Select, classes: Callable[[Select], list[set[Term]]]) -> Any:
     """Let the whole class stand wherever one of its columns does, so that none is preferred before all are named."""
-    if not isinstance(block, Select) or not any(
-        one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where
-    ):
+    if not any(one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where):
         return block
     groups = [group for group in classes(block) if not any(one[0] in _CONSTANTS for one in group)]
     if not groups:
@@ -137,8 +135,7 @@ def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
             inner = _select(source[2], names, depth + 1)
             for place, item in enumerate(inner[2]):
                 # A long one keeps its position: spelled out level by level it could double each time.
-                short = sum(1 for _ in islice(walk(item), _LONGEST_SPELLED + 1)) <= _LONGEST_SPELLED
-                if short and not (item[0] == "column" and item[2] == "*"):
+                if not larger_than(item, _LONGEST_SPELLED) and not (item[0] == "column" and item[2] == "*"):
                     found["column", source[1], place] = ("column", source[1], ("of", item))
     return found
 
@@ -226,7 +223,7 @@ def _mask(term: Any, own: int, colours: dict[int, str]) -> Any:
 
 def _render(block: Select, names: Names, depth: int) -> Term:
     def sort(terms: Any) -> tuple[Term, ...]:
-        return tuple(sorted(dict.fromkeys(_term(one, names, depth) for one in terms), key=repr))
+        return _sorted([_term(one, names, depth) for one in terms])
 
     return Select(
         "select",
@@ -234,7 +231,7 @@ def _render(block: Select, names: Names, depth: int) -> Term:
         tuple(_term(one, names, depth) for one in block.items),
         _from(block.sources, names, depth),
         _outers(block.outers, names, depth),
-        tuple(sorted(dict.fromkeys(_conditions(block.where, names, depth)), key=repr)),
+        _sorted(list(_conditions(block.where, names, depth))),
         None if block.group is None else sort(block.group),
         sort(block.having),
         tuple(_term(one, names, depth) for one in block.order),
@@ -242,6 +239,11 @@ def _render(block: Select, names: Names, depth: int) -> Term:
         _term(block.offset, names, depth),
         sort(block.extra),
     )
+
+
+def _sorted(terms: list[Term]) -> tuple[Term, ...]:
+    """Return terms in their one order, each once."""
+    return tuple(sorted(dict.fromkeys(terms), key=repr)) if len(terms) > 1 else tuple(terms)
 
 
 def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
@@ -256,7 +258,10 @@ def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
 
 
 def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
-    return tuple(sorted((_source(one, names, depth) for one in sources), key=repr))
+    found = [_source(one, names, depth) for one in sources]
+    if len(found) > 1:
+        found.sort(key=repr)
+    return tuple(found)
 
 
 def _source(source: Term, names: Names, depth: int) -> Term:

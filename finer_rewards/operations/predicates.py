@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from .context import Context
-from .terms import COUNT_ALL, FALSE, NULL, TRUE, Select, Term, fold
+from .terms import COUNT_ALL, FALSE, NULL, TRUE, Select, Term, fold_heads
 
 __all__ = ["simplify"]
 
@@ -19,16 +19,7 @@ CONSTANTS = ("number", "text", "bool", "null")
 
 def simplify(query: Any, context: Context) -> Any:
     """Apply every rewrite of this file, from the leaves upward."""
-
-    def change(term: Term) -> Any:
-        head = term[0] if term else None
-        if isinstance(head, str):
-            rewrite = _REWRITES.get(head)
-            if rewrite is not None:
-                return rewrite(term, context)
-        return term
-
-    return fold(query, change)
+    return fold_heads(query, _REWRITES, context)
 
 
 def negate(term: Term, context: Context) -> Term:

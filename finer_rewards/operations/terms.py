@@ -101,12 +101,12 @@ LEAVES = frozenset({"column", "number", "text", "null", "bool", "star", "word", 
 
 def fold(term: Any, change: Callable[[Term], Any]) -> Any:
     """Rebuild a term from its inner operators upward, giving each rebuilt tuple to `change`; leaves stay."""
-    if not isinstance(term, tuple) or not term or term[0] in LEAVES:
+    if not isinstance(term, tuple) or not term or is_leaf(term):
         return term
     changed = False
     parts = []
     for part in term:
-        if isinstance(part, tuple) and part and part[0] not in LEAVES:
+        if isinstance(part, tuple) and part and not is_leaf(part):
             new = fold(part, change)
             changed = changed or new is not part
             parts.append(new)
@@ -115,12 +115,38 @@ def fold(term: Any, change: Callable[[Term], Any]) -> Any:
     return change(remake(term, parts) if changed else term)
 
 
+def fold_heads(term: Any, changes: Mapping[str, Callable[..., Any]], context: Any) -> Any:
+    """Do as `fold`, but give only the operators named in `changes` to the function named there, with the context."""
+    if not isinstance(term, tuple) or not term:
+        return term
+    head = term[0]
+    named = head.__class__ is str
+    if named and head in LEAVES:
+        return term
+    changed = False
+    parts = []
+    for part in term:
+        if isinstance(part, tuple) and part:
+            new = fold_heads(part, changes, context)
+            changed = changed or new is not part
+            parts.append(new)
+        else:
+            parts.append(part)
+    if changed:
+        term = remake(term, parts)
+    if named:
+        change = changes.get(head)
+        if change is not None:
+            return change(term, context)
+    return term
+
+
 def substitute(term: Any, replacement: Mapping[Term, Term]) -> Any:
     """Replace columns by other terms, in subqueries too."""
     if not isinstance(term, tuple) or not term:
         return term
     head = term[0]
-    if head in LEAVES:
+    if head.__class__ is str and head in LEAVES:
         return replacement.get(term, term) if head == "column" else term
     changed = False
     parts = []
@@ -134,14 +160,32 @@ def substitute(term: Any, replacement: Mapping[Term, Term]) -> Any:
     return remake(term, parts) if changed else term
 
 
-def walk(term: Any) -> Iterator[Term]:
-    """Yield every tuple inside a term that is not empty, subqueries included."""
-    stack = [term] if isinstance(term, tuple) and term else []
-    while stack:
+def is_leaf(term: Term) -> bool:
+    """Return whether a tuple that is not empty is an operator without terms inside."""
+    head = term[0]
+    return head.__class__ is str and head in LEAVES  # to hash a head that is a term would take long
+
+
+def walk(term: Any) -> list[Term]:
+    """Return every tuple inside a term that is not empty, subqueries included."""
+    found = [term] if isinstance(term, tuple) and term else []
+    for top in found:
+        head = top[0]
+        if head.__class__ is not str or head not in LEAVES:
+            found += [part for part in top if isinstance(part, tuple) and part]
+    return found
+
+
+def larger_than(term: Term, size: int) -> bool:
+    """Return whether more than `size` tuples are inside a term, without looking at many more."""
+    seen = 0
+    stack = [term]
+    while stack and seen <= size:
         top = stack.pop()
-        yield top
-        if top[0] not in LEAVES:
+        seen += 1
+        if not is_leaf(top):
             stack += [part for part in top if isinstance(part, tuple) and part]
+    return seen > size
 
 
 def walk_here(term: Any) -> Iterator[Term]:
@@ -149,30 +193,45 @@ def walk_here(term: Any) -> Iterator[Term]:
     stack = [term]
     while stack:
         top = stack.pop()
-        if isinstance(top, tuple) and top and top[0] not in QUERY_HEADS:
-            yield top
-            if top[0] not in LEAVES:
+        if isinstance(top, tuple) and top:
+            head = top[0]
+            if head.__class__ is not str:
+                yield top
                 stack.extend(top)
+            elif head not in QUERY_HEADS:
+                yield top
+                if head not in LEAVES:
+                    stack.extend(top)
 
 
 def contains(term: Any, head: str) -> bool:
     """Return whether an operator occurs in a term, subqueries left out."""
-    return any(part and part[0] == head for part in walk_here(term))
+    return any(part[0] == head for part in walk_here(term))
 
 
 def computes_over_rows(term: Any) -> bool:
     """Return whether a term depends on more than one row of its block."""
-    return any(part and part[0] in ("aggregate", "window") for part in walk_here(term))
+    return any(part[0] == "aggregate" or part[0] == "window" for part in walk_here(term))
 
 
 def columns_of(term: Any) -> set[Term]:
     """Return the column terms inside a term, subqueries included."""
-    return {part for part in walk(term) if part[0] == "column"}
+    found: set[Term] = set()
+    stack = [term] if isinstance(term, tuple) and term else []
+    while stack:
+        top = stack.pop()
+        head = top[0]
+        if head.__class__ is str and head in LEAVES:
+            if head == "column":
+                found.add(top)
+        else:
+            stack += [part for part in top if isinstance(part, tuple) and part]
+    return found
 
 
 def sources_of(term: Any) -> set[int]:
     """Return the numbers of the sources a term refers to, subqueries included."""
-    return {part[1] for part in walk(term) if part[0] == "column"}
+    return {column[1] for column in columns_of(term)}
 
 
 def conjuncts(term: Term | None) -> tuple[Term, ...]:

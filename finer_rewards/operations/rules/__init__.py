@@ -12,7 +12,7 @@ from typing import Any
 
 from ..context import Context
 from ..predicates import simplify
-from ..terms import QUERY_HEADS, Select, Term, contains, fold, walk
+from ..terms import QUERY_HEADS, Select, Term, contains, fold_heads, walk
 from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
 
 __all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
@@ -34,16 +34,16 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (joins.outer_to_inner, "outers"),
     (joins.outer_to_anti, "outers"),
     (joins.drop_unused_outer, "outers"),
-    (joins.free_foreign_key, "where"),
+    (joins.free_foreign_key, "cast"),
     (subqueries.scalar_to_in, "subquery"),
     (subqueries.in_to_exists, "subquery"),
     (subqueries.grouped_in_to_derived, "subquery"),
     (subqueries.merge_grouped_derived, "derived"),
     (subqueries.exists_to_join, "subquery"),
     (joins.merge_equal_columns, "where"),
-    (readings.merge_self_join, "joined"),
+    (readings.merge_self_join, "repeated"),
     (readings.merge_with_outer, "joined"),
-    (readings.fold_repeated_reading, "joined"),
+    (readings.fold_repeated_reading, "repeated"),
     (joins.drop_referenced_table, "joined"),
     (grouping.group_to_distinct, "group"),
     (grouping.group_to_exists, "group"),
@@ -70,17 +70,13 @@ def rewrite(query: Term, context: Context) -> Term:
     """Return the query with every rule applied until nothing changes; the loose ones too if the context says so."""
     rules = LOOSE_RULES if context.loose else RULES
 
-    def change(term: Term) -> Any:
-        if isinstance(term, Select):
-            settled = _settle(term, rules, context)
-            return (
-                derived.unwrap(settled, context)
-                if settled.sources[:1] and settled.sources[0][0] == "derived"
-                else settled
-            )
-        if term[0] == "setop":
-            return sets.rewrite_set_operation(term, context)
-        return term
+    def settle(block: Select, context: Context) -> Any:
+        settled = _settle(block, rules, context)
+        if settled.sources and settled.sources[0][0] == "derived":
+            return derived.unwrap(settled, context)
+        return settled
+
+    changes = {"select": settle, "setop": sets.rewrite_set_operation}
 
     for _ in range(_MAX_PASSES):
         heads = context.survey(query)
@@ -88,7 +84,10 @@ def rewrite(query: Term, context: Context) -> Term:
         if heads & {"exists", "in", "setop"}:
             query = blocks.mark_branches(query)
         before = query
-        query = fold(query, change) if heads & _STRUCTURE or not isinstance(query, Select) else change(query)
+        if heads & _STRUCTURE or not isinstance(query, Select):
+            query = fold_heads(query, changes, context)
+        else:
+            query = settle(query, context)
         if query == before or not heads & _STRUCTURE:
             break
     return query
@@ -99,34 +98,44 @@ _STRUCTURE = frozenset({"exists", "in", "scalar", "derived", "setop", "left", "f
 
 
 def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context) -> Select:
+    """Apply the rules in turn until each of them, one after the other, has found nothing."""
+    has = features(block, context)
+    idle = 0
     for _ in range(_MAX_ROUNDS):
-        before = block
-        has = features(block, context.nested)
         for rule, need in rules:
+            idle += 1
             if need in has:
                 changed = rule(block, context)
-                if changed is not block:
-                    block, has = changed, features(changed, context.nested)
-        if block == before:
-            break
+                if changed is not block and changed != block:
+                    block, has, idle = changed, features(changed, context), 0
+            if idle == len(rules):
+                return block
     return block
 
 
-def features(block: Select, nested: bool = True) -> set[str]:
+def features(block: Select, context: Context) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
     has = {""}
+    nested = context.nested
     if block.where:
         has.add("where")
         if nested and any(part[0] in QUERY_HEADS for part in walk(block.where)):
             has.add("subquery")
+    if "cast" in context.heads:
+        has.add("cast")
     if len(block.sources) > 1:
         has.add("joined")
+        names = [source[2] for source in block.sources if source[0] == "table"]
+        if len(set(names)) != len(names):
+            has.add("repeated")
     if nested and any(source[0] == "derived" for source in block.sources):
         has.add("derived")
     for name in ("outers", "group", "having", "distinct", "order"):
         if getattr(block, name):
             has.add(name)
-    if any(contains(one, "aggregate") for one in (*block.items, *block.having, *block.order)):
+    if "aggregate" in context.heads and any(
+        contains(one, "aggregate") for one in (*block.items, *block.having, *block.order)
+    ):
         has |= {"aggregate", "order"}
     if block.outers:
         has |= {"joined", "derived"} if _deep_derived(block) else {"joined"}

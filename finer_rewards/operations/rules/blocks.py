@@ -39,6 +39,8 @@ def _flatten_outer(outer: Outer) -> Outer:
 
 def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """Return the conjuncts; what cannot be true is false, since a condition that is NULL lets no row through."""
+    if _is_split(terms):
+        return terms
     found: dict[Term, None] = {}
     for term in terms:
         for part in conjuncts(_truth(term)):
@@ -59,6 +61,16 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     if any(one[0] == "is not" and one[2] == NULL for one in found):
         found = {one: None for one in found if not _implied(one, found)}
     return tuple(found)
+
+
+_COMPARED = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "glob", "in"})
+
+
+def _is_split(terms: tuple[Term, ...]) -> bool:
+    """Return whether conditions are comparisons that leave nothing to do; most are."""
+    return all(one[0] in _COMPARED and one[1] != one[2] for one in terms) and (
+        len(terms) == 1 or (len(set(terms)) == len(terms) and not contradictory(terms))
+    )
 
 
 def _implied(term: Term, others: Iterable[Term]) -> bool:
@@ -205,7 +217,7 @@ def grows_too_large(number: int, query: Select, user: Any) -> bool:
 
     Each level of `a + a` over `a + a` doubles what is written out.
     """
-    sizes = {place: sum(1 for _ in walk(item)) for place, item in enumerate(query.items)}
+    sizes = {place: len(walk(item)) for place, item in enumerate(query.items)}
     if max(sizes.values(), default=0) < 8:
         return False
     read = [part[2] for part in walk(user) if part[0] == "column" and part[1] == number]

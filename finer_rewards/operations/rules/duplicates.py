@@ -38,7 +38,7 @@ def drop_needless_order(block: Select, context: Context) -> Select:
             and not block.offset
         ):
             return block._replace(order=(), limit=None)
-        return block._replace(order=())
+        return block._replace(order=()) if block.order else block
     if not block.order:
         return block
     kept: list[tuple[object, ...]] = []

@@ -141,7 +141,8 @@ def count_forms(block: Select, context: Context) -> Select:
     """
     terms = (block.items, block.having, block.order)
     if not any(
-        part and part[0] == "aggregate" and part[1] in ("count", "sum", "avg") for part in walk(terms)
+        part[0] == "aggregate" and part[1] in ("count", "sum", "avg") and part != COUNT_ALL
+        for part in walk(terms)
     ):
         return block
 
@@ -161,7 +162,7 @@ def count_forms(block: Select, context: Context) -> Select:
                 return ("aggregate", "count", False, ("case", when, ONE, NULL))
         return _cast_free(term, context)
 
-    items, having, order = (_here(terms, change) for terms in (block.items, block.having, block.order))
+    items, having, order = (_here(one, change) for one in terms)
     return block._replace(items=items, having=having, order=order)
 
 

@@ -120,6 +120,7 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     own = numbers_in(block.sources)
     replacement: dict[Term, Term] = {}
     kept: list[Term] = []
+    class_of = {one: place for place, group in enumerate(classes) for one in group}
     for group in classes:
         constants = sorted((one for one in group if one[0] in CONSTANTS), key=repr)
         columns = sorted(
@@ -139,7 +140,7 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
             replacement.update(dict.fromkeys(columns[1:], first))
     rest = [
         one for one in block.where
-        if not (one[0] == "=" and any(one[1] in group and one[2] in group for group in classes))
+        if one[0] != "=" or one[1] not in class_of or class_of[one[1]] != class_of.get(one[2])
     ]  # fmt: skip
     # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
     fields = ("items", "group", "having", "order", "outers", "sources", "extra")
@@ -147,12 +148,14 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     changes: dict[str, Any] = {}
     for name in fields:
         chosen = replacement if name in ("having", "outers") else columns_only
-        changes[name] = substitute(getattr(block, name), chosen)
+        held = getattr(block, name)
+        if held and chosen and (new := substitute(held, chosen)) is not held:
+            changes[name] = new
     where = (*(substitute(one, replacement) for one in rest), *kept)
-    changed = block._replace(**{**changes, "where": tuple(dict.fromkeys(where))})
     # The order of conditions is no change: another round for it would be wasted.
-    same = set(changed.where) == set(block.where) and changed._replace(where=block.where) == block
-    return block if same else changed
+    if not changes and set(where) == set(block.where):
+        return block
+    return block._replace(**changes, where=tuple(dict.fromkeys(where)))
 
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
@@ -160,9 +163,9 @@ def equal_classes(block: Select, context: Context) -> list[set[Term]]:
     classes: list[set[Term]] = []
     padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
     for one in block.where:
-        if one[0] != "=" or not all(_member(part, padded) for part in one[1:]):
+        if one[0] != "=":
             continue
-        if not _same_kind(one[1], one[2], context):
+        if not (_member(one[1], padded) and _member(one[2], padded) and _same_kind(one[1], one[2], context)):
             continue
         joined = [group for group in classes if one[1] in group or one[2] in group]
         merged = {one[1], one[2]}.union(*joined)
@@ -177,9 +180,9 @@ def _member(term: Term, padded: set[int]) -> bool:
 
 
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
-    kinds = context.affinity(a), context.affinity(b)
-    if "column" not in (a[0], b[0]) or a == b:
+    if (a[0] != "column" and b[0] != "column") or a == b:
         return False
+    kinds = context.affinity(a), context.affinity(b)
     if a[0] != "column" or b[0] != "column":
         constant, kind = (a, kinds[1]) if a[0] != "column" else (b, kinds[0])
         return kind == "text" if constant[0] == "text" else kind in ("number", "real")
@@ -202,16 +205,18 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     named = {source[2] for source in block.sources if source[0] == "table"}
     if not any(one[1] in named for name in named for one in context.facts.table(name).references):
         return block
-    columns = columns_of(block)
+    equated = {
+        part[1] if part[0] == "cast" else part for one in block.where if one[0] == "=" for part in one[1:]
+    }
     for parent in block.sources:
         if parent[0] != "table" or len(parent) != 3:
             continue
-        used = {column for column in columns if column[1] == parent[1]}
+        used: set[Term] | None = None
         for child in block.sources:
             if child is parent or child[0] != "table" or len(child) != 3:
                 continue
             for names, table, to_names in context.facts.table(child[2]).references:
-                if table != parent[2]:
+                if table != parent[2] or ("column", parent[1], to_names[0]) not in equated:
                     continue
                 pairs = [
                     (("column", child[1], a), ("column", parent[1], b))
@@ -219,7 +224,14 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 ]
                 found = [_link(a, b, block.where) for a, b in pairs]
                 links = {one for one in found if one is not None}
-                if None in found or used - {b for _, b in pairs}:
+                if None in found:
+                    continue
+                used = (
+                    {column for column in columns_of(block) if column[1] == parent[1]}
+                    if used is None
+                    else used
+                )
+                if used - {b for _, b in pairs}:
                     continue
                 if frozenset(b for _, b in pairs) not in context.keys(parent[1]):
                     continue

@@ -39,9 +39,11 @@ def merge_self_join(block: Select, context: Context) -> Select:
 
 def merge_with_outer(block: Select, context: Context) -> Select:
     """A table read again in a subquery, with the key of the row around it, is that row."""
+    if len(block.sources) < 2 or not context.nested:
+        return block
     own = numbers_in(block.sources)
     for source in block.sources:
-        if source[0] != "table" or len(source) != 3 or len(block.sources) < 2:
+        if source[0] != "table" or len(source) != 3:
             continue
         for key in context.keys(source[1]):
             around = {
@@ -96,22 +98,31 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
     if len(block.sources) > _MOST_COMPARED:
         return block
     readings = [source for source in block.sources if source[0] == "table" and len(source) == 3]
+    columns = columns_of(block)
+    shown = columns_of((block.items, block.order, block.group or ()))
+    bound = sources_of((block.outers, block.sources, block.having))
+    classes = equal_classes(block, context)
     for one in readings:
         for other in readings:
-            if one is other or one[2] != other[2]:
+            if one is other or one[2] != other[2] or one[1] in bound:
                 continue
-            folded = _fold_onto(one[1], other[1], block, context)
+            mapping = {column: ("column", other[1], *column[2:]) for column in columns if column[1] == one[1]}
+            folded = _fold(one[1], mapping, shown, classes, block, context)
             if folded is not None:
                 return folded
     return block
 
 
-def _fold_onto(number: int, onto: int, block: Select, context: Context) -> Select | None:
-    mapping = {column: ("column", onto, *column[2:]) for column in columns_of(block) if column[1] == number}
-    if number in sources_of((block.outers, block.sources, block.having)):
-        return None
-    classes = equal_classes(block, context)
-    for column in columns_of((block.items, block.order, block.group or ())):
+def _fold(
+    number: int,
+    mapping: dict[Term, Term],
+    shown: set[Term],
+    classes: list[set[Term]],
+    block: Select,
+    context: Context,
+) -> Select | None:
+    """Return the block without one source, its columns read as `mapping` says; `None` where that asks for more."""
+    for column in shown:
         image = mapping.get(column, column)
         if image != column and not any(column in group and image in group for group in classes):
             return None
@@ -126,7 +137,7 @@ def _fold_onto(number: int, onto: int, block: Select, context: Context) -> Selec
             image = ("=", *sorted(image[1:], key=repr)) if image[2][0] not in CONSTANTS else image
             if any(image[1] in group and image[2] in group for group in classes):
                 continue
-        if image not in known and condition not in known - {condition} and image != condition:
+        if image not in known:
             return None
     rest = block._replace(sources=tuple(source for source in block.sources if source[1] != number))
     folded: Select = substitute(rest, mapping)
