@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -219,6 +220,35 @@ def test_the_executor_brings_the_neighbours(make_db: MakeDb) -> None:
     with fr.Scorer("execution_match()", pickle.loads(pickle.dumps(careful))) as scorer:
         assert [score.value for score in scorer.score([guess, right])] == [0.0, 1.0]
         assert scorer.signature.digest != before
+
+
+def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> None:
+    path = make_db("concert", CONCERTS)
+    guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
+
+    def digest(folder: str | None, root: Path | str = path.parent, sample: fr.Sample | None = None) -> str:
+        executor = fr.SQLite(root, workers=1, neighbours=8, neighbours_from=folder and str(tmp_path / folder))
+        with fr.Scorer("execution_match()", executor) as scorer:
+            if sample is not None:
+                assert scorer.score_one(sample).value == 0.0
+            return scorer.signature.digest
+
+    none = digest("one")
+    build_neighbours(path, GOLDS, folder=tmp_path / "one", workers=1)
+    build_neighbours(path, GOLDS, folder=tmp_path / "two", workers=1)
+    build_neighbours(path, GOLDS, folder=tmp_path / "seed", workers=1, seed=1)
+    build_neighbours(path, GOLDS[:2], folder=tmp_path / "golds", workers=1)
+    # Known before anything is scored, the same wherever they lie, and for every batch.
+    assert digest("one") == digest("two") == digest("one", sample=guess)
+    assert len({none, digest("one"), digest("seed"), digest("golds")}) == 4
+    # Beside a database that is named by its path, they are known once they were used.
+    build(path)
+    elsewhere = replace(guess, db=str(path))
+    away = tmp_path / "away"
+    before, after = digest(None, away), digest(None, away, elsewhere)
+    assert before != after == digest(None) == digest("one")
+    build(path, seed=1)  # built anew while the executor lives
+    assert digest(None) == digest("seed")
 
 
 def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from finer_rewards.testsuite.suite import (
     neighbours_folder,
     neighbours_of,
     read_suite,
+    suites_digest,
 )
 from finer_rewards.testsuite.using import with_neighbours
 
@@ -20,5 +21,6 @@ __all__ = [
     "neighbours_folder",
     "neighbours_of",
     "read_suite",
+    "suites_digest",
     "with_neighbours",
 ]

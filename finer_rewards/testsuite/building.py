@@ -10,6 +10,7 @@ import random
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 
 from finer_rewards.comparing import compare
@@ -19,7 +20,7 @@ from finer_rewards.executing.databases import DatabaseFile, resolve_database
 from finer_rewards.executing.sqlite import normalise
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Schema
-from finer_rewards.testsuite.generating import RECIPES, Recipe, make_instance
+from finer_rewards.testsuite.generating import RECIPES, Instance, make_instance, merge_instances
 from finer_rewards.testsuite.mutants import Mutant, guess_of, mutants_of, recited_key
 from finer_rewards.testsuite.reading import Condition, Join, conditions_of, joins_of, read_query
 from finer_rewards.testsuite.serving import limited_parts, usable_on
@@ -36,9 +37,11 @@ from finer_rewards.types import Execution
 
 __all__ = ["STEPS", "build_neighbours"]
 
-_ROUNDS = (24, 16, 16)
+_ROUNDS = (24, 12)
+_MERGED = 24
+_MINDED = 6  # golds that an instance of a later round is made for
 #: How many instances are made and tried, at most.
-STEPS = sum(_ROUNDS)
+STEPS = sum(_ROUNDS) + _MERGED
 
 _Pair = tuple[int, int]  # (gold, mutant)
 _SERVED = -1  # in the place of a mutant: the gold can be used there at all
@@ -63,7 +66,9 @@ class _Trial:
     """An instance that was made: where it is, the golds it serves, and what it kills."""
 
     file: Path
-    recipe: Recipe
+    recipe: str
+    renames: bool
+    instance: Instance = field(repr=False)
     rows: int
     serves: frozenset[int]
     kills: frozenset[_Pair]
@@ -127,13 +132,16 @@ def build_neighbours(
         )
         trials = _try_instances(known, source, executor, Path(scratch), seed, instances, step)
         chosen = _choose(trials, instances)
-        _leave_out_equivalent(known, chosen, source.obeyed())
+        for index, number in _equivalent(known, _alive(known, chosen), source.obeyed()):
+            known[index].equivalent.add(number)
         draft = Path(scratch) / "neighbours"
         draft.mkdir()
         neighbours = []
         for number, trial in enumerate(chosen):
             name = f"{number:02}.sqlite"
-            neighbours.append(Neighbour(name, str(trial.recipe), trial.rows, trial.file.stat().st_size))
+            content = trial.file.read_bytes()
+            digest = sha256(content).hexdigest()
+            neighbours.append(Neighbour(name, trial.recipe, trial.rows, len(content), digest))
             trial.file.replace(draft / name)
         suite = Suite(
             draft,
@@ -202,33 +210,60 @@ def _try_instances(
     most: int,
     step: Callable[[int], None],
 ) -> list[_Trial]:
-    """Make instances in rounds; each round has the golds in mind whose near misses live."""
+    """Make instances in rounds; each round has the golds in mind whose near misses live.
+
+    Where more are wanted than may be kept, two are made one.
+    """
     trials: list[_Trial] = []
-    alive = {
-        (index, number)
-        for index, gold in enumerate(golds)
-        for number in range(len(gold.mutants))
-        if number not in gold.killed_by_source
-    }
-    done = 0
-    for count in _ROUNDS if source.tables else ():
-        left = alive - {pair for trial in _choose(trials, most) for pair in trial.kills}
+    alive = _alive(golds, trials)
+
+    def attempt(recipe: str, renames: bool, instance: Instance) -> None:
+        file = scratch / f"try-{len(trials)}.sqlite"
+        rows = write_instance(file, source, instance)
+        serves, kills = _kills(golds, alive, executor, str(file))
+        kills |= {(index, _SERVED) for index in serves}
+        trials.append(_Trial(file, recipe, renames, instance, rows, serves, kills))
+        step(1)
+
+    for turn, count in enumerate(_ROUNDS if source.tables else ()):
+        if turn:
+            alive -= _equivalent(golds, _alive(golds, trials), source.obeyed())
+        left = alive & _alive(golds, _choose(trials, most))
         if not left:
             break
-        minded = [golds[index].conditions for index in sorted({index for index, _ in left})]
+        living = [golds[index].conditions for index in sorted({index for index, _ in left})]
         for _ in range(count):
-            number = len(trials)
-            recipe = RECIPES[number % len(RECIPES)]
-            rng = random.Random(f"{seed}:{number}")
-            file = scratch / f"try-{number}.sqlite"
-            rows = write_instance(file, source, make_instance(source, minded, recipe, rng))
-            serves, kills = _kills(golds, alive, executor, str(file))
-            kills |= {(index, _SERVED) for index in serves}
-            trials.append(_Trial(file, recipe, rows, serves, kills))
-            step(1)
-            done += 1
-    step(STEPS - done)
+            recipe = RECIPES[len(trials) % len(RECIPES)]
+            rng = random.Random(f"{seed}:{len(trials)}")
+            # One instance cannot be all things to many golds.
+            minded = rng.sample(living, min(len(living), _MINDED)) if turn else living
+            attempt(str(recipe), recipe.renames, make_instance(source, minded, recipe, rng))
+    tried: set[tuple[Path, Path]] = set()
+    for _ in range(_MERGED):
+        kept = _choose(trials, most)
+        files = {one.file for one in kept}
+        wanted = [one for one in _choose(trials, 3 * most) if one.file not in files]
+        couples = [
+            (first, second)
+            for second in wanted
+            for first in kept
+            if first.renames == second.renames and (first.file, second.file) not in tried
+        ]
+        if not couples:
+            break
+        first, second = min(couples, key=lambda two: two[0].rows + two[1].rows)
+        tried.add((first.file, second.file))
+        merged = merge_instances(source, first.instance, second.instance)
+        attempt(f"{first.recipe}; {second.recipe}", first.renames, merged)
+    step(STEPS - len(trials))
     return trials
+
+
+def _alive(golds: Sequence[_Gold], trials: Sequence[_Trial]) -> set[_Pair]:
+    """The near misses that neither the database nor an instance kills."""
+    every = {(index, number) for index, gold in enumerate(golds) for number in range(len(gold.mutants))}
+    dead = {pair for trial in trials for pair in trial.kills}
+    return {pair for pair in every - dead if pair[1] not in golds[pair[0]].killed_by_source}
 
 
 def _kills(
@@ -257,7 +292,7 @@ def _choose(trials: Sequence[_Trial], most: int) -> list[_Trial]:
     """
     chosen: list[_Trial] = []
     dead: set[_Pair] = set()
-    tame = [trial for trial in trials if not trial.recipe.renames]
+    tame = [trial for trial in trials if not trial.renames]
     for some, room in ((tame, max(1, most - 1)), (trials, most)):
         while len(chosen) < room:
             best = max(some, key=lambda trial: (len(trial.kills - dead), len(trial.serves)), default=None)
@@ -269,7 +304,7 @@ def _choose(trials: Sequence[_Trial], most: int) -> list[_Trial]:
         others = {pair for other in chosen if other is not trial for pair in other.kills}
         if trial.kills <= others:
             chosen.remove(trial)
-    return [_only_where_needed(trial, chosen) if trial.recipe.renames else trial for trial in chosen]
+    return [_only_where_needed(trial, chosen) if trial.renames else trial for trial in chosen]
 
 
 def _only_where_needed(trial: _Trial, chosen: Sequence[_Trial]) -> _Trial:
@@ -279,20 +314,20 @@ def _only_where_needed(trial: _Trial, chosen: Sequence[_Trial]) -> _Trial:
     return replace(trial, serves=trial.serves & needing, kills=kills)
 
 
-def _leave_out_equivalent(golds: Sequence[_Gold], chosen: Sequence[_Trial], schema: Schema) -> None:
-    """Of the near misses that live, find those that can be shown to mean the same as the gold."""
-    dead = {pair for trial in chosen for pair in trial.kills}
-    for index, gold in enumerate(golds):
-        for number, mutant in enumerate(gold.mutants):
-            if number not in gold.killed_by_source and (index, number) not in dead:
-                try:
-                    same = sql_operations(mutant.sql, schema=schema) == sql_operations(
-                        gold.sql, schema=schema
-                    )
-                except OperationsError:
-                    continue
-                if same:
-                    gold.equivalent.add(number)
+def _equivalent(golds: Sequence[_Gold], pairs: Iterable[_Pair], schema: Schema) -> set[_Pair]:
+    """Of near misses that live, those that can be shown to mean the same as the gold."""
+    found = set()
+    for index, number in pairs:
+        try:
+            mine, other = (
+                sql_operations(sql, schema=schema)
+                for sql in (golds[index].sql, golds[index].mutants[number].sql)
+            )
+        except OperationsError:
+            continue
+        if mine == other:
+            found.add((index, number))
+    return found
 
 
 def _report(index: int, gold: _Gold, chosen: Sequence[_Trial]) -> GoldReport:

@@ -10,7 +10,7 @@ from finer_rewards.testsuite.reading import Condition
 from finer_rewards.testsuite.source import SourceTable
 from finer_rewards.types import Cell, Row
 
-__all__ = ["DANGLING", "NULL", "Draft", "drop_orphans", "resolve", "seek_in", "unique"]
+__all__ = ["DANGLING", "NULL", "Draft", "drop_orphans", "keep_individuals", "resolve", "seek_in", "unique"]
 
 DANGLING: Final = -1  # a reference to nothing, kept as the data has it
 NULL: Final = -2
@@ -27,6 +27,8 @@ class Draft:
         self.single_keys = {key[0] for key in table.keys if len(key) == 1}
         self.named = sorted(self.single_keys - self.linked)
         self.parted = False
+        self.sought: list[int] = []  # rows that have what a gold looks for
+        self.twins: dict[int, int] = {}  # rows repeated, and where
         self._real: dict[int, dict[Cell, Row]] = {}
 
     def real_row(self, place: int, value: Cell) -> Row | None:
@@ -101,6 +103,18 @@ def resolve(draft: Draft, drafts: Mapping[str, Draft]) -> None:
                     row[ours] = None
                 elif link != DANGLING:
                     row[ours] = parent[link][theirs]
+
+
+def keep_individuals(draft: Draft, rng: random.Random) -> None:
+    """Let rows that golds name by their key have the texts that name them in the data, and no other row."""
+    for one in draft.table.individuals:
+        for place, text in one.texts:
+            others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
+            for row in draft.rows:
+                if row[one.key] == one.value:
+                    row[place] = text
+                elif row[place] == text:
+                    row[place] = rng.choice(others)
 
 
 def unique(draft: Draft) -> list[int]:

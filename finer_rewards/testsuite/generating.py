@@ -8,13 +8,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from finer_rewards.testsuite.drafts import DANGLING, NULL, Draft, drop_orphans, resolve, seek_in, unique
+from finer_rewards.testsuite.drafts import (
+    DANGLING,
+    NULL,
+    Draft,
+    drop_orphans,
+    keep_individuals,
+    resolve,
+    seek_in,
+    unique,
+)
 from finer_rewards.testsuite.reading import Condition
 from finer_rewards.testsuite.source import Reference, Source
 from finer_rewards.testsuite.values import FILLS, fill, fresh
 from finer_rewards.types import Cell, Row
 
-__all__ = ["RECIPES", "Instance", "Recipe", "make_instance"]
+__all__ = ["RECIPES", "Instance", "Recipe", "make_instance", "merge_instances"]
 
 
 @dataclass(frozen=True)
@@ -86,10 +95,28 @@ def make_instance(
         _change_columns(draft, name, pools, recipe, rng)
         _relink(draft, drafts, recipe, rng)
         _seek(name, drafts, sought, recipe, rng)
-        _double(draft, pools, name, recipe, rng)
+        _double(name, drafts, pools, recipe, rng)
     for _ in range(2):  # a second time for cycles
         for draft in drafts.values():
             resolve(draft, drafts)
+    for draft in drafts.values() if not recipe.renames else ():
+        keep_individuals(draft, rng)
+    return _finished(drafts)
+
+
+def merge_instances(source: Source, first: Instance, second: Instance) -> Instance:
+    """Return an instance with the rows of two; where they repeat a key, those of the first."""
+    drafts = {
+        name: Draft(table, [list(row) for one in (first, second) for row in one.tables[name]])
+        for name, table in source.tables.items()
+    }
+    for draft in drafts.values():
+        draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
+    return _finished(drafts)
+
+
+def _finished(drafts: Mapping[str, Draft]) -> Instance:
+    """The rows that repeat no key and refer to no row left out."""
     kept = {name: unique(draft) for name, draft in drafts.items()}
     while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
         continue
@@ -288,23 +315,30 @@ def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: rand
 
 
 def _double(
-    draft: Draft,
-    pools: Mapping[tuple[str, int], list[Cell]],
     name: str,
+    drafts: Mapping[str, Draft],
+    pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
     rng: random.Random,
 ) -> None:
+    """Repeat rows under another key, those that a gold looks for more likely; what refers to one, also to its twin."""
+    draft = drafts[name]
     if not draft.rows:
         return
     for _ in range(int(len(draft.rows) * recipe.doubles)):
         number = rng.randrange(len(draft.rows))
+        if draft.sought and rng.random() < 0.5:
+            number = rng.choice(draft.sought)
         row = list(draft.rows[number])
         for place in draft.single_keys:
             known = [*pools.get((name, place), []), *draft.table.values(place)]
             row[place] = fresh(known, draft.table.types[place], rng, spread=3)
+        draft.twins[number] = len(draft.rows)
         draft.rows.append(row)
-        for links in draft.links:
-            links.append(rng.choice(links) if rng.random() < 0.5 else links[number])
+        for one, links in zip(draft.table.references, draft.links, strict=True):
+            twin = drafts[one.to_table].twins.get(links[number])
+            other = rng.choice(links) if twin is None else twin
+            links.append(other if rng.random() < 0.5 else links[number])
 
 
 def _seek(
@@ -318,4 +352,5 @@ def _seek(
     own = [sought for sought in golds if name in sought]
     for number in range(len(drafts[name].rows) if own else 0):
         if rng.random() < recipe.sought:
+            drafts[name].sought.append(number)
             seek_in(name, number, drafts, rng.choice(own), rng, depth=3)

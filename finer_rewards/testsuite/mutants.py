@@ -173,7 +173,7 @@ def _set(name: str, value: Any) -> Change:
 def _of_select(node: exp.Select, schema: Schema) -> Iterator[tuple[str, Change]]:
     if node.args.get("distinct"):
         yield "distinct", _set("distinct", None)
-    elif not any(isinstance(one, exp.AggFunc) for one in node.expressions):
+    elif not (any(isinstance(one, exp.AggFunc) for one in node.expressions) or _takes_one(node)):
         yield "distinct", _set("distinct", exp.Distinct())
     if node.args.get("order"):
         yield "order dropped", _set("order", None)
@@ -184,6 +184,12 @@ def _of_select(node: exp.Select, schema: Schema) -> Iterator[tuple[str, Change]]
         if isinstance(column, exp.Column) and isinstance(column.this, exp.Identifier):
             for name in _other_columns(column, schema)[:2]:
                 yield "column", _renamed(index, name)
+
+
+def _takes_one(node: exp.Select) -> bool:
+    """Whether only its first row counts, so that DISTINCT changes nothing."""
+    limit = node.args.get("limit")
+    return isinstance(limit, exp.Limit) and limit.expression.name == "1" and not node.args.get("offset")
 
 
 def _renamed(index: int, name: str) -> Change:

@@ -31,6 +31,7 @@ class Condition:
         meets: values that meet the condition.
         near: values that just miss it, or sit on its edge.
         any_case: true when upper and lower case are the same to it.
+        beside: where the column must be equal to a value, every column that the gold mentions; else `None`.
     """
 
     table: str
@@ -38,6 +39,7 @@ class Condition:
     meets: tuple[Cell, ...]
     near: tuple[Cell, ...]
     any_case: bool = False
+    beside: frozenset[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -134,14 +136,15 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[Join]:
 def conditions_of(tree: exp.Query, schema: Schema) -> list[Condition]:
     """Return what a query compares with constants."""
     found: list[Condition] = []
+    mentioned = frozenset(column.name.lower() for column in tree.find_all(exp.Column))
+    everything = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     for node in tree.find_all(*_COMPARISONS, exp.Like, exp.Between, exp.In):
+        any_case = isinstance(node, exp.Like)
+        beside = mentioned if isinstance(node, exp.EQ) and not everything else None
         for column, meets, near in _read(node):
             for table in tables_of(column, schema):
-                found.append(
-                    Condition(
-                        table, column.name.lower(), tuple(meets), tuple(near), isinstance(node, exp.Like)
-                    )
-                )
+                name = column.name.lower()
+                found.append(Condition(table, name, tuple(meets), tuple(near), any_case, beside))
     return found
 
 

@@ -51,7 +51,9 @@ def run_reversed(
 
 
 def _run(connection: Connection, sql: str) -> Execution:
-    status, columns, chunks, seconds, error, truncated, *_ = connection.run(sql, connection.settings["timeout"])
+    status, columns, chunks, seconds, error, truncated, *_ = connection.run(
+        sql, connection.settings["timeout"]
+    )
     rows: list[Row] = []
     for chunk in chunks:
         rows += marshal.loads(chunk)

@@ -16,7 +16,7 @@ from finer_rewards.testsuite.reading import Condition, Join
 from finer_rewards.testsuite.reversing import read_only_uri
 from finer_rewards.types import Cell, Row
 
-__all__ = ["Reference", "Source", "SourceTable", "read_source"]
+__all__ = ["Individual", "Reference", "Source", "SourceTable", "read_source"]
 
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample
 _LITERAL_ROWS = 5
@@ -36,6 +36,19 @@ class Reference:
 
 
 @dataclass(frozen=True)
+class Individual:
+    """A row that a gold names by its key, and the texts that only this row has, by column.
+
+    Who names it by one of them is right as far as the data tells. Columns that the gold itself mentions are left
+    out: what it asks for may not be known beforehand.
+    """
+
+    key: int
+    value: Cell
+    texts: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True)
 class SourceTable:
     """One table.
 
@@ -50,6 +63,7 @@ class SourceTable:
         nullable: columns in which the data has NULL (or that may have it, in an empty table).
         references: to other tables; declared ones, and those that golds join by and the data obeys.
         complete: true when `rows` are all rows.
+        individuals: rows that some gold names by their primary key, and what else names them.
     """
 
     name: str
@@ -60,6 +74,7 @@ class SourceTable:
     nullable: frozenset[int] = frozenset()
     references: tuple[Reference, ...] = ()
     complete: bool = True
+    individuals: tuple[Individual, ...] = ()
 
     def values(self, column: int) -> list[Cell]:
         """The distinct values of a column, NULL left out, in the order they occur in."""
@@ -135,6 +150,10 @@ def read_source(
                 except sqlite3.Error as error:
                     notes.append(f"table {table.name} is left empty: {error}")
         _refer(tables, schema, joins)
+        for table in schema.tables:
+            name = table.name.lower()
+            if name in tables and len(table.primary_key) == 1:
+                tables[name] = _with_individuals(tables[name], table.primary_key[0], conditions)
         _fetch_referred(connection, tables)
     finally:
         connection.close()
@@ -252,6 +271,29 @@ def _refer(tables: dict[str, SourceTable], schema: Schema, joins: Iterable[Join]
             *_observed_keys(known_table, {to for to_table, to in referred if to_table == name}),
         ]
         tables[name] = replace(known_table, keys=tuple(dict.fromkeys(keys)))
+
+
+def _with_individuals(table: SourceTable, key: str, conditions: Sequence[Condition]) -> SourceTable:
+    (place,) = _places(table, (key,)) or (None,)
+    if place is None or not table.complete:
+        return table
+    linked = {other for one in table.references for other in one.columns}
+    mentioned: dict[Cell, set[str]] = defaultdict(set)
+    for one in conditions:
+        if (one.table, one.column) == (table.name.lower(), key.lower()) and one.beside is not None:
+            mentioned[one.meets[0]] |= one.beside
+    found = []
+    for value, columns in mentioned.items():
+        for row in [row for row in table.rows if row[place] == value][:1]:
+            texts = tuple(
+                (other, text)
+                for other, text in enumerate(row)
+                if isinstance(text, str) and text and other not in linked
+                if table.columns[other].lower() not in columns
+                if sum(any_row[other] == text for any_row in table.rows) == 1
+            )
+            found.append(Individual(place, value, texts))
+    return replace(table, individuals=tuple(found))
 
 
 def _observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:

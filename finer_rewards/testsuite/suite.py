@@ -6,10 +6,11 @@ import json
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,20 +21,29 @@ from finer_rewards.executing.worker import quote
 from finer_rewards.testsuite.generating import Instance
 from finer_rewards.testsuite.source import Source
 
-__all__ = ["GoldReport", "Neighbour", "Suite", "neighbours_folder", "neighbours_of", "read_suite"]
+__all__ = [
+    "GoldReport",
+    "Neighbour",
+    "Suite",
+    "neighbours_folder",
+    "neighbours_of",
+    "read_suite",
+    "suites_digest",
+]
 
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 _MANIFEST: Final = "manifest.json"
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One instance: its file, how it was made, its rows and bytes."""
+    """One instance: its file, how it was made, its rows and bytes, and a digest of them."""
 
     file: str
     recipe: str
     rows: int
     bytes: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -199,6 +209,31 @@ def read_suite(db: str | os.PathLike[str], *, folder: str | os.PathLike[str] | N
             f"The neighbours in {home} should be those of {path}, but were made from another content. {build}"
         )
     return suite
+
+
+def suites_digest(under: str | os.PathLike[str], homes: Iterable[Path] = ()) -> str:
+    """Return what tells the neighbours in a folder from others: a digest of their manifests; empty without any.
+
+    A manifest holds the digest of each neighbour and which golds it serves. It is read once for each state of
+    the file.
+
+    Args:
+        under: the folder in which they lie as `ID/neighbours`.
+        homes: folders of further neighbours.
+    """
+    found = set()
+    for manifest in {*Path(under).glob(f"*/neighbours/{_MANIFEST}"), *(home / _MANIFEST for home in homes)}:
+        try:
+            seen = manifest.stat()
+            found.add(_digest(str(manifest.absolute()), seen.st_ino, seen.st_size, seen.st_mtime_ns))
+        except OSError:
+            continue
+    return sha256("".join(sorted(found)).encode()).hexdigest()[:16] if found else ""
+
+
+@lru_cache(maxsize=4096)
+def _digest(path: str, *_state: int) -> str:
+    return sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _report(found: Mapping[str, Any]) -> GoldReport:
