@@ -1,0 +1,100 @@
+"""What decides when a query has taken too long: its golds' time, and the clock that counts."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import sqlite3
+import threading
+import time
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query, SQLite
+from finer_rewards.types import Status
+
+SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
+QUICK = "SELECT count(*) FROM t"
+
+
+@pytest.fixture
+def root(tmp_path):
+    connection = sqlite3.connect(tmp_path / "t.sqlite")
+    connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    connection.commit()
+    connection.close()
+    return tmp_path
+
+
+def test_a_prediction_may_take_so_many_times_its_golds_time(root):
+    with SQLite(root, timeout=20, workers=1, deadline="relative", deadline_floor=0.2) as executor:
+        gold, slow = Query(QUICK, "t", keep=True), SLOW.format(10**9)
+        began = time.monotonic()
+        with_gold = executor.execute_many([gold, Query(slow, "t", golds=(QUICK,))])
+        assert time.monotonic() - began < 5
+        assert [run.status for run in with_gold] == [Status.ok, Status.timeout]
+        assert with_gold[1].error == "interrupted after 0.2 s"
+        # Two golds: the slower one counts. A gold that fails sets no limit.
+        some = SLOW.format(1_000_000)
+        (fine,) = executor.execute_many([Query(some, "t", golds=(QUICK, SLOW.format(200_000)))])
+        assert fine.ok
+        assert executor.execute_many([Query(some + " ", "t", golds=("SELECT nope",))])[0].ok
+
+
+def test_the_scorer_tells_the_golds(root):
+    samples = [fr.Sample(sql, gold=QUICK, db="t") for sql in (QUICK, SLOW.format(10**9), SLOW.format(1))]
+    with fr.Scorer(
+        "execution_match()", SQLite(root, timeout=20, workers=1, deadline="relative", deadline_floor=0.2)
+    ) as scorer:
+        began = time.monotonic()
+        scores = scorer.score(samples)
+        assert time.monotonic() - began < 5
+        assert [score.value for score in scores] == [1, 0, 0]
+        assert scores[1].status is Status.timeout
+        assert "deadline:relative" in str(scorer.signature)
+
+
+def test_cpu_time_does_not_pass_while_others_work(root):
+    with SQLite(root, timeout=1.0, workers=1, clock="cpu") as executor:
+        assert executor.execute(QUICK, "t").ok
+        stop = threading.Event()
+
+        def hold_up() -> None:
+            while not stop.wait(0.02):
+                for process_id in executor.process_ids:
+                    os.kill(process_id, signal.SIGSTOP)
+                time.sleep(0.3)
+                for process_id in executor.process_ids:
+                    os.kill(process_id, signal.SIGCONT)
+
+        other = threading.Thread(target=hold_up)
+        other.start()
+        began = time.monotonic()
+        try:
+            execution = executor.execute(SLOW.format(300_000), "t")
+        finally:
+            stop.set()
+            other.join()
+        assert execution.ok
+        assert execution.seconds < 1.0 < time.monotonic() - began
+
+
+def test_what_is_not_ordinary_is_told(root):
+    plain = SQLite(root)
+    assert "clock" not in plain.describe() and "deadline" not in plain.describe()
+    other = SQLite(root, clock="cpu", deadline="relative", deadline_factor=50)
+    assert other.describe()["clock"] == "cpu"
+    assert other.describe()["deadline_factor"] == 50
+    assert pickle.loads(pickle.dumps(other)).describe() == other.describe()
+    assert repr(plain) == repr(pickle.loads(pickle.dumps(plain)))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("deadline", "soon"), ("clock", "sun"), ("engine", "duckdb"), ("deadline_floor", 0)]
+)
+def test_a_deadline_that_is_none_is_refused(root, name, value):
+    with pytest.raises(ConfigError, match=f"`{name}` should be"):
+        SQLite(root, **{name: value})
