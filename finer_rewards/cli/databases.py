@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing.databases import database_names, resolve_database
+from finer_rewards.executing.choosing import engine_of
+from finer_rewards.executing.databases import (
+    DUCKDB_SUFFIXES,
+    SUFFIXES,
+    database_in,
+    database_names,
+    find_database,
+    is_duckdb_place,
+    resolve_database,
+)
 
 __all__ = ["Databases", "find_databases"]
 
@@ -47,8 +56,12 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
         )
     place = Path(path)
     ids = sorted({name for name in named if name})
-    if not place.is_dir():
-        file = _file(place)
+    engine = engine_of(path)
+    if engine == "postgres":
+        return _on_server(path, named, where)
+    suffixes = (*DUCKDB_SUFFIXES, *SUFFIXES) if engine == "duckdb" else SUFFIXES
+    if not place.is_dir() or (engine == "duckdb" and is_duckdb_place(place)):
+        file = _file(place) if engine == "sqlite" else _duckdb(place)
         if len(ids) > 1:
             raise ConfigError(
                 f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "
@@ -57,7 +70,11 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
         notes = [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
         return Databases(".", [file] * len(named), notes if ids != [place.stem] else [])
 
-    present = database_names(place)
+    present = database_names(place, suffixes)
+    if engine == "duckdb":
+        present += [
+            child.name for child in sorted(place.iterdir()) if child.is_dir() and is_duckdb_place(child)
+        ]
     if not present:
         below = [child for child in sorted(place.iterdir()) if child.is_dir() and database_names(child)]
         hint = f"Did you mean {below[0]}? " if below else ""
@@ -70,9 +87,9 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
             raise ConfigError(
                 f"`--db` is the folder {path}, so every statement should name its database, but "
                 f"statement {number} of {where} names none. Write `sql<TAB>db_id` lines, or pass one "
-                f"file, such as {resolve_database(present[0], place)}."
+                f"file, such as {_resolve(present[0], place, engine)}."
             )
-    missing = [name for name in ids if not _is_there(name, place)]
+    missing = [name for name in ids if not _is_there(name, place, engine)]
     if len(missing) == len(ids):
         near = suggest(missing[0], present) if len(missing) == 1 else ""
         raise ConfigError(
@@ -102,9 +119,36 @@ def _file(place: Path) -> str:
         raise ConfigError(str(error).replace("`db`", "`--db`", 1)) from None
 
 
-def _is_there(name: str, place: Path) -> bool:
+def _on_server(dsn: str, named: Sequence[str | None], where: str) -> Databases:
+    """A dsn that names a database serves every statement, as a file does; one that does not, as a folder does."""
+    its_own = database_in(dsn)
+    if its_own:
+        return Databases(dsn, [name or its_own for name in named], [])
+    for number, name in enumerate(named, 1):
+        if not name:
+            raise ConfigError(
+                f"`--db` should name a database of the server, since statement {number} of {where} names none. "
+                "Write postgresql://reader@host/NAME."
+            )
+    return Databases(dsn, [str(name) for name in named], [])
+
+
+def _duckdb(place: Path) -> str:
     try:
-        resolve_database(name, place)
+        return str(find_database(str(place.absolute()), ".", accepts=is_duckdb_place))
+    except ConfigError as error:
+        raise ConfigError(str(error).replace("`db`", "`--db`", 1)) from None
+
+
+def _resolve(name: str, place: Path, engine: str) -> Path:
+    if engine == "duckdb":
+        return find_database(name, place, (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
+    return resolve_database(name, place)
+
+
+def _is_there(name: str, place: Path, engine: str) -> bool:
+    try:
+        _resolve(name, place, engine)
     except ConfigError:
         return False
     return True

@@ -45,7 +45,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "fast": ("sqlglotc",),
 }
 #: Groups whose absence is no failure.
-OPTIONAL: Final = ("extra", "sqlite")
+OPTIONAL: Final = ("engine", "extra", "sqlite")
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 # One long step inside SQLite, which no interrupt stops.
 LONG_STEP = "SELECT instr(hex(zeroblob(400000)), hex(zeroblob(200000)) || '1') FROM t"
@@ -57,6 +57,13 @@ TESTS: Final = (
     ("a long step ends", LONG_STEP, "timeout"),
     ("writing is refused", "DELETE FROM t", "refused"),
     ("attaching is refused", "ATTACH 'other.sqlite' AS other", "refused"),
+)
+
+DUCKDB_TESTS: Final = (
+    ("a query runs", "SELECT sum(x) FROM t", "ok"),
+    ("an endless query ends", ENDLESS, "timeout"),
+    ("reading files is refused", "SELECT * FROM read_text('/etc/passwd')", "refused"),
+    ("writing is refused", "COPY t TO 'copy.csv'", "refused"),
 )
 
 
@@ -84,7 +91,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     def checked() -> Iterator[dict[str, Any]]:
         verl = arguments.verl
-        for check in (_versions, _extras, _engine) if verl is None else (partial(_verl, verl),):
+        for check in (
+            (_versions, _extras, _engine, _other_engines) if verl is None else (partial(_verl, verl),)
+        ):
             for record in check():
                 if not record["ok"] and record["group"] not in OPTIONAL:
                     failed.append(record["name"])
@@ -182,6 +191,29 @@ def _engine() -> Iterator[dict[str, Any]]:
         yield _record(
             "self-test", "nothing else was written", intact, "yes" if intact else "no", "Please report this."
         )
+
+
+def _other_engines() -> Iterator[dict[str, Any]]:
+    """The engines of the extras: versions, and that the limits hold where no server is needed."""
+    if find_spec("duckdb") is None:
+        yield _record("engine", "DuckDB", False, "missing", "pip install 'finer-rewards[duckdb]'")
+    else:
+        from finer_rewards.executing.duckdb import DuckDB
+
+        yield _record("engine", "DuckDB", True, _version("duckdb"))
+        with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
+            with closing(sqlite3.connect(Path(folder, "doctor.sqlite"))) as connection:
+                connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2);")
+            with DuckDB(folder, timeout=TIMEOUT, workers=1) as executor:
+                for name, sql, status in DUCKDB_TESTS:
+                    run = executor.execute(sql, "doctor")
+                    advice = f"Expected {status}: {run.error or 'no error'}"
+                    yield _record(
+                        "self-test", f"DuckDB: {name}", run.status.name == status, run.status.name, advice
+                    )
+    found = _version("psycopg")
+    advice = "pip install 'finer-rewards[postgres]'"
+    yield _record("engine", "PostgreSQL", found != "missing", f"psycopg {found}", advice)
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:

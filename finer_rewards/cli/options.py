@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Sequence
 from inspect import signature
 from pathlib import Path
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from finer_rewards.executing import SQLite
+    from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
 
@@ -94,6 +95,11 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-rows", type=rows, default=10_000, metavar="N", help="rows kept of a result (10000)"
     )
+    group.add_argument(
+        "--engine",
+        choices=("sqlite", "duckdb", "postgres"),
+        help="what runs the statements; by the database when left out (.duckdb, Parquet, postgresql://...)",
+    )
     group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
     group.add_argument("--cache", metavar="FOLDER", help="keep gold results here from run to run")
     group.add_argument(
@@ -108,22 +114,40 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_executor(arguments: argparse.Namespace, root: str) -> SQLite:
-    """Return the executor that the limits ask for."""
-    from finer_rewards.executing import SQLite
+def chosen_executor(arguments: argparse.Namespace, root: str) -> PooledExecutor:
+    """Return the executor that the place and the limits ask for."""
+    from finer_rewards.executing.choosing import engine_of, executor_class
+    from finer_rewards.executing.databases import database_in
 
     cache = arguments.cache
     if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
         raise ConfigError(f"`--cache` should be a folder, but {cache} is a file. Pass another path.")
-    return SQLite(
-        root,
-        timeout=arguments.timeout,
-        max_rows=arguments.max_rows,
-        workers=arguments.workers,
-        cache=cache,
-        neighbours=arguments.neighbours,
-        neighbours_from=arguments.neighbours_from,
-    )
+    engine = arguments.engine or engine_of(getattr(arguments, "db", None) or root)
+    limits: dict[str, Any] = {
+        "timeout": arguments.timeout,
+        "max_rows": arguments.max_rows,
+        "workers": arguments.workers,
+    }
+    own = {"cache": cache, "neighbours": arguments.neighbours, "neighbours_from": arguments.neighbours_from}
+    known = signature(executor_class(engine)).parameters
+    for name, value in own.items():
+        if name in known:
+            limits[name] = value
+        elif value:
+            raise ConfigError(
+                f"`--{name.replace('_', '-')}` should be left out with {executor_class(engine).__name__}, but got "
+                f"{value!r}. Only {'SQLite and DuckDB have' if name == 'cache' else 'SQLite has'} that."
+            )
+    if engine == "postgres" and database_in(root):
+        limits["db_means"] = "nothing"
+    executor = executor_class(engine)(root, **limits)
+    if executor.describe().get("rights") == "write":
+        print(
+            "finer-rewards: the role of this connection may write. Statements run in read-only transactions all "
+            "the same; a role that may only read is safer: GRANT pg_read_all_data TO reader.",
+            file=sys.stderr,
+        )
+    return executor
 
 
 def add_reward(parser: argparse.ArgumentParser) -> None:

@@ -16,7 +16,7 @@ from finer_rewards.datasets.schema_text import DescribedSchema, describe_databas
 from finer_rewards.errors import ConfigError, MissingExtraError, suggest
 
 if TYPE_CHECKING:
-    from finer_rewards.executing import SQLite
+    from finer_rewards.executing import Executor
 
 __all__ = ["REASONS", "LeftOut", "Prepared", "Row", "message_counter", "prepare_rows", "split_by_database"]
 
@@ -60,7 +60,7 @@ class Prepared:
 
 def prepare_rows(
     questions: Sequence[Question],
-    executor: SQLite,
+    executor: Executor,
     *,
     prompt: Prompt | str = "finer",
     aggregate_first: bool = False,
@@ -203,7 +203,7 @@ def _characters(messages: Sequence[Message]) -> int:
 
 def _audited(
     questions: Sequence[Question],
-    executor: SQLite,
+    executor: Executor,
     keep: frozenset[str],
     on_done: Callable[[int], None] | None,
 ) -> list[Question | LeftOut]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +14,20 @@ from urllib.parse import quote
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["SUFFIXES", "DatabaseFile", "database_names", "find_database", "resolve_database"]
+__all__ = [
+    "DUCKDB_SUFFIXES",
+    "SUFFIXES",
+    "DatabaseFile",
+    "database_in",
+    "database_names",
+    "find_database",
+    "is_dsn",
+    "is_duckdb_place",
+    "resolve_database",
+]
 
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
+DUCKDB_SUFFIXES = (".duckdb", ".ddb")
 _MAGIC = b"SQLite format 3\x00"
 
 
@@ -169,6 +181,22 @@ def find_database(
         f"{str(named / named.name) + first!r} and {str(named) + first!r} (also {', '.join(others)}). "
         f"{suggest(db, database_names(root, suffixes))}Check the id and the folder."
     )
+
+
+def is_duckdb_place(path: Path) -> bool:
+    """Whether a path may be a database of DuckDB's: a file, or a folder of Parquet files."""
+    return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)
+
+
+def database_in(dsn: str) -> str:
+    """Return the database of the server that a connection string names; empty when it names none."""
+    url = re.match(r"postgres(?:ql)?://[^/?]*/([^?]+)", dsn) or re.search(r"\bdbname\s*=\s*'?([^\s'&]+)", dsn)
+    return url.group(1) if url else ""
+
+
+def is_dsn(text: str) -> bool:
+    """Whether a text says how to reach a PostgreSQL server, rather than naming a database."""
+    return text.startswith(("postgresql://", "postgres://")) or re.match(r"\s*\w+\s*=", text) is not None
 
 
 def database_names(root: str | os.PathLike[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:

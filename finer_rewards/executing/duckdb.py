@@ -18,15 +18,21 @@ from pathlib import Path
 from typing import Any
 
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.executing.databases import SUFFIXES, DatabaseFile, find_database, resolve_database
+from finer_rewards.executing.databases import (
+    DUCKDB_SUFFIXES,
+    SUFFIXES,
+    DatabaseFile,
+    find_database,
+    is_duckdb_place,
+    resolve_database,
+)
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
 from finer_rewards.schema import Schema, table_of
 
-__all__ = ["DUCKDB_SUFFIXES", "DuckDB"]
+__all__ = ["DuckDB"]
 
-DUCKDB_SUFFIXES = (".duckdb", ".ddb")
 _RESERVED = 2 << 30  # addresses that DuckDB reserves and does not use
 _SQLITE = b"SQLite format 3\x00"
 
@@ -180,7 +186,7 @@ class DuckDB(PooledExecutor):
         return {name: getattr(self, name) for name in names}
 
     def _look(self, db: str) -> _Source:
-        path = find_database(db, self.root, (*DUCKDB_SUFFIXES, *SUFFIXES), _is_database)
+        path = find_database(db, self.root, (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
         if path.is_dir():
             files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
             identity = (str(path.absolute()), sum((file.state for file in files), ()))
@@ -227,10 +233,6 @@ def _packages() -> list[str]:
     if spec is None or spec.origin is None:
         raise MissingExtraError("DuckDB", "duckdb", "duckdb")
     return [str(Path(spec.origin).parent.parent)]
-
-
-def _is_database(path: Path) -> bool:
-    return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)
 
 
 _COPIES: weakref.WeakSet[_Copies] = weakref.WeakSet()

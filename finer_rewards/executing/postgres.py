@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing.databases import is_dsn
 from finer_rewards.executing.limits import positive, size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
@@ -187,11 +188,6 @@ class Postgres(PooledExecutor):
 
     def _read_schema(self, found: Any) -> Schema:
         return Schema(tuple(table_of(*table) for table in found))
-
-
-def is_dsn(text: str) -> bool:
-    """Whether a text says how to reach a server, rather than naming a database."""
-    return text.startswith(("postgresql://", "postgres://")) or re.match(r"\s*\w+\s*=", text) is not None
 
 
 def without_password(dsn: str) -> str:
