@@ -786,6 +786,28 @@ def test_a_remote_memory_remembers_and_finds_what_a_local_one_does(memories) -> 
     copy.close()
 
 
+def test_trl_learns_over_a_remote_memory(memories) -> None:
+    _, there = memories
+    reward = fr.adapters.trl.TRLReward(there, remember=True)
+    batch = {"prompts": ["Who?"] * 2, "completions": [completion(7)] * 2, "gold": [GOLD] * 2}
+    first, *later = [reward(db=[db] * 2, **batch) for db in ("shop", "other", "other")]
+    assert first == [1.0, 1.0] and later[0][0] > 1.0
+    assert len(there.memory) == 2  # one a database: each was offered twice
+
+
+def test_adapters_find_a_server_by_its_address(local: SQLite, monkeypatch) -> None:
+    from finer_rewards.adapters import openrlhf
+
+    monkeypatch.setenv(wire.TOKEN, "secret")
+    with serving(fr.Scorer(SPEC, local), token="secret") as (url, _):
+        far, near = openrlhf.build(SPEC, root=url, patience=1.0), openrlhf.build(SPEC, root=local.root)
+        for sql in (GOLD, "SELECT id FROM singer", "DROP TABLE singer"):
+            asked = ([sql], [""], [{"gold": GOLD, "db": "shop"}])
+            assert far(*asked) == near(*asked)
+        with pytest.raises(ConfigError, match="or of Remote"):
+            openrlhf.build(SPEC, root=url, workers=2)
+
+
 def test_nobody_can_plant_a_trace(memories) -> None:
     _, there = memories
     liar = fr.Sample(completion(7).replace(GOLD, "SELECT id FROM singer"), GOLD, "shop", "q1")
@@ -832,13 +854,14 @@ def process(root: Path):
 
 
 def workers_of(process_id: int) -> list[int]:
-    return [
-        int(one) for one in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
-    ] + [
-        int(child)
-        for thread in Path(f"/proc/{process_id}/task").iterdir()
-        for child in (thread / "children").read_text().split()
-    ]
+    """Return the workers, as soon as there is one."""
+    until(lambda: children_of(process_id))
+    return children_of(process_id)
+
+
+def children_of(process_id: int) -> list[int]:
+    threads = Path(f"/proc/{process_id}/task").iterdir()
+    return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
 def gone(process_ids, within: float = 5.0) -> bool:
@@ -954,6 +977,7 @@ def test_metrics_are_what_prometheus_reads(local: SQLite) -> None:
         ask(url, "/score", {"samples": [SAMPLE, {**SAMPLE, "db": "none"}]})
         ask(url, "/score", {"samples": 1})
         restarts = local.restarts
+        assert local.execute("SELECT random()", "shop").ok
         for worker in local.process_ids:
             os.kill(worker, signal.SIGKILL)
         until(lambda: local.execute("SELECT random()", "shop").ok and local.restarts > restarts)

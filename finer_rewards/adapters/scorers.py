@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from threading import Lock
 from typing import Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing import SQLite
+from finer_rewards.executing import Executor, SQLite
 from finer_rewards.memory import TraceMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset
-from finer_rewards.scoring import Scorer
+from finer_rewards.scoring import Memory, Scorer
+from finer_rewards.serving.wire import TOKEN
 
-__all__ = ["RowScorer", "scorer_for"]
+__all__ = ["RowScorer", "is_url", "scorer_for"]
 
 _LOCK = Lock()
 
@@ -28,15 +30,16 @@ class RowScorer:
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
-        memory: folder of a `TraceMemory`, for rewards that search one.
+        root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`), or the address of a server that has
+            them (`http://...`, started with `finer-rewards serve`; its token is read from $FINER_REWARDS_TOKEN).
+        memory: folder of a `TraceMemory`, or the address of such a server, for rewards that search one.
         gold: key of the gold SQL in the row.
         db: key of the database.
         question: key of the question, where it is there.
         answer: key of the right rows, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         fallback: the score of what cannot be scored.
-        limits: further arguments of `SQLite`.
+        limits: further arguments of `SQLite`, or of `Remote` for a server.
     """
 
     spec: str = "execution_match()"
@@ -78,7 +81,7 @@ class RowScorer:
         Raises:
             ConfigError: the settings cannot be used, or the row lacks a key.
         """
-        _check_limits(self.limits)
+        _check_limits(self.limits, self.root)
         question = self.question if self.question in row else None
         found = Fields(self.gold, self.db, question, self.answer, self.dialect)
         found.check(row, where=where, caller=caller)
@@ -111,14 +114,14 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 
     Args:
         spec: a reward as it prints, or the name of a preset.
-        root: folder of the SQLite databases.
-        limits: further arguments of `SQLite`.
-        memory: folder of a `TraceMemory`, for rewards that search one.
+        root: folder of the SQLite databases, or the address of a server.
+        limits: further arguments of `SQLite`, or of `Remote`.
+        memory: folder of a `TraceMemory`, or the address of a server, for rewards that search one.
 
     Raises:
         ConfigError: the spec, a limit or the memory cannot be used.
     """
-    _check_limits(limits)
+    _check_limits(limits, root)
     with _LOCK:  # two threads at once must not start two sets of workers
         return _scorer(spec, root, memory, tuple(sorted(limits.items())))
 
@@ -126,15 +129,39 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 @lru_cache(maxsize=32)
 def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, Any], ...]) -> Scorer:
     reward = preset(spec) if spec in PRESETS else spec
-    traces = None if memory is None else TraceMemory.open(memory, create=False)
-    return Scorer(reward, SQLite(root, **dict(limits)), memory=traces)
+    return Scorer(reward, _executor_at(root)(root, **dict(limits)), memory=_memory_at(memory))
 
 
-def _check_limits(limits: Mapping[str, Any]) -> None:
-    known = [name for name in inspect.signature(SQLite).parameters if name != "root"]
+def _executor_at(root: str) -> Callable[..., Executor]:
+    if not is_url(root):
+        return SQLite
+    from finer_rewards.executing.remote import Remote
+
+    return partial(Remote, token=os.environ.get(TOKEN))
+
+
+def _memory_at(place: str | None) -> Memory | None:
+    if place is None:
+        return None
+    if not is_url(place):
+        return TraceMemory.open(place, create=False)
+    from finer_rewards.memory.remote import RemoteMemory
+
+    return RemoteMemory(place, token=os.environ.get(TOKEN))
+
+
+def is_url(place: str) -> bool:
+    """Return whether a place is the address of a server, not a folder."""
+    return place.startswith(("http://", "https://"))
+
+
+def _check_limits(limits: Mapping[str, Any], root: str) -> None:
+    executor = _executor_at(root)
+    name_of = "Remote" if is_url(root) else "SQLite"
+    known = [name for name in inspect.signature(executor).parameters if name not in ("root", "url", "token")]
     for name in limits:
         if name not in known:
             raise ConfigError(
-                f"Options should be of the adapter or of SQLite ({', '.join(known)}), but got {name!r}. "
+                f"Options should be of the adapter or of {name_of} ({', '.join(known)}), but got {name!r}. "
                 f"{suggest(name, known)}".rstrip()
             )

@@ -19,11 +19,11 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.serving.wire import TOKEN
 
 __all__ = ["register", "run"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_TOKEN = "FINER_REWARDS_TOKEN"
 
 
 def register(subparsers: Any) -> None:
@@ -48,7 +48,7 @@ def register(subparsers: Any) -> None:
         "--port", type=_port, default=8000, help="port to listen on (8000); 0: any that is free"
     )
     group.add_argument(
-        "--token-file", metavar="FILE", help=f"every request needs the token in it (also: ${_TOKEN})"
+        "--token-file", metavar="FILE", help=f"every request needs the token in it (also: ${TOKEN})"
     )
     for option, default, what in (
         ("--max-batch", 4096, "samples in a request"),
@@ -149,7 +149,7 @@ def _port(text: str) -> int:
 
 def _token(path: str | None) -> str | None:
     if path is None:
-        return os.environ.get(_TOKEN) or None
+        return os.environ.get(TOKEN) or None
     try:
         text = Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -32,13 +32,12 @@ class Query(NamedTuple):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs queries. Every method may be called from several threads at once.
+    """Runs queries. Every method may be called from several threads at once."""
 
-    Attributes:
-        dialect: the sqlglot dialect of the SQL it runs.
-    """
-
-    dialect: str
+    @property
+    def dialect(self) -> str:
+        """The sqlglot dialect of the SQL it runs."""
+        ...
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""

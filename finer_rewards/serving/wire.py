@@ -18,7 +18,10 @@ from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
 
-__all__ = ["dumps", "execution_from", "loads", "recall_from", "record", "sample_from", "schema_from"]
+__all__ = ["TOKEN", "dumps", "execution_from", "loads", "recall_from", "record", "sample_from", "schema_from"]
+
+#: The environment variable that holds the token of a server, for both sides.
+TOKEN = "FINER_REWARDS_TOKEN"
 
 
 def dumps(value: Any) -> bytes:
