@@ -9,10 +9,12 @@ For each database of Spider and BIRD the neighbours of its golds are built, and 
 * attacks (`hacks/hacks.jsonl`), with neighbours in the place of the second instance that comes with them.
 * real candidates that execution match accepts on the database alone and rejects with its neighbours.
 
-    python benchmarks/neighbours.py [DATA] [--train] [--list FILE] [--write]
+* what a database of 500 MB costs.
 
-DATA is the folder of real databases and predictions. `--list` writes the candidates newly rejected, a group a
-gold, for reading.
+    python benchmarks/neighbours.py [DATA] [--train N] [--list FILE] [--write]
+
+DATA is the folder of real databases and predictions. `--train N` adds N of Spider's training databases, drawn by
+chance. `--list` writes the candidates newly rejected, a group a gold, for reading.
 """
 
 from __future__ import annotations
@@ -80,7 +82,9 @@ class Built:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
-    parser.add_argument("--train", action="store_true", help="Spider's training databases too (minutes)")
+    parser.add_argument(
+        "--train", type=int, default=0, metavar="N", help="N of Spider's training databases too"
+    )
     parser.add_argument("--list", type=Path, metavar="FILE", help="write the candidates newly rejected")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
@@ -91,7 +95,7 @@ def main() -> int:
     report = [
         "# Neighbour databases",
         "",
-        f"`python benchmarks/neighbours.py{' --train' if arguments.train else ''}`, {date.today()}. "
+        f"`python benchmarks/neighbours.py{f' --train {arguments.train}' if arguments.train else ''}`, {date.today()}. "
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version}; at most 8 neighbours a database, seed 0.",
         "",
@@ -100,8 +104,11 @@ def main() -> int:
         everything: dict[str, list[Built]] = {}
         for title, (questions, folder, _) in SETS.items():
             if title != "Spider train" or arguments.train:
-                everything[title] = list(_build_all(arguments.data, questions, folder, Path(scratch) / title))
+                most = arguments.train if title == "Spider train" else None
+                place = Path(scratch) / title
+                everything[title] = list(_build_all(arguments.data, questions, folder, place, most))
         report += _kill_table(everything)
+        report += _large(Path(scratch))
         report += _pairs(arguments.data, everything["Spider dev"])
         report += _hacks(arguments.data, Path(scratch) / "hacks")
         rejected: list[dict[str, Any]] = []
@@ -119,19 +126,19 @@ def main() -> int:
     return 0
 
 
-def _build_all(data: Path, questions: str, folder: str, scratch: Path) -> Iterator[Built]:
+def _build_all(data: Path, questions: str, folder: str, scratch: Path, most: int | None) -> Iterator[Built]:
     golds: dict[str, list[str]] = defaultdict(list)
     for entry in read_statements(data / questions, side="gold"):
         golds[str(entry.db)].append(entry.sql)
-    for number, (name, statements) in enumerate(sorted(golds.items()), 1):
-        path = data / folder / name / f"{name}.sqlite"
-        if not path.is_file():
-            continue
+    names = sorted(name for name in golds if (data / folder / name / f"{name}.sqlite").is_file())
+    names = names if most is None else random.Random(0).sample(names, min(most, len(names)))
+    for number, name in enumerate(names, 1):
+        path, statements = data / folder / name / f"{name}.sqlite", golds[name]
         started = time.perf_counter()
         suite = build_neighbours(path, statements, folder=scratch)
         seconds = time.perf_counter() - started
         built = Built(name, path, suite, seconds, _proved(path, suite))
-        print(f"{number}/{len(golds)} {name}: {suite.kill_rate}, {seconds:.1f} s", file=sys.stderr)
+        print(f"{number}/{len(names)} {name}: {suite.kill_rate}, {seconds:.1f} s", file=sys.stderr)
         yield built
 
 
@@ -196,6 +203,38 @@ def _kill_table(everything: Mapping[str, Sequence[Built]]) -> list[str]:
             + "."
         )
     return [*lines, "", *loose, ""]
+
+
+def _large(scratch: Path) -> list[str]:
+    """What a database of 500 MB costs: it is sampled, not copied."""
+    path = scratch / "large.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+            CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT);
+            CREATE TABLE fact (id INTEGER PRIMARY KEY, kind INT REFERENCES kind, amount INT, note TEXT);
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+              INSERT INTO kind SELECT i, 'kind ' || i FROM n;
+            WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+              INSERT INTO fact SELECT i, 1 + i * 37 % 4000, i * 7 % 1000, printf('%01000d', i) FROM n"""
+        )
+    golds = (
+        "SELECT amount FROM fact WHERE id = 77777",
+        "SELECT k.name FROM fact f JOIN kind k ON k.id = f.kind WHERE f.id < 4",
+        "SELECT max(amount) FROM fact",
+    )
+    size = path.stat().st_size
+    started = time.perf_counter()
+    suite = build_neighbours(path, golds)
+    seconds = time.perf_counter() - started
+    path.unlink()
+    pinned = sum(gold.pinned for gold in suite.golds)
+    kept = sum(one.bytes for one in suite.instances)
+    return [
+        f"A database of {size / 1e6:.0f} MB, {len(golds)} golds: {len(suite.instances)} neighbours, "
+        f"{kept / 1024:.0f} KiB, {seconds:.1f} s; {pinned} golds pinned down, kill rate {suite.kill_rate:.4f}.",
+        "",
+    ]
 
 
 def _pairs(data: Path, built: Sequence[Built]) -> list[str]:

@@ -251,6 +251,21 @@ def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> No
     assert digest(None) == digest("seed")
 
 
+def test_a_row_named_by_its_key_keeps_its_other_names(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    gold = "SELECT age FROM singer WHERE singer_id = 7"
+    suite = build(path, [gold])
+    assert suite.golds[0].pinned
+    # Nobody else comes from Korea; several come from France.
+    others = ["SELECT age FROM singer WHERE country = 'Korea'", "SELECT age FROM singer WHERE singer_id = 6"]
+    assert match(path, gold, [*others, "SELECT 37 FROM singer LIMIT 1"], suite.paths_for(gold)) == [1, 0, 0]
+    # What a gold asks for is not known beforehand.
+    asked = "SELECT country FROM singer WHERE singer_id = 7"
+    suite = build(path, [asked])
+    recited = "SELECT country FROM singer WHERE country = 'Korea'"
+    assert match(path, asked, [recited], suite.paths_for(asked)) == [0]
+
+
 def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = make_db("concert", CONCERTS)
     gold = tmp_path / "gold.sql"

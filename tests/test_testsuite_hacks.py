@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,10 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.rewards import execution_match
 from finer_rewards.testsuite import Suite, build_neighbours
 
 #: Whether columns may be permuted is a documented choice; strict permits it.
 COLUMN_ORDER = {"compare-06"}
-#: It picks a row by another column than the gold: right on the instances it was written for, by chance.
-COINCIDENCE = {"control-15"}
 
 
 @pytest.fixture(scope="module")
@@ -42,24 +40,27 @@ def suites(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("expectation", "wrong", "known"),
-    [("execution_must_be_0", 1.0, COLUMN_ORDER), ("execution_must_be_1", 0.0, COINCIDENCE)],
-)
+@pytest.mark.parametrize(("reward", "full"), [("execution_match()", 1.0), ("finer(memory=False)", 4.0)])
 def test_attacks_and_controls(
-    items: list[dict[str, Any]],
-    suites: dict[str, tuple[str, Suite]],
-    expectation: str,
-    wrong: float,
-    known: set[str],
+    items: list[dict[str, Any]], suites: dict[str, tuple[str, Suite]], reward: str, full: float
 ) -> None:
-    chosen = [item for item in items if expectation in (item["expect"], *item["also"])]
-    assert chosen
-    found = set()
-    with fr.Scorer(execution_match(), fr.SQLite(".", timeout=3.0, workers=1)) as scorer:
-        for item in chosen:
+    paid, refused = set(), set()
+    tried: Counter[str] = Counter()
+    with fr.Scorer(reward, fr.SQLite(".", timeout=3.0, workers=1)) as scorer:
+        for item in items:
             path, suite = suites[item["schema_sql"]]
             dbs = (path, *suite.paths_for(item["gold_sql"]))
-            if scorer.score_one(fr.Sample(item["completion"], item["gold_sql"], dbs)).value == wrong:
-                found.add(item["id"])
-    assert found <= known
+            expected = {item["expect"], *item["also"]} & {"execution_must_be_0", "execution_must_be_1"}
+            value = (
+                scorer.score_one(fr.Sample(item["completion"], item["gold_sql"], dbs)).value
+                if expected
+                else None
+            )
+            tried.update(expected)
+            if "execution_must_be_0" in expected and value == full:
+                paid.add(item["id"])
+            if "execution_must_be_1" in expected and value is not None and value < full:
+                refused.add(item["id"])
+    assert tried["execution_must_be_0"] > 90 and tried["execution_must_be_1"] > 10
+    assert paid <= COLUMN_ORDER
+    assert refused == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -154,6 +155,33 @@ def test_a_large_database_is_sampled(make_db: MakeDb) -> None:
     assert sum(one.bytes for one in suite.instances) < path.stat().st_size / 10
     for file in suite.paths:
         assert rows(file, "PRAGMA foreign_key_check") == []
+
+
+@pytest.mark.slow
+def test_half_a_gigabyte_is_sampled(make_db: MakeDb) -> None:
+    path = make_db(
+        "huge",
+        """PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;
+        CREATE TABLE kind (id INTEGER PRIMARY KEY, name TEXT);
+        CREATE TABLE fact (id INTEGER PRIMARY KEY, kind INT REFERENCES kind, amount INT, note TEXT);
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
+          INSERT INTO kind SELECT i, 'kind ' || i FROM n;
+        WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500000)
+          INSERT INTO fact SELECT i, 1 + i * 37 % 4000, i * 7 % 1000, printf('%01000d', i) FROM n""",
+    )
+    assert path.stat().st_size > 500_000_000
+    before = path.stat()
+    started = time.monotonic()
+    suite = pinned(
+        path,
+        "SELECT amount FROM fact WHERE id = 77777",
+        "SELECT k.name FROM fact f JOIN kind k ON k.id = f.kind WHERE f.id < 4",
+        "SELECT max(amount) FROM fact",
+    )
+    assert time.monotonic() - started < 120
+    assert sum(one.bytes for one in suite.instances) < 4_000_000
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+    path.unlink()
 
 
 def test_virtual_tables_are_left_out(make_db: MakeDb) -> None:
