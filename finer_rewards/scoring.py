@@ -5,12 +5,16 @@ from __future__ import annotations
 import marshal
 import operator
 import os
+import threading
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Executor
+from finer_rewards.executing.stopping import STOP
 from finer_rewards.parsing import parse_completion
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
@@ -147,6 +151,37 @@ class Scorer:
             step: the training step, for the log.
         """
         return self.grade(self.observe(samples), step=step)
+
+    async def ascore(self, samples: Iterable[Sample], *, step: int | None = None) -> list[Score]:
+        """Score without holding up the event loop: equal to `score`. Any number of tasks may await it at once.
+
+        It works in a thread of the loop's default executor. When the await is cancelled, queries that run for
+        it are ended and the others are never begun.
+
+        Args:
+            samples: what to score.
+            step: the training step, for the log.
+
+        Example:
+            >>> import asyncio
+            >>> import finer_rewards as fr
+            >>> scorer = fr.Scorer("well_formed(policy='plain')")
+            >>> scores = asyncio.run(scorer.ascore([fr.Sample("SELECT 1", gold="SELECT 1", db="any.sqlite")]))
+            >>> [score.value for score in scores]
+            [1.0]
+        """
+        import asyncio
+
+        stop = threading.Event()
+        context = copy_context()
+        context.run(STOP.set, stop)
+        work = asyncio.get_running_loop().run_in_executor(
+            None, partial(context.run, partial(self.score, samples, step=step))
+        )
+        try:
+            return await work
+        finally:
+            stop.set()  # ends what is still at work when the await was cancelled
 
     def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
         """Return the scores of what `observe` returned, and write them to the log when there is one."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import pickle
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -342,3 +344,44 @@ def test_executable_of_what_was_never_run_is_0() -> None:
     nothing = fr.Evidence(sample("SELECT 1"), fr.Answer(None, "SELECT 1"))
     assert r.executable()(nothing).value == 0.0
     assert r.execution_match()(nothing).status is fr.Status.no_gold
+
+
+SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c, singer"
+
+
+def test_async_scores_are_equal_and_shared(folder: Path) -> None:
+    samples = [sample(f"SELECT name FROM singer WHERE age > {age}") for age in range(40)]
+
+    async def everything(scorer: fr.Scorer) -> list[list[fr.Score]]:
+        return await asyncio.gather(*(scorer.ascore(samples[start:]) for start in range(8)))
+
+    with fr.Scorer("execution_match()", fr.SQLite(folder, workers=2)) as scorer:
+        expected = scorer.score(samples)
+        assert asyncio.run(everything(scorer)) == [expected[start:] for start in range(8)]
+
+
+def test_a_cancelled_await_ends_its_queries_and_no_others(folder: Path) -> None:
+    executor = fr.SQLite(folder, workers=2, timeout=60)
+
+    async def cancel_one(scorer: fr.Scorer) -> tuple[list[fr.Score], float]:
+        slow = asyncio.ensure_future(scorer.ascore([sample(SLOW)]))
+        await asyncio.sleep(0.5)
+        other = asyncio.ensure_future(
+            scorer.ascore([sample(GOLD + f" AND {age} = {age}") for age in range(50)])
+        )
+        began = time.monotonic()
+        slow.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await slow
+        late = time.monotonic() - began
+        return await other, late
+
+    with fr.Scorer("execution_match()", executor) as scorer:
+        began = time.monotonic()
+        scores, late = asyncio.run(cancel_one(scorer))
+        assert late < 1
+        assert all(score.value == 1 for score in scores)
+        # The loop has ended, so the thread has; and the workers that are left have nothing to do.
+        assert time.monotonic() - began < 30
+        assert scorer.score_one(sample(GOLD)).value == 1
+        assert len(executor.process_ids) <= 2

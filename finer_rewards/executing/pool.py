@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finer_rewards.errors import ConfigError
@@ -29,6 +29,7 @@ from finer_rewards.executing.process import (
     WorkerProcess,
     ended,
 )
+from finer_rewards.executing.stopping import STOP, StoppedError
 
 __all__ = ["Pool"]
 
@@ -38,6 +39,7 @@ LONG_TURN = 0.05  # seconds after which what waits behind a query is also given 
 MOST_AHEAD = 64
 SHORTEST_REST, LONGEST_REST = 0.0004, 0.004  # seconds in which answers gather while every worker is busy
 START_SECONDS = 30.0
+LISTEN_SECONDS = 0.02  # how often a call that may be stopped looks whether it was
 START_ATTEMPTS = 4  # for a worker that ends by itself
 KILLED_ATTEMPTS = 100  # for one that is killed from outside
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
@@ -118,6 +120,7 @@ class Pool:
                 "An embedded interpreter has to set it before queries can run."
             )
         batch = Batch(tasks)
+        stop = STOP.get()
         with self._changed:
             self._batches.append(batch)
             self._queue.extend(tasks)
@@ -126,31 +129,44 @@ class Pool:
                     os.write(self._held.wake[1], b"!")
         try:
             while batch.left:
+                if stop is not None and stop.is_set():
+                    raise StoppedError
                 with self._changed:
-                    while self._driven and batch.left:
-                        self._changed.wait()
-                    if not batch.left:
-                        return
+                    if self._driven:
+                        self._changed.wait(None if stop is None else LISTEN_SECONDS)
+                        continue
                     self._driven = True
-                try:
-                    self._drive(batch)
-                finally:
-                    with self._changed:
-                        self._driven = False
-                        self._changed.notify_all()
+                with self._driving():
+                    self._drive(batch, stop)
         finally:
+            batch.abandoned = bool(batch.left)
             with self._changed:
                 self._batches.remove(batch)
                 if batch.left:
                     self._queue = deque(task for task in self._queue if task.batch is not batch)
+                alone = batch.abandoned and not self._driven
+                self._driven = self._driven or alone
+            if alone:  # whoever drives sees to it otherwise
+                with self._driving():
+                    self._end_what_nobody_wants()
 
-    def _drive(self, batch: Batch) -> None:
-        """Feed the workers until `batch` is done."""
+    @contextlib.contextmanager
+    def _driving(self) -> Iterator[None]:
         try:
-            while batch.left:
+            yield
+        finally:
+            with self._changed:
+                self._driven = False
+                self._changed.notify_all()
+
+    def _drive(self, batch: Batch, stop: threading.Event | None) -> None:
+        """Feed the workers until `batch` is done, or nobody waits for it."""
+        try:
+            while batch.left and not (stop is not None and stop.is_set()):
+                self._end_what_nobody_wants()
                 self._hand_out()
                 if batch.left and self._workers:
-                    self._await_answers()
+                    self._await_answers(START_SECONDS if stop is None else LISTEN_SECONDS)
         except BaseException:
             # Ctrl-C may have come in the middle of anything: begin anew for the others that wait.
             with self._changed:
@@ -183,7 +199,7 @@ class Pool:
             with self._changed:
                 while self._queue and len(tasks) < ahead:
                     task = self._queue.popleft()
-                    if task.answer is None:
+                    if task.wanted:
                         tasks.append(task)
             if tasks:
                 worker.ask(tasks)
@@ -217,10 +233,18 @@ class Pool:
         elif watched and not worker.outgoing:
             selector.unregister(worker.input)
 
-    def _await_answers(self) -> None:
+    def _end_what_nobody_wants(self) -> None:
+        """End the workers whose query was abandoned while it ran."""
+        for worker in [worker for worker in self._workers if worker.asked]:
+            if worker.asked[0][1].batch is not None and worker.asked[0][1].batch.abandoned:
+                behind = [task for _, task in worker.asked]
+                self._drop(worker)
+                self._requeue(behind)
+
+    def _await_answers(self, longest: float) -> None:
         selector, wake = self._held.open()
         now = time.monotonic()
-        waits = [START_SECONDS]
+        waits = [longest]
         for worker in self._workers:
             if worker.asked:
                 turn = now - worker.turn_began
@@ -314,7 +338,7 @@ class Pool:
 
     def _requeue(self, tasks: Sequence[Task]) -> None:
         with self._changed:
-            self._queue.extendleft(reversed([task for task in tasks if task.answer is None]))
+            self._queue.extendleft(reversed([task for task in tasks if task.wanted]))
 
     def _drop(self, worker: WorkerProcess) -> int:
         selector, _ = self._held.open()

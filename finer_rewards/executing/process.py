@@ -70,14 +70,20 @@ class Task:
         self.shared = False
         self.batch: Batch | None = None
 
+    @property
+    def wanted(self) -> bool:
+        """True while somebody waits for the answer."""
+        return self.answer is None and not (self.batch is not None and self.batch.abandoned)
+
 
 class Batch:
-    """The tasks that one caller waits for."""
+    """The tasks that one caller waits for, until it does no more."""
 
-    __slots__ = ("left", "tasks")
+    __slots__ = ("abandoned", "left", "tasks")
 
     def __init__(self, tasks: Sequence[Task]) -> None:
         self.tasks = tasks
+        self.abandoned = False
         self.left = len(tasks)
         for task in tasks:
             task.batch = self
