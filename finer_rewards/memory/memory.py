@@ -5,38 +5,36 @@ from __future__ import annotations
 import json
 import os
 import secrets
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from hashlib import sha256
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
-from finer_rewards.errors import ConfigError, DataError, FinerError, suggest
+from finer_rewards.errors import DataError, FinerError
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.extras import ForkSafeLock, optional
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
+from finer_rewards.memory.holdings import Holdings
 from finer_rewards.memory.manifest import SPACE, agree
+from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
 from finer_rewards.memory.space import Space
 from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
-from finer_rewards.memory.texts import UNRELATED
 from finer_rewards.memory.trace import Trace, database_id
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
-from finer_rewards.types import Evidence, Recall, Score, Status
+from finer_rewards.types import Evidence, Recall, Score
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finer_rewards.memory.shelves import Row, Shelves
+    from finer_rewards.memory.shelves import Row
 
     Vector = NDArray[np.float32]
+    Stored = NDArray[np.float16]
 
 __all__ = ["TraceMemory"]
-
-Scope = Literal["other", "same", "any"]
 
 
 class TraceMemory:
@@ -62,11 +60,8 @@ class TraceMemory:
         self._settled = not options["centre"]
         self._store = Store(path, durable=options["durable"])
         self._process = os.getpid()
-        self._dimension = 0
-        self._rows: dict[str, Row] = {}
-        self._questions: Counter[tuple[bool, str, str]] = Counter()
-        self._tallies: dict[str, Tally] = {}
-        self._built: Shelves | None = None
+        limits = {name: options[name] for name in ("exact_up_to", "backend")}
+        self._held = Holdings((str(path), embedder.fingerprint), limits)
         self._take_in()
 
     @classmethod
@@ -132,43 +127,19 @@ class TraceMemory:
         Raises:
             ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
         """
-        if len(thoughts) != len(dbs):
-            raise ConfigError(
-                f"`search(thoughts, dbs)` should get as many of each, but got {len(thoughts)} and {len(dbs)}."
-            )
-        if isinstance(top_k, bool) or not isinstance(top_k, int) or top_k < 1:
-            raise ConfigError(f"`search(top_k=...)` should be a whole number from 1 on, but got {top_k!r}.")
-        if scope not in get_args(Scope):
-            raise ConfigError(
-                f"`search(scope=...)` should be 'other', 'same' or 'any', but got {scope!r}. "
-                f"{suggest(str(scope), get_args(Scope))}".rstrip()
-            )
-        ids = [database_id(db) for db in dbs]
-        recalls = [Recall()] * len(thoughts)
-        asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
+        check_search(thoughts, dbs, top_k, scope)
         with self._lock:
-            shelves = self._shelves()
-        try:
-            vectors = self._vectors([thoughts[place] for place in asked])
-            unrelated = self._vectors(UNRELATED) if asked else []
-        except FinerError:
-            raise
-        except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
-            lost = Recall(Status.memory_unavailable, error=f"{self.embedder.fingerprint}: {error!r:.300}")
-            return [lost if thought.strip() else Recall() for thought in thoughts]
-        found = [(place, vector) for place, vector in zip(asked, vectors, strict=True) if vector is not None]
-        for place in set(asked) - {place for place, _ in found}:
-            recalls[place] = Recall(
-                Status.memory_unavailable,
-                error=f"{self.embedder.fingerprint} returned numbers that are not finite",
-            )
-        strangers = [vector for vector in unrelated if vector is not None]
-        answers = shelves.recall(
-            [vector for _, vector in found], [ids[place] for place, _ in found], top_k, scope, strangers
+            self._own()
+            shelves = self._held.shelves()
+        return recall_thoughts(
+            thoughts,
+            [database_id(db) for db in dbs],
+            top_k,
+            scope,
+            shelves=shelves,
+            embed=self._vectors,
+            fingerprint=self.embedder.fingerprint,
         )
-        for (place, _), recall in zip(found, answers, strict=True):
-            recalls[place] = recall
-        return recalls
 
     def snapshot(self) -> str:
         """Take in what other processes remembered since the last snapshot; return the digest.
@@ -186,30 +157,26 @@ class TraceMemory:
         """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
         with self._lock:
             self._own()
-            parts = [
-                self.embedder.fingerprint,
-                *(str(self._options[name]) for name in SPACE),
-                *sorted(self._rows),
-            ]
-            return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+            space = [str(self._options[name]) for name in SPACE]
+            return self._held.digest([self.embedder.fingerprint, *space])
 
     def __len__(self) -> int:
         """Return the number of verified traces."""
         with self._lock:
             self._own()
-            return sum(row.trace.verified for row in self._rows.values())
+            return sum(row.trace.verified for row in self._held.rows.values())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._rows
+        return key in self._held.rows
 
     def __getitem__(self, key: str) -> Trace:
-        return self._rows[key].trace
+        return self._held.rows[key].trace
 
     def traces(self) -> list[Trace]:
         """Return all traces, in order of database and key."""
         with self._lock:
             self._own()
-            return [row.trace for row in sorted(self._rows.values(), key=lambda row: row.place)]
+            return [row.trace for row in self._held.ordered()]
 
     def describe(self) -> dict[str, Any]:
         """Return what of this memory determines a score, for a scoring signature."""
@@ -220,25 +187,16 @@ class TraceMemory:
         """Return counts: traces by outcome and database, refusals by reason, segments, bytes, cut records."""
         with self._lock:
             self._own()
-            verified = Counter(row.trace.db for row in self._rows.values() if row.trace.verified)
-            failed = Counter(row.trace.db for row in self._rows.values() if not row.trace.verified)
-            refused: Counter[str] = Counter()
-            for tally in self._tallies.values():
-                refused.update(tally.refused)
             damages = self._damages()
             files = self._store.files()
             return {
                 "embedder": self.embedder.fingerprint,
                 **{name: self._options[name] for name in SPACE},
-                "dimension": self._dimension or None,
-                "verified": sum(verified.values()),
-                "failed": sum(failed.values()),
-                "databases": {db: (verified[db], failed[db]) for db in sorted({*verified, *failed})},
-                "refused": dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))),
+                **self._held.counts(),
                 "segments": len(files),
                 "bytes": sum(path.stat().st_size for path in files if path.exists()),
                 "torn": sum(damage.torn for damage in damages),
-                "index": self._shelves().verified.index.kind,
+                "index": self._held.shelves().verified.index.kind,
                 "digest": self.digest,
             }
 
@@ -279,7 +237,9 @@ class TraceMemory:
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
                 row = Row(trace, vectors[trace.text]) if trace.text in vectors else None
-                reason = "the embedder failed" if row is None else self._refuses(row, admitted)
+                reason = (
+                    "the embedder failed" if row is None else self._held.refuses(row, admitted, self.gate)
+                )
                 if row is not None and not reason:
                     admitted.append(row)
                 decisions[place] = replace(decisions[place], refused=reason)
@@ -311,7 +271,7 @@ class TraceMemory:
             while batch := list(islice(numbered, 512)):
                 read = [Trace.from_line(line, f"{path}, line {number}") for number, line in batch]
                 traces = {trace.key: trace for trace in read}
-                new = [trace for key, trace in traces.items() if key not in self._rows]
+                new = [trace for key, trace in traces.items() if key not in self._held.rows]
                 vectors = self._embedded(new, strict=True)
                 with self._lock:
                     self._own()
@@ -337,9 +297,8 @@ class TraceMemory:
             self._store.close()
             idle = self._store.idle()
             self._take_in()
-            rows = sorted(self._rows.values(), key=lambda row: row.place)
-            entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in rows]
-            entries += [self._tallies[key] for key in sorted(self._tallies)]
+            entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in self._held.ordered()]
+            entries += [self._held.tallies[key] for key in sorted(self._held.tallies)]
             if len(idle) > 1 or any(damage.torn for damage in self._damages()):
                 self._store.merge(entries, idle)
                 return len(idle)
@@ -396,10 +355,10 @@ class TraceMemory:
         new: list[Row] = []
         for entry in self._store.read_new():
             if isinstance(entry, Tally):
-                self._tallies[entry.id] = entry
+                self._held.tallies[entry.id] = entry
             else:
                 new.append(Row(entry.trace, unpacked(entry.vector)))
-        self._keep(new)
+        self._held.keep(new)
         corrupt = [damage for damage in self._damages() if not damage.torn]
         if corrupt:
             raise DataError(
@@ -411,49 +370,20 @@ class TraceMemory:
     def _damages(self) -> list[Damage]:
         return [damage for found in self._store.damages.values() for damage in found]
 
-    def _keep(self, rows: Iterable[Row]) -> None:
-        for row in rows:
-            self._measure(row.vector)
-            present = self._rows.get(row.trace.key)
-            # Two writers may hold the same trace with another time or step: the earlier one stays.
-            if present is None:
-                self._questions[row.trace.verified, row.trace.db, row.trace.question] += 1
-            if present is None or row.age < present.age:
-                self._rows[row.trace.key] = row
-                self._built = None
-
-    def _measure(self, vector: Vector) -> None:
-        if not self._dimension:
-            self._dimension = len(vector)
-        elif self._dimension != len(vector):
-            raise ConfigError(
-                f"The memory at `{self.path}` should get vectors of length {self._dimension}, as it holds, "
-                f"but {self.embedder.fingerprint!r} makes {len(vector)}. Open it with the embedder it was "
-                "made with."
-            )
-
-    def _shelves(self) -> Shelves:
-        from finer_rewards.memory.shelves import Shelves
-
-        self._own()
-        if self._built is None:
-            limits = {name: self._options[name] for name in ("exact_up_to", "backend")}
-            self._built = Shelves(list(self._rows.values()), self._dimension, limits)
-        return self._built
-
     def _vectors(self, thoughts: Sequence[str]) -> list[Vector | None]:
         vectors = self._space.vectors(thoughts)
         for vector in vectors:
             if vector is not None:
-                self._measure(vector)
+                self._held.measure(len(vector))
         return vectors
 
-    def _embedded(self, traces: Sequence[Trace], *, strict: bool = False) -> dict[str, Vector]:
+    def _embedded(self, traces: Sequence[Trace], *, strict: bool = False) -> dict[str, Stored]:
         """Return the vectors by text; those the embedder failed at are left out, or raise when `strict`."""
         texts = list(dict.fromkeys(trace.text for trace in traces))
         try:
             if texts:
-                self._settle(write=True)
+                with self._lock:
+                    self._settle(write=True)
             vectors = self._vectors(texts)
         except FinerError:
             raise
@@ -461,35 +391,23 @@ class TraceMemory:
             if strict:
                 raise
             return {}
-        found = {text: vector for text, vector in zip(texts, vectors, strict=True) if vector is not None}
+        found = {
+            text: vector.astype("<f2")
+            for text, vector in zip(texts, vectors, strict=True)
+            if vector is not None
+        }
         if strict and len(found) < len(texts):
             raise DataError(
                 f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
             )
         return found
 
-    def _refuses(self, row: Row, batch: Sequence[Row]) -> str:
-        """Return why a trace may not join those stored and those of its batch; empty when it may."""
-        trace = row.trace
-        if trace.key in self._rows or any(other.trace.key == trace.key for other in batch):
-            return "already stored"
-        alike = (trace.verified, trace.db, trace.question)
-        asked = self._questions[alike] + sum(
-            (other.trace.verified, other.trace.db, other.trace.question) == alike for other in batch
-        )
-        if asked >= self.gate.per_question:
-            return "enough traces of this question"
-        stored = [other.text for other in self._shelves().of(trace).on(trace.db)]
-        same = (trace.verified, trace.db)
-        stored += [other.trace.text for other in batch if (other.trace.verified, other.trace.db) == same]
-        return "near duplicate" if self.gate.is_near(trace.text, stored) else ""
-
     def _store_rows(self, rows: Sequence[Row], tallies: Sequence[Tally]) -> None:
         from finer_rewards.memory.shelves import packed
 
         self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
-        self._tallies.update({tally.id: tally for tally in tallies})
-        self._keep(rows)
+        self._held.tallies.update({tally.id: tally for tally in tallies})
+        self._held.keep(rows)
 
 
 def _reopen(path: str, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> TraceMemory:

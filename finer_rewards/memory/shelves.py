@@ -16,16 +16,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float32]
+    Stored = NDArray[np.float16]
 
 __all__ = ["Row", "Shelf", "Shelves", "packed", "unpacked"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A trace and its unit vector."""
+    """A trace and its unit vector, in the numbers it is stored in."""
 
     trace: Trace
-    vector: Vector
+    vector: Stored
 
     @property
     def place(self) -> tuple[str, str]:
@@ -116,11 +117,11 @@ class Shelves:
         return self._zeros[top_k]
 
 
-def packed(vector: Vector) -> bytes:
+def packed(vector: Stored) -> bytes:
     """Return a vector as it is stored: float16, little-endian."""
     return vector.astype("<f2").tobytes()
 
 
-def unpacked(data: bytes) -> Vector:
+def unpacked(data: bytes) -> Stored:
     """Return a stored vector."""
-    return np.frombuffer(data, dtype="<f2").astype(np.float32)
+    return np.frombuffer(data, dtype="<f2")

@@ -1,0 +1,110 @@
+"""What a memory holds in RAM: its traces by key, what was refused, and the indexes over them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.memory.gate import Gate
+from finer_rewards.memory.store import Tally
+
+if TYPE_CHECKING:
+    from finer_rewards.memory.shelves import Row, Shelves
+
+__all__ = ["Holdings"]
+
+
+class Holdings:
+    """Traces, each once, whatever the order in which they came. `TraceMemory` holds the lock.
+
+    Args:
+        owner: the memory and its embedder, as messages name them.
+        limits: how the indexes search; see `Index`.
+    """
+
+    def __init__(self, owner: tuple[str, str], limits: Mapping[str, Any]) -> None:
+        self.rows: dict[str, Row] = {}
+        self.tallies: dict[str, Tally] = {}
+        self.dimension = 0
+        self._owner = owner
+        self._limits = dict(limits)
+        self._questions: Counter[tuple[bool, str, str]] = Counter()
+        self._built: Shelves | None = None
+
+    def keep(self, rows: Iterable[Row]) -> None:
+        """Take rows in."""
+        for row in rows:
+            self.measure(len(row.vector))
+            present = self.rows.get(row.trace.key)
+            # Two writers may hold the same trace with another time or step: the earlier one stays.
+            if present is None:
+                self._questions[row.trace.verified, row.trace.db, row.trace.question] += 1
+            if present is None or row.age < present.age:
+                self.rows[row.trace.key] = row
+                self._built = None
+
+    def measure(self, length: int) -> None:
+        """Check the length of a vector; the first one decides.
+
+        Raises:
+            ConfigError: it is another than that of those here.
+        """
+        if not self.dimension:
+            self.dimension = length
+        elif self.dimension != length:
+            path, fingerprint = self._owner
+            raise ConfigError(
+                f"The memory at `{path}` should get vectors of length {self.dimension}, as it holds, "
+                f"but {fingerprint!r} makes {length}. Open it with the embedder it was made with."
+            )
+
+    def ordered(self) -> list[Row]:
+        """Return all rows, in order of database and key."""
+        return sorted(self.rows.values(), key=lambda row: row.place)
+
+    def shelves(self) -> Shelves:
+        """Return the indexes over what is here now; they never change."""
+        from finer_rewards.memory.shelves import Shelves
+
+        if self._built is None:
+            self._built = Shelves(list(self.rows.values()), self.dimension, self._limits)
+        return self._built
+
+    def digest(self, parts: Sequence[str]) -> str:
+        """Return the digest of the traces here and of how they are compared."""
+        text = "\0".join([*parts, *sorted(self.rows)])
+        return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+    def refuses(self, row: Row, batch: Sequence[Row], gate: Gate) -> str:
+        """Return why a trace may not join those here and those of its batch; empty when it may."""
+        trace = row.trace
+        if trace.key in self.rows or any(other.trace.key == trace.key for other in batch):
+            return "already stored"
+        alike = (trace.verified, trace.db, trace.question)
+        asked = self._questions[alike] + sum(
+            (other.trace.verified, other.trace.db, other.trace.question) == alike for other in batch
+        )
+        if asked >= gate.per_question:
+            return "enough traces of this question"
+        stored = [other.text for other in self.shelves().of(trace).on(trace.db)]
+        same = (trace.verified, trace.db)
+        stored += [other.trace.text for other in batch if (other.trace.verified, other.trace.db) == same]
+        return "near duplicate" if gate.is_near(trace.text, stored) else ""
+
+    def counts(self) -> dict[str, Any]:
+        """Return how many traces there are, by outcome and by database, and how many were refused, by reason."""
+        verified = Counter(row.trace.db for row in self.rows.values() if row.trace.verified)
+        failed = Counter(row.trace.db for row in self.rows.values() if not row.trace.verified)
+        refused: Counter[str] = Counter()
+        for tally in self.tallies.values():
+            refused.update(tally.refused)
+        return {
+            "dimension": self.dimension or None,
+            "verified": sum(verified.values()),
+            "failed": sum(failed.values()),
+            "databases": {db: (verified[db], failed[db]) for db in sorted({*verified, *failed})},
+            "refused": dict(sorted(refused.items(), key=lambda item: (-item[1], item[0]))),
+        }
