@@ -121,6 +121,26 @@ def test_many_threads(scorer: fr.Scorer) -> None:
     assert list(replies) == [reward for _, _, reward, _ in ROWS] * 8
 
 
+def test_a_dataset_is_checked_before_training(scorer: fr.Scorer) -> None:
+    function = openrlhf_reward(scorer)
+    good = {"input": "Which a?", "label": LABEL}
+    assert function.check([good, {**good, "label": json.dumps(LABEL)}]) == 2
+    assert function.check([{"input": "?", "truth": LABEL}], label="truth") == 1
+    for row, words in [
+        ({"input": "?", "labels": LABEL}, "column 'label', but it has input, labels. Did you mean 'labels'"),
+        ({"input": "?", "label": GOLD}, "Row 1 of the dataset cannot be used.*mapping or its JSON"),
+        ({"input": "?", "label": ""}, "Row 1 of the dataset cannot be used"),
+        ({"input": "?", "label": {"gold": GOLD}}, "The label should have a column 'db'"),
+        (
+            {"input": "?", "label": {**LABEL, "gold": None}},
+            "Row 1 of the dataset has no gold in 'label.gold'",
+        ),
+        ({"input": "?", "label": {**LABEL, "db": "no_such_database"}}, "no_such_database"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            function.check([good, row])
+
+
 def test_it_pickles(scorer: fr.Scorer) -> None:
     copy = pickle.loads(pickle.dumps(openrlhf_reward(scorer, best=3)))
     with copy.scorer:

@@ -19,7 +19,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters.scorers import scorer_for
-from finer_rewards.adapters.verl import compute_score, compute_score_async, overrides
+from finer_rewards.adapters.verl import check, compute_score, compute_score_async, overrides
 from finer_rewards.errors import ConfigError, MissingExtraError
 
 SPEC = "2 * execution_match() + executable()"
@@ -171,6 +171,33 @@ def test_a_prompt_is_the_question_and_step_and_group_are_kept(
     assert call(root, GOLD, GOLD, extra_info={**extra, "question": "All a?"})["score"] == 3.0
     assert [one.question for one in seen] == ["Which a?", "All a?"]
     assert dict(seen[0].meta) == {"step": 7, "group": "g1"}
+
+
+def test_a_dataset_is_checked_before_training(root: str) -> None:
+    good = {
+        "data_source": "spider",
+        "prompt": [{"role": "user", "content": "Which a?"}],
+        "reward_model": {"ground_truth": GOLD},
+        "extra_info": {"db": "shop"},
+    }
+    assert check([good, good], spec=SPEC, root=root) == 2
+    for change, words in [
+        ({"reward_model": {"style": "rule"}}, "mapping with `ground_truth`"),
+        (
+            {"reward_model": {"ground_truth": None}},
+            "Row 1 of the dataset has no gold in 'reward_model.ground_truth'",
+        ),
+        (
+            {"extra_info": {"db_id": "shop"}},
+            "should have a column 'db', but it has db_id, gold.*Did you mean 'db_id'",
+        ),
+        ({"extra_info": {"db": ""}}, "Row 1 of the dataset cannot be used.*names no database"),
+        ({"extra_info": {"db": "no_such_database"}}, "no_such_database"),
+    ]:
+        with pytest.raises(ConfigError, match=words):
+            check([good, {**good, **change}], spec=SPEC, root=root)
+    with pytest.raises(ConfigError, match="column 'reward_model' for verl, but it has data_source, prompt"):
+        check([{"data_source": "s", "prompt": "x"}], root=root)
 
 
 def test_the_manager_needs_verl(monkeypatch: pytest.MonkeyPatch, root: str) -> None:

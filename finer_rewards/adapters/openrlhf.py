@@ -16,14 +16,14 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, judge, numbers
-from finer_rewards.adapters.scorers import scorer_for
+from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers
+from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError, MissingExtraError, suggest
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
 
@@ -56,13 +56,14 @@ def openrlhf_reward(
     answer: str | None = None,
     dialect: str | None = None,
     endings: Sequence[str] = ENDINGS,
-) -> Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]:
+) -> RewardFunction:
     """Return a reward function for OpenRLHF.
 
     What it returns: `rewards` (the value), `scores` (the value over `best`, cut to [0, 1], for dynamic
     filtering) and `extra_logs` (each component, `unscorable`, `reward_error`; the same keys every time).
     OpenRLHF drops or breaks a batch when a reward is missing, so what cannot be scored gets `fallback`, and
-    an error is logged and counted in `reward_error` instead of raised.
+    an error is logged and counted in `reward_error` instead of raised. Its method `check(rows)` raises, before
+    training, for what would end so.
 
     Args:
         scorer: what scores.
@@ -93,12 +94,12 @@ def openrlhf_reward(
             f"`openrlhf_reward(best=...)` should be above 0, but got {best!r}. Pass the largest value."
         )
     fields = Fields(gold, db, question, answer, dialect)
-    return _RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings))
+    return RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings))
 
 
 def build(
     spec: str = "execution_match()", *, root: str = ".", memory: str | None = None, **options: Any
-) -> Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]:
+) -> RewardFunction:
     """Return `openrlhf_reward` for a reward as it prints, or a preset's name, over SQLite databases.
 
     Args:
@@ -165,7 +166,7 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
             f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
         )
     for name in ("root", "memory"):
-        if name in options:
+        if name in options and not is_url(options[name]):
             options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
@@ -177,7 +178,7 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
     return target
 
 
-class _RewardFunction:
+class RewardFunction:
     """What `openrlhf_reward` returns: a module-level class, so that it pickles."""
 
     def __init__(
@@ -210,6 +211,34 @@ class _RewardFunction:
             lost = dict.fromkeys(component_names(self.scorer.reward), 0.0) | {"unscorable": 1.0}
             records = [(self.fallback, lost)] * len(queries)
         return self._reply(records, error)
+
+    def check(self, dataset: Iterable[Mapping[str, Any]], *, label: str = "label") -> int:
+        """Read every label as training would, and look up its databases: call it before the first step.
+
+        Args:
+            dataset: the rows.
+            label: the column that `--data.label_key` names.
+
+        Returns:
+            How many rows there are.
+
+        Raises:
+            ConfigError: a column is missing, or a label cannot be used; says which.
+        """
+
+        def read(row: Mapping[str, Any]) -> Sample | Score:
+            if label not in row:
+                there = ", ".join(sorted(row)) or "no columns"
+                raise ConfigError(
+                    f"The dataset should have a column {label!r}, but it has {there}. "
+                    f"{suggest(label, row)}Name the right one: check(..., label='...') and --data.label_key."
+                )
+            found = _row(row[label])
+            if found is not None:
+                self.fields.check(found, where="The label", caller="openrlhf_reward")
+            return self._item("", "", row[label])
+
+        return check_items(self.scorer, map(read, dataset), gold=f"{label}.{self.fields.gold}")
 
     def _item(self, query: str, prompt: str, label: Any) -> Sample | Score:
         row = _row(label)

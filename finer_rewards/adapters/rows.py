@@ -13,7 +13,17 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-__all__ = ["Fields", "Judged", "judge", "match_of", "measurements", "numbers", "question_of", "truth_of"]
+__all__ = [
+    "Fields",
+    "Judged",
+    "check_items",
+    "judge",
+    "match_of",
+    "measurements",
+    "numbers",
+    "question_of",
+    "truth_of",
+]
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,26 @@ class Judged:
     sql: str | None
     status: Status
     evidence: Evidence | None = None
+
+
+def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -> int:
+    """Look at the samples of a whole dataset as training would, each database once, and return how many there are.
+
+    Raises:
+        ConfigError: a row cannot be used, or has no gold under the name `gold`; says which.
+    """
+    seen: set[str] = set()
+    number = -1
+    for number, item in enumerate(items):
+        if isinstance(item, Score):
+            raise ConfigError(f"Row {number} of the dataset cannot be used. {item.reason} Leave it out.")
+        if not item.golds and item.answer is None:
+            raise ConfigError(f"Row {number} of the dataset has no gold in {gold!r}. Leave it out.")
+        for db in dict.fromkeys(item.dbs):
+            if scorer.executor is not None and db not in seen:
+                seen.add(db)
+                scorer.executor.schema(db)
+    return number + 1
 
 
 def judge(scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None = None) -> list[Judged]:

@@ -17,10 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, judge, measurements, question_of
+from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, measurements, question_of
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.memory import TraceMemory
+from finer_rewards.memory.protocol import LearningMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
@@ -150,26 +150,15 @@ class TRLReward:
         Raises:
             ConfigError: a column is missing, or a row cannot be used; says which.
         """
-        seen: set[str] = set()
-        for number, row in enumerate(dataset):
-            if not isinstance(row, Mapping):
-                raise ConfigError(
-                    f"`check(dataset)` should get rows, but got {row!r:.80}. Pass one split, such as dataset['train']."
-                )
-            self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
-            sample = self.fields.sample(row, "", question_of(row.get("prompt")))
-            if isinstance(sample, Score):
-                raise ConfigError(
-                    f"Row {number} of the dataset cannot be used. {sample.reason} Leave it out."
-                )
-            if not sample.golds and sample.answer is None:
-                raise ConfigError(
-                    f"Row {number} of the dataset has no gold in {self.fields.gold!r}. Leave it out."
-                )
-            for db in dict.fromkeys(sample.dbs):
-                if self.scorer.executor is not None and db not in seen:
-                    seen.add(db)
-                    self.scorer.executor.schema(db)
+        check_items(self.scorer, map(self._read, dataset), gold=self.fields.gold)
+
+    def _read(self, row: Mapping[str, Any]) -> Sample | Score:
+        if not isinstance(row, Mapping):
+            raise ConfigError(
+                f"`check(dataset)` should get rows, but got {row!r:.80}. Pass one split, such as dataset['train']."
+            )
+        self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
+        return self.fields.sample(row, "", question_of(row.get("prompt")))
 
     def flush(self) -> None:
         """Store what the last batch verified. Only for `remember=True`."""
@@ -234,7 +223,7 @@ class _Batches:
     """
 
     def __init__(self, scorer: Scorer, readers: int, remember: bool) -> None:
-        if remember and not isinstance(scorer.memory, TraceMemory):
+        if remember and not isinstance(scorer.memory, LearningMemory):
             raise ConfigError(
                 f"`TRLReward(remember=True)` should have a scorer with a TraceMemory, but got {scorer.memory!r:.80}. "
                 "Pass Scorer(reward, executor, memory=TraceMemory.open('traces/'))."
@@ -276,8 +265,9 @@ class _Batches:
         with self._lock:
             unsaved, self._unsaved = self._unsaved, []
         pairs = [(one.evidence, one.score) for one in unsaved if one.evidence is not None]
-        if pairs and isinstance(self.scorer.memory, TraceMemory):
-            self.scorer.memory.remember(pairs, step=self._step)
+        if pairs and isinstance(self.scorer.memory, LearningMemory):
+            digest = self.scorer.signature.digest
+            self.scorer.memory.remember(pairs, step=self._step, signature=digest)
 
     def _learn(self, *, wait: bool) -> None:
         """Store the batch before, and look at what all ranks have stored.
@@ -288,7 +278,7 @@ class _Batches:
         self.flush()
         if wait and "accelerate" in sys.modules:
             sys.modules["accelerate"].PartialState().wait_for_everyone()
-        if isinstance(self.scorer.memory, TraceMemory):
+        if isinstance(self.scorer.memory, LearningMemory):
             self.scorer.memory.snapshot()
 
     def __reduce__(self) -> tuple[type[_Batches], tuple[Scorer, int, bool]]:

@@ -21,15 +21,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.adapters.rows import question_of, truth_of
+from finer_rewards.adapters.rows import check_items, question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.types import Sample, Score
 
-__all__ = ["build_manager", "compute_score", "compute_score_async", "overrides"]
+__all__ = ["build_manager", "check", "compute_score", "compute_score_async", "overrides"]
 
 _HERE = "pkg://finer_rewards.adapters.verl"
 
@@ -112,6 +113,38 @@ async def compute_score_async(
     # Copied here, not in the thread: verl goes on writing into the mapping it passes.
     copied = dict(extra_info or {})
     return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
+
+
+def check(dataset: Iterable[Mapping[str, Any]], **options: Any) -> int:
+    """Read every row of a parquet as training would, and look up its databases: call it before the first step.
+
+    Args:
+        dataset: the rows, such as `pandas.read_parquet(file).to_dict("records")`.
+        options: those of `compute_score`.
+
+    Returns:
+        How many rows there are.
+
+    Raises:
+        ConfigError: a column is missing, or a row cannot be used; says which.
+    """
+    asked = RowScorer.of(options)
+
+    def read(row: Mapping[str, Any]) -> Sample | Score:
+        for name in ("data_source", "prompt", "reward_model"):
+            if name not in row:
+                there = ", ".join(sorted(row)) or "no columns"
+                raise ConfigError(f"The dataset should have a column {name!r} for verl, but it has {there}.")
+        model = row["reward_model"]
+        if not isinstance(model, Mapping) or "ground_truth" not in model:
+            raise ConfigError(
+                f"`reward_model` of a row should be a mapping with `ground_truth`, but got {model!r:.80}."
+            )
+        given = {**dict(row.get("extra_info") or {}), **truth_of(model["ground_truth"])}
+        found = asked.check(given, where="`extra_info` of a row", caller="reward_kwargs")
+        return found.sample(given, "", question_of(row["prompt"]))
+
+    return check_items(asked.scorer, map(read, dataset), gold="reward_model.ground_truth")
 
 
 def build_manager() -> Any:
