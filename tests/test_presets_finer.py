@@ -78,6 +78,13 @@ def test_the_paper_lets_a_wrong_answer_outrank_a_right_one() -> None:
     assert right < wrong
 
 
+def test_the_paper_pays_for_reasoning_whatever_became_of_the_sql() -> None:
+    failed = evidence("SELECT nome FROM singer", FAILED, COPIED)
+    parts = fr.presets.finer_paper()(failed)
+    without = fr.presets.finer_paper()(replace(failed, recall=UNKNOWN))
+    assert float(parts) - float(without) == pytest.approx(1.0)
+
+
 def test_the_published_code_pays_for_reasoning_above_sql_that_fails() -> None:
     reference = fr.presets.finer_reference()
     assert float(reference(evidence("SELECT nome FROM singer", FAILED, COPIED))) == pytest.approx(2.0)
