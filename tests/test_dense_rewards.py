@@ -13,6 +13,7 @@ from finer_rewards import rewards as r
 from finer_rewards.errors import ConfigError
 from finer_rewards.metrics.groups import length_penalised
 from finer_rewards.rewards.tags import between
+from finer_rewards.schema import schema_from_mapping
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status, Trial
 
 NEAR = [r.cell_precision, r.cell_recall, r.tuple_cardinality, r.tuple_constraint, r.tuple_order]
@@ -133,7 +134,11 @@ def test_words_tell_operators_literals_and_layout():
     assert compare(gold.replace("'X'", "'x'"), gold) < 1
     assert compare(gold.replace(">", "<"), gold) < 1
     assert compare("SELECT q.a FROM t AS q", "SELECT z.a FROM t AS z") == 1
-    assert compare(gold, gold, n=99) == 0
+    assert compare("SELECT q.a FROM t AS q WHERE NOT ('X' <> b OR q.a <= 3)", gold) == 1
+    assert compare("SELECT a FROM t AS q", "SELECT a FROM t", published=True) == 1
+    assert compare(gold.replace(">", "<"), gold, published=True) == 1
+    assert compare(gold, gold, n=99) == 1 and compare(gold, gold, n=99, published=True) == 0
+    assert compare("SELECT", gold) == 0
 
 
 def test_names_of_the_schema():
@@ -149,6 +154,21 @@ def test_names_of_the_schema():
     assert linked("select a from t", "select a from t", metric="recall", published=True).value == 0
     assert linked("SELECT a FROM t", "SELEC").status is Status.gold_unparsed
     assert linked("SELECT 1", "SELECT 2").value == 1
+    found = linked("SELECT t.a, t.b FROM t", "SELECT a, c, d FROM t", metric="precision")
+    assert found.value == found.metrics["precision"] == pytest.approx(2 / 3)
+    assert found.metrics["recall"] == 0.5 and found.metrics["jaccard"] == pytest.approx(0.4)
+    assert linked("SELEC", "SELECT a FROM t").value == 0
+
+
+def test_the_schema_resolves_names():
+    gold = "SELECT name FROM singer JOIN concert ON id = singer_id"
+    predicted = "SELECT s.name FROM singer s JOIN concert c ON c.singer_id = s.id"
+    sample = Sample("", gold, "x")
+    schema = schema_from_mapping({"singer": ["id", "name"], "concert": ["singer_id", "year"]})
+    for reward in (r.schema_linking(), r.schema_linking(metric="f1"), r.ngram_similarity()):
+        assert reward.needs == {"schema"}
+        assert reward(Evidence(sample, Answer(None, predicted), schema=schema)).value == 1
+        assert 0 < reward(Evidence(sample, Answer(None, predicted))).value < 1
 
 
 def test_parsing_is_no_running():

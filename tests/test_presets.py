@@ -316,9 +316,10 @@ def test_reasoning_sql_as_its_code_has_it(case):
 @given(case=cases())
 def test_reasoning_sql_as_its_paper_has_it(case):
     _, sql, gold_sql, run, _ = case
-    own, other = (set(NAMES[one].split()) - {"c"} for one in (gold_sql, sql))
-    parts = value(parse_reward("ngram_similarity() + well_formed(policy='think_answer')"), case)
-    expected = 3 * is_set_match(case) + run.ok + len(own & other) / len(own | other) + parts
+    own, other = (set(NAMES[one].split()) for one in (gold_sql, sql))
+    linked = len(own & other) / len(own | other) if "SELECT" in sql else 0.0
+    parts = value(parse_reward("ngram_similarity(published=True) + well_formed(policy='think_answer')"), case)
+    expected = 3 * is_set_match(case) + run.ok + linked + parts
     assert value(preset("reasoning_sql"), case) == pytest.approx(expected)
     assert value(preset("reasoning_sql", judge=kind_judge()), case) == pytest.approx(expected + 1.4)
 

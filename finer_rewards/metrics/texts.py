@@ -11,9 +11,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["clause_f1", "ngram_jaccard", "ngrams", "schema_names", "text_ratio", "tree_of"]
+__all__ = [
+    "clause_f1",
+    "published_names",
+    "published_ngram_jaccard",
+    "published_ngrams",
+    "text_ratio",
+    "tree_of",
+]
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|\w+|[<>!=]=|<>|\|\||\S")
 _WORD = re.compile(r"\w+")
 _CLAUSES = (
     "SELECT",
@@ -47,64 +53,51 @@ def tree_of(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
 
 
 @lru_cache(maxsize=4096)
-def ngrams(
-    sql: str, n: int, *, published: bool = False, dialect: str = "sqlite"
-) -> frozenset[tuple[str, ...]]:
-    """Return the set of n-grams of the tokens of a query.
+def published_ngrams(sql: str, n: int, dialect: str = "sqlite") -> frozenset[tuple[str, ...]]:
+    """Return the set of n-grams of the words of a query, as Reasoning-SQL's code takes them.
 
-    The query is printed by sqlglot first, so that layout and case of keywords do not count, and the names
-    of table and column aliases are left out. Text that does not parse is taken as it is.
+    The query is printed by sqlglot first; operators vanish, all is lower case, literals too, and the names of
+    table and column aliases are left out. Text that does not parse is taken as it is.
 
     Args:
         sql: a query.
-        n: length of an n-gram in tokens.
-        published: tokens are words alone, so that operators vanish, and all is lower case, literals too.
+        n: length of an n-gram in words.
         dialect: sqlglot's name of the dialect.
 
     Example:
-        >>> sorted(ngrams("SELECT a FROM t AS x", 2))
+        >>> sorted(published_ngrams("SELECT a FROM t AS x", 2))
         [('a', 'from'), ('from', 't'), ('select', 'a')]
     """
     tree = tree_of(sql, dialect)
     text = sql if tree is None else tree.sql(dialect=dialect)
     aliases = {"as"} if tree is None else {"as", *_aliases(tree)}
-    if published:
-        tokens = [token for token in _WORD.findall(text.lower()) if token not in aliases]
-    else:
-        found = _TOKEN.findall(text)
-        tokens = [token if token.startswith("'") else token.lower() for token in found]
-        tokens = [token for token in tokens if token not in aliases]
-    return frozenset(tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1))
+    words = [word for word in _WORD.findall(text.lower()) if word not in aliases]
+    return frozenset(tuple(words[start : start + n]) for start in range(len(words) - n + 1))
 
 
-def ngram_jaccard(
-    gold: str, predicted: str, n: int = 2, *, published: bool = False, dialect: str = "sqlite"
-) -> float:
+def published_ngram_jaccard(gold: str, predicted: str, n: int = 2, dialect: str = "sqlite") -> float:
     """Return the Jaccard index of the n-grams of two queries, in [0, 1]; 0 when neither has one.
 
     Example:
-        >>> ngram_jaccard("SELECT a FROM t", "SELECT b FROM t")
-        0.2
-        >>> ngram_jaccard("SELECT a FROM t WHERE a > 3", "SELECT a FROM t WHERE a < 3", published=True)
+        >>> published_ngram_jaccard("SELECT a FROM t WHERE a > 3", "SELECT a FROM t WHERE a < 3")
         1.0
 
     References:
         Pourreza et al., Reasoning-SQL, 2025, section 3 (n-gram similarity).
     """
-    own = ngrams(gold, n, published=published, dialect=dialect)
-    other = ngrams(predicted, n, published=published, dialect=dialect)
+    own, other = published_ngrams(gold, n, dialect), published_ngrams(predicted, n, dialect)
     return len(own & other) / len(own | other) if own | other else 0.0
 
 
 @lru_cache(maxsize=4096)
-def schema_names(sql: str, *, published: bool = False, dialect: str = "sqlite") -> frozenset[str] | None:
+def published_names(sql: str, dialect: str = "sqlite") -> frozenset[str] | None:
     """Return the bare names of the tables and columns a query mentions; `None` when it does not parse.
 
-    Names are lower case, and names of CTEs are left out. As `published`, case counts and CTEs are tables.
+    As in Reasoning-SQL's code case counts, and a CTE is a table.
 
     Example:
-        >>> sorted(schema_names("SELECT s.Name FROM Singer AS s"))
-        ['name', 'singer']
+        >>> sorted(published_names("SELECT s.Name FROM Singer AS s"))
+        ['Name', 'Singer']
     """
     from sqlglot import exp
 
@@ -112,14 +105,7 @@ def schema_names(sql: str, *, published: bool = False, dialect: str = "sqlite") 
     if tree is None:
         return None
     names = [column.name for column in tree.find_all(exp.Column)]
-    tables = [table.name for table in tree.find_all(exp.Table)]
-    if published:
-        return frozenset(names + tables)
-    made = {common.alias.lower() for common in tree.find_all(exp.CTE)}
-    found = {name.lower() for name in names} | {
-        table.lower() for table in tables if table.lower() not in made
-    }
-    return frozenset(found - {"", "*"})
+    return frozenset(names + [table.name for table in tree.find_all(exp.Table)])
 
 
 def text_ratio(gold: str, predicted: str) -> float:

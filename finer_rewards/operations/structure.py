@@ -114,28 +114,24 @@ def ngram_similarity(
     gold: str,
     *,
     n: int = 2,
-    canonical: bool = True,
     schema: SchemaLike = None,
     dialect: str = "sqlite",
 ) -> float:
-    """Return the Jaccard similarity of the n-grams of two queries, in [0, 1].
+    """Return the Jaccard similarity of the n-grams of two canonical queries, in [0, 1].
 
     Args:
         predicted: SQL text.
         gold: SQL text.
         n: words in an n-gram.
-        canonical: compare canonical texts; otherwise the texts as written, in lower case.
         schema: as in `sql_operations`.
         dialect: as in `sql_operations`.
 
     Example:
-        >>> ngram_similarity("SELECT a FROM t", "SELECT a FROM u", canonical=False)
-        0.5
+        >>> ngram_similarity("SELECT x.a FROM t AS x", "SELECT a FROM t")
+        1.0
     """
-    texts = [predicted.lower(), gold.lower()]
-    if canonical:
-        known = as_schema(schema, dialect)
-        texts = [canonical_sql(sql, schema=known, dialect=dialect) for sql in (predicted, gold)]
+    known = as_schema(schema, dialect)
+    texts = [canonical_sql(sql, schema=known, dialect=dialect) for sql in (predicted, gold)]
     ours, theirs = (
         {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))}
         for words in map(_WORD.findall, texts)

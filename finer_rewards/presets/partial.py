@@ -52,8 +52,8 @@ def reasoning_sql(*, judge: Reward | None = None, mode: str = "bird") -> Reward:
     References:
         Pourreza et al., Reasoning-SQL, 2025, section 3 (weights second-hand).
     """
-    total = 3 * execution_match(mode=mode) + executable() + schema_linking() + ngram_similarity()
-    total = total + well_formed(policy="think_answer")
+    total = 3 * execution_match(mode=mode) + executable() + schema_linking(published=True)
+    total = total + ngram_similarity(published=True) + well_formed(policy="think_answer")
     return total if judge is None else total + 2 * _reward("reasoning_sql(judge=...)", judge)
 
 

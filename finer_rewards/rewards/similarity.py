@@ -1,4 +1,4 @@
-"""Rewards on the two SQL texts: words, names of the schema, clauses. Nothing is run.
+"""Rewards on how alike the two queries read: words, names of the schema, clauses. Nothing is run.
 
 What reads alike can mean something else (`>` for `<`), so these are degrees to stand below execution match.
 They read every gold and take the best.
@@ -7,11 +7,12 @@ They read every gold and take the best.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.metrics import texts
 from finer_rewards.reward import reward
+from finer_rewards.rewards.structure import best_gold
 from finer_rewards.types import Evidence, Score, Status, unscored
 
 __all__ = ["clause_similarity", "ngram_similarity", "parses", "schema_linking", "text_similarity"]
@@ -52,18 +53,22 @@ def _check_ngrams(n: int, **_: object) -> None:
         )
 
 
-@reward(check=_check_ngrams)
+@reward(needs={"schema"}, check=_check_ngrams)
 def ngram_similarity(evidence: Evidence, *, n: int = 2, published: bool = False) -> Score:
-    """Jaccard index of the token n-grams of the two queries, in [0, 1].
+    """Jaccard index of the n-grams of the two canonical queries, in [0, 1].
 
-    Formula: |N(p) ∩ N(g)| / |N(p) ∪ N(g)| after printing both alike and leaving alias names out.
+    Formula: |N(p) ∩ N(g)| / |N(p) ∪ N(g)|, N(q) the n-grams of the canonical form of q as words.
 
     Known to pay for: a wrong literal or column in an otherwise equal query. `published`: also for a wrong
     operator, `x > 3` and `x < 3` are one.
 
     Args:
-        n: tokens in an n-gram.
-        published: tokens are words alone, lower-cased, as in Reasoning-SQL's code.
+        n: words in an n-gram.
+        published: of the texts as written, printed alike: words alone, lower-cased, without alias names, as in
+            Reasoning-SQL's code.
+
+    Returns:
+        A degree; `None` when no gold can be read. As `published`, text that does not parse is taken as it is.
 
     Raises:
         ConfigError: `n` is below 1.
@@ -76,51 +81,79 @@ def ngram_similarity(evidence: Evidence, *, n: int = 2, published: bool = False)
         Pourreza et al., Reasoning-SQL, 2025, section 3; code: MohammadrezaPourreza/RLForSQL,
         `utils/ngrams.py`.
     """
-    return _best(
-        evidence,
-        lambda gold, sql: texts.ngram_jaccard(gold, sql, n, published=published, dialect=evidence.dialect),
-    )
+    if published:
+        dialect = evidence.dialect
+        return _best(evidence, lambda gold, sql: texts.published_ngram_jaccard(gold, sql, n, dialect=dialect))
+    from finer_rewards.operations import structure
+
+    def measure(predicted: str, gold: str, **context: Any) -> tuple[float, dict[str, float]]:
+        return structure.ngram_similarity(predicted, gold, n=n, **context), {}
+
+    return best_gold(evidence, measure)
 
 
-@reward()
+@reward(needs={"schema"})
 def schema_linking(
-    evidence: Evidence, *, metric: Literal["jaccard", "recall", "f1"] = "jaccard", published: bool = False
+    evidence: Evidence,
+    *,
+    metric: Literal["jaccard", "recall", "precision", "f1"] = "jaccard",
+    published: bool = False,
 ) -> Score:
     """Overlap of the tables and columns the two queries name, in [0, 1].
 
-    Formula: |S(p) ∩ S(g)| / |S(p) ∪ S(g)|, or / |S(g)| for `recall`, or 2 |S(p) ∩ S(g)| / (|S(p)| + |S(g)|).
+    Formula: |S(p) ∩ S(g)| / |S(p) ∪ S(g)|, or / |S(g)| for `recall`, or / |S(p)| for `precision`, or
+    2 |S(p) ∩ S(g)| / (|S(p)| + |S(g)|) for `f1`; S(q) the tables and the table.columns of q, names resolved.
 
     Known to pay for: the right names in the wrong places; `recall` for naming every column there is.
 
     Args:
         metric: how the overlap is measured.
-        published: as in Reasoning-SQL's code: case counts, CTEs are tables, the prediction must hold the
-            capital letters SELECT.
+        published: as in Reasoning-SQL's code: bare names as written, case counts, CTEs are tables, the prediction
+            must hold the capital letters SELECT.
 
     Returns:
-        A degree; `None` when a gold does not parse.
+        A degree; `None` when no gold can be read. The metrics hold all four measures (not as `published`).
 
     Example:
-        >>> schema_linking(metric="recall")
-        schema_linking(metric='recall')
+        >>> from finer_rewards.types import Answer, Sample
+        >>> sample = Sample("SELECT x.A, b FROM T AS x", gold="SELECT a FROM t", db="x.sqlite")
+        >>> schema_linking(metric="precision")(Evidence(sample, Answer(None, sample.completion))).value
+        0.6666666666666666
 
     References:
         Pourreza et al., Reasoning-SQL, 2025, section 3 (Jaccard in the paper; the code computes recall).
     """
+    if published:
+        return _best(evidence, lambda gold, sql: _published_links(gold, sql, metric, evidence.dialect))
+    from finer_rewards.operations import structure
 
-    def measure(gold: str, sql: str) -> float | None:
-        own = texts.schema_names(gold, published=published, dialect=evidence.dialect)
-        if own is None:
-            return None
-        other = texts.schema_names(sql, published=published, dialect=evidence.dialect)
-        if other is None or (published and ("SELECT" not in sql or not own)):
-            return 0.0
-        if not own and not other:
-            return 1.0
-        sizes = {"jaccard": len(own | other), "recall": len(own), "f1": (len(own) + len(other)) / 2}
-        return len(own & other) / sizes[metric] if sizes[metric] else 0.0
+    def measure(predicted: str, gold: str, **context: Any) -> tuple[float, dict[str, float]]:
+        found = structure.schema_linking(predicted, gold, **context)
+        metrics = {
+            "jaccard": found.jaccard,
+            "recall": found.recall,
+            "precision": found.precision,
+            "f1": found.f(),
+        }
+        return metrics[metric], metrics
 
-    return _best(evidence, measure)
+    return best_gold(evidence, measure)
+
+
+def _published_links(gold: str, predicted: str, metric: str, dialect: str) -> float | None:
+    own = texts.published_names(gold, dialect)
+    if own is None:
+        return None
+    other = texts.published_names(predicted, dialect)
+    if other is None or "SELECT" not in predicted or not own:
+        return 0.0
+    sizes = {
+        "jaccard": len(own | other),
+        "recall": len(own),
+        "precision": len(other),
+        "f1": (len(own) + len(other)) / 2,
+    }
+    return len(own & other) / sizes[metric] if sizes[metric] else 0.0
 
 
 @reward()

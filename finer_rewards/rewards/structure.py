@@ -7,7 +7,7 @@ from collections.abc import Callable
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score, Status, unscored
 
-__all__ = ["canonical_match", "exact_set_match", "tree_similarity"]
+__all__ = ["best_gold", "canonical_match", "exact_set_match", "tree_similarity"]
 
 Measure = Callable[..., "tuple[float, dict[str, float]]"]
 
@@ -36,7 +36,7 @@ def canonical_match(evidence: Evidence) -> Score:
     def measure(predicted: str, gold: str, **context: object) -> tuple[float, dict[str, float]]:
         return float(canonical_equal(predicted, gold, **context)), {}  # type: ignore[arg-type]
 
-    return _best(evidence, measure)
+    return best_gold(evidence, measure)
 
 
 @reward(needs={"schema"})
@@ -64,7 +64,7 @@ def exact_set_match(evidence: Evidence, *, values: bool = False) -> Score:
         found = clauses(predicted, gold, values=values, **context)  # type: ignore[arg-type]
         return found.pop("exact"), {name.lower().replace(" ", "_"): value for name, value in found.items()}
 
-    return _best(evidence, measure)
+    return best_gold(evidence, measure)
 
 
 @reward(needs={"schema"})
@@ -94,10 +94,10 @@ def tree_similarity(evidence: Evidence) -> Score:
     def measure(predicted: str, gold: str, **context: object) -> tuple[float, dict[str, float]]:
         return tree_edit_similarity(predicted, gold, **context), {}  # type: ignore[arg-type]
 
-    return _best(evidence, measure)
+    return best_gold(evidence, measure)
 
 
-def _best(evidence: Evidence, measure: Measure) -> Score:
+def best_gold(evidence: Evidence, measure: Measure) -> Score:
     """Return the best of the golds that can be read."""
     from finer_rewards.operations import OperationsError, sql_operations
 
