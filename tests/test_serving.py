@@ -116,8 +116,12 @@ def local(root: Path):
 
 
 @pytest.fixture(scope="module")
-def url(local: SQLite):
-    with serving(fr.Scorer(SPEC, local), best=4) as (url, _):
+def url(root: Path):
+    # An executor of its own: nothing that `local` keeps helps it.
+    with (
+        SQLite(root, workers=1, timeout=10) as executor,
+        serving(fr.Scorer(SPEC, executor), best=4) as (url, _),
+    ):
         yield url
 
 
@@ -253,9 +257,10 @@ def test_real_candidates_score_the_same(shared_data: Path) -> None:
         for one in list(group["candidates"].values())[::6]
     ]
     assert len(batch) > 200
-    scorer = fr.Scorer(SPEC, SQLite(shared_data / "spider_dev" / "database", workers=2))
-    with scorer, serving(scorer) as (url, _), Remote(url) as remote:
-        here, there = scorer.score(batch), fr.Scorer(SPEC, remote).score(batch)
+    databases = shared_data / "spider_dev" / "database"
+    wide, narrow = (fr.Scorer(SPEC, SQLite(databases, workers=workers)) for workers in (4, 1))
+    with wide, narrow, serving(narrow) as (url, _), Remote(url) as remote:
+        here, there = wide.score(batch), fr.Scorer(SPEC, remote).score(batch)
     assert list(map(repr, there)) == list(map(repr, here))
     assert len({score.value for score in here}) > 10
 
@@ -473,6 +478,8 @@ def test_databases_elsewhere_are_not_opened(tmp_path: Path, root: Path, monkeypa
         "../secret",
         "x" * 5000,
         "a\0b",
+        "postgresql://somewhere/else",
+        "host=somewhere",
     )
     with SQLite(root, workers=1) as executor:
         assert executor.execute(GOLD, elsewhere[0]).ok
@@ -485,6 +492,30 @@ def test_databases_elsewhere_are_not_opened(tmp_path: Path, root: Path, monkeypa
                 assert (status, answer["scores"][0]["value"]) == (200, None)
             for db in ("shop", "shop.sqlite", str(root / "shop.sqlite")):
                 assert remote.execute(GOLD, db).ok, db
+
+
+def test_duckdb_is_served_as_it_is(tmp_path: Path) -> None:
+    duckdb = pytest.importorskip("duckdb", reason="needs the extra [duckdb]")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT 170141183460469231731687303715884105727::HUGEINT a, 'é' b"
+        )
+        connection.execute("INSERT INTO t VALUES (1, NULL), (-1, 'x')")
+    statements = (
+        "SELECT * FROM t ORDER BY a",
+        "SELECT 'nan'::DOUBLE, -0.0::DOUBLE, b::BLOB FROM t",
+        "SELECT [a, 1] FROM t",
+        "SELECT 1.50::DECIMAL(9, 2), DATE '2026-01-02', TRUE",
+        "SELECT nothing FROM t",
+    )
+    local = fr.DuckDB(tmp_path, workers=1)
+    with local, serving(fr.Scorer(SPEC, local)) as (url, _), Remote(url) as remote:
+        for keep in (True, False):
+            queries = [Query(sql, "shop", keep) for sql in statements]
+            for here, there in zip(local.execute_many(queries), remote.execute_many(queries), strict=True):
+                assert seen(there) == seen(here)
+        assert (remote.dialect, remote.schema("shop")) == ("duckdb", local.schema("shop"))
+        assert remote.describe() == local.describe()
 
 
 # -- many at once
@@ -839,9 +870,9 @@ def process(root: Path):
     """Start `finer-rewards serve`; return the process and its url."""
     running: list[subprocess.Popen[str]] = []
 
-    def start(*options: str, env=None):
+    def start(*options: str):
         command = [sys.executable, "-m", "finer_rewards", "serve", "--db", str(root), "--port", "0", *options]
-        one = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})})
+        one = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         running.append(one)
         line = one.stderr.readline()
         return one, re.search(r"serving on (http://127\.0\.0\.1:\d+), signature \w{16}", line)[1]
@@ -927,14 +958,26 @@ def test_a_server_killed_in_the_middle_scores_nothing(process) -> None:
     assert workers and gone(workers)
 
 
-def test_the_token_may_come_from_a_file_or_the_environment(process, tmp_path: Path) -> None:
+def test_the_token_may_come_from_a_file_or_the_environment(
+    root: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    def refuse(scorer, *, token, hosts, **_):
+        raise ConfigError(f"{token} {hosts is not None}")
+
+    monkeypatch.setattr("finer_rewards.serving.app.build_app", refuse)
     (tmp_path / "token.txt").write_text("from-file\n")
-    _, url = process("--token-file", str(tmp_path / "token.txt"), env={"FINER_REWARDS_TOKEN": "from-env"})
-    assert ask(url, "/describe", method="GET")[0] == 401
-    with Remote(url, token="from-file") as remote:
-        assert remote.execute(GOLD, "shop").ok
-    _, url = process(env={"FINER_REWARDS_TOKEN": "from-env"})
-    assert ask(url, "/describe", method="GET", headers={"Authorization": "Bearer from-env"})[0] == 200
+    file = ("--token-file", str(tmp_path / "token.txt"))
+    for options, environment, expected in (
+        ((), "", "None True"),
+        (("--host", "0.0.0.0"), "", "None False"),
+        ((), "from-env", "from-env False"),
+        (file, "from-env", "from-file False"),
+    ):
+        monkeypatch.setenv(wire.TOKEN, environment)
+        assert main(["serve", "--db", str(root), *options]) == 2
+        said = capsys.readouterr().err
+        assert expected in said
+        assert ("whoever reaches 0.0.0.0" in said) == (expected == "None False")
 
 
 def test_wrong_usage_is_one_sentence(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,7 +37,10 @@ def register(subparsers: Any) -> None:
         "  finer-rewards serve --db databases/ --host 0.0.0.0 --port 8000 --token-file token.txt\n",
     )
     parser.add_argument(
-        "--db", required=True, metavar="FOLDER", help="the databases, laid out ID/ID.sqlite or ID.sqlite"
+        "--db",
+        required=True,
+        metavar="FOLDER",
+        help="the databases, laid out ID/ID.sqlite or ID.sqlite; or DuckDB's, or postgresql://...",
     )
     whole = "a positive whole number"
     group = parser.add_argument_group("server")
@@ -93,9 +96,10 @@ def run(arguments: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn"):
             raise
         raise MissingExtraError("`finer-rewards serve`", "FastAPI and uvicorn", "server") from None
+    from finer_rewards.executing.databases import is_dsn
     from finer_rewards.scoring import Scorer
 
-    if not Path(arguments.db).is_dir():
+    if not (Path(arguments.db).is_dir() or is_dsn(arguments.db)):
         raise ConfigError(f"`--db` should be a folder of databases, but got {arguments.db!r}. Pass a folder.")
     token = _token(arguments.token_file)
     if token is None and arguments.host not in _LOOPBACK:

@@ -58,8 +58,11 @@ class Remote:
 
     @property
     def dialect(self) -> str:
-        """The sqlglot dialect of the server's executor."""
-        return str(self._known()["dialect"])
+        """The sqlglot dialect of the server's executor; SQLite's as long as the server cannot be reached."""
+        try:
+            return str(self._known()["dialect"])
+        except ServerLostError:
+            return "sqlite"  # nothing runs then, and what needs a run or a schema is not scored
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""

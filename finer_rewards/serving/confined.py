@@ -9,20 +9,20 @@ from types import TracebackType
 from typing import Any
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.databases import DUCKDB_SUFFIXES, SUFFIXES, is_dsn
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
 
 __all__ = ["Confined"]
 
-_SUFFIXES = (".sqlite", ".sqlite3", ".db", ".duckdb")
-
 
 class Confined:
     """Runs what the executor behind it runs, on databases that lie under its root.
 
-    A database elsewhere is `Status.unavailable`. An executor without a root, of a database server, has its own
-    means to say who may read what. Links inside the root are followed: who made them meant them.
+    A database elsewhere is `Status.unavailable`. Links inside the root are followed: who made them meant them. An
+    executor of a database server has no root: there it is the role it connects as that says what may be read, and
+    no other server is asked.
 
     Args:
         executor: what runs the SQL.
@@ -33,7 +33,9 @@ class Confined:
         self.dialect = executor.dialect
         roots = (getattr(executor, "root", None), getattr(executor, "neighbours_from", None))
         self._roots = tuple(
-            Path(os.path.normpath(Path(root).absolute())) for root in roots if root is not None
+            Path(os.path.normpath(Path(root).absolute()))
+            for root in roots
+            if root is not None and not is_dsn(root)
         )
 
     def execute(self, sql: str, db: str) -> Execution:
@@ -86,6 +88,8 @@ class Confined:
 
     def _outside(self, db: str) -> str:
         """Return what to say of a database that lies outside; empty for one that does not, or is not there."""
+        if is_dsn(db):
+            return "`db` should be a database of this server, but it is a connection string. Pass a name."
         if not self._roots:
             return ""
         path = Path(db)
@@ -96,7 +100,7 @@ class Confined:
             else:
                 # Executors look beside the root last, in the folder that the server was started in.
                 root = self._roots[0]
-                places = [root / path, *(root / f"{db}{suffix}" for suffix in _SUFFIXES)]
+                places = [root / path, *(root / f"{db}{suffix}" for suffix in SUFFIXES + DUCKDB_SUFFIXES)]
                 outside = path.exists() and not any(place.exists() for place in places)
         except (OSError, ValueError):
             return ""  # no name for a file: the executor says so
