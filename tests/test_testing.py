@@ -18,7 +18,7 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards import testing as ft
 from finer_rewards.errors import ConfigError
-from finer_rewards.testing.changes import Columns, differ, mutations
+from finer_rewards.testing.changes import Columns, differ, mutations, rewritings
 from finer_rewards.testing.databases import LIBRARY
 from finer_rewards.testing.queries import Query, write
 from finer_rewards.testing.strategies import models
@@ -72,7 +72,11 @@ def test_names_that_need_quotes_are_quoted(sql: str, pair: ft.Pair) -> None:
     rows(instance, sql)
 
 
-PARTS = (" JOIN ", "LEFT JOIN", "GROUP BY", "HAVING", "(SELECT", "UNION", "EXCEPT", "OVER (", "LIMIT")
+PARTS = (
+    *(" JOIN ", "LEFT JOIN", "GROUP BY", "HAVING", "IN (SELECT", "= (SELECT", "UNION", "UNION ALL", "EXCEPT"),
+    *("INTERSECT", "OVER (PARTITION BY", "ORDER BY", "LIMIT", "OFFSET", "DISTINCT", "LIKE", "BETWEEN"),
+    *("IS NULL", "NOT (", " OR ", "COUNT(*)", "COUNT(DISTINCT", "SUM(", "AVG(", "MIN(", "MAX("),
+)
 CHANGES = (
     *("missing condition", "other operator", "other literal", "negated condition", "other column"),
     *(
@@ -87,20 +91,29 @@ CHANGES = (
     *("outer or inner join", "other connective", "added DISTINCT", "DISTINCT in an aggregate"),
 )
 
+REWRITINGS = (
+    *("aliases", "letter case", "layout", "comments", "quoted names", "mirrored comparisons"),
+    *("comparisons spelled out", "other order of conditions", "tables joined the other way round"),
+    *("other order of rows", "inside a subquery", "as a common table expression", "arms exchanged"),
+)
+
 
 def test_queries_have_every_part_and_mutation() -> None:
     columns = Columns(LIBRARY)
     changes: set[str] = set()
+    rewritten: set[str] = set()
     texts: list[str] = []
 
     def keep(query: Query) -> None:
         texts.append(write(query))
         changes.update(name for name, _ in mutations(query, columns))
+        rewritten.update(name for name, _ in rewritings(query, columns))
 
     fixed = settings(few, max_examples=300, derandomize=True, database=None, phases=[Phase.generate])
     fixed(given(models(LIBRARY))(lambda query: keep(query)))()
     assert [part for part in PARTS if not any(part in text for text in texts)] == []
     assert set(CHANGES) - changes == set()
+    assert set(REWRITINGS) - rewritten == set()
 
 
 def test_draws_shrink_to_small_sql() -> None:

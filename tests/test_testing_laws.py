@@ -2,16 +2,19 @@
 
 What a reward claims is written down here: the structural laws bind all of them; a claim that is not listed is one
 that the reward's docstring, or its nature, denies. Each law draws its examples once and every reward is held
-against them; `-m slow` draws 1,000. There one scorer observes for all rewards, so that a query runs once and not
-once a reward; in the default tier each reward has a scorer of its own, which observes no more than it asks for.
+against them; `-m slow` draws 1,000, in two processes. There one scorer observes for all rewards, so that a query runs
+once and not once a reward; in the default tier each reward has a scorer of its own, which observes no more than it
+asks for.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -205,12 +208,6 @@ def benches(witness_files: tuple[str, ...], executor: fr.SQLite) -> Benches:
     return all_benches(witness_files, lambda one: RewardSubject(one, executor=executor))
 
 
-@pytest.fixture(scope="module")
-def shared_benches(witness_files: tuple[str, ...], executor: fr.SQLite) -> Benches:
-    observe = observing([one for _, one, *_ in shipped()], executor)
-    return all_benches(witness_files, lambda one: Shared(one, observe))
-
-
 def hold(law: str, benches: Benches, examples: int) -> None:
     bound = [bench for bench, laws in benches if law in laws]
     assert bound
@@ -241,10 +238,30 @@ def test_laws_hold(law: str, benches: Benches) -> None:
     hold(law, benches, 6 if law == "batch" else 12)
 
 
+def hold_with_one_observer(law: str, files: tuple[str, ...]) -> None:
+    with fr.SQLite("/", timeout=30, workers=1) as executor:
+        observe = observing([one for _, one, *_ in shipped()], executor)
+        hold(law, all_benches(files, lambda one: Shared(one, observe)), 1000)
+
+
+@pytest.fixture(scope="module")
+def verdicts(
+    request: pytest.FixtureRequest, witness_files: tuple[str, ...]
+) -> Iterator[dict[str, Future[None]]]:
+    """What becomes of each law asked for; two processes work on them."""
+    laws = [
+        str(item.callspec.params["law"])
+        for item in request.session.items
+        if isinstance(item, pytest.Function) and item.originalname == "test_laws_hold_on_many_examples"
+    ]
+    with ProcessPoolExecutor(2, mp_context=get_context("fork")) as pool:
+        yield {law: pool.submit(hold_with_one_observer, law, witness_files) for law in laws}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS)
-def test_laws_hold_on_many_examples(law: str, shared_benches: Benches) -> None:
-    hold(law, shared_benches, 1000)
+def test_laws_hold_on_many_examples(law: str, verdicts: dict[str, Future[None]]) -> None:
+    verdicts[law].result()
 
 
 def test_every_reward_and_preset_is_held_to_the_laws() -> None:

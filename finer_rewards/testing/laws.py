@@ -6,6 +6,7 @@ import math
 import pickle
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 
 from hypothesis import strategies as st
@@ -178,10 +179,21 @@ def _blame(bench: Bench, items: tuple[Evidence, Evidence]) -> None:
         _break("blame", bench, found, _shown(items[1]))
 
 
+@lru_cache(maxsize=256)
+def _by_pickle(reward: Reward) -> Reward:
+    copy: Reward = pickle.loads(pickle.dumps(reward))
+    return copy
+
+
+@lru_cache(maxsize=256)
+def _by_text(reward: Reward) -> Reward:
+    return parse_reward(repr(reward))
+
+
 def _pickles(bench: Bench, item: Evidence) -> None:
     reward = _the_reward(bench)
     try:
-        copy = pickle.loads(pickle.dumps(reward))
+        copy = _by_pickle(reward)
     except (pickle.PicklingError, AttributeError, TypeError, ImportError) as error:
         _break("pickles", bench, f"pickle says: {error}", {})
     if copy != reward or copy(item) != reward(item):
@@ -191,7 +203,7 @@ def _pickles(bench: Bench, item: Evidence) -> None:
 def _prints(bench: Bench, item: Evidence) -> None:
     reward = _the_reward(bench)
     try:
-        copy = parse_reward(repr(reward))
+        copy = _by_text(reward)
     except ConfigError as error:
         _break("prints", bench, f"reading it back fails: {error}", {})
     if copy != reward or copy(item) != reward(item):

@@ -37,9 +37,9 @@ from finer_rewards.types import Execution
 
 __all__ = ["STEPS", "build_neighbours"]
 
-_ROUNDS = (24, 12)
+_ROUNDS = (20, 20)
 _MERGED = 24
-_MINDED = 6  # golds that an instance of a later round is made for
+_MINDED = 3  # golds that an instance of a later round is made for
 #: How many instances are made and tried, at most.
 STEPS = sum(_ROUNDS) + _MERGED
 
@@ -119,7 +119,7 @@ def build_neighbours(
     step = on_step or (lambda _: None)
     with (
         tempfile.TemporaryDirectory(dir=home.parent, prefix=".neighbours-") as scratch,
-        SQLite(".", timeout=timeout, workers=workers) as executor,
+        SQLite(".", timeout=timeout, workers=workers, clock="cpu") as executor,
     ):
         schema = executor.schema(str(path))
         known = _look_at(texts, schema, executor, str(path))
