@@ -9,6 +9,7 @@ import json
 import math
 import os
 import pickle
+import random
 import re
 import signal
 import socket
@@ -18,6 +19,7 @@ import sys
 import threading
 import time
 from base64 import b64encode
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from itertools import islice
@@ -377,6 +379,13 @@ def test_what_is_no_json_is_400(url: str, body: bytes) -> None:
     assert "should be JSON" in answer["error"]
 
 
+def test_a_path_that_is_none_is_named(url: str) -> None:
+    status, _, answer = ask(url, "/scores", {})
+    assert status == 404 and "Did you mean '/score'" in answer["error"] and "/healthz" in answer["error"]
+    status, headers, answer = ask(url, "/score", method="GET")
+    assert status == 405 and "POST" in answer["error"] and headers["allow"] == "POST"
+
+
 def test_a_schema_can_be_read_with_a_plain_get(local: SQLite, url: str) -> None:
     status, _, answer = ask(url, "/schema?db=shop", method="GET")
     assert status == 200
@@ -677,7 +686,8 @@ class Raising(Held):
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_an_executor_that_raises_is_the_systems_fault() -> None:
     with serving(fr.Scorer("execution_match()", Raising())) as (url, app):
-        assert ask(url, "/score", {"samples": [SAMPLE]})[0] == 500
+        status, _, answer = ask(url, "/score", {"samples": [SAMPLE]})
+        assert (status, answer) == (500, {"error": "The server failed at this; its log says why."})
         status, _, answer = ask(url, "/get_reward", {"query": ["x"], "prompts": [""], "labels": [SAMPLE]})
         assert (status, answer["rewards"], answer["extra_logs"]["reward_error"]) == (200, 0.0, 1.0)
         with Remote(url, **QUICK) as remote:
@@ -1053,6 +1063,70 @@ def test_histograms_add_up(names: list[str], seconds: list[float]) -> None:
     counts = [float(line.rsplit(" ", 1)[1]) for line in metrics.text({}).splitlines() if "_bucket" in line]
     assert counts == sorted(counts)
     assert not seconds or counts[-1] == len(seconds)
+
+
+@pytest.mark.slow
+def test_nothing_is_wrong_or_left_after_a_storm(root: Path) -> None:
+    """Clients that come, go and give up, and workers that are killed: right scores or none, and no place kept."""
+    batch = [sample for sample in samples() if "random" not in sample.completion]
+    with SQLite(root, workers=2) as executor:
+        expected = {
+            sample: repr(score)
+            for sample, score in zip(batch, fr.Scorer(SPEC, executor).score(batch), strict=True)
+        }
+    executor = SQLite(root, workers=2)
+    end = time.monotonic() + 20
+    counts, reasons = Counter[str](), Counter[str]()
+
+    def client(number: int) -> None:
+        chance = random.Random(number)
+        with Remote(url, patience=60.0) as remote:
+            scorer = fr.Scorer(SPEC, remote)
+            while time.monotonic() < end:
+                asked = chance.choices(batch, k=chance.randint(1, 40))
+                for sample, score in zip(asked, scorer.score(asked), strict=True):
+                    assert (score.value is None and score.status is Status.unavailable) or repr(
+                        score
+                    ) == expected[sample]
+                    counts[
+                        "none" if score.value is None and score.status is Status.unavailable else "right"
+                    ] += 1
+                    reasons.update([score.reason] * (score.status is Status.unavailable))
+
+    def leaver(number: int) -> None:
+        chance = random.Random(number)
+        body = json.dumps({"queries": [[f"SELECT {number}", "shop", False, []]] * 50}).encode()
+        while time.monotonic() < end:
+            with connected(url) as stream:
+                whole = head("/execute", f"Content-Length: {len(body)}") + body
+                stream.sendall(whole[: chance.randint(0, len(whole))])
+                time.sleep(chance.random() / 50)
+            counts["left"] += 1
+
+    def killer() -> None:
+        chance = random.Random(0)
+        while time.monotonic() < end:
+            time.sleep(chance.random())
+            for process_id in executor.process_ids[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process_id, signal.SIGKILL)
+                    counts["killed"] += 1
+
+    with (
+        serving(fr.Scorer(SPEC, executor), queue=12, threads=4) as (url, app),
+        ThreadPoolExecutor(16) as pool,
+    ):
+        storm = [pool.submit(client, number) for number in range(12)]
+        storm += [pool.submit(leaver, number) for number in range(3)]
+        storm.append(pool.submit(killer))
+        for one in storm:
+            one.result(120)
+        desk = app.state.desk
+        until(lambda: desk.present == desk.running == desk._bytes == 0)
+        assert ask(url, "/score", {"samples": [SAMPLE]})[2]["scores"][0]["value"] == 4.0
+        until(lambda: len(list(Path("/proc/self/fd").iterdir())) < 80)
+    assert counts["left"] > 20 and counts["killed"] > 5, counts
+    assert counts["none"] < counts["right"] / 10, (counts, reasons)
 
 
 # -- OpenRLHF's own client

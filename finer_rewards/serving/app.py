@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
 
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.desk import Desk, RefusedError, Work
 from finer_rewards.serving.metrics import CONTENT_TYPE
@@ -92,5 +93,22 @@ def build_app(
             return refused.response()
         gauges = {"requests_present": desk.present, "threads_running": desk.running, **service.gauges()}
         return Response(desk.metrics.text(gauges), media_type=CONTENT_TYPE)
+
+    paths = [str(getattr(one, "path", "")) for one in app.routes]
+
+    @app.exception_handler(HTTPException)
+    async def no_such_path(request: Request, error: HTTPException) -> Response:
+        path = request.url.path
+        known = f"Known: {', '.join(sorted(set(paths)))}."
+        sentence = (
+            f"`{path:.80}` cannot be asked with {request.method}. Send its fields with POST."
+            if error.status_code == 405
+            else f"There is no `{path:.80}`. {suggest(path, paths)}{known}"
+        )
+        return JSONResponse({"error": sentence}, error.status_code, error.headers)
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": "The server failed at this; its log says why."}, 500)
 
     return app
