@@ -43,10 +43,10 @@ SMOKE = {
     **tiny.ON_CPU,
     "output_dir": "smoke/sft",
     "learning_rate": 3e-3,
-    "num_train_epochs": 8,
-    "per_device_train_batch_size": 8,
+    "num_train_epochs": 25,
+    "per_device_train_batch_size": 16,
     "gradient_accumulation_steps": 1,
-    "logging_steps": 10,
+    "logging_steps": 20,
     "save_strategy": "no",
     "model_init_kwargs": None,
 }

@@ -127,17 +127,20 @@ def build(folder: str | os.PathLike[str]) -> Path:
 
 
 def build_tokenizer(texts: list[str]) -> Any:
-    """Return a byte-level BPE tokenizer trained on some texts, with a chat template as Qwen's."""
+    """Return a byte-level BPE tokenizer trained on some texts, with a chat template as Qwen's.
+
+    Words are not parted first, so that whole phrases become tokens: a prompt has a few dozen instead of hundreds.
+    """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     backend.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=1000, special_tokens=special, initial_alphabet=alphabet)
+        texts, trainers.BpeTrainer(vocab_size=750, special_tokens=special, initial_alphabet=alphabet)
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token=special[0], eos_token=special[2], padding_side="left"

@@ -54,7 +54,7 @@ SMOKE = {
     "num_generations": 8,
     "per_device_train_batch_size": 32,
     "gradient_accumulation_steps": 1,
-    "max_completion_length": 64,
+    "max_completion_length": 48,
     "save_steps": 2,
     "model_init_kwargs": None,
 }
@@ -96,7 +96,7 @@ class Flush(TrainerCallback):  # type: ignore[misc]
         self._reward.flush()
 
 
-def build_reward(script: Script, output: str) -> TRLReward:
+def build_reward(script: Script, output: str, columns: list[str]) -> TRLReward:
     """Return the reward function; what it scores is logged for `finer-rewards report`."""
     memory = fr.TraceMemory.open(script.memory, script.embedder or None) if script.memory else None
     spec = script.reward or "finer"
@@ -104,7 +104,10 @@ def build_reward(script: Script, output: str) -> TRLReward:
     log = Path(output) / f"scores-{os.environ.get('RANK', '0')}.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     scorer = fr.Scorer(reward, fr.SQLite(script.databases, timeout=script.timeout), memory=memory, log=log)
-    return TRLReward(scorer, gold="gold_sql", db="db_id", question="question", remember=memory is not None)
+    answer = "answer" if "answer" in columns else None  # questions with answers instead of SQL
+    return TRLReward(
+        scorer, gold="gold_sql", db="db_id", question="question", answer=answer, remember=memory is not None
+    )
 
 
 def adapters(rank: int) -> Any:
@@ -130,7 +133,7 @@ def main() -> None:
         resume = get_last_checkpoint(arguments.output_dir)
 
     rows = load_dataset("json", data_files=script.data, split="train")
-    reward = build_reward(script, arguments.output_dir)
+    reward = build_reward(script, arguments.output_dir, rows.column_names)
     reward.check(rows)  # every row and database, before the first step
     trainer = GRPOTrainer(
         model=script.model,
