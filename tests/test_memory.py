@@ -302,6 +302,30 @@ def test_a_failing_embedder_is_nobodys_zero(tmp_path: Path, failure: str) -> Non
     assert report.refused == {"the embedder failed": 1}
 
 
+@pytest.mark.parametrize("call", range(4))
+def test_an_embedder_that_fails_half_way_leaves_nothing_half_stored(tmp_path: Path, call: int) -> None:
+    class Flaky(HashingEmbedder):
+        """Fails at one of its calls: at the background, at the masked words, or at the plans."""
+
+        calls = -1
+
+        def embed(self, texts: Sequence[str]) -> Any:
+            self.calls += 1
+            if self.calls == call:
+                raise OSError("no route to host")
+            return super().embed(texts)
+
+    memory = TraceMemory.open(tmp_path, Flaky(64), durable=False)
+    offered = [observed(thought("alpha"))]
+    assert memory.remember(offered).refused == {"the embedder failed": 1}
+    again = TraceMemory.open(tmp_path, HashingEmbedder(64))
+    assert (len(again), again.stats()["verified"], again.verify().ok) == (0, 0, True)
+    assert memory.remember(offered).admitted == 1
+    again.snapshot()
+    assert again.digest == memory.digest
+    assert again.search([thought("alpha")], ["pets"])[0].centroid == pytest.approx(1.0, abs=1e-3)
+
+
 def test_a_memory_says_how_its_vectors_were_made(tmp_path: Path) -> None:
     TraceMemory.open(tmp_path / "raw", "hashing", delexicalise=False)
     assert TraceMemory.open(tmp_path / "raw").describe()["delexicalise"] is False

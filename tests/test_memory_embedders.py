@@ -184,6 +184,7 @@ def small_model() -> Any:
     return SentenceEmbedder(str(package.get_model_path()), device="cpu")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_model_embeds_meanings(small_model: Any) -> None:
     near, far, other = small_model.embed(
@@ -195,6 +196,7 @@ def test_a_real_model_embeds_meanings(small_model: Any) -> None:
     assert pickle.loads(pickle.dumps(small_model)).fingerprint == small_model.fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_a_memory_with_a_real_model(small_model: Any, tmp_path: Path) -> None:
     traces = [
@@ -216,3 +218,94 @@ def test_a_memory_with_a_real_model(small_model: Any, tmp_path: Path) -> None:
     assert nearest == ["We filte", "Group th"]
     alone = [memory.search([text], ["pets"])[0].centroid for text in asked]
     assert alone == pytest.approx([recall.centroid for recall in recalls], abs=1e-3)
+
+
+@pytest.fixture(scope="module")
+def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of the family of Qwen3-Embedding, tiny and with random weights: right for wiring, not for meaning."""
+    pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
+    import sentence_transformers
+    import tokenizers
+    import torch
+    import transformers
+    from sentence_transformers import models
+
+    folder = tmp_path_factory.mktemp("models")
+    words = [
+        "[PAD]",
+        "[UNK]",
+        *[
+            "Instruct",
+            "Query",
+            "Given",
+            "the",
+            "reasoning",
+            ":",
+            "count",
+            "rows",
+            "of",
+            "a",
+            "table",
+            "and",
+            "sort",
+            "them",
+        ],
+    ]
+    tokenizer = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, "[UNK]")
+    )
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    fast = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", padding_side="right"
+    )
+    torch.manual_seed(0)
+    shape = {"hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.Qwen3Config(
+        vocab_size=len(words), num_key_value_heads=1, head_dim=16, pad_token_id=0, **shape
+    )
+    transformers.Qwen3Model(config).save_pretrained(folder / "bare")
+    fast.save_pretrained(folder / "bare")
+    body = models.Transformer(str(folder / "bare"))
+    body.max_seq_length = 64
+    pooling = models.Pooling(body.get_word_embedding_dimension(), pooling_mode="lasttoken")
+    model = sentence_transformers.SentenceTransformer(modules=[body, pooling])
+    model.save(str(folder / "Qwen3-Embedding-stand-in"))
+    return folder / "Qwen3-Embedding-stand-in"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_qwen_is_told_its_task_padded_in_front_and_read_at_the_end(stand_in: Path) -> None:
+    from finer_rewards.memory.sentence import QWEN_PROMPT, SentenceEmbedder
+
+    texts = ["count the rows", "sort", "count rows of a table and sort them", "sort the table"]
+    embedder = SentenceEmbedder(str(stand_in), device="cpu")
+    assert embedder.fingerprint == (
+        f"sentence-transformers:Qwen3-Embedding-stand-in|prompt={QWEN_PROMPT}|dimension=all|float32"
+    )
+    made = embedder.embed(texts)
+    assert embedder._load().tokenizer.padding_side == "left"
+
+    # The words of the prompt come first, and nothing else does.
+    plain = SentenceEmbedder(str(stand_in), prompt="", device="cpu")
+    assert np.allclose(made, plain.embed([QWEN_PROMPT + text for text in texts]), atol=1e-5)
+    assert not np.allclose(made, plain.embed(texts), atol=1e-2)
+
+    # The order and the size of a batch are no matter, nor is what else is in it.
+    assert np.allclose(made, embedder.embed(texts[::-1])[::-1], atol=1e-5)
+    small = SentenceEmbedder(str(stand_in), batch_size=1, device="cpu")
+    assert np.allclose(made, small.embed(texts), atol=1e-5)
+    assert len({row.tobytes() for row in made.round(4)}) == len(texts)
+
+    # Vectors are cut to the dimension asked for, and brought to length one before they are compared.
+    short = SentenceEmbedder(str(stand_in), dimension=8, device="cpu")
+    assert np.allclose(short.embed(texts), made[:, :8], atol=1e-5)
+    for vector in CachedEmbedder(short).vectors(texts):
+        assert vector is not None
+        assert np.linalg.norm(vector) == pytest.approx(1.0, abs=2e-3)
+
+    # Beyond its window the model sees nothing.
+    long, longer = ("count " * number for number in (100, 200))
+    assert np.allclose(*embedder.embed([long, longer]), atol=1e-5)
+    assert embedder_from(str(stand_in)).fingerprint == embedder.fingerprint
+    assert pickle.loads(pickle.dumps(embedder)).fingerprint == embedder.fingerprint

@@ -52,12 +52,12 @@ class Holdings:
         Raises:
             ConfigError: it is another than that of those here.
         """
-        if not self.dimension:
+        if length and not self.dimension:
             self.dimension = length
-        elif self.dimension != length:
+        elif self.dimension != length or not length:
             path, fingerprint = self._owner
             raise ConfigError(
-                f"The memory at `{path}` should get vectors of length {self.dimension}, as it holds, "
+                f"The memory at `{path}` should get vectors of length {self.dimension or '1 or more'}, as it holds, "
                 f"but {fingerprint!r} makes {length}. Open it with the embedder it was made with."
             )
 

@@ -253,12 +253,12 @@ class Index:
 
     @cached_property
     def _ivf(self) -> Any:
-        """An inverted-file index: about 4 sqrt(n) lists, of which a sixteenth is searched.
+        """An inverted-file index: about 2 sqrt(n) lists, of which a sixteenth is searched.
 
         It holds float16 numbers, as they are stored, which loses nothing.
         """
         faiss = self._faiss
-        lists = max(1, int(4 * math.sqrt(len(self))))
+        lists = max(1, int(2 * math.sqrt(len(self))))
         dimension = self.vectors.shape[1]
         quantizer = faiss.IndexFlatIP(dimension)
         index = faiss.IndexIVFScalarQuantizer(

@@ -1,0 +1,383 @@
+"""SQL on all nodes of a Ray cluster: an actor a node holds an executor of its own, and the batch is dealt out.
+
+Nodes take the next part of a batch when they are done with one, so that the least loaded gets the most. A node
+that is lost, or does not answer for `patience` seconds, loses its parts to the others; nothing waits for ever.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import os
+import threading
+import time
+import warnings
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from functools import partial
+from hashlib import blake2b, sha256
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Literal
+
+from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing.limits import one_of, positive
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.schema import Schema
+from finer_rewards.types import Execution, Sample, Status
+
+__all__ = ["RayExecutor", "connected_ray"]
+
+_NAMESPACE = "finer-rewards"
+_TRIES = 3  # Nodes that may be lost under one part of a batch.
+_SMALLEST_PART = 16
+_PULSE = 5.0  # Seconds between questions to a node whether it is alive,
+_AFRESH = 10.0  # and between looks for new nodes.
+_SUFFIXES = frozenset((".sqlite", ".sqlite3", ".db", ".duckdb", ".parquet"))
+
+
+class RayExecutor:
+    """An executor on every node of a Ray cluster, behind the interface of one.
+
+    Ray that runs already, such as a trainer's, is used; else it is started. All processes that ask for the same
+    executor share the actors. Results, and so signatures, are those of the executor itself.
+
+    Args:
+        executor: what each node runs, such as `SQLite("/data/databases")`; each has workers and a cache of its
+            own. The folder must be there, with the same content, on every node.
+        check: what of the database files is compared between the nodes at the start: their `"content"`, their
+            names and `"size"` (for very large folders), or `"nothing"`.
+        patience: seconds after which a node that does not answer is taken for lost.
+
+    Raises:
+        ConfigError: an argument cannot be used; at first use, when the nodes differ.
+        MissingExtraError: ray is not installed.
+
+    Example:
+        >>> import finer_rewards as fr
+        >>> scorer = fr.Scorer("execution_match()", RayExecutor(fr.SQLite("/data")))  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        check: Literal["content", "size", "nothing"] = "content",
+        patience: float = 30.0,
+    ) -> None:
+        if isinstance(executor, type) or not isinstance(executor, Executor):
+            raise ConfigError(
+                f"`RayExecutor(executor)` should be an executor, but got {executor!r:.80}. "
+                "Pass one: RayExecutor(SQLite('/data/databases'))."
+            )
+        self.check = one_of("check", check, ("content", "size", "nothing"))
+        self.patience = positive("patience", patience)
+        self.executor = copy.copy(executor)
+        if hasattr(executor, "root"):  # A node has another working folder.
+            self.executor.root = os.path.abspath(executor.root)  # type: ignore[attr-defined]  # noqa: PTH100
+        self.dialect = executor.dialect
+        self._lock = threading.RLock()
+        self._nodes: dict[str, Any] = {}
+        self._made: set[str] = set()
+        self._agreed: Mapping[str, str] | None = None
+        self._looked = -math.inf
+
+    def execute(self, sql: str, db: str) -> Execution:
+        """Run one query."""
+        return self.execute_many([Query(sql, db)])[0]
+
+    def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
+        """Run queries and return one execution each, in order; equal ones run once, on one node.
+
+        Raises:
+            ConfigError: the nodes differ, in their databases or in what runs them.
+        """
+        asked = sorted(dict.fromkeys(queries), key=lambda query: query.db)
+        if not asked:
+            return []
+        nodes = self._look()
+        size = max(_SMALLEST_PART, math.ceil(len(asked) / (4 * max(1, len(nodes)))))
+        parts = [asked[start : start + size] for start in range(0, len(asked), size)]
+        found = _Deal(nodes, parts, self.patience, self._drop).run()
+        return [found[query] for query in queries]
+
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database.
+
+        Raises:
+            ConfigError: there is no such database, or it cannot be read, or no node is left.
+        """
+        ray = connected_ray()
+        for node, actor in self._look().items():
+            try:
+                found: Schema = ray.get(actor.schema.remote(db), timeout=self._bound)
+            except ConfigError as error:  # Ray raises what is this and an error of its own.
+                raise ConfigError(str(getattr(error, "cause", error))) from None
+            except ray.exceptions.RayError:
+                self._drop(node)
+                continue
+            return found
+        raise ConfigError(
+            f"`db` should be a readable database, but no Ray node is left to read {db!r}. Start one."
+        )
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides the results: the same as of the executor that each node runs."""
+        return self.executor.describe()
+
+    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples on their neighbours too, where the executor is to; see `SQLite`."""
+        extend = getattr(self.executor, "with_neighbours", None)
+        return samples if extend is None else list(extend(samples))
+
+    def close(self) -> None:
+        """End the actors that this process started; they start again when the executor is used again."""
+        with self._lock:
+            nodes, self._nodes, self._looked = self._nodes, {}, -math.inf
+            made, self._made = self._made, set()
+        for node in made & set(nodes):
+            self._end(nodes[node])
+        self.executor.close()
+
+    def __enter__(self) -> RayExecutor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[partial[RayExecutor], tuple[Executor]]:
+        return partial(type(self), check=self.check, patience=self.patience), (self.executor,)
+
+    def __repr__(self) -> str:
+        return f"RayExecutor({self.executor!r}, check={self.check!r}, patience={self.patience!r})"
+
+    @property
+    def _bound(self) -> float:
+        return self.patience + 2 * float(getattr(self.executor, "timeout", 30.0))
+
+    def _look(self) -> dict[str, Any]:
+        """Return the actors by node; look for new nodes now and then, and at once when none is left."""
+        with self._lock:
+            ray = connected_ray()
+            pause = _AFRESH if self._nodes else 1.0
+            if time.monotonic() - self._looked < pause:
+                return dict(self._nodes)
+            alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+            new = {node: self._actor(ray, node) for node in alive if node not in self._nodes}
+            self._nodes = {node: actor for node, actor in self._nodes.items() if node in alive}
+            self._nodes |= self._agreeing(ray, new, alive)
+            self._looked = time.monotonic()
+            return dict(self._nodes)
+
+    def _actor(self, ray: Any, node: str) -> Any:
+        """Return the actor of a node; whichever process asks first makes it."""
+        key = sha256(f"{self.executor!r}{dict(self.describe())}".encode()).hexdigest()[:16]
+        name = f"executor-{key}-{node}"
+        try:
+            return ray.get_actor(name, namespace=_NAMESPACE)
+        except ValueError:
+            self._made.add(node)
+        strategy = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
+            node, soft=False
+        )
+        options = ray.remote(concurrency_groups={"pulse": 2})(_Node).options(
+            name=name,
+            namespace=_NAMESPACE,
+            get_if_exists=True,
+            num_cpus=0,
+            max_concurrency=16,
+            scheduling_strategy=strategy,
+        )
+        return options.remote(self.executor)
+
+    def _agreeing(self, ray: Any, new: dict[str, Any], alive: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of the new nodes that have what the others have."""
+        asked = {node: actor.content.remote(self.check) for node, actor in new.items()}
+        agreeing: dict[str, Any] = {}
+        for node, reference in asked.items():
+            where = f"{alive[node].get('NodeManagerHostname', '')} ({node[:12]})"
+            try:
+                # Digesting a large folder takes minutes: the node is asked whether it lives meanwhile.
+                content, described = _patiently(ray, reference, new[node], self.patience)
+            except ray.exceptions.RayError:
+                continue
+            if described != dict(self.describe()):
+                problem = f"{described} where this process has {dict(self.describe())}"
+            else:
+                self._agreed = content if self._agreed is None else self._agreed
+                problem = _difference(self._agreed, content)
+            if not problem:
+                agreeing[node] = new[node]
+                continue
+            sentence = (
+                f"`RayExecutor` should find the same on every node, but node {where} has {problem}. "
+                "Copy the databases there, and install the same versions."
+            )
+            if not self._nodes and self._looked == -math.inf:
+                raise ConfigError(sentence)
+            warnings.warn(f"{sentence} It is not used.", RuntimeWarning, stacklevel=4)
+        return agreeing
+
+    def _drop(self, node: str) -> None:
+        """Forget a node that was lost."""
+        with self._lock:
+            actor = self._nodes.pop(node, None)
+        if actor is not None and node in self._made:
+            self._end(actor)
+
+    def _end(self, actor: Any) -> None:
+        ray = import_module("ray")
+        if ray.is_initialized():
+            ray.kill(actor)
+
+
+class _Node:
+    """What runs on a node."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+
+    def run(self, queries: Sequence[Query]) -> list[Execution]:
+        return self.executor.execute_many(queries)
+
+    def schema(self, db: str) -> Schema:
+        return self.executor.schema(db)
+
+    def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
+        """Return a digest of each database file by its name, and what the executor says of itself."""
+        root = getattr(self.executor, "root", None)
+        found = {} if root is None or check == "nothing" else _files(Path(root), whole=check == "content")
+        return found, dict(self.executor.describe())
+
+    def pulse(self) -> bool:
+        return True
+
+
+class _Deal:
+    """One batch on its way: parts that wait, parts that run, and what came back."""
+
+    def __init__(self, nodes: dict[str, Any], parts: list[list[Query]], patience: float, drop: Any) -> None:
+        self.ray = connected_ray()
+        self.nodes = dict(nodes)
+        self.waiting = deque((part, 0) for part in parts)
+        self.running: dict[Any, tuple[str, list[Query], int]] = {}
+        self.found: dict[Query, Execution] = {}
+        self.patience = patience
+        self.drop = drop
+        self.pulses: dict[str, tuple[Any, float]] = {}
+
+    def run(self) -> dict[Query, Execution]:
+        while self.waiting or self.running:
+            self._hand_out()
+            if not self.running:
+                self._give_up([part for part, _ in self.waiting], "no Ray node is left")
+                break
+            done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=_PULSE)
+            for reference in done:
+                self._take(reference)
+            if not done:
+                self._feel_pulses()
+        return self.found
+
+    def _hand_out(self) -> None:
+        """Give the next part to the node with the fewest, as long as one has less than two."""
+        loads = Counter(node for node, _, _ in self.running.values())
+        while self.waiting and self.nodes:
+            node = min(self.nodes, key=lambda one: loads[one])
+            if loads[node] >= 2:
+                return
+            part, tries = self.waiting.popleft()
+            loads[node] += 1
+            self.running[self.nodes[node].run.remote(part)] = node, part, tries
+
+    def _take(self, reference: Any) -> None:
+        node, part, tries = self.running.pop(reference)
+        try:
+            self.found |= zip(part, self.ray.get(reference, timeout=self.patience), strict=True)
+        except self.ray.exceptions.RayTaskError as error:
+            self._give_up([part], f"the executor on node {node[:12]} failed: {error.cause!r:.300}")
+        except self.ray.exceptions.RayError as error:
+            self._lose(node)
+            self._again(part, tries, f"node {node[:12]} was lost: {type(error).__name__}")
+
+    def _feel_pulses(self) -> None:
+        """Ask the nodes whether they live; those that have not answered for too long are lost."""
+        now = time.monotonic()
+        for node, actor in list(self.nodes.items()):
+            reference, asked = self.pulses.get(node, (None, 0.0))
+            if reference is None:
+                self.pulses[node] = actor.pulse.options(concurrency_group="pulse").remote(), now
+            elif self.ray.wait([reference], timeout=0)[0]:
+                del self.pulses[node]
+            elif now - asked > self.patience:
+                self._lose(node)
+        for reference, (node, part, tries) in list(self.running.items()):
+            if node not in self.nodes:
+                del self.running[reference]
+                self._again(part, tries, f"node {node[:12]} did not answer for {self.patience:g} s")
+
+    def _lose(self, node: str) -> None:
+        self.nodes.pop(node, None)
+        self.drop(node)
+
+    def _again(self, part: list[Query], tries: int, why: str) -> None:
+        if tries + 1 < _TRIES:
+            self.waiting.appendleft((part, tries + 1))
+        else:
+            self._give_up([part], why)
+
+    def _give_up(self, parts: list[list[Query]], why: str) -> None:
+        for part in parts:
+            self.found |= dict.fromkeys(part, Execution(Status.unavailable, error=why))
+
+
+def connected_ray() -> Any:
+    """Return the package ray, connected: to what runs in this process, else to a cluster or a new one.
+
+    Raises:
+        MissingExtraError: ray is not installed.
+    """
+    try:
+        ray = import_module("ray")
+    except ImportError:
+        raise MissingExtraError("Running on several nodes", "ray", "ray") from None
+    import_module("ray.exceptions")
+    if not ray.is_initialized():
+        ray.init(namespace=_NAMESPACE, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
+    return ray
+
+
+def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
+    """Wait for an answer for as long as the actor lives."""
+    asked = time.monotonic()
+    pulse = None
+    while not ray.wait([reference], timeout=min(_PULSE, patience))[0]:
+        if pulse is None or ray.wait([pulse], timeout=0)[0]:
+            pulse, asked = actor.pulse.options(concurrency_group="pulse").remote(), time.monotonic()
+        elif time.monotonic() - asked > patience:
+            raise ray.exceptions.GetTimeoutError(f"no answer for {patience:g} s")
+    return ray.get(reference, timeout=patience)
+
+
+def _files(root: Path, *, whole: bool) -> dict[str, str]:
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in _SUFFIXES and path.is_file():
+            content = blake2b(str(path.stat().st_size).encode(), digest_size=16)
+            if whole:
+                with path.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        content.update(block)
+            found[path.relative_to(root).as_posix()] = content.hexdigest()
+    return found
+
+
+def _difference(agreed: Mapping[str, str], content: Mapping[str, str]) -> str:
+    for name in sorted({*agreed, *content}):
+        if name not in content:
+            return f"no {name!r}"
+        if name not in agreed:
+            return f"{name!r}, which the first node has not"
+        if agreed[name] != content[name]:
+            return f"another {name!r}"
+    return ""

@@ -1,0 +1,200 @@
+"""SQL on several nodes: the same executions as on one, whatever becomes of the nodes. On a real local Ray cluster."""
+
+from __future__ import annotations
+
+import gc
+import json
+import pickle
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing import ray as module
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.ray import RayExecutor
+from finer_rewards.types import Status
+
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 600000) SELECT max(i) + {} FROM n"
+OBJECT_STORE = 80 << 20
+
+
+def make_database(path: Path, names: tuple[str, ...] = ("Joe", "Rose")) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE singer (name, age)")
+    connection.executemany("INSERT INTO singer VALUES (?, 30)", [(name,) for name in names])
+    connection.commit()
+    connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    make_database(tmp_path / "concert.sqlite")
+    make_database(tmp_path / "pets.sqlite", ("Rex",))
+    return tmp_path
+
+
+def test_arguments_are_checked(folder: Path) -> None:
+    with pytest.raises(ConfigError, match="should be an executor"):
+        RayExecutor(fr.SQLite)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="check"):
+        RayExecutor(fr.SQLite(folder), check="contents")  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match="patience"):
+        RayExecutor(fr.SQLite(folder), patience=0)
+
+
+def test_it_is_an_executor_with_the_signature_of_the_one_it_spreads(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder.parent)
+    local = fr.SQLite(folder.name, timeout=3, workers=1)
+    spread = RayExecutor(local, check="size", patience=7)
+    assert isinstance(spread, Executor)
+    assert spread.describe() == local.describe()
+    again = pickle.loads(pickle.dumps(spread))
+    assert repr(again) == repr(spread)
+    assert again.executor.root == str(folder)
+    signatures = [fr.Scorer("execution_match()", executor).signature.digest for executor in (local, spread)]
+    assert signatures[0] == signatures[1]
+
+
+def test_without_ray_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "ray", None)
+    with pytest.raises(MissingExtraError, match=r"finer-rewards\[ray\]"):
+        RayExecutor(fr.SQLite(folder)).execute("SELECT 1", "concert")
+
+
+def test_a_folder_that_differs_is_told_by_its_first_difference(folder: Path) -> None:
+    whole = module._files(folder, whole=True)
+    assert sorted(whole) == ["concert.sqlite", "pets.sqlite"]
+    make_database(folder / "other" / "concert.sqlite", ("Joe", "Ross"))
+    other = module._files(folder / "other", whole=True)
+    assert module._difference(whole, other) == "another 'concert.sqlite'"
+    assert module._difference(whole, {"concert.sqlite": whole["concert.sqlite"]}) == "no 'pets.sqlite'"
+    assert module._difference(whole, {**whole, "x.db": ""}) == "'x.db', which the first node has not"
+    assert module._difference(whole, whole) == ""
+    same_size = module._files(folder / "other", whole=False)["concert.sqlite"]
+    assert same_size == module._files(folder, whole=False)["concert.sqlite"]
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Three nodes on this machine, small ones; nothing of them is left afterwards."""
+    ray = pytest.importorskip("ray", reason="ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "object_store_memory": OBJECT_STORE, "include_dashboard": False},
+    )
+    try:
+        made.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+        made.add_node(num_cpus=1, object_store_memory=OBJECT_STORE)
+        ray.init(address=made.address, log_to_driver=False)
+        made.wait_for_nodes()
+        yield made
+    finally:
+        ray.shutdown()
+        made.shutdown()
+        gc.collect()  # Ray leaves its processes to the collector, which would complain after the test
+
+
+def samples(count: int) -> list[fr.Sample]:
+    predictions = [
+        "SELECT name FROM singer",
+        "SELECT age FROM singer",
+        "SELECT nme FROM singer",
+        "DROP TABLE singer",
+    ]
+    return [
+        fr.Sample(
+            f"<think>Number {number} of them.</think>{predictions[number % 4]} -- {number // 8}",
+            gold="SELECT name FROM singer ORDER BY name",
+            db=("concert", "pets", "nowhere")[number % 3],
+        )
+        for number in range(count)
+    ]
+
+
+def as_text(scores: list[fr.Score]) -> str:
+    return json.dumps([[score.value, score.reason, score.status.name, score.explain()] for score in scores])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_scores_are_those_of_one_machine_and_a_lost_node_changes_nothing(cluster: Any, folder: Path) -> None:
+    ray = module.connected_ray()
+    local = fr.SQLite(folder, workers=1, timeout=20)
+    spread = RayExecutor(local, patience=20)
+    reward = "2 * execution_match() + atomic_f1()"
+    with fr.Scorer(reward, local) as here, fr.Scorer(reward, spread) as there:
+        batch = samples(48)
+        assert as_text(there.score(batch)) == as_text(here.score(batch))
+        assert there.signature.digest == here.signature.digest
+        assert len(spread._nodes) == 3
+        assert spread.schema("concert") == local.schema("concert")
+        with pytest.raises(ConfigError, match="nowhere"):
+            spread.schema("nowhere")
+
+        # A second process, or another object, finds the same actors.
+        twin = pickle.loads(pickle.dumps(spread))
+        assert twin.execute("SELECT 1 FROM singer", "pets").rows == ((1,),)
+        assert {node: actor._actor_id for node, actor in twin._nodes.items()} == {
+            node: actor._actor_id for node, actor in spread._nodes.items()
+        }
+
+        # One node is killed while the batch runs.
+        queries = [Query(SLOW.format(number), ("concert", "pets")[number % 2]) for number in range(36)]
+        victim = cluster.list_all_nodes()[1]
+        killer = threading.Timer(0.5, cluster.remove_node, (victim,), {"allow_graceful": False})
+        killer.start()
+        started = time.monotonic()
+        found = spread.execute_many(queries)
+        assert time.monotonic() - started > 0.5, "the batch was over before the node was lost"
+        killer.join()
+        assert len(spread._nodes) == 2
+        assert [(run.status, run.rows) for run in found] == [
+            (Status.ok, ((600000 + number,),)) for number in range(36)
+        ]
+
+        # Those that are left go on; when they are gone as well, nobody is to blame but the system.
+        assert as_text(there.score(samples(30))) == as_text(here.score(samples(30)))
+        for actor in spread._nodes.values():
+            ray.kill(actor)
+        lost = RayExecutor(local)
+        lost._nodes, lost._looked = dict(spread._nodes), time.monotonic()
+        [run] = lost.execute_many([Query("SELECT 1 FROM singer", "concert")])
+        assert run.status is Status.unavailable
+        # Actors that died are made anew at the next look.
+        time.sleep(1.1)
+        assert lost.execute("SELECT 2 FROM singer", "pets").rows == ((2,),)
+        lost.close()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_node_with_other_databases_is_named(
+    cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Elsewhere(module._Node):
+        """As if the folder were another one on each node."""
+
+        def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
+            found, described = super().content(check)
+            import ray
+
+            return {**found, "pets.sqlite": ray.get_runtime_context().get_node_id()}, described
+
+    Elsewhere.__module__ = "__main__"  # so that it travels by value
+    monkeypatch.setattr(module, "_Node", Elsewhere)
+    spread = RayExecutor(fr.SQLite(folder, workers=1))
+    with pytest.raises(ConfigError, match=r"same on every node, but node .* has another 'pets.sqlite'"):
+        spread.execute("SELECT 1 FROM singer", "concert")
+    spread.close()
