@@ -10,7 +10,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -44,6 +44,7 @@ class _Source:
     identity: tuple[str, tuple[int, ...]]
     files: tuple[DatabaseFile, ...]
     path: str
+    kind: str
 
     @property
     def request(self) -> tuple[Any, str]:
@@ -167,6 +168,7 @@ class DuckDB(PooledExecutor):
         )
         self.max_copy = size_in_bytes("max_copy", max_copy)
         self._copies = _Copies()
+        self._declared: dict[str, tuple[Hashable, Schema]] = {}
         settings = {"data": self.memory_limit, "memory": self.memory_limit + _RESERVED}
         self._start({"packages": _packages(), **settings})
 
@@ -185,18 +187,37 @@ class DuckDB(PooledExecutor):
         names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_copy", "cache")
         return {name: getattr(self, name) for name in names}
 
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database; a copy of a SQLite file has the keys that were declared there.
+
+        Raises:
+            ConfigError: there is no such database, or it cannot be read.
+        """
+        source = self._look(db)
+        known = self._declared.get(db)
+        if known is None or known[0] != source.identity:
+            schema = super().schema(db)
+            if source.kind == "sqlite":
+                from finer_rewards.executing.sqlite import SQLite
+
+                with SQLite(timeout=self.timeout, workers=1) as sqlite:
+                    schema = _with_keys(schema, sqlite.schema(source.files[0].path))
+            known = self._declared[db] = (source.identity, schema)
+        return known[1]
+
     def _look(self, db: str) -> _Source:
         path = find_database(db, self.root, (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
         if path.is_dir():
             files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
             identity = (str(path.absolute()), sum((file.state for file in files), ()))
-            return _Source(identity, files, self._copy("parquet", str(path.absolute()), identity, files))
+            copy = self._copy("parquet", str(path.absolute()), identity, files)
+            return _Source(identity, files, copy, "parquet")
         with path.open("rb") as start:
             head = start.read(16)
         if head == _SQLITE:
             file = DatabaseFile.look(resolve_database(str(path.absolute())))
             copy = self._copy("sqlite", file.path, file.identity, (file,))
-            return _Source(file.identity, (file,), copy)
+            return _Source(file.identity, (file,), copy, "sqlite")
         if head[8:12] != b"DUCK":
             what = f"begins with {head!r}" if head else "is empty (0 bytes)"
             raise ConfigError(
@@ -204,7 +225,7 @@ class DuckDB(PooledExecutor):
                 "Pass the database file itself."
             )
         file = DatabaseFile.look(path, logs=(".wal",))
-        return _Source(file.identity, (file,), file.path)
+        return _Source(file.identity, (file,), file.path, "duckdb")
 
     def _copy(self, kind: str, path: str, identity: Hashable, files: tuple[DatabaseFile, ...]) -> str:
         size = sum(Path(file.path).stat().st_size for file in files)
@@ -233,6 +254,20 @@ def _packages() -> list[str]:
     if spec is None or spec.origin is None:
         raise MissingExtraError("DuckDB", "duckdb", "duckdb")
     return [str(Path(spec.origin).parent.parent)]
+
+
+def _with_keys(copy: Schema, declared: Schema) -> Schema:
+    """Return the schema of a copy with the keys and NOT NULLs of its original."""
+    originals = {table.name.lower(): table for table in declared.tables}
+    tables = []
+    for table in copy.tables:
+        original = originals.get(table.name.lower())
+        if original is not None and not table.view:
+            required = {column.name.lower() for column in original.columns if column.not_null}
+            columns = (replace(one, not_null=one.name.lower() in required) for one in table.columns)
+            table = replace(original, name=table.name, columns=tuple(columns))
+        tables.append(table)
+    return Schema(tuple(tables))
 
 
 _COPIES: weakref.WeakSet[_Copies] = weakref.WeakSet()

@@ -91,9 +91,9 @@ def copy_sqlite(path: str, target: Any) -> None:
         "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
         " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY type, rowid"
     ).fetchall()
-    for kind, table, sql in found:
+    target.execute("BEGIN")
+    for kind, table, _ in found:
         if kind == "view":
-            copy_view(sql, target)
             continue
         declared = [
             (name, kind)
@@ -109,6 +109,10 @@ def copy_sqlite(path: str, target: Any) -> None:
         names = ", ".join(quote(name) for name, _ in declared)
         for rows in batches(source.execute(f"SELECT {names} FROM {quote(table)}")):
             target.execute(f"INSERT INTO {quote(table)} SELECT {values}", columns_of(rows, kinds))
+    target.execute("COMMIT")
+    for kind, _, sql in found:
+        if kind == "view":
+            copy_view(sql, target)
 
 
 def copy_view(sql: str, target: Any) -> None:
@@ -139,9 +143,7 @@ def main() -> None:
     target.execute("SET autoinstall_known_extensions = false")
     target.execute("SET python_enable_replacements = false")
     try:
-        target.execute("BEGIN")
         copy_sqlite(source, target) if kind == "sqlite" else copy_parquet(source, target)
-        target.execute("COMMIT")
         target.close()
     except (duckdb.Error, sqlite3.Error, OSError, MemoryError, ValueError, OverflowError) as error:
         sys.exit(str(error) or type(error).__name__)

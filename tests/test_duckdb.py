@@ -1,0 +1,446 @@
+"""DuckDB behind the same workers: what comes back, what is refused, and what cannot happen."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import resource
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards import rewards as r
+from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing import Query
+
+duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'finer-rewards[duckdb]'")
+
+TIMEOUT = 1.0
+SCRIPT = """
+CREATE TABLE singer (id INTEGER PRIMARY KEY, name VARCHAR NOT NULL UNIQUE, age INTEGER, born DATE);
+INSERT INTO singer VALUES (1, 'Ann', 30, '1990-01-02'), (2, 'Bob', 41, NULL), (3, 'Cid', 41, '1980-05-06'),
+    (4, 'Dot', NULL, '2000-12-31');
+CREATE TABLE song (title VARCHAR, singer INTEGER REFERENCES singer (id));
+INSERT INTO song VALUES ('One', 1), ('Two', 3);
+CREATE VIEW old AS SELECT name FROM singer WHERE age > 40;
+CREATE VIEW drawn AS SELECT name, random() AS x FROM old;
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("duckdb")
+    with duckdb.connect(str(folder / "music.duckdb")) as connection:
+        connection.execute(SCRIPT)
+    (folder / "secret.csv").write_text("a\n1\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def executor(root):
+    with fr.DuckDB(root, timeout=TIMEOUT, workers=1, memory_limit="512MiB") as executor:
+        executor.execute("SELECT 1", "music")
+        yield executor
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("sql", "status"),
+    [
+        ("FROM singer SELECT name", "ok"),
+        ("(SELECT 1)", "ok"),
+        ("VALUES (1)", "ok"),
+        ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9) SELECT * FROM n", "ok"),
+        ("SELECT name FROM singer WHERE", "failed"),
+        ("SELECT nme FROM singer", "failed"),
+        ("", "not_a_query"),
+        ("-- nothing", "not_a_query"),
+        ("DESCRIBE singer", "not_a_query"),
+        ("EXPLAIN SELECT 1", "not_a_query"),
+        ("PRAGMA table_info('singer')", "not_a_query"),
+        ("SELECT 1; SELECT 2", "several_statements"),
+        ("SELECT 1; DROP TABLE singer", "several_statements"),
+        ("DELETE FROM singer", "refused"),
+        ("CREATE TEMP TABLE singer AS SELECT 1", "refused"),
+        ("CREATE TEMP MACRO count(x) AS 7", "refused"),
+        ("BEGIN", "refused"),
+        ("CHECKPOINT", "refused"),
+        ("SET threads = 8", "refused"),
+        ("RESET memory_limit", "refused"),
+        ("ATTACH 'other.duckdb' AS other", "refused"),
+        ("INSTALL httpfs", "refused"),
+        ("LOAD httpfs", "refused"),
+        ("COPY singer TO 'out.csv'", "refused"),
+        ("EXPORT DATABASE 'out'", "refused"),
+        ("CREATE SECRET s (TYPE s3)", "refused"),
+        ("CALL pragma_version()", "refused"),
+        ("SELECT * FROM read_csv('/etc/passwd')", "refused"),
+        ("SELECT * FROM read_text('secret.csv')", "refused"),
+        ("SELECT (SELECT content FROM read_text('/etc/passwd'))", "refused"),
+        ("WITH x AS (FROM glob('*')) FROM x", "refused"),
+        ("SELECT * FROM query('SELECT 1')", "refused"),
+        ("SELECT * FROM query_table('singer')", "refused"),
+        ("SELECT * FROM duckdb_databases()", "refused"),
+        ("SELECT * FROM duckdb_databases", "refused"),
+        ("SELECT * FROM pragma_database_list", "refused"),
+        ("SELECT write_log('x')", "refused"),
+        ("SELECT nextval('s')", "refused"),
+        ("SELECT * FROM '/etc/passwd'", "failed"),
+        ("SELECT * FROM 'secret.csv'", "refused"),
+        ("SELECT * FROM settings", "failed"),  # a Python variable of the worker
+    ],
+)
+def test_one_query_that_reads_and_nothing_else(executor, root, monkeypatch, sql, status):
+    monkeypatch.chdir(root)
+    before = contents(root)
+    run = executor.execute(sql, "music")
+    assert run.status.name == status, run.error
+    assert contents(root) == before
+    assert executor.execute("SELECT count(*) FROM singer", "music").rows == ((4,),)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
+        "SELECT count(*) FROM range(1000000000) a, range(1000000) b",
+        "SELECT repeat('x', 2000000000)",
+        "SELECT list_sort(range(30000000))",
+        "SELECT damerau_levenshtein(repeat('a', 30000), repeat('b', 30000))",
+        "SELECT string_agg(repeat('x', 1000000)) FROM range(10000)",
+        "WITH c0 AS (SELECT 1 x UNION ALL SELECT 2), "
+        + ", ".join(f"c{i + 1} AS (SELECT a.x FROM c{i} a, c{i} b, c{i} c, c{i} d)" for i in range(10))
+        + " SELECT count(*) FROM c10",
+        "SELECT " + "(" * 5000 + "1" + ")" * 5000,
+    ],
+)
+def test_bombs_end_in_time_and_spare_what_follows(executor, sql):
+    began = time.monotonic()
+    bomb, after = executor.execute_many([Query(sql, "music"), Query("SELECT name FROM old", "music")])
+    # The start of a new worker comes on top; the machine may be busy.
+    assert time.monotonic() - began < TIMEOUT + 5
+    assert bomb.status.name in ("timeout", "too_large", "failed")
+    assert after.rows == (("Bob",), ("Cid",)), after.error
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1500 << 10
+
+
+def test_rows_and_bytes_are_capped(executor, root):
+    long = executor.execute("SELECT * FROM range(100000000)", "music")
+    assert long.ok and long.truncated and len(long.rows) == 10_000
+    with fr.DuckDB(root, max_rows=10_000, max_bytes="64KiB", workers=1) as small:
+        wide = small.execute("SELECT repeat('x', 1000) FROM range(1000)", "music")
+    assert wide.status.name == "too_large"
+
+
+@pytest.mark.parametrize(
+    ("sql", "cell"),
+    [
+        ("true", 1),
+        ("1.50", 1.5),
+        ("2.00", 2),
+        ("12345678901234567890123::HUGEINT", 12345678901234567890123),
+        ("CAST('nan' AS DOUBLE) IS NOT NULL", 1),
+        ("DATE '2020-01-02'", "2020-01-02"),
+        ("TIMESTAMP '2020-01-02 03:04:05'", "2020-01-02 03:04:05"),
+        ("TIMESTAMP '2020-01-02 03:04:05.25'", "2020-01-02 03:04:05.250000"),
+        ("TIMESTAMPTZ '2020-01-02 03:04:05+02:00'", "2020-01-02 01:04:05+00"),
+        ("TIME '03:04:05'", "03:04:05"),
+        ("INTERVAL 25 HOUR", "1 day, 1:00:00"),
+        ("UUID 'b71636b5-cf57-49b4-a436-b46721e104e2'", "b71636b5-cf57-49b4-a436-b46721e104e2"),
+        ("[1, 2]", "[1,2]"),
+        ("{'a': 1.5, 'b': [DATE '2020-01-02']}", '{"a":1.5,"b":["2020-01-02"]}'),
+        ("MAP {2: 'x'}", '{"2":"x"}'),
+        ("'\\xAA'::BLOB", b"\xaa"),
+        ("NULL::DATE", None),
+    ],
+)
+def test_cells_come_as_sqlite_would_have_them(executor, sql, cell):
+    found = executor.execute(f"SELECT {sql}", "music").rows[0][0]
+    assert found == cell and type(found) is type(cell)
+
+
+def test_what_was_read_and_whether_it_would_come_again(executor):
+    def facts(sql):
+        run = executor.execute(sql, "music")
+        assert run.ok, run.error
+        return run.tables, run.volatile
+
+    assert facts("SELECT title FROM song JOIN singer ON singer = id") == ({"song", "singer"}, "")
+    assert facts("WITH song AS (SELECT 1) SELECT * FROM song") == (frozenset(), "")
+    assert facts("SELECT * FROM drawn") == ({"singer"}, "random")
+    assert facts("SELECT name FROM singer USING SAMPLE 2") == ({"singer"}, "random")
+    assert facts("SELECT now()")[1] == facts("SELECT current_timestamp")[1] == "clock"
+    assert facts("SELECT uuid()")[1] == "random"
+    assert executor.execute("SELECT 1", "music").steps is None
+
+
+def test_gold_order_is_found(executor):
+    def gold(sql):
+        return executor.execute_many([Query(sql, "music", keep=True)])[0]
+
+    # DuckDB puts NULL last, both ways.
+    assert gold("SELECT name FROM singer ORDER BY age").order == ((30,), (41,), (41,), (None,))
+    assert gold("SELECT name FROM singer ORDER BY age DESC").order == ((41,), (41,), (30,), (None,))
+    assert gold("SELECT name FROM singer ORDER BY age DESC LIMIT 1").ambiguous
+    assert not gold("SELECT name FROM singer ORDER BY age, name LIMIT 2").ambiguous
+    assert gold("SELECT name FROM singer ORDER BY born DESC NULLS LAST LIMIT 1").order == (("2000-12-31",),)
+
+
+def test_schema(executor):
+    tables = {table.name: table for table in executor.schema("music").tables}
+    singer = tables["singer"]
+    assert singer.primary_key == ("id",) and singer.unique == (("name",),)
+    assert [column.type for column in singer.columns] == ["INTEGER", "VARCHAR", "INTEGER", "DATE"]
+    assert [column.not_null for column in singer.columns] == [True, True, False, False]
+    (key,) = tables["song"].foreign_keys
+    assert (key.columns, key.to_table, key.to_columns) == (("singer",), "singer", ("id",))
+    assert tables["old"].view and not singer.view
+
+
+def test_rewards_read_the_dialect_of_the_executor(executor):
+    gold = "SELECT name FROM singer WHERE name ILIKE 'a%' AND born::DATE > '1980-01-01'"
+    sample = fr.Sample(gold, gold=gold, db="music")
+    scorer = fr.Scorer(r.execution_match() + r.atomic_f1() + r.ngram_similarity(), executor)
+    assert scorer.observe([sample])[0].dialect == "duckdb"
+    assert scorer.score_one(sample).value == 3
+    wrong = fr.Sample("SELECT name FROM singer", gold=gold, db="music")
+    assert 0 < fr.Scorer(r.atomic_f1(), executor).score_one(wrong).value < 1
+
+
+def test_sqlite_files_are_copied_with_their_values(tmp_path, make_db):
+    make_db(
+        "odd name",
+        """CREATE TABLE t (whole INTEGER, mixed, price DECIMAL(8, 2), day DATE, late DATE, at DATETIME, raw BLOB,
+                          "a b" TEXT, empty INTEGER);
+        INSERT INTO t VALUES (1, 'x', 1.5, '2020-01-02', '2020-01-02', '2020-01-02 03:04:05', x'00ff', 'é', NULL),
+            (-9223372036854775808, 2, 3, '2021-12-31', 'soon', NULL, NULL, '', NULL);
+        CREATE VIEW v AS SELECT whole FROM t; CREATE VIEW broken AS SELECT julianday(day) FROM t;
+        CREATE TABLE bare (x TEXT PRIMARY KEY)""",
+    )
+    with fr.DuckDB(tmp_path, workers=1) as executor, fr.SQLite(tmp_path, workers=1) as sqlite:
+        ours = executor.execute("SELECT * FROM t", "odd name")
+        theirs = sqlite.execute("SELECT * FROM t", "odd name")
+        assert ours.columns == theirs.columns and ours.tables == {"t"}
+        first, second = ours.rows
+        assert first == theirs.rows[0]
+        # A column has one type: a number beside text is text.
+        assert second == (*theirs.rows[1][:1], "2", *theirs.rows[1][2:])
+        types = executor.schema("odd name").as_mapping()["t"]
+        assert (types["day"], types["late"], types["at"]) == ("DATE", "VARCHAR", "TIMESTAMP")
+        assert {one.name: one.primary_key for one in executor.schema("odd name").tables}["bare"] == ("x",)
+        assert executor.execute("SELECT count(*) FROM v", "odd name").rows == ((2,),)
+        assert executor.execute("SELECT year(day) FROM t ORDER BY 1", "odd name").rows == ((2020,), (2021,))
+        assert executor.execute("SELECT * FROM bare", "odd name").rows == ()
+        # Another content under the name is noticed.
+        (tmp_path / "odd name.sqlite").unlink()
+        make_db("odd name", "CREATE TABLE t (a); INSERT INTO t VALUES (7)")
+        assert executor.execute("SELECT a FROM t", "odd name").rows == ((7,),)
+    assert {path.name for path in tmp_path.iterdir()} == {"odd name.sqlite"}
+
+
+def test_a_database_replaced_under_the_cache_is_noticed(tmp_path):
+    file = tmp_path / "x.duckdb"
+    with fr.DuckDB(tmp_path, workers=1) as executor:
+        for value in (1, 2):
+            file.unlink(missing_ok=True)
+            with duckdb.connect(str(file)) as connection:
+                connection.execute(f"CREATE TABLE t AS SELECT {value} AS a")
+            (run,) = executor.execute_many([Query("SELECT a FROM t", "x", keep=True)])
+            assert run.rows == ((value,),)
+        file.unlink()
+        assert executor.execute("SELECT a FROM t", "x").status.name == "unavailable"
+
+
+def test_folders_of_parquet_files(tmp_path):
+    folder = tmp_path / "lake"
+    folder.mkdir()
+    duckdb.sql("SELECT 1 AS a, DATE '2020-01-02' AS day").write_parquet(str(folder / "my table.parquet"))
+    with fr.DuckDB(tmp_path, workers=1) as executor:
+        run = executor.execute('SELECT * FROM "my table"', "lake")
+        assert (run.rows, run.tables) == (((1, "2020-01-02"),), {"my table"})
+        assert executor.execute(f"SELECT * FROM '{folder}/my table.parquet'", "lake").status.name == "refused"
+        assert executor.schema("lake").as_mapping() == {"my table": {"a": "INTEGER", "day": "DATE"}}
+    with fr.DuckDB(tmp_path, max_copy="1KiB", workers=1) as executor:
+        (folder / "big.parquet").write_bytes(bytes(2048))
+        run = executor.execute("SELECT 1", "lake")
+        assert run.status.name == "unavailable" and "max_copy" in run.error
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all", b"SQLite format 3\0" + bytes(84), b"PAR1"])
+def test_what_is_no_database_is_not_the_models_fault(tmp_path, content):
+    (tmp_path / "x.db").write_bytes(content)
+    with fr.DuckDB(tmp_path, workers=1) as executor:
+        assert executor.execute("SELECT a FROM t", "x").status.name in ("unavailable", "failed")
+        assert executor.execute("SELECT a FROM t", "missing").status.name == "unavailable"
+        with pytest.raises(ConfigError, match=r"`db` should be"):
+            executor.schema("missing")
+    (tmp_path / "y.duckdb").write_bytes(bytes(8) + b"DUCK" + bytes(4096))
+    with fr.DuckDB(tmp_path, workers=1) as executor:
+        assert executor.execute("SELECT 1", "y").status.name == "unavailable"
+
+
+def test_it_pickles_prints_and_describes_itself(root, monkeypatch):
+    executor = fr.DuckDB(root, timeout=2, workers=1)
+    again = pickle.loads(pickle.dumps(executor))
+    assert repr(again) == repr(executor)
+    assert again.execute("SELECT 1", "music").rows == ((1,),)
+    assert executor.describe()["engine"] == "duckdb" and executor.describe()["version"] == duckdb.__version__
+    again.close()
+    with pytest.raises(ConfigError, match="memory_limit"):
+        fr.DuckDB(root, memory_limit="1MiB")
+    monkeypatch.setattr("finer_rewards.executing.duckdb.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'finer-rewards\[duckdb\]'"):
+        fr.DuckDB(root)
+
+
+def test_a_worker_killed_from_outside_is_replaced(executor):
+    import os
+    import signal
+
+    (process,) = executor.process_ids
+    os.kill(process, signal.SIGKILL)
+    assert executor.execute("SELECT name FROM singer WHERE id = 1", "music").rows == (("Ann",),)
+
+
+SHOP = """
+CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price REAL, kind TEXT);
+INSERT INTO item VALUES (1, 'Lamp', 20.0, 'home'), (2, 'Desk', 150.0, 'home'), (3, 'Pen', 1.5, 'office'),
+    (4, 'Ink', NULL, 'office'), (5, 'Rug', 99.9, NULL);
+CREATE TABLE sale (item INTEGER REFERENCES item (id), qty INTEGER, day TEXT);
+INSERT INTO sale VALUES (1, 2, '2024-01-05'), (1, 1, '2024-02-11'), (3, 10, '2024-02-11'), (5, 1, '2024-03-01');
+"""
+PAIRS = [  # queries that mean the same in both dialects; the second is the prediction
+    ("SELECT name FROM item WHERE price > 50", "SELECT name FROM item WHERE NOT price <= 50"),
+    ("SELECT name FROM item ORDER BY price DESC LIMIT 1", "SELECT name FROM item WHERE price = 150"),
+    ("SELECT kind, count(*) FROM item GROUP BY kind", "SELECT kind, count(id) FROM item GROUP BY kind"),
+    ("SELECT sum(qty) FROM sale", "SELECT sum(qty) FROM sale JOIN item ON id = item"),
+    ("SELECT avg(price) FROM item", "SELECT sum(price) / count(price) FROM item"),
+    ("SELECT name FROM item WHERE id IN (SELECT item FROM sale)", "SELECT name FROM item"),
+    ("SELECT max(day) FROM sale", "SELECT day FROM sale ORDER BY day DESC LIMIT 1"),
+    ("SELECT name FROM item WHERE price IS NULL", "SELECT nme FROM item"),
+    ("SELECT name FROM item", "DELETE FROM item"),
+    ("SELECT name FROM item WHERE id = 9", "SELECT name FROM item WHERE id = 9"),
+    ("SELECT item, qty * 2 FROM sale EXCEPT SELECT 1, 2", "SELECT item, qty + qty FROM sale WHERE qty <> 1"),
+    ("SELECT name FROM item ORDER BY kind, name", "SELECT name FROM item ORDER BY kind NULLS FIRST, name"),
+]
+
+
+@pytest.mark.parametrize("mode", ["strict", "lenient", "bird", "test_suite", "spider_2"])
+def test_scores_are_those_of_sqlite(make_db, tmp_path, mode):
+    from finer_rewards.comparing.named import modes
+
+    if mode not in modes():
+        pytest.skip(f"there is no mode {mode}")
+    make_db("shop", SHOP)
+    reward = r.execution_match(mode) + 0.1 * r.executable() + 0.1 * r.atomic_f1()
+    samples = [fr.Sample(predicted, gold=gold, db="shop") for gold, predicted in PAIRS]
+    values = []
+    for kind in (fr.SQLite, fr.DuckDB):
+        with fr.Scorer(reward, kind(tmp_path, workers=1)) as scorer:
+            values.append([(score.value, score.status) for score in scorer.score(samples)])
+    differing = [(pair, *both) for pair, *both in zip(PAIRS, *values, strict=True) if both[0] != both[1]]
+    # SQLite puts NULL first where the query does not say, DuckDB last: the pair is right in one of them.
+    assert [pair[0][0] for pair in differing if "ORDER BY kind" not in pair[0][0]] == []
+
+
+def test_the_command_line_finds_the_engine(root, tmp_path, capsys):
+    from finer_rewards.cli import main
+
+    sql = "SELECT name FROM singer WHERE age > 40"
+    assert main(["score", sql, "SELECT name FROM old", "--db", str(root / "music.duckdb")]) == 0
+    assert "engine:duckdb" in capsys.readouterr().err
+    with sqlite3.connect(tmp_path / "t.sqlite") as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    connection.close()
+    file = str(tmp_path / "t.sqlite")
+    assert main(["score", "SELECT a FROM t", "SELECT a::INT FROM t", "--db", file, "--engine", "duckdb"]) == 0
+    assert "engine:duckdb" in capsys.readouterr().err
+    again = [
+        "score",
+        "SELECT a FROM t",
+        "SELECT a::INT FROM t",
+        "--db",
+        file,
+        "--engine",
+        "duckdb",
+        "--neighbours",
+        "2",
+    ]
+    assert main(again) == 2
+    assert "`--neighbours` should be left out with DuckDB" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_every_known_attack_is_contained(shared_data, tmp_path, monkeypatch):
+    with duckdb.connect(str(tmp_path / "target.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE t (a INT, b INT, c VARCHAR); INSERT INTO t VALUES (1, 2, 'x'), (3, 4, 'y');"
+            "CREATE TABLE u (a INT, b INT); INSERT INTO u VALUES (1, 1)"
+        )
+    for name in ("secret.txt", "data.csv"):
+        (tmp_path / name).write_text("a\n1\n")
+    monkeypatch.chdir(tmp_path)
+    before = contents(tmp_path)
+    items = [
+        json.loads(line)
+        for name in ("duckdb", "sqlite")
+        for line in (shared_data / "adversarial" / f"{name}.jsonl").read_text().splitlines()
+    ]
+    wrong = []
+    with fr.DuckDB(tmp_path, timeout=0.5, workers=2, memory_limit="512MiB") as executor:
+        executor.execute("SELECT 1", "target")
+        for item in items:
+            began = time.monotonic()
+            run = executor.execute(item["sql"], "target")
+            seconds = time.monotonic() - began
+            denied = item["expectation"].startswith("deny")
+            if run.status.name == "unavailable" or seconds > 6 or (denied and run.ok and run.tables):
+                wrong.append(
+                    (item["id"], item["sql"][:80], run.status.name, run.error[:80], round(seconds, 2))
+                )
+            if denied and run.ok and "file" in item["kind"]:
+                wrong.append((item["id"], item["sql"][:80], run.rows[:1]))
+        assert executor.execute("SELECT a FROM t", "target").rows == ((1,), (3,))
+    assert wrong == []
+    assert contents(tmp_path) == before
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1500 << 10
+
+
+@pytest.mark.slow
+def test_the_attacks_of_the_collection_are_contained(shared_data, tmp_path, monkeypatch):
+    import sqlglot
+
+    items = [json.loads(line) for line in (shared_data / "hacks" / "hacks.jsonl").read_text().splitlines()]
+    items = [i for i in items if i["kind"] in ("resource", "side_effect", "robustness", "truncation")]
+    assert len(items) > 20
+    monkeypatch.chdir(tmp_path)
+    wrong = []
+    for number, item in enumerate(items):
+        path = tmp_path / f"{number}.sqlite"
+        connection = sqlite3.connect(path)
+        connection.executescript(item["schema_sql"])
+        connection.close()
+        before = contents(tmp_path)
+        answer = fr.parse_completion(item["completion"]).sql or item["completion"]
+        try:
+            answers = {answer, *sqlglot.transpile(answer, "sqlite", "duckdb")}
+        except (sqlglot.errors.SqlglotError, RecursionError):
+            answers = {answer}
+        limits = item["limits"]
+        executor = fr.DuckDB(tmp_path, timeout=limits["timeout_s"], max_rows=limits["max_rows"], workers=1)
+        with fr.Scorer(fr.presets.finer(memory=False), executor) as scorer:
+            for text in answers:
+                began = time.monotonic()
+                score = scorer.score_one(fr.Sample(text, item["gold_sql"] or "", str(path)))
+                seconds = time.monotonic() - began
+                if score.status.blame == "system" or seconds > limits["timeout_s"] + 6:
+                    wrong.append((item["id"], score.reason, seconds))
+        if contents(tmp_path) != before:
+            wrong.append((item["id"], "something was written"))
+    assert wrong == []
