@@ -1,7 +1,34 @@
-"""Running SQL: the executor protocol, and SQLite behind it."""
+"""Running SQL: the executor protocol, SQLite behind it, and other engines, loaded when they are used."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from finer_rewards.executing.databases import database_names, resolve_database
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.sqlite import SQLite
 
-__all__ = ["Executor", "Query", "SQLite", "database_names", "resolve_database"]
+if TYPE_CHECKING:
+    from finer_rewards.executing.duckdb import DuckDB
+    from finer_rewards.executing.postgres import Postgres
+    from finer_rewards.executing.ray import RayExecutor
+    from finer_rewards.executing.remote import Remote
+
+__all__ = [
+    "DuckDB",
+    "Executor",
+    "Postgres",
+    "Query",
+    "RayExecutor",
+    "Remote",
+    "SQLite",
+    "database_names",
+    "resolve_database",
+]
+
+_LATER = {"DuckDB": "duckdb", "Postgres": "postgres", "RayExecutor": "ray", "Remote": "remote"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
