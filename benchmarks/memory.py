@@ -116,7 +116,8 @@ def real_table(data: Path, embedders: Sequence[Embedder]) -> None:
     dbs, kinds = Counter(trace.db for trace in real), Counter(trace.kind for trace in real)
     print(
         f"\n## Reasoning that a model wrote\n\n{len(real)} traces of deepseek-v4-flash about Spider questions, on "
-        f"{dict(dbs)}, of the kinds {dict(kinds)}, each asked of {len(made)} made traces and of the others. *easy* and *hard* as above; "
+        f"{dict(dbs)}, of the kinds {dict(kinds)}, each asked of {len(made)} made traces "
+        "and of the others. *easy* and *hard* as above; "
         "*reward*: to the centroid of the 20 nearest on other databases, calibrated, as the median of the real traces "
         "and as the mean of unrelated texts.\n"
     )
@@ -314,8 +315,8 @@ def _cost(action: Callable[[], Any]) -> tuple[float, float]:
 
 
 def _recall(index: Index, queries: Array, asked: Sequence[str]) -> float:
-    """Return the share of the 20 nearest rows of other databases that is found, over 128 queries."""
-    step = len(queries) // 128
+    """Return the share of the 20 nearest rows of other databases that is found, over 64 queries."""
+    step = len(queries) // 64
     queries, asked = queries[::step], asked[::step]
     shared = 0
     for query, db, (rows, _) in zip(queries, asked, index.search(queries, asked, 20), strict=True):

@@ -231,26 +231,8 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from sentence_transformers import models
 
     folder = tmp_path_factory.mktemp("models")
-    words = [
-        "[PAD]",
-        "[UNK]",
-        *[
-            "Instruct",
-            "Query",
-            "Given",
-            "the",
-            "reasoning",
-            ":",
-            "count",
-            "rows",
-            "of",
-            "a",
-            "table",
-            "and",
-            "sort",
-            "them",
-        ],
-    ]
+    text = "[PAD] [UNK] Instruct Query Given the reasoning : count rows of a table and sort them"
+    words = text.split(" ")
     tokenizer = tokenizers.Tokenizer(
         tokenizers.models.WordLevel({word: number for number, word in enumerate(words)}, "[UNK]")
     )
