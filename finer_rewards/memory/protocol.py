@@ -14,7 +14,7 @@ __all__ = ["LearningMemory"]
 
 @runtime_checkable
 class LearningMemory(Memory, Protocol):
-    """A memory that also learns: `TraceMemory` in a folder, `RemoteMemory` on a server."""
+    """A memory that also learns: `TraceMemory` in a folder, `RemoteMemory` on a server, `RayMemory` in an actor."""
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
+from finer_rewards.memory.searching import Scope, check_search
 from finer_rewards.serving.client import Client, ServerLostError, first_batch
 from finer_rewards.serving.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score, Status
@@ -53,15 +54,11 @@ class RemoteMemory:
         self,
         thoughts: Sequence[str],
         dbs: Sequence[str | tuple[str, ...]],
-        *,
         top_k: int = 20,
-        scope: Literal["other", "same", "any"] = "other",
+        scope: Scope = "other",
     ) -> list[Recall]:
         """Find the traces most similar to each thought; see `TraceMemory.search`."""
-        if len(thoughts) != len(dbs):
-            raise ConfigError(
-                f"`search(thoughts, dbs)` should get as many of each, but got {len(thoughts)} and {len(dbs)}."
-            )
+        check_search(thoughts, dbs, top_k, scope)
         # Each thought travels once: a group of completions often thinks alike.
         asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
         found: dict[tuple[str, str | tuple[str, ...]], Recall] = {}
