@@ -1,0 +1,126 @@
+"""The learning benchmark: its task, its arithmetic, and a minute of it from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks.learning_report import figure, interval, tables
+from benchmarks.learning_task import DOMAINS, EASY, HARDEST, build_databases, questions, vocabulary
+from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards.presets.finer import finer
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_teacher_is_right_and_well_formed(tmp_path: Path) -> None:
+    build_databases(tmp_path)
+    hard = questions(tmp_path, hard=True, number=60, seed=1)
+    easy = questions(tmp_path, hard=False, number=40, seed=2)
+    assert all(EASY < one.clauses <= HARDEST for one in hard)
+    assert all(one.clauses <= EASY for one in easy)
+    assert {one.db for one in hard} == {domain.name for domain in DOMAINS}
+    assert not {one.text for one in hard} & {one.text for one in easy}
+    assert questions(tmp_path, hard=True, number=60, seed=1) == hard
+    with Scorer(finer(memory=False), SQLite(tmp_path, workers=1)) as scorer:
+        scores = scorer.score(
+            [Sample(" ".join(one.completion), gold=one.gold, db=one.db) for one in hard + easy]
+        )
+    # A gold that cuts through a tie or returns nothing would have no value.
+    assert [score.value for score in scores] == [4.0] * 100
+    known = set(vocabulary(hard + easy))
+    assert all(word in known for one in hard for word in (*one.words, *one.completion))
+
+
+def test_the_interval_is_students() -> None:
+    centre, half = interval([1.0, 2.0, 3.0])
+    assert (centre, round(half, 3)) == (2.0, 2.484)
+
+
+def test_the_report_pairs_the_seeds() -> None:
+    chance = random.Random(0)
+    clauses = [{"where": [10, 2, 1]}, {"where": [10, 5, 1]}]
+    runs = []
+    for seed in range(3):
+        start = chance.random() / 2
+        for arm, gain in (("execution match", 0.08), ("other", 0.2)):
+            curve = [start, start + gain / 2, start + gain]
+            runs.append(
+                {
+                    "regime": "weak", "seed": seed, "arm": arm, "reward": "r()", "every": 5, "curve": curve,
+                    "sampled": curve, "f1": curve, "silent": 0.5, "clauses": clauses, "seconds": 1.0,
+                }
+            )  # fmt: skip
+    text = tables(runs)
+    assert "| other | 3 |" in text
+    assert "+0.120 ± 0.000" in text
+    assert "| 10 (3) |" in text
+    assert "| 5 (3) |" in text
+    assert "50 (20)" in text
+    assert figure(runs).count("<polyline") == 2
+
+
+def test_the_advantages_are_those_of_a_group() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from benchmarks.learning_model import advantages
+
+    credit, silent = advantages([1.0, 0.0, None, 2.0, 2.0, 2.0], 3, True)
+    half = 2**-0.5
+    assert torch.allclose(credit, torch.tensor([half, -half, 0.0, 0.0, 0.0, 0.0]), atol=1e-3)
+    assert silent == 0.5
+    credit, _ = advantages([3.0, 1.0], 2, False)
+    assert credit.tolist() == [1.0, -1.0]
+
+
+def test_the_decoder_says_what_the_model_says(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from benchmarks.learning_model import PAD, Learner, _Decoder
+
+    build_databases(tmp_path)
+    asked = questions(tmp_path, hard=True, number=12, seed=1)
+    learner = Learner(vocabulary(asked), 20, seed=0)
+    tokens, start = learner.answer(asked, 1.0), learner.asked_length(asked)
+    present = torch.ones_like(tokens, dtype=torch.bool)
+    present[:, :start] = tokens[:, :start] != PAD
+    places = (present.cumsum(1) - 1).clamp(min=0)
+    with torch.no_grad():
+        wanted = learner.model(input_ids=tokens, attention_mask=present, position_ids=places).logits
+        decoder = _Decoder(learner.model, len(asked), tokens.shape[1])
+        steps = [decoder.read(tokens[:, :start])]
+        steps += [decoder.read(tokens[:, place : place + 1]) for place in range(start, tokens.shape[1])]
+    assert torch.allclose(torch.stack(steps, 1), wanted[:, start - 1 :], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_short_tier_runs_and_reports(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    file = tmp_path / "runs.jsonl"
+    arms = ["execution match", "finer(memory=False)", "finer()"]
+    command = [sys.executable, "-m", "benchmarks.learning"]
+    short = ["run", "--short", "--seeds", "1", "--regimes", "weak", "--arms", *arms, "--file", str(file)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    for rest in (
+        short,
+        short,
+        ["report", "--file", str(file)],
+    ):  # the second time there is nothing left to do
+        done = subprocess.run(
+            [*command, *rest], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+    runs = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [run["arm"] for run in runs] == arms
+    assert len({json.dumps(run["clauses"][0]) for run in runs}) == 1  # one start for all
+    assert len({run["curve"][0] for run in runs}) == 1
+    assert "finer(memory=False)" in file.with_suffix(".md").read_text()
+    assert file.with_suffix(".svg").read_text().startswith("<svg")
