@@ -33,3 +33,32 @@ def make_db(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+SHOP = """
+CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price REAL, kind TEXT);
+INSERT INTO item VALUES (1, 'Lamp', 20.0, 'home'), (2, 'Desk', 150.0, 'home'), (3, 'Pen', 1.5, 'office'),
+    (4, 'Ink', NULL, 'office'), (5, 'Rug', 99.9, NULL);
+CREATE TABLE sale (item INTEGER REFERENCES item (id), qty INTEGER, day TEXT);
+INSERT INTO sale VALUES (1, 2, '2024-01-05'), (1, 1, '2024-02-11'), (3, 10, '2024-02-11'), (5, 1, '2024-03-01');
+"""
+PAIRS = [
+    ("SELECT name FROM item WHERE price > 50", "SELECT name FROM item WHERE NOT price <= 50"),
+    ("SELECT name FROM item ORDER BY price DESC LIMIT 1", "SELECT name FROM item WHERE price = 150"),
+    ("SELECT kind, count(*) FROM item GROUP BY kind", "SELECT kind, count(id) FROM item GROUP BY kind"),
+    ("SELECT sum(qty) FROM sale", "SELECT sum(qty) FROM sale JOIN item ON id = item"),
+    ("SELECT avg(price) FROM item", "SELECT sum(price) / count(price) FROM item"),
+    ("SELECT name FROM item WHERE id IN (SELECT item FROM sale)", "SELECT name FROM item"),
+    ("SELECT max(day) FROM sale", "SELECT day FROM sale ORDER BY day DESC LIMIT 1"),
+    ("SELECT name FROM item WHERE price IS NULL", "SELECT nme FROM item"),
+    ("SELECT name FROM item", "DELETE FROM item"),
+    ("SELECT name FROM item WHERE id = 9", "SELECT name FROM item WHERE id = 9"),
+    ("SELECT item, qty * 2 FROM sale EXCEPT SELECT 1, 2", "SELECT item, qty + qty FROM sale WHERE qty <> 1"),
+    ("SELECT name FROM item ORDER BY kind, name", "SELECT name FROM item ORDER BY kind NULLS FIRST, name"),
+]
+
+
+@pytest.fixture
+def same_in_all() -> tuple[str, list[tuple[str, str]]]:
+    """A script, and pairs of gold and predicted queries, that mean the same on every engine."""
+    return SHOP, PAIRS
