@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Memory", "Scorer"]
 
-_RECENT_BYTES = 64 << 20  # of observations and their scores, kept for the next batch
+_RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
 
 
 class Memory(Protocol):

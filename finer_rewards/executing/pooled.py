@@ -28,7 +28,7 @@ Deadline = Literal["absolute", "relative"]
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 
-_PREDICTED_BYTES = 128 << 20
+_PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
 _ENDS = " \t\n\f\r;"
 # A quote that is never closed reaches to the end, so that hostile text is read only once.
