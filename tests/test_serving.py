@@ -756,6 +756,14 @@ def test_timeouts_and_statuses_are_carried(root: Path) -> None:
         assert scores[1].value is None
 
 
+def test_deadlines_may_hang_on_the_golds_time(root: Path) -> None:
+    executor = SQLite(root, workers=1, timeout=30, deadline="relative", deadline_factor=2)
+    with executor, serving(fr.Scorer(SPEC, executor)) as (url, _), Remote(url) as remote:
+        began = time.monotonic()
+        assert remote.execute_many([Query(SLOW, "shop", golds=(GOLD,))])[0].status is Status.timeout
+        assert time.monotonic() - began < 20
+
+
 def test_a_remote_executor_pickles_and_forks(remote: Remote) -> None:
     assert remote.execute(GOLD, "shop").ok
     copy = pickle.loads(pickle.dumps(remote))
@@ -915,8 +923,9 @@ def gone(process_ids, within: float = 5.0) -> bool:
     return False
 
 
-def test_sigterm_finishes_what_runs_and_refuses_what_is_new(process) -> None:
-    server, url = process("--timeout", "2", "--workers", "1", "--mode", "bird")
+def test_sigterm_finishes_what_runs_and_refuses_what_is_new(process, tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    server, url = process("--timeout", "2", "--workers", "1", "--mode", "bird", "--log", str(log))
     with ThreadPoolExecutor(1) as pool, connected(url) as stream:
         late = head("/score", "Content-Length: 14") + b'{"samples":[]}'
         stream.sendall(late)
@@ -934,6 +943,7 @@ def test_sigterm_finishes_what_runs_and_refuses_what_is_new(process) -> None:
     assert server.wait(10) == 0
     assert workers and gone(workers)
     assert server.stderr.read() == ""
+    assert "timeout" in log.read_text()
 
 
 @pytest.mark.parametrize("presses", [1, 2])

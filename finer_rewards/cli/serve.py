@@ -68,6 +68,7 @@ def register(subparsers: Any) -> None:
         metavar="S",
         help="seconds that what runs may take when the server is told to end (60)",
     )
+    group.add_argument("--log", metavar="FILE", help="append a score log, for `report` and `rescore`")
     group = parser.add_argument_group("OpenRLHF's /get_reward")
     group.add_argument(
         "--best",
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     reward = chosen_reward(arguments)
     memory = chosen_memory(arguments, reward)
-    scorer = Scorer(reward, chosen_executor(arguments, arguments.db), memory=memory)
+    scorer = Scorer(reward, chosen_executor(arguments, arguments.db), memory=memory, log=arguments.log)
     # Under a token any name will do: a page in a browser that misleads about names does not know it.
     hosts = (*_LOOPBACK, "[::1]") if token is None and arguments.host in _LOOPBACK else None
     app = build_app(
