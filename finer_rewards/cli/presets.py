@@ -35,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
             "Write your own: --reward 'execution_match() + 0.1 * executable()'.",
         )
         kind = format_of(arguments.format, arguments.output)
-        write_records(_records(), kind, file, COLUMNS, _lines, head)
+        write_records(describe(), kind, file, COLUMNS, _lines, head)
     return 0
 
 
-def _records() -> Iterator[dict[str, str]]:
+def describe() -> Iterator[dict[str, str]]:
+    """Yield a record of every preset and reward: `kind`, `name`, `summary`, `formula`, `wrongly`, `source`, `reward`."""
     from finer_rewards.presets import PRESETS
     from finer_rewards.reward import known_rewards
 

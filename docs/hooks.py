@@ -1,0 +1,106 @@
+"""Pages made from the code each time the documentation is built: the command line, the presets, the modes."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.cli import VERBS
+from finer_rewards.cli.presets import describe
+from finer_rewards.comparing import modes
+
+
+def on_config(config: Any) -> Any:
+    """List the pages of the design, one a decision, in the navigation."""
+    pages = sorted(Path(config["docs_dir"]).glob("design/*.md"))
+    config["nav"].append({"Design": [f"design/{page.name}" for page in pages]})
+    return config
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Add the pages that are made here."""
+    from mkdocs.structure.files import File
+
+    for name, page in (("cli.md", cli_page), ("presets.md", presets_page), ("modes.md", modes_page)):
+        files.append(File.generated(config, name, content=page()))
+    return files
+
+
+def cli_page() -> str:
+    """Return the help of every verb."""
+    lines = [
+        "# Command line",
+        "",
+        "`finer-rewards VERB`, or `python -m finer_rewards VERB`. Data goes to standard output, talk to standard",
+        "error; `-` is standard input. Exit status: 0 done, 1 something could not be scored (the data or the system",
+        "is at fault), 2 wrong usage, 130 interrupted. Colours and progress bars appear on a terminal only.",
+        "",
+    ]
+    for verb in VERBS:
+        holder = argparse.ArgumentParser(prog="finer-rewards")
+        subparsers = holder.add_subparsers()
+        import_module(f"finer_rewards.cli.{verb}").register(subparsers)
+        lines += [f"## {verb}", "", *_help(subparsers.choices[verb])]
+    return "\n".join(lines)
+
+
+def _help(parser: argparse.ArgumentParser) -> list[str]:
+    parser.formatter_class = _Plain
+    nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    lines = ["```text", parser.format_help().rstrip(), "```", ""]
+    for action in nested:
+        for name, below in action.choices.items():
+            lines += [f"### {parser.prog.split()[-1]} {name}", "", *_help(below)]
+    return lines
+
+
+class _Plain(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=100)
+
+
+def presets_page() -> str:
+    """Return every preset: its formula, known faults and source, and what it is made of."""
+    lines = [
+        "# Presets",
+        "",
+        "A preset is a visible composition of rewards, so it can be read, copied and changed: `fr.presets.finer()`,",
+        '`fr.preset("sql_r1")`, `--preset NAME`. In the formulas M is an execution match, X says that the query runs,',
+        "F that the completion is well formed. A name with `_reference` reproduces published code, faults included.",
+        "",
+    ]
+    for record in describe():
+        if record["kind"] == "preset":
+            lines += [f"## {record['name']}", "", record["summary"], ""]
+            for title, name in (
+                ("Formula", "formula"),
+                ("Known to pay wrongly for", "wrongly"),
+                ("Source", "source"),
+            ):
+                if record[name]:
+                    lines += [f"**{title}.** {record[name]}", ""]
+            lines += ["```text", *textwrap.wrap(record["reward"], 100), "```", ""]
+    return "\n".join(lines)
+
+
+def modes_page() -> str:
+    """Return the table of the modes."""
+    lines = [
+        "# Comparing results",
+        "",
+        "`execution_match(mode=...)`, `fr.compare(gold, predicted, mode=...)` and `--mode` take these. `strict` is the",
+        "default; the others reproduce published evaluators, errors included, each checked against the original code",
+        "on real predictions.",
+        "",
+        "| mode | two results match when | source |",
+        "| --- | --- | --- |",
+    ]
+    for name, mode in modes().items():
+        cells = (f"`{name}`", mode.description, mode.source)
+        lines.append(
+            f"| {' | '.join(' '.join(cell.split()).replace('|', chr(92) + '|') for cell in cells)} |"
+        )
+    return "\n".join(lines) + "\n"
