@@ -38,6 +38,7 @@ from finer_rewards.executing.remote import Remote
 from finer_rewards.memory.remote import RemoteMemory
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.serving import wire
+from finer_rewards.serving.client import ServerLostError
 from finer_rewards.types import Execution, Recall, Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
@@ -525,6 +526,45 @@ def test_duckdb_is_served_as_it_is(tmp_path: Path) -> None:
                 assert seen(there) == seen(here)
         assert (remote.dialect, remote.schema("shop")) == ("duckdb", local.schema("shop"))
         assert remote.describe() == local.describe()
+
+
+def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
+    from finer_rewards.testsuite import build_neighbours
+
+    folder = tmp_path / "shop"
+    folder.mkdir()
+    connection = sqlite3.connect(folder / "shop.sqlite")
+    connection.executescript(
+        "CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, age INT);"
+        "INSERT INTO singer VALUES (1, 'Joe', 52), (2, 'Tim', 32), (3, 'Ann', 41), (4, 'Eva', 25);"
+    )
+    connection.close()
+    gold = "SELECT name FROM singer WHERE age > 40"
+    build_neighbours(folder / "shop.sqlite", [gold], workers=1)
+    lucky = [fr.Sample(sql, gold, "shop") for sql in (gold, "SELECT name FROM singer WHERE id IN (1, 3)")]
+    local = SQLite(tmp_path, workers=1, neighbours=4)
+    with local, serving(fr.Scorer("execution_match()", local)) as (url, _), Remote(url, **QUICK) as remote:
+        scorer = fr.Scorer("execution_match()", remote)
+        assert [score.value for score in scorer.score(lucky)] == [1.0, 0.0]
+        assert scorer.signature == fr.Scorer("execution_match()", local).signature
+        _, _, answer = ask(url, "/score", {"samples": [{"completion": one.completion, "gold": gold, "db": "shop"}
+                                                       for one in lucky]})  # fmt: skip
+        assert [score["value"] for score in answer["scores"]] == [1.0, 0.0]
+        # Where they cannot be asked for, a lucky guess is not called right.
+        post = remote._client.post
+        lost = ServerLostError("lost")
+        monkeypatch.setattr(
+            remote._client,
+            "post",
+            lambda path, *rest, **options: (
+                throw(lost) if path == "/neighbours" else post(path, *rest, **options)
+            ),
+        )
+        assert [score.value for score in scorer.score(lucky)] == [None, None]
+
+
+def throw(error: Exception) -> None:
+    raise error
 
 
 # -- many at once
