@@ -231,11 +231,17 @@ def timing(data: Path, count: int, report: Report) -> None:
             scorer(f"{sql} -- {mark} {number}", gold + gold_mark.format(number), schemas[db], "sqlite")
         return (time.process_time() - start) / count * 1000
 
-    published = spend(published_score, "p", " -- p {}")
-    cold = spend(our_score, "a", " -- a {}")
-    spend(our_score, "b", "")
-    shared = spend(our_score, "c", "")
-    cached = spend(our_score, "c", "")
+    # Both in turn, five times, the least of each: what else the machine does falls on both alike.
+    rounds = [
+        (
+            spend(published_score, f"p{turn}", f" -- p{turn} {{}}"),
+            spend(our_score, f"a{turn}", f" -- a{turn} {{}}"),
+            spend(our_score, f"b{turn}", ""),
+            spend(our_score, f"b{turn}", ""),
+        )
+        for turn in range(5)
+    ]
+    published, cold, shared, cached = (min(times) for times in zip(*rounds, strict=True))
     report.row("ms a pair, both texts new", f"{count} pairs", published, cold)
     report.row(
         "ms a pair, prediction new, gold seen before (as in a GRPO group)",

@@ -117,13 +117,16 @@ def _record(scored: Scored, number: int, executor: Executor) -> dict[str, Any]:
 
 def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
     from finer_rewards.operations import OperationsError, operation_f1, sql_operations
+    from finer_rewards.operations.origins import as_written
 
     sample = scored.evidence.sample
     schema = _schema(executor, sample.dbs[0])
     read: list[Operations] = []
     for side, sql in (("predicted", scored.evidence.answer.sql or ""), ("gold", sample.golds[0])):
         try:
-            read.append(sql_operations(sql, schema=schema, dialect=sample.dialect or executor.dialect))
+            dialect = sample.dialect or executor.dialect
+            told = sql_operations(sql, schema=schema, dialect=dialect)
+            read.append(as_written(told, sql, schema=schema, dialect=dialect))
         except OperationsError as error:
             return {
                 "f1": None,
@@ -134,11 +137,17 @@ def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
                 "notes": [],
             }
     predicted, gold = read
-    difference = gold.diff(predicted)
+    # Intersection and difference keep the clauses of their left side.
+    matched, missing, extra = predicted & gold, gold - predicted, predicted - gold
+    in_gold = {one: one.clause for one in gold}
     return {
         "f1": operation_f1(predicted, gold),
         "error": "",
-        **{name: _plain(getattr(difference, name)) for name in ("matched", "missing", "extra")},
+        "matched": [
+            {**told, "gold_clause": in_gold[one]} for one, told in zip(matched, _plain(matched), strict=True)
+        ],
+        "missing": _plain(missing),
+        "extra": _plain(extra),
         "notes": list(dict.fromkeys((*predicted.notes, *gold.notes))),
     }
 
@@ -206,7 +215,8 @@ def _operation_lines(operations: Mapping[str, Any], file: TextIO) -> Iterator[st
 def _aligned(operations: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     """Yield mark, predicted, gold and clause: `=` in both, `~` unlike, `-` missing, `+` extra."""
     for one in operations["matched"]:
-        yield "=", _shown(one), _shown(one), one["clause"]
+        clauses = dict.fromkeys((one["clause"], one["gold_clause"]))
+        yield "=", _shown(one), _shown(one), " / ".join(clauses)
     kinds = dict.fromkeys(one["kind"] for name in ("missing", "extra") for one in operations[name])
     for kind in kinds:
         extra, missing = (

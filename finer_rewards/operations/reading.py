@@ -30,6 +30,7 @@ class Reader:
         self.numbers = count(1)
         self.blocks = 0
         self.notes: list[str] = []
+        self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
 
     def read(self, node: Any) -> Term:
         """Return the query of a parsed statement."""
@@ -241,9 +242,13 @@ class Scope(FromClause):
             self._item(one, items, names)
         where = node.args.get("where")
         if where is not None:
-            body.where += conjuncts(read_term(where.this, self))
+            conditions = conjuncts(read_term(where.this, self))
+            self.reader.written.append(("WHERE", conditions))
+            body.where += conditions
         group = self._group(node.args.get("group"), items)
         having = node.args.get("having")
+        groups = conjuncts(read_term(having.this, self)) if having is not None else ()
+        self.reader.written.append(("HAVING", groups))
         order = node.args.get("order")
         distinct = node.args.get("distinct")
         extra: list[Term] = []
@@ -273,7 +278,7 @@ class Scope(FromClause):
             "select",
             distinct is not None and distinct.args.get("on") is None,
             tuple(items), tuple(body.sources), tuple(body.outers), tuple(body.where), group,
-            conjuncts(read_term(having.this, self)) if having is not None else (),
+            groups,
             tuple(keys), _limit(node.args.get("limit"), self), _limit(node.args.get("offset"), self), tuple(extra),
         ), names  # fmt: skip
 

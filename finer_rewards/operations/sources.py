@@ -235,6 +235,7 @@ class FromClause(ABC):
         on = join.args.get("on")
         if on is not None:
             condition += conjuncts(read_term(on, self))
+        self.reader.written.append(("FROM", tuple(condition)))
         if kind in ("SEMI", "ANTI"):
             del self.entries[before:]
             where = (*right.where, *condition)

@@ -58,11 +58,12 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
             del found[one]
             equal: Term = ("=", *sorted(one[1:], key=repr))
             found[equal] = None
-    if any(one[0] == "is not" and one[2] == NULL for one in found):
+    if len(found) <= _MOST_IMPLIED and any(one[0] == "is not" and one[2] == NULL for one in found):
         found = {one: None for one in found if not _implied(one, found)}
     return tuple(found)
 
 
+_MOST_IMPLIED = 300  # every condition is held against every other
 _COMPARED = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "glob", "in"})
 
 

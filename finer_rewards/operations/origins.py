@@ -1,0 +1,98 @@
+"""Which clause of the text an operation was written in; the canonical form may have moved it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from .canonicalising import SchemaLike, as_schema
+from .context import Context
+from .facts import facts_of
+from .guard import parse_query, with_deep_stack
+from .multiset import Operation, Operations
+from .predicates import simplify
+from .reading import Reader
+from .terms import Select, Term, conjuncts, is_query, substitute, walk
+from .words import say
+
+__all__ = ["as_written"]
+
+_MOVED = frozenset({"filter", "join", "left join", "having"})
+
+
+def as_written(
+    operations: Operations, sql: str, *, schema: SchemaLike = None, dialect: str = "sqlite"
+) -> Operations:
+    """Return the same operations, each condition with the clause that it has in the text.
+
+    A condition that the rewrites have changed beyond recognition keeps the clause of the canonical form.
+
+    Args:
+        operations: what `sql_operations` returned for the text.
+        sql: the text.
+        schema: as in `sql_operations`.
+        dialect: as in `sql_operations`.
+
+    Example:
+        >>> from finer_rewards.operations import sql_operations
+        >>> text = "SELECT t.a FROM t JOIN u ON t.id = u.id AND u.b > 3"
+        >>> [one.clause for one in as_written(sql_operations(text), text) if one.kind in ("filter", "join")]
+        ['FROM', 'FROM']
+    """
+    facts = facts_of(as_schema(schema, dialect), dialect)
+
+    def read() -> dict[str, str]:
+        reader = Reader(facts)
+        query = reader.read(parse_query(sql, dialect, quick=True))
+        context = Context(facts)
+        context.survey(query)
+        found: dict[str, str] = {}
+        for clause, text in _conditions(reader.written, query, context):
+            found.setdefault(text, clause)
+        return found
+
+    written = with_deep_stack(read)
+    counts = {
+        replace(one, clause=written.get(_key(one), one.clause)) if one.kind in _MOVED else one: count
+        for one, count in operations.counts.items()
+    }
+    return Operations(counts, operations.notes)
+
+
+def _conditions(
+    written: list[tuple[str, tuple[Term, ...]]], query: Term, context: Context
+) -> Iterator[tuple[str, str]]:
+    """Yield the clause of each condition as written, and the condition in words."""
+    names: dict[Term, Term] = {}
+    for part in walk(query):
+        if part[0] == "derived" and isinstance(part[2], Select):
+            names.update({("column", part[1], place): item for place, item in enumerate(part[2].items)})
+    for clause, conditions in written:
+        for condition in conditions:
+            inner = condition
+            for _ in range(8):  # a derived table in a derived table
+                inner, before = substitute(inner, names), inner
+                if inner == before:
+                    break
+            for one in conjuncts(simplify(inner, context)):
+                if not any(is_query(part) for part in walk(one)):
+                    columns = {part for part in walk(one) if part[0] == "column"}
+                    named = {
+                        part: ("column", (context.tables.get(part[1], "?"), 0, 1), *part[2:])
+                        for part in columns
+                    }
+                    yield clause, _plain(say(substitute(one, named)))
+
+
+def _key(operation: Operation) -> str:
+    # A join names its table first, then ON.
+    skipped = {"join": 2, "left join": 1}.get(operation.kind, 0)
+    return _plain(" ".join(operation.arguments[skipped:]))
+
+
+def _plain(text: str) -> str:
+    """Return words without the numbers of repeated tables, and the sides of an equality in one order."""
+    found = [word.split("#")[0] + "." + word.split(".", 1)[1] if "#" in word and "." in word else word
+             for word in text.replace("outer ", "").split()]  # fmt: skip
+    left, equals, right = " ".join(found).partition(" = ")
+    return " = ".join(sorted((left, right))) if equals and " " not in left + right else " ".join(found)
