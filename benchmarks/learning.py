@@ -46,7 +46,7 @@ LADDER = (
 )
 
 
-def _arms() -> dict[str, Reward]:
+def compared() -> dict[str, Reward]:
     """Return what is compared, by name."""
     own = {"atomic_f1": finer(memory=False)}
     texts = {
@@ -54,10 +54,15 @@ def _arms() -> dict[str, Reward]:
         "+ atomic": f"{MATCH} + atomic_f1()",
         "+ atomic + memory": f"{MATCH} + atomic_f1() + 0.5 * memory()",
         "finer, F3": LADDER.format("atomic_f1(beta=3, partial=0.5)"),
+        "finer, F3 strict": LADDER.format("atomic_f1(beta=3)"),
+        "finer, partial": LADDER.format("atomic_f1(partial=0.5)"),
+        "finer, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
+        "finer, F2": LADDER.format("atomic_f1(beta=2, partial=0.5)"),
         "gated F3": _near("0.5 * atomic_f1(beta=3, partial=0.5)", runs=0),
         "gated F3, no tables": _near(
             "0.5 * atomic_f1(beta=3, ignore=('from', 'join', 'query', 'columns'))", runs=0
         ),
+        "finer, recall": LADDER.format("atomic_f1(beta=10, partial=0.5)"),
         "gated cells": _near("0.25 * cell_recall() + 0.25 * cell_precision()", runs=0),
     }
     return {
@@ -127,7 +132,7 @@ def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -
             print(f"{regime} {seed}: warm after {time.process_time() - started:.0f} s", file=sys.stderr)
             for arm in arms:
                 learner.model.load_state_dict(start)
-                scorer = Scorer(_arms()[arm], executor, memory=traces)
+                scorer = Scorer(compared()[arm], executor, memory=traces)
                 record = {"regime": regime, "seed": seed, "arm": arm, "reward": repr(scorer.reward)}
                 record |= _reinforce(learner, known, scorer, seed, size, examine)
                 with file.open("a", encoding="utf-8") as out:
@@ -252,7 +257,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many (default 5)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--arms", nargs="+", default=list(_arms()), choices=list(_arms()))
+    parser.add_argument("--arms", nargs="+", default=list(compared()), choices=list(compared()))
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     parser.add_argument("--steps", type=int, default=Size.steps)
     parser.add_argument("--short", action="store_true", help="a minute, to see that it works")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.learning_edge import superfluous, variants
 from benchmarks.learning_report import figure, interval, tables
 from benchmarks.learning_task import DOMAINS, EASY, HARDEST, build_databases, questions, vocabulary
 from finer_rewards import Sample, Scorer, SQLite
@@ -36,6 +37,24 @@ def test_the_teacher_is_right_and_well_formed(tmp_path: Path) -> None:
     assert [score.value for score in scores] == [4.0] * 100
     known = set(vocabulary(hard + easy))
     assert all(word in known for one in hard for word in (*one.words, *one.completion))
+
+
+def test_the_edge_changes_one_clause_at_a_time(tmp_path: Path) -> None:
+    build_databases(tmp_path)
+    chance = random.Random(0)
+    asked = questions(tmp_path, hard=True, number=40, seed=1)
+    seen = [(one, *variant) for one in asked for variant in variants(one, chance)]
+    assert {kind for _, kind, *_ in seen} == {"WHERE", "HAVING", "ORDER"}
+    with SQLite(tmp_path, workers=1) as executor:
+        for one, kind, right, wrong, out in seen:
+            assert right != one.sql  # it has a mistake already
+            assert sum(a != b for a, b in zip(right, wrong, strict=True)) == 1
+            assert len(out) < len(right)
+            assert ("WHERE" if kind == "WHERE" else kind) in " ".join(right)
+            for sql in (right, wrong, out):
+                assert executor.execute(" ".join(sql), one.db).ok
+    more = superfluous(asked[0], chance)
+    assert more is None or len(more) == len(asked[0].sql) + 4
 
 
 def test_the_interval_is_students() -> None:
