@@ -37,6 +37,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "verifiers": ("verifiers",),
     "skyrl": ("skyrl_gym",),
     "nemo_gym": ("nemo_gym",),
+    "ray": ("ray",),
     "server": ("fastapi", "uvicorn"),
     "prepare": ("datasets", "pyarrow", "transformers"),
     "duckdb": ("duckdb",),
