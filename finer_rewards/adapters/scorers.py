@@ -12,7 +12,8 @@ from typing import Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing import Executor, SQLite
+from finer_rewards.executing import Executor
+from finer_rewards.executing.choosing import engine_of, executor_class
 from finer_rewards.memory import TraceMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset
@@ -114,8 +115,8 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 
     Args:
         spec: a reward as it prints, or the name of a preset.
-        root: folder of the SQLite databases, or the address of a server.
-        limits: further arguments of `SQLite`, or of `Remote`.
+        root: folder of the databases (SQLite, DuckDB, Parquet), a PostgreSQL dsn, or the address of a server.
+        limits: further arguments of the executor, such as `SQLite` or `Remote`.
         memory: folder of a `TraceMemory`, or the address of a server, for rewards that search one.
 
     Raises:
@@ -134,7 +135,7 @@ def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, A
 
 def _executor_at(root: str) -> Callable[..., Executor]:
     if not is_url(root):
-        return SQLite
+        return executor_class(engine_of(root))
     from finer_rewards.executing.remote import Remote
 
     return partial(Remote, token=os.environ.get(TOKEN))
@@ -157,8 +158,9 @@ def is_url(place: str) -> bool:
 
 def _check_limits(limits: Mapping[str, Any], root: str) -> None:
     executor = _executor_at(root)
-    name_of = "Remote" if is_url(root) else "SQLite"
-    known = [name for name in inspect.signature(executor).parameters if name not in ("root", "url", "token")]
+    name_of = "Remote" if is_url(root) else getattr(executor, "__name__", "SQLite")
+    places = ("dsn", "root", "token", "url")
+    known = [name for name in inspect.signature(executor).parameters if name not in places]
     for name in limits:
         if name not in known:
             raise ConfigError(
