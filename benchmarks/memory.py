@@ -112,7 +112,7 @@ def real_table(data: Path, embedders: Sequence[Embedder]) -> None:
             real.append(
                 Made(record["reasoning_content"], record["db_id"], parts.kind, -1, record["gold_sql"])
             )
-    made = made_traces(data, seed=0, writers=WRITERS)
+    made = random.Random(0).sample(made_traces(data, seed=0, writers=WRITERS), 500)
     dbs, kinds = Counter(trace.db for trace in real), Counter(trace.kind for trace in real)
     print(
         f"\n## Reasoning that a model wrote\n\n{len(real)} traces of deepseek-v4-flash about Spider questions, on "

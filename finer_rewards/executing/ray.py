@@ -63,7 +63,7 @@ class RayExecutor:
         executor: Executor,
         *,
         check: Literal["content", "size", "nothing"] = "content",
-        patience: float = 30.0,
+        patience: float = 60.0,
     ) -> None:
         if isinstance(executor, type) or not isinstance(executor, Executor):
             raise ConfigError(
