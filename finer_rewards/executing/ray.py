@@ -236,6 +236,8 @@ class _Node:
 
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
+        self._lock = threading.Lock()
+        self._files: dict[str, dict[str, str]] = {}
 
     def run(self, queries: Sequence[Query]) -> list[Execution]:
         return self.executor.execute_many(queries)
@@ -246,8 +248,11 @@ class _Node:
     def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
         """Return a digest of each database file by its name, and what the executor says of itself."""
         root = getattr(self.executor, "root", None)
-        found = {} if root is None or check == "nothing" else _files(Path(root), whole=check == "content")
-        return found, dict(self.executor.describe())
+        with self._lock:  # Once, for all processes that ask.
+            if check not in self._files:
+                nothing = root is None or check == "nothing"
+                self._files[check] = {} if nothing else _files(Path(str(root)), whole=check == "content")
+        return self._files[check], dict(self.executor.describe())
 
     def pulse(self) -> bool:
         return True
