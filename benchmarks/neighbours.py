@@ -138,14 +138,15 @@ def _build_all(data: Path, questions: str, folder: str, scratch: Path, most: int
         suite = build_neighbours(path, statements, folder=scratch)
         seconds = time.perf_counter() - started
         built = Built(name, path, suite, seconds, _proved(path, suite))
-        print(f"{number}/{len(names)} {name}: {suite.kill_rate}, {seconds:.1f} s", file=sys.stderr)
+        killed = f"{built.total('killed')} of {built.total('mutants')} killed, {built.proved} live"
+        print(f"{number}/{len(names)} {name}: {killed}, {seconds:.1f} s", file=sys.stderr, flush=True)
         yield built
 
 
 def _proved(path: Path, suite: Suite) -> int:
     """Return how many survivors differ from their gold on some instance made for that gold alone."""
     proved = 0
-    with tempfile.TemporaryDirectory() as scratch, SQLite(".", timeout=2.0) as executor:
+    with tempfile.TemporaryDirectory() as scratch, SQLite(".", timeout=2.0, clock="cpu") as executor:
         schema = executor.schema(str(path))
         for index, gold in enumerate(suite.golds):
             living = [text.split(": ", 1)[1] for text in gold.survivors]
@@ -250,7 +251,7 @@ def _pairs(data: Path, built: Sequence[Built]) -> list[str]:
             for dbs in ((str(one.path),), (str(one.path), *paths)):
                 samples.append(Sample(pair["sql_b"], pair["sql_a"], dbs))
             labels.append(pair["label"] == "equivalent")
-    with Scorer(execution_match(), SQLite(".", timeout=5.0)) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu")) as scorer:
         values = [score.value for score in scorer.score(samples)]
     counts = Counter(zip(labels, values[::2], values[1::2], strict=True))
     lines = ["Pairs made by others, whose first query is a gold:", ""]
@@ -275,7 +276,7 @@ def _hacks(data: Path, scratch: Path) -> list[str]:
         golds = [item["gold_sql"] for item in items if item["schema_sql"] == script]
         suites[script] = (path, build_neighbours(path, golds))
     counts: Counter[tuple[str, float | None, float | None]] = Counter()
-    with Scorer(execution_match(), SQLite(".", timeout=3.0)) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=3.0, clock="cpu")) as scorer:
         for item in items:
             path, suite = suites[item["schema_sql"]]
             for what, wanted in (("attack", "execution_must_be_0"), ("control", "execution_must_be_1")):
@@ -311,7 +312,7 @@ def _candidates(
                 notes.append({"db": one.name, "gold": question["gold"], "sql": sql, "systems": len(same),
                               "question": question["question"], "recorded": verdict})  # fmt: skip
     counts: Counter[tuple[Any, ...]] = Counter()
-    with Scorer(execution_match(), SQLite(".", timeout=5.0)) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu")) as scorer:
         for start in range(0, len(notes), 2000):
             scores = scorer.score(samples[2 * start : 2 * start + 4000])
             for note, alone, beside in zip(

@@ -37,9 +37,9 @@ from finer_rewards.types import Execution
 
 __all__ = ["STEPS", "build_neighbours"]
 
-_ROUNDS = (20, 20)
-_MERGED = 24
-_MINDED = 3  # golds that an instance of a later round is made for
+_ROUNDS = (24, 16)
+_MERGED = 20
+_MINDED = 4  # golds that an instance of a later round is made for
 #: How many instances are made and tried, at most.
 STEPS = sum(_ROUNDS) + _MERGED
 

@@ -56,13 +56,13 @@ class Recipe:
 #: Tried in turn, the most like the real data first.
 RECIPES: Final = (
     Recipe("sample", 30),
-    Recipe("sample", 40, change=0.3, sought=0.3),
-    Recipe("new", 24, change=1.0, sought=0.4),
-    Recipe("sample", 60, change=0.6, sought=0.5, doubles=0.1),
+    Recipe("sample", 40, change=0.3, sought=0.3, doubles=0.15),
+    Recipe("new", 24, change=1.0, sought=0.4, doubles=0.2),
+    Recipe("sample", 60, change=0.6, sought=0.5, doubles=0.25),
     Recipe("sample", 12, change=0.2, sought=0.2),
-    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.15),
-    Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.1),
-    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.1, renames=True),
+    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.3),
+    Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.25),
+    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.25, renames=True),
 )
 
 
