@@ -143,7 +143,7 @@ def trace_of(task: Any, text: str) -> Any:
 def test_verifiers_gets_the_same_scores(root: str, tmp_path: Path) -> None:
     pytest.importorskip("verifiers.v1")
     file = tmp_path / "rows.jsonl"
-    lines = [{"prompt": PROMPT, "gold": gold, "db": db, "more": 1} for _, gold, db in ROWS]
+    lines = [{"prompt": PROMPT, "gold_sql": gold, "db_id": db, "more": 1} for _, gold, db in ROWS]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines))
     made = verifiers.build_tasks()
     known = options(root)
@@ -187,8 +187,8 @@ def test_lines_that_verifiers_cannot_use_are_named_before_the_first_task(root: s
     pytest.importorskip("verifiers.v1")
     made = verifiers.build_tasks()
     file = tmp_path / "rows.jsonl"
-    for line in ("{", "[]", '{"prompt": "x", "gold": "y"}', '{"gold": "y", "db": "shop"}'):
-        file.write_text('{"prompt": "x", "gold": "y", "db": "shop"}\n' + line + "\n")
+    for line in ("{", "[]", '{"prompt": "x", "gold_sql": "y"}', '{"gold_sql": "y", "db_id": "shop"}'):
+        file.write_text('{"prompt": "x", "gold_sql": "y", "db_id": "shop"}\n' + line + "\n")
         with pytest.raises(ConfigError, match="Line 2 of"):
             list(made.FinerTaskset(made.FinerTasksetConfig(path=str(file))))
     with pytest.raises(ConfigError, match="should be a file"):

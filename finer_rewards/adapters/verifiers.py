@@ -4,8 +4,8 @@
     FinerTaskset(FinerTasksetConfig(path="rows.jsonl", task=FinerTaskConfig(spec="2 * execution_match() + executable()",
                                                                               root="/data/spider/database")))
 
-A line holds `prompt`, `gold` and `db`, as `finer-rewards prepare --to trl` writes it. In a taskset of your own, plug
-the reward into any task whose data has `gold` and `db`, its options in `finer`:
+A line holds `prompt`, `gold_sql` and `db_id`, as `finer-rewards prepare --to trl` writes it. In a taskset of your
+own, plug the reward into any task whose data has `gold` and `db`, its options in `finer`:
 
     --env.taskset.task.rewards.finer.fn=finer_rewards.adapters.verifiers:finer
 """
@@ -111,9 +111,11 @@ def _classes() -> dict[str, Any]:
             return await _score(row, known, trace)
 
     class FinerTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
-        """A file of rows."""
+        """A file of rows, and which columns hold the gold SQL and the database."""
 
         path: str = ""
+        gold: str = "gold_sql"
+        db: str = "db_id"
         task: FinerTaskConfig = FinerTaskConfig()
 
     class FinerTaskset(vf.Taskset[FinerTask, FinerTasksetConfig]):  # type: ignore[misc]
@@ -121,9 +123,11 @@ def _classes() -> dict[str, Any]:
 
         def load(self) -> Iterator[Any]:
             """Yield a task a row."""
-            for row in _rows(self.config.path):
+            config = self.config
+            for row in _rows(config.path, ("prompt", config.gold, config.db)):
                 given = {name: value for name, value in row.items() if name in FinerData.model_fields}
-                yield FinerTask(FinerData(**given), self.config.task)
+                given |= {"gold": row[config.gold], "db": row[config.db]}
+                yield FinerTask(FinerData(**given), config.task)
 
     classes = {
         one.__name__: one for one in (FinerData, FinerTask, FinerTaskConfig, FinerTaskset, FinerTasksetConfig)
@@ -139,7 +143,7 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def _rows(path: str) -> Iterator[Mapping[str, Any]]:
+def _rows(path: str, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     file = Path(path)
     if not file.is_file():
         raise ConfigError(f"`FinerTasksetConfig(path=...)` should be a file of JSON lines, but got {path!r}.")
@@ -149,9 +153,11 @@ def _rows(path: str) -> Iterator[Mapping[str, Any]]:
                 row = json.loads(line)
             except ValueError:
                 row = None
-            if not isinstance(row, Mapping) or not row.get("db") or "gold" not in row or "prompt" not in row:
+            missing = [name for name in needed if name not in row] if isinstance(row, Mapping) else needed
+            if not isinstance(row, Mapping) or missing:
                 raise ConfigError(
-                    f"Line {number} of {path} should be a JSON object with `prompt`, `gold` and `db`, but got "
-                    f"{line.strip()[:80]!r}. `finer-rewards prepare --to trl` writes such lines."
+                    f"Line {number} of {path} should be a JSON object with {', '.join(needed)}, but lacks "
+                    f"{', '.join(missing)}: {line.strip()[:80]!r}. `finer-rewards prepare --to trl` writes such lines; "
+                    "name other columns in FinerTasksetConfig(gold=..., db=...)."
                 )
             yield row
