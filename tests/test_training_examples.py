@@ -86,6 +86,17 @@ def test_grpo_goes_on_from_the_warm_start_and_logs_every_component(chain: Path) 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
+def test_the_report_reads_what_training_logged(chain: Path, tmp_path: Path) -> None:
+    assert (
+        main(["report", str(chain / "smoke/grpo/scores-0.jsonl"), "-o", str(tmp_path / "report.html")]) == 0
+    )
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "execution_match" in page
+    assert "atomic_f1" in page
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
 def test_what_training_verified_is_remembered(chain: Path) -> None:
     with fr.TraceMemory.open(chain / "traces", create=False) as memory:
         assert memory.stats()

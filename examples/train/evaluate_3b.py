@@ -114,7 +114,7 @@ def main() -> None:
         )
         paths = {"data": folder / "held_out" / "dev.jsonl", "output": folder / "evaluation"}
         parser.set_defaults(
-            model=model, databases=folder / "databases", max_new_tokens=48, batch=19, n=8, **paths
+            model=model, databases=folder / "databases", max_new_tokens=40, batch=19, n=8, **paths
         )
     options = parser.parse_args()
     rows = [json.loads(line) for line in Path(options.data).read_text(encoding="utf-8").splitlines()]

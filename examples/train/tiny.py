@@ -1,4 +1,4 @@
-"""What `--smoke` runs on: two small databases, questions, traces, and a Qwen2 of a million parameters.
+"""What `--smoke` runs on: two small databases, questions, traces, and a model of most of a million parameters.
 
 Everything is made on the spot, offline, in seconds; the way from the questions to the rows is the one that real
 training takes, `finer-rewards prepare`.
@@ -129,18 +129,20 @@ def build(folder: str | os.PathLike[str]) -> Path:
 def build_tokenizer(texts: list[str]) -> Any:
     """Return a byte-level BPE tokenizer trained on some texts, with a chat template as Qwen's.
 
-    Words are not parted first, so that whole phrases become tokens: a prompt has a few dozen instead of hundreds.
+    Lines are parted, but words are not, so that phrases become tokens: a prompt has a few dozen instead of hundreds.
     """
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     backend = Tokenizer(models.BPE())
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    lines = pre_tokenizers.Split("\n", "isolated")
+    phrases = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    backend.pre_tokenizer = pre_tokenizers.Sequence([lines, phrases])
     backend.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     backend.train_from_iterator(
-        texts, trainers.BpeTrainer(vocab_size=750, special_tokens=special, initial_alphabet=alphabet)
+        texts, trainers.BpeTrainer(vocab_size=850, special_tokens=special, initial_alphabet=alphabet)
     )
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token=special[0], eos_token=special[2], padding_side="left"
@@ -150,15 +152,18 @@ def build_tokenizer(texts: list[str]) -> Any:
 
 
 def build_model(texts: list[str], folder: Path) -> None:
-    """Save a Qwen2 with random weights, about a million parameters, and its tokenizer."""
+    """Save a Llama with random weights, most of a million parameters, and its tokenizer.
+
+    Not a Qwen2, for which `AutoTokenizer` would put Qwen's own rules in the place of ours.
+    """
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import LlamaConfig, LlamaForCausalLM
 
     tokenizer = build_tokenizer(texts)
     torch.manual_seed(0)
     shape = {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3}
     heads = {"num_attention_heads": 4, "num_key_value_heads": 2, "tie_word_embeddings": True}
     tokens = {"vocab_size": len(tokenizer), "pad_token_id": 0, "bos_token_id": None, "eos_token_id": 2}
-    model = Qwen2ForCausalLM(Qwen2Config(**shape, **heads, **tokens, max_position_embeddings=1024))
+    model = LlamaForCausalLM(LlamaConfig(**shape, **heads, **tokens, max_position_embeddings=1024))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

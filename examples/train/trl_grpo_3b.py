@@ -54,7 +54,7 @@ SMOKE = {
     "num_generations": 8,
     "per_device_train_batch_size": 32,
     "gradient_accumulation_steps": 1,
-    "max_completion_length": 48,
+    "max_completion_length": 40,
     "save_steps": 2,
     "model_init_kwargs": None,
 }

@@ -136,9 +136,9 @@ def _from_hub(name: str, part: str) -> list[Entry]:
         loaded = datasets.load_dataset(name, split=split)
     except (OSError, ValueError) as error:  # not reachable, no such data set, no such split
         offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("HF_DATASETS_OFFLINE")
-        why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        why = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
         raise DataError(
-            f"`{HUB}{name}` should be a data set of the hub with a split {split!r}, but it cannot be loaded: {why} "
+            f"`{HUB}{name}` should be a data set of the hub with a split {split!r}, but it cannot be loaded: {why}. "
             + ("HF_HUB_OFFLINE is set: unset it, or " if offline else "Check the name and the network, or ")
             + "download it elsewhere and pass the folder or file."
         ) from None
