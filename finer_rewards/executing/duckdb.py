@@ -140,7 +140,7 @@ class DuckDB(PooledExecutor):
     """
 
     dialect = "duckdb"
-    program = Program(str(Path(__file__).with_name("duckdb_worker.py")))
+    program = Program(str(Path(__file__).with_name("duckdb_worker.py")), grace=5.0)
     max_connections = 4
 
     def __init__(

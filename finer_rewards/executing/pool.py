@@ -33,7 +33,6 @@ from finer_rewards.executing.stopping import STOP, StoppedError
 
 __all__ = ["Pool"]
 
-GRACE = 1.0  # seconds after which a worker that its own timer did not end is ended from here
 BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
 MOST_AHEAD = 64
@@ -287,7 +286,7 @@ class Pool:
         """Return the seconds after which a worker that has not answered is given up."""
         if not worker.ready:
             return START_SECONDS
-        seconds = worker.asked[0][1].timeout + MARGIN + GRACE
+        seconds = worker.asked[0][1].timeout + MARGIN + worker.grace
         # On a machine with much else to do, CPU time passes slowly.
         return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
 

@@ -85,7 +85,7 @@ class Postgres(PooledExecutor):
     """
 
     dialect = "postgres"
-    program = Program(str(Path(__file__).with_name("postgres_worker.py")))
+    program = Program(str(Path(__file__).with_name("postgres_worker.py")), grace=10.0)
     max_connections = 4
 
     def __init__(

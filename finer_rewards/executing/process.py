@@ -37,10 +37,13 @@ class Program:
         path: a file beside this one that speaks the protocol of `worker.py`.
         flags: how Python is started for it. `-S` halves the time, for a worker that needs the standard
             library only.
+        grace: seconds past a query's kill after which a worker that has not answered is ended from here: it
+            was stopped, or it still opens the database, which is not timed.
     """
 
     path: str = str(Path(__file__).with_name("worker.py"))
     flags: tuple[str, ...] = ("-I", "-S")
+    grace: float = 1.0
 
     @property
     def command(self) -> list[str]:
@@ -93,6 +96,7 @@ class WorkerProcess:
     """One process, and what it was asked and has not answered."""
 
     def __init__(self, settings: Mapping[str, Any], program: Program) -> None:
+        self.grace = program.grace
         self.process = subprocess.Popen(
             program.command,
             stdin=subprocess.PIPE,
