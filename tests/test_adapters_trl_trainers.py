@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 DRIVER = """
 import asyncio, json, multiprocessing.connection, sys, tempfile, types
-sys.path.insert(0, sys.argv[1])
+sys.path[:0] = [sys.argv[1], sys.argv[4]]
 import torch
 import trl_tiny
 from datasets import Dataset
@@ -119,6 +119,79 @@ def score_group(functions, folder, sender):
     functions[0].scorer.close()
 
 
+def troubles(folder):
+    # One usable row, one whose gold fails, one whose gold never ends, one without database, and what to answer.
+    right = "SELECT name FROM employee"
+    golds = [right, "SELECT nothing FROM employee", SLOW, right]
+    return golds, ["company"] * 3 + ["no_such_database"], [right, right, right, right]
+
+
+def lost(folder):
+    from losing_workers import losing_workers
+
+    model, tokenizer, rows, executor = parts(folder)
+    with fr.Scorer(trl_tiny.REWARD, executor) as scorer, losing_workers(kills=4, pause=0.1) as killed:
+        trainer = GRPOTrainer(
+            model=model, reward_funcs=TRLReward(scorer), train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer, args=config(GRPOConfig, folder, max_steps=6),
+        )
+        trainer.train()
+    return record(trainer) | {"killed": len(killed)}
+
+
+def score_troubles(functions, folder, sender):
+    from losing_workers import losing_workers
+
+    golds, dbs, answers = troubles(folder)
+    async def score():
+        # As `_score_group` calls a plain function: with columns only, in a thread.
+        call = dict(prompts=["?"] * 4, completions=[[{"role": "assistant", "content": one}] for one in answers],
+                    completion_ids=[[1]] * 4, gold=golds, db=dbs)
+        return [await asyncio.gather(*(asyncio.to_thread(one, **call) for one in functions)) for _ in range(3)]
+
+    calm = asyncio.run(score())
+    with losing_workers(kills=2, pause=0.3) as killed:
+        trouble = asyncio.run(score())
+    sender.send([calm, trouble, len(killed)])
+    functions[0].scorer.close()
+
+
+def async_trouble(folder):
+    trl_tiny.build_database(folder)
+    scorer = fr.Scorer("2 * execution_match() + 0.5 * executable()", fr.SQLite(folder, workers=1, timeout=1))
+    functions = TRLReward.components(scorer, weighted=True)
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=score_troubles, args=(functions, folder, sender), daemon=True)
+    child.start()
+    assert receiver in multiprocessing.connection.wait([receiver, child.sentinel], 200)
+    calm, trouble, killed = receiver.recv()
+    child.join(20)
+    return {"calm": calm, "trouble": trouble, "killed": killed, "exit": child.exitcode}
+
+
+def ranks_in_trouble(folder):
+    # Only rank 0 has the rows that fail and the workers that die; rank 1 waits for it and goes on.
+    from accelerate import PartialState
+    from accelerate.utils import gather_object
+    from losing_workers import losing_workers
+
+    state = PartialState(cpu=True)
+    trl_tiny.build_database(folder)
+    golds, dbs, answers = troubles(folder)
+    if not state.is_main_process:
+        golds, dbs = [answers[0]] * 4, ["company"] * 4
+    values = []
+    with fr.Scorer("execution_match()", fr.SQLite(folder, workers=1, timeout=1)) as scorer:
+        reward = TRLReward(scorer)
+        with losing_workers(kills=2 if state.is_main_process else 0, pause=0.3) as killed:
+            for step in range(3):
+                got = reward(prompts=["?"] * 4, completions=answers, gold=golds, db=dbs,
+                             trainer_state=types.SimpleNamespace(global_step=step))
+                values.append(gather_object(got))  # as TRL does after each batch
+    return {"values": values, "killed": len(killed)} if state.is_main_process else {}
+
+
 def async_grpo(folder):
     trl_tiny.build_database(folder)
     functions = TRLReward.components(
@@ -198,10 +271,13 @@ def run(folder: Path, what: str, *, ranks: int = 1) -> Any:
     launcher = [sys.executable]
     if ranks > 1:
         launcher += ["-m", "torch.distributed.run", "--nproc_per_node", str(ranks), "--master_port", "29657"]
-    command = [*launcher, str(script), str(EXAMPLES), what, str(folder)]
+    command = [*launcher, str(script), str(EXAMPLES), what, str(folder), str(Path(__file__).parent)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
     assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+    results = [
+        json.loads(line.partition("RESULT ")[2]) for line in done.stdout.splitlines() if "RESULT {" in line
+    ]
+    return max(results, key=len)  # all ranks but the first have nothing to tell
 
 
 @pytest.mark.slow
@@ -276,3 +352,43 @@ def test_two_ranks_share_a_memory_and_score_as_one_process(tmp_path: Path) -> No
     assert all(value > 1.01 for value in alone[1])
     assert [pytest.approx(step, abs=1e-6) for step in alone] == together
     assert traces == same > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_training_goes_on_while_workers_die(tmp_path: Path) -> None:
+    out = run(tmp_path, "lost")
+    assert out["killed"] >= 1
+    assert len(out["history"]) == 6
+    assert all(math.isfinite(entry["loss"]) for entry in out["history"])
+
+
+def usable(values: list[Any], right: float) -> None:
+    """The sample with a sound gold has its value, or none if its worker died; the others have none."""
+    assert values[0] in (right, None)
+    assert values[1:] == [None] * 3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_the_spawned_worker_of_async_grpo_survives_what_fails(tmp_path: Path) -> None:
+    out = run(tmp_path, "async_trouble")
+    assert out["exit"] == 0
+    assert out["killed"] >= 1
+    for matches, runs in out["calm"]:
+        assert matches == [2.0, None, None, None]
+        assert runs == [0.5, None, None, None]
+    for matches, runs in out["trouble"]:
+        usable(matches, 2.0)
+        usable(runs, 0.5)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_ranks_survive_what_fails_on_one(tmp_path: Path) -> None:
+    out = run(tmp_path, "ranks_in_trouble", ranks=2)
+    assert out["killed"] >= 1
+    assert len(out["values"]) == 3
+    for values in out["values"]:
+        usable(values[:4], 1.0)
+        assert values[4:] == [1.0] * 4
