@@ -45,41 +45,27 @@ LADDER = (
     "gate(condition=executable(require_base_table=True), then=constant() + 0.5 * {})))"
 )
 
+#: Credit for what execution confirms alone: cells in common.
+CELLS = LADDER.replace("0.5 * {}", "0.25 * cell_recall() + 0.25 * cell_precision()")
+
 
 def compared() -> dict[str, Reward]:
     """Return what is compared, by name."""
-    own = {"atomic_f1": finer(memory=False)}
     texts = {
         "execution match": MATCH,
         "+ atomic": f"{MATCH} + atomic_f1()",
         "+ atomic + memory": f"{MATCH} + atomic_f1() + 0.5 * memory()",
-        "finer, F3": LADDER.format("atomic_f1(beta=3, partial=0.5)"),
-        "finer, F3 strict": LADDER.format("atomic_f1(beta=3)"),
         "finer, partial": LADDER.format("atomic_f1(partial=0.5)"),
         "finer, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
-        "finer, F2": LADDER.format("atomic_f1(beta=2, partial=0.5)"),
-        "gated F3": _near("0.5 * atomic_f1(beta=3, partial=0.5)", runs=0),
-        "gated F3, no tables": _near(
-            "0.5 * atomic_f1(beta=3, ignore=('from', 'join', 'query', 'columns'))", runs=0
-        ),
-        "finer, recall": LADDER.format("atomic_f1(beta=10, partial=0.5)"),
-        "gated cells": _near("0.25 * cell_recall() + 0.25 * cell_precision()", runs=0),
+        "cells": CELLS,
     }
-    return {
-        **{name: parse_reward(text) for name, text in texts.items()},
-        "finer(memory=False)": own["atomic_f1"],
+    published = {
+        "finer(memory=False)": finer(memory=False),
         "finer()": finer(),
         "finer_reference()": finer_reference(),
     }
-
-
-def _near(credit: str, runs: float) -> str:
-    """Return a reward of 4 for the right answer, and for others what a query that runs earns, and the credit."""
-    base = f"{runs:g} * constant() + " if runs else ""
-    wrong = f"gate(condition=executable(require_base_table=True), then={base}{credit})"
-    return (
-        f"gate(condition=well_formed(), then=gate(condition={MATCH}, then=4 * constant(), otherwise={wrong}))"
-    )
+    first = {"execution match": parse_reward(MATCH), **published}
+    return {**first, **{name: parse_reward(text) for name, text in texts.items()}}
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean
 
-from benchmarks.learning import compared
+from benchmarks.learning import LADDER, compared
 from benchmarks.learning_task import DOMAINS, Question, build_databases, questions
-from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards import Reward, Sample, Scorer, SQLite, parse_reward
 
 Words = tuple[str, ...]
 MORE = "more"
+#: Credit for structure that was considered beside what `benchmarks.learning` compares.
+CONSIDERED = (
+    "atomic_f1(beta=2, partial=0.5)",
+    "atomic_f1(beta=3)",
+    "atomic_f1(beta=3, partial=0.5)",
+    "atomic_f1(beta=10, partial=0.5)",
+    "atomic_f1(ignore=('from', 'join'))",
+    "atomic_f1(metric='jaccard')",
+)
 #: Clauses that end a query, and how many phrases they have.
 WHOLE = {"HAVING COUNT(*) >": 2, "ORDER BY": 5}
 
@@ -34,11 +43,13 @@ WHOLE = {"HAVING COUNT(*) >": 2, "ORDER BY": 5}
 def variants(one: Question, chance: random.Random) -> Iterator[tuple[str, Words, Words, Words]]:
     """Yield (clause, right, wrong, left out), all with another mistake in the WHERE."""
     conditions = _conditions(one.sql)
+    table = next(domain.table for domain in DOMAINS if domain.name == one.db)
     for number, place in enumerate(conditions):
         others = [other for other in conditions if other != place]
         if others:
             spoiled = _other_value(one.sql, chance.choice(others), chance)
-            yield "WHERE", spoiled, _other_value(spoiled, place, chance), _without_condition(spoiled, number)
+            kind = "WHERE" if one.sql[place].startswith(table) else "WHERE, joined"
+            yield kind, spoiled, _other_value(spoiled, place, chance), _without_condition(spoiled, number)
     for start, length in WHOLE.items():
         if start in one.sql and conditions:
             spoiled = _other_value(one.sql, chance.choice(conditions), chance)
@@ -99,7 +110,7 @@ def main() -> None:
         with SQLite(folder, timeout=5, workers=1) as executor:
             scores = {
                 name: _scored(Scorer(reward, executor), cases)
-                for name, reward in compared().items()
+                for name, reward in _rewards()
                 if not any("memory" in leaf.name for leaf in reward.leaves())
             }
         # Where a mistake happens not to show in the result, the answer is right and proves nothing here.
@@ -116,6 +127,12 @@ def main() -> None:
             (right, _, out), (without, extra, _) = means["WHERE"], means[MORE]
             cells.append(_ratio(without - extra, without - extra + right - out))
             print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def _rewards() -> Iterator[tuple[str, Reward]]:
+    yield from compared().items()
+    for credit in CONSIDERED:
+        yield f"finer, {credit}", parse_reward(LADDER.format(credit))
 
 
 def _cases(
