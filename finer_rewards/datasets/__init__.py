@@ -1,1 +1,25 @@
-"""Benchmarks and candidates as people have them on disk, and rows for trainers made of them."""
+"""Benchmarks and candidates as people have them on disk, and rows for trainers made of them.
+
+    from finer_rewards.datasets import prepare_rows, read_source, schema_prompt
+
+`finer-rewards prepare` does it all; these are its parts.
+"""
+
+from finer_rewards.datasets.preparing import message_counter, prepare_rows, split_by_database
+from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
+from finer_rewards.datasets.schema_text import describe_database, schema_prompt
+from finer_rewards.datasets.sources import read_source
+from finer_rewards.datasets.writing import records_for, write_folder
+
+__all__ = [
+    "PROMPTS",
+    "chat_prompt",
+    "describe_database",
+    "message_counter",
+    "prepare_rows",
+    "read_source",
+    "records_for",
+    "schema_prompt",
+    "split_by_database",
+    "write_folder",
+]
