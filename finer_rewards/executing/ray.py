@@ -171,7 +171,7 @@ class RayExecutor:
 
     def _actor(self, ray: Any, node: str) -> Any:
         """Return the actor of a node; whichever process asks first makes it."""
-        key = sha256(f"{self.executor!r}{dict(self.describe())}".encode()).hexdigest()[:16]
+        key = sha256(f"{self.executor!r}{_engine(self.describe())}".encode()).hexdigest()[:16]
         name = f"executor-{key}-{node}"
         try:
             return ray.get_actor(name, namespace=_NAMESPACE)
@@ -201,8 +201,9 @@ class RayExecutor:
                 content, described = _patiently(ray, reference, new[node], self.patience)
             except ray.exceptions.RayError:
                 continue
-            if described != dict(self.describe()):
-                problem = f"{described} where this process has {dict(self.describe())}"
+            ours = _engine(self.describe())
+            if _engine(described) != ours:
+                problem = f"{_engine(described)} where this process has {ours}"
             else:
                 self._agreed = content if self._agreed is None else self._agreed
                 problem = _difference(self._agreed, content)
@@ -350,6 +351,11 @@ def connected_ray() -> Any:
     if not ray.is_initialized():
         ray.init(namespace=_NAMESPACE, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)
     return ray
+
+
+def _engine(described: Mapping[str, object]) -> dict[str, object]:
+    """Return what nodes must agree on; which neighbours are used is decided by the process that asks."""
+    return {name: value for name, value in described.items() if name != "suites"}
 
 
 def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
