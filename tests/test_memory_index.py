@@ -67,7 +67,9 @@ def test_search_is_the_definition(
         vectors[:] = vectors[0]  # all alike: nothing stands out, and every row ties
         queries[::2] = 0.0
     with pytest.MonkeyPatch.context() as small:
-        small.setattr(module, "_BLOCK", block)
+        small.setattr(module, "_SMALL", block)
+        small.setattr(module, "_ROWS", block)
+        small.setattr(module, "_SAMPLE", 1)
         small.setattr(module, "_STEP", 2)
         index = Index(vectors, dbs, backend=backend)
         check_search(index, dbs, queries, top_k, scope, asked)

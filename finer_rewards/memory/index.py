@@ -39,9 +39,12 @@ Backend = Literal["auto", "faiss", "numpy"]
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
 _SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_BLOCK: Final = 8_192  # Rows searched at once, about,
+_SMALL: Final = 4_096  # Up to so many rows nothing is worth preparing.
+_PARTS: Final = 32  # Blocks that the rows are searched in, about; a query's own rows lie in one.
+_ROWS: Final = 8_192  # Rows that NumPy searches at once, at most,
 _BATCH: Final = 1_024  # and queries.
-_STEP: Final = 32  # One row in so many sets the floor.
+_SAMPLE: Final = 2_048  # At least so many rows set the floors,
+_STEP: Final = 32  # and at least one in so many.
 _ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
 _TIES: Final = 8  # So many times `top_k` rows of the sample at the floor, and they are taken for ties.
 
@@ -146,9 +149,10 @@ class Index:
         values: list[Floats] = []
         for first, last in self._blocks:
             inside = (owns[:, 0] < last) & (owns[:, 1] > first)
-            slow = inside | ~plain if self.kind != "numpy" else np.ones(len(queries), dtype=bool)
+            slow = inside | ~plain | (self.kind == "numpy")
+            all_own = (owns[:, 0] <= first) & (owns[:, 1] >= last)
             for some, above in (
-                (np.nonzero(slow)[0], self._struck_out),
+                (np.nonzero(slow & ~all_own)[0], self._struck_out),
                 (np.nonzero(~slow)[0], self._ranged),
             ):
                 if len(some):
@@ -156,6 +160,8 @@ class Index:
                     lines.append(some[line])
                     rows.append(row)
                     values.append(value)
+        if not lines:
+            return np.full((len(queries), wanted), -1, dtype=np.int64)
         return _chosen(
             len(queries), np.concatenate(lines), np.concatenate(rows), np.concatenate(values), wanted
         )
@@ -165,8 +171,8 @@ class Index:
 
         As many rows as are wanted reach the floor in the sample alone, so none below can be among the best.
         """
-        sample = np.arange(0, len(self), _STEP if len(self) > _BLOCK else len(self))
-        if len(sample) < wanted:
+        sample = np.arange(0, len(self), max(1, min(_STEP, len(self) // _SAMPLE)))
+        if len(self) <= _SMALL or len(sample) < wanted:
             return np.full(len(queries), -np.inf, dtype=np.float32), np.zeros(len(queries), dtype=bool)
         products = queries @ self.vectors[sample].T
         _strike_out(products, np.searchsorted(sample, owns))
@@ -177,16 +183,22 @@ class Index:
     def _struck_out(
         self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
     ) -> tuple[Rows, Rows, Floats]:
-        """Return what is above the floors in a block, own rows left out, with NumPy; at most `wanted` a query."""
-        products = queries @ self.vectors[first:last].T
-        _strike_out(products, np.clip(owns, first, last) - first)
-        above = products > floors[:, None]
-        if above.sum() > _TIES * wanted * len(queries):
-            kept, values = _best(products, wanted)
-            line, place = np.nonzero(values > floors[:, None])
-            return line, first + kept[line, place], values[line, place]
-        line, row = np.divmod(np.flatnonzero(above), last - first)
-        return line, first + row, products[line, row]
+        """Return what is above the floors in a block, own rows left out, with NumPy; of many the best."""
+        pieces: list[tuple[Rows, Rows, Floats]] = []
+        for start in range(first, last, _ROWS):
+            end = min(start + _ROWS, last)
+            products = queries @ self.vectors[start:end].T
+            _strike_out(products, np.clip(owns, start, end) - start)
+            above = products > floors[:, None]
+            if above.sum() > _TIES * wanted * len(queries):
+                kept, values = _best(products, wanted)
+                line, place = np.nonzero(values > floors[:, None])
+                pieces.append((line, start + kept[line, place], values[line, place]))
+            else:
+                line, row = np.divmod(np.flatnonzero(above), end - start)
+                pieces.append((line, start + row, products[line, row]))
+        line, row, value = (np.concatenate(column) for column in zip(*pieces, strict=True))
+        return line, row, value
 
     def _ranged(
         self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
@@ -215,10 +227,14 @@ class Index:
 
     @cached_property
     def _blocks(self) -> list[tuple[int, int]]:
-        """The rows in blocks of whole databases."""
+        """The rows in blocks of whole databases; a large one is a block of its own."""
+        size = len(self) if len(self) <= _SMALL else max(1, len(self) // _PARTS)
         blocks, first = [], 0
-        for _, last in sorted(self.ranges.values()):
-            if last - first >= _BLOCK or last == len(self):
+        for start, last in sorted(self.ranges.values()):
+            if last - start >= size and start > first:
+                blocks.append((first, start))
+                first = start
+            if last - first >= size or last == len(self):
                 blocks.append((first, last))
                 first = last
         return blocks
