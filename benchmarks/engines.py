@@ -1,4 +1,4 @@
-"""Do the engines agree? Spider's candidates on SQLite, on DuckDB (copies), and on PostgreSQL where a server is given.
+"""Do the engines agree? Spider's candidates on SQLite, and on copies of the same databases in DuckDB.
 
 Every distinct statement is written for the other engine by sqlglot, run there on a copy of the same rows, and
 judged against its gold (written the same way) by the mode `strict`. Counted are the statements that run, and
