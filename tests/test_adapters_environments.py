@@ -272,3 +272,41 @@ def test_nemo_gym_gets_the_same_scores(root: str, monkeypatch: pytest.MonkeyPatc
     ]  # fmt: skip
     assert "no_such_database" in replies[6].failure_reason
     assert replies[0].difficulty == "easy"
+
+
+@pytest.mark.filterwarnings("default")
+def test_the_server_of_nemo_gym_itself_answers(root: str) -> None:
+    pytest.importorskip("nemo_gym.base_resources_server")
+    testing = pytest.importorskip("fastapi.testclient")
+    from unittest.mock import MagicMock
+
+    from nemo_gym.server_utils import ServerClient
+
+    nemo_gym._classes.cache_clear()
+    made, known = nemo_gym.build_server(), options(root)
+    config = made.FinerServerConfig(
+        host="127.0.0.1", port=1, entrypoint="app.py", name="finer", options=known,
+        spec=known.pop("spec"), root=known.pop("root"),
+    )  # fmt: skip
+    server = made.FinerServer(config=config, server_client=MagicMock(spec=ServerClient))
+    client = testing.TestClient(server.setup_webserver())
+
+    def verify(text: str, gold: Any, db: Any) -> Any:
+        part = {"type": "output_text", "text": text, "annotations": []}
+        message = {
+            "id": "m", "type": "message", "role": "assistant", "status": "completed", "content": [part]
+        }  # fmt: skip
+        response = {
+            "id": "r", "created_at": 0, "model": "m", "object": "response", "output": [message],
+            "parallel_tool_calls": False, "tool_choice": "auto", "tools": [],
+        }  # fmt: skip
+        asked = {"responses_create_params": {"input": PROMPT}, "response": response, "gold": gold, "db": db}
+        reply = client.post("/verify", json=asked)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    replies = [verify(*row) for row in ROWS]
+    assert [reply["reward"] for reply in replies] == expected(root)
+    assert [reply["mask_sample"] for reply in replies] == [False] * 5 + [True, True, False]
+    assert replies[5]["failure_kind"] == "finer_rewards:gold_failed"
+    assert client.post("/verify", json={"gold": GOLD}).status_code == 422

@@ -106,6 +106,8 @@ def _classes() -> dict[str, Any]:
                 failure_reason=reason_of(judged.score) if lost else None,
             )
 
+    # FastAPI reads the body's class from here, and cannot look up the name of a class inside a function.
+    FinerServer.verify.__annotations__ = {"body": FinerVerifyRequest, "return": FinerVerifyResponse}
     classes = {
         one.__name__: one for one in (FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
     }
