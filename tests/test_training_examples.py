@@ -77,9 +77,8 @@ def test_grpo_goes_on_from_the_warm_start_and_logs_every_component(chain: Path) 
     for entry in history:
         assert {"finer/well_formed", "finer/execution_match", "finer/atomic_f1", "finer/memory"} <= set(entry)
         assert entry["finer/unscorable"] == 0
-    assert (
-        max(entry["finer/well_formed"] for entry in history) > 0
-    )  # the warm start shows: a random model writes none
+    # The warm start shows: a random model writes neither.
+    assert max(entry["finer/well_formed"] for entry in history) > 0
     assert max(entry["finer/execution_match"] for entry in history) > 0
     log = [json.loads(line) for line in (chain / "smoke/grpo/scores-0.jsonl").read_text().splitlines()]
     assert len([record for record in log if "value" in record]) == 4 * 32
