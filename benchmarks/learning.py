@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
@@ -88,9 +88,10 @@ class Size:
     held_out: int = 200
     train: int = 2000
     easy: int = 1500
+    longest_warm_up: int = 400
 
 
-SHORT = Size(steps=6, every=3, held_out=60, train=200, easy=400)
+SHORT = Size(steps=6, every=3, held_out=60, train=300, easy=400, longest_warm_up=100)
 
 
 def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -> None:
@@ -112,7 +113,7 @@ def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -
             examine = partial(_examine, learner, held_out, examined)
             sampled = partial(_examine, learner, known[-300:], examined, 1.0)
             started = time.process_time()
-            _warm_up(learner, easy, known, REGIMES[regime], seed, sampled)
+            _warm_up(learner, easy, known, REGIMES[regime], seed, sampled, size.longest_warm_up)
             start = deepcopy(learner.model.state_dict())
             traces = _traces(folder, executor, easy)
             print(f"{regime} {seed}: warm after {time.process_time() - started:.0f} s", file=sys.stderr)
@@ -127,14 +128,20 @@ def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -
 
 
 def _warm_up(
-    learner: Any, easy: list[Question], hard: list[Question], regime: Regime, seed: int, sampled: Any
+    learner: Any,
+    easy: list[Question],
+    hard: list[Question],
+    regime: Regime,
+    seed: int,
+    sampled: Callable[[], dict[str, Any]],
+    longest: int,
 ) -> None:
     import torch
 
     chance, optimizer = random.Random(seed), torch.optim.AdamW(learner.model.parameters(), lr=1e-3)
     few = round(64 * regime.hard_share)
     torch.manual_seed(seed)
-    for step in range(1, 401):
+    for step in range(1, longest + 1):
         learner.imitate(chance.sample(easy, 64 - few) + chance.sample(hard[:200], few), optimizer)
         if step >= 100 and step % 20 == 0 and sampled()["match"] >= regime.reached:
             return
