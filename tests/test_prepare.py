@@ -454,6 +454,21 @@ def test_a_missing_database_is_an_error_or_a_listed_question(
     assert report["left_out_by_reason"]["no_database"] == 1
 
 
+def test_golds_in_a_file_beside_have_to_be_the_same(benchmark: Path, tmp_path: Path, capsys: Any) -> None:
+    lines = [f"{one['SQL']}\t{one['db_id']}\n" for one in QUESTIONS]
+    beside = tmp_path / "gold.sql"
+    for text, says in (
+        (lines[:3], "a gold for each of the 4 questions"),
+        ([lines[1], lines[0], *lines[2:]], "for question 11 it stands there in place 2"),
+    ):
+        beside.write_text("".join(text))
+        assert prepare(benchmark, tmp_path / "rows", "--to", "trl", "--against", str(beside)) == 2
+        assert says in capsys.readouterr().err
+        assert not (tmp_path / "rows").exists()
+    beside.write_text("".join(lines))
+    assert prepare(benchmark, tmp_path / "rows", "--to", "trl", "--against", str(beside)) == 0
+
+
 def test_one_database_serves_questions_that_name_none(benchmark: Path, tmp_path: Path) -> None:
     record = {"question": "Fast ships?", "SQL": QUESTIONS[3]["SQL"]}
     (tmp_path / "mine.jsonl").write_text(json.dumps(record) + "\n")

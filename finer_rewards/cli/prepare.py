@@ -85,6 +85,11 @@ def register(subparsers: Any) -> None:
         help="keep golds with this finding, such as duplicate; may be repeated (see `finer-rewards check`)",
     )  # fmt: skip
     group.add_argument(
+        "--against",
+        metavar="FILE",
+        help="golds that should be the same, place by place, such as dev_gold.sql; an error where they are not",
+    )
+    group.add_argument(
         "--skip-missing",
         action="store_true",
         help="leave out questions whose database is missing (an error otherwise)",
@@ -110,6 +115,8 @@ def run(arguments: argparse.Namespace) -> int:
     count = message_counter(arguments.tokenizer) if arguments.tokenizer else None
     max_prompt = arguments.max_prompt or (2048 if count else None)
     source = read_source(arguments.data, arguments.db, part=arguments.part)
+    if arguments.against:
+        _compare(source, arguments.against)
     found = find_databases(str(source.databases), [one.db for one in source.questions], source.name)
     questions, missing = _present(source, found.names, found.root, arguments.skip_missing)
     aggregate_first = (
@@ -168,6 +175,25 @@ def run(arguments: argparse.Namespace) -> int:
     )
     _say_reasons(left_out)
     return 0
+
+
+def _compare(source: Source, against: str) -> None:
+    """Raise when a file beside the questions has other golds, or more or fewer of them."""
+    from finer_rewards.auditing import Gold, misplaced
+    from finer_rewards.files import read_statements
+
+    others = read_statements(against, side="gold")
+    if len(others) != len(source.questions):
+        raise DataError(
+            f"`--against` should have a gold for each of the {len(source.questions)} questions of {source.name}, "
+            f"but {against} has {len(others)}. Pass the file that belongs to them."
+        )
+    ours = [Gold(next(iter(one.gold), ""), one.db) for one in source.questions]
+    for index, finding in misplaced(ours, [Gold(one.sql, one.db or "") for one in others]).items():
+        raise DataError(
+            f"`--against` should have the golds of {source.name} in their order, but for question "
+            f"{source.questions[index].question_id} {finding.reason}. Pass the file that belongs to them."
+        )
 
 
 def _present(
