@@ -40,11 +40,11 @@ Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
 _SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
 _SMALL: Final = 4_096  # Up to so many rows nothing is worth preparing.
-_PARTS: Final = 32  # Blocks that the rows are searched in, about; a query's own rows lie in one.
+_PARTS: Final = 8  # Blocks that the rows are searched in, about; a query's own rows lie in one.
 _ROWS: Final = 8_192  # Rows that NumPy searches at once, at most,
 _BATCH: Final = 1_024  # and queries.
 _SAMPLE: Final = 2_048  # At least so many rows set the floors,
-_STEP: Final = 32  # and at least one in so many.
+_STEP: Final = 16  # and at least one in so many.
 _ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
 _TIES: Final = 8  # So many times `top_k` rows of the sample at the floor, and they are taken for ties.
 
