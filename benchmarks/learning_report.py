@@ -133,9 +133,8 @@ def figure(runs: Sequence[Run]) -> str:
     width, height, left, top = 380, 260, 46, 34
     every: int = runs[0]["every"]
     steps = every * (max(len(run["curve"]) for run in runs) - 1)
-    highest: float = 1.1 * max(
-        max(_means(runs, regime, arm), default=0.0) for regime in regimes for arm in arms
-    )
+    seen = (value for regime in regimes for arm in arms for value in _means(runs, regime, arm))
+    highest = 1.1 * max(0.01, *seen)
     parts = []
     for place, regime in enumerate(regimes):
         origin = left + place * (width + 30)

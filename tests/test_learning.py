@@ -83,6 +83,8 @@ def test_the_report_pairs_the_seeds() -> None:
     assert "| 5 (3) |" in text
     assert "50 (20)" in text
     assert figure(runs).count("<polyline") == 2
+    nothing = [{**run, "curve": [0.0] * 3} for run in runs]
+    assert figure(nothing).count("<polyline") == 2
 
 
 def test_the_advantages_are_those_of_a_group() -> None:
