@@ -1,0 +1,214 @@
+"""One trace memory for the processes of several nodes, in a named Ray actor."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.ray import connected_ray
+from finer_rewards.memory.embedders import Embedder
+from finer_rewards.memory.gate import Decision, Report, scored_pairs
+from finer_rewards.memory.memory import TraceMemory
+from finer_rewards.memory.searching import Scope, check_search
+from finer_rewards.types import Evidence, Recall, Score, Status
+
+__all__ = ["RayMemory"]
+
+_NAMESPACE = "finer-rewards"
+
+
+class RayMemory:
+    """A `TraceMemory` in a named Ray actor: one index and one embedder for all processes of a cluster.
+
+    A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
+    that no client's score depends on when another one writes. An actor that is lost is
+    `Status.memory_unavailable`: the sample is not scored. What was remembered is on the disk of the actor's
+    node; whoever opens the memory there again finds it.
+
+    Args:
+        name: of the actor; the first client makes it, the others find it.
+        path: folder of the memory on the node of the actor; left out, the actor must be there already.
+        embedder: see `TraceMemory.open`, as are the `options`.
+        timeout: seconds an answer may take. The first one may load the embedder.
+        resources: what the actor takes of its node, such as `{"num_gpus": 0.1}`.
+        detached: true to let the actor outlive the process that made it.
+        options: further arguments of `TraceMemory.open`.
+
+    Raises:
+        ConfigError: the memory cannot be opened, or there is no such actor and no path.
+        MissingExtraError: ray is not installed.
+
+    Example:
+        >>> memory = RayMemory("traces", "/data/traces", "hashing")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        name: str,
+        path: str | Path | None = None,
+        embedder: str | Embedder | None = None,
+        *,
+        timeout: float = 300.0,
+        resources: Mapping[str, Any] | None = None,
+        detached: bool = False,
+        **options: Any,
+    ) -> None:
+        self.name = name
+        self.timeout = timeout
+        ray = connected_ray()
+        try:
+            self._actor = ray.get_actor(name, namespace=_NAMESPACE)
+        except ValueError:
+            if path is None:
+                raise ConfigError(
+                    f"`RayMemory(name)` should name an actor that runs, but there is no {name!r}. "
+                    f"Make it: RayMemory({name!r}, path, embedder)."
+                ) from None
+            where = {"lifetime": "detached"} if detached else {}
+            chosen = ray.remote(concurrency_groups={"write": 1})(_Holder).options(
+                name=name,
+                namespace=_NAMESPACE,
+                get_if_exists=True,
+                max_concurrency=8,
+                **{"num_cpus": 0, **(resources or {}), **where},
+            )
+            self._actor = chosen.remote(str(Path(path).absolute()), embedder, options)
+        try:
+            self._ask(self._actor.describe.remote())
+        except ConfigError:
+            if path is not None:
+                ray.kill(self._actor)  # so that the name is free for another try
+            raise
+
+    def search(
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str | tuple[str, ...]],
+        top_k: int = 20,
+        scope: Scope = "other",
+    ) -> list[Recall]:
+        """Find the traces most similar to each thought; see `TraceMemory.search`."""
+        check_search(thoughts, dbs, top_k, scope)
+        # Each thought travels once: a group of completions often thinks alike.
+        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
+        try:
+            answer = self._ask(
+                self._actor.search.remote([text for text, _ in asked], [db for _, db in asked], top_k, scope)
+            )
+        except MemoryLostError as error:
+            return [Recall(Status.memory_unavailable, error=str(error))] * len(thoughts)
+        found = dict(zip(asked, answer, strict=True))
+        return [found[pair] for pair in zip(thoughts, dbs, strict=True)]
+
+    def remember(
+        self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
+    ) -> Report:
+        """Store what passes the gate; see `TraceMemory.remember`.
+
+        Where the actor is lost, samples are refused with that as the reason, and can be offered again.
+        """
+        pairs = scored_pairs(scored)
+        write = self._actor.remember.options(concurrency_group="write")
+        try:
+            report: Report = self._ask(write.remote(pairs, model, step, signature))
+        except MemoryLostError as error:
+            return Report((Decision(refused=str(error)),) * len(pairs))
+        return report
+
+    def snapshot(self) -> str:
+        """Let searches, of all clients, see what was remembered until now; return the digest.
+
+        Raises:
+            ConfigError: the actor was lost, or a segment is corrupt.
+        """
+        return str(self._ask(self._actor.snapshot.options(concurrency_group="write").remote()))
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what of the memory determines a score; raises `ConfigError` when the actor was lost."""
+        described: Mapping[str, object] = self._ask(self._actor.describe.remote())
+        return described
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counts of `TraceMemory.stats`; raises `ConfigError` when the actor was lost."""
+        return dict(self._ask(self._actor.stats.remote()))
+
+    def __len__(self) -> int:
+        """Return the number of verified traces that a search sees."""
+        return int(str(self.describe()["traces"]))
+
+    def close(self) -> None:
+        """Nothing: the actor is the other clients' too, and ends with the process that made it."""
+
+    def __enter__(self) -> RayMemory:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), timeout=self.timeout), (self.name,)
+
+    def __repr__(self) -> str:
+        return f"RayMemory({self.name!r})"
+
+    def _ask(self, reference: Any) -> Any:
+        """Return an answer; what the memory itself raised is raised again here."""
+        ray = import_module("ray")
+        try:
+            return ray.get(reference, timeout=self.timeout)
+        except ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            while isinstance(cause, ray.exceptions.RayTaskError):
+                cause = cause.cause
+            raise cause from None
+        except ray.exceptions.RayError as error:
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, ConfigError):
+                raise cause from None
+            raise MemoryLostError(
+                f"`RayMemory({self.name!r})` should be an actor that runs, but it was lost: "
+                f"{type(error).__name__}. Make it again with its path."
+            ) from None
+
+
+class MemoryLostError(ConfigError):
+    """The actor is gone, or did not answer in time."""
+
+
+class _Holder:
+    """The actor: one memory to search, and one on the same folder to write, which searches do not see."""
+
+    def __init__(self, path: str, embedder: str | Embedder | None, options: Mapping[str, Any]) -> None:
+        self._problem: ConfigError | None = None
+        try:
+            self._memory = TraceMemory.open(path, embedder, **options)
+            self._writer = copy.copy(self._memory)
+        except ConfigError as error:  # An actor that fails to start would only be told to be dead.
+            self._problem = error
+
+    def _own(self) -> TraceMemory:
+        if self._problem is not None:
+            raise self._problem
+        return self._memory
+
+    def search(self, thoughts: list[str], dbs: list[Any], top_k: int, scope: Scope) -> list[Recall]:
+        return self._own().search(thoughts, dbs, top_k, scope)
+
+    def remember(self, scored: list[tuple[Evidence, Score]], model: str, step: int, signature: str) -> Report:
+        self._own()
+        self._writer.snapshot()
+        return self._writer.remember(scored, model=model, step=step, signature=signature)
+
+    def snapshot(self) -> str:
+        return self._own().snapshot()
+
+    def describe(self) -> Mapping[str, object]:
+        return self._own().describe()
+
+    def stats(self) -> dict[str, Any]:
+        return self._own().stats()
