@@ -42,40 +42,42 @@ from finer_rewards.presets.partial import (
 )
 from finer_rewards.reward import Reward
 
-_FACTORIES: Final[tuple[Callable[..., Reward], ...]] = (
-    agent_lightning,
-    arctic,
-    csc_sql,
-    excot,
-    execution_learning,
-    execution_learning_reference,
-    execution_only,
-    finer,
-    finer_paper,
-    finer_reference,
-    graph_reward,
-    mtir,
-    r_ves,
-    reasoning_sql,
-    reasoning_sql_reference,
-    skyrl,
-    skyrl_reference,
-    slm_sql,
-    sparks,
-    sql_r1,
-    sql_r1_reference,
-    star,
-    think2sql,
-    think2sql_complex,
-    think2sql_v1,
-    think2sql_v2,
-    ves,
-)
+__all__ = [
+    "PRESETS",
+    "agent_lightning",
+    "arctic",
+    "csc_sql",
+    "excot",
+    "execution_learning",
+    "execution_learning_reference",
+    "execution_only",
+    "finer",
+    "finer_paper",
+    "finer_reference",
+    "graph_reward",
+    "mtir",
+    "preset",
+    "r_ves",
+    "reasoning_sql",
+    "reasoning_sql_reference",
+    "skyrl",
+    "skyrl_reference",
+    "slm_sql",
+    "sparks",
+    "sql_r1",
+    "sql_r1_reference",
+    "star",
+    "think2sql",
+    "think2sql_complex",
+    "think2sql_v1",
+    "think2sql_v2",
+    "ves",
+]
 
 #: Every preset by name.
-PRESETS: Final[Mapping[str, Callable[..., Reward]]] = {factory.__name__: factory for factory in _FACTORIES}
-
-__all__ = ["PRESETS", "preset", *PRESETS]
+PRESETS: Final[Mapping[str, Callable[..., Reward]]] = {
+    name: globals()[name] for name in __all__ if name not in ("PRESETS", "preset")
+}
 
 
 def preset(name: str, **parameters: Any) -> Reward:
