@@ -345,7 +345,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--engine", choices=("sqlite3", "apsw"), default="sqlite3")
     parser.add_argument("--only", choices=("published", "raw", "small", "growth"))
-    parser.add_argument("--write", action="store_true", help="write results/gates-ENGINE.md and growth.svg")
+    parser.add_argument(
+        "--write", action="store_true", help="write results/gates-ENGINE[-PART].md, growth.svg"
+    )
     arguments = parser.parse_args()
     engine: Engine = arguments.engine
     works = {name: real(arguments.data, name, arguments.seed) for name in ("Spider", "BIRD")}
@@ -358,7 +360,7 @@ def main() -> int:
     lines = [
         f"# Gates, engine `{engine}`",
         "",
-        f"`python -m benchmarks.gates --engine {engine}`, {date.today().isoformat()}. {platform.machine()}, "
+        f"`python -m benchmarks.gates {' '.join(sys.argv[1:])}`, {date.today().isoformat()}. {platform.machine()}, "
         f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
         f"SQLite {probe.version}, sqlglot {version('sqlglot')}{compiled()}; "
         f"{arguments.rounds} interleaved rounds, medians, time limit {TIMEOUT:g} s; "
@@ -456,7 +458,8 @@ def main() -> int:
     show("")
     print(text)
     if arguments.write:
-        (RESULTS / f"gates-{engine}.md").write_text(text, encoding="utf-8")
+        name = "-".join(filter(None, ("gates", engine, part)))
+        (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     return 0
 
 
