@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.cache import row_size
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP
 from finer_rewards.parsing import parse_completion
@@ -203,7 +204,7 @@ class Scorer:
             return known.score
         score = self.reward(evidence)
         if key is not None:
-            self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(evidence))
+            self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(key, evidence))
         return score
 
     def score_one(self, sample: Sample) -> Score:
@@ -343,11 +344,13 @@ def _no_sql(one: Execution | None, other: Execution | None) -> bool:
     return one is not None and one.status is Status.no_sql and one == other
 
 
-def _weight(evidence: Evidence) -> int:
-    """Return about how many bytes a kept observation takes."""
-    runs = [trial.predicted for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
-    rows = sum(len(run.rows) * (1 + len(run.columns)) for run in runs if run is not None)
-    return 4000 + 4 * len(evidence.sample.completion) + 64 * rows
+def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
+    """Return about how many bytes a kept observation takes; what it shares with others counts in full."""
+    texts = sum(len(part) for part in key if isinstance(part, (str, bytes)))
+    trials = [trial for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
+    runs = (run for trial in trials for run in (trial.predicted, *trial.golds) if run is not None)
+    shown = {id(run.rows): run.rows for run in runs}
+    return 4000 + 4 * texts + sum(row_size(row) for rows in shown.values() for row in rows)
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import pickle
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -385,3 +387,44 @@ def test_a_cancelled_await_ends_its_queries_and_no_others(folder: Path) -> None:
         assert time.monotonic() - began < 30
         assert scorer.score_one(sample(GOLD)).value == 1
         assert len(executor.process_ids) <= 2
+
+
+def test_what_is_kept_for_the_next_batch_is_bounded_by_its_size() -> None:
+    long = {f"SELECT {number}": [("x" * 4_000_000,)] for number in range(12)}
+    executor = Recorder({**long, GOLD: [("x" * 100,)]})
+    with fr.Scorer(r.execution_match("bird"), executor) as scorer:
+        kept = [weakref.ref(scorer.observe([sample(GOLD)])[0])]
+        for sql in long:
+            evidence = scorer.observe([sample(sql)])
+            scorer.grade(evidence)
+            kept.append(weakref.ref(evidence[0]))
+        del evidence
+        alive = [one for ref in kept if (one := ref()) is not None]
+        assert sum(len(str(one.predicted)) for one in alive) <= 32 << 20
+
+
+class Keeping(Recorder):
+    """One that returns the same object for the same statement."""
+
+    def _answer(self, sql: str) -> fr.Execution:
+        self.kept: dict[str, fr.Execution] = getattr(self, "kept", {})
+        return self.kept.setdefault(sql, super()._answer(sql))
+
+
+@fr.reward()
+def tagged(evidence: fr.Evidence) -> float:
+    return float(evidence.sample.meta["weight"][0])
+
+
+def test_samples_that_differ_in_what_they_carry_are_scored_apart() -> None:
+    tags = [1]
+    with fr.Scorer(tagged(), Keeping({GOLD: [(1,)]})) as scorer:
+
+        def value(weight: object) -> float | None:
+            return scorer.score_one(fr.Sample(GOLD, GOLD, "concert", meta={"weight": weight})).value
+
+        assert value(tags) == 1
+        tags[0] = 2
+        assert value(tags) == 2
+        assert value([True]) == 1 and value([1.5]) == 1.5
+        assert value([Decimal(3)]) == 3 and value([Decimal(4)]) == 4

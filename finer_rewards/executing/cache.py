@@ -22,7 +22,7 @@ from finer_rewards.types import Cell, Execution, Row, Status
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
-__all__ = ["ResultCache"]
+__all__ = ["ResultCache", "row_size"]
 
 _FORMAT = 1
 _MOST_DIGESTS = 4096
@@ -79,7 +79,7 @@ class ResultCache:
             execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
-        self._keep(key, execution, sum(_size(row) for row in execution.rows))
+        self._keep(key, execution, sum(map(row_size, execution.rows)))
         return execution
 
     def put(
@@ -126,7 +126,8 @@ class ResultCache:
         return self.folder / name[:2] / f"{name}.json"
 
 
-def _size(row: Row) -> int:
+def row_size(row: Row) -> int:
+    """Return about how many bytes a row takes in memory."""
     return 60 + sum(len(cell) + 50 if isinstance(cell, (str, bytes)) else 32 for cell in row)
 
 
