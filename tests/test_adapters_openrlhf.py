@@ -219,7 +219,9 @@ def test_a_wrong_shim_is_not_written(tmp_path: Path) -> None:
 # --- OpenRLHF itself ---
 
 DRIVER = """
-import asyncio, importlib.util, json, sys, types
+import asyncio, importlib.util, json, os, sys, types
+sys.path.insert(0, sys.argv[4])
+from losing_workers import losing_workers
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 from openrlhf.utils.agent import AgentExecutorBase, SingleTurnAgentExecutor
@@ -248,15 +250,33 @@ def load_agent(path):
     assert issubclass(module.AgentExecutor, AgentExecutorBase)
     return module.AgentExecutor()
 
-async def main():
-    executor = load_agent(shim) if sys.argv[3] == "agent" else SingleTurnAgentExecutor([shim])
+async def main(kind):
+    executor = load_agent(shim) if kind == "agent" else SingleTurnAgentExecutor([shim])
     sampling = types.SimpleNamespace(max_tokens=64, logprobs=None)
     return await asyncio.gather(*[
         executor.execute(prompt, row["label"], sampling, limit, tokenizer, Engine(row["response"]))
         for row in rows for limit in (256, 68)  # the second leaves room for 4 tokens of the prompt
     ])
 
-outputs = asyncio.run(main())
+class RolloutActor:
+    # As the actor of a vLLM engine: one process with its own copy of the reward, many samples at once.
+    async def score(self, kind):
+        outputs = await main(kind)
+        return os.getpid(), [[one["reward"], one["extra_logs"]["unscorable"]] for one in outputs]
+
+if sys.argv[3] == "ray":
+    import ray
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=100_000_000,
+             runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})
+    actors = [ray.remote(num_cpus=1)(RolloutActor).remote() for _ in range(2)]
+    calm = ray.get([actor.score.remote("function") for actor in actors])
+    with losing_workers() as killed:
+        lost = ray.get([actor.score.remote(kind) for actor in actors for kind in ("function", "agent")], timeout=120)
+    ray.shutdown()
+    print("RESULT " + json.dumps({"calm": calm, "lost": lost, "killed": len(killed)}))
+    sys.exit()
+
+outputs = asyncio.run(main(sys.argv[3]))
 
 class SamplingParams:
     pass
@@ -283,27 +303,53 @@ print("RESULT " + json.dumps({
 """
 
 
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n , t"
+REAL = [*ROWS[:8], (SLOW, LABEL, 0.0, 0.0)]
+
+
+def run_openrlhf(root: str, folder: Path, rows: list[tuple[str, Any, float, float]], kind: str) -> Any:
+    pytest.importorskip("ray")
+    pytest.importorskip("openrlhf.utils")
+    shim = write_shim(
+        folder / "reward.py", SPEC, agent=kind == "agent", root=root, best=3, timeout=4.0, workers=1
+    )
+    # A file may hold both, whichever OpenRLHF asks for.
+    agent = shim.read_text().replace("import build", "import build_agent").replace(
+        "reward_func = build", "AgentExecutor = build_agent"
+    )  # fmt: skip
+    shim.write_text(shim.read_text() + (agent if kind == "ray" else ""))
+    text = json.dumps([{"response": response, "label": label} for response, label, _, _ in rows])
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(shim), text, kind, str(Path(__file__).parent)],
+        capture_output=True, text=True, timeout=400, env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("kind", ["function", "agent"])
 def test_the_executor_of_openrlhf_gets_the_same_rewards(root: str, tmp_path: Path, kind: str) -> None:
-    pytest.importorskip("ray")
-    pytest.importorskip("openrlhf.utils")
-    slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n , t"
-    rows = [*ROWS[:8], (slow, LABEL, 0.0, 0.0)]
-    shim = write_shim(
-        tmp_path / "reward.py", SPEC, agent=kind == "agent", root=root, best=3, timeout=4.0, workers=1
-    )
-    text = json.dumps([{"response": response, "label": label} for response, label, _, _ in rows])
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(shim), text, kind],
-        capture_output=True, text=True, timeout=300, env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-4000:]
-    out = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
+    rows = REAL
+    out = run_openrlhf(root, tmp_path, rows, kind)
     twice = [row for row in rows for _ in range(2)]
     assert out["rewards"] == [reward for _, _, reward, _ in twice]
     assert out["scores"] == pytest.approx([reward / 3 for _, _, reward, _ in twice])
     assert set(out["info"]) >= LOGS
     assert out["info"]["unscorable"] == [unscorable for _, _, _, unscorable in twice]
     assert sum(out["info"]["reward_error"]) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_two_ray_actors_get_the_same_rewards_also_while_workers_die(root: str, tmp_path: Path) -> None:
+    out = run_openrlhf(root, tmp_path, REAL, "ray")
+    wanted = [[reward, unscorable] for _, _, reward, unscorable in REAL for _ in range(2)]
+    assert len({process for process, _ in out["calm"]}) == 2
+    for _, got in out["calm"]:
+        assert got == wanted
+    assert out["killed"] >= 1
+    assert len(out["lost"]) == 4
+    for _, got in out["lost"]:
+        assert all(one in (right, [0.0, 1.0]) for one, right in zip(got, wanted, strict=True))
