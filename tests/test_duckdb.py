@@ -257,6 +257,33 @@ def test_a_database_replaced_under_the_cache_is_noticed(tmp_path):
         assert executor.execute("SELECT a FROM t", "x").status.name == "unavailable"
 
 
+def test_copying_a_database_with_a_log_leaves_nothing_beside_it(tmp_path):
+    file = tmp_path / "x.sqlite"
+    writer = sqlite3.connect(file)
+    writer.executescript("PRAGMA journal_mode = wal; CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)")
+
+    def count() -> object:
+        before = {path.name for path in tmp_path.iterdir()}
+        with fr.DuckDB(tmp_path, workers=1) as executor:
+            rows = executor.execute("SELECT count(*) FROM t", "x").rows
+        assert {path.name for path in tmp_path.iterdir()} == before
+        return rows
+
+    assert count() == ((2,),)  # it is being written
+    writer.close()
+    assert count() == ((2,),)
+
+
+def test_what_looks_like_a_table_and_is_not_says_so(tmp_path):
+    (tmp_path / "lake" / "x.parquet").mkdir(parents=True)
+    sample = fr.Sample("SELECT a FROM x", gold="SELECT a FROM x", db="lake")
+    with fr.Scorer(r.atomic_f1(), fr.DuckDB(tmp_path, workers=1)) as scorer:
+        score = scorer.score_one(sample)
+        assert score.value is None and score.status.blame == "system"
+        with pytest.raises(ConfigError, match="should be a readable database"):
+            scorer.executor.schema("lake")
+
+
 def test_folders_of_parquet_files(tmp_path):
     folder = tmp_path / "lake"
     folder.mkdir()

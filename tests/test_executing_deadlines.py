@@ -44,6 +44,15 @@ def test_a_prediction_may_take_so_many_times_its_golds_time(root):
         assert executor.execute_many([Query(some + " ", "t", golds=("SELECT nope",))])[0].ok
 
 
+def test_a_gold_that_is_not_kept_runs_once_all_the_same(root):
+    with SQLite(root, timeout=1, workers=1, deadline="relative") as executor:
+        hopeless = SLOW.format(10**9)
+        began = time.monotonic()
+        gold, _ = executor.execute_many([Query(hopeless, "t", keep=True), Query(QUICK, "t", golds=(hopeless,))])
+        assert gold.status is Status.timeout
+        assert time.monotonic() - began < 2
+
+
 def test_the_scorer_tells_the_golds(root):
     samples = [fr.Sample(sql, gold=QUICK, db="t") for sql in (QUICK, SLOW.format(10**9), SLOW.format(1))]
     with fr.Scorer(

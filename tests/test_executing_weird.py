@@ -118,6 +118,19 @@ def test_a_database_replaced_under_the_caches_is_noticed(tmp_path):
                 assert scorer.score_one(sample).value == float(value == 1)
 
 
+def test_a_database_emptied_under_the_caches_is_nobodys_zero(tmp_path):
+    good(tmp_path / "t.sqlite")
+    whole = (tmp_path / "t.sqlite").read_bytes()
+    sample = fr.Sample(SQL, gold=SQL, db="t")
+    with fr.Scorer("executable()", SQLite(tmp_path, workers=1)) as scorer:
+        for content, value in ((whole, 1.0), (b"", None), (whole, 1.0)):
+            (tmp_path / "t.sqlite").write_bytes(content)
+            score = scorer.score_one(sample)
+            assert score.value == value
+        (tmp_path / "t.sqlite").write_bytes(b"")
+        assert "is empty (0 bytes)" in scorer.score_one(sample).reason
+
+
 def test_a_database_removed_in_mid_run(tmp_path):
     good(tmp_path / "t.sqlite")
     good(tmp_path / "u.sqlite")

@@ -59,6 +59,8 @@ class DatabaseFile:
             raise IsADirectoryError(f"{path} is a folder, not a database file")
         if not stat.S_ISREG(seen.st_mode):
             raise OSError(f"{path} is not a regular file")
+        if not seen.st_size:
+            raise OSError(f"{path} is empty (0 bytes)")  # an engine would take it for one without tables
         state = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         beside: tuple[int, ...] = ()
         for suffix in logs:

@@ -72,8 +72,8 @@ class _Copies:
         """In a forked child, where the lock may be held by a thread that is not there."""
         self._lock = threading.Lock()
 
-    def get(self, kind: str, path: str, identity: Hashable, memory: int) -> str:
-        """Return the copy of a database, made when it is first asked for."""
+    def get(self, kind: str, path: str, source: str, identity: Hashable, memory: int) -> str:
+        """Return the copy of a database, made when it is first asked for; `source` says how to open it."""
         with self._lock:
             if identity not in self._made:
                 if not self._folder:
@@ -83,7 +83,7 @@ class _Copies:
                 program = str(Path(__file__).with_name("duckdb_copy.py"))
                 command = [sys.executable, "-I", "-S", program, os.pathsep.join(_packages())]
                 run = subprocess.run(
-                    [*command, kind, path, target, str(memory)], capture_output=True, text=True, check=False
+                    [*command, kind, source, target, str(memory)], capture_output=True, text=True, check=False
                 )
                 if run.returncode:
                     Path(target).unlink(missing_ok=True)
@@ -193,7 +193,7 @@ class DuckDB(PooledExecutor):
         Raises:
             ConfigError: there is no such database, or it cannot be read.
         """
-        source = self._look(db)
+        source = self._look_for_schema(db)
         known = self._declared.get(db)
         if known is None or known[0] != source.identity:
             schema = super().schema(db)
@@ -234,7 +234,8 @@ class DuckDB(PooledExecutor):
                 f"`db` should be at most {self.max_copy} bytes to be copied into DuckDB, but {path} has {size}. "
                 "Pass a larger `max_copy`, or a DuckDB file."
             )
-        return self._copies.get(kind, path, identity, self.memory_limit)
+        source = files[0].request[1] if kind == "sqlite" else path
+        return self._copies.get(kind, path, source, identity, self.memory_limit)
 
     def _read_schema(self, found: Any) -> Schema:
         return Schema(tuple(table_of(*table) for table in found))

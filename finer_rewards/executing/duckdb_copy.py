@@ -1,6 +1,7 @@
 """The process that copies a SQLite file, or a folder of Parquet files, into one DuckDB file.
 
-Started as `python -I -S duckdb_copy.py PACKAGES KIND SOURCE TARGET MEMORY`. A copy is read-only to all that
+Started as `python -I -S duckdb_copy.py PACKAGES KIND SOURCE TARGET MEMORY`; the source is the URI of a SQLite
+file that opens it without a trace, or the folder. A copy is read-only to all that
 follows, so its types are chosen for the values that are there: SQLite has types for values, DuckDB for columns.
 """
 
@@ -81,11 +82,9 @@ def batches(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
         yield rows
 
 
-def copy_sqlite(path: str, target: Any) -> None:
+def copy_sqlite(uri: str, target: Any) -> None:
     """Copy the tables of a SQLite file, and those of its views that DuckDB takes as they are."""
-    from urllib.parse import quote as percent
-
-    source = sqlite3.connect(f"file:{percent(os.fsencode(path))}?mode=ro", uri=True)
+    source = sqlite3.connect(uri, uri=True)
     source.text_factory = lambda raw: raw.decode("utf-8", "ignore")
     found = source.execute(
         "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"

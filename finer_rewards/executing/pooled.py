@@ -158,7 +158,10 @@ class PooledExecutor(ABC):
         # The golds run first: their time decides how long the others may take.
         golds = list(dict.fromkeys(Query(gold, one.db, True) for one in queries for gold in one.golds))
         runs = dict(zip(golds, self._execute([(gold, self.timeout) for gold in golds]), strict=True))
-        return self._execute([(query, self._time_for(query, runs)) for query in queries])
+        rest = [query for query in dict.fromkeys(queries) if query not in runs]
+        timed = [(query, self._time_for(query, runs)) for query in rest]
+        runs.update(zip(rest, self._execute(timed), strict=True))
+        return [runs[query] for query in queries]
 
     def _time_for(self, query: Query, runs: Mapping[Query, Execution]) -> float:
         """Return how long a query may take, by how long the slowest of its golds took."""
@@ -241,13 +244,19 @@ class PooledExecutor(ABC):
         except (ConfigError, OSError) as error:
             return Execution(Status.unavailable, error=str(error))
 
+    def _look_for_schema(self, db: str) -> Any:
+        try:
+            return self._look(db)
+        except OSError as error:
+            raise _unreadable(db, error) from error
+
     def schema(self, db: str) -> Schema:
         """Return the schema of a database.
 
         Raises:
             ConfigError: there is no such database, or it cannot be read.
         """
-        database = self._look(db)
+        database = self._look_for_schema(db)
         known = self._schemas.get(db)
         if known is None or known[0] != database.identity:
             task = Task("schema", database.request, "", self.timeout)
@@ -255,9 +264,7 @@ class PooledExecutor(ABC):
             assert task.answer is not None
             status, _, chunks, _, error, *_ = task.answer
             if status != "ok":
-                raise ConfigError(
-                    f"`db` should be a readable database, but {db!r} is not: {error}. Check it."
-                )
+                raise _unreadable(db, error)
             known = self._schemas[db] = (database.identity, self._read_schema(marshal.loads(chunks[0])))
             while len(self._schemas) > _MOST_SCHEMAS:
                 self._schemas.pop(next(iter(self._schemas)), None)
@@ -306,6 +313,10 @@ def normalise(sql: str) -> str:
     if "--" in sql or "/*" in sql or not ("  " in sql or "\n" in sql or "\t" in sql):
         return sql
     return _SPACE.sub(lambda found: found.group(1) or " ", sql)
+
+
+def _unreadable(db: str, why: object) -> ConfigError:
+    return ConfigError(f"`db` should be a readable database, but {db!r} is not: {why}. Check it.")
 
 
 class _Decoded:
