@@ -57,6 +57,13 @@ def compared() -> dict[str, Reward]:
         "+ atomic + memory": f"{MATCH} + atomic_f1() + 0.5 * memory()",
         "finer, partial": LADDER.format("atomic_f1(partial=0.5)"),
         "finer, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
+        # A query that runs earns no more for running: the first runs left out ORDER BY where that was safer.
+        "no rung, partial": LADDER.replace("constant() + 0.5 * {}", "0.5 * {}").format(
+            "atomic_f1(partial=0.5)"
+        ),
+        "no rung, small": LADDER.replace("constant() + 0.5 * {}", "0.1 * {}").format(
+            "atomic_f1(partial=0.5)"
+        ),
         "cells": CELLS,
     }
     published = {
