@@ -6,6 +6,7 @@ import marshal
 import operator
 import os
 import threading
+import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
@@ -194,8 +195,23 @@ class Scorer:
                 score = scores[id(one)] = self._grade(one)
             found.append(score)
         if self.log is not None:
-            self.log.write(self.reward, evidence, found, signature=self.signature, step=step)
+            self._write(self.log, evidence, found, step)
         return found
+
+    def _write(
+        self, log: ScoreLog, evidence: Sequence[Evidence], scores: list[Score], step: int | None
+    ) -> None:
+        try:
+            signature = self.signature
+        except ConfigError as error:  # a server that has yet to be reached; that must not end a training run
+            warnings.warn(
+                f"{len(scores)} lines could not be written to {log.path}: they would lack a signature. {error} "
+                "Scores are not affected.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+        else:
+            log.write(self.reward, evidence, scores, signature=signature, step=step)
 
     def _grade(self, evidence: Evidence) -> Score:
         key = _key(evidence.sample)

@@ -48,7 +48,9 @@ def test_a_gold_that_is_not_kept_runs_once_all_the_same(root):
     with SQLite(root, timeout=1, workers=1, deadline="relative") as executor:
         hopeless = SLOW.format(10**9)
         began = time.monotonic()
-        gold, _ = executor.execute_many([Query(hopeless, "t", keep=True), Query(QUICK, "t", golds=(hopeless,))])
+        gold, _ = executor.execute_many(
+            [Query(hopeless, "t", keep=True), Query(QUICK, "t", golds=(hopeless,))]
+        )
         assert gold.status is Status.timeout
         assert time.monotonic() - began < 2
 

@@ -34,6 +34,7 @@ from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing import remote as remote_module
 from finer_rewards.executing.remote import Remote
 from finer_rewards.memory.remote import RemoteMemory
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
@@ -47,6 +48,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 from finer_rewards.serving import desk as desk_module
 from finer_rewards.serving import service as service_module
 from finer_rewards.serving.app import build_app
+from finer_rewards.serving.confined import Confined
 from finer_rewards.serving.running import Server, listen
 
 SCRIPT = """
@@ -410,6 +412,7 @@ def test_a_token_is_asked_for(local: SQLite) -> None:
             ({"Authorization": "Bearer wrong"}, 401),
             ({"Authorization": "Bearer"}, 401),
             ({"Authorization": "Basic !"}, 401),
+            ({"Authorization": "Basic é"}, 401),
             ({"Authorization": "Basic " + b64encode(b"secret").decode()}, 401),
             ({"Authorization": "Bearer secret"}, 200),
             (basic, 200),
@@ -504,6 +507,31 @@ def test_databases_elsewhere_are_not_opened(tmp_path: Path, root: Path, monkeypa
                 assert remote.execute(GOLD, db).ok, db
 
 
+def test_a_folder_of_the_name_is_no_way_out(tmp_path: Path, monkeypatch) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    (root / "trap").mkdir(parents=True)
+    elsewhere.mkdir()
+    connection = sqlite3.connect(elsewhere / "trap")
+    connection.executescript(SCRIPT)
+    connection.close()
+    monkeypatch.chdir(elsewhere)
+    with SQLite(root, workers=1) as executor:
+        assert executor.execute(GOLD, "trap").ok
+        assert Confined(executor).execute(GOLD, "trap").status is Status.unavailable
+
+
+def test_an_executor_that_hands_on_is_confined_to_the_root_behind_it(root: Path, tmp_path: Path) -> None:
+    class HandsOn(Held):
+        def __init__(self, executor: SQLite) -> None:
+            self.executor, self.execute_many = executor, executor.execute_many
+
+    (tmp_path / "secret.sqlite").write_bytes((root / "shop.sqlite").read_bytes())
+    with SQLite(root, workers=1) as executor:
+        confined = Confined(HandsOn(executor))
+        assert confined.execute(GOLD, "shop").ok
+        assert confined.execute(GOLD, str(tmp_path / "secret.sqlite")).status is Status.unavailable
+
+
 def test_duckdb_is_served_as_it_is(tmp_path: Path) -> None:
     duckdb = pytest.importorskip("duckdb", reason="needs the extra [duckdb]")
     with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
@@ -561,6 +589,26 @@ def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
             ),
         )
         assert [score.value for score in scorer.score(lucky)] == [None, None]
+
+
+def test_neighbours_of_a_large_batch_are_asked_for_in_parts(monkeypatch) -> None:
+    class Neighbourly(Held):
+        asked = 0
+
+        def with_neighbours(self, samples):
+            self.asked += len(samples)
+            return [fr.Sample(one.completion, one.gold, (*one.dbs, f"next to {one.db}")) for one in samples]
+
+        def describe(self):
+            return {"engine": "held", "neighbours": 1}
+
+    monkeypatch.setattr(remote_module, "_BATCH", 2)
+    executor = Neighbourly()
+    samples = [fr.Sample(GOLD, GOLD, f"db{number % 5}") for number in range(20)]
+    with serving(fr.Scorer("executable()", executor), max_batch=2) as (url, _), Remote(url) as remote:
+        extended = remote.with_neighbours(samples)
+        assert [one.dbs for one in extended] == [(one.db, f"next to {one.db}") for one in samples]
+        assert executor.asked == 5
 
 
 def throw(error: Exception) -> None:
@@ -660,6 +708,21 @@ def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
         assert held.calls == {"sending": 1, "waiting": 2, "running": 3, "streaming": 3}[where]
 
 
+def test_the_queries_of_a_client_that_left_are_ended(root: Path) -> None:
+    body = json.dumps({"samples": [{"completion": SLOW, "gold": GOLD, "db": "shop"}]}).encode()
+    with (
+        SQLite(root, workers=1, timeout=60) as executor,
+        serving(fr.Scorer("execution_match()", executor)) as (url, app),
+    ):
+        desk = app.state.desk
+        with connected(url) as stream:
+            stream.sendall(head("/score", f"Content-Length: {len(body)}") + body)
+            until(lambda: desk.running == 1 and bool(executor.process_ids))
+            time.sleep(0.3)
+        until(lambda: desk.running == 0)
+        assert executor.execute(GOLD, "shop").ok
+
+
 def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> None:
     monkeypatch.setattr(desk_module, "UPLOAD_SECONDS", 0.1)
     monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
@@ -755,6 +818,8 @@ def test_a_server_that_is_not_there_scores_nothing() -> None:
         b"nonsense",
         b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n[1]",
         b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n{",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+        b"HTTP/1.1 408 Slow\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 500 No\r\n\r\n",
     ],
 )
@@ -801,7 +866,33 @@ def test_deadlines_may_hang_on_the_golds_time(root: Path) -> None:
     with executor, serving(fr.Scorer(SPEC, executor)) as (url, _), Remote(url) as remote:
         began = time.monotonic()
         assert remote.execute_many([Query(SLOW, "shop", golds=(GOLD,))])[0].status is Status.timeout
+        sample = fr.Sample(SLOW, GOLD, "shop")
+        assert fr.Scorer("execution_match()", remote).score_one(sample).status is Status.timeout
+        asked = {"samples": [{"completion": SLOW, "gold": GOLD, "db": "shop"}]}
+        assert ask(url, "/score", asked)[2]["scores"][0]["executable"] == 0
         assert time.monotonic() - began < 20
+
+
+def test_a_log_ends_no_run_whose_server_is_lost(root: Path, tmp_path: Path) -> None:
+    path, sample = tmp_path / "scores.jsonl", fr.Sample(GOLD, GOLD, "shop")
+    with SQLite(root, workers=1) as executor:
+        with serving(fr.Scorer(SPEC, executor)) as (url, _):
+            scorer = fr.Scorer("execution_match()", Remote(url, patience=0.2), log=path)
+            assert scorer.score_one(sample).value == 1
+            signature = scorer.signature
+        assert scorer.score_one(sample).value is None
+        assert scorer.signature == signature
+        assert [json.loads(line).get("value") for line in path.read_text().splitlines()] == [None, 1.0, None]
+        never = fr.Scorer("execution_match()", Remote(url, patience=0.2), log=path)
+        with pytest.warns(RuntimeWarning, match="they would lack a signature"):
+            assert never.score_one(sample).value is None
+
+
+def test_a_server_without_sql_says_so(local: SQLite) -> None:
+    with serving(fr.Scorer("well_formed()")) as (url, _), Remote(url) as remote:
+        for ask_it in (remote.describe, lambda: remote.execute(GOLD, "shop"), lambda: remote.dialect):
+            with pytest.raises(ConfigError, match="should be a server that runs SQL"):
+                ask_it()
 
 
 def test_a_remote_executor_pickles_and_forks(remote: Remote) -> None:

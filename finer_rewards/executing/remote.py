@@ -64,6 +64,14 @@ class Remote:
         except ServerLostError:
             return "sqlite"  # nothing runs then, and what needs a run or a schema is not scored
 
+    @property
+    def deadline(self) -> str:
+        """What a deadline hangs on, as the server's executor says."""
+        try:
+            return str(self._known()["executor"].get("deadline", "absolute"))
+        except ServerLostError:
+            return "absolute"
+
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
         return self.execute_many([Query(sql, db)])[0]
@@ -113,18 +121,20 @@ class Remote:
             ) from None
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results, as the server's executor says it.
+        """Return what decides the results, as the server's executor says it, or said before it was lost.
 
         Raises:
-            ConfigError: there is no server to ask.
+            ConfigError: there never was a server to ask.
         """
+        known = self._described
         try:
-            self._described = None  # what neighbours there are may have changed
-            described: Mapping[str, object] = self._known()["executor"]
+            known = self._described = self._ask()  # anew: other neighbours may have been built
         except ServerLostError as error:
-            raise ConfigError(
-                f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
-            ) from None
+            if known is None:
+                raise ConfigError(
+                    f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
+                ) from None
+        described: Mapping[str, object] = known["executor"]
         return described
 
     def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
@@ -133,16 +143,26 @@ class Remote:
         Where they cannot be asked for, a database that is not there takes their place: the sample is then not
         scored, rather than scored by less than it should be.
         """
+        keys = [(one.db, one.gold, one.answer is not None) for one in samples]
+        found: dict[Any, tuple[str, ...]] = {}
+        lost = ""
         try:
             if not self._known()["executor"].get("neighbours"):
                 return samples
-            asked = [{"db": one.db, "gold": one.gold, "answer": one.answer is not None} for one in samples]
-            found = [tuple(dbs) for dbs in self._client.post("/neighbours", {"samples": asked})["dbs"]]
+            waiting = list(dict.fromkeys(keys))
+            while waiting:
+                batch = first_batch(waiting, [len(str(gold)) for _, gold, _ in waiting[:_BATCH]])
+                asked = [{"db": db, "gold": gold, "answer": answer} for db, gold, answer in batch]
+                answer = self._client.post("/neighbours", {"samples": asked})
+                found.update(zip(batch, map(tuple, answer["dbs"]), strict=True))
+                del waiting[: len(batch)]
         except ServerLostError as error:
-            found = [(*one.dbs, f"neighbours that could not be asked for: {error}") for one in samples]
-        return [
-            one if one.dbs == dbs else replace(one, db=dbs) for one, dbs in zip(samples, found, strict=True)
-        ]
+            lost = f"neighbours that could not be asked for: {error}"
+        extended = []
+        for sample, key in zip(samples, keys, strict=True):
+            dbs = found.get(key) or (*sample.dbs, lost)
+            extended.append(sample if sample.dbs == dbs else replace(sample, db=dbs))
+        return extended
 
     def close(self) -> None:
         """Close the connections; they are opened again when the executor is used again."""
@@ -171,6 +191,18 @@ class Remote:
         return f"Remote({self.url!r}{token})"
 
     def _known(self) -> Mapping[str, Any]:
-        if self._described is None:
-            self._described = self._client.get("/describe")
-        return self._described
+        known = self._described
+        if known is None:
+            known = self._described = self._ask()
+        return known
+
+    def _ask(self) -> Mapping[str, Any]:
+        found = self._client.get("/describe")
+        if not isinstance(found, Mapping) or "executor" not in found:
+            raise ServerLostError(f"{self.url} answered nonsense: {found!r:.200}")
+        if found["executor"] is None:
+            raise ConfigError(
+                f"`Remote(url)` should be a server that runs SQL, but the reward of {self.url} runs none. "
+                "Start it with --db FOLDER."
+            )
+        return found

@@ -18,7 +18,7 @@ from finer_rewards.version import VERSION
 __all__ = ["build_app"]
 
 #: Our own clients wait for these with signs of life; everybody else gets an honest status code.
-_ALIVE = ("/execute", "/memory/search", "/memory/remember")
+_ALIVE = ("/execute", "/neighbours", "/memory/search", "/memory/remember")
 
 
 def build_app(

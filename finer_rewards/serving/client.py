@@ -20,7 +20,7 @@ __all__ = ["Client", "ServerLostError", "first_batch"]
 _BATCH_CHARACTERS = 2 << 20  # at most six bytes each, so well below what a server takes by default
 _PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between tries, the last one again and again
 _LONGEST_PAUSE = 10.0  # seconds, whatever a server asks for
-_BUSY = frozenset((429, 502, 503, 504))
+_BUSY = frozenset((408, 429, 502, 503, 504))  # 408: the network was slow
 
 
 T = TypeVar("T")

@@ -9,7 +9,13 @@ from types import TracebackType
 from typing import Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.databases import DUCKDB_SUFFIXES, SUFFIXES, is_dsn
+from finer_rewards.executing.databases import (
+    DUCKDB_SUFFIXES,
+    SUFFIXES,
+    find_database,
+    is_dsn,
+    is_duckdb_place,
+)
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
@@ -31,12 +37,18 @@ class Confined:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.dialect = executor.dialect
-        roots = (getattr(executor, "root", None), getattr(executor, "neighbours_from", None))
+        behind = getattr(executor, "executor", executor)  # RayExecutor's root is that of what it hands out
+        roots = (getattr(behind, "root", None), getattr(behind, "neighbours_from", None))
         self._roots = tuple(
             Path(os.path.normpath(Path(root).absolute()))
             for root in roots
             if root is not None and not is_dsn(root)
         )
+
+    @property
+    def deadline(self) -> str:
+        """What a deadline hangs on, as the executor behind it says."""
+        return str(getattr(self.executor, "deadline", "absolute"))
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -94,16 +106,19 @@ class Confined:
             return ""
         path = Path(db)
         try:
-            if path.is_absolute():
-                normal = Path(os.path.normpath(path))
-                outside = not any(normal.is_relative_to(root) for root in self._roots)
-            else:
+            if not path.is_absolute():
                 # Executors look beside the root last, in the folder that the server was started in.
-                root = self._roots[0]
-                places = [root / path, *(root / f"{db}{suffix}" for suffix in SUFFIXES + DUCKDB_SUFFIXES)]
-                outside = path.exists() and not any(place.exists() for place in places)
+                path = self._find(db)
+            normal = Path(os.path.normpath(path.absolute()))
         except (OSError, ValueError):
-            return ""  # no name for a file: the executor says so
+            return ""  # not there, or no name for a file: the executor says so
+        outside = not any(normal.is_relative_to(root) for root in self._roots)
         if not outside:
             return ""
         return f"`db` should lie under the server's root, but got {db!r:.200}. Pass an id, or a path under the root."
+
+    def _find(self, db: str) -> Path:
+        """Return what the executor behind would open."""
+        if self.dialect == "duckdb":
+            return find_database(db, self._roots[0], (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
+        return find_database(db, self._roots[0])

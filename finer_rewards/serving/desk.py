@@ -6,7 +6,6 @@ import asyncio
 import threading
 import time
 from base64 import b64decode
-from binascii import Error as Base64Error
 from collections.abc import Callable
 from contextlib import suppress
 from hmac import compare_digest
@@ -18,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.stopping import STOP
 from finer_rewards.serving.metrics import Metrics
 from finer_rewards.serving.wire import dumps, loads
 
@@ -191,7 +191,7 @@ class Desk:
     async def _job(self, payload: Callable[[], Any], work: Work, size: int) -> bytes:
         """Do the work in a thread, when one is free, and leave the place.
 
-        A client that goes away cancels this: the place is free at once, and the thread when it next looks.
+        A client that goes away cancels this: the place is free at once, and soon the thread.
         """
         leaving = threading.Event()
         try:
@@ -207,6 +207,7 @@ class Desk:
 
             def run() -> None:
                 answer, problem = b"", None
+                STOP.set(leaving)  # queries end when the client has gone
                 try:
                     answer = dumps(work(payload(), leaving))
                 except BaseException as error:  # noqa: BLE001  Raised again in the request that waits.
@@ -285,7 +286,7 @@ def _sent_token(request: Request) -> bytes:
     if kind.lower() == "basic":
         try:
             return b64decode(sent, validate=True).partition(b":")[2]
-        except Base64Error:
+        except ValueError:
             return b""
     return sent.strip().encode() if kind.lower() == "bearer" else b""
 
