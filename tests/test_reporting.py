@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import pickle
 import random
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -131,6 +134,22 @@ def test_many_processes_write_whole_lines(databases: Path, tmp_path: Path) -> No
     records = [line for file in tmp_path.glob("scores.jsonl*") for line in lines_of(file) if "step" in line]
     assert len(records) == 4 * 25 * 4
     assert {record["predicted"] for record in records} == {f"SELECT {number}" for number in range(4)}
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_a_line_is_written_holds_up_nobody(tmp_path: Path) -> None:
+    log = ScoreLog(tmp_path / "scores.jsonl")
+    with log._locked():
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with (tmp_path / ".scores.jsonl.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ class ScoreLog:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
+            # Not left to closing it: a process forked meanwhile has the lock open too.
+            fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
     def __getstate__(self) -> dict[str, Any]:
