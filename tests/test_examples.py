@@ -134,3 +134,68 @@ def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, value
     assert [
         line[0] for line in lines if len(line) == 2 and line[1].startswith(root) and line[0][0].isdigit()
     ] == values
+
+
+@pytest.mark.parametrize(
+    ("name", "needs", "says"),
+    [
+        ("batch", "faiss", "1 verified and 2 failed traces admitted, 1 refused"),
+        ("composing", "", "4.00   2.60"),
+        ("verl_reward", "", "'score': 3.0, 'acc': 1.0"),
+        ("openrlhf_reward", "", "'rewards': 3.0, 'scores': 1.0"),
+        ("walkthrough", "plotly", "report.html"),
+    ],
+)
+def test_the_other_examples_run(tmp_path: Path, name: str, needs: str, says: str) -> None:
+    if needs:
+        pytest.importorskip(needs)
+    command = [
+        sys.executable,
+        str(EXAMPLES / f"{name}.py"),
+        *([str(tmp_path)] if name == "walkthrough" else []),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert says in done.stdout
+    if name == "walkthrough":
+        assert (tmp_path / "report.html").stat().st_size > 1_000_000
+
+
+def test_the_command_line_example_runs(tmp_path: Path) -> None:
+    command = tmp_path / "finer-rewards"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m finer_rewards "$@"\n')
+    command.chmod(0o755)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(EXAMPLES.parent),
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+    }
+    script = ["bash", str(EXAMPLES / "command_line.sh")]
+    done = subprocess.run(script, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "mean 1.7225 → 0.7500 over 4 samples: 3 lower, 1 higher" in done.stdout
+
+
+@pytest.mark.slow
+def test_the_property_tests_of_the_example_pass(tmp_path: Path) -> None:
+    pytest.importorskip("hypothesis")
+    plugin = (
+        []
+        if "finer_rewards" in str(sys.modules.get("finer_rewards.pytest_plugin"))
+        else ["-p", "finer_rewards.pytest_plugin"]
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        f"--rootdir={tmp_path}",
+        *plugin,
+        str(EXAMPLES / "property_testing.py"),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stdout[-3000:]
