@@ -8,8 +8,10 @@ import functools
 import inspect
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.adapters import scorers
 from finer_rewards.adapters.scorers import scorer_for
 from finer_rewards.adapters.verl import check, compute_score, compute_score_async, overrides
 from finer_rewards.errors import ConfigError, MissingExtraError
@@ -127,10 +130,34 @@ def test_many_threads_as_in_a_reward_worker(root: str) -> None:
 
 def test_one_scorer_a_configuration(root: str) -> None:
     with ThreadPoolExecutor(8) as pool:
-        scorers = [pool.submit(scorer_for, SPEC, root, {"timeout": 7.0}) for _ in range(32)]
-    assert len({id(scorer.result()) for scorer in scorers}) == 1
-    assert scorer_for(SPEC, root, {"timeout": 8.0}) is not scorers[0].result()
+        made = [pool.submit(scorer_for, SPEC, root, {"timeout": 7.0}) for _ in range(32)]
+    assert len({id(scorer.result()) for scorer in made}) == 1
+    assert scorer_for(SPEC, root, {"timeout": 8.0}) is not made[0].result()
     assert repr(scorer_for("execution_only", root, {}).reward) == "execution_match()"
+
+
+def test_a_row_does_not_cost_a_look_at_the_whole_folder(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = call(root, GOLD, GOLD)
+    monkeypatch.setattr(os, "scandir", None)
+    assert call(root, GOLD, GOLD) == first
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_process_forked_while_a_scorer_is_made_makes_its_own(root: str) -> None:
+    with scorers._LOCK:
+        child = os.fork()
+        if not child:
+            scorer_for("executable()", root, {})
+            os._exit(0)
+    for _ in range(200):
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert ended and status == 0
 
 
 def test_acc_without_execution_match_is_the_score(root: str) -> None:

@@ -157,13 +157,28 @@ def is_url(place: str) -> bool:
 
 
 def _check_limits(limits: Mapping[str, Any], root: str) -> None:
-    executor = _executor_at(root)
-    name_of = "Remote" if is_url(root) else getattr(executor, "__name__", "SQLite")
-    places = ("dsn", "root", "token", "url")
-    known = [name for name in inspect.signature(executor).parameters if name not in places]
+    name_of, known = _options_at(root)
     for name in limits:
         if name not in known:
             raise ConfigError(
                 f"Options should be of the adapter or of {name_of} ({', '.join(known)}), but got {name!r}. "
                 f"{suggest(name, known)}".rstrip()
             )
+
+
+@lru_cache(maxsize=32)
+def _options_at(root: str) -> tuple[str, list[str]]:
+    """Return the name of the executor of a place, and its options; for every row, so the folder is read once."""
+    executor = _executor_at(root)
+    places = ("dsn", "root", "token", "url")
+    options = [name for name in inspect.signature(executor).parameters if name not in places]
+    return "Remote" if is_url(root) else getattr(executor, "__name__", "SQLite"), options
+
+
+def _renew_lock() -> None:
+    """In a forked child, where the lock may be held by a thread that is not there."""
+    global _LOCK
+    _LOCK = Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
