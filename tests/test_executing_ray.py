@@ -62,6 +62,7 @@ def test_it_is_an_executor_with_the_signature_of_the_one_it_spreads(
     assert again.executor.root == str(folder)
     signatures = [fr.Scorer("execution_match()", executor).signature.digest for executor in (local, spread)]
     assert signatures[0] == signatures[1]
+    assert RayExecutor(fr.SQLite(folder, deadline="relative")).deadline == "relative"
 
 
 def test_without_ray_the_extra_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,6 +76,7 @@ class RayExecutor:
         if hasattr(executor, "root"):  # A node has another working folder.
             self.executor.root = os.path.abspath(executor.root)  # type: ignore[attr-defined]  # noqa: PTH100
         self.dialect = executor.dialect
+        self.deadline = getattr(executor, "deadline", "absolute")
         self._lock = threading.RLock()
         self._nodes: dict[str, Any] = {}
         self._made: set[str] = set()
