@@ -35,10 +35,12 @@ class Context:
     nested: bool = True
     heads: set[str] = field(default_factory=set)
     last_number: int = 0
+    known_keys: dict[int, tuple[frozenset[Term], ...]] = field(default_factory=dict)
 
     def survey(self, query: Term) -> set[str]:
         """Read the sources of a query again, after it has changed; return the operators it holds."""
         self.padded.clear()
+        self.known_keys.clear()
         heads: set[str] = set()
         queries = 0
         for part in walk(query):
@@ -99,8 +101,12 @@ class Context:
 
     def keys(self, number: int) -> tuple[frozenset[Term], ...]:
         """Return the keys of a source, as sets of its columns."""
-        keys = self.facts.table(self.tables.get(number, "")).keys
-        return tuple(frozenset(("column", number, name) for name in key) for key in keys)
+        found = self.known_keys.get(number)
+        if found is None:
+            keys = self.facts.table(self.tables.get(number, "")).keys
+            found = tuple(frozenset(("column", number, name) for name in key) for key in keys)
+            self.known_keys[number] = found
+        return found
 
 
 def numbers_in(group: Term) -> set[int]:

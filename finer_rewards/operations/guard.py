@@ -96,11 +96,12 @@ def parse_query(sql: str, dialect: str, *, quick: bool = False) -> Any:
         OperationsError: the text is too large, does not parse, or is not exactly one query.
         ConfigError: sqlglot does not know the dialect.
     """
-    measure(sql)
-    if quick and dialect == "sqlite":
+    _refuse_unreadable(sql)
+    if quick and dialect == "sqlite" and _small(sql.upper()):
         tree = plain_tree(sql)
         if tree is not None:
             return tree
+    _refuse_oversized(sql)
     try:
         read = sqlglot.Dialect.get_or_raise(dialect)
     except ValueError as error:
@@ -135,14 +136,23 @@ def parse_query(sql: str, dialect: str, *, quick: bool = False) -> Any:
 
 def measure(sql: str) -> None:
     """Refuse a text that would take too long, in time linear in its length."""
+    _refuse_unreadable(sql)
+    _refuse_oversized(sql)
+
+
+def _refuse_unreadable(sql: str) -> None:
     _within("characters", len(sql))
     if not sql.strip():
         raise OperationsError("The SQL is empty")
     if "\x00" in sql:
         raise OperationsError("The SQL holds a NUL character")
-    if any("\ud800" <= character <= "\udfff" for character in sql if character > "\ud7ff"):
+    if not sql.isascii() and any("\ud800" <= character <= "\udfff" for character in sql):
         raise OperationsError("The SQL holds half a surrogate pair")
-    if _plainly_small(sql):
+
+
+def _refuse_oversized(sql: str) -> None:
+    text = sql.upper()
+    if _small(text) and _ordered(text):
         return
     depth = deepest = terms = operators = prefixes = loose = most_loose = outer = joins = subqueries = end = 0
     ranks = [0]
@@ -190,15 +200,17 @@ def measure(sql: str) -> None:
     _within("subqueries", subqueries)
 
 
-def _plainly_small(sql: str) -> bool:
-    """Return whether a short text is surely within every limit, its clauses in order; most texts are."""
-    if len(sql) > 2_000:
-        return False
-    upper = sql.upper()
-    if upper.count("JOIN") > LIMITS["joins without ON"]:
-        return False
-    if sum(map(upper.count, ("(", "CASE", *_PREFIX))) > LIMITS["nesting"]:
-        return False
+def _small(upper: str) -> bool:
+    """Return whether a short text is surely within every limit; most texts are."""
+    return (
+        len(upper) <= 2_000
+        and upper.count("JOIN") <= LIMITS["joins without ON"]
+        and sum(map(upper.count, ("(", "CASE", *_PREFIX))) <= LIMITS["nesting"]
+    )
+
+
+def _ordered(upper: str) -> bool:
+    """Return whether the clauses of a text are surely in order; the quick parser takes them in no other."""
     last = -1
     for word in _RANKS:
         first = upper.find(word)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from math import fsum
 
 from finer_rewards.metrics.assignment import best_pairs
 
@@ -72,13 +73,18 @@ def agreement(
         weights: how much a kind counts; `None` means `WEIGHTS`.
     """
     chosen = WEIGHTS if weights is None else weights
-    both = predicted.counts.keys() & gold.counts.keys()
-    matched = sum(min(predicted.count(one), gold.count(one)) * chosen.get(one.kind, 1.0) for one in both)
-    return Agreement(matched, _weight(predicted, chosen), _weight(gold, chosen))
+    theirs = gold.counts
+    shared = [(one, min(n, theirs[one])) for one, n in predicted.counts.items() if one in theirs]
+    return Agreement(
+        _weight(shared, chosen),
+        _weight(predicted.counts.items(), chosen),
+        _weight(theirs.items(), chosen),
+    )
 
 
-def _weight(operations: Operations, weights: Mapping[str, float]) -> float:
-    return sum(n * weights.get(one.kind, 1.0) for one, n in operations.counts.items())
+def _weight(counted: Iterable[tuple[Operation, int]], weights: Mapping[str, float]) -> float:
+    # `fsum` does not depend on the order, so that equal multisets score exactly 1 whatever the weights.
+    return fsum([n * weights.get(one.kind, 1.0) for one, n in counted])
 
 
 def operation_f1(predicted: Operations, gold: Operations) -> float:

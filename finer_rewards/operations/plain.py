@@ -18,6 +18,7 @@ __all__ = ["plain_tree"]
 _TOKEN = re.compile(
     r"""--[^\n]*|'(?:[^']|'')*'|"[^"]+"(?!")|`[^`]+`(?!`)|[A-Za-z_]\w*|\d[\w.]*|<>|[<>!]=|==|\|\||\S"""
 )
+_QUOTES = frozenset('"`')
 _SIGNS = frozenset(
     {"", "(", ")", ",", ".", "*", "+", "-", "/", "%", "||", "=", "<>", "!=", "<", "<=", ">", ">="}
 )
@@ -33,24 +34,19 @@ _RESERVED = {word.split()[0] for word in tokens.Tokenizer.KEYWORDS if word[:1].i
 _COLUMN_TOO = frozenset(
     {"DATE", "YEAR", "TIME", "FORMAT", "LANGUAGE", "TEXT", "RANGE", "FILE", "NUMBER", "LIST"}
 )
-_ALLOWED_AFTER_TYPE = _SIGNS - {"(", "."} | {
-    "FROM",
-    "AND",
-    "OR",
-    "ASC",
-    "DESC",
-    "LIMIT",
-    "IS",
-    "LIKE",
-    "BETWEEN",
-    "IN",
-}
+_ALLOWED_AFTER_TYPE = (_SIGNS - {"(", "."}).union("FROM AND OR ASC DESC LIMIT IS LIKE BETWEEN IN".split())
 _AGGREGATES = {"COUNT": exp.Count, "SUM": exp.Sum, "AVG": exp.Avg, "MIN": exp.Min, "MAX": exp.Max}
-_EQUALITY = {"=": exp.EQ, "==": exp.EQ, "<>": exp.NEQ, "!=": exp.NEQ}
-_ORDER = {"<": exp.LT, "<=": exp.LTE, ">": exp.GT, ">=": exp.GTE}
-_SUM = {"+": exp.Add, "-": exp.Sub}
-_PRODUCT = {"*": exp.Mul, "/": exp.Div, "%": exp.Mod}
-_ARITHMETIC = _SUM.keys() | _PRODUCT.keys()
+# The operators between two operands and how tightly each binds; those of one rank are taken from the left.
+_EQUAL, _COMPARED, _RANGE, _JOINED, _SUM, _PRODUCT = range(1, 7)
+_OPERATORS: dict[str, tuple[int, Any]] = {
+    "=": (_EQUAL, exp.EQ), "==": (_EQUAL, exp.EQ), "<>": (_EQUAL, exp.NEQ), "!=": (_EQUAL, exp.NEQ),
+    "<": (_COMPARED, exp.LT), "<=": (_COMPARED, exp.LTE), ">": (_COMPARED, exp.GT), ">=": (_COMPARED, exp.GTE),
+    **dict.fromkeys(("IS", "NOT", "LIKE", "BETWEEN", "IN"), (_RANGE, None)),
+    "||": (_JOINED, exp.DPipe),
+    "+": (_SUM, exp.Add), "-": (_SUM, exp.Sub),
+    "*": (_PRODUCT, exp.Mul), "/": (_PRODUCT, exp.Div), "%": (_PRODUCT, exp.Mod),
+}  # fmt: skip
+_NO_OPERATOR = (0, None)
 _SET_OPERATIONS = {"UNION": exp.Union, "INTERSECT": exp.Intersect, "EXCEPT": exp.Except}
 
 
@@ -71,6 +67,8 @@ def plain_tree(sql: str) -> Any:
         found = [token for token in found if token[:2] != "--"]
     if found and found[-1] == ";":
         found.pop()
+    if not sql.isascii() and not all(token.isascii() or token[0] in "'\"`" for token in found):
+        return None
     parser = _Parser(found)
     try:
         tree = parser.query()
@@ -84,9 +82,8 @@ class _Parser:
 
     def __init__(self, found: list[str]) -> None:
         self.place = 0
-        self.tokens = found
-        self.words = [token.upper() for token in found]
-        self.words.append("")
+        self.tokens = [*found, ""]
+        self.words = [token.upper() for token in self.tokens]
 
     def take(self, word: str) -> None:
         if self.words[self.place] != word:
@@ -102,15 +99,17 @@ class _Parser:
     # Names ---------------------------------------------------------------------------------------
 
     def name(self) -> Any:
-        token = self.tokens[self.place] if self.words[self.place] else ""
-        first = token[:1]
-        if len(token) > 2 and (first == '"' or first == "`"):
-            self.place += 1
-            return exp.Identifier(this=token[1:-1], quoted=True)
-        if not (first.isalpha() or first == "_") or self.words[self.place] in _RESERVED:
+        token = self.tokens[self.place]
+        if token[:1] in _QUOTES:
+            if len(token) < 3:
+                raise _UnsureError
+            token, quoted = token[1:-1], True
+        elif token.isidentifier() and self.words[self.place] not in _RESERVED:
+            quoted = False
+        else:
             raise _UnsureError
         self.place += 1
-        return exp.Identifier(this=token, quoted=False)
+        return exp.Identifier(this=token, quoted=quoted)
 
     def alias(self) -> Any:
         """Take an alias, with AS or without; `None` where there is none."""
@@ -270,47 +269,49 @@ class _Parser:
         return tree
 
     def negation(self) -> Any:
-        return exp.Not(this=self.negation()) if self.took("NOT") else self.equality()
+        return exp.Not(this=self.negation()) if self.took("NOT") else self.operation(_EQUAL)
 
-    def equality(self) -> Any:
-        tree = self.comparison()
-        kind = _EQUALITY.get(self.words[self.place])
-        while kind is not None:
+    def operation(self, lowest: int) -> Any:
+        """Take an operand and the operators after it that bind at least as tightly as `lowest`."""
+        tree = self.primary()
+        while True:
+            word = self.words[self.place]
+            rank, kind = _OPERATORS.get(word, _NO_OPERATOR)
+            if rank < lowest:
+                return tree
             self.place += 1
-            tree = kind(this=tree, expression=self.comparison())
-            kind = _EQUALITY.get(self.words[self.place])
+            if rank == _RANGE:
+                tree = self.range(tree, word)
+            elif rank == _JOINED:
+                tree = self.joined(tree)
+            else:
+                tree = kind(this=tree, expression=self.operation(rank + 1))
+
+    def joined(self, tree: Any) -> Any:
+        """Take what follows `||`, whose rank among the operators of arithmetic is a matter of opinion."""
+        if isinstance(tree, exp.Binary) and not isinstance(tree, exp.DPipe):
+            raise _UnsureError
+        tree = exp.DPipe(this=tree, expression=self.primary())
+        if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] > _JOINED:
+            raise _UnsureError
         return tree
 
-    def comparison(self) -> Any:
-        tree = self.range()
-        kind = _ORDER.get(self.words[self.place])
-        while kind is not None:
-            self.place += 1
-            tree = kind(this=tree, expression=self.range())
-            kind = _ORDER.get(self.words[self.place])
-        return tree
-
-    def range(self) -> Any:
-        tree = self.joined()
-        word = self.words[self.place]
-        if word not in _RANGES:
-            return tree
-        self.place += 1
-        if word == "IS":
-            negated = self.took("NOT")
-            self.take("NULL")
-            tree = exp.Is(this=tree, expression=exp.Null())
-            return exp.Not(this=tree) if negated else tree
+    def range(self, tree: Any, word: str) -> Any:
+        """Take what follows one of `IS`, `LIKE`, `BETWEEN` and `IN`, or their NOT."""
         negated = word == "NOT"
         if negated:
             word = self.words[self.place]
             self.place += 1
-        if word == "LIKE":
-            tree = exp.Like(this=tree, expression=self.joined())
+        if word == "IS" and not negated:
+            negated = self.took("NOT")
+            self.take("NULL")
+            tree = exp.Is(this=tree, expression=exp.Null())
+        elif word == "LIKE":
+            tree = exp.Like(this=tree, expression=self.operation(_JOINED))
         elif word == "BETWEEN":
-            low = self.joined()
+            low = self.operation(_JOINED)
             self.take("AND")
-            tree = exp.Between(this=tree, low=low, high=self.joined())
+            tree = exp.Between(this=tree, low=low, high=self.operation(_JOINED))
         elif word == "IN":
             self.take("(")
             if self.words[self.place] == "SELECT":
@@ -322,38 +323,9 @@ class _Parser:
             self.take(")")
         else:
             raise _UnsureError
+        if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] >= _RANGE:
+            raise _UnsureError
         return exp.Not(this=tree) if negated else tree
-
-    def joined(self) -> Any:
-        """Take `||`, whose rank among the other operators is a matter of opinion."""
-        tree = self.sum()
-        if self.words[self.place] != "||":
-            return tree
-        if isinstance(tree, exp.Binary):
-            raise _UnsureError
-        while self.took("||"):
-            tree = exp.DPipe(this=tree, expression=self.primary())
-        if self.words[self.place] in _ARITHMETIC:
-            raise _UnsureError
-        return tree
-
-    def sum(self) -> Any:
-        tree = self.product()
-        kind = _SUM.get(self.words[self.place])
-        while kind is not None:
-            self.place += 1
-            tree = kind(this=tree, expression=self.product())
-            kind = _SUM.get(self.words[self.place])
-        return tree
-
-    def product(self) -> Any:
-        tree = self.primary()
-        kind = _PRODUCT.get(self.words[self.place])
-        while kind is not None:
-            self.place += 1
-            tree = kind(this=tree, expression=self.primary())
-            kind = _PRODUCT.get(self.words[self.place])
-        return tree
 
     def primary(self) -> Any:
         word = self.words[self.place]
@@ -397,10 +369,9 @@ class _Parser:
             if self.words[self.place] not in ("FROM", ",", ")"):
                 raise _UnsureError
             return exp.Column(this=exp.Star(), table=name)
-        token = self.tokens[self.place] if self.words[self.place] else ""
         if self.words[self.place] in _COLUMN_TOO:
+            own = exp.Identifier(this=self.tokens[self.place], quoted=False)
             self.place += 1
-            own = exp.Identifier(this=token, quoted=False)
         else:
             own = self.name()
         if self.words[self.place] in (".", "("):
@@ -448,4 +419,3 @@ class _Parser:
 
 
 _NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
-_RANGES = frozenset({"IS", "NOT", "LIKE", "BETWEEN", "IN"})

@@ -117,24 +117,23 @@ def fold(term: Any, change: Callable[[Term], Any]) -> Any:
 
 def fold_heads(term: Any, changes: Mapping[str, Callable[..., Any]], context: Any) -> Any:
     """Do as `fold`, but give only the operators named in `changes` to the function named there, with the context."""
-    if not isinstance(term, tuple) or not term:
+    if not isinstance(term, tuple) or not term or is_leaf(term):
         return term
-    head = term[0]
-    named = head.__class__ is str
-    if named and head in LEAVES:
-        return term
-    changed = False
-    parts = []
-    for part in term:
+    changed: list[Any] | None = None
+    for place, part in enumerate(term):
         if isinstance(part, tuple) and part:
+            head = part[0]
+            if head.__class__ is str and head in LEAVES:
+                continue
             new = fold_heads(part, changes, context)
-            changed = changed or new is not part
-            parts.append(new)
-        else:
-            parts.append(part)
-    if changed:
-        term = remake(term, parts)
-    if named:
+            if new is not part:
+                if changed is None:
+                    changed = list(term)
+                changed[place] = new
+    if changed is not None:
+        term = remake(term, changed)
+    head = term[0]
+    if head.__class__ is str:
         change = changes.get(head)
         if change is not None:
             return change(term, context)
@@ -145,19 +144,23 @@ def substitute(term: Any, replacement: Mapping[Term, Term]) -> Any:
     """Replace columns by other terms, in subqueries too."""
     if not isinstance(term, tuple) or not term:
         return term
-    head = term[0]
-    if head.__class__ is str and head in LEAVES:
-        return replacement.get(term, term) if head == "column" else term
-    changed = False
-    parts = []
-    for part in term:
+    if is_leaf(term):
+        return replacement.get(term, term) if term[0] == "column" else term
+    changed: list[Any] | None = None
+    for place, part in enumerate(term):
         if isinstance(part, tuple) and part:
-            new = substitute(part, replacement)
-            changed = changed or new is not part
-            parts.append(new)
-        else:
-            parts.append(part)
-    return remake(term, parts) if changed else term
+            head = part[0]
+            if head.__class__ is not str or head not in LEAVES:
+                new = substitute(part, replacement)
+            elif head == "column":
+                new = replacement.get(part, part)
+            else:
+                continue
+            if new is not part:
+                if changed is None:
+                    changed = list(term)
+                changed[place] = new
+    return term if changed is None else remake(term, changed)
 
 
 def is_leaf(term: Term) -> bool:
@@ -216,22 +219,25 @@ def computes_over_rows(term: Any) -> bool:
 
 def columns_of(term: Any) -> set[Term]:
     """Return the column terms inside a term, subqueries included."""
-    found: set[Term] = set()
-    stack = [term] if isinstance(term, tuple) and term else []
-    while stack:
-        top = stack.pop()
-        head = top[0]
-        if head.__class__ is str and head in LEAVES:
-            if head == "column":
-                found.add(top)
-        else:
-            stack += [part for part in top if isinstance(part, tuple) and part]
-    return found
+    return set(each_column(term))
+
+
+def each_column(term: Any) -> Iterator[Term]:
+    """Yield every column inside a term, the nearest first, subqueries included."""
+    within = [(term,)]
+    for top in within:
+        for part in top:
+            if isinstance(part, tuple) and part:
+                head = part[0]
+                if head.__class__ is not str or head not in LEAVES:
+                    within.append(part)
+                elif head == "column":
+                    yield part
 
 
 def sources_of(term: Any) -> set[int]:
     """Return the numbers of the sources a term refers to, subqueries included."""
-    return {column[1] for column in columns_of(term)}
+    return {column[1] for column in each_column(term)}
 
 
 def conjuncts(term: Term | None) -> tuple[Term, ...]:

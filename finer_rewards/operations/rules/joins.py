@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import FALSE, ONE, Select, Term, columns_of, sources_of, substitute
+from ..terms import FALSE, ONE, Select, Term, columns_of, each_column, sources_of, substitute
 from .blocks import blind_to_repeats
 from .closure import CONSTANTS, Closure
 
@@ -165,18 +165,21 @@ def equal_classes(block: Select, context: Context) -> list[set[Term]]:
     for one in block.where:
         if one[0] != "=":
             continue
-        if not (_member(one[1], padded) and _member(one[2], padded) and _same_kind(one[1], one[2], context)):
+        _, a, b = one
+        if not (_member(a, padded) and _member(b, padded) and _same_kind(a, b, context)):
             continue
-        joined = [group for group in classes if one[1] in group or one[2] in group]
-        merged = {one[1], one[2]}.union(*joined)
-        classes = [group for group in classes if group not in joined] + [merged]
+        joined = [group for group in classes if a in group or b in group]
+        if not joined:
+            classes.append({a, b})
+            continue
+        classes = [group for group in classes if group not in joined] + [{a, b}.union(*joined)]
     return classes
 
 
 def _member(term: Term, padded: set[int]) -> bool:
     if term[0] == "column":
-        return term[1] != -1 and term[1] not in padded and not str(term[2]).startswith("*")
-    return term[0] in ("number", "text")
+        return term[1] != -1 and term[1] not in padded and str(term[2])[:1] != "*"
+    return term[0] == "number" or term[0] == "text"
 
 
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
@@ -211,7 +214,6 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     for parent in block.sources:
         if parent[0] != "table" or len(parent) != 3:
             continue
-        used: set[Term] | None = None
         for child in block.sources:
             if child is parent or child[0] != "table" or len(child) != 3:
                 continue
@@ -224,16 +226,10 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 ]
                 found = [_link(a, b, block.where) for a, b in pairs]
                 links = {one for one in found if one is not None}
-                if None in found:
+                key = frozenset(b for _, b in pairs)
+                if None in found or key not in context.keys(parent[1]):
                     continue
-                used = (
-                    {column for column in columns_of(block) if column[1] == parent[1]}
-                    if used is None
-                    else used
-                )
-                if used - {b for _, b in pairs}:
-                    continue
-                if frozenset(b for _, b in pairs) not in context.keys(parent[1]):
+                if any(column[1] == parent[1] and column not in key for column in each_column(block)):
                     continue
                 rest = block._replace(
                     sources=tuple(one for one in block.sources if one is not parent),
