@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 import textwrap
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.cli import VERBS
+from finer_rewards.cli.completion import whole_parser
 from finer_rewards.cli.presets import describe
 from finer_rewards.comparing import modes
 
@@ -39,11 +38,11 @@ def cli_page() -> str:
         "is at fault), 2 wrong usage, 130 interrupted. Colours and progress bars appear on a terminal only.",
         "",
     ]
-    for verb in VERBS:
-        holder = argparse.ArgumentParser(prog="finer-rewards")
-        subparsers = holder.add_subparsers()
-        import_module(f"finer_rewards.cli.{verb}").register(subparsers)
-        lines += [f"## {verb}", "", *_help(subparsers.choices[verb])]
+    (verbs,) = (
+        action for action in whole_parser()._actions if isinstance(action, argparse._SubParsersAction)
+    )
+    for verb, parser in verbs.choices.items():
+        lines += [f"## {verb}", "", *_help(parser)]
     return "\n".join(lines)
 
 

@@ -294,3 +294,15 @@ def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--version") == 0
     assert re.fullmatch(r"finer-rewards \S+\n", capsys.readouterr().out)
     assert run() == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
+def test_completion_knows_every_verb_and_its_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("shtab")
+    assert main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert all(verb in script for verb in VERBS) and "--fail-under" in script
+    if shell == "bash":
+        asked = f"{script}\nCOMP_WORDS=(finer-rewards sc); COMP_CWORD=1; _shtab_finer_rewards; echo ${{COMPREPLY[@]}}"
+        done = subprocess.run(["bash", "-c", asked], capture_output=True, text=True)
+        assert done.stdout.split() == ["score"], done.stderr

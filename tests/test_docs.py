@@ -187,6 +187,16 @@ def test_it_builds_without_a_warning(tmp_path: Path) -> None:
         assert (tmp_path / page).stat().st_size > 5000
 
 
+def test_contributing_fits_a_screen_and_ci_runs_its_commands() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 40
+    for command in ('pip install -q -e ".[dev]"', "python -m pytest", "ruff check .", "ruff format", "mypy"):
+        assert command.replace(" -q", "") in text and command in script, command
+    noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
+    assert all(f'"{version}"' in noxfile for version in ("3.10", "3.11", "3.12", "3.13"))
+
+
 def test_spelling() -> None:
     pytest.importorskip("codespell_lib")
     command = [sys.executable, "-m", "codespell_lib", *map(str, PAGES), str(ROOT / "CHANGELOG.md")]

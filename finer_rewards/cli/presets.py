@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def describe() -> Iterator[dict[str, str]]:
-    """Yield a record of every preset and reward: `kind`, `name`, `summary`, `formula`, `wrongly`, `source`, `reward`."""
+    """Yield a record of every preset and reward: its kind, name, summary, formula, known faults, source and text."""
     from finer_rewards.presets import PRESETS
     from finer_rewards.reward import known_rewards
 

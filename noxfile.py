@@ -1,0 +1,36 @@
+"""`nox -l` lists what there is; `nox` runs the default tier on every Python found, and the checks."""
+
+import nox
+
+nox.options.sessions = ["tests", "checks", "docs"]
+nox.options.reuse_existing_virtualenvs = True
+
+
+@nox.session(python=["3.10", "3.11", "3.12", "3.13"])
+def tests(session: nox.Session) -> None:
+    """The default tier."""
+    session.install("-e", ".[dev]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def checks(session: nox.Session) -> None:
+    """Lint, format, types."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation, and run every block of it."""
+    session.install("-e", ".[dev,docs]")
+    session.run("python", "-m", "pytest", "tests/test_docs.py")
+    session.run("mkdocs", "build", "--strict", "-d", session.create_tmp())
+
+
+@nox.session
+def ci(session: nox.Session) -> None:
+    """All that CI runs, the slow tier included; an hour."""
+    session.run("bash", ".ci/run", external=True)
