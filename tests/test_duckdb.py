@@ -326,6 +326,13 @@ def test_it_pickles_prints_and_describes_itself(root, monkeypatch):
         fr.DuckDB(root)
 
 
+def test_no_name_in_a_query_costs_a_worker(executor):
+    before = executor.process_ids
+    for name in ("INTERNAL Error", "FATAL Error: gone", "IO Error"):
+        assert executor.execute(f'SELECT * FROM "{name}"', "music").status.name == "failed"
+    assert executor.process_ids == before and executor.execute("SELECT 1", "music").ok
+
+
 def test_a_worker_killed_from_outside_is_replaced(executor):
     import os
     import signal

@@ -86,3 +86,21 @@ def test_chance_and_the_clock_are_flagged(items, executions):
     volatile = [item for item in volatile if any(word in item["sql"].lower() for word in words)]
     assert volatile
     assert [item["sql"] for item in volatile if not executions[item["id"]].volatile] == []
+
+
+@pytest.mark.parametrize("engine", ["sqlite3", "apsw"])
+def test_no_name_in_a_query_makes_its_failure_the_systems(tmp_path, engine):
+    if engine == "apsw":
+        pytest.importorskip("apsw")
+    connection = sqlite3.connect(tmp_path / "t.sqlite")
+    connection.execute("CREATE TABLE t (a)")
+    connection.close()
+    with SQLite(tmp_path, workers=1, engine=engine) as executor:
+        for name in (
+            "database is locked",
+            "disk I/O error",
+            "file is not a database",
+            "one statement at a time",
+        ):
+            for sql in (f"SELECT * FROM [{name}]", f"SELECT [{name}] FROM t", f'SELECT "{name}"() FROM t'):
+                assert executor.execute(sql, "t").status is Status.failed, sql

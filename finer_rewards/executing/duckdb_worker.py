@@ -424,7 +424,8 @@ class Databases:
         self.connections[key] = connection
         # The allocator does not give back what a query has taken, and the next one must not go short for it;
         # nor is an engine to be trusted that has said that it is broken.
-        self.spent = connection.exhausted or answer[0] == "unavailable" or "INTERNAL Error" in answer[4]
+        broken = answer[0] == "unavailable" or answer[4].startswith(("INTERNAL Error", "FATAL Error"))
+        self.spent = connection.exhausted or broken
         return answer
 
     def _make_room(self, path: str) -> None:

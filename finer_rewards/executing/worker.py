@@ -62,14 +62,16 @@ READS_CLOCK = r"""(?ix) ['"]now['"] | \b(?:date|time|datetime|julianday|unixepoc
 FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
 ROW_SOURCES = ("select", "with", "values")
 NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
+# How messages begin that are not about the query. Further on, a message may hold names that a query chose.
 LOST = (
-    "disk image is malformed",
+    "database disk image is malformed",
     "malformed database schema",
-    "not a database",
+    "file is not a database",
+    "file is encrypted or is not a database",
     "disk I/O error",
-    "unable to open database",
+    "unable to open database file",
     "database is locked",
-    "readonly database",
+    "attempt to write a readonly database",
     "unsupported file format",
     "locking protocol",
 )
@@ -250,9 +252,9 @@ class Connection:
             return "too_large", "out of memory"
         if isinstance(error, sqlite3.DataError):
             return "too_large", message
-        if "one statement at a time" in message:
+        if message.startswith("You can only execute one statement"):
             return "several_statements", message
-        return ("unavailable" if any(part in message for part in LOST) else "failed"), message
+        return ("unavailable" if message.startswith(LOST) else "failed"), message
 
     def _volatile(self, sql: str) -> str:
         if self.functions & RANDOM_FUNCTIONS:
