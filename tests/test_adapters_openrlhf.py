@@ -205,6 +205,12 @@ def test_the_agent_needs_openrlhf(monkeypatch: pytest.MonkeyPatch) -> None:
         build_agent()
 
 
+def test_a_shim_names_a_server_as_it_was_named(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    dsn = "postgresql://reader@nowhere/shop"
+    assert f"root={dsn!r}" in write_shim(tmp_path / "reward.py", SPEC, root=dsn).read_text()
+
+
 def test_a_wrong_shim_is_not_written(tmp_path: Path) -> None:
     for name, options, words in (
         ("reward.txt", {}, "end in .py"),

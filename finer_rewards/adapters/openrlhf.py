@@ -24,6 +24,7 @@ from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numb
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+from finer_rewards.executing.databases import is_dsn
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
 
@@ -166,7 +167,7 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
             f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
         )
     for name in ("root", "memory"):
-        if name in options and not is_url(options[name]):
+        if name in options and not (is_url(options[name]) or is_dsn(options[name])):
             options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
