@@ -13,7 +13,7 @@ from .facts import Facts
 from .guard import parse_query
 from .naming import canonical
 from .reading import Reader
-from .rules import loosens, rewrite
+from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
 from .terms import Term
 
@@ -46,13 +46,14 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
     query = reader.read(parse_query(sql, facts.dialect, quick=True))
     context = Context(facts, notes=reader.notes)
     query = rewrite(query, context)
-    about = query
-    if loosens(query):
+    heads = context.survey(query)
+    loosely = named = canonical(query, lambda block: equal_classes(block, context), context.nested)
+    if heads & LOOSENED and loosens(query):
         context.loose = True
         about = rewrite(query, context)
         context.loose = False
-    named = canonical(query, lambda block: equal_classes(block, context))
-    loosely = named if about == query else canonical(about, lambda block: equal_classes(block, context))
+        if about != query:
+            loosely = canonical(about, lambda block: equal_classes(block, context))
     return Canonical(named, loosely, tuple(context.notes))
 
 

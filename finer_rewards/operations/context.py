@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .facts import Facts, TableFacts
-from .terms import LEAVES, QUERY_HEADS, Term, walk
+from .terms import LEAVES, QUERY_HEADS, Term
 
 __all__ = ["Context"]
 
@@ -43,20 +43,27 @@ class Context:
         self.known_keys.clear()
         heads: set[str] = set()
         queries = 0
-        for part in walk(query):
-            head = part[0]
-            if not isinstance(head, str):
-                continue
-            heads.add(head)
-            if head not in _SURVEYED:
-                continue
-            queries += head in QUERY_HEADS
-            if head == "table":
-                self.tables[part[1]] = part[2]
-            if head in _NUMBERED and isinstance(part[1], int):
-                self.last_number = max(self.last_number, part[1])
-            if head in ("left", "full"):
-                self.padded |= numbers_in(part)
+        within = [(query,)]
+        for top in within:
+            for part in top:
+                if not isinstance(part, tuple) or not part:
+                    continue
+                head = part[0]
+                if head.__class__ is not str:
+                    within.append(part)
+                    continue
+                heads.add(head)
+                if head not in LEAVES:
+                    within.append(part)
+                if head not in _SURVEYED:
+                    continue
+                queries += head in QUERY_HEADS
+                if head == "table":
+                    self.tables[part[1]] = part[2]
+                if head in _NUMBERED and isinstance(part[1], int):
+                    self.last_number = max(self.last_number, part[1])
+                if head in ("left", "full"):
+                    self.padded |= numbers_in(part)
         self.nested = queries > 1
         self.heads = heads
         return heads

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
-from .terms import Outer, Select, Term, fold_heads, is_query, larger_than, remake, substitute, walk
+from .terms import Outer, Select, Term, fold_heads, is_leaf, is_query, larger_than, remake, substitute, walk
 
 __all__ = ["canonical"]
 
@@ -20,14 +20,23 @@ _LONGEST_SPELLED = 200
 Names = dict[int, Term]
 
 
-def canonical(query: Term, classes: Callable[[Select], list[set[Term]]] | None = None) -> Term:
+def canonical(
+    query: Term, classes: Callable[[Select], list[set[Term]]] | None = None, nested: bool = True
+) -> Term:
     """Return the query with sources named and everything whose order does not matter sorted.
 
     Args:
         query: what is left after the rewrites.
         classes: the sets of columns that a block makes the same value; none of them leads the others.
+        nested: whether the query may hold another one.
     """
-    return _query(fold_heads(query, {"select": _lead}, classes) if classes is not None else query, {}, 0)
+    if classes is not None:
+        query = (
+            fold_heads(query, {"select": _lead}, classes)
+            if nested or not isinstance(query, Select)
+            else _lead(query, classes)
+        )
+    return _query(query, {}, 0)
 
 
 def _lead(block: Select, classes: Callable[[Select], list[set[Term]]]) -> Any:
@@ -72,18 +81,25 @@ def _term(term: Any, names: Names, depth: int) -> Any:
     if head == "column":
         source = names.get(term[1])
         return term if source is None else ("column", source, *term[2:])
+    if is_leaf(term):
+        return term
     if head == "same":
         return min((_term(part, names, depth) for part in term[1:]), key=repr)
     if is_query(term):
         return _query(term, names, depth + 1)
     parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
-    if head in _COMMUTATIVE and len(parts) > 2:
+    if len(parts) > 2 and head in _COMMUTATIVE and not (len(parts) == 3 and _in_order(parts[1], parts[2])):
         parts[1:] = sorted(parts[1:], key=_rank)
     return remake(term, parts)
 
 
+def _in_order(first: Term, second: Term) -> bool:
+    """Return whether the order of two operands is seen without a look inside; constants come last."""
+    return first[0] not in _CONSTANTS and second[0] in _CONSTANTS
+
+
 def _rank(term: Term) -> tuple[bool, str]:
-    return term[0] in ("number", "text", "bool", "null"), repr(term)
+    return term[0] in _CONSTANTS, repr(term)
 
 
 def _select(block: Select, names: Names, depth: int) -> Term:

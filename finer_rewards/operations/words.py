@@ -14,6 +14,8 @@ def name_of(source: Any, depth: int) -> str:
     if not isinstance(source, tuple):
         return "?" if source == -1 else str(source)
     base, level, place = source
+    if level == depth and place == 1:
+        return str(base)
     prefix = "outer " * (depth - level)
     return f"{prefix}{base}" + (f"#{place}" if place > 1 else "")
 
@@ -35,6 +37,8 @@ def say(term: Any, depth: int = 0) -> str:
 
 def _column(term: Term, depth: int) -> str:
     name = term[2]
+    if name.__class__ is str and len(term) == 3 and term[1] != -1:
+        return f"{name_of(term[1], depth)}.{name}"
     if isinstance(name, tuple):
         name = f"[{say(name[1], depth + 1)}]"
     elif isinstance(name, int):
@@ -52,7 +56,7 @@ _LOOSE = frozenset({"and", "or", "not", "+", "-", "||", "=", "<>", "<", "<=", ">
 
 
 def _infix(term: Term, depth: int) -> str:
-    return f" {term[0]} ".join(_wrap(part, depth) for part in term[1:])
+    return f" {term[0]} ".join([_wrap(part, depth) for part in term[1:]])
 
 
 def _in(term: Term, depth: int) -> str:
@@ -114,7 +118,7 @@ def _tail(order: Any, limit: Any, offset: Any, depth: int) -> list[str]:
 def _select(block: Select, depth: int) -> str:
     words = [
         "select distinct" if block.distinct else "select",
-        ", ".join(say(one, depth) for one in block.items),
+        ", ".join([say(one, depth) for one in block.items]),
     ]
     if block.sources or block.outers:
         words += ["from", say_group(block.sources, block.outers, depth)]
@@ -124,7 +128,7 @@ def _select(block: Select, depth: int) -> str:
         ("having", block.having, " and "),
     ):
         if terms:
-            words += [keyword, glue.join(_wrap(one, depth) for one in terms)]
+            words += [keyword, glue.join([_wrap(one, depth) for one in terms])]
         elif keyword == "group by" and terms is not None:
             words.append("group by ()")
     words += [say(one, depth) for one in block.extra]
@@ -133,7 +137,7 @@ def _select(block: Select, depth: int) -> str:
 
 def say_group(sources: Any, outers: Any, depth: int) -> str:
     """Return the sources of a FROM clause with the outer joins onto them."""
-    text = ", ".join(say_source(one, depth) for one in sources)
+    text = ", ".join([say_source(one, depth) for one in sources])
     for one in outers:
         condition = " and ".join(_wrap(part, depth) for part in one.where) or "true"
         text += f" left join ({say_group(one.sources, one.outers, depth)}) on {condition}"
@@ -144,7 +148,7 @@ def say_source(source: Term, depth: int) -> str:
     """Return one source of a FROM clause."""
     head, name = source[0], name_of(source[1], depth)
     if head == "table":
-        return " ".join([name, *(say(part, depth) for part in source[3:])])
+        return " ".join([name, *[say(part, depth) for part in source[3:]]]) if len(source) > 3 else name
     if head == "derived":
         inner = source[2]
         if inner[0] == "recursive":

@@ -15,7 +15,7 @@ from ..predicates import simplify
 from ..terms import QUERY_HEADS, Select, Term, contains, fold_heads, walk
 from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
 
-__all__ = ["LOOSE_RULES", "RULES", "loosens", "rewrite"]
+__all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
 
 _MAX_PASSES = 4
 _MAX_ROUNDS = 8
@@ -146,6 +146,10 @@ def features(block: Select, context: Context) -> set[str]:
 
 def _deep_derived(block: Select) -> bool:
     return any(part[0] == "derived" for part in walk(block.outers))
+
+
+#: Without these no loose rule finds anything.
+LOOSENED = frozenset({"exists", "scalar", "is", "is not", "in", "aggregate"})
 
 
 def loosens(query: Term) -> bool:
