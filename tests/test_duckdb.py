@@ -328,7 +328,7 @@ def test_it_pickles_prints_and_describes_itself(root, monkeypatch):
 
 def test_no_name_in_a_query_costs_a_worker(executor):
     before = executor.process_ids
-    for name in ("INTERNAL Error", "FATAL Error: gone", "IO Error"):
+    for name in ("INTERNAL Error", "FATAL Error: gone", "IO Error", "\ud800"):
         assert executor.execute(f'SELECT * FROM "{name}"', "music").status.name == "failed"
     assert executor.process_ids == before and executor.execute("SELECT 1", "music").ok
 

@@ -18,6 +18,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing import sqlite as sqlite_module
 from finer_rewards.types import Status
 
 SQL = "SELECT a FROM t"
@@ -129,6 +130,22 @@ def test_a_database_emptied_under_the_caches_is_nobodys_zero(tmp_path):
             assert score.value == value
         (tmp_path / "t.sqlite").write_bytes(b"")
         assert "is empty (0 bytes)" in scorer.score_one(sample).reason
+
+
+@pytest.mark.parametrize("name", ["\ud800", "/tmp/\ud800/x", "\ud800/x", "a\0b", "/", "..", "x" * 5000])
+def test_a_name_that_no_file_can_have_is_unavailable(tmp_path, name):
+    with fr.Scorer("execution_match() + atomic_f1()", SQLite(tmp_path, workers=1)) as scorer:
+        score = scorer.score_one(fr.Sample(SQL, gold=SQL, db=name))
+        assert (score.value, score.status) == (None, Status.unavailable)
+
+
+def test_names_are_not_kept_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(sqlite_module, "_MOST_NAMES", 3)
+    good(tmp_path / "t.sqlite")
+    with SQLite(tmp_path, workers=1) as executor:
+        for number in range(10):
+            assert executor.execute(SQL, "./" * number + "t").ok
+        assert len(executor._paths) <= 3
 
 
 def test_a_database_removed_in_mid_run(tmp_path):

@@ -147,7 +147,7 @@ def find_database(
         ConfigError: there is none.
     """
     root = Path(root)
-    if not db or "\x00" in db:
+    if not db or "\x00" in db or not _encodes(db):
         raise ConfigError(f"`db` should name a database, but got {db!r}. Pass a path or an id under {root}.")
     named = Path(db)
     if named.is_absolute():
@@ -183,6 +183,14 @@ def find_database(
         f"{str(named / named.name) + first!r} and {str(named) + first!r} (also {', '.join(others)}). "
         f"{suggest(db, database_names(root, suffixes))}Check the id and the folder."
     )
+
+
+def _encodes(name: str) -> bool:
+    try:
+        os.fsencode(name)
+    except UnicodeError:  # half a surrogate pair
+        return False
+    return True
 
 
 def is_duckdb_place(path: Path) -> bool:

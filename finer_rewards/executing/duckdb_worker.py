@@ -182,6 +182,7 @@ class Connection:
 
         if len(sql) > self.settings["max_sql"]:
             return end("too_large", f"the statement has more than {self.settings['max_sql']} characters")
+        sql.encode()  # half a surrogate pair would end the process
         statements = cursor.extract_statements(sql)
         if not statements:
             return end("not_a_query", "an empty statement is not a query")

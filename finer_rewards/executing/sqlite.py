@@ -18,6 +18,7 @@ from finer_rewards.types import Sample
 
 __all__ = ["SQLite", "normalise"]
 
+_MOST_NAMES = 4096
 _DEFAULTS = {"clock": "wall", "engine": "sqlite3"}
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 
@@ -176,9 +177,12 @@ class SQLite(PooledExecutor):
             return DatabaseFile.look(self._resolve(db))
 
     def _resolve(self, db: str) -> Path:
-        if db not in self._paths:
-            self._paths[db] = resolve_database(db, self.root)
-        return self._paths[db]
+        path = self._paths.get(db)
+        if path is None:
+            if len(self._paths) >= _MOST_NAMES:
+                self._paths.clear()  # one file has any number of names
+            path = self._paths[db] = resolve_database(db, self.root)
+        return path
 
     def _read_schema(self, found: Any) -> Schema:
         return _schema(found)

@@ -38,12 +38,9 @@ class Confined:
         self.executor = executor
         self.dialect = executor.dialect
         behind = getattr(executor, "executor", executor)  # RayExecutor's root is that of what it hands out
-        roots = (getattr(behind, "root", None), getattr(behind, "neighbours_from", None))
-        self._roots = tuple(
-            Path(os.path.normpath(Path(root).absolute()))
-            for root in roots
-            if root is not None and not is_dsn(root)
-        )
+        names = () if hasattr(behind, "dsn") else ("root", "neighbours_from")
+        roots = [getattr(behind, name, None) for name in names]
+        self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in roots if root is not None]
 
     @property
     def deadline(self) -> str:
