@@ -271,6 +271,13 @@ def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to pass")
 
 
+def test_no_text_in_a_query_is_more_than_its_failure(executor):
+    before = executor.process_ids
+    for name in ("out of memory", "statement timeout", "\ud800"):
+        assert executor.execute(f'SELECT * FROM "{name}"', "music").status.name == "failed"
+    assert executor.process_ids == before
+
+
 def test_rows_and_bytes_are_capped(server):
     with fr.Postgres(server.dsn("reader"), timeout=20, workers=1, max_bytes="64KiB", max_rows=100) as small:
         long = small.execute("SELECT generate_series(1, 100000000)", "music")
@@ -286,6 +293,7 @@ def test_rows_and_bytes_are_capped(server):
         ("1.50::numeric(9, 2)", 1.5),
         ("2.00::numeric", 2),
         ("-3.0::numeric", -3),
+        ("repeat('9', 5000)::numeric", "9" * 5000),
         ("1.1::real", 1.1),
         ("0.1::float8", 0.1),
         ("9223372036854775807", 9223372036854775807),

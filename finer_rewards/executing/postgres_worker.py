@@ -59,6 +59,8 @@ FUNCTIONS = """
 HARMLESS = re.compile(
     r"clock_timestamp|timeofday|random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+"
 )
+#: Python refuses to read or print longer numbers.
+MOST_DIGITS = 4000
 WORD = re.compile(r"[a-z_\x80-\uffff][\w$]*")
 ESCAPED_NAME = re.compile(r"u&\"", re.IGNORECASE)
 RANDOM = re.compile(
@@ -167,7 +169,7 @@ class Connection:
             outcome = self._attempt(sql, started + timeout)
             if outcome[0] == "ok":
                 tables, kind = self._facts(sql)
-        except (Failed, MemoryError, UnicodeError) as error:
+        except (Failed, MemoryError, ValueError, OverflowError) as error:
             status, message = self._explain(error, timeout)
             outcome = (status, (), [], message, False)
         try:
@@ -244,7 +246,7 @@ class Connection:
     def _explain(self, error: BaseException, timeout: float) -> tuple[str, str]:
         message = str(error) or type(error).__name__
         code = error.code if isinstance(error, Failed) else ""
-        if isinstance(error, MemoryError) or "out of memory" in message:
+        if isinstance(error, MemoryError) or (not code and "out of memory" in message):
             return "too_large", message
         if code == "57014":
             if "statement timeout" in message:
@@ -312,6 +314,8 @@ def truth(cell: bytes) -> int:
 
 def number(cell: bytes) -> Any:
     """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
+    if len(cell) > MOST_DIGITS:
+        return text(cell)
     whole, _, part = cell.partition(b".")
     if part.strip(b"0") or not whole.lstrip(b"-").isdigit():
         return float(cell)
