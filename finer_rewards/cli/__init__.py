@@ -36,7 +36,7 @@ VERBS: Final = {
     "serve": "score over HTTP, for trainers on other machines or in other languages",
     "presets": "list the presets and rewards, with their formulas",
     "modes": "list the ways two results can be compared",
-    "completion": "print a completion script for bash, zsh or tcsh",
+    "completion": "print a completion script for bash or zsh",
     "demo": "score a small packaged example and explain it, offline",
     "doctor": "check versions, extras, time limits and safety on this machine",
 }

@@ -13,7 +13,7 @@ EXAMPLES = """\
   finer-rewards completion bash > ~/.local/share/bash-completion/completions/finer-rewards
   finer-rewards completion zsh > ~/.zfunc/_finer-rewards
 """
-SHELLS = ("bash", "zsh", "tcsh")
+SHELLS = ("bash", "zsh")
 
 
 def register(subparsers: Any) -> None:
