@@ -326,6 +326,15 @@ def test_it_pickles_prints_and_describes_itself(root, monkeypatch):
         fr.DuckDB(root)
 
 
+def test_a_nan_is_a_nan_whenever_it_came(root, tmp_path):
+    gold = "SELECT 'nan'::DOUBLE AS a FROM singer"
+    others = [gold.replace(" a ", f" a{number} ") for number in range(3)]
+    for _ in range(2):  # the second time the gold is read from the disk
+        with fr.Scorer("execution_match(mode='bird')", fr.DuckDB(root, workers=1, cache=tmp_path)) as scorer:
+            for sql in others:
+                assert scorer.score_one(fr.Sample(sql, gold, "music")).value == 1
+
+
 def test_no_name_in_a_query_costs_a_worker(executor):
     before = executor.process_ids
     for name in ("INTERNAL Error", "FATAL Error: gone", "IO Error", "\ud800"):

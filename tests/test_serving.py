@@ -204,6 +204,10 @@ def test_two_surrogates_do_not_become_one_character() -> None:
     assert wire.loads(wire.dumps([text, "😀"])) == [text, "😀"]
 
 
+def test_there_is_one_nan() -> None:
+    assert wire.loads(wire.dumps([math.nan, float("nan")])) == [math.nan, math.nan]
+
+
 def test_zero_keeps_its_sign() -> None:
     assert math.copysign(1, wire.loads(wire.dumps(-0.0))) == -1
 

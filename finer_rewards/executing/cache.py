@@ -178,7 +178,9 @@ def _decode_rows(rows: list[list[Any]]) -> tuple[Row, ...]:
 
 def _decode_cell(cell: Any) -> Cell:
     if isinstance(cell, dict):
-        return b64decode(cell["bytes"]) if "bytes" in cell else float(cell["float"])
+        if "bytes" in cell:
+            return b64decode(cell["bytes"])
+        return math.nan if cell["float"] == "nan" else float(cell["float"])  # one NaN, as workers' rows have
     if cell is None or isinstance(cell, (int, float, str)):
         return cell
     raise ValueError(f"not a cell: {cell!r:.40}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import math
 import os
 import re
 from abc import ABC, abstractmethod
@@ -30,6 +31,7 @@ _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
+_NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 _ENDS = " \t\n\f\r;"
 # A quote that is never closed reaches to the end, so that hostile text is read only once.
 _SPACE = re.compile(
@@ -319,6 +321,14 @@ def _unreadable(db: str, why: object) -> ConfigError:
     return ConfigError(f"`db` should be a readable database, but {db!r} is not: {why}. Check it.")
 
 
+def _rows(chunks: Sequence[bytes]) -> tuple[Row, ...]:
+    rows = tuple(row for chunk in chunks for row in marshal.loads(chunk))
+    if any(ending in chunk for chunk in chunks for ending in _NAN):
+        # Python tells NaNs apart by identity, so there is one: rows compare alike whenever they came.
+        rows = tuple(tuple(math.nan if cell != cell else cell for cell in row) for row in rows)
+    return rows
+
+
 class _Decoded:
     """Turns the answers of one batch into executions; rows that came as equal bytes become one object.
 
@@ -335,7 +345,7 @@ class _Decoded:
         if chunks:
             found = self._rows.get(key := tuple(chunks))
             if found is None:
-                found = self._rows[key] = tuple(row for chunk in chunks for row in marshal.loads(chunk))
+                found = self._rows[key] = _rows(chunks)
             rows = found
         kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
         return Execution(

@@ -11,7 +11,7 @@ import json
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
-from math import isfinite
+from math import isfinite, nan
 from typing import Any
 
 from finer_rewards.errors import ConfigError, suggest
@@ -164,7 +164,7 @@ def _is_unicode(text: str) -> bool:
 
 _TAGS: Mapping[str, Callable[[str], Any]] = {
     "$bytes": lambda text: b64decode(text, validate=True),
-    "$float": float,
+    "$float": lambda text: nan if text == "nan" else float(text),  # one NaN, as rows of workers have
     "$text": lambda text: b64decode(text, validate=True).decode("utf-8", "surrogatepass"),
 }
 
