@@ -34,8 +34,6 @@ def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score
     """
     if not evidence.trials:
         return did_not_run(None)
-    if not evidence.trials:
-        return did_not_run(None)
     for trial in evidence.trials:
         if trial.predicted is None or not trial.predicted.ok:
             return did_not_run(trial.predicted)
