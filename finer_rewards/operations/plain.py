@@ -34,7 +34,9 @@ _RESERVED = {word.split()[0] for word in tokens.Tokenizer.KEYWORDS if word[:1].i
 _COLUMN_TOO = frozenset(
     {"DATE", "YEAR", "TIME", "FORMAT", "LANGUAGE", "TEXT", "RANGE", "FILE", "NUMBER", "LIST"}
 )
-_ALLOWED_AFTER_TYPE = (_SIGNS - {"(", "."}).union("FROM AND OR ASC DESC LIMIT IS LIKE BETWEEN IN".split())
+_ALLOWED_AFTER_TYPE = _SIGNS - {"(", "."} | frozenset(
+    {"FROM", "AND", "OR", "ASC", "DESC", "LIMIT", "IS", "LIKE", "BETWEEN", "IN"}
+)
 _AGGREGATES = {"COUNT": exp.Count, "SUM": exp.Sum, "AVG": exp.Avg, "MIN": exp.Min, "MAX": exp.Max}
 # The operators between two operands and how tightly each binds; those of one rank are taken from the left.
 _EQUAL, _COMPARED, _RANGE, _JOINED, _SUM, _PRODUCT = range(1, 7)
@@ -100,16 +102,13 @@ class _Parser:
 
     def name(self) -> Any:
         token = self.tokens[self.place]
-        if token[:1] in _QUOTES:
-            if len(token) < 3:
-                raise _UnsureError
-            token, quoted = token[1:-1], True
-        elif token.isidentifier() and self.words[self.place] not in _RESERVED:
-            quoted = False
-        else:
-            raise _UnsureError
-        self.place += 1
-        return exp.Identifier(this=token, quoted=quoted)
+        if token.isidentifier() and self.words[self.place] not in _RESERVED:
+            self.place += 1
+            return exp.Identifier(this=token, quoted=False)
+        if token[:1] in _QUOTES and len(token) > 2:
+            self.place += 1
+            return exp.Identifier(this=token[1:-1], quoted=True)
+        raise _UnsureError
 
     def alias(self) -> Any:
         """Take an alias, with AS or without; `None` where there is none."""

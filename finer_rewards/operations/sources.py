@@ -144,13 +144,13 @@ class FromClause(ABC):
         columns = self.reader.facts.table(name).columns
         known = {column: ("column", number, column) for column in columns} if columns else None
         renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
-        if renamed and known is not None:
+        if renamed and known:
             known = dict(zip([one.name.lower() for one in renamed], known.values(), strict=False))
         self.entries.append(Entry(alias, known, number))
-        options = tuple(
+        options = [
             (key, str(node.args[key]).lower())
             for key in sorted(given(node) - {"this", "alias", "joins", "db", "catalog"})
-        )
+        ]
         body.sources.append(("table", number, name, *options))
 
     def _common(self, common: CommonTable, name: str, alias: str, body: Body) -> None:

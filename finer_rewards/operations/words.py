@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from .terms import Select, Term
@@ -35,10 +36,9 @@ def say(term: Any, depth: int = 0) -> str:
     return f"{head}({', '.join(say(part, depth) for part in term[1:])})"
 
 
+@lru_cache(maxsize=8192)
 def _column(term: Term, depth: int) -> str:
     name = term[2]
-    if name.__class__ is str and len(term) == 3 and term[1] != -1:
-        return f"{name_of(term[1], depth)}.{name}"
     if isinstance(name, tuple):
         name = f"[{say(name[1], depth + 1)}]"
     elif isinstance(name, int):

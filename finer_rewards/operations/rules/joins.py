@@ -142,6 +142,9 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         one for one in block.where
         if one[0] != "=" or one[1] not in class_of or class_of[one[1]] != class_of.get(one[2])
     ]  # fmt: skip
+    elsewhere = each_column((*rest, *block[2:5], *block[6:]))
+    if replacement.keys().isdisjoint(elsewhere) and {*rest, *kept} == set(block.where):
+        return block
     # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
     fields = ("items", "group", "having", "order", "outers", "sources", "extra")
     columns_only = {key: value for key, value in replacement.items() if value[0] == "column"}
