@@ -31,7 +31,7 @@ __all__ = [
 check_version()
 
 _CACHE_SIZE = 8192
-_lock = Lock()
+_lock = ForkSafeLock()
 _operations: OrderedDict[tuple[str, str, str], Operations | OperationsError] = OrderedDict()
 _schemas: OrderedDict[tuple[str, str], Schema | None] = OrderedDict()
 

@@ -42,7 +42,7 @@ LIMITS = {
 
 _DEPTH = 12_000  # frames: 120 levels of nesting take about 4,500 in sqlglot
 _STACK = 128 * 1024 * 1024
-_stack_lock = threading.Lock()
+_stack_lock = ForkSafeLock()
 
 # Strings and comments as a whole, and of the rest only what is counted.
 _LEXEME = re.compile(

@@ -77,9 +77,7 @@ class Select(NamedTuple):
     @property
     def aggregated(self) -> bool:
         """True when rows are folded into groups."""
-        return self.group is not None or any(
-            contains(item, "aggregate") for item in (*self.items, *self.having)
-        )
+        return self.group is not None or contains((self.items, self.having), "aggregate")
 
 
 QUERY_HEADS = ("select", "setop", "values")
@@ -209,7 +207,16 @@ def walk_here(term: Any) -> Iterator[Term]:
 
 def contains(term: Any, head: str) -> bool:
     """Return whether an operator occurs in a term, subqueries left out."""
-    return any(part[0] == head for part in walk_here(term))
+    within = [(term,)]
+    for top in within:
+        for part in top:
+            if isinstance(part, tuple) and part:
+                own = part[0]
+                if own == head:
+                    return True
+                if own.__class__ is not str or (own not in LEAVES and own not in QUERY_HEADS):
+                    within.append(part)
+    return False
 
 
 def computes_over_rows(term: Any) -> bool:

@@ -130,17 +130,20 @@ def features(block: Select, context: Context) -> set[str]:
             has.add("repeated")
     if nested and any(source[0] == "derived" for source in block.sources):
         has.add("derived")
-    for name in ("outers", "group", "having", "distinct", "order"):
-        if getattr(block, name):
-            has.add(name)
-    if "aggregate" in context.heads and any(
-        contains(one, "aggregate") for one in (*block.items, *block.having, *block.order)
-    ):
+    if block.group:
+        has.add("group")
+    if block.having:
+        has.add("having")
+    if block.distinct:
+        has.add("distinct")
+    if block.order:
+        has.add("order")
+    if "aggregate" in context.heads and contains((block.items, block.having, block.order), "aggregate"):
         has |= {"aggregate", "order"}
     if block.outers:
-        has |= {"joined", "derived"} if _deep_derived(block) else {"joined"}
-    if any(part[0] in QUERY_HEADS for outer in block.outers for part in walk(outer.where)):
-        has.add("subquery")
+        has |= {"outers", "joined", "derived"} if _deep_derived(block) else {"outers", "joined"}
+        if any(part[0] in QUERY_HEADS for outer in block.outers for part in walk(outer.where)):
+            has.add("subquery")
     return has
 
 
