@@ -7,13 +7,13 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from threading import Lock
 from typing import Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
 from finer_rewards.executing.choosing import engine_of, executor_class
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory import TraceMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset
@@ -22,7 +22,7 @@ from finer_rewards.serving.wire import TOKEN
 
 __all__ = ["RowScorer", "is_url", "scorer_for"]
 
-_LOCK = Lock()
+_LOCK = ForkSafeLock()
 
 
 @dataclass(frozen=True)
@@ -173,12 +173,3 @@ def _options_at(root: str) -> tuple[str, list[str]]:
     places = ("dsn", "root", "token", "url")
     options = [name for name in inspect.signature(executor).parameters if name not in places]
     return "Remote" if is_url(root) else getattr(executor, "__name__", "SQLite"), options
-
-
-def _renew_lock() -> None:
-    """In a forked child, where the lock may be held by a thread that is not there."""
-    global _LOCK
-    _LOCK = Lock()
-
-
-os.register_at_fork(after_in_child=_renew_lock)

@@ -7,8 +7,6 @@ import json
 import math
 import os
 import tempfile
-import threading
-import weakref
 from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -17,6 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.types import Cell, Execution, Row, Status
 
 if TYPE_CHECKING:
@@ -53,12 +52,7 @@ class ResultCache:
         self._kept: OrderedDict[_Key, tuple[Execution, int]] = OrderedDict()
         self._digests: OrderedDict[Any, str] = OrderedDict()
         self._bytes = 0
-        self.renew_lock()
-        _CACHES.add(self)
-
-    def renew_lock(self) -> None:
-        """In a forked child, where the lock may be held by a thread that is not there."""
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
 
     def get(self, database: Database, sql: str, timeout: float | None = None) -> Execution | None:
         """Return what the statement did on this content of the database, when that is known.
@@ -184,14 +178,3 @@ def _decode_cell(cell: Any) -> Cell:
     if cell is None or isinstance(cell, (int, float, str)):
         return cell
     raise ValueError(f"not a cell: {cell!r:.40}")
-
-
-_CACHES: weakref.WeakSet[ResultCache] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for cache in list(_CACHES):
-        cache.renew_lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)

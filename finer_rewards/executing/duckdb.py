@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import weakref
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -29,6 +28,7 @@ from finer_rewards.executing.databases import (
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.schema import Schema, table_of
 
 __all__ = ["DuckDB"]
@@ -63,14 +63,9 @@ class _Copies:
     """DuckDB files made of databases of another kind: in a folder of their own, gone with the executor."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._made: dict[Hashable, str] = {}
         self._folder = ""
-        _COPIES.add(self)
-
-    def renew_lock(self) -> None:
-        """In a forked child, where the lock may be held by a thread that is not there."""
-        self._lock = threading.Lock()
 
     def get(self, kind: str, path: str, source: str, identity: Hashable, memory: int) -> str:
         """Return the copy of a database, made when it is first asked for; `source` says how to open it."""
@@ -269,14 +264,3 @@ def _with_keys(copy: Schema, declared: Schema) -> Schema:
             table = replace(original, name=table.name, columns=tuple(columns))
         tables.append(table)
     return Schema(tuple(tables))
-
-
-_COPIES: weakref.WeakSet[_Copies] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for copies in list(_COPIES):
-        copies.renew_lock()
-
-
-os.register_at_fork(after_in_child=_after_fork)

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.memory.extras import ForkSafeLock
+from finer_rewards.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     import numpy as np

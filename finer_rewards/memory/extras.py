@@ -1,15 +1,13 @@
-"""Optional packages, loaded when used; and a lock that outlives a fork."""
+"""Optional packages, loaded when used."""
 
 from __future__ import annotations
 
-import os
-import threading
 from importlib import import_module
 from types import ModuleType
 
 from finer_rewards.errors import MissingExtraError
 
-__all__ = ["ForkSafeLock", "optional"]
+__all__ = ["optional"]
 
 
 def optional(package: str, needed_by: str = "") -> ModuleType | None:
@@ -30,23 +28,3 @@ def optional(package: str, needed_by: str = "") -> ModuleType | None:
         if needed_by:
             raise MissingExtraError(needed_by, package, "memory") from None
         return None
-
-
-class ForkSafeLock:
-    """A re-entrant lock, free again in a forked child whoever held it in the parent; pickles as a new one."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-        self._process = os.getpid()
-
-    def __enter__(self) -> None:
-        if os.getpid() != self._process:
-            self._lock = threading.RLock()
-            self._process = os.getpid()
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[ForkSafeLock], tuple[()]]:
-        return type(self), ()

@@ -13,8 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from finer_rewards.errors import DataError, FinerError
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.extras import ForkSafeLock, optional
+from finer_rewards.memory.extras import optional
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
 from finer_rewards.memory.holdings import Holdings
 from finer_rewards.memory.manifest import SPACE, agree

@@ -8,8 +8,9 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
 from finer_rewards.errors import MissingExtraError
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import DEFAULT_EMBEDDER
-from finer_rewards.memory.extras import ForkSafeLock, optional
+from finer_rewards.memory.extras import optional
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from threading import Lock
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.schema import Schema
 
 from .canonicalising import SchemaLike, as_schema, canonical_query

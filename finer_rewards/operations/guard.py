@@ -19,6 +19,7 @@ from sqlglot import exp
 from sqlglot.errors import ParseError, TokenError
 
 from finer_rewards.errors import ConfigError, FinerError
+from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
 
 from .plain import plain_tree
