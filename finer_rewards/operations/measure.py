@@ -74,7 +74,7 @@ def agreement(
     """
     chosen = WEIGHTS if weights is None else weights
     theirs = gold.counts
-    shared = [(one, min(n, theirs[one])) for one, n in predicted.counts.items() if one in theirs]
+    shared = [(one, min(n, theirs.get(one, 0))) for one, n in predicted.counts.items()]
     return Agreement(
         _weight(shared, chosen),
         _weight(predicted.counts.items(), chosen),

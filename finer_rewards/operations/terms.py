@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["Group", "Outer", "Select", "Term", "columns_of", "conjuncts", "fold", "substitute", "walk"]
+__all__ = ["Group", "Outer", "Select", "Term", "columns_of", "conjuncts", "fold_heads", "substitute", "walk"]
 
 Term = tuple[Any, ...]
 
@@ -97,24 +97,11 @@ def remake(like: Term, parts: list[Any]) -> Term:
 LEAVES = frozenset({"column", "number", "text", "null", "bool", "star", "word", "position", "table"})
 
 
-def fold(term: Any, change: Callable[[Term], Any]) -> Any:
-    """Rebuild a term from its inner operators upward, giving each rebuilt tuple to `change`; leaves stay."""
-    if not isinstance(term, tuple) or not term or is_leaf(term):
-        return term
-    changed = False
-    parts = []
-    for part in term:
-        if isinstance(part, tuple) and part and not is_leaf(part):
-            new = fold(part, change)
-            changed = changed or new is not part
-            parts.append(new)
-        else:
-            parts.append(part)
-    return change(remake(term, parts) if changed else term)
-
-
 def fold_heads(term: Any, changes: Mapping[str, Callable[..., Any]], context: Any) -> Any:
-    """Do as `fold`, but give only the operators named in `changes` to the function named there, with the context."""
+    """Rebuild a term from its inner operators upward; give those named in `changes` to the function named there.
+
+    Leaves stay as they are.
+    """
     if not isinstance(term, tuple) or not term or is_leaf(term):
         return term
     changed: list[Any] | None = None

@@ -15,7 +15,7 @@ from ..terms import (
     conjunction,
     conjuncts,
     contains,
-    fold,
+    fold_heads,
     substitute,
     walk,
     walk_here,
@@ -132,16 +132,20 @@ def _needs(condition: Term, term: Term) -> bool:
 def mark_branches(query: Any) -> Any:
     """Mark the blocks whose repeats nobody can see: in IN, in EXISTS, and the branches of set operations."""
 
-    def change(term: Term) -> Term:
-        if term[0] == "setop" and not term[1].endswith(" all"):
-            return (term[0], term[1], tuple(free(branch) for branch in term[2]), *term[3:])
-        if term[0] == "exists":
-            return ("exists", free(term[1]))
-        if term[0] == "in" and len(term) == 3:
-            return ("in", term[1], free(term[2]))
-        return term
+    return fold_heads(query, _MARKS, None)
 
-    return fold(query, change)
+
+def _mark_set_operation(term: Term, context: None) -> Term:
+    if term[1].endswith(" all"):
+        return term
+    return (term[0], term[1], tuple(free(branch) for branch in term[2]), *term[3:])
+
+
+_MARKS = {
+    "setop": _mark_set_operation,
+    "exists": lambda term, context: ("exists", free(term[1])),
+    "in": lambda term, context: ("in", term[1], free(term[2])) if len(term) == 3 else term,
+}
 
 
 def free(query: Term) -> Term:

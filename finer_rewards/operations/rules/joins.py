@@ -182,7 +182,7 @@ def equal_classes(block: Select, context: Context) -> list[set[Term]]:
 def _member(term: Term, padded: set[int]) -> bool:
     if term[0] == "column":
         return term[1] != -1 and term[1] not in padded and str(term[2])[:1] != "*"
-    return term[0] == "number" or term[0] == "text"
+    return bool(term[0] == "number" or term[0] == "text")
 
 
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
