@@ -145,6 +145,8 @@ def test_rows_and_bytes_are_capped(executor, root):
         ("1.50", 1.5),
         ("2.00", 2),
         ("12345678901234567890123::HUGEINT", 12345678901234567890123),
+        ("repeat('9', 300)::BIGNUM", 10**300 - 1),
+        ("repeat('9', 5000)::BIGNUM", "9" * 5000),
         ("CAST('nan' AS DOUBLE) IS NOT NULL", 1),
         ("DATE '2020-01-02'", "2020-01-02"),
         ("TIMESTAMP '2020-01-02 03:04:05'", "2020-01-02 03:04:05"),

@@ -294,6 +294,8 @@ def test_rows_and_bytes_are_capped(server):
         ("2.00::numeric", 2),
         ("-3.0::numeric", -3),
         ("repeat('9', 5000)::numeric", "9" * 5000),
+        ("repeat('9', 400)::numeric", "9" * 400),
+        ("repeat('9', 300)::numeric", 10**300 - 1),
         ("1.1::real", 1.1),
         ("0.1::float8", 0.1),
         ("9223372036854775807", 9223372036854775807),

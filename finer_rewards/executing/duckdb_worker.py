@@ -50,6 +50,7 @@ FORBIDDEN_FUNCTIONS = frozenset(
 )
 CLOCK_WORDS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
 ENGINE_STATE = ("duckdb_", "pragma_")
+MOST_DIGITS = 300
 # Types whose values come as SQLite's would.
 PLAIN = frozenset(("BIGINT", "BLOB", "DOUBLE", "FLOAT", "HUGEINT", "INTEGER", "JSON", "SMALLINT", "TINYINT"))
 PLAIN |= frozenset(("UBIGINT", "UHUGEINT", "UINTEGER", "USMALLINT", "UTINYINT", "VARCHAR"))
@@ -316,7 +317,7 @@ def converter_of(kind: str) -> Callable[[Any], Any] | None:
     if kind == "BOOLEAN":
         return int
     if kind == "BIGNUM":
-        return int
+        return bignum
     if kind.startswith("DECIMAL") and not kind.endswith("]"):
         return number
     return plain
@@ -326,6 +327,12 @@ def number(value: Any) -> Any:
     """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
     whole = int(value)
     return whole if whole == value else float(value)
+
+
+def bignum(value: Any) -> Any:
+    """Return a whole number; one that is larger than any float as text."""
+    text = str(value)
+    return text if len(text) > MOST_DIGITS else int(text)
 
 
 def plain(value: Any) -> Any:

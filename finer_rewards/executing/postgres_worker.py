@@ -59,8 +59,8 @@ FUNCTIONS = """
 HARMLESS = re.compile(
     r"clock_timestamp|timeofday|random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+"
 )
-#: Python refuses to read or print longer numbers.
-MOST_DIGITS = 4000
+#: Of a number; a longer one is left as text, for no float is as large, nor may an `int` of any size be printed.
+MOST_DIGITS = 300
 WORD = re.compile(r"[a-z_\x80-\uffff][\w$]*")
 ESCAPED_NAME = re.compile(r"u&\"", re.IGNORECASE)
 RANDOM = re.compile(
