@@ -122,6 +122,26 @@ def test_keys_references_and_types_hold(make_db: MakeDb) -> None:
         assert schema_of(file) == schema_of(path)
 
 
+def test_a_text_that_refers_to_a_number_refers_to_a_row(make_db: MakeDb) -> None:
+    # As in Spider's concert_singer: the reference is declared TEXT, the key INT, and SQLite joins them all the same.
+    path = make_db("concert", CONCERTS.replace("singer_id INT REFERENCES", "singer_id TEXT REFERENCES"))
+    suite = build(path)
+    for one in suite.paths:
+        with closing(sqlite3.connect(one)) as connection:
+            (orphans,) = connection.execute(
+                "SELECT count(*) FROM concert WHERE singer_id NOT IN (SELECT singer_id FROM singer)"
+            ).fetchone()
+            assert orphans == 0
+            assert connection.execute("SELECT DISTINCT typeof(singer_id) FROM concert").fetchall() in (
+                [],
+                [("text",)],
+                [("text",), ("null",)],
+            )
+    lookup = "SELECT name FROM singer WHERE singer_id IN (SELECT singer_id FROM concert WHERE year = 2014)"
+    gold = GOLDS[3].replace("SELECT T1.name", "SELECT DISTINCT T1.name")
+    assert match(path, gold, [lookup.replace("SELECT name", "SELECT DISTINCT name")], suite.paths) == [1.0]
+
+
 def test_the_manifest_reads_back_and_a_changed_database_is_noticed(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     with pytest.raises(ConfigError, match=r"there are none.*testsuite build"):

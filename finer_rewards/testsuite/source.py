@@ -157,7 +157,10 @@ def read_source(
         _fetch_referred(connection, tables)
     finally:
         connection.close()
-    return Source(tuple(sql for (sql,) in script), _ordered(tables), tuple(notes))
+    tables = _ordered(tables)
+    for name in tables:
+        tables[name] = _as_referred(tables[name], tables)
+    return Source(tuple(sql for (sql,) in script), tables, tuple(notes))
 
 
 def _virtual(connection: sqlite3.Connection) -> list[str]:
@@ -273,6 +276,27 @@ def _refer(tables: dict[str, SourceTable], schema: Schema, joins: Iterable[Join]
         tables[name] = replace(known_table, keys=tuple(dict.fromkeys(keys)))
 
 
+def _as_referred(table: SourceTable, tables: Mapping[str, SourceTable]) -> SourceTable:
+    """The table with its references written as the values they refer to: SQLite takes '1' in a text for a key 1."""
+    rows = [list(row) for row in table.rows]
+    for one in table.references:
+        for ours, theirs in zip(one.columns, one.to_columns, strict=True):
+            known = {row[theirs]: row[theirs] for row in tables[one.to_table].rows}
+            for row in rows:
+                row[ours] = _spelled(row[ours], known)
+    return replace(table, rows=tuple(map(tuple, rows)))
+
+
+def _spelled(value: Cell, known: Mapping[Cell, Cell]) -> Cell:
+    """The known value that SQLite finds equal where a text column meets one of numbers; failing that, itself."""
+    if value in known:
+        return known[value]
+    try:
+        return known.get(float(value) if isinstance(value, str) else str(value), value)
+    except ValueError:
+        return value
+
+
 def _with_individuals(table: SourceTable, key: str, conditions: Sequence[Condition]) -> SourceTable:
     (place,) = _places(table, (key,)) or (None,)
     if place is None or not table.complete:
@@ -336,10 +360,11 @@ def _never_repeats(table: SourceTable, column: int, least: int) -> bool:
 
 
 def _included(own: SourceTable, column: int, to: SourceTable, other: int) -> bool:
-    ours, theirs = set(own.values(column)), set(to.values(other))
+    theirs = {value: value for value in to.values(other)}
+    ours = {_spelled(value, theirs) for value in own.values(column)}
     if not to.complete:
         return True
-    return not ours or len(ours & theirs) >= _INCLUDED * len(ours)
+    return not ours or len(ours & theirs.keys()) >= _INCLUDED * len(ours)
 
 
 def _fetch_referred(connection: sqlite3.Connection, tables: dict[str, SourceTable]) -> None:
