@@ -145,8 +145,6 @@ def test_rows_and_bytes_are_capped(executor, root):
         ("1.50", 1.5),
         ("2.00", 2),
         ("12345678901234567890123::HUGEINT", 12345678901234567890123),
-        ("repeat('9', 300)::BIGNUM", 10**300 - 1),
-        ("repeat('9', 5000)::BIGNUM", "9" * 5000),
         ("CAST('nan' AS DOUBLE) IS NOT NULL", 1),
         ("DATE '2020-01-02'", "2020-01-02"),
         ("TIMESTAMP '2020-01-02 03:04:05'", "2020-01-02 03:04:05"),
@@ -335,6 +333,13 @@ def test_a_nan_is_a_nan_whenever_it_came(root, tmp_path):
         with fr.Scorer("execution_match(mode='bird')", fr.DuckDB(root, workers=1, cache=tmp_path)) as scorer:
             for sql in others:
                 assert scorer.score_one(fr.Sample(sql, gold, "music")).value == 1
+
+
+def test_a_number_that_no_float_holds_is_text(executor):
+    run = executor.execute("SELECT repeat('9', 300)::BIGNUM, repeat('9', 5000)::BIGNUM", "music")
+    if "BIGNUM" in run.error:
+        pytest.skip("this DuckDB has no BIGNUM")
+    assert run.rows == ((10**300 - 1, "9" * 5000),)
 
 
 def test_no_name_in_a_query_costs_a_worker(executor):
