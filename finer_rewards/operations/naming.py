@@ -111,10 +111,12 @@ def _select(block: Select, names: Names, depth: int) -> Term:
     for source in own:
         groups.setdefault(_base(source), []).append(source[1])
     inner = dict(names)
+    if len(groups) == len(own):
+        inner.update((numbers[0], (base, depth, 1)) for base, numbers in groups.items())
+        return _render(block, inner, depth)
     ties: list[list[tuple[int, ...]]] = []
     bases = {number: base for base, numbers in groups.items() for number in numbers}
-    repeated = [base for base, numbers in groups.items() if len(numbers) > 1]
-    colours = _colours(block, own, bases) if repeated else {}
+    colours = _colours(block, own, bases)
     for base, numbers in groups.items():
         if len(numbers) == 1:
             inner[numbers[0]] = (base, depth, 1)
@@ -238,22 +240,22 @@ def _mask(term: Any, own: int, colours: dict[int, str]) -> Any:
 
 
 def _render(block: Select, names: Names, depth: int) -> Term:
-    def sort(terms: Any) -> tuple[Term, ...]:
-        return _sorted([_term(one, names, depth) for one in terms])
+    def named(terms: Any) -> list[Term]:
+        return [_term(one, names, depth) for one in terms]
 
     return Select(
         "select",
         block.distinct,
-        tuple(_term(one, names, depth) for one in block.items),
+        tuple(named(block.items)),
         _from(block.sources, names, depth),
         _outers(block.outers, names, depth),
         _sorted(list(_conditions(block.where, names, depth))),
-        None if block.group is None else sort(block.group),
-        sort(block.having),
-        tuple(_term(one, names, depth) for one in block.order),
+        None if block.group is None else _sorted(named(block.group)),
+        _sorted(named(block.having)),
+        tuple(named(block.order)),
         _term(block.limit, names, depth),
         _term(block.offset, names, depth),
-        sort(block.extra),
+        _sorted(named(block.extra)),
     )
 
 
@@ -300,6 +302,8 @@ def _group(part: Any, names: Names, depth: int) -> Any:
 
 
 def _outers(outers: Any, names: Names, depth: int) -> tuple[Any, ...]:
+    if not outers:
+        return ()
     read = [
         Outer(
             one.head,
