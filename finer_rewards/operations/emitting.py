@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 
 from .multiset import Operation
@@ -49,6 +50,12 @@ def operations_of(query: Term, about: Term | None = None) -> list[Operation]:
     return [*found, Operation("query", (say_query(query),))]
 
 
+@lru_cache(maxsize=16_384)
+def _operation(kind: str, words: tuple[str, ...], scope: tuple[str, ...]) -> Operation:
+    """Return an operation; queries of one database share most of theirs, and so the objects."""
+    return Operation(kind, words, scope, KINDS[kind])
+
+
 def _emitted(query: Term) -> list[Operation]:
     emitter = _Emitter()
     emitter.query(query, (), 0)
@@ -62,7 +69,7 @@ class _Emitter:
         self.found: list[Operation] = []
 
     def add(self, kind: str, words: tuple[str, ...], scope: tuple[str, ...]) -> None:
-        self.found.append(Operation(kind, words, scope, KINDS[kind]))
+        self.found.append(_operation(kind, words, scope))
 
     def query(self, query: Term, scope: tuple[str, ...], depth: int) -> None:
         if isinstance(query, Select):
