@@ -355,7 +355,7 @@ def _never_repeats(table: SourceTable, column: int, least: int) -> bool:
         (any(word in title for word in _NAMES) or title in (own, own.removesuffix("s")))
         and len(values) >= least
         and len(set(values)) == len(values)
-        and all(isinstance(value, str) and value for value in values)
+        and all(isinstance(value, str) for value in values)
     )
 
 
