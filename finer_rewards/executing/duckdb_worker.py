@@ -32,6 +32,7 @@ sys.path.pop()
 #: In this order: the last one locks the others.
 SETTINGS = (
     "TimeZone = 'UTC'",
+    "temp_directory = ''",
     "max_temp_directory_size = '0KB'",
     "autoinstall_known_extensions = false",
     "autoload_known_extensions = false",
