@@ -35,6 +35,8 @@ NOT_PLAIN = (
     "SELECT a FROM t WHERE b LIKE 'x' ESCAPE '!'", "SELECT /* x */ a FROM t", "SELECT x'61'", "SELECT 'a' 'b'", "SELECT 'a",
     "SELECT a FROM t ORDER BY a NULLS LAST", "SELECT a FROM t LIMIT 1, 2", "(SELECT a FROM t)", "SELECT a.b.c FROM d.e",
     "WITH RECURSIVE x AS (SELECT 1) SELECT * FROM x", "SELECT a FROM t TABLESAMPLE (3)", "SELECT date '2020-01-01'", "VALUES (1)",
+    "SELECT a || b * c FROM t", "SELECT a + b || c FROM t", "SELECT a IS NOT NULL || b FROM t", "SELECT a LIKE b LIKE c FROM t",
+    "SELECT \u00e9tage FROM t", "\u017fELECT a FROM t",
 )  # fmt: skip
 _PIECE = re.compile(r"--[^\n]*\n?|'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|\w+|[<>=!|]+|\S")
 _STRAY_TEXT = """date year of desc top as nulls at -- " ` ' 1 . rank key row if left right full first cast over window filter
