@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SCORES", "Signature"]
 
 #: Raised when, and only when, a golden score changes. See *Scores* in the changelog.
-SCORES: Final = 1
+SCORES: Final = 2
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Signature:
     Example:
         >>> from finer_rewards import Scorer
         >>> str(Scorer("well_formed()").signature).split("|")[0]
-        'scores:1'
+        'scores:2'
     """
 
     content: Mapping[str, Any]

@@ -48,9 +48,10 @@ LADDER = [
 
 def test_finer_is_a_ladder() -> None:
     values = [float(fr.presets.finer()(one)) for _, one in LADDER]
-    assert values == sorted(values) and len(set(values)) == len(values)
+    # Running is worth nothing by itself: what runs and has nothing right stands where what fails stands, or above.
+    assert values == sorted(values) and len(set(values)) >= len(values) - 1
     assert (values[0], values[1], values[-1]) == (0.0, 1.0, 4.0)
-    assert values[-2] == pytest.approx(2.75)
+    assert values[-2] == pytest.approx(1.75)
 
 
 def test_a_guess_earns_no_more_than_what_fails() -> None:
