@@ -39,7 +39,7 @@ from finer_rewards.presets.finer import finer, finer_reference
 RESULTS = Path(__file__).parent / "results"
 PROMPTS, GROUP, RATE = 16, 8, 1e-4
 MATCH = "execution_match()"
-#: `finer(memory=False)` with other credit for structure.
+#: A ladder with a rung for SQL that runs, and below it credit for structure.
 LADDER = (
     f"gate(condition=well_formed(), then=constant() + gate(condition={MATCH}, then=3 * constant(), otherwise="
     "gate(condition=executable(require_base_table=True), then=constant() + 0.5 * {})))"
@@ -55,12 +55,9 @@ def compared() -> dict[str, Reward]:
         "execution match": MATCH,
         "+ atomic": f"{MATCH} + atomic_f1()",
         "+ atomic + memory": f"{MATCH} + atomic_f1() + 0.5 * memory()",
-        "finer, partial": LADDER.format("atomic_f1(partial=0.5)"),
-        "finer, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
-        # A query that runs earns no more for running: the first runs left out ORDER BY where that was safer.
-        "no rung, partial": LADDER.replace("constant() + 0.5 * {}", "0.5 * {}").format(
-            "atomic_f1(partial=0.5)"
-        ),
+        "rung, F1": LADDER.format("atomic_f1()"),
+        "rung, partial": LADDER.format("atomic_f1(partial=0.5)"),
+        "rung, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
         "no rung, small": LADDER.replace("constant() + 0.5 * {}", "0.1 * {}").format(
             "atomic_f1(partial=0.5)"
         ),
