@@ -105,7 +105,7 @@ def ready(work: Workload, engine: Engine, workers: int, reward: Reward = MATCH) 
 
 def forget(scorer: Scorer) -> None:
     """Forget every result but those of the golds."""
-    executor_of(scorer)._predicted._kept.clear()
+    executor_of(scorer)._predicted.clear()
     scorer._recent = Recent(scorer._recent.limit)
     operations._operations.clear()
 
@@ -268,7 +268,7 @@ def late_kill(root: Path, db: str, engine: Engine) -> list[float]:
             worst = 0.0
             for _ in range(3):
                 executor.execute("SELECT 1", db)
-                executor._predicted._kept.clear()
+                executor._predicted.clear()
                 began = time.perf_counter()
                 executor.execute(sql, db)
                 worst = max(worst, time.perf_counter() - began - 0.3)

@@ -14,6 +14,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing.process import Task, WorkerProcess
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
@@ -109,3 +110,30 @@ def test_what_is_not_ordinary_is_told(root):
 def test_a_deadline_that_is_none_is_refused(root, name, value):
     with pytest.raises(ConfigError, match=f"`{name}` should be"):
         SQLite(root, **{name: value})
+
+
+@pytest.mark.parametrize("clock", ["wall", "cpu"])
+def test_the_timer_never_counts_the_queries_before(root, clock):
+    # It stays set from query to query; all together run far past what one of them may take.
+    with SQLite(root, timeout=0.3, workers=1, clock=clock) as executor:
+        texts = [SLOW.format(3000).replace("count(*)", f"count(*) + {number}") for number in range(2000)]
+        runs = executor.execute_many([Query(text, "t") for text in texts])
+        assert sum(run.seconds for run in runs) > 0.5
+        assert [run.rows for run in runs] == [((3000 + number,),) for number in range(2000)]
+        assert executor.restarts == 0
+
+
+def test_waiting_for_the_parent_to_read_is_not_timed(root):
+    with SQLite(root, timeout=0.2, workers=1) as executor:
+        database = executor._look("t").request
+        worker = WorkerProcess(executor._pool.settings, executor.program)
+        try:
+            worker.ask([Task("run", database, "SELECT hex(zeroblob(200000))", 0.2) for _ in range(10)])
+            time.sleep(1)  # the pipe is full, and stays so past the deadline
+            answers, alive, began = [], True, time.monotonic()
+            while alive and len(answers) < 10 and time.monotonic() - began < 20:
+                more, alive = worker.receive()
+                answers += more
+            assert alive and [answer[0] for _, answer in answers] == ["ok"] * 10
+        finally:
+            worker.end()

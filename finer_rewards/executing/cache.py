@@ -63,10 +63,12 @@ class ResultCache:
             timeout: seconds it may take, where the settings do not say.
         """
         key = (database.identity, sql, timeout)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key][0]
+        if key in self._kept:  # looked at without the lock: most are not there
+            with self._lock:
+                known = self._kept.get(key)
+                if known is not None:
+                    self._kept.move_to_end(key)
+                    return known[0]
         if self.folder is None:
             return None
         try:
@@ -96,6 +98,12 @@ class ResultCache:
             except BaseException:
                 Path(name).unlink()
                 raise
+
+    def clear(self) -> None:
+        """Forget what is kept in memory."""
+        with self._lock:
+            self._kept.clear()
+            self._bytes = 0
 
     def _keep(self, key: _Key, execution: Execution, size: int) -> None:
         size += 800 + 2 * len(key[1])

@@ -35,8 +35,8 @@ __all__ = ["Pool"]
 
 BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
-MOST_AHEAD = 64
-SHORTEST_REST, LONGEST_REST = 0.0004, 0.004  # seconds in which answers gather while every worker is busy
+MOST_AHEAD = 256
+SHORTEST_REST, LONGEST_REST = 0.0004, 0.01  # seconds in which answers gather while every worker is busy
 START_SECONDS = 30.0
 LISTEN_SECONDS = 0.02  # how often a call that may be stopped looks whether it was
 START_ATTEMPTS = 4  # for a worker that ends by itself

@@ -23,7 +23,7 @@ __all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
 Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
 
 HEADER = struct.Struct("<I")
-MARGIN = 0.05  # seconds between the deadline that interrupts and the one that kills
+MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
 WORK_AHEAD = 0.03  # seconds of work to keep in a worker's pipe
 PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
 READ_BYTES = 1 << 16

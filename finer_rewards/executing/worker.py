@@ -76,6 +76,7 @@ LOST = (
     "locking protocol",
 )
 OPCODES_BETWEEN_CHECKS = 1000
+SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
 IDLE_SECONDS = 2.0
 READY = marshal.dumps(("ready",))
@@ -345,6 +346,35 @@ def lost(error: BaseException) -> Answer:
     return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, "", 0
 
 
+class Alarm:
+    """The kernel's timer that ends this process; it stays set from query to query, and is moved when it must be."""
+
+    def __init__(self) -> None:
+        self.use("wall")
+
+    def use(self, clock: str) -> None:
+        """Say what counts: `wall` time, or the `cpu` time of this process."""
+        self.timer = signal.ITIMER_PROF if clock == "cpu" else signal.ITIMER_REAL
+        self.clock = time.process_time if clock == "cpu" else time.monotonic
+        self.rings = 0.0
+
+    def set(self, seconds: float) -> None:
+        """End this process after so many seconds, or at most `SLACK` later."""
+        now = self.clock()
+        if not seconds <= self.rings - now <= seconds + SLACK:
+            signal.setitimer(self.timer, seconds + SLACK)
+            self.rings = now + seconds + SLACK
+
+    def off(self) -> None:
+        """Let this process live, however long it waits."""
+        if self.rings:
+            signal.setitimer(self.timer, 0)
+            self.rings = 0.0
+
+
+ALARM = Alarm()
+
+
 class Databases:
     """The open connections, the most recently used ones."""
 
@@ -355,22 +385,23 @@ class Databases:
     ) -> None:
         self.settings = settings
         self.connect = connect
-        self.timer = signal.ITIMER_PROF if settings.get("clock") == "cpu" else signal.ITIMER_REAL
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
+        ALARM.use(settings.get("clock", "wall"))
 
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Answer:
         """Return the answer to one request."""
         key, uri = database
         connection = self.connections.pop(key, None)
         if connection is None:
+            # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
+            ALARM.off()
             while len(self.connections) >= self.settings["max_connections"]:
                 self.connections.popitem(last=False)[1].close()
             try:
                 connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
-        # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
-        signal.setitimer(self.timer, timeout + self.settings["margin"])
+        ALARM.set(timeout + self.settings["margin"])
         if kind == "schema":
             try:
                 answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
@@ -378,8 +409,8 @@ class Databases:
                 answer = lost(error)
         else:
             answer = connection.run(sql, timeout)
-        signal.setitimer(self.timer, 0)
         if key is None or answer[0] in ("unavailable", "too_large"):
+            ALARM.off()
             connection.close()  # it holds a lock, or the memory, or is at fault itself
         else:
             self.connections[key] = connection
@@ -472,15 +503,26 @@ def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
     if settings["parent"] != os.getppid():
         return
     databases = open_databases(settings)
-    os.write(1, header.pack(len(READY)) + READY)
+    os.set_blocking(1, False)
+    tell(header.pack(len(READY)) + READY)
     while True:
         for number, kind, database, sql, timeout in frame():
             body = marshal.dumps((number, *databases.answer(kind, database, sql, timeout)))
-            data = memoryview(header.pack(len(body)) + body)
-            while data:
-                data = data[os.write(1, data) :]
+            tell(header.pack(len(body)) + body)
             if getattr(databases, "spent", False):
                 os._exit(0)  # what waits in the pipe goes to the process that follows
+        ALARM.off()
+
+
+def tell(data: bytes) -> None:
+    """Write to the parent; waiting for it to read is not timed."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            rest = rest[os.write(1, rest) :]
+        except BlockingIOError:
+            ALARM.off()
+            select.select([], [1], [])
 
 
 if __name__ == "__main__":
