@@ -91,9 +91,10 @@ class _Reading:
         """Ask for the predictions that ran on their other databases."""
         for (sample, answer), number in zip(self.pairs, self.firsts, strict=True):
             others: list[int] = []
-            if number is not None and answer.sql is not None and first.runs[number].ok:
+            more = sample.dbs[1:]
+            if more and number is not None and answer.sql is not None and first.runs[number].ok:
                 sql = self.prepare(answer.sql)
-                others = [rest.add(Query(sql, db)) for db in sample.dbs[1:]]
+                others = [rest.add(Query(sql, db)) for db in more]
             self.others.append(others)
 
     def trials(self, first: _Batch, rest: _Batch) -> list[tuple[Trial, ...]]:
@@ -104,17 +105,18 @@ class _Reading:
         }
         found = []
         for (sample, answer), number, others in zip(self.pairs, self.firsts, self.others, strict=True):
-            runs: list[Execution | None] = [None] * len(sample.dbs)
+            dbs = sample.dbs
+            runs: list[Execution | None] = [None] * len(dbs)
             if number is not None:
                 on_first = first.runs[number]
                 runs = [on_first, *(rest.runs[other] for other in others)]
-                runs += [on_first] * (len(sample.dbs) - len(runs))
+                runs += [on_first] * (len(dbs) - len(runs))
             elif self.predicted:
-                runs = [Execution(Status.no_sql, error=answer.problem)] * len(sample.dbs)
-            golds = shown[sample.gold, sample.db] if self.gold else [()] * len(sample.dbs)
+                runs = [Execution(Status.no_sql, error=answer.problem)] * len(dbs)
+            golds = shown[sample.gold, sample.db] if self.gold else [()] * len(dbs)
             if self.gold and sample.answer is not None:
                 golds = [(*some, Execution(Status.ok, rows=sample.answer)) for some in golds]
-            found.append(tuple(map(Trial, sample.dbs, runs, golds)))
+            found.append(tuple(map(Trial, dbs, runs, golds)))
         return found
 
 
