@@ -88,6 +88,8 @@ def main() -> int:
     parser.add_argument("--list", type=Path, metavar="FILE", help="write the candidates newly rejected")
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
+    # What lies outside an executor's root goes by its absolute path.
+    arguments.data = arguments.data.resolve()
     if not (arguments.data / "questions").is_dir():
         sys.exit(
             f"`data` should be the data folder, but there is no {arguments.data / 'questions'}. Pass its path."

@@ -40,7 +40,9 @@ def suites(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("reward", "full"), [("execution_match()", 1.0), ("finer(memory=False)", 4.0)])
+@pytest.mark.parametrize(
+    ("reward", "full"), [("execution_match()", 1.0), ("finer(memory=False)", 4.0), ("atomic_f1()", 1.0)]
+)
 def test_attacks_and_controls(
     items: list[dict[str, Any]], suites: dict[str, tuple[str, Suite]], reward: str, full: float
 ) -> None:
@@ -63,4 +65,30 @@ def test_attacks_and_controls(
                 refused.add(item["id"])
     assert tried["execution_must_be_0"] > 90 and tried["execution_must_be_1"] > 10
     assert paid <= COLUMN_ORDER
-    assert refused == set()
+    # The structure of a query is not what it does: what is right in other words has less than the gold.
+    assert refused == set() or reward == "atomic_f1()"
+
+
+@pytest.mark.slow
+def test_the_right_answer_is_above_every_attack(
+    items: list[dict[str, Any]], suites: dict[str, tuple[str, Suite]]
+) -> None:
+    level, tried = set(), 0
+    with fr.Scorer("finer(memory=False)", fr.SQLite(".", timeout=3.0, workers=1)) as scorer:
+        for item in items:
+            right_too = {"execution_must_be_1", "execution_must_be_1_or_masked"} & {
+                item["expect"],
+                *item["also"],
+            }
+            if item["kind"] in ("control", "gold") or right_too:
+                continue
+            path, suite = suites[item["schema_sql"]]
+            dbs = (path, *suite.paths_for(item["gold_sql"]))
+            attack, right = scorer.score(
+                [fr.Sample(item[text], item["gold_sql"], dbs) for text in ("completion", "honest_correct")]
+            )
+            tried += 1
+            if attack.value is None or right.value is None or attack.value >= right.value:
+                level.add(item["id"])
+    assert tried > 90
+    assert level <= COLUMN_ORDER
