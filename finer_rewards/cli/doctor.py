@@ -43,7 +43,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "duckdb": ("duckdb",),
     "postgres": ("psycopg",),
     "report": ("duckdb", "plotly"),
-    "fast": ("sqlglotc",),
+    "fast": ("sqlglotc", "apsw"),
+    "completion": ("shtab",),
 }
 #: Groups whose absence is no failure.
 OPTIONAL: Final = ("engine", "extra", "sqlite")
