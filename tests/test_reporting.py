@@ -429,3 +429,21 @@ def test_a_notebook_shows_the_tree(databases: Path) -> None:
         score = scorer.score_one(fr.Sample("SELECT '<b>' FROM boat", "SELECT name FROM boat", "harbour"))
     shown = score._repr_html_()
     assert shown.startswith("<pre") and "execution_match()" in shown and "<b>'" not in shown
+
+
+def test_adapters_write_a_log_on_request(databases: Path, tmp_path: Path) -> None:
+    from finer_rewards.adapters.openrlhf import build
+    from finer_rewards.adapters.trl import TRLReward
+    from finer_rewards.adapters.verl import compute_score
+
+    sql, path = "SELECT name FROM boat", tmp_path / "scores.jsonl"
+    truth = {"extra_info": {"db": "harbour", "step": 4}, "spec": "execution_match()", "root": str(databases)}
+    compute_score("boats", sql, sql, log=str(path), **truth)
+    reward = build("execution_match()", root=str(databases), log=str(path))
+    reward([f"Names? {sql}"], ["Names? "], [json.dumps({"gold": sql, "db": "harbour"})])
+    with fr.Scorer("execution_match()", fr.SQLite(databases), log=path) as scorer:
+        state = type("State", (), {"global_step": 9})()
+        TRLReward(scorer)(["Names?"], [sql], gold=[sql], db=["harbour"], trainer_state=state)
+    lines = [line for line in lines_of(path) if "status" in line]
+    assert [line["value"] for line in lines] == [1.0, 1.0, 1.0]
+    assert [line["step"] for line in lines] == [4, None, 9]

@@ -107,7 +107,8 @@ def build(
         spec: the reward.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
         memory: folder of a `TraceMemory`, for rewards that search one.
-        options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`.
+        options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`; and `log`, a file
+            for score logs.
     """
     known = ("best", "fallback", "gold", "db", "question", "answer", "dialect", "endings")
     own = {name: options.pop(name) for name in known if name in options}

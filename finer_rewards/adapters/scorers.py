@@ -40,7 +40,7 @@ class RowScorer:
         answer: key of the right rows, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         fallback: the score of what cannot be scored.
-        limits: further arguments of `SQLite`, or of `Remote` for a server.
+        limits: further arguments of `SQLite`, or of `Remote` for a server; and `log`, a file for score logs.
     """
 
     spec: str = "execution_match()"
@@ -116,7 +116,7 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
     Args:
         spec: a reward as it prints, or the name of a preset.
         root: folder of the databases (SQLite, DuckDB, Parquet), a PostgreSQL dsn, or the address of a server.
-        limits: further arguments of the executor, such as `SQLite` or `Remote`.
+        limits: further arguments of the executor, such as `SQLite` or `Remote`; and `log`, as `Scorer` takes it.
         memory: folder of a `TraceMemory`, or the address of a server, for rewards that search one.
 
     Raises:
@@ -130,7 +130,9 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 @lru_cache(maxsize=32)
 def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, Any], ...]) -> Scorer:
     reward = preset(spec) if spec in PRESETS else spec
-    return Scorer(reward, _executor_at(root)(root, **dict(limits)), memory=_memory_at(memory))
+    options = dict(limits)
+    log = options.pop("log", None)
+    return Scorer(reward, _executor_at(root)(root, **options), memory=_memory_at(memory), log=log)
 
 
 def _executor_at(root: str) -> Callable[..., Executor]:
@@ -159,7 +161,7 @@ def is_url(place: str) -> bool:
 def _check_limits(limits: Mapping[str, Any], root: str) -> None:
     name_of, known = _options_at(root)
     for name in limits:
-        if name not in known:
+        if name not in (*known, "log"):
             raise ConfigError(
                 f"Options should be of the adapter or of {name_of} ({', '.join(known)}), but got {name!r}. "
                 f"{suggest(name, known)}".rstrip()

@@ -74,7 +74,8 @@ def compute_score(
         fallback: the score of what cannot be scored.
         reward_router_address: passed by verl when it serves a reward model; not used.
         reward_model_tokenizer: likewise.
-        limits: further arguments of `SQLite`: `timeout`, `max_rows`, `workers`, `memory_limit`.
+        limits: further arguments of `SQLite`: `timeout`, `max_rows`, `workers`, `memory_limit`; and `log`, a file for
+            score logs.
 
     Returns:
         `score`, `acc` (1 for an execution match), each component of the reward, `unscorable`.

@@ -88,11 +88,14 @@ class ScoreLog:
         step: int | None = None,
     ) -> None:
         """Append one line a sample; a disk that takes no more gives a warning, and scoring goes on."""
-        shared = {"step": step, "time": time.time(), "signature": signature.digest}
+        shared = {"time": time.time(), "signature": signature.digest}
         records = [
             log_record(reward, one, score, completions=self.completions) | shared
             for one, score in zip(evidence, scores, strict=True)
         ]
+        if step is not None:
+            for record in records:
+                record["step"] = step
         if not records:
             return
         lines = b"".join(_line(record) for record in records)
@@ -180,6 +183,7 @@ def log_record(
     if score.value is not None:
         status = next((run.status for run in runs if not run.ok), status)
     record: dict[str, Any] = {
+        "step": sample.meta.get("step"),
         "id": sample.meta.get("id", sample.meta.get("question_id")),
         "question": sample.question,
         "db": sample.db,
