@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -182,3 +184,23 @@ def test_a_record_with_several_golds(
     data.write_text(json.dumps(record))
     assert main(["check", str(data), "--db", str(path), "--format", "jsonl", "--workers", "1"]) == 1
     assert json.loads(capsys.readouterr().out)["gold"] == "SELECT nme FROM item"
+
+
+def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) -> None:
+    from finer_rewards.testsuite.reversing import hang_on_order
+
+    path = tmp_path / "versions.sqlite"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            "CREATE TABLE template (id INTEGER PRIMARY KEY, version INTEGER, kind TEXT);"
+            "INSERT INTO template VALUES (1, 1, 'PPT'), (2, 1, 'AD'), (3, 2, 'BK')"
+        )
+    golds = {
+        "SELECT MIN(version), kind FROM template": True,  # PPT or AD: whichever row is read first
+        "SELECT MAX(version), kind FROM template": False,
+        "SELECT MIN(version) FROM template": False,
+        "SELECT kind, MIN(version) FROM template GROUP BY kind": False,
+    }
+    with SQLite(tmp_path) as executor:
+        runs = [executor.execute(sql, "versions") for sql in golds]
+    assert hang_on_order(path, list(golds), runs, timeout=5) == list(golds.values())

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import sqlglot
+from sqlglot import exp
+
 from finer_rewards.comparing import compare
 from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.executing.worker import Connection
@@ -27,7 +30,12 @@ def read_only_uri(db: str | os.PathLike[str]) -> str:
 
 
 def run_reversed(
-    db: str | os.PathLike[str], statements: Sequence[str], *, timeout: float, max_rows: int = 10_000
+    db: str | os.PathLike[str],
+    statements: Sequence[str],
+    *,
+    timeout: float,
+    max_rows: int = 10_000,
+    backwards: bool = True,
 ) -> list[Execution]:
     """Run queries with every scan that no ORDER BY governs going backwards.
 
@@ -44,7 +52,7 @@ def run_reversed(
     }
     connection = Connection(read_only_uri(db), settings)
     try:
-        connection.raw.execute("PRAGMA reverse_unordered_selects=1")
+        connection.raw.execute(f"PRAGMA reverse_unordered_selects={int(backwards)}")
         return [_run(connection, sql) for sql in statements]
     finally:
         connection.raw.close()
@@ -76,11 +84,43 @@ def hang_on_order(
         for sql, run in zip(golds, runs, strict=True)
         if run.ok and not run.truncated and len(run.rows) > 0
     ]
+    scanned = {sql: text for sql in asked if (text := _scanned(sql)) is not None}
     try:
         found = dict(zip(asked, run_reversed(db, asked, timeout=timeout), strict=True))
+        both = [
+            run_reversed(db, list(scanned.values()), timeout=timeout, backwards=way) for way in (False, True)
+        ]
     except (sqlite3.Error, OSError):
         return [False] * len(golds)  # the database cannot be opened this way: nothing is known
+    tied = {
+        sql
+        for sql, one, other in zip(scanned, *both, strict=True)
+        if one.ok and other.ok and not compare(one, other, "strict", gold_sql=scanned[sql]).match
+    }
     return [
-        sql in found and found[sql].ok and not compare(run, found[sql], "strict", gold_sql=sql).match
+        sql in tied
+        or (sql in found and found[sql].ok and not compare(run, found[sql], "strict", gold_sql=sql).match)
         for sql, run in zip(golds, runs, strict=True)
     ]
+
+
+def _scanned(sql: str) -> str | None:
+    """Return a query that takes columns from the row of its least or greatest value, made to read every row.
+
+    SQLite looks such a row up as if it were sorted, which the setting does not turn round; where another
+    aggregate stands beside, it scans, and of rows that tie the first one read counts. `None` for other queries.
+    """
+    try:
+        tree = sqlglot.parse_one(sql, dialect="sqlite")
+    except (sqlglot.errors.SqlglotError, RecursionError):
+        return None
+    if not isinstance(tree, exp.Select):
+        return None
+    extremes = [found for part in tree.selects for found in part.find_all(exp.Min, exp.Max)]
+    grouped = {key.sql() for key in (tree.args.get("group") or exp.Group()).expressions}
+    bare = [
+        part for part in tree.selects if not part.find(exp.AggFunc) and part.unalias().sql() not in grouped
+    ]
+    if len(extremes) != 1 or extremes[0].expressions or not any(part.find(exp.Column) for part in bare):
+        return None
+    return tree.select("COUNT(*)").sql(dialect="sqlite")
