@@ -193,10 +193,13 @@ def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) 
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             "CREATE TABLE template (id INTEGER PRIMARY KEY, version INTEGER, kind TEXT);"
-            "INSERT INTO template VALUES (1, 1, 'PPT'), (2, 1, 'AD'), (3, 2, 'BK')"
+            "INSERT INTO template VALUES (1, 1, 'PPT'), (2, 1, 'AD'), (3, 1, 'PPT'), (4, 2, 'BK'), (5, NULL, 'BK')"
         )
     golds = {
-        "SELECT MIN(version), kind FROM template": True,  # PPT or AD: whichever row is read first
+        "SELECT MIN(version), kind FROM template": True,  # PPT or AD; read backwards it is PPT too
+        "SELECT kind, version, MIN(id) FROM template GROUP BY kind": False,
+        "SELECT version, kind, MAX(LENGTH(kind)) FROM template GROUP BY version": False,
+        "SELECT version, id, MAX(LENGTH(kind)) FROM template GROUP BY version": True,
         "SELECT MAX(version), kind FROM template": False,
         "SELECT MIN(version) FROM template": False,
         "SELECT kind, MIN(version) FROM template GROUP BY kind": False,

@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 import sqlglot
@@ -15,7 +16,7 @@ from sqlglot import exp
 from finer_rewards.comparing import compare
 from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.executing.worker import Connection
-from finer_rewards.types import Execution, Row, Status
+from finer_rewards.types import Cell, Execution, Row, Status
 
 __all__ = ["hang_on_order", "read_only_uri", "run_reversed"]
 
@@ -30,12 +31,7 @@ def read_only_uri(db: str | os.PathLike[str]) -> str:
 
 
 def run_reversed(
-    db: str | os.PathLike[str],
-    statements: Sequence[str],
-    *,
-    timeout: float,
-    max_rows: int = 10_000,
-    backwards: bool = True,
+    db: str | os.PathLike[str], statements: Sequence[str], *, timeout: float, max_rows: int = 10_000
 ) -> list[Execution]:
     """Run queries with every scan that no ORDER BY governs going backwards.
 
@@ -52,7 +48,7 @@ def run_reversed(
     }
     connection = Connection(read_only_uri(db), settings)
     try:
-        connection.raw.execute(f"PRAGMA reverse_unordered_selects={int(backwards)}")
+        connection.raw.execute("PRAGMA reverse_unordered_selects=1")
         return [_run(connection, sql) for sql in statements]
     finally:
         connection.raw.close()
@@ -84,19 +80,13 @@ def hang_on_order(
         for sql, run in zip(golds, runs, strict=True)
         if run.ok and not run.truncated and len(run.rows) > 0
     ]
-    scanned = {sql: text for sql in asked if (text := _scanned(sql)) is not None}
+    unfolded = {sql: plan for sql in asked if (plan := _unfold(sql)) is not None}
     try:
         found = dict(zip(asked, run_reversed(db, asked, timeout=timeout), strict=True))
-        both = [
-            run_reversed(db, list(scanned.values()), timeout=timeout, backwards=way) for way in (False, True)
-        ]
+        rows = run_reversed(db, [plan.sql for plan in unfolded.values()], timeout=timeout)
     except (sqlite3.Error, OSError):
         return [False] * len(golds)  # the database cannot be opened this way: nothing is known
-    tied = {
-        sql
-        for sql, one, other in zip(scanned, *both, strict=True)
-        if one.ok and other.ok and not compare(one, other, "strict", gold_sql=scanned[sql]).match
-    }
+    tied = {sql for (sql, plan), run in zip(unfolded.items(), rows, strict=True) if plan.ties(run)}
     return [
         sql in tied
         or (sql in found and found[sql].ok and not compare(run, found[sql], "strict", gold_sql=sql).match)
@@ -104,11 +94,40 @@ def hang_on_order(
     ]
 
 
-def _scanned(sql: str) -> str | None:
-    """Return a query that takes columns from the row of its least or greatest value, made to read every row.
+class _Unfolded(NamedTuple):
+    """A query that takes columns from the row of a group's least or greatest value, without its aggregates.
 
-    SQLite looks such a row up as if it were sorted, which the setting does not turn round; where another
-    aggregate stands beside, it scans, and of rows that tie the first one read counts. `None` for other queries.
+    Args:
+        sql: returns for each row its group, the columns taken, and the value.
+        keys: how many columns say the group.
+        greatest: whether the greatest value counts.
+    """
+
+    sql: str
+    keys: int
+    greatest: bool
+
+    def ties(self, run: Execution) -> bool:
+        """Return whether several rows have a group's extreme value, and differ in the columns taken."""
+        best: dict[Row, tuple[tuple[int, Cell], set[Row]]] = {}
+        for row in run.rows if run.ok and not run.truncated else ():
+            group, taken, value = row[: self.keys], row[self.keys : -1], row[-1]
+            if value is None:
+                continue
+            # As SQLite orders them: numbers, texts, blobs.
+            rank = (2 if isinstance(value, bytes) else 1 if isinstance(value, str) else 0, value)
+            held = best.get(group)
+            if held is not None and held[0] == rank:
+                held[1].add(taken)
+            elif held is None or (rank > held[0]) == self.greatest:
+                best[group] = (rank, {taken})
+        return any(len(taken) > 1 for _, taken in best.values())
+
+
+def _unfold(sql: str) -> _Unfolded | None:
+    """Return the query without its aggregates; `None` when it takes no column beside a lone MIN or MAX.
+
+    Reading backwards does not show such a tie: the first and the last of the rows that tie may be alike.
     """
     try:
         tree = sqlglot.parse_one(sql, dialect="sqlite")
@@ -117,10 +136,19 @@ def _scanned(sql: str) -> str | None:
     if not isinstance(tree, exp.Select):
         return None
     extremes = [found for part in tree.selects for found in part.find_all(exp.Min, exp.Max)]
-    grouped = {key.sql() for key in (tree.args.get("group") or exp.Group()).expressions}
-    bare = [
-        part for part in tree.selects if not part.find(exp.AggFunc) and part.unalias().sql() not in grouped
-    ]
-    if len(extremes) != 1 or extremes[0].expressions or not any(part.find(exp.Column) for part in bare):
+    if len(extremes) != 1 or extremes[0].expressions:
         return None
-    return tree.select("COUNT(*)").sql(dialect="sqlite")
+    keys = list((tree.args.get("group") or exp.Group()).expressions)
+    grouped = {key.sql() for key in keys}
+    bare = [
+        part.unalias()
+        for part in tree.selects
+        if not part.find(exp.AggFunc) and part.unalias().sql() not in grouped
+    ]
+    if not any(part.find(exp.Column) for part in bare) or any(key.find(exp.Literal) for key in keys):
+        return None
+    plain = tree.copy()
+    for clause in ("group", "having", "order", "limit", "offset", "distinct"):
+        plain.set(clause, None)
+    plain.set("expressions", [part.copy() for part in (*keys, *bare, extremes[0].this)])
+    return _Unfolded(plain.sql(dialect="sqlite"), len(keys), isinstance(extremes[0], exp.Max))
