@@ -152,7 +152,7 @@ def test_a_process_forked_while_a_line_is_written_holds_up_nobody(tmp_path: Path
         os.waitpid(child, 0)
 
 
-def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path) -> None:
+def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("duckdb")
     from finer_rewards.reporting.reading import read_run
 
@@ -162,6 +162,9 @@ def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path) ->
     write_log(path, databases, 1)
     run = read_run([str(path)])
     assert run.totals["samples"] == 24 and run.totals["unreadable"] == 1
+    assert main(["rescore", str(path), "--db", str(databases), "--reward", REWARD]) == 0
+    captured = capsys.readouterr()
+    assert "24 equal" in captured.out and "1 lines are not JSON" in captured.err
 
 
 def test_a_full_disk_warns_and_scoring_goes_on(databases: Path, tmp_path: Path) -> None:

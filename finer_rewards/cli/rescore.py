@@ -88,6 +88,8 @@ def run(arguments: argparse.Namespace) -> int:
                     yield _record(number, one, seen.answer.sql, score) | component_values(reward, score)
             bar.advance(len(batch))
 
+    if read.unreadable:
+        print(f"finer-rewards: {read.unreadable} lines are not JSON and are left out", file=sys.stderr)
     for note in databases.notes:
         print(f"finer-rewards: {note}", file=sys.stderr)
     with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:

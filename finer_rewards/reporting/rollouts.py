@@ -39,10 +39,11 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What a log holds: its samples, and the content of every signature under which they were scored."""
+    """What a log holds: its samples, every signature under which they were scored, and how many lines were torn."""
 
     rollouts: list[Rollout]
     signatures: list[Mapping[str, Any]]
+    unreadable: int = 0
 
 
 def read_rollouts(paths: Sequence[str]) -> Rollouts:
@@ -56,6 +57,7 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
     """
     rollouts: list[Rollout] = []
     signatures: dict[str, Mapping[str, Any]] = {}
+    unreadable = 0
     for path in log_files(paths):
         with path.open(encoding="utf-8", errors="replace") as file:
             for number, line in enumerate(file, 1):
@@ -64,19 +66,17 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
                 where = f"Line {number} of {path}"
                 try:
                     record = json.loads(line)
-                except ValueError:
-                    if line.endswith("\n"):
-                        raise DataError(
-                            f"{where} should be JSON, but got {line[:60]!r}. Mend or remove it."
-                        ) from None
-                    continue  # torn: its writer was killed
+                except ValueError:  # its writer was killed
+                    unreadable += 1
+                    continue
                 if isinstance(record, dict) and "scorer" in record:
                     signatures[str(record.get("signature"))] = record["scorer"]
                 else:
                     rollouts.append(_rollout(record, where))
     if not rollouts:
-        raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none.")
-    return Rollouts(rollouts, list(signatures.values()))
+        torn = f", and {unreadable} lines that are not JSON" if unreadable else ""
+        raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none{torn}.")
+    return Rollouts(rollouts, list(signatures.values()), unreadable)
 
 
 def _rollout(record: Any, where: str) -> Rollout:
