@@ -139,7 +139,7 @@ def recall_at_n(verdicts: Sequence[Sequence[float | None]], n: int) -> float | N
 def pass_at_k(total: int, right: int, k: int) -> float:
     r"""Return the unbiased estimate that one of `k` samples is right, given `right` of `total`, in [0, 1].
 
-    $$ 1 - \binom{n - c}{k} \Big/ \binom{n}{k} $$
+    Formula: 1 - C(n - c, k) / C(n, k).
 
     Args:
         total: candidates sampled, n.

@@ -65,9 +65,8 @@ def atomic_f1(
 ) -> Score:
     r"""F1 between the atomic operations of the predicted and the gold SQL, in [0, 1].
 
-    With $P$ and $G$ the multisets of operations of the two canonical queries and $w$ the weight of a kind,
-    $$ F_\beta = \frac{(1 + \beta^2)\, w(P \cap G)}{\beta^2 w(G) + w(P)}, \qquad
-       J = \frac{w(P \cap G)}{w(P \cup G)}. $$
+    Formula: (1 + β²) w(P ∩ G) / (β² w(G) + w(P)), and for Jaccard w(P ∩ G) / w(P ∪ G), with P and G the multisets of
+    operations of the two canonical queries and w the weight of a kind.
 
     Nothing is executed. Queries that mean the same as far as the canonical form can tell score 1. A policy
     can raise a plain F1 by leaving out the clauses it is unsure of: watch the metrics `recall` and
@@ -140,8 +139,7 @@ def _check_reference(e: float, beta: float, gamma: float) -> None:
 def atomic_reference(evidence: Evidence, *, e: float = 0.05, beta: float = 0.79, gamma: float = 0.2) -> Score:
     r"""What FINER-SQL's published code pays for structure, faults included, in [0, 1]; for comparison only.
 
-    With $J$ the Jaccard index of its sets of operations, the best gold counting,
-    $$ s = e\,J + (1 - e)\,\beta\,J^\gamma. $$
+    Formula: e J + (1 - e) β J^γ, with J the Jaccard index of its sets of operations, the best gold counting.
 
     It does not see the tables, so that `SELECT a FROM t` equals `SELECT a FROM u`; nor CTEs, nor the side of a
     join; and one operation in common is worth 0.3 to 0.5. Nothing that cannot be read is told apart from what

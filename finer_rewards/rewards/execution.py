@@ -64,8 +64,7 @@ def execution_match(
 ) -> Score:
     r"""1 when the predicted result equals the gold result on every database, else 0.
 
-    With golds $g$, databases $d$ and the comparison $\equiv$ of the mode,
-    $$ r = \max_g \prod_d [\, p(d) \equiv g(d) \,]. $$
+    Formula: max over golds g of min over databases d of [p(d) ≡ g(d)], with ≡ the comparison of the mode.
 
     `None` for a parameter means what the mode says. The modes `strict` and `lenient` guard against being
     cheated; the published modes compare and do no more.

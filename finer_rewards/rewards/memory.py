@@ -39,21 +39,21 @@ def memory(
 ) -> Score:
     r"""Similarity of the thought to verified reasoning traces, in [0, 1].
 
-    With $v$ the vector of the thought, $V$ and $F$ the `top_k` nearest verified and failed traces, and $z$ the
-    similarity that a text about something else has in the same memory,
+    Formula: min(1, max(0, (s - z) / (1 - z))), with s by variant, v the vector of the thought, V and F the
+    `top_k` nearest verified and failed traces:
 
-    - centroid: $s = \cos(v, \bar V)$,
-    - max: $s = \max_{t \in V} \cos(v, t)$,
-    - contrastive: $s = \max_{t \in V} \cos(v, t) - \max_{t \in F} \cos(v, t)$,
+    - centroid: cos(v, mean of V),
+    - max: the largest cos(v, t) for t in V,
+    - contrastive: the largest in V minus the largest in F.
 
-    and $r = \min(1, \max(0, \frac{s - z}{1 - z}))$; $z = 0$ for the contrastive variant and when not calibrated.
+    z is the similarity that a text about something else has in the same memory; 0 for the contrastive variant and when
+    not calibrated.
 
     Args:
-        evidence: what was observed.
         variant: see above; the paper has the centroid.
         top_k: most traces looked at.
         scope: traces of other databases (paper), of the same one, or of any.
-        calibrated: take $z$ off, so that unrelated text is worth 0.
+        calibrated: take z off, so that unrelated text is worth 0.
         executed: 0 unless the SQL ran on every database: reasoning above broken SQL is worth nothing.
         empty: the value while the memory holds no verified trace to compare with.
 

@@ -71,7 +71,7 @@ def exact_set_match(evidence: Evidence, *, values: bool = False) -> Score:
 def tree_similarity(evidence: Evidence) -> Score:
     r"""1 minus the tree edit distance of the canonical trees over the larger size, in [0, 1].
 
-    $$ s = 1 - \frac{TED(p, g)}{\max(|p|, |g|)} $$
+    Formula: 1 - TED(p, g) / max(|p|, |g|), sizes in nodes.
 
     Needs the package apted: `pip install 'finer-rewards[similarity]'`. It ranks near misses above rewrites that
     mean the same, so it is a degree to look at rather than to train on.
