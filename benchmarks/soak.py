@@ -134,7 +134,12 @@ def soak(minutes: float, samples: int, count: int, kill: float, bombs: float, se
         executor = SQLite(folder, timeout=TIMEOUT, workers=2)
         with Scorer(execution_match(mode="bird"), executor) as scorer:
             warm_up(scorer, names)
-            while executor._predicted._bytes < 0.95 * executor._predicted.max_bytes:
+            # With few databases there are not enough different queries to fill it.
+            enough = time.monotonic() + min(30 * minutes, 600)
+            while (
+                executor._predicted._bytes < 0.95 * executor._predicted.max_bytes
+                and time.monotonic() < enough
+            ):
                 scorer.score([sample for sample, _ in batch(chance, names, 0.0)])
             began = looked = killed = time.monotonic()
             between = min(60.0, minutes * 60 / 12)
