@@ -10,6 +10,7 @@ import pickle
 import random
 import signal
 import sqlite3
+import re
 import subprocess
 import sys
 import threading
@@ -195,4 +196,9 @@ def test_nothing_grows_in_a_minute_of_soaking():
         [sys.executable, "-m", "benchmarks.soak", "--minutes", "1.5", "--databases", "10", "--kill", "2"],
         cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
-    assert run.returncode == 0, run.stdout + run.stderr
+    found = re.search(
+        r"; (\d+) wrong scores, (\d+) without a value; .* memory of this process \+?(-?[\d.]+)%", run.stdout
+    )
+    assert found, run.stdout + run.stderr
+    # So short a run is still filling its memories: the long one, `benchmarks/soak.py`, holds it to 5 %.
+    assert found[1] == found[2] == "0" and float(found[3]) < 25, run.stdout
