@@ -8,9 +8,9 @@ import json
 import os
 import pickle
 import random
+import re
 import signal
 import sqlite3
-import re
 import subprocess
 import sys
 import threading
