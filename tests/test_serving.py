@@ -39,7 +39,7 @@ from finer_rewards.executing.remote import Remote
 from finer_rewards.memory.remote import RemoteMemory
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.serving import wire
-from finer_rewards.serving.client import ServerLostError
+from finer_rewards.serving.client import Client, ServerLostError
 from finer_rewards.types import Execution, Recall, Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
@@ -813,6 +813,40 @@ def test_a_server_that_is_not_there_scores_nothing() -> None:
             for refused in (lambda: remote.schema("shop"), remote.describe):
                 with pytest.raises(ConfigError, match="should be a server that runs"):
                     refused()
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_server_that_cannot_be_reached_is_waited_for_once(frozen: bool, monkeypatch) -> None:
+    monkeypatch.setattr("finer_rewards.serving.client._QUICK", 0.2)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if frozen:
+            taken.listen(50)
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        memory = RemoteMemory(url, timeout=0.3, patience=1.0)
+        with Remote(url, timeout=0.3, patience=1.0) as remote, memory:
+            scorer = fr.Scorer("execution_match() + memory()", remote, memory=memory)
+            began = time.monotonic()
+            [score] = scorer.score([fr.Sample("<think>Count.</think>" + GOLD, GOLD, "shop")])
+            spent = time.monotonic() - began
+            assert score.value is None
+            # Each of the two clients: until its patience ends, and the try that is on its way.
+            assert spent < 5.0
+            began = time.monotonic()
+            assert remote.execute(GOLD, "shop").status is Status.unavailable
+            assert time.monotonic() - began < 0.5
+
+
+def test_a_server_that_is_back_is_seen_at_once(tmp_path: Path) -> None:
+    client = Client("http://127.0.0.1:1", None, 5.0, 0.2)
+    with pytest.raises(ServerLostError):
+        client.get("/healthz")
+    client.patience = 60.0  # as if it had been given up for long
+    client._loss = client._loss._replace(until=time.monotonic() + 60)
+    with serving(fr.Scorer("well_formed()")) as (url, _):
+        client._port = int(url.rpartition(":")[2])
+        assert client.get("/healthz")
+        assert client._loss is None
 
 
 @pytest.mark.parametrize(

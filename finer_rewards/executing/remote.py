@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from types import TracebackType
 from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.pooled import normalise
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Schema
-from finer_rewards.serving.client import Client, ServerLostError, first_batch
+from finer_rewards.serving.client import Served, ServerLostError, first_batch
 from finer_rewards.serving.wire import execution_from, schema_from
 from finer_rewards.types import Execution, Sample, Status
 
@@ -23,7 +21,7 @@ _LONGEST = 1_000_000  # characters of a statement worth sending: every executor 
 _GRACE = 60.0  # seconds a request may take besides the time limits of its queries
 
 
-class Remote:
+class Remote(Served):
     """Runs SQL on the executor of a server started with `finer-rewards serve`.
 
     It says what that executor says: the same executions, the same schema, the same signature, and so the same
@@ -48,13 +46,8 @@ class Remote:
     def __init__(
         self, url: str, *, token: str | None = None, timeout: float = 30.0, patience: float = 30.0
     ) -> None:
-        self._client = Client(url, token, timeout, patience)
+        super().__init__(url, token=token, timeout=timeout, patience=patience)
         self._described: Mapping[str, Any] | None = None
-
-    @property
-    def url(self) -> str:
-        """Where the server is."""
-        return self._client.url
 
     @property
     def dialect(self) -> str:
@@ -116,9 +109,7 @@ class Remote:
         try:
             return schema_from(self._client.post("/schema", {"db": db})["schema"])
         except ServerLostError as error:
-            raise ConfigError(
-                f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
-            ) from None
+            raise self._lost(error) from None
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results, as the server's executor says it, or said before it was lost.
@@ -131,9 +122,7 @@ class Remote:
             known = self._described = self._ask()  # anew: other neighbours may have been built
         except ServerLostError as error:
             if known is None:
-                raise ConfigError(
-                    f"`Remote(url)` should be a server that runs, but {error}. Start it, or check the url."
-                ) from None
+                raise self._lost(error) from None
         described: Mapping[str, object] = known["executor"]
         return described
 
@@ -166,29 +155,8 @@ class Remote:
 
     def close(self) -> None:
         """Close the connections; they are opened again when the executor is used again."""
-        self._client.close()
+        super().close()
         self._described = None
-
-    def __enter__(self) -> Remote:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[partial[Remote], tuple[str]]:
-        client = self._client
-        options: dict[str, Any] = {
-            "token": client.token,
-            "timeout": client.timeout,
-            "patience": client.patience,
-        }
-        return partial(type(self), **options), (client.url,)
-
-    def __repr__(self) -> str:
-        token = "" if self._client.token is None else ", token=..."  # no secret in a log
-        return f"Remote({self.url!r}{token})"
 
     def _known(self) -> Mapping[str, Any]:
         known = self._described

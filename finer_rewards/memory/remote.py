@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
 from finer_rewards.memory.searching import Scope, check_search
-from finer_rewards.serving.client import Client, ServerLostError, first_batch
+from finer_rewards.serving.client import Served, ServerLostError, first_batch
 from finer_rewards.serving.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score, Status
 
@@ -19,7 +18,7 @@ _BATCH = 4096  # thoughts or samples a request, at most: what a server takes unl
 _LONGEST = 600.0  # seconds that the embedding of a batch may take
 
 
-class RemoteMemory:
+class RemoteMemory(Served):
     """The `TraceMemory` of a server started with `finer-rewards serve --memory`, shared by all its clients.
 
     A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
@@ -39,16 +38,6 @@ class RemoteMemory:
         >>> RemoteMemory("http://127.0.0.1:1", patience=0.1).search(["Count."], ["concert"])[0].status.name
         'memory_unavailable'
     """
-
-    def __init__(
-        self, url: str, *, token: str | None = None, timeout: float = 30.0, patience: float = 30.0
-    ) -> None:
-        self._client = Client(url, token, timeout, patience)
-
-    @property
-    def url(self) -> str:
-        """Where the server is."""
-        return self._client.url
 
     def search(
         self,
@@ -131,36 +120,11 @@ class RemoteMemory:
         """Return the number of verified traces that a search sees."""
         return int(str(self.describe()["traces"]))
 
-    def close(self) -> None:
-        """Close the connections; they are opened again when the memory is used again."""
-        self._client.close()
-
-    def __enter__(self) -> RemoteMemory:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __reduce__(self) -> tuple[partial[RemoteMemory], tuple[str]]:
-        client = self._client
-        options: dict[str, Any] = {
-            "token": client.token,
-            "timeout": client.timeout,
-            "patience": client.patience,
-        }
-        return partial(type(self), **options), (client.url,)
-
-    def __repr__(self) -> str:
-        token = "" if self._client.token is None else ", token=..."
-        return f"RemoteMemory({self.url!r}{token})"
-
     def _tell(self, method: str, path: str) -> Any:
         try:
             return self._client.get(path) if method == "GET" else self._client.post(path, {})
         except ServerLostError as error:
-            raise ConfigError(
-                f"`RemoteMemory(url)` should be a server that runs, but {error}. Start it, or check the url."
-            ) from None
+            raise self._lost(error) from None
 
 
 def _plain(sample: Sample) -> dict[str, Any]:

@@ -8,26 +8,37 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.serving.wire import dumps, loads
 
-__all__ = ["Client", "ServerLostError", "first_batch"]
+__all__ = ["Client", "Served", "ServerLostError", "first_batch"]
 
 _BATCH_CHARACTERS = 2 << 20  # at most six bytes each, so well below what a server takes by default
 _PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between tries, the last one again and again
 _LONGEST_PAUSE = 10.0  # seconds, whatever a server asks for
 _BUSY = frozenset((408, 429, 502, 503, 504))  # 408: the network was slow
+_QUICK = 1.0  # seconds in which a try may fail and still be worth one more
 
 
 T = TypeVar("T")
+S = TypeVar("S", bound="Served")
 
 
 class ServerLostError(FinerError):
     """The server could not be reached, or did not answer, for as long as the client was to try."""
+
+
+class _Loss(NamedTuple):
+    """A server that was given up: until when it is not waited for again, and whether a try takes long."""
+
+    until: float
+    slow: bool
+    why: str
 
 
 class Client:
@@ -40,7 +51,9 @@ class Client:
         token: sent as `Authorization: Bearer`.
         timeout: seconds without a byte after which the server is taken for lost. A server of ours that works on
             a request sends one every few seconds.
-        patience: seconds to keep trying a server that cannot be reached or is busy.
+        patience: seconds to keep trying a server that cannot be reached or is busy. One that could not be
+            reached for so long is not waited for again for as long: a call then tries once, or where a try itself
+            takes long, not at all.
 
     Raises:
         ConfigError: the url or a number cannot be used.
@@ -75,6 +88,7 @@ class Client:
         self._host = parts.hostname or ""
         self._port = port
         self._path = parts.path.rstrip("/")
+        self._loss: _Loss | None = None
         self._process = os.getpid()
         self._idle: deque[HTTPConnection] = deque()  # its methods are atomic: no lock to fork with
         weakref.finalize(self, _close_all, self._idle)
@@ -105,15 +119,23 @@ class Client:
         return type(self), (self.url, self.token, self.timeout, self.patience)
 
     def _ask(self, method: str, path: str, body: bytes | None, within: float = float("inf")) -> Any:
+        loss = self._loss
+        if loss is not None and time.monotonic() >= loss.until:
+            loss = None
+        if loss is not None and loss.slow:
+            raise ServerLostError(loss.why)
         give_up = 0.0
         tries = 0
         while True:
             asked = 0.0
+            began = time.monotonic()
             try:
-                status, headers, data = self._once(method, path, body, time.monotonic() + within)
+                status, headers, data = self._once(method, path, body, began + within)
             except (OSError, HTTPException) as error:
                 why = f"{type(error).__name__}: {error}".rstrip(": ")
+                reached = False
             else:
+                reached, loss, self._loss = True, None, None
                 if status == 200:
                     try:
                         return self._read(data)
@@ -129,9 +151,14 @@ class Client:
                         asked = min(float(headers.get("Retry-After")), _LONGEST_PAUSE)
             pause = max(asked, _PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
-            give_up = give_up or time.monotonic() + self.patience  # counted from the first failure
-            if time.monotonic() + pause > give_up:
-                raise ServerLostError(f"the server at {self.url} was lost after {tries} tries: {why}")
+            now = time.monotonic()
+            give_up = give_up or now + self.patience  # counted from the first failure
+            if loss is not None or now + pause > give_up:
+                text = f"the server at {self.url} was lost after {tries} {'try' if tries == 1 else 'tries'}: {why}"
+                if not reached:
+                    until = loss.until if loss is not None else now + self.patience
+                    self._loss = _Loss(until, now - began > _QUICK, text)
+                raise ServerLostError(text)
             time.sleep(pause)
 
     def _read(self, data: bytes) -> Any:
@@ -190,6 +217,56 @@ class Client:
             self._process = os.getpid()
             _close_all(self._idle)
         return self._idle
+
+
+class Served:
+    """What a server of ours does for its clients: an address, connections, and no secret in a log.
+
+    Args:
+        url: where the server is, such as `"http://node-1:8000"`.
+        token: the server's token, if it has one.
+        timeout: seconds without a sign of life after which the server is taken for lost.
+        patience: seconds to keep trying when it cannot be reached or is busy; see `Client`.
+    """
+
+    def __init__(
+        self, url: str, *, token: str | None = None, timeout: float = 30.0, patience: float = 30.0
+    ) -> None:
+        self._client = Client(url, token, timeout, patience)
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._client.url
+
+    def close(self) -> None:
+        """Close the connections; they are opened again when this is used again."""
+        self._client.close()
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[partial[Served], tuple[str]]:
+        client = self._client
+        options: dict[str, Any] = {
+            "token": client.token,
+            "timeout": client.timeout,
+            "patience": client.patience,
+        }
+        return partial(type(self), **options), (client.url,)
+
+    def __repr__(self) -> str:
+        token = "" if self._client.token is None else ", token=..."  # no secret in a log
+        return f"{type(self).__name__}({self.url!r}{token})"
+
+    def _lost(self, error: ServerLostError) -> ConfigError:
+        """Return the sentence for one who cannot go on without an answer."""
+        return ConfigError(
+            f"`{type(self).__name__}(url)` should be a server that runs, but {error}. Start it, or check the url."
+        )
 
 
 def first_batch(items: Sequence[T], sizes: Sequence[int]) -> Sequence[T]:
