@@ -31,45 +31,14 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.learning_arms import BASE, DEFAULT, Scale, arms
 from benchmarks.learning_task import Question, build_databases, questions, vocabulary
-from finer_rewards import Reward, Sample, Scorer, SQLite, TraceMemory, parse_reward
-from finer_rewards.components import component_metrics, component_values
-from finer_rewards.presets.finer import finer, finer_reference
+from finer_rewards import Reward, Sample, Scorer, SQLite, TraceMemory
+from finer_rewards.components import component_metrics, component_values, terms
+from finer_rewards.types import Score
 
 RESULTS = Path(__file__).parent / "results"
 PROMPTS, GROUP, RATE = 16, 8, 1e-4
-MATCH = "execution_match()"
-#: A ladder with a rung for SQL that runs, and below it credit for structure.
-LADDER = (
-    f"gate(condition=well_formed(), then=constant() + gate(condition={MATCH}, then=3 * constant(), otherwise="
-    "gate(condition=executable(require_base_table=True), then=constant() + 0.5 * {})))"
-)
-
-#: Credit for what execution confirms alone: cells in common.
-CELLS = LADDER.replace("0.5 * {}", "0.25 * cell_recall() + 0.25 * cell_precision()")
-
-
-def compared() -> dict[str, Reward]:
-    """Return what is compared, by name."""
-    texts = {
-        "execution match": MATCH,
-        "+ atomic": f"{MATCH} + atomic_f1()",
-        "+ atomic + memory": f"{MATCH} + atomic_f1() + 0.5 * memory()",
-        "rung, F1": LADDER.format("atomic_f1()"),
-        "rung, partial": LADDER.format("atomic_f1(partial=0.5)"),
-        "rung, F1.5": LADDER.format("atomic_f1(beta=1.5, partial=0.5)"),
-        "no rung, small": LADDER.replace("constant() + 0.5 * {}", "0.1 * {}").format(
-            "atomic_f1(partial=0.5)"
-        ),
-        "cells": CELLS,
-    }
-    published = {
-        "finer(memory=False)": finer(memory=False),
-        "finer()": finer(),
-        "finer_reference()": finer_reference(),
-    }
-    first = {"execution match": parse_reward(MATCH), **published}
-    return {**first, **{name: parse_reward(text) for name, text in texts.items()}}
 
 
 @dataclass(frozen=True)
@@ -98,7 +67,7 @@ class Size:
 SHORT = Size(steps=6, every=3, held_out=60, train=300, easy=400, longest_warm_up=100)
 
 
-def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -> None:
+def train(regime: str, seed: int, chosen: Sequence[str], size: Size, file: Path) -> None:
     """Warm up one start, go on from it with each of the arms, and append a line for each to the file."""
     import torch
 
@@ -113,7 +82,7 @@ def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -
         held_out, known = hard[: size.held_out], hard[size.held_out :]
         learner = Learner(vocabulary(hard + easy), longest=40, seed=seed)
         with SQLite(folder, timeout=5, workers=1) as executor:
-            examined = Scorer(f"{MATCH} + atomic_f1()", executor)
+            examined = Scorer(arms()["+ atomic"].reward, executor)
             examine = partial(_examine, learner, held_out, examined)
             sampled = partial(_examine, learner, known[-300:], examined, 1.0)
             started = time.process_time()
@@ -121,11 +90,12 @@ def train(regime: str, seed: int, arms: Sequence[str], size: Size, file: Path) -
             start = deepcopy(learner.model.state_dict())
             traces = _traces(folder, executor, easy)
             print(f"{regime} {seed}: warm after {time.process_time() - started:.0f} s", file=sys.stderr)
-            for arm in arms:
+            for arm in chosen:
                 learner.model.load_state_dict(start)
-                scorer = Scorer(compared()[arm], executor, memory=traces)
+                scorer = Scorer(arms()[arm].reward, executor, memory=traces)
                 record = {"regime": regime, "seed": seed, "arm": arm, "reward": repr(scorer.reward)}
-                record |= _reinforce(learner, known, scorer, seed, size, examine)
+                record |= {"scale": arms()[arm].scale}
+                record |= _reinforce(learner, known, scorer, arms()[arm].scale, seed, size, examine)
                 with file.open("a", encoding="utf-8") as out:
                     out.write(json.dumps(record) + "\n")
                 print(f"{regime} {seed} {arm}: {record['curve']} {record['sampled']}", file=sys.stderr)
@@ -156,7 +126,7 @@ def _traces(folder: Path, executor: SQLite, easy: Sequence[Question]) -> TraceMe
     from finer_rewards.memory import HashingEmbedder
 
     traces = TraceMemory.open(folder / "traces", embedder=HashingEmbedder(256))
-    scorer = Scorer(MATCH, executor)
+    scorer = Scorer(arms()[BASE].reward, executor)
     samples = [_sample(" ".join(one.completion), one) for one in easy[:200]]
     evidence = scorer.observe(samples)
     traces.remember([(one, scorer.reward(one)) for one in evidence])
@@ -164,7 +134,7 @@ def _traces(folder: Path, executor: SQLite, easy: Sequence[Question]) -> TraceMe
 
 
 def _reinforce(
-    learner: Any, known: list[Question], scorer: Scorer, seed: int, size: Size, examine: Any
+    learner: Any, known: list[Question], scorer: Scorer, scale: Scale, seed: int, size: Size, examine: Any
 ) -> dict[str, Any]:
     import torch
 
@@ -178,8 +148,9 @@ def _reinforce(
         asked = [one for one in chance.sample(known, PROMPTS) for _ in range(GROUP)]
         tokens, length = learner.answer(asked, 1.0), learner.asked_length(asked)
         texts = learner.texts(tokens, length)
-        values = [score.value for score in scorer.score(map(_sample, texts, asked))]
-        credit, dead = advantages(values, GROUP, scale=True)
+        scores = scorer.score(map(_sample, texts, asked))
+        values = _by_term(scorer.reward, scores) if scale == "terms" else [[score.value for score in scores]]
+        credit, dead = advantages(values, GROUP, scale)
         silent.append(dead)
         learner.reinforce(tokens, length, credit, optimizer)
         if step % size.every == 0:
@@ -193,6 +164,14 @@ def _reinforce(
         "clauses": [seen[0]["clauses"], seen[-1]["clauses"]],
         "seconds": time.process_time() - started,
     }
+
+
+def _by_term(reward: Reward, scores: Sequence[Score]) -> list[list[float | None]]:
+    """Return the values of each term of a sum, weighted."""
+    return [
+        [None if score.value is None else weight * (score.parts[place][1].value or 0.0) for score in scores]
+        for place, (weight, _) in enumerate(terms(reward))
+    ]
 
 
 def _sample(text: str, one: Question) -> Sample:
@@ -226,7 +205,7 @@ def _examine(
 
 
 def run(
-    arms: Sequence[str], regimes: Sequence[str], seeds: Iterable[int], size: Size, jobs: int, file: Path
+    chosen: Sequence[str], regimes: Sequence[str], seeds: Iterable[int], size: Size, jobs: int, file: Path
 ) -> None:
     """Run what is not in the file yet, and append it."""
     done = {(one["regime"], one["seed"], one["arm"]) for one in read(file)}
@@ -234,7 +213,7 @@ def run(
         (regime, seed, missing)
         for seed in seeds
         for regime in regimes
-        if (missing := [arm for arm in arms if (regime, seed, arm) not in done])
+        if (missing := [arm for arm in chosen if (regime, seed, arm) not in done])
     ]
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         for future in [pool.submit(train, *one, size, file) for one in todo]:
@@ -254,7 +233,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="how many (default 5)")
     parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default 2)")
-    parser.add_argument("--arms", nargs="+", default=list(compared()), choices=list(compared()))
+    parser.add_argument("--arms", nargs="+", default=list(DEFAULT), choices=list(arms()))
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     parser.add_argument("--steps", type=int, default=Size.steps)
     parser.add_argument("--short", action="store_true", help="a minute, to see that it works")

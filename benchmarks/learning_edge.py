@@ -18,10 +18,13 @@ from __future__ import annotations
 import random
 import tempfile
 from collections.abc import Iterator
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
+from platform import python_version
 from statistics import mean
 
-from benchmarks.learning import LADDER, compared
+from benchmarks.learning_arms import BASE, LADDER, arms
 from benchmarks.learning_task import DOMAINS, Question, build_databases, questions
 from finer_rewards import Reward, Sample, Scorer, SQLite, parse_reward
 
@@ -103,36 +106,52 @@ def _without_condition(sql: Words, number: int) -> Words:
 
 
 def main() -> None:
+    file = Path(__file__).parent / "results" / "learning_edge.md"
+    file.write_text("\n".join(lines()) + "\n", encoding="utf-8")
+
+
+def lines() -> Iterator[str]:
+    """Yield the results as Markdown."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         build_databases(folder)
         cases = list(_cases(questions(folder, hard=True, number=150, seed=1), random.Random(0)))
         with SQLite(folder, timeout=5, workers=1) as executor:
-            scores = {
-                name: _scored(Scorer(reward, executor), cases)
-                for name, reward in _rewards()
-                if not any("memory" in leaf.name for leaf in reward.leaves())
-            }
-        # Where a mistake happens not to show in the result, the answer is right and proves nothing here.
-        matches = scores.pop("execution match")
-        wrong = [number for number, values in enumerate(matches) if not any(values)]
-        kinds = [kind for kind in dict.fromkeys(kind for _, kind, *_ in cases) if kind != MORE]
-        of = {kind: [number for number in wrong if cases[number][1] == kind] for kind in (*kinds, MORE)}
-        print("| reward | " + " | ".join(f"{kind} ({len(of[kind])}): p*" for kind in kinds), end=" | ")
-        print(f"one condition too many ({len(of[MORE])}): q* |")
-        print("|---|" + "---|" * (len(kinds) + 1))
-        for name, values in scores.items():
-            means = {kind: _means([values[number] for number in of[kind]]) for kind in of}
-            cells = [_ratio(out - bad, right - bad) for right, bad, out in (means[kind] for kind in kinds)]
-            (right, _, out), (without, extra, _) = means["WHERE"], means[MORE]
-            cells.append(_ratio(without - extra, without - extra + right - out))
-            print(f"| {name} | " + " | ".join(cells) + " |")
+            scores = {name: _scored(Scorer(reward, executor), cases) for name, reward in _rewards()}
+    # Where a mistake happens not to show in the result, the answer is right and proves nothing here.
+    matches = scores.pop(BASE)
+    wrong = [number for number, values in enumerate(matches) if not any(values)]
+    kinds = [kind for kind in dict.fromkeys(kind for _, kind, *_ in cases) if kind != MORE]
+    of = {kind: [number for number in wrong if cases[number][1] == kind] for kind in (*kinds, MORE)}
+    yield "# How sure before a clause pays"
+    yield ""
+    versions = f"Python {python_version()}, sqlglot {version('sqlglot')}"
+    yield f"Written by `python -m benchmarks.learning_edge` on {date.today()} ({versions})."
+    yield ""
+    heads = [
+        *(f"{kind} ({len(of[kind])}): p*" for kind in kinds),
+        f"one condition too many ({len(of[MORE])}): q*",
+    ]
+    yield f"| reward | {' | '.join(heads)} |"
+    yield "|---|" + "---|" * len(heads)
+    for name, values in scores.items():
+        means = {kind: _means([values[number] for number in of[kind]]) for kind in of}
+        cells = [_ratio(out - bad, right - bad) for right, bad, out in (means[kind] for kind in kinds)]
+        (right, _, out), (without, extra, _) = means["WHERE"], means[MORE]
+        cells.append(_ratio(without - extra, without - extra + right - out))
+        yield f"| {name} | {' | '.join(cells)} |"
 
 
 def _rewards() -> Iterator[tuple[str, Reward]]:
-    yield from compared().items()
+    """Yield what has one value a sample and needs no memory, once."""
+    seen = set()
+    for name, arm in arms().items():
+        whole = arm.scale != "terms" and not any("memory" in leaf.name for leaf in arm.reward.leaves())
+        if whole and arm.reward not in seen:
+            seen.add(arm.reward)
+            yield name.removesuffix(", batch"), arm.reward
     for credit in CONSIDERED:
-        yield f"finer, {credit}", parse_reward(LADDER.format(credit))
+        yield f"rung, {credit}", parse_reward(LADDER.format(credit))
 
 
 def _cases(

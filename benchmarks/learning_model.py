@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from benchmarks.learning_arms import Scale
 from benchmarks.learning_task import Question
 
 __all__ = ["Learner", "advantages"]
@@ -186,24 +188,39 @@ def _turned(vectors: torch.Tensor) -> torch.Tensor:
     return torch.cat([-right, left], -1)
 
 
-def advantages(values: Sequence[float | None], size: int, scale: bool) -> tuple[torch.Tensor, float]:
-    """Return what each completion gains over its group, and the share of groups that say nothing.
+def advantages(
+    values: Sequence[Sequence[float | None]], size: int, scale: Scale
+) -> tuple[torch.Tensor, float]:
+    """Return what each completion gains over its group, as TRL computes it, and the share of groups that say nothing.
 
     Args:
-        values: rewards, group after group; `None` gains nothing and counts in no mean.
+        values: for each term of the reward its values, group after group; `None` gains nothing and counts in no mean.
         size: completions of a group.
-        scale: divide by the group's standard deviation.
+        scale: see `Arm`.
     """
-    credit, silent = [], 0
-    for start in range(0, len(values), size):
-        group = values[start : start + size]
-        known = torch.tensor([value for value in group if value is not None], dtype=torch.float64)
-        spread = float(known.std()) if len(known) > 1 else 0.0
-        silent += spread < 1e-9
-        centre = float(known.mean()) if len(known) else 0.0
-        unit = spread + 1e-4 if scale else 1.0
-        credit += [0.0 if value is None or spread < 1e-9 else (value - centre) / unit for value in group]
-    return torch.tensor(credit, dtype=torch.float32), silent / (len(values) // size)
+    rewards = torch.tensor(
+        [[math.nan if value is None else value for value in term] for term in values], dtype=torch.float64
+    )
+    grouped = rewards.view(len(values), -1, size)
+    gained = grouped - grouped.nanmean(2, keepdim=True)
+    spread = _spread(gained)
+    gained = gained.where(spread > 1e-9, 0.0)
+    silent = float((spread <= 1e-9).all(0).double().mean())
+    if scale in ("group", "terms"):
+        gained = gained / (spread + 1e-4)
+    credit = gained.sum(0).flatten()
+    if scale in ("batch", "terms"):
+        of_batch = rewards.flatten() if scale == "batch" else credit
+        credit = credit / (_spread(of_batch[None])[0] + 1e-4)
+    return credit.nan_to_num().float(), silent
+
+
+def _spread(values: torch.Tensor) -> torch.Tensor:
+    """Return the standard deviation along the last dimension, of what is known there."""
+    known = ~values.isnan()
+    gained = (values - values.nanmean(-1, keepdim=True)).nan_to_num()
+    freedom = (known.sum(-1, keepdim=True) - 1).clamp(min=1)
+    return ((gained**2).sum(-1, keepdim=True) / freedom).sqrt()
 
 
 def _padded(rows: Sequence[Sequence[int]], width: int) -> torch.Tensor:

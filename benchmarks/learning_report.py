@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from statistics import mean, stdev
 from typing import Any
 
+from benchmarks.learning_arms import BASE
+
 __all__ = ["figure", "interval", "tables"]
 
 Run = dict[str, Any]
-BASE = "execution match"
 #: Two-sided 95 % quantiles of Student's t by degrees of freedom.
 T95 = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 COLOURS = (

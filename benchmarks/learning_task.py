@@ -47,24 +47,27 @@ class Domain:
 
 DOMAINS = (
     Domain(
-        "company",
-        "employee",
-        "name",
-        {"city": ("Rome", "Oslo", "Lima", "Cork"), "role": ("clerk", "smith", "cook", "guard")},
-        {"age": (25, 30, 35, 40, 45, 50), "salary": (31, 42, 53, 64, 75, 86)},
-        "department",
-        "region",
-        ("north", "south", "east"),
+        name="company",
+        table="employee",
+        title="name",
+        texts={"city": ("Rome", "Oslo", "Lima", "Cork"), "role": ("clerk", "smith", "cook", "guard")},
+        numbers={"age": (25, 30, 35, 40, 45, 50), "salary": (31, 42, 53, 64, 75, 86)},
+        parent="department",
+        place="region",
+        places=("north", "south", "east"),
     ),
     Domain(
-        "library",
-        "book",
-        "title",
-        {"genre": ("novel", "essay", "drama", "atlas"), "language": ("Greek", "Welsh", "Malay", "Dutch")},
-        {"pages": (120, 180, 240, 300, 360, 420), "price": (12, 17, 22, 27, 32, 37)},
-        "publisher",
-        "country",
-        ("Chile", "Kenya", "Japan"),
+        name="library",
+        table="book",
+        title="title",
+        texts={
+            "genre": ("novel", "essay", "drama", "atlas"),
+            "language": ("Greek", "Welsh", "Malay", "Dutch"),
+        },
+        numbers={"pages": (120, 180, 240, 300, 360, 420), "price": (12, 17, 22, 27, 32, 37)},
+        parent="publisher",
+        place="country",
+        places=("Chile", "Kenya", "Japan"),
     ),
 )
 

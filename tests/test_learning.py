@@ -92,12 +92,30 @@ def test_the_advantages_are_those_of_a_group() -> None:
     pytest.importorskip("transformers")
     from benchmarks.learning_model import advantages
 
-    credit, silent = advantages([1.0, 0.0, None, 2.0, 2.0, 2.0], 3, True)
+    values = [[1.0, 0.0, None, 2.0, 2.0, 2.0]]
+    credit, silent = advantages(values, 3, "group")
     half = 2**-0.5
     assert torch.allclose(credit, torch.tensor([half, -half, 0.0, 0.0, 0.0, 0.0]), atol=1e-3)
     assert silent == 0.5
-    credit, _ = advantages([3.0, 1.0], 2, False)
-    assert credit.tolist() == [1.0, -1.0]
+    # The spread of 1, 0, 2, 2, 2 is 0.894.
+    credit, silent = advantages(values, 3, "batch")
+    assert torch.allclose(credit, torch.tensor([0.559, -0.559, 0.0, 0.0, 0.0, 0.0]), atol=1e-3)
+    assert silent == 0.5
+    credit, silent = advantages([[None, None, 5.0, 1.0]], 2, "batch")
+    assert credit[:2].tolist() == [0.0, 0.0]
+    assert credit[2] == -credit[3] > 0
+
+
+def test_terms_are_scaled_one_by_one() -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from benchmarks.learning_model import advantages
+
+    # The second term is ten times smaller, and counts as much: against the first in one group, with it in the next.
+    credit, silent = advantages([[1.0, 0.0, 1.0, 0.0, 3.0, 3.0], [0.0, 0.1, 0.1, 0.0, 7.0, 7.0]], 2, "terms")
+    assert silent == pytest.approx(1 / 3)
+    assert torch.allclose(credit[[0, 1, 4, 5]], torch.zeros(4), atol=0.01)
+    assert credit[2] == -credit[3] > 1
 
 
 def test_the_decoder_says_what_the_model_says(tmp_path: Path) -> None:
