@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -260,6 +261,78 @@ def test_no_session_burns_on_after_its_client_was_killed(server):
         thread.join(30)
     assert done[0].status.name == "unavailable"
     until(lambda: not active(server))
+
+
+def processes(server: Server, of: str) -> list[int]:
+    """The server's own process, or those of the sessions of a role."""
+    if of == "server":
+        return [int((server.folder / "data" / "postmaster.pid").read_text().split()[0])]
+    with psycopg.connect(server.dsn("owner", "music")) as connection:
+        asked = "SELECT pid FROM pg_stat_activity WHERE usename = %s"
+        return [pid for (pid,) in connection.execute(asked, (of,)).fetchall()]
+
+
+@contextmanager
+def stopped(server: Server, *pids: int) -> Iterator[None]:
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@pytest.mark.parametrize("busy", [True, False])
+def test_a_session_that_falls_silent_is_replaced(server, busy, monkeypatch):
+    """In the middle of a query, or before it."""
+    monkeypatch.setattr("finer_rewards.executing.postgres._PATIENCE", 1.0)
+    sql = "SELECT count(*) FROM generate_series(1, 1000000) AS n" if busy else "SELECT name FROM old"
+    done: list[fr.Execution] = []
+    others = processes(server, "reader")
+    with fr.Postgres(server.dsn("reader"), timeout=3, workers=1) as executor:
+        assert executor.execute("SELECT 1", "music").ok
+        (session,) = set(processes(server, "reader")).difference(others)
+        query = threading.Thread(target=lambda: done.append(executor.execute(sql, "music")))
+        if busy:
+            query.start()
+            until(lambda: session in active(server))
+        with stopped(server, session):
+            if not busy:
+                query.start()
+            query.join(20)
+        assert done and done[0].ok, done
+        assert executor.restarts == 0
+
+
+def test_a_silent_server_is_not_the_models_fault(server):
+    endless = "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b"
+    done: list[fr.Execution] = []
+    with fr.Postgres(server.dsn("reader") + " connect_timeout=2", timeout=1.5, workers=1) as executor:
+        assert executor.execute("SELECT 1", "music").ok
+        query = threading.Thread(target=lambda: done.append(executor.execute(endless, "music")))
+        query.start()
+        until(lambda: bool(active(server)))
+        with stopped(server, *processes(server, "reader"), *processes(server, "server")):
+            query.join(30)
+            assert done[0].status.name == "unavailable", done
+            began = time.monotonic()
+            scorer = fr.Scorer(r.executable(), executor)
+            more = scorer.score([fr.Sample(f"SELECT {n}", gold="", db="music") for n in range(50)])
+            # It is known to be silent: no query waits for it in vain.
+            assert time.monotonic() - began < 5
+            assert {(score.value, score.status.blame) for score in more} == {(None, "system")}
+
+
+def test_a_query_that_silences_its_sessions_is_at_fault(server):
+    """No function looks whether it was cancelled while it works on one row's values."""
+    long = "SELECT repeat(repeat('x', 100000), 200) AS s FROM generate_series(1, 1) OFFSET 0"
+    deaf = f"SELECT {' || '.join(['md5(s)'] * 100)} FROM ({long}) AS q"
+    with fr.Postgres(server.dsn("reader"), timeout=0.8, workers=1) as executor:
+        run, after = executor.execute_many([Query(deaf, "music"), Query("SELECT name FROM old", "music")])
+    assert run.status.name == "timeout" and "twice" in run.error, run
+    assert after.ok
 
 
 def until(holds: Callable[[], bool]) -> None:

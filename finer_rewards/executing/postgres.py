@@ -20,6 +20,8 @@ from finer_rewards.schema import Schema, table_of
 
 __all__ = ["Postgres"]
 
+_PROGRAM = str(Path(__file__).with_name("postgres_worker.py"))
+_PATIENCE = 5.0  # seconds in which a server answers what takes it no time
 _MEANINGS = ("database", "schema", "nothing")
 
 
@@ -51,7 +53,9 @@ class Postgres(PooledExecutor):
     role should have no right but to read: `CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader`. A
     superuser is turned away. Functions that act on the server (`pg_sleep`, `pg_read_file`,
     `pg_terminate_backend`, advisory locks, `set_config`, `query_to_xml`, ...) are refused by name, wherever the
-    name stands. A server that is gone gives `Status.unavailable`, never a zero.
+    name stands. A server that is gone or silent gives `Status.unavailable`, never a zero: a session that does not
+    even answer that it cancelled a query is given up, and the query runs once more in a new one. Only one that
+    silences that one too is a `timeout`.
 
     Results of gold queries are kept as long as this object lives: make a new one when data change.
 
@@ -124,11 +128,14 @@ class Postgres(PooledExecutor):
         self.temp_file_limit = size_in_bytes("temp_file_limit", temp_file_limit)
         self.superuser = bool(superuser)
         self._about: tuple[str, str] | None = ("unknown", "unknown")
+        # A session that falls silent is replaced once by another.
+        self.program = Program(_PROGRAM, grace=self.timeout + 5 * _PATIENCE)
         lock_timeout = round(1000 * min(1.0, positive("timeout", timeout) / 4))
         self._start(
             {
                 "packages": _packages(),
                 "network": True,
+                "patience": _PATIENCE,
                 "superuser": self.superuser,
                 "session": [f"work_mem = {self.work_mem >> 10}", f"lock_timeout = {max(1, lock_timeout)}"],
                 "wishes": [f"temp_file_limit = {self.temp_file_limit >> 10}"],

@@ -3,9 +3,12 @@
 A statement runs as `DECLARE ... CURSOR FOR statement` in a read-only transaction that is rolled back: the server
 itself takes nothing but one query there. What a read-only transaction still allows (sleeping, reading the
 server's files, stopping other sessions, taking locks that outlive it, running text as SQL) is done by volatile
-functions of the server and its extensions, and these are refused by name. The server cancels a query that runs
-past its time; a worker that then still waits is ended by its own timer, and the server ends the session of a
-client that is gone.
+functions of the server and its extensions, and these are refused by name.
+
+The server cancels a query that runs past its time. Where it says nothing, not even that, the session is given up
+and the query runs once more, in a new one. Only a query that silences two sessions, each of which had answered
+just before it, is itself at fault; a server that does not answer what we ask of our own accord is lost. The server
+ends the session of a client that is gone.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 import _signal as signal  # type: ignore[import-not-found]
 import marshal
 import os
-import re
+import select
 import sys
 import time
 from collections import OrderedDict
@@ -23,15 +26,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Only the standard library is on the path: the folder of `worker.py` is there for this one import, and the
+# Only the standard library is on the path: the folder of `worker.py` is there for these imports, and the
 # folder of psycopg comes with the settings.
 sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
 import worker  # type: ignore[import-not-found] # noqa: E402
+from postgres_catalog import (  # type: ignore[import-not-found] # noqa: E402
+    CLOCK,
+    ESCAPED_NAME,
+    FUNCTIONS,
+    HARMLESS,
+    RANDOM,
+    READ,
+    RIGHTS,
+    SCHEMA,
+    WORD,
+)
+from postgres_cells import CONVERTERS, rows_of, text  # type: ignore[import-not-found] # noqa: E402
 
 sys.path.pop()
 
-#: Seconds between the deadline, at which the server cancels, and the one that kills: answers travel.
-MARGIN = 0.5
+#: Seconds past the deadline, at which the server cancels, until its session is given up: answers travel.
+MARGIN = 1.0
+#: Seconds for which a server that could not be reached in time is not tried again: a batch waits once.
+PAUSE = 10.0
 SETTINGS = (
     "default_transaction_read_only = on",
     "TimeZone = 'UTC'",
@@ -49,63 +66,6 @@ SETTINGS = (
 )
 #: What an old server does not know, or a role may not set.
 WISHES = ("client_connection_check_interval = '100ms'",)
-FUNCTIONS = """
-    SELECT DISTINCT proname FROM pg_catalog.pg_proc p WHERE (provolatile = 'v' OR proname LIKE '%\\_to\\_xml%')
-    AND prorettype <> ALL ('{trigger,event_trigger,tsm_handler,index_am_handler,table_am_handler}'::regtype[])
-    AND (pronamespace = 'pg_catalog'::regnamespace OR EXISTS (SELECT FROM pg_catalog.pg_depend d
-         WHERE d.objid = p.oid AND d.classid = 'pg_catalog.pg_proc'::regclass AND d.deptype = 'e'))
-"""
-#: Volatile functions that do no more than return a value.
-HARMLESS = re.compile(
-    r"clock_timestamp|timeofday|random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+"
-)
-#: Of a number; a longer one is left as text, for no float is as large, nor may an `int` of any size be printed.
-MOST_DIGITS = 300
-WORD = re.compile(r"[a-z_\x80-\uffff][\w$]*")
-ESCAPED_NAME = re.compile(r"u&\"", re.IGNORECASE)
-RANDOM = re.compile(
-    r"\b(?:random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+)\s*\(|\btablesample\b(?!.*\brepeatable\b)",
-    re.IGNORECASE | re.DOTALL,
-)
-CLOCK = re.compile(
-    r"\b(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\b"
-    r"|\b(?:now|transaction_timestamp|statement_timestamp|clock_timestamp|timeofday)\s*\(\s*\)"
-    r"|\bage\s*\([^(),]*\)|'(?:now|today|tomorrow|yesterday)'",
-    re.IGNORECASE,
-)
-#: What was read: locks are held on every table and view that the query names, until the transaction ends.
-READ = """
-    SELECT c.relkind, c.relname, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END
-    FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation
-    WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND c.relkind IN ('r', 'p', 'm', 'f', 'v')
-    AND c.relnamespace NOT IN ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
-"""
-SCHEMA = """
-    SELECT c.oid, CASE WHEN pg_catalog.pg_table_is_visible(c.oid) THEN c.relname
-                  ELSE n.nspname || '.' || c.relname END, c.relkind = 'v',
-        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(a.attname,
-            pg_catalog.format_type(a.atttypid, a.atttypmod), a.attnotnull) ORDER BY a.attnum)
-         FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
-        (SELECT pg_catalog.json_agg(pg_catalog.json_build_array(k.contype,
-            (SELECT pg_catalog.json_agg(a.attname ORDER BY u.place) FROM pg_catalog.unnest(k.conkey)
-             WITH ORDINALITY u(number, place) JOIN pg_catalog.pg_attribute a
-             ON a.attrelid = k.conrelid AND a.attnum = u.number),
-            (SELECT r.relname FROM pg_catalog.pg_class r WHERE r.oid = k.confrelid),
-            (SELECT pg_catalog.json_agg(a.attname ORDER BY u.place) FROM pg_catalog.unnest(k.confkey)
-             WITH ORDINALITY u(number, place) JOIN pg_catalog.pg_attribute a
-             ON a.attrelid = k.confrelid AND a.attnum = u.number)) ORDER BY k.oid)
-         FROM pg_catalog.pg_constraint k WHERE k.conrelid = c.oid AND k.contype IN ('p', 'u', 'f'))
-    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND NOT c.relispartition
-    AND n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname NOT LIKE 'pg\\_%'
-    AND pg_catalog.has_schema_privilege(n.oid, 'USAGE') ORDER BY c.oid
-"""
-RIGHTS = """
-    SELECT CASE WHEN (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) THEN 'superuser'
-    WHEN EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p'
-        AND c.relnamespace <> ALL ('{pg_catalog,information_schema}'::regnamespace[])
-        AND pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')) THEN 'write' ELSE 'read' END
-"""
 
 
 class Failed(Exception):  # noqa: N818
@@ -116,15 +76,30 @@ class Failed(Exception):  # noqa: N818
         self.code = code
 
 
+class Silent(Exception):  # noqa: N818
+    """The server does not answer.
+
+    Args:
+        query: true when it was last asked to run somebody's query.
+    """
+
+    def __init__(self, query: bool, seconds: float) -> None:
+        super().__init__(f"the server did not answer for {seconds:.1f} s")
+        self.query = query
+
+
 class Connection:
     """One session, in which each statement has a read-only transaction of its own."""
 
-    def __init__(self, conninfo: str, settings: dict[str, Any], pq: Any) -> None:
+    def __init__(self, conninfo: str, settings: dict[str, Any], pq: Any, lost: type[Exception]) -> None:
         self.settings = settings
         self.pq = pq
+        self.lost = lost
+        self.good = (pq.ExecStatus.COMMAND_OK, pq.ExecStatus.TUPLES_OK)
         self.raw = pq.PGconn.connect(conninfo.encode())
         if self.raw.status != pq.ConnStatus.OK:
             raise Failed("08006", self.raw.error_message.decode("utf-8", "replace").strip())
+        self.raw.nonblocking = 1
         for setting in (*SETTINGS, *settings["session"]):
             self.ask(f"SET {setting}")
         for wish in (*WISHES, *settings["wishes"]):
@@ -141,25 +116,62 @@ class Connection:
             )
         self.forbidden = {name for (name,) in self.rows(FUNCTIONS) if not HARMLESS.fullmatch(name)}
 
-    def ask(self, sql: str, alone: bool = False) -> Any:
-        """Return the result of a command; `alone` takes one statement only."""
-        text = sql.encode("utf-8")
-        result = self.raw.exec_params(text, None) if alone else self.raw.exec_(text)
-        status = self.pq.ExecStatus
-        if result.status not in (status.COMMAND_OK, status.TUPLES_OK):
-            field = self.pq.DiagnosticField
-            code = (result.error_field(field.SQLSTATE) or b"").decode()
-            message = (
-                result.error_field(field.MESSAGE_PRIMARY) or result.error_message or self.raw.error_message
-            )
-            if result.status == status.EMPTY_QUERY:
-                code, message = "42601", b"an empty statement is not a query"
-            raise Failed(code, message.decode("utf-8", "replace").strip())
+    def ask(self, sql: str, deadline: float | None = None, *, alone: bool = False) -> Any:
+        """Return the result of a command.
+
+        Args:
+            sql: the command.
+            deadline: when the server ends it, if it is somebody's query; ours take no time.
+            alone: whether it must be one statement.
+        """
+        send = (lambda text: self.raw.send_query_params(text, None)) if alone else self.raw.send_query
+        result = self._hear(send, sql.encode(), deadline)
+        if result.status not in self.good:
+            raise self._failed(result)
         return result
 
-    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    def _hear(self, send: Callable[[bytes], None], sql: bytes, deadline: float | None) -> Any:
+        """Send a command, wait for the answer, and return its first failure, or its last result."""
+        began = time.monotonic()
+        until = began + self.settings["patience"] if deadline is None else max(began, deadline) + MARGIN
+        found = None
+        try:
+            send(sql)
+            while True:
+                self._wait(until)
+                result = self.raw.get_result()
+                if result is None:
+                    return found
+                if found is None or found.status in self.good:
+                    found = result
+        except TimeoutError:
+            raise Silent(deadline is not None, time.monotonic() - began) from None
+        except self.lost as error:
+            raise Failed("", str(error)) from None
+
+    def _wait(self, until: float) -> None:
+        """Wait until there is a result to be had."""
+        unsent = self.raw.flush()
+        while self.raw.is_busy():
+            poll = select.poll()
+            poll.register(self.raw.socket, select.POLLIN | (select.POLLOUT if unsent else 0))
+            if not poll.poll(max(0.0, 1000 * (until - time.monotonic()))):
+                raise TimeoutError
+            self.raw.consume_input()
+            unsent = unsent and self.raw.flush()
+
+    def _failed(self, result: Any) -> Failed:
+        field = self.pq.DiagnosticField
+        code = (result.error_field(field.SQLSTATE) or b"").decode()
+        message = result.error_field(field.MESSAGE_PRIMARY) or result.error_message or self.raw.error_message
+        if result.status == self.pq.ExecStatus.EMPTY_QUERY:
+            code, message = "42601", b"an empty statement is not a query"
+        return Failed(code, message.decode("utf-8", "replace").strip())
+
+    def rows(self, sql: str, deadline: float | None = None) -> list[tuple[Any, ...]]:
         """Return the rows of a query of our own, as text."""
-        return rows_of(self.ask(sql), [text] * 99)
+        found: list[tuple[Any, ...]] = rows_of(self.ask(sql, deadline), [text] * 99)
+        return found
 
     def run(self, sql: str, timeout: float) -> Any:
         """Run one statement and return its answer."""
@@ -196,23 +208,24 @@ class Connection:
         if word in ("", "explain", "show", "analyze"):
             return "not_a_query", (), [], f"{word.upper() or 'an empty statement'} is not a query", False
         if word not in ("select", "with", "values", "table", "?"):
-            return self._judge(sql, word)
+            return self._judge(sql, word, deadline)
         found = sorted(self.forbidden.intersection(WORD.findall(sql.lower())))
         if found or ESCAPED_NAME.search(sql):
             return "refused", (), [], f"{found[0] if found else 'a name with escapes'} is not allowed", False
         self.ask(f"BEGIN READ ONLY; {until(deadline)}")
-        self.ask(f"DECLARE answer NO SCROLL CURSOR FOR {sql}", alone=True)
+        self.ask(f"DECLARE answer NO SCROLL CURSOR FOR {sql}", deadline, alone=True)
         columns: list[str] = []
         converters: list[Callable[[bytes], Any]] = []
 
         def fetch(count: int) -> list[Any]:
-            result = self.ask(f"{until(deadline)}; FETCH {count} FROM answer")
+            result = self.ask(f"{until(deadline)}; FETCH {count} FROM answer", deadline)
             if not columns:
                 columns.extend((result.fname(place) or b"").decode() for place in range(result.nfields))
                 converters.extend(
                     CONVERTERS.get(result.ftype(place), text) for place in range(result.nfields)
                 )
-            return rows_of(result, converters)
+            rows: list[Any] = rows_of(result, converters)
+            return rows
 
         max_bytes = self.settings["max_bytes"]
         chunks, truncated = worker.collect(fetch, self.settings["max_rows"], max_bytes)
@@ -220,16 +233,14 @@ class Connection:
             return "too_large", (), [], f"the result is larger than {max_bytes} bytes", False
         return "ok", tuple(columns), chunks, "", truncated
 
-    def _judge(self, sql: str, word: str) -> Any:
+    def _judge(self, sql: str, word: str, deadline: float) -> Any:
         """Compile what is no query: either it is no SQL, or it is SQL that does not read."""
-        self.ask("BEGIN READ ONLY")
-        result = self.raw.prepare(b"", sql.encode())
-        if result.status != self.pq.ExecStatus.COMMAND_OK:
-            field = self.pq.DiagnosticField
-            code = (result.error_field(field.SQLSTATE) or b"").decode()
-            message = (result.error_field(field.MESSAGE_PRIMARY) or b"").decode("utf-8", "replace")
-            if code.startswith("42") and code != "42501":
-                raise Failed(code, message)
+        self.ask(f"BEGIN READ ONLY; {until(deadline)}")
+        result = self._hear(lambda text: self.raw.send_prepare(b"", text), sql.encode(), deadline)
+        if result.status not in self.good:
+            failed = self._failed(result)
+            if failed.code.startswith("42") and failed.code != "42501":
+                raise failed
         return "refused", (), [], f"{word.upper()} is not allowed", False
 
     def _facts(self, sql: str) -> tuple[list[str], str]:
@@ -267,7 +278,7 @@ class Connection:
             return "unavailable", message or "the server closed the connection"
         return "failed", message
 
-    def schema(self) -> list[Any]:
+    def schema(self, deadline: float) -> list[Any]:
         """Return (name, columns, keys, view) of tables and views."""
         import json
 
@@ -279,7 +290,7 @@ class Connection:
                 [(names[kind], *rest) for kind, *rest in json.loads(keys or "[]")],
                 view == "t",
             )
-            for _, name, view, columns, keys in self.rows(SCHEMA)
+            for _, name, view, columns, keys in self.rows(SCHEMA, deadline)
         ]
 
     def about(self) -> list[Any]:
@@ -293,60 +304,6 @@ def until(deadline: float) -> str:
     return f"SET LOCAL statement_timeout = {left}"
 
 
-def rows_of(result: Any, converters: list[Callable[[bytes], Any]]) -> list[tuple[Any, ...]]:
-    """Return the rows of a result, each column through its converter."""
-    value, width = result.get_value, range(result.nfields)
-    return [
-        tuple([None if (cell := value(row, place)) is None else converters[place](cell) for place in width])
-        for row in range(result.ntuples)
-    ]
-
-
-def text(cell: bytes) -> str:
-    """Return a value as the server writes it."""
-    return cell.decode("utf-8", "replace")
-
-
-def truth(cell: bytes) -> int:
-    """Return a boolean as SQLite has it."""
-    return int(cell == b"t")
-
-
-def number(cell: bytes) -> Any:
-    """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
-    if len(cell) > MOST_DIGITS:
-        return text(cell)
-    whole, _, part = cell.partition(b".")
-    if part.strip(b"0") or not whole.lstrip(b"-").isdigit():
-        return float(cell)
-    return int(whole)
-
-
-def padded(cell: bytes) -> str:
-    """Return CHAR(n) without the spaces that fill it up, which mean nothing."""
-    return text(cell).rstrip(" ")
-
-
-def binary(cell: bytes) -> bytes:
-    """Return bytes that were written as hexadecimal digits."""
-    return bytes.fromhex(cell[2:].decode())
-
-
-#: By the number that the server gives a type; all others are text as the server writes it.
-CONVERTERS: dict[int, Callable[[bytes], Any]] = {
-    16: truth,
-    17: binary,
-    20: int,
-    21: int,
-    23: int,
-    26: int,
-    700: float,
-    701: float,
-    1042: padded,
-    1700: number,
-}
-
-
 class Databases:
     """The open sessions, the most recently used ones."""
 
@@ -358,44 +315,63 @@ class Databases:
         self.lost = OperationalError
         self.settings = settings
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
+        self.unreachable: dict[str, tuple[float, str]] = {}
 
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Any:
-        """Return the answer to one request."""
+        """Return the answer to one request; a session that falls silent is replaced once."""
         key, conninfo = database
-        connection = self.connections.pop(key, None)
-        if connection is not None and not self._alive(connection):
-            connection = None
-        if connection is None:
-            while len(self.connections) >= self.settings["max_connections"]:
-                self.connections.popitem(last=False)[1].raw.finish()
+        for again in (False, True):
+            connection = self.connections.pop(key, None)
             try:
-                connection = Connection(conninfo, self.settings, self.pq)
+                if connection is None or not self._alive(connection):
+                    connection = self._connect(conninfo)
+                answer = self._ask(connection, kind, sql, timeout)
+            except Silent as silence:
+                if connection is not None:
+                    connection.raw.finish()
+                if again and silence.query:
+                    why = f"twice the server said nothing for {MARGIN:g} s after the limit of {timeout:g} s"
+                    return "timeout", (), [], timeout, why, False, None, "", None
+                failure: Exception = silence
+                continue
             except (Failed, MemoryError, UnicodeError) as error:
                 return worker.lost(error)
-        signal.setitimer(signal.ITIMER_REAL, timeout + MARGIN)
+            finally:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            if answer[0] == "unavailable" or connection.raw.status != self.pq.ConnStatus.OK:
+                connection.raw.finish()
+            else:
+                self.connections[key] = connection
+            return answer
+        return worker.lost(failure)
+
+    def _ask(self, connection: Connection, kind: str, sql: str, timeout: float) -> Any:
+        """Ask a session that may be trusted to answer, or to raise."""
+        # All waiting has an end: the kernel's timer is for a result that takes this process too long to read.
+        signal.setitimer(signal.ITIMER_REAL, timeout + MARGIN + 2 * self.settings["patience"])
         if kind == "run":
-            answer = connection.run(sql, timeout)
-        else:
-            try:
-                found = connection.schema() if kind == "schema" else connection.about()
-                answer = ("ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", None)
-            except Failed as error:
-                answer = worker.lost(error)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        if answer[0] == "unavailable" or connection.raw.status != self.pq.ConnStatus.OK:
-            connection.raw.finish()
-        else:
-            self.connections[key] = connection
-        return answer
+            return connection.run(sql, timeout)
+        found = connection.about() if kind == "about" else connection.schema(time.monotonic() + timeout)
+        return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", None
+
+    def _connect(self, conninfo: str) -> Connection:
+        """Open a session in place of the one that was used longest ago."""
+        while len(self.connections) >= self.settings["max_connections"]:
+            self.connections.popitem(last=False)[1].raw.finish()
+        since, why = self.unreachable.get(conninfo, (-PAUSE, ""))
+        began = time.monotonic()
+        if began - since < PAUSE:
+            raise Failed("08006", why)
+        try:
+            return Connection(conninfo, self.settings, self.pq, self.lost)
+        except (Failed, Silent) as error:
+            if time.monotonic() - began > 1.0:
+                self.unreachable = {conninfo: (time.monotonic(), str(error))}
+            raise
 
     def _alive(self, connection: Connection) -> bool:
-        """Whether the server has not closed a session that was kept; asked of the socket, not of the server."""
-        import select
-
-        try:
-            if select.select([connection.raw.socket], [], [], 0)[0]:
-                connection.raw.consume_input()
-        except (self.lost, OSError):
+        """Whether a kept session is silent, as it should be: what a server says unasked is that it ends one."""
+        if select.select([connection.raw.socket], [], [], 0)[0]:
             connection.raw.finish()
             return False
         return bool(connection.raw.status == self.pq.ConnStatus.OK)
