@@ -53,5 +53,9 @@ class Recent(Generic[Value]):
         self._weight += weight
         self._young[key] = value, weight
 
+    def clear(self) -> None:
+        """Forget everything."""
+        self._old, self._young, self._weight = {}, {}, 0
+
     def __reduce__(self) -> tuple[type[Recent[Value]], tuple[int]]:
         return type(self), (self.limit,)

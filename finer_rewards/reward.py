@@ -108,7 +108,9 @@ class Reward:
         needs: what has to be observed, the union over the parts.
     """
 
-    __slots__ = ("_definition", "_depth", "_factory", "_hash", "_text", "name", "needs", "params")
+    __slots__ = (
+        "_definition", "_depth", "_factory", "_hash", "_own_needs", "_text", "name", "needs", "params",
+    )  # fmt: skip
 
     def __init__(
         self, factory: Callable[..., Reward], definition: Definition, params: Mapping[str, Any]
@@ -117,14 +119,15 @@ class Reward:
         self._definition = definition
         self.name: str = definition.name
         self.params: Mapping[str, Any] = MappingProxyType(dict(params))
-        needs = frozenset(definition.needs(**params))
+        needs = tuple(definition.needs(**params))
         for need in needs:
             if need not in NEEDS and not need.startswith("as:"):
                 raise ConfigError(
                     f"`reward(needs=...)` should hold names out of {', '.join(NEEDS)}, but got {need!r}. "
                     f"{suggest(need, NEEDS)}"
                 )
-        self.needs: frozenset[str] = needs.union(*(part.needs for part in self.parts()))
+        self._own_needs = () if definition.combines else needs
+        self.needs: frozenset[str] = frozenset(needs).union(*(part.needs for part in self.parts()))
         self._depth: int = 1 + max((part._depth for part in self.parts()), default=0)
         if self._depth > _DEEPEST:
             raise ConfigError(
@@ -135,10 +138,11 @@ class Reward:
 
     def __call__(self, evidence: Evidence) -> Score:
         """Return the score of one piece of evidence."""
-        fault = None if self._definition.combines else _fault(self._definition.needs(**self.params), evidence)
+        fault = _fault(self._own_needs, evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.
-        return replace(score, name=self.name if self._definition.combines else self._text)
+        name = self.name if self._definition.combines else self._text
+        return Score(score.value, score.reason, score.status, name, score.parts, score.metrics)
 
     def parts(self) -> Iterator[Reward]:
         """Yield the rewards this one is made of, one level down."""
@@ -333,7 +337,7 @@ def gate(evidence: Evidence, *, condition: Reward, then: Reward, otherwise: Rewa
     branch = then if judged.value > 0 else otherwise
     if branch is None:
         return Score(0.0, judged.reason, judged.status, parts=((0, judged),))
-    score = branch(evidence)
+    score = judged if repr(branch) == repr(condition) else branch(evidence)
     return Score(score.value, score.reason, score.status, parts=((0, judged), (1, score)))
 
 

@@ -82,6 +82,14 @@ def test_different_meaning_scores_below_one(first: str, second: str) -> None:
     assert 0.0 <= f1(first, second) < 1.0
 
 
+def test_texts_that_differ_in_aliases_alone_are_rewritten_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = sql_operations("SELECT s.name FROM singer AS s WHERE s.age > 61", schema=SCHEMA)
+    monkeypatch.setattr("finer_rewards.operations.canonical_form", None)
+    assert sql_operations("select Name as n from singer t1 where T1.age > 61", schema=SCHEMA) is first
+    with pytest.raises(TypeError):  # another database, so that nothing is known of it
+        sql_operations("SELECT name FROM singer WHERE age > 61", schema="CREATE TABLE singer (name, age)")
+
+
 def test_operations_are_a_multiset() -> None:
     a, b = Operation("limit", ("1",)), Operation("from", ("t",))
     one, two = Operations([a, a, b]), Operations([a])

@@ -11,7 +11,7 @@ import pytest
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import SQLite
 from finer_rewards.operations import OperationsError, sql_operations
-from finer_rewards.operations.measure import agreement, by_clause, partial_agreement, shaped
+from finer_rewards.operations.measure import agreement, beside, by_clause, partial_agreement, shaped
 from finer_rewards.operations.structure import (
     canonical_equal,
     canonical_sql,
@@ -98,7 +98,7 @@ def test_measures() -> None:
     assert found.jaccard == pytest.approx(3 / 6) and found.f() == pytest.approx(6 / 9)
     assert found.f(2.0) == pytest.approx(5 * 3 / (4 * 4 + 5))
     assert agreement(ours, theirs, {"query": 0.0, "filter": 0.0}).f() == 1.0
-    assert by_clause(ours, theirs)["WHERE"] == (0, 1, 0)
+    assert by_clause(beside(ours, theirs))["WHERE"] == (0, 1, 0)
     assert shaped(0.0) == 0.0 and shaped(1.0) == pytest.approx(0.8005)
 
 

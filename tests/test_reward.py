@@ -106,6 +106,20 @@ def test_none_is_contagious_in_a_sum_but_a_closed_gate_comes_first() -> None:
     assert clip(swallows())(broken).value is None
 
 
+def test_a_gate_asks_a_reward_that_is_both_condition_and_branch_once() -> None:
+    seen = []
+
+    @reward()
+    def watched(evidence: Evidence, *, start: float = 1.0) -> float:
+        """Counts."""
+        seen.append(start)
+        return start
+
+    score = gate(condition=watched(), then=watched())(evidence())
+    assert score.value == 1.0 and seen == [1.0] and [part.name for _, part in score.parts] == ["watched()"] * 2
+    assert gate(condition=watched(), then=watched(start=0.5))(evidence()).value == 0.5 and len(seen) == 3
+
+
 def test_a_number_with_a_data_status_becomes_none() -> None:
     @reward()
     def confused(evidence: Evidence) -> Score:

@@ -6,9 +6,10 @@ from collections import OrderedDict
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.locks import ForkSafeLock
+from finer_rewards.recent import Recent
 from finer_rewards.schema import Schema
 
-from .canonicalising import SchemaLike, as_schema, canonical_query
+from .canonicalising import SchemaLike, as_schema, canonical_form, read_query
 from .emitting import KINDS, operations_of
 from .facts import Facts, facts_of
 from .guard import OperationsError, check_version, with_deep_stack
@@ -30,9 +31,10 @@ __all__ = [
 
 check_version()
 
-_CACHE_SIZE = 8192
+_KEPT_BYTES = 64 << 20
 _lock = ForkSafeLock()
-_operations: OrderedDict[tuple[str, str, str], Operations | OperationsError] = OrderedDict()
+#: By the text, and by what it says once names are resolved: completions often differ in aliases alone.
+_operations = Recent[Operations | OperationsError](_KEPT_BYTES)
 _schemas: OrderedDict[tuple[str, str], Schema | None] = OrderedDict()
 
 
@@ -62,27 +64,32 @@ def sql_operations(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlit
         raise ConfigError(f"`sql` should be text, but got {sql!r:.80}.")
     known = _known_schema(schema, dialect)
     key = (sql, dialect, known.digest if known is not None else "")
-    with _lock:
-        found = _operations.get(key)
-        if found is not None:
-            _operations.move_to_end(key)
+    found = _operations.get(key)
     if found is None:
         try:
-            found = with_deep_stack(lambda: _read(sql, facts_of(known, dialect)))
+            found = with_deep_stack(lambda: _read(sql, facts_of(known, dialect), key[1:]))
         except OperationsError as error:
             found = error.with_traceback(None)
-        with _lock:
-            _operations[key] = found
-            if len(_operations) > _CACHE_SIZE:
-                _operations.popitem(last=False)
+        _operations.put(key, found, _weight(sql))
     if isinstance(found, OperationsError):
         raise OperationsError(found.reason, found.line, found.column)
     return found
 
 
-def _read(sql: str, facts: Facts) -> Operations:
-    read = canonical_query(sql, facts)
-    return Operations(operations_of(read.query, read.about), read.notes)
+def _read(sql: str, facts: Facts, where: tuple[str, str]) -> Operations:
+    query = read_query(sql, facts)
+    key = (query, *where)
+    found = _operations.get(key)
+    if not isinstance(found, Operations):
+        read = canonical_form(query, facts)
+        found = Operations(operations_of(read.query, read.about), read.notes)
+        _operations.put(key, found, _weight(sql))
+    return found
+
+
+def _weight(sql: str) -> int:
+    """Return about how many bytes an entry takes: 15 a character of the text for its term, 10 for operations."""
+    return 1_000 + 30 * len(sql)
 
 
 def _known_schema(schema: SchemaLike, dialect: str) -> Schema | None:

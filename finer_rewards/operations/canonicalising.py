@@ -17,7 +17,7 @@ from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
 from .terms import Term
 
-__all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_query", "read_query"]
+__all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
 
 SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
 
@@ -42,9 +42,12 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
     Raises:
         OperationsError: the text is not one query, or is too large.
     """
-    reader = Reader(facts)
-    query = reader.read(parse_query(sql, facts.dialect, quick=True))
-    context = Context(facts, notes=reader.notes)
+    return canonical_form(read_query(sql, facts), facts)
+
+
+def canonical_form(query: Term, facts: Facts) -> Canonical:
+    """Return the canonical form of what `read_query` returned."""
+    context = Context(facts)
     query = rewrite(query, context)
     heads = context.survey(query)
     loosely = named = canonical(query, lambda block: equal_classes(block, context), context.nested)

@@ -14,10 +14,12 @@ __all__ = [
     "WEIGHTS",
     "Agreement",
     "agreement",
+    "beside",
     "by_clause",
     "operation_f1",
     "partial_agreement",
     "shaped",
+    "weighed",
 ]
 
 #: How much an operation of each kind counts; 1 where a kind is not named. What a query returns weighs double:
@@ -72,19 +74,26 @@ def agreement(
         gold: operations of the gold.
         weights: how much a kind counts; `None` means `WEIGHTS`.
     """
-    chosen = WEIGHTS if weights is None else weights
-    theirs = gold.counts
-    shared = [(one, min(n, theirs.get(one, 0))) for one, n in predicted.counts.items()]
-    return Agreement(
-        _weight(shared, chosen),
-        _weight(predicted.counts.items(), chosen),
-        _weight(theirs.items(), chosen),
-    )
+    return weighed(beside(predicted, gold), WEIGHTS if weights is None else weights)
 
 
-def _weight(counted: Iterable[tuple[Operation, int]], weights: Mapping[str, float]) -> float:
+def beside(predicted: Operations, gold: Operations) -> list[tuple[Operation, int, int]]:
+    """Return each operation of either multiset with how often the prediction and the gold have it."""
+    ours, theirs = predicted.counts, gold.counts
+    found = [(one, n, theirs.get(one, 0)) for one, n in ours.items()]
+    return found + [(one, 0, n) for one, n in theirs.items() if one not in ours]
+
+
+def weighed(both: Iterable[tuple[Operation, int, int]], weights: Mapping[str, float]) -> Agreement:
+    """Return the overlap of what `beside` returned."""
+    matched, predicted, gold = [], [], []
+    for one, ours, theirs in both:
+        weight = weights.get(one.kind, 1.0)
+        matched.append(weight * min(ours, theirs))
+        predicted.append(weight * ours)
+        gold.append(weight * theirs)
     # `fsum` does not depend on the order, so that equal multisets score exactly 1 whatever the weights.
-    return fsum([n * weights.get(one.kind, 1.0) for one, n in counted])
+    return Agreement(fsum(matched), fsum(predicted), fsum(gold))
 
 
 def operation_f1(predicted: Operations, gold: Operations) -> float:
@@ -102,19 +111,20 @@ def operation_f1(predicted: Operations, gold: Operations) -> float:
     return agreement(predicted, gold).f()
 
 
-def by_clause(predicted: Operations, gold: Operations) -> dict[str, tuple[int, int, int]]:
-    """Return for each clause how many operations are matched, predicted and gold.
+def by_clause(both: Iterable[tuple[Operation, int, int]]) -> dict[str, tuple[int, int, int]]:
+    """Return for each clause how many operations are matched, predicted and gold, of what `beside` returned.
 
     Example:
         >>> from finer_rewards.operations import sql_operations
-        >>> by_clause(sql_operations("SELECT a FROM t"), sql_operations("SELECT a FROM t WHERE b > 1"))["WHERE"]
+        >>> predicted, gold = sql_operations("SELECT a FROM t"), sql_operations("SELECT a FROM t WHERE b > 1")
+        >>> by_clause(beside(predicted, gold))["WHERE"]
         (0, 0, 1)
     """
-    counts: dict[str, list[int]] = {}
-    for place, operations in enumerate((gold & predicted, predicted, gold)):
-        for one, n in operations.counts.items():
-            counts.setdefault(one.clause, [0, 0, 0])[place] += n
-    return {clause: (found[0], found[1], found[2]) for clause, found in counts.items()}
+    counts: dict[str, tuple[int, int, int]] = {}
+    for one, ours, theirs in both:
+        matched, predicted, gold = counts.get(one.clause, (0, 0, 0))
+        counts[one.clause] = matched + min(ours, theirs), predicted + ours, gold + theirs
+    return counts
 
 
 def partial_agreement(

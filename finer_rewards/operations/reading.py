@@ -29,7 +29,6 @@ class Reader:
         self.facts = facts
         self.numbers = count(1)
         self.blocks = 0
-        self.notes: list[str] = []
         self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
 
     def read(self, node: Any) -> Term:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from finer_rewards.errors import ConfigError, suggest
@@ -9,7 +10,7 @@ from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score, Status, unscored
 
 if TYPE_CHECKING:
-    from finer_rewards.operations import Operations
+    from finer_rewards.operations import Operation, Operations
 
 # The operations are imported where they are used: sqlglot takes longer to import than all the rest.
 
@@ -178,32 +179,39 @@ def _agreement(
     partial: float,
     shape: tuple[float, float, float] | None,
 ) -> Score:
-    from finer_rewards.operations.measure import agreement, by_clause, partial_agreement, shaped
+    from finer_rewards.operations.measure import beside, by_clause, partial_agreement, shaped, weighed
 
-    exact = agreement(predicted, gold, weights)
+    both = beside(predicted, gold)
+    exact = weighed(both, weights)
     found = partial_agreement(predicted, gold, weights, partial) if partial else exact
     value = found.f(beta) if metric == "f1" else found.jaccard
     if shape is not None:
         epsilon, factor, gamma = shape
         value = shaped(value, e=epsilon, beta=factor, gamma=gamma)
-    difference = gold.diff(predicted)
     metrics = {"precision": exact.precision, "recall": exact.recall}
-    for clause, counts in by_clause(predicted, gold).items():
-        name = clause.lower().replace(" ", "_") or "query"
-        metrics |= {f"{name}_{kind}": float(n) for kind, n in zip(_COUNTS, counts, strict=True)}
-    return Score(value, _reason(difference.missing, difference.extra), metrics=metrics)
+    for clause, counts in by_clause(both).items():
+        metrics.update(zip(_count_names(clause), map(float, counts), strict=True))
+    return Score(value, _reason(both), metrics=metrics)
 
 
-def _reason(missing: Operations, extra: Operations) -> str:
+@cache
+def _count_names(clause: str) -> tuple[str, ...]:
+    name = clause.lower().replace(" ", "_") or "query"
+    return tuple(f"{name}_{kind}" for kind in _COUNTS)
+
+
+def _reason(both: list[tuple[Operation, int, int]]) -> str:
+    missing = [(one, gold - predicted) for one, predicted, gold in both if gold > predicted]
+    extra = [(one, predicted - gold) for one, predicted, gold in both if predicted > gold]
     sides = [(name, _some(side)) for name, side in (("missing", missing), ("extra", extra))]
     told = "; ".join(f"{name}: {text}" for name, text in sides if text)
     if told:
         return told
-    return "the same parts, put together otherwise" if len(missing) or len(extra) else "the same operations"
+    return "the same parts, put together otherwise" if missing or extra else "the same operations"
 
 
-def _some(operations: Operations) -> str:
+def _some(counted: list[tuple[Operation, int]]) -> str:
     # The operation that stands for the whole query differs whenever anything does; it tells a reader nothing.
-    texts = [str(operation) for operation in operations if operation.kind != "query"]
-    more = f" and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else ""
-    return ", ".join(texts[:_SHOWN]) + more
+    found = [one for one, n in counted if one.kind != "query" for _ in range(n)]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    return ", ".join(map(str, found[:_SHOWN])) + more
