@@ -59,20 +59,24 @@ class Learner:
     def answer(self, asked: Sequence[Question], temperature: float) -> torch.Tensor:
         """Return the tokens of prompts and completions; greedy at temperature 0."""
         prompts = self._prompts(asked)
-        tokens, decoder = prompts, _Decoder(self.model, len(asked), prompts.shape[1] + self.longest)
-        logits = decoder.read(prompts)
-        ended = torch.zeros(len(asked), dtype=torch.bool)
-        for _ in range(self.longest):
+        rows, width = prompts.shape
+        tokens = torch.cat([prompts, torch.full((rows, self.longest), PAD)], 1)
+        decoder = _Decoder(self.model, rows, width + self.longest)
+        logits, held, ended = decoder.read(prompts), torch.arange(rows), torch.zeros(rows, dtype=torch.bool)
+        for place in range(width, width + self.longest):
             logits[:, PAD] = -torch.inf
             if temperature:
                 chosen = torch.multinomial((logits / temperature).softmax(-1), 1)
             else:
                 chosen = logits.argmax(-1, keepdim=True)
             chosen[ended] = PAD
-            tokens = torch.cat([tokens, chosen], 1)
+            tokens[held, place] = chosen[:, 0]
             ended |= chosen[:, 0] == EOS
             if bool(ended.all()):
-                break
+                return tokens[:, : place + 1]
+            if 4 * int(ended.sum()) >= len(ended):
+                decoder.keep(~ended)
+                chosen, held, ended = chosen[~ended], held[~ended], ended[~ended]
             logits = decoder.read(chosen)
         return tokens
 
@@ -145,6 +149,11 @@ class _Decoder:
         angles = torch.arange(width, dtype=torch.float32)[:, None] * base**-half
         self.turn = torch.cat([angles, angles], 1)
 
+    def keep(self, rows: torch.Tensor) -> None:
+        """Forget all rows but these."""
+        self.keys, self.values = self.keys[:, rows], self.values[:, rows]
+        self.mask, self.place = self.mask[rows], self.place[rows]
+
     def read(self, tokens: torch.Tensor) -> torch.Tensor:
         """Return the logits after the last of these tokens; padding may only stand in front."""
         rows, new = tokens.shape
@@ -158,6 +167,8 @@ class _Decoder:
         seen = self.mask[..., :end] & causal
         # A row of padding sees itself, or its softmax would be over nothing.
         seen |= torch.eye(new, end, dtype=torch.bool) if not self.used else False
+        each = self.heads // self.shared
+        seen = seen.repeat(1, 1, each, 1)
         turn = self.turn[places][:, None]
         cosine, sine = turn.cos(), turn.sin()
         state = self.top.model.embed_tokens(tokens)
@@ -171,11 +182,13 @@ class _Decoder:
             self.keys[number, :, :, self.used : end] = key
             self.values[number, :, :, self.used : end] = value
             mixed = torch.nn.functional.scaled_dot_product_attention(
-                query,
-                self.keys[number, :, :, :end].repeat_interleave(self.heads // self.shared, 1),
-                self.values[number, :, :, :end].repeat_interleave(self.heads // self.shared, 1),
+                # Heads that share keys stand one behind the other, as if they were further tokens.
+                query.reshape(rows, self.shared, each * new, self.size),
+                self.keys[number, :, :, :end],
+                self.values[number, :, :, :end],
                 attn_mask=seen,
             )
+            mixed = mixed.reshape(rows, self.heads, new, self.size)
             state = state + attention.o_proj(mixed.transpose(1, 2).reshape(rows, new, -1))
             state = state + layer.mlp(layer.post_attention_layernorm(state))
         self.used = end
