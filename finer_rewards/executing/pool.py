@@ -179,6 +179,8 @@ class Pool:
         waiting = len(self._queue)
         if not waiting:
             return
+        for worker in [one for one in self._workers if not one.asked and one.process.poll() is not None]:
+            self._bury(worker)  # it was lost while it had nothing to do: no query is to blame
         idle = [worker for worker in self._workers if not worker.asked]
         wanted = min(self.size, len(self._workers) - len(idle) + waiting)
         while len(self._workers) < wanted:
