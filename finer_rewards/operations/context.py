@@ -25,6 +25,7 @@ class Context:
         nested: whether the query holds another query.
         heads: the operators it holds, or held when it was last surveyed.
         loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
+        settled: blocks in which no rule finds anything, each with `loose` and `padded` as they then were.
     """
 
     facts: Facts
@@ -36,6 +37,8 @@ class Context:
     heads: set[str] = field(default_factory=set)
     last_number: int = 0
     known_keys: dict[int, tuple[frozenset[Term], ...]] = field(default_factory=dict)
+    known_classes: dict[Term, list[set[Term]]] = field(default_factory=dict)
+    settled: set[tuple[Term, bool, frozenset[int]]] = field(default_factory=set)
 
     def survey(self, query: Term) -> set[str]:
         """Read the sources of a query again, after it has changed; return the operators it holds."""

@@ -213,11 +213,7 @@ def computes_over_rows(term: Any) -> bool:
 
 def columns_of(term: Any) -> set[Term]:
     """Return the column terms inside a term, subqueries included."""
-    return set(each_column(term))
-
-
-def each_column(term: Any) -> Iterator[Term]:
-    """Yield every column inside a term, the nearest first, subqueries included."""
+    found = set()
     within = [(term,)]
     for top in within:
         for part in top:
@@ -226,12 +222,13 @@ def each_column(term: Any) -> Iterator[Term]:
                 if head.__class__ is not str or head not in LEAVES:
                     within.append(part)
                 elif head == "column":
-                    yield part
+                    found.add(part)
+    return found
 
 
 def sources_of(term: Any) -> set[int]:
     """Return the numbers of the sources a term refers to, subqueries included."""
-    return {column[1] for column in each_column(term)}
+    return {column[1] for column in columns_of(term)}
 
 
 def conjuncts(term: Term | None) -> tuple[Term, ...]:

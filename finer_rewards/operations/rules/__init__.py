@@ -99,6 +99,8 @@ _STRUCTURE = frozenset({"exists", "in", "scalar", "derived", "setop", "left", "f
 
 def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context) -> Select:
     """Apply the rules in turn until each of them, one after the other, has found nothing."""
+    if context.nested and _as_is(block, context) in context.settled:
+        return block
     has = features(block, context)
     idle = 0
     for _ in range(_MAX_ROUNDS):
@@ -109,8 +111,14 @@ def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context
                 if changed is not block and changed != block:
                     block, has, idle = changed, features(changed, context), 0
             if idle == len(rules):
+                if context.nested:
+                    context.settled.add(_as_is(block, context))
                 return block
     return block
+
+
+def _as_is(block: Select, context: Context) -> tuple[Term, bool, frozenset[int]]:
+    return block, context.loose, frozenset(context.padded)
 
 
 def features(block: Select, context: Context) -> set[str]:

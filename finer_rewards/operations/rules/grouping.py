@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..context import Context, numbers_in
 from ..terms import (
     COUNT_ALL,
+    LEAVES,
     NULL,
     ONE,
+    QUERY_HEADS,
     Select,
     Term,
     columns_of,
@@ -139,16 +142,8 @@ def count_forms(block: Select, context: Context) -> Select:
 
     The first holds when x and the group keys fix a row; the second where no group is empty.
     """
-    terms = (block.items, block.having, block.order)
-    if not any(
-        part[0] == "aggregate" and part[1] in ("count", "sum", "avg") and part != COUNT_ALL
-        for part in walk(terms)
-    ):
-        return block
 
     def change(term: Term) -> Any:
-        if not term or term[0] != "aggregate":
-            return term
         counts = term[1] == "count" and len(term) == 4 and _present(term[3], block, context)
         if counts and (not term[2] or _unique_in_group(term[3], block, context)):
             return COUNT_ALL
@@ -162,8 +157,7 @@ def count_forms(block: Select, context: Context) -> Select:
                 return ("aggregate", "count", False, ("case", when, ONE, NULL))
         return _cast_free(term, context)
 
-    items, having, order = (_here(one, change) for one in terms)
-    return block._replace(items=items, having=having, order=order)
+    return change_aggregates(block, change)
 
 
 def _present(term: Term, block: Select, context: Context) -> bool:
@@ -182,14 +176,30 @@ def _only(condition: Term, column: Term) -> bool:
     return all(one == column or one[1] != column[1] for one in columns_of(condition))
 
 
-def _here(terms: Any, change: Any) -> Any:
-    """Rebuild terms without entering subqueries, whose aggregates belong to them."""
-    if not isinstance(terms, tuple) or is_query(terms):
-        return terms
-    parts = [_here(part, change) for part in terms]
-    if any(new is not old for new, old in zip(parts, terms, strict=True)):
-        terms = tuple(parts)
-    return change(terms)
+def change_aggregates(block: Select, change: Callable[[Term], Term]) -> Select:
+    """Return the block with its aggregates changed."""
+    before = block.items, block.having, block.order
+    items, having, order = (_here(one, change) for one in before)
+    if items is block.items and having is block.having and order is block.order:
+        return block
+    return block._replace(items=items, having=having, order=order)
+
+
+def _here(term: Any, change: Callable[[Term], Term]) -> Any:
+    """Change the aggregates in a term, those inside first, but not in subqueries: theirs belong to them."""
+    head = term[0] if term else ""
+    if head.__class__ is str and (head in LEAVES or head in QUERY_HEADS):
+        return term
+    changed: list[Any] | None = None
+    for place, part in enumerate(term):
+        if isinstance(part, tuple):
+            new = _here(part, change)
+            if new is not part:
+                changed = list(term) if changed is None else changed
+                changed[place] = new
+    if changed is not None:
+        term = tuple(changed)
+    return change(term) if head == "aggregate" else term
 
 
 def _cast_free(term: Term, context: Context) -> Term:
@@ -249,7 +259,7 @@ def count_case_to_where(block: Select, context: Context) -> Select:
     term = next(iter(found))
     if term[1] != "count" or len(term) != 4 or term[2] or term[3][0] != "case" or term[3][3:] != (NULL,):
         return block
-    if any(columns_of(_here(item, lambda part: ONE if part == term else part)) for item in block.items):
+    if columns_of(_here(block.items, lambda part: ONE if part == term else part)):
         return block
     when, then = term[3][1], term[3][2]
     counted: Term = COUNT_ALL if context.not_null(then) else ("aggregate", "count", False, then)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import FALSE, ONE, Select, Term, columns_of, each_column, sources_of, substitute
+from ..terms import FALSE, ONE, Select, Term, columns_of, sources_of, substitute
 from .blocks import blind_to_repeats
 from .closure import CONSTANTS, Closure
 
@@ -142,7 +142,7 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         one for one in block.where
         if one[0] != "=" or one[1] not in class_of or class_of[one[1]] != class_of.get(one[2])
     ]  # fmt: skip
-    elsewhere = each_column((*rest, *block[2:5], *block[6:]))
+    elsewhere = columns_of((*rest, *block[2:5], *block[6:]))
     if replacement.keys().isdisjoint(elsewhere) and {*rest, *kept} == set(block.where):
         return block
     # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
@@ -163,6 +163,14 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
     """Return the sets of columns, with at most a constant, that the WHERE clause makes the same value."""
+    key = block.where, block.outers
+    found = context.known_classes.get(key)
+    if found is None:
+        found = context.known_classes[key] = _classes(block, context)
+    return found
+
+
+def _classes(block: Select, context: Context) -> list[set[Term]]:
     classes: list[set[Term]] = []
     padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
     for one in block.where:
@@ -232,7 +240,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 key = frozenset(b for _, b in pairs)
                 if None in found or key not in context.keys(parent[1]):
                     continue
-                if any(column[1] == parent[1] and column not in key for column in each_column(block)):
+                if any(column[1] == parent[1] and column not in key for column in columns_of(block)):
                     continue
                 rest = block._replace(
                     sources=tuple(one for one in block.sources if one is not parent),

@@ -10,24 +10,16 @@ from typing import Any
 
 from ..context import Context
 from ..terms import COUNT_ALL, ONE, Select, Term, computes_over_rows
-from .grouping import _here as rebuild
+from .grouping import change_aggregates
 
 
 def count_rows(block: Select, context: Context) -> Select:
     """COUNT(x) and COUNT(DISTINCT x) count rows."""
 
     def change(term: Term) -> Any:
-        return (
-            COUNT_ALL
-            if term and term[0] == "aggregate" and term[1] == "count" and term[3][0] == "column"
-            else term
-        )
+        return COUNT_ALL if term[1] == "count" and term[3][0] == "column" else term
 
-    return block._replace(
-        items=rebuild(block.items, change),
-        having=rebuild(block.having, change),
-        order=rebuild(block.order, change),
-    )
+    return change_aggregates(block, change)
 
 
 def extreme_to_first(block: Select, context: Context) -> Select:
