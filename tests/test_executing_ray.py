@@ -6,6 +6,7 @@ import gc
 import json
 import pickle
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -232,6 +233,17 @@ def as_text(scores: list[fr.Score]) -> str:
     return json.dumps([[score.value, score.reason, score.status.name, score.explain()] for score in scores])
 
 
+class TrainerActor:
+    """Rewards as a trainer's own actor computes them, such as verl's reward loop worker."""
+
+    def __init__(self, reward: str, executor: Executor) -> None:
+        self.scorer = fr.Scorer(reward, executor)
+
+    def score(self, batch: list[fr.Sample]) -> tuple[str, tuple[str, ...]]:
+        text = as_text(self.scorer.score(batch))
+        return text, tuple(sorted(self.scorer.executor._nodes))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_scores_are_those_of_one_machine_and_a_lost_node_changes_nothing(
@@ -257,6 +269,20 @@ def test_scores_are_those_of_one_machine_and_a_lost_node_changes_nothing(
         assert {node: actor._actor_id for node, actor in twin._nodes.items()} == {
             node: actor._actor_id for node, actor in spread._nodes.items()
         }
+
+        # Actors of a trainer that started Ray, one a node, each with a scorer of its own, share them as well.
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        trainers = [
+            ray.remote(num_cpus=0, scheduling_strategy="SPREAD")(TrainerActor).remote(reward, spread)
+            for _ in range(3)
+        ]
+        replies = ray.get([trainer.score.remote(batch) for trainer in trainers], timeout=120)
+        ray.cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+        assert [text for text, _ in replies] == [as_text(here.score(batch))] * 3
+        assert {nodes for _, nodes in replies} == {tuple(sorted(spread._nodes))}
+        assert len(ray.util.list_named_actors(all_namespaces=True)) == 3
+        for trainer in trainers:
+            ray.kill(trainer)
 
         # One node is killed while the batch runs.
         queries = [Query(SLOW.format(number), ("concert", "pets")[number % 2]) for number in range(24)]
