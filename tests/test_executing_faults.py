@@ -120,14 +120,23 @@ def test_a_query_that_loses_its_worker_twice_is_unavailable(root):
         assert [execution.status for execution in executions] == [Status.unavailable, Status.ok, Status.ok]
 
 
-def test_workers_killed_while_idle_are_held_against_no_query(root):
-    with SQLite(root, workers=2, timeout=20) as executor:
-        executor.execute_many([square(number) for number in range(200)])
-        process_ids = executor.process_ids
-        for process_id in process_ids:
-            os.kill(process_id, signal.SIGKILL)
-        assert len(process_ids) == 2 and gone(process_ids)
-        assert executor.execute(*square(3)[:2]).rows == ((9,),)
+def test_a_worker_lost_while_idle_is_held_against_no_query(root):
+    with SQLite(root, workers=1, timeout=20) as executor:
+        executor.execute(*square(2)[:2])
+        (first,) = executor.process_ids
+        os.kill(first, signal.SIGKILL)
+        assert gone([first])
+
+        def kill_once() -> None:
+            while not any(one != first and busy_seconds(one) > 0.1 for one in executor.process_ids):
+                time.sleep(0.02)
+            os.kill(executor.process_ids[0], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill_once)
+        killer.start()
+        execution = executor.execute(SLOW.format(3_000_000), "numbers")
+        killer.join()
+        assert execution.rows == ((3_000_000,),), execution
 
 
 def test_a_stopped_worker_is_replaced(root):
