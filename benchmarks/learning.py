@@ -57,7 +57,7 @@ class Size:
     """How much of everything."""
 
     steps: int = 60
-    every: int = 15
+    every: int = 20
     held_out: int = 200
     train: int = 2000
     easy: int = 1500
