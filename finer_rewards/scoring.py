@@ -5,7 +5,6 @@ from __future__ import annotations
 import marshal
 import operator
 import os
-import threading
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import row_size
 from finer_rewards.executing.protocol import Executor
-from finer_rewards.executing.stopping import STOP
+from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.parsing import parse_completion
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
@@ -174,7 +173,7 @@ class Scorer:
         """
         import asyncio
 
-        stop = threading.Event()
+        stop = Stop()
         context = copy_context()
         context.run(STOP.set, stop)
         work = asyncio.get_running_loop().run_in_executor(

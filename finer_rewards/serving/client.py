@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from finer_rewards.errors import ConfigError, FinerError
+from finer_rewards.executing.stopping import STOP
 from finer_rewards.serving.wire import dumps, loads
 
 __all__ = ["Client", "Served", "ServerLostError", "first_batch"]
@@ -108,6 +110,7 @@ class Client:
         Raises:
             ServerLostError: it was not reached, failed, or was busy, for all of `patience`.
             ConfigError: it refused the request: a wrong token, or something that is no request.
+            StoppedError: the caller no longer waits; the server is told so, by the end of the connection.
         """
         return self._ask("POST", path, dumps(payload), within)
 
@@ -159,7 +162,7 @@ class Client:
                     until = loss.until if loss is not None else now + self.patience
                     self._loss = _Loss(until, now - began > _QUICK, text)
                 raise ServerLostError(text)
-            time.sleep(pause)
+            _rest(pause)
 
     def _read(self, data: bytes) -> Any:
         answer = loads(data)
@@ -176,8 +179,10 @@ class Client:
                 connection, kept = idle.pop(), True
             except IndexError:
                 connection, kept = self._connect(), False
+            stop = STOP.get()
             try:
-                return self._exchange(connection, method, path, body, end)
+                with nullcontext() if stop is None else stop.interrupting(partial(_hang_up, connection)):
+                    return self._exchange(connection, method, path, body, end)
             except (ConnectionError, HTTPException) as error:
                 connection.close()
                 if not kept:
@@ -277,6 +282,21 @@ def first_batch(items: Sequence[T], sizes: Sequence[int]) -> Sequence[T]:
         if count and total > _BATCH_CHARACTERS:
             return items[:count]
     return items[: len(sizes)]
+
+
+def _hang_up(connection: HTTPConnection) -> None:
+    """Let whoever reads from a connection find its end."""
+    if connection.sock is not None:
+        with suppress(OSError):  # it is not connected yet, or no more
+            connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _rest(seconds: float) -> None:
+    stop = STOP.get()
+    if stop is None:
+        time.sleep(seconds)
+    elif stop.wait(seconds):
+        stop.check()
 
 
 def _close_all(connections: deque[HTTPConnection]) -> None:

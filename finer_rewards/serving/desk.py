@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.stopping import STOP
+from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.serving.metrics import Metrics
 from finer_rewards.serving.wire import dumps, loads
 
@@ -193,7 +193,7 @@ class Desk:
 
         A client that goes away cancels this: the place is free at once, and soon the thread.
         """
-        leaving = threading.Event()
+        leaving = Stop()
         try:
             await self._hands.acquire()
             loop = asyncio.get_running_loop()
