@@ -7,7 +7,7 @@ import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -324,9 +324,13 @@ def _unreadable(db: str, why: object) -> ConfigError:
 def _rows(chunks: Sequence[bytes]) -> tuple[Row, ...]:
     rows = tuple(row for chunk in chunks for row in marshal.loads(chunk))
     if any(ending in chunk for chunk in chunks for ending in _NAN):
-        # Python tells NaNs apart by identity, so there is one: rows compare alike whenever they came.
-        rows = tuple(tuple(math.nan if cell != cell else cell for cell in row) for row in rows)
+        rows = with_one_nan(rows)
     return rows
+
+
+def with_one_nan(rows: Iterable[Row]) -> tuple[Row, ...]:
+    """Return rows that compare alike whenever they came: Python tells NaNs apart by identity, so there is one."""
+    return tuple(tuple(math.nan if cell != cell else cell for cell in row) for row in rows)
 
 
 class _Decoded:
