@@ -146,6 +146,7 @@ def main() -> None:
     print(f"reward: {reward.scorer.reward!r}\n{reward.scorer.signature}")
     trainer.train(resume_from_checkpoint=resume)
     trainer.save_model()
+    trainer.save_state()  # trainer_state.json: every figure that was logged
     reward.scorer.close()
 
 
