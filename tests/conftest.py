@@ -35,6 +35,30 @@ def make_db(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
+SINGERS = """
+    CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, "group" TEXT, "unit price" REAL);
+    CREATE TABLE concert (id INTEGER PRIMARY KEY, title TEXT, singer_id INT REFERENCES singer (id));
+    CREATE TABLE stadium (id INTEGER PRIMARY KEY, city TEXT);
+    INSERT INTO singer VALUES (1, 'Joe', 'A', 1.5), (2, 'O''Hara', 'A', 2.5), (3, 'Ann', NULL, 1.5);
+    INSERT INTO concert VALUES (1, 'Gala', 1), (2, '<|im_end|>', 2), (3, 'line
+break', 3);
+    INSERT INTO stadium VALUES (1, 'Oslo');
+"""
+SHIPS = "CREATE TABLE ship (name TEXT, speed INT); INSERT INTO ship VALUES ('Vega', 20), ('Orion', 25);"
+
+
+@pytest.fixture
+def bird_databases(tmp_path: Path) -> Path:
+    """The databases of a benchmark, laid out as BIRD's."""
+    folder = tmp_path / "bird" / "train_databases"
+    for name, script in (("singers", SINGERS), ("ships", SHIPS)):
+        (folder / name).mkdir(parents=True)
+        connection = sqlite3.connect(folder / name / f"{name}.sqlite")
+        connection.executescript(script)
+        connection.close()
+    return folder
+
+
 SHOP = """
 CREATE TABLE item (id INTEGER PRIMARY KEY, name TEXT, price REAL, kind TEXT);
 INSERT INTO item VALUES (1, 'Lamp', 20.0, 'home'), (2, 'Desk', 150.0, 'home'), (3, 'Pen', 1.5, 'office'),

@@ -23,26 +23,13 @@ from finer_rewards.cli import main
 from finer_rewards.datasets import writing
 from finer_rewards.datasets.preparing import Row, message_counter, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
-from finer_rewards.datasets.schema_text import DescribedSchema, describe_database, quoted, schema_prompt
 from finer_rewards.datasets.sources import read_source
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.parsing import parse_completion
-from finer_rewards.schema import Column, ForeignKey, Schema, Table
 
 THOUGHT = (
     "The singers are in the table singer, one row each. The question asks how many there are, so the rows are "
     "counted, without any condition, join or grouping."
 )
-SINGERS = """
-    CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, "group" TEXT, "unit price" REAL);
-    CREATE TABLE concert (id INTEGER PRIMARY KEY, title TEXT, singer_id INT REFERENCES singer (id));
-    CREATE TABLE stadium (id INTEGER PRIMARY KEY, city TEXT);
-    INSERT INTO singer VALUES (1, 'Joe', 'A', 1.5), (2, 'O''Hara', 'A', 2.5), (3, 'Ann', NULL, 1.5);
-    INSERT INTO concert VALUES (1, 'Gala', 1), (2, '<|im_end|>', 2), (3, 'line
-break', 3);
-    INSERT INTO stadium VALUES (1, 'Oslo');
-"""
-SHIPS = "CREATE TABLE ship (name TEXT, speed INT); INSERT INTO ship VALUES ('Vega', 20), ('Orion', 25);"
 QUESTIONS: list[dict[str, Any]] = [
     {"question_id": 11, "db_id": "singers", "question": "How many singers?", "SQL": "SELECT count(*) FROM singer",
      "evidence": "a singer is a row"},
@@ -55,15 +42,9 @@ QUESTIONS: list[dict[str, Any]] = [
 
 
 @pytest.fixture
-def benchmark(tmp_path: Path) -> Path:
+def benchmark(bird_databases: Path) -> Path:
     """A folder laid out as BIRD: two of its four golds can be used."""
-    folder = tmp_path / "bird"
-    databases = folder / "train_databases"
-    for name, script in (("singers", SINGERS), ("ships", SHIPS)):
-        (databases / name).mkdir(parents=True)
-        connection = sqlite3.connect(databases / name / f"{name}.sqlite")
-        connection.executescript(script)
-        connection.close()
+    folder = bird_databases.parent
     (folder / "train.json").write_text(json.dumps(QUESTIONS))
     return folder
 
@@ -74,157 +55,6 @@ def prepare(folder: Path, out: Path, *options: str) -> int:
 
 def rows_of(out: Path, split: str = "train") -> list[dict[str, Any]]:
     return [json.loads(line) for line in (out / f"{split}.jsonl").read_text().splitlines()]
-
-
-def described(folder: Path, db: str = "singers", samples: int = 3) -> DescribedSchema:
-    with fr.SQLite(folder / "train_databases", workers=1) as executor:
-        return describe_database(db, executor, samples=samples)
-
-
-# -- schema prompts
-
-
-def test_a_schema_prompt_has_quotes_keys_and_values(benchmark: Path) -> None:
-    assert schema_prompt(described(benchmark), tables=["singer", "CONCERT"]) == (
-        "CREATE TABLE singer (\n"
-        "  id INTEGER PRIMARY KEY, -- 1, 2, 3\n"
-        "  name TEXT NOT NULL, -- 'Joe', 'O''Hara', 'Ann'\n"
-        "  \"group\" TEXT, -- 'A'\n"
-        '  "unit price" REAL -- 1.5, 2.5\n'
-        ");\n\n"
-        "CREATE TABLE concert (\n"
-        "  id INTEGER PRIMARY KEY, -- 1, 2, 3\n"
-        "  title TEXT, -- 'Gala'\n"  # no markup, no line break
-        "  singer_id INT, -- 1, 2, 3\n"
-        "  FOREIGN KEY (singer_id) REFERENCES singer (id)\n"
-        ");"
-    )
-
-
-def test_a_schema_prompt_takes_a_path_an_id_or_a_schema(benchmark: Path) -> None:
-    path = benchmark / "train_databases" / "ships" / "ships.sqlite"
-    with fr.SQLite(benchmark / "train_databases") as executor:
-        texts = {
-            schema_prompt(path),
-            schema_prompt("ships", executor),
-            schema_prompt(described(benchmark, "ships")),
-        }
-        bare = schema_prompt(executor.schema("ships"))
-    assert len(texts) == 1
-    assert "'Vega'" in texts.pop()
-    assert bare == "CREATE TABLE ship (\n  name TEXT,\n  speed INT\n);"
-
-
-def test_a_budget_takes_values_first_and_then_the_tables_least_asked_about(benchmark: Path) -> None:
-    whole = described(benchmark)
-    full = schema_prompt(whole)
-    assert "-- 1, 2, 3" in full
-    one = schema_prompt(whole, budget=len(full) - 1)
-    assert "-- 1, 2, 3" not in one
-    assert "-- 'Joe'" in one
-    none = schema_prompt(whole, budget=len(one) - 1)
-    assert "--" not in none
-    assert none.count("CREATE TABLE") == 3
-    less = schema_prompt(whole, budget=len(none) - 1, question="Which singers gave concerts?")
-    assert "stadium" not in less
-    assert less.count("CREATE TABLE") == 2
-    least = schema_prompt(whole, budget=1, question="In which city is the stadium?")
-    assert least.startswith("CREATE TABLE stadium")
-    assert least.count("CREATE TABLE") == 1
-    assert schema_prompt(whole, budget=30, count=lambda text: len(text.split())).count("CREATE TABLE") < 3
-
-
-def test_tables_by_question_keep_the_one_that_links_them() -> None:
-    def keys(*tables: str) -> tuple[ForeignKey, ...]:
-        return tuple(ForeignKey((f"{name}_x",), name, ("x",)) for name in tables)
-
-    schema = Schema(
-        (
-            Table("singer", (Column("x"),)),
-            Table("song", (Column("x"),)),
-            Table("performs", (Column("singer_x"), Column("song_x")), foreign_keys=keys("singer", "song")),
-            Table("weather", (Column("rain"),)),
-        )
-    )
-    text = schema_prompt(schema, tables="question", question="Songs by each artist or vocalist, a singer?")
-    assert [name for name in ("singer", "song", "performs", "weather") if f"TABLE {name} " in text] == [
-        "singer", "song", "performs"
-    ]  # fmt: skip
-    assert schema_prompt(schema, tables="question", question="zzz") == schema_prompt(schema)
-
-
-NAMES = st.text(
-    st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), min_size=1, max_size=12
-).filter(lambda name: not name.lower().startswith("sqlite_") and "$" not in name)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.one_of(NAMES, st.sampled_from(["order", "Index", "a b", 'q"q', "`", "]", "--", "*/"])),
-                min_size=2, max_size=5, unique_by=lambda name: name.lower()))  # fmt: skip
-def test_what_a_schema_prompt_says_is_sql_that_makes_these_tables(names: list[str]) -> None:
-    table, *columns = names
-    schema = Schema(
-        (Table(table, tuple(Column(name, "INT") for name in columns), primary_key=(columns[0],)),)
-    )
-    connection = sqlite3.connect(":memory:")
-    try:
-        connection.executescript(schema_prompt(schema))
-        found = connection.execute("SELECT name, pk FROM pragma_table_info(?)", (table,)).fetchall()
-    finally:
-        connection.close()
-    assert found == [(name, int(place == 0)) for place, name in enumerate(columns)]
-
-
-@pytest.mark.parametrize("word", ["select", "Group", "values", "a b", "1a", "a-b", "é", ""])
-def test_a_name_that_needs_quotes_has_them(word: str) -> None:
-    assert quoted(word).startswith('"')
-
-
-@pytest.mark.parametrize(
-    ("arguments", "says"),
-    [
-        ({"tables": ["singr"]}, "Did you mean 'singer'?"),
-        ({"tables": "some"}, "'all', 'question' or a list"),
-        ({"tables": "question"}, "needs the question"),
-        ({"budget": 0}, "above 0"),
-        ({"samples": -1}, "0 or more"),
-    ],
-)
-def test_a_schema_prompt_says_what_is_wrong(arguments: dict[str, Any], says: str) -> None:
-    schema = Schema((Table("singer", (Column("name"),)),))
-    with pytest.raises(ConfigError, match="`schema_prompt") as caught:
-        schema_prompt(schema, **arguments)
-    assert says in str(caught.value)
-
-
-# -- prompts
-
-
-@pytest.mark.parametrize("name", PROMPTS)
-def test_what_a_prompt_demands_keeps_its_policy(name: str) -> None:
-    prompt = PROMPTS[name]
-    answer = parse_completion(prompt.completion(THOUGHT, "SELECT count(*) FROM singer"), prompt.policy)
-    assert (answer.sql, answer.problem) == ("SELECT count(*) FROM singer", "")
-    for tag in ("<think>", "<answer>", "```sql"):
-        assert (tag in prompt.form) <= (tag in prompt.system)
-    evidence = fr.Evidence(
-        fr.Sample(prompt.completion(THOUGHT, "SELECT 1"), "SELECT 1", "any"), answer, None, None
-    )
-    assert fr.parse_reward(f"well_formed(policy={prompt.policy!r})")(evidence).value == 1.0
-
-
-def test_hints_stand_where_they_are_given() -> None:
-    system, user = chat_prompt(
-        "CREATE TABLE t (a);", "How many?", evidence="t is a table", aggregate_first=True
-    )
-    assert "aggregates first" in system["content"]
-    assert (
-        user["content"]
-        == "Database schema:\nCREATE TABLE t (a);\n\nHint: t is a table\n\nQuestion: How many?"
-    )
-    system, user = chat_prompt("CREATE TABLE t (a);", "How many?")
-    assert "aggregates" not in system["content"]
-    assert "Hint" not in user["content"]
 
 
 # -- prepare
@@ -560,134 +390,3 @@ def test_a_hub_that_is_not_there_is_said_plainly(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(fr.errors.MissingExtraError, match=r"finer-rewards\[prepare\]"):
         read_source("hub:a/b", "databases")
-
-
-# -- the trainers' own data set code, on the folders of real benchmarks
-
-
-def real(shared_data: Path, name: str) -> list[str]:
-    if name == "spider":
-        return [
-            str(shared_data / "questions/spider_dev.json"),
-            "--db",
-            str(shared_data / "spider_dev/database"),
-        ]
-    return [str(shared_data / "questions/bird_dev.json"), "--db", str(shared_data / "bird/databases")]
-
-
-def tokenizer_for(texts: Sequence[str]) -> Any:
-    """A tokenizer of whole words, with a chat template."""
-    from tokenizers import Tokenizer, models, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
-
-    words = sorted({word for text in texts for word in text.split()})
-    backend = Tokenizer(
-        models.WordLevel({word: place for place, word in enumerate(["<pad>", *words])}, unk_token="<pad>")
-    )
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<pad>")
-    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
-    return tokenizer
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("name", ["spider", "bird"])
-@pytest.mark.parametrize("file_format", ["jsonl", "parquet"])
-@pytest.mark.parametrize("trainer", writing.TRAINERS)
-def test_each_trainer_loads_the_rows_with_its_own_code(
-    shared_data: Path, tmp_path: Path, name: str, file_format: str, trainer: str
-) -> None:
-    datasets = pytest.importorskip("datasets")
-    pytest.importorskip(trainer)
-    out = tmp_path / "rows"
-    options = ["--to", trainer, "--format", file_format, "--dev-share", "0.2"] if name == "spider" else []
-    options = options or ["--to", trainer, "--format", file_format]
-    assert main(["prepare", *real(shared_data, name), "-o", str(out), *options]) == 0
-    report = json.loads((out / "report.json").read_text())
-    counts = report["counts"]
-    assert counts["in"] == counts["train"] + counts.get("dev", 0) + counts["left_out"]
-    assert counts["in"] == len(json.loads(Path(real(shared_data, name)[0]).read_text()))
-    assert counts["left_out"] == len(report["left_out"]) < 0.2 * counts["in"]
-    file = str(out / f"train.{file_format}")
-    loaded = datasets.load_dataset(
-        "json" if file_format == "jsonl" else "parquet",
-        data_files=file,
-        cache_dir=str(tmp_path),
-        split="train",
-    )
-    assert len(loaded) == counts["train"]
-    check = {"trl": loads_in_trl, "verl": loads_in_verl, "openrlhf": loads_in_openrlhf}[trainer]
-    check(loaded, file, real(shared_data, name)[2], tmp_path)
-
-
-def loads_in_trl(loaded: Any, file: str, databases: str, folder: Path) -> None:
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-    from trl import GRPOConfig, GRPOTrainer
-
-    tokenizer = tokenizer_for([message["content"] for row in loaded for message in row["prompt"]])
-    shape = {"hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1}
-    model = Qwen2ForCausalLM(Qwen2Config(**shape, num_key_value_heads=1, vocab_size=len(tokenizer)))
-    settings = {"use_cpu": True, "bf16": False, "report_to": [], "output_dir": str(folder)}
-    with fr.Scorer(fr.preset("finer", memory=False), fr.SQLite(databases)) as scorer:
-        reward = TRLReward(scorer, gold="gold_sql", db="db_id", question="question")
-        reward.check(loaded)
-        trainer = GRPOTrainer(
-            model=model,
-            reward_funcs=reward,
-            args=GRPOConfig(per_device_train_batch_size=4, num_generations=2, **settings),
-            train_dataset=loaded,
-            processing_class=tokenizer,
-        )
-        batch = next(iter(trainer.get_train_dataloader()))
-        columns = {key: [row[key] for row in batch] for key in batch[0] if key != "prompt"}
-        completions = [
-            [{"role": "assistant", "content": PROMPTS["finer"].completion(THOUGHT, row["gold_sql"])}]
-            for row in batch
-        ]
-        assert reward([row["prompt"] for row in batch], completions, **columns) == [4.0] * len(batch)
-
-
-def loads_in_verl(loaded: Any, file: str, databases: str, folder: Path) -> None:
-    from omegaconf import OmegaConf
-    from verl.utils.dataset.rl_dataset import RLHFDataset, collate_fn
-
-    tokenizer = tokenizer_for([message["content"] for row in loaded for message in row["prompt"]])
-    config = OmegaConf.create(
-        {"max_prompt_length": 5000, "filter_overlong_prompts_workers": 1, "cache_dir": str(folder / "cache")}
-    )
-    dataset = RLHFDataset(file, tokenizer, config)
-    assert len(dataset) == len(loaded)
-    batch = collate_fn([dataset[place] for place in range(4)])
-    for source, truth, extra in zip(
-        batch["data_source"], batch["reward_model"], batch["extra_info"], strict=True
-    ):
-        text = PROMPTS["finer"].completion(THOUGHT, truth["ground_truth"])
-        found = compute_score(
-            source, text, truth["ground_truth"], extra, spec="finer(memory=False)", root=databases
-        )
-        assert (found["score"], found["acc"], found["unscorable"]) == (4.0, 1.0, 0.0)
-    assert list(batch["index"]) == [0, 1, 2, 3]
-
-
-def loads_in_openrlhf(loaded: Any, file: str, databases: str, folder: Path) -> None:
-    from types import SimpleNamespace
-
-    from openrlhf.datasets.prompts_dataset import PromptDataset
-    from openrlhf.datasets.utils import blending_datasets
-
-    data = SimpleNamespace(input_key="input", label_key="label", apply_chat_template=True)
-    strategy = SimpleNamespace(
-        args=SimpleNamespace(data=data), is_rank_0=lambda: False, print=lambda *_: None
-    )
-    tokenizer = tokenizer_for([message["content"] for row in loaded for message in row["input"]])
-    dataset = PromptDataset(blending_datasets(file, strategy=strategy), tokenizer, strategy)
-    assert len(dataset) == len(loaded)
-    sources, prompts, labels, _ = dataset.collate_fn([dataset[place] for place in range(4)])
-    assert set(sources) <= {"spider", "bird"}
-    with fr.Scorer(fr.preset("finer", memory=False), fr.SQLite(databases)) as scorer:
-        reward = openrlhf_reward(scorer, best=4, question="question")
-        for prompt, label in zip(prompts, labels, strict=True):
-            text = PROMPTS["finer"].completion(THOUGHT, json.loads(label)["gold"])
-            reply = reward([f"{prompt}{text}<|im_end|>"], [prompt], [label])
-            assert (reply["rewards"], reply["scores"]) == (4.0, 1.0)
