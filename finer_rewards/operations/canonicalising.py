@@ -10,8 +10,9 @@ from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
 
 from .context import Context
 from .facts import Facts
-from .guard import parse_query
+from .guard import is_small, parse_query, refuse_unreadable
 from .naming import canonical
+from .plain import read_plain
 from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
@@ -74,4 +75,9 @@ def read_query(sql: str, facts: Facts) -> Term:
     Raises:
         OperationsError: the text is not one query, or is too large.
     """
-    return Reader(facts).read(parse_query(sql, facts.dialect, quick=True))
+    if facts.dialect == "sqlite":
+        refuse_unreadable(sql)
+        query = read_plain(sql, facts) if is_small(sql.upper()) else None
+        if query is not None:
+            return query
+    return Reader(facts).read(parse_query(sql, facts.dialect))

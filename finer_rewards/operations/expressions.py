@@ -1,4 +1,4 @@
-"""From sqlglot's expressions to terms. The only files that know sqlglot's classes are this one and `reading`."""
+"""From sqlglot's expressions to terms. Only this file, `reading` and `sources` know the classes of its trees."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlglot import exp
 from .facts import affinity_of
 from .terms import COUNT_ALL, NULL, Term
 
-__all__ = ["Resolver", "argument", "number", "read_term"]
+__all__ = ["Resolver", "aggregate", "argument", "cast_name", "minus", "number", "read_term"]
 
 
 class Resolver(Protocol):
@@ -171,10 +171,14 @@ def _aggregate(node: Any, scope: Resolver) -> Term:
                 parts.append(read_term(one, scope))
             else:
                 parts.append(("word", f"{name} {one}".lower()))
-    name = _name(node)
-    if name in ("min", "max"):
-        distinct = False
-    return ("aggregate", name, distinct, *parts)
+    return aggregate(_name(node), distinct, parts)
+
+
+def aggregate(name: str, distinct: bool, parts: list[Term]) -> Term:
+    """Return an aggregate; what cannot be NULL is counted like rows, and repeats change no extreme."""
+    if name == "count" and not distinct and (not parts or parts[0][0] in ("star", "number", "text")):
+        return COUNT_ALL
+    return ("aggregate", name, distinct and name not in ("min", "max"), *parts)
 
 
 def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[Term]:
@@ -199,13 +203,15 @@ def _literal(node: Any, scope: Resolver) -> Term:
 
 
 def _negative(node: Any, scope: Resolver) -> Term:
-    inner = read_term(node.this, scope)
-    if inner[0] == "number":
-        return (
-            "number",
-            inner[1][1:] if inner[1].startswith("-") else ("-" + inner[1] if inner[1] != "0" else "0"),
-        )
-    return ("neg", inner)
+    return minus(read_term(node.this, scope))
+
+
+def minus(term: Term) -> Term:
+    """Return a term negated."""
+    if term[0] != "number":
+        return ("neg", term)
+    text = term[1]
+    return ("number", text[1:] if text.startswith("-") else "-" + text if text != "0" else "0")
 
 
 def _in(node: Any, scope: Resolver) -> Term:
@@ -277,21 +283,18 @@ def _window(node: Any, scope: Resolver) -> Term:
     return ("window", inner, partition, tuple(order_terms(order, scope)) if order is not None else (), words)
 
 
-def _count(node: Any, scope: Resolver) -> Term:
-    read = _aggregate(node, scope)
-    inner = read[3:]
-    if not read[2] and (not inner or inner[0][0] in ("star", "number", "text")):
-        return COUNT_ALL
-    return read
-
-
 def _cast(node: Any, scope: Resolver) -> Term:
-    name = node.args["to"].sql().lower()
-    if scope.dialect == "sqlite":
-        # SQLite casts to an affinity; sqlglot's name for REAL has changed between versions.
-        name = {"number": "integer", "text": "text", "real": "real"}.get(affinity_of(name), name)
-        name = "numeric" if name == "integer" and "INT" not in node.args["to"].sql().upper() else name
-    return ("cast", read_term(node.this, scope), name)
+    return ("cast", read_term(node.this, scope), cast_name(node.args["to"].sql(), scope.dialect))
+
+
+def cast_name(declared: str, dialect: str) -> str:
+    """Return what a value is cast to, by sqlglot's name of the type."""
+    name = declared.lower()
+    if dialect != "sqlite":
+        return name
+    # SQLite casts to an affinity; sqlglot's name for REAL has changed between versions.
+    name = {"number": "integer", "text": "text", "real": "real"}.get(affinity_of(name), name)
+    return "numeric" if name == "integer" and "INT" not in declared.upper() else name
 
 
 def _exists(node: Any, scope: Resolver) -> Term:
@@ -336,7 +339,6 @@ _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
     exp.Escape: _escape,
     exp.Is: _is,
     exp.Window: _window,
-    exp.Count: _count,
     exp.Cast: _cast,
     exp.Exists: _exists,
     exp.Filter: _filtered,

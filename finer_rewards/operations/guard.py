@@ -22,9 +22,7 @@ from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
 
-from .plain import plain_tree
-
-__all__ = ["LIMITS", "OperationsError", "parse_query"]
+__all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable"]
 
 Result = TypeVar("Result")
 
@@ -84,25 +82,18 @@ def check_version(version: str = vars(sqlglot)["__version__"]) -> None:
         )
 
 
-def parse_query(sql: str, dialect: str, *, quick: bool = False) -> Any:
+def parse_query(sql: str, dialect: str) -> Any:
     """Return the tree of the one query that a text holds.
 
     Args:
         sql: the text.
         dialect: sqlglot's name of the dialect.
-        quick: let `plain_tree` read what it can; its trees lack what no reading of names and operators needs,
-            such as comments.
 
     Raises:
         OperationsError: the text is too large, does not parse, or is not exactly one query.
         ConfigError: sqlglot does not know the dialect.
     """
-    _refuse_unreadable(sql)
-    if quick and dialect == "sqlite" and _small(sql.upper()):
-        tree = plain_tree(sql)
-        if tree is not None:
-            return tree
-    _refuse_oversized(sql)
+    measure(sql)
     try:
         read = sqlglot.Dialect.get_or_raise(dialect)
     except ValueError as error:
@@ -137,11 +128,12 @@ def parse_query(sql: str, dialect: str, *, quick: bool = False) -> Any:
 
 def measure(sql: str) -> None:
     """Refuse a text that would take too long, in time linear in its length."""
-    _refuse_unreadable(sql)
+    refuse_unreadable(sql)
     _refuse_oversized(sql)
 
 
-def _refuse_unreadable(sql: str) -> None:
+def refuse_unreadable(sql: str) -> None:
+    """Refuse a text that no parser need see."""
     _within("characters", len(sql))
     if not sql.strip():
         raise OperationsError("The SQL is empty")
@@ -153,7 +145,7 @@ def _refuse_unreadable(sql: str) -> None:
 
 def _refuse_oversized(sql: str) -> None:
     text = sql.upper()
-    if _small(text) and _ordered(text):
+    if is_small(text) and _ordered(text):
         return
     depth = deepest = terms = operators = prefixes = loose = most_loose = outer = joins = subqueries = end = 0
     ranks = [0]
@@ -201,7 +193,7 @@ def _refuse_oversized(sql: str) -> None:
     _within("subqueries", subqueries)
 
 
-def _small(upper: str) -> bool:
+def is_small(upper: str) -> bool:
     """Return whether a short text is surely within every limit; most texts are."""
     return (
         len(upper) <= 2_000
@@ -211,7 +203,7 @@ def _small(upper: str) -> bool:
 
 
 def _ordered(upper: str) -> bool:
-    """Return whether the clauses of a text are surely in order; the quick parser takes them in no other."""
+    """Return whether the clauses of a text are surely in order; the quick reader takes them in no other."""
     last = -1
     for word in _RANKS:
         first = upper.find(word)

@@ -43,7 +43,7 @@ def as_written(
 
     def read() -> dict[str, str]:
         reader = Reader(facts)
-        query = reader.read(parse_query(sql, dialect, quick=True))
+        query = reader.read(parse_query(sql, dialect))
         context = Context(facts)
         context.survey(query)
         found: dict[str, str] = {}

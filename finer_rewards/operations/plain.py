@@ -1,244 +1,327 @@
-"""A quick parser for plain SELECTs: the trees sqlglot would make, in a sixth of its time, or nothing.
+"""A quick reader of plain SELECTs: the terms that `Reader` makes of sqlglot's trees, without the trees, or nothing.
 
 It knows a part of SQL in which each word has one meaning. At the first thing that it does not know it gives up, and
-sqlglot reads the text. So it never decides what SQL is: the tests hold its trees against sqlglot's on real queries and
-on texts damaged at random.
+sqlglot reads the text. So it never decides what SQL is: the tests hold its terms against those of sqlglot's trees on
+real queries and on texts damaged at random.
 """
 
 from __future__ import annotations
 
-import re
+from copy import copy
+from itertools import count
 from typing import Any
 
-from sqlglot import exp, tokens
+from .expressions import number
+from .facts import Facts
+from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
+from .plain_terms import PlainTerms, UnsureError
+from .reading import Scope
+from .sources import Body, CommonTable
+from .terms import Outer, Select, Term, conjuncts
 
-__all__ = ["plain_tree"]
+__all__ = ["read_plain"]
 
-# A number takes all that touches it, so that `1e5` and `1a` are not read in part.
-_TOKEN = re.compile(
-    r"""--[^\n]*|'(?:[^']|'')*'|"[^"]+"(?!")|`[^`]+`(?!`)|[A-Za-z_]\w*|\d[\w.]*|<>|[<>!]=|==|\|\||\S"""
-)
-_QUOTES = frozenset('"`')
-_SIGNS = frozenset(
-    {"", "(", ")", ",", ".", "*", "+", "-", "/", "%", "||", "=", "<>", "!=", "<", "<=", ">", ">="}
-)
+_MOST_BLOCKS = 500  # CTEs are read once for each use; beyond, `Reader` decides whether that is too many
+_SET_OPERATIONS = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 
-# What sqlglot's tokenizer or parser may take for more than a name.
-_MORE_RESERVED = """AT ATTACH AUTO_INCREMENT BULK BY CHANGES CLUSTER CONNECT CONNECT_BY_ROOT DETACH DISTRIBUTE ELSE
-GLOB GROUP GROUPING HINT HISTORY IF IGNORE INDEXED INTERVAL MATCH MATCH_RECOGNIZE NEXT NO NULLS OF ONLY ORDER PRIMARY
-PRIOR REGEXP RESPECT SAMPLE SEPARATOR SORT START STREAM TIES TOP TRY WAIT WITHIN WITHOUT"""
-_RESERVED = {word.split()[0] for word in tokens.Tokenizer.KEYWORDS if word[:1].isalpha()}.union(
-    _MORE_RESERVED.split()
-)
-# Types that are also common names of columns; no column only where a text or a bracket follows.
-_COLUMN_TOO = frozenset(
-    {"DATE", "YEAR", "TIME", "FORMAT", "LANGUAGE", "TEXT", "RANGE", "FILE", "NUMBER", "LIST"}
-)
-_ALLOWED_AFTER_TYPE = _SIGNS - {"(", "."} | frozenset(
-    {"FROM", "AND", "OR", "ASC", "DESC", "LIMIT", "IS", "LIKE", "BETWEEN", "IN"}
-)
-_AGGREGATES = {"COUNT": exp.Count, "SUM": exp.Sum, "AVG": exp.Avg, "MIN": exp.Min, "MAX": exp.Max}
-# The operators between two operands and how tightly each binds; those of one rank are taken from the left.
-_EQUAL, _COMPARED, _RANGE, _JOINED, _SUM, _PRODUCT = range(1, 7)
-_OPERATORS: dict[str, tuple[int, Any]] = {
-    "=": (_EQUAL, exp.EQ), "==": (_EQUAL, exp.EQ), "<>": (_EQUAL, exp.NEQ), "!=": (_EQUAL, exp.NEQ),
-    "<": (_COMPARED, exp.LT), "<=": (_COMPARED, exp.LTE), ">": (_COMPARED, exp.GT), ">=": (_COMPARED, exp.GTE),
-    **dict.fromkeys(("IS", "NOT", "LIKE", "BETWEEN", "IN"), (_RANGE, None)),
-    "||": (_JOINED, exp.DPipe),
-    "+": (_SUM, exp.Add), "-": (_SUM, exp.Sub),
-    "*": (_PRODUCT, exp.Mul), "/": (_PRODUCT, exp.Div), "%": (_PRODUCT, exp.Mod),
-}  # fmt: skip
-_NO_OPERATOR = (0, None)
-_SET_OPERATIONS = {"UNION": exp.Union, "INTERSECT": exp.Intersect, "EXCEPT": exp.Except}
+# The names of a query's columns; `None` where only sqlglot knows one.
+Names = list[str | None]
 
 
-class _UnsureError(Exception):
-    """The text is not plain."""
-
-
-def plain_tree(sql: str) -> Any:
-    """Return the tree of a plain SELECT in SQLite's dialect, or `None` where sqlglot has to read it.
+def read_plain(sql: str, facts: Facts) -> Term | None:
+    """Return the query of a plain SELECT in SQLite's dialect, or `None` where sqlglot has to read it.
 
     Example:
-        >>> plain_tree("SELECT a FROM t").sql()
-        'SELECT a FROM t'
-        >>> plain_tree("SELECT a FROM t TABLESAMPLE (3)")
+        >>> read_plain("SELECT 'x'", Facts())[2]
+        (('text', 'x'),)
+        >>> read_plain("SELECT a FROM t TABLESAMPLE (3)", Facts())
     """
-    found = _TOKEN.findall(sql)
-    if "--" in sql:
-        found = [token for token in found if token[:2] != "--"]
-    if found and found[-1] == ";":
-        found.pop()
-    if not sql.isascii() and not all(token.isascii() or token[0] in "'\"`" for token in found):
+    tokens = plain_tokens(sql)
+    if tokens is None:
         return None
-    parser = _Parser(found)
+    reader = _PlainReader(tokens, facts)
     try:
-        tree = parser.query()
-    except _UnsureError:
+        query, _ = reader.query(None)
+    except UnsureError:
         return None
-    return tree if parser.place == len(found) else None
+    return query if reader.place == len(tokens) else None
 
 
-class _Parser:
+class _PlainScope(Scope):
+    """A scope whose aliases and CTEs are places among the tokens."""
+
+    def beside(self, outer: Scope | None) -> _PlainScope:
+        return _PlainScope(self.reader, outer)
+
+    def aliased(self, name: str) -> Term:
+        term: Term = self.reader.again(self.aliases[name], lambda: self.reader.expression(self))
+        return term
+
+
+class _PlainReader(PlainTerms):
     """Reads one text; each method takes what it names from the front of the tokens."""
 
-    def __init__(self, found: list[str]) -> None:
-        self.place = 0
-        self.tokens = [*found, ""]
-        self.words = [token.upper() for token in self.tokens]
+    def __init__(self, tokens: list[str], facts: Facts) -> None:
+        super().__init__(tokens)
+        self.facts = facts
+        self.numbers = count(1)
+        self.blocks = 0
 
-    def take(self, word: str) -> None:
-        if self.words[self.place] != word:
-            raise _UnsureError
+    def again(self, place: int, read: Any) -> Any:
+        """Return what `read` takes from an earlier place."""
+        after, self.place = self.place, place
+        found = read()
+        self.place, self.connective = after, None
+        return found
+
+    def subquery(self, scope: Scope) -> Term:
+        return self.query(scope)[0]
+
+    # Queries -------------------------------------------------------------------------------------
+
+    def query(self, outer: Scope | None) -> tuple[Term, Names]:
+        self.blocks += 1
+        if self.blocks > _MOST_BLOCKS:
+            raise UnsureError
+        scope = _PlainScope(self, outer)
+        if self.took("WITH"):
+            self.common_tables(scope)
+        block = _PlainScope(self, scope)
+        query, names = self.select(block)
+        if self.words[self.place] in _SET_OPERATIONS:
+            return self.set_operation(query, scope, names), names
+        return self.with_tail(query, block, names), names
+
+    def common_tables(self, scope: _PlainScope) -> None:
+        while True:
+            name = self.name().lower()
+            self.take("AS")
+            self.take("(")
+            # A CTE sees those before it.
+            inner = _PlainScope(self, scope.outer)
+            inner.common = dict(scope.common)
+            table = CommonTable(self.place, [], inner)
+            # Read here for its grammar alone, so that no number of a source is taken.
+            numbers = copy(self.numbers)
+            self.query(inner)
+            self.numbers = numbers
+            if any(token.strip('"`').lower() == name for token in self.tokens[table.node : self.place]):
+                raise UnsureError  # it may be recursive
+            scope.common[name] = table
+            self.take(")")
+            if not self.took(","):
+                return
+
+    def set_operation(self, query: Term, scope: _PlainScope, names: Names) -> Term:
+        branches, operator = [query], ""
+        while self.words[self.place] in _SET_OPERATIONS:
+            word = self.words[self.place].lower()
+            self.place += 1
+            word += " all" if word == "union" and self.took("ALL") else ""
+            if operator not in ("", word):
+                branches = [("setop", operator, tuple(branches), (), None, None)]
+            operator = word
+            branches.append(self.select(_PlainScope(self, scope))[0])
+        order = self.keys(scope, lambda term, start: self.position(term, start, names))
+        return ("setop", operator, tuple(branches), order, *self.limits())
+
+    def position(self, term: Term, start: int, names: Names) -> Term:
+        """Return a sort key of a set operation, which may be the place or the name of a column."""
+        if self.place == start + 1 and self.words[start].isdigit():
+            return ("position", int(self.words[start]) - 1)
+        name = self.column_name(start)
+        if name is not None and None in names:
+            raise UnsureError
+        return ("position", names.index(name)) if name in names and name is not None else term
+
+    def select(self, scope: _PlainScope) -> tuple[Select, Names]:
+        """Take a block without ORDER BY and LIMIT."""
+        self.take("SELECT")
+        distinct = self.took("DISTINCT")
+        start, clause = self.place, self.clause_from()
+        body = Body()
+        if clause is not None:
+            self.place = clause + 1
+            self.sources(body, scope)
+        after, self.place = self.place, start
+        items, names, aliases = self.items(scope)
+        scope.aliases = aliases
+        group: tuple[Term, ...] | None = None
+        having: tuple[Term, ...] = ()
+        if clause is not None:
+            self.take("FROM")
+            if self.place != clause + 1:
+                raise UnsureError
+            self.place = after
+            if self.took("WHERE"):
+                body.where += conjuncts(self.expression(scope))
+            if self.took("GROUP"):
+                self.take("BY")
+                group = tuple(self.group_keys(scope, items))
+            if self.took("HAVING"):
+                having = conjuncts(self.expression(scope))
+        return Select(
+            "select", distinct, tuple(items), tuple(body.sources), tuple(body.outers), tuple(body.where), group, having,
+            (), None, None,
+        ), names  # fmt: skip
+
+    def with_tail(self, query: Select, scope: _PlainScope, names: Names) -> Select:
+        items = query.items
+        order = self.keys(scope, lambda term, start: self.sort_key(term, start, items, names, scope))
+        limit, offset = self.limits()
+        if not order and limit is None:
+            return query
+        return query._replace(order=order, limit=limit, offset=offset)
+
+    def sort_key(
+        self, term: Term, start: int, items: tuple[Term, ...], names: Names, scope: _PlainScope
+    ) -> Term:
+        """Return a sort key of a block, which may be the place or the alias of an item."""
+        if self.place != start + 1:
+            return term
+        word = self.words[start]
+        if word.isdigit():
+            return items[int(word) - 1] if 0 < int(word) <= len(items) else term
+        name = self.column_name(start)
+        if name not in scope.aliases:
+            return term
+        if None in names:
+            raise UnsureError
+        return items[names.index(name)]
+
+    def keys(self, scope: _PlainScope, meant: Any) -> tuple[Term, ...]:
+        if not self.took("ORDER"):
+            return ()
+        self.take("BY")
+        found: list[Term] = []
+        while True:
+            start = self.place
+            term = meant(self.expression(scope), start)
+            down = self.took("DESC")
+            if not down:
+                self.took("ASC")
+            found.append(("desc" if down else "asc", term))
+            if not self.took(","):
+                return tuple(found)
+
+    def limits(self) -> tuple[Term | None, Term | None]:
+        limit = self.whole() if self.took("LIMIT") else None
+        return limit, self.whole() if limit is not None and self.took("OFFSET") else None
+
+    def whole(self) -> Term:
+        word = self.words[self.place]
+        if not (word.isascii() and word.isdigit()):
+            raise UnsureError
         self.place += 1
+        return number(word)
 
-    def took(self, word: str) -> bool:
-        if self.words[self.place] == word:
+    def group_keys(self, scope: _PlainScope, items: list[Term]) -> list[Term]:
+        found = []
+        while True:
+            start = self.place
+            term = self.expression(scope)
+            word = self.words[start]
+            if self.place == start + 1 and word.isdigit() and 0 < int(word) <= len(items):
+                term = items[int(word) - 1]
+            found.append(term)
+            if not self.took(","):
+                return found
+
+    # Items ---------------------------------------------------------------------------------------
+
+    def items(self, scope: _PlainScope) -> tuple[list[Term], Names, dict[str, int]]:
+        """Take the items; return them, their names, and the places of those that have an alias."""
+        items: list[Term] = []
+        names: Names = []
+        aliases: dict[str, int] = {}
+        while True:
+            start = self.place
+            if self.star(scope, items, names):
+                pass
+            else:
+                items.append(self.expression(scope))
+                name: str | None = self.item_name(start)
+                alias = self.alias()
+                if alias is not None:
+                    name = alias.lower()
+                    aliases[name] = start
+                names.append(name)
+            if not self.took(","):
+                return items, names, aliases
+
+    def star(self, scope: _PlainScope, items: list[Term], names: Names) -> bool:
+        """Take `*` or `t.*`, if that is what comes next."""
+        table = ""
+        if self.words[self.place] == "*":
             self.place += 1
-            return True
-        return False
+        elif self.words[self.place + 1 : self.place + 3] == [".", "*"]:
+            table = self.name().lower()
+            self.place += 2
+        else:
+            return False
+        if self.words[self.place] not in ("FROM", ",", ")", ""):
+            raise UnsureError
+        scope.star(table, (), items, names)
+        return True
 
-    # Names ---------------------------------------------------------------------------------------
+    def item_name(self, start: int) -> str | None:
+        """Return the name of the item that began there, as sqlglot has it."""
+        first = self.words[start]
+        if self.place == start + 1 and first[:1] in "'0123456789":
+            return self.primary_name(start)
+        name = self.column_name(start)
+        if name is not None:
+            return name
+        composed = first == "CAST" or (first == "(" and self.words[start + 1] != "SELECT")
+        return None if composed else ""
 
-    def name(self) -> Any:
-        token = self.tokens[self.place]
-        if token.isidentifier() and self.words[self.place] not in _RESERVED:
-            self.place += 1
-            return exp.Identifier(this=token, quoted=False)
-        if token[:1] in _QUOTES and len(token) > 2:
-            self.place += 1
-            return exp.Identifier(this=token[1:-1], quoted=True)
-        raise _UnsureError
+    def primary_name(self, start: int) -> str:
+        token = self.tokens[start]
+        return (token[1:-1].replace("''", "'") if token[0] == "'" else token).lower()
 
-    def alias(self) -> Any:
+    def column_name(self, start: int) -> str | None:
+        """Return the name of the column that was all the last expression; `None` when it was more."""
+        dotted = self.place == start + 3 and self.words[start + 1] == "."
+        token = self.tokens[self.place - 1]
+        if not (dotted or self.place == start + 1) or token[:1] in "'0123456789" or token.upper() == "NULL":
+            return None
+        return (token[1:-1] if token[0] in QUOTES else token).lower()
+
+    def alias(self) -> str | None:
         """Take an alias, with AS or without; `None` where there is none."""
         if self.took("AS"):
             return self.name()
         word = self.words[self.place]
-        if word in _RESERVED or word in _SIGNS:
-            return None
-        return self.name()
+        return None if word in RESERVED or word in SIGNS else self.name()
 
-    # Queries -------------------------------------------------------------------------------------
+    # Sources -------------------------------------------------------------------------------------
 
-    def query(self) -> Any:
-        common = self.common_tables() if self.took("WITH") else None
-        tree = self.select()
-        kind = _SET_OPERATIONS.get(self.words[self.place])
-        while kind is not None:
-            self.place += 1
-            if any(tree.args.get(name) is not None for name in ("order", "limit", "offset")):
-                raise _UnsureError
-            distinct = not (kind is exp.Union and self.took("ALL"))
-            right = self.select()
-            tail = {name: right.args.pop(name, None) for name in ("order", "limit", "offset")}
-            tree = kind(this=tree, expression=right, distinct=distinct)
-            for name, value in tail.items():
-                if value is not None:
-                    tree.set(name, value)
-            kind = _SET_OPERATIONS.get(self.words[self.place])
-        if common is not None:
-            tree.set("with_", common)
-        return tree
+    def clause_from(self) -> int | None:
+        """Return the place of the FROM that belongs to the items here."""
+        depth = 0
+        for place in range(self.place, len(self.words)):
+            word = self.words[place]
+            if word == "(":
+                depth += 1
+            elif word == ")":
+                depth -= 1
+                if depth < 0:
+                    return None
+            elif depth == 0 and word == "FROM":
+                return place
+            elif depth == 0 and (word == "SELECT" or word in _SET_OPERATIONS):
+                return None
+        return None
 
-    def common_tables(self) -> Any:
-        found = []
-        while True:
-            name = self.name()
-            self.take("AS")
-            self.take("(")
-            found.append(exp.CTE(this=self.query(), alias=exp.TableAlias(this=name)))
-            self.take(")")
-            if not self.took(","):
-                return exp.With(expressions=found)
-
-    def select(self) -> Any:
-        self.take("SELECT")
-        clauses: dict[str, Any] = {}
-        if self.took("DISTINCT"):
-            clauses["distinct"] = exp.Distinct()
-        clauses["expressions"] = self.items()
-        if self.took("FROM"):
-            clauses["from_"] = exp.From(this=self.source())
-            joins = self.joins()
-            if joins:
-                clauses["joins"] = joins
-            if self.took("WHERE"):
-                clauses["where"] = exp.Where(this=self.expression())
-            if self.took("GROUP"):
-                self.take("BY")
-                clauses["group"] = exp.Group(expressions=self.several())
-            if self.took("HAVING"):
-                clauses["having"] = exp.Having(this=self.expression())
-        if self.took("ORDER"):
-            self.take("BY")
-            clauses["order"] = exp.Order(expressions=self.keys())
-        if self.took("LIMIT"):
-            clauses["limit"] = exp.Limit(expression=self.whole())
-            if self.took("OFFSET"):
-                clauses["offset"] = exp.Offset(expression=self.whole())
-        return exp.Select(**clauses)
-
-    def whole(self) -> Any:
-        word = self.words[self.place]
-        if not (word.isascii() and word.isdigit()):
-            raise _UnsureError
-        self.place += 1
-        return exp.Literal(this=word, is_string=False)
-
-    def items(self) -> list[Any]:
-        found = []
-        while True:
-            if self.took("*"):
-                item: Any = exp.Star()
-                if self.words[self.place] not in ("FROM", ",", ")", ""):
-                    raise _UnsureError
-            else:
-                item = self.expression()
-                alias = self.alias()
-                if alias is not None:
-                    item = exp.Alias(this=item, alias=alias)
-            found.append(item)
-            if not self.took(","):
-                return found
-
-    def keys(self) -> list[Any]:
-        found = []
-        while True:
-            inner = self.expression()
-            down = self.took("DESC")
-            if not down:
-                self.took("ASC")
-            found.append(exp.Ordered(this=inner, desc=down, nulls_first=not down))
-            if not self.took(","):
-                return found
-
-    def several(self) -> list[Any]:
-        found = [self.expression()]
-        while self.took(","):
-            found.append(self.expression())
-        return found
-
-    def source(self) -> Any:
-        if self.took("("):
-            clauses = {"this": self.query()}
-            self.take(")")
-            kind: Any = exp.Subquery
-        else:
-            clauses = {"this": self.name()}
-            kind = exp.Table
-        alias = self.alias()
-        if alias is not None:
-            clauses["alias"] = exp.TableAlias(this=alias)
-        return kind(**clauses)
-
-    def joins(self) -> list[Any]:
-        found = []
+    def sources(self, body: Body, scope: _PlainScope) -> None:
+        self.source(body, scope)
         while True:
             word = self.words[self.place]
             if word == ",":
                 self.place += 1
-                found.append(exp.Join(this=self.source()))
+                right = Body()
+                self.source(right, scope)
+                body.sources += right.sources
                 continue
             left = word == "LEFT"
             if left or word == "INNER":
@@ -246,175 +329,35 @@ class _Parser:
                 if left:
                     self.took("OUTER")
             elif word != "JOIN":
-                return found
+                return
             self.take("JOIN")
-            this = self.source()
+            right = Body()
+            self.source(right, scope)
             self.take("ON")
-            on = self.expression()
-            found.append(exp.Join(this=this, on=on, side="LEFT") if left else exp.Join(this=this, on=on))
-
-    # Expressions, loosest first --------------------------------------------------------------------
-
-    def expression(self) -> Any:
-        tree = self.conjunction()
-        while self.took("OR"):
-            tree = exp.Or(this=tree, expression=self.conjunction())
-        return tree
-
-    def conjunction(self) -> Any:
-        tree = self.negation()
-        while self.took("AND"):
-            tree = exp.And(this=tree, expression=self.negation())
-        return tree
-
-    def negation(self) -> Any:
-        return exp.Not(this=self.negation()) if self.took("NOT") else self.operation(_EQUAL)
-
-    def operation(self, lowest: int) -> Any:
-        """Take an operand and the operators after it that bind at least as tightly as `lowest`."""
-        tree = self.primary()
-        while True:
-            word = self.words[self.place]
-            rank, kind = _OPERATORS.get(word, _NO_OPERATOR)
-            if rank < lowest:
-                return tree
-            self.place += 1
-            if rank == _RANGE:
-                tree = self.range(tree, word)
-            elif rank == _JOINED:
-                tree = self.joined(tree)
+            condition = conjuncts(self.expression(scope))
+            if left:
+                body.outers.append(Outer("left", tuple(right.sources), (), condition))
             else:
-                tree = kind(this=tree, expression=self.operation(rank + 1))
+                body.sources += right.sources
+                body.where += condition
 
-    def joined(self, tree: Any) -> Any:
-        """Take what follows `||`, whose rank among the operators of arithmetic is a matter of opinion."""
-        if isinstance(tree, exp.Binary) and not isinstance(tree, exp.DPipe):
-            raise _UnsureError
-        tree = exp.DPipe(this=tree, expression=self.primary())
-        if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] > _JOINED:
-            raise _UnsureError
-        return tree
-
-    def range(self, tree: Any, word: str) -> Any:
-        """Take what follows one of `IS`, `LIKE`, `BETWEEN` and `IN`, or their NOT."""
-        negated = word == "NOT"
-        if negated:
-            word = self.words[self.place]
-            self.place += 1
-        if word == "IS" and not negated:
-            negated = self.took("NOT")
-            self.take("NULL")
-            tree = exp.Is(this=tree, expression=exp.Null())
-        elif word == "LIKE":
-            tree = exp.Like(this=tree, expression=self.operation(_JOINED))
-        elif word == "BETWEEN":
-            low = self.operation(_JOINED)
-            self.take("AND")
-            tree = exp.Between(this=tree, low=low, high=self.operation(_JOINED))
-        elif word == "IN":
-            self.take("(")
-            if self.words[self.place] == "SELECT":
-                tree = exp.In(this=tree, query=exp.Subquery(this=self.query()))
-            elif self.words[self.place] == "(":
-                raise _UnsureError
-            else:
-                tree = exp.In(this=tree, expressions=self.several())
+    def source(self, body: Body, scope: _PlainScope) -> None:
+        if self.took("("):
+            query, names = self.query(scope.blank())
             self.take(")")
+            self.derived(query, names, self.alias() or "", body, scope)
+            return
+        name = self.name().lower()
+        alias = self.alias()
+        common = scope.common_table(name)
+        known_as = name if alias is None else alias.lower()
+        if common is None:
+            scope.base_table(name, known_as, body)
         else:
-            raise _UnsureError
-        if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] >= _RANGE:
-            raise _UnsureError
-        return exp.Not(this=tree) if negated else tree
+            query, names = self.again(common.node, lambda: self.query(common.scope))
+            self.derived(query, names, known_as, body, scope)
 
-    def primary(self) -> Any:
-        word = self.words[self.place]
-        first = word[:1]
-        if first == "(":
-            self.place += 1
-            tree: Any = (
-                exp.Subquery(this=self.query())
-                if self.words[self.place] == "SELECT"
-                else exp.Paren(this=self.expression())
-            )
-            self.take(")")
-            return tree
-        if first == "'":
-            text = self.tokens[self.place]
-            if len(text) < 2 or self.words[self.place + 1][:1] == "'":
-                raise _UnsureError
-            self.place += 1
-            return exp.Literal(this=text[1:-1].replace("''", "'"), is_string=True)
-        if first.isdigit():
-            self.place += 1
-            if not _NUMBER.fullmatch(word):
-                raise _UnsureError
-            return exp.Literal(this=word, is_string=False)
-        if first == "-":
-            self.place += 1
-            return exp.Neg(this=self.primary())
-        following = self.words[self.place + 1] if word else ""
-        if following == "(":
-            return self.call(word)
-        return self.column(word, following)
-
-    def column(self, word: str, following: str) -> Any:
-        if word in _RESERVED:
-            return self.special(word, following)
-        name = self.name()
-        if following != ".":
-            return exp.Column(this=name)
-        self.place += 1
-        if self.took("*"):
-            if self.words[self.place] not in ("FROM", ",", ")"):
-                raise _UnsureError
-            return exp.Column(this=exp.Star(), table=name)
-        if self.words[self.place] in _COLUMN_TOO:
-            own = exp.Identifier(this=self.tokens[self.place], quoted=False)
-            self.place += 1
-        else:
-            own = self.name()
-        if self.words[self.place] in (".", "("):
-            raise _UnsureError
-        return exp.Column(this=own, table=name)
-
-    def special(self, word: str, following: str) -> Any:
-        if word in _COLUMN_TOO and following in _ALLOWED_AFTER_TYPE:
-            self.place += 1
-            return exp.Column(this=exp.Identifier(this=self.tokens[self.place - 1], quoted=False))
-        self.place += 1
-        if word == "NULL":
-            return exp.Null()
-        if word != "CASE":
-            raise _UnsureError
-        operand = None if self.words[self.place] == "WHEN" else self.expression()
-        branches = []
-        while self.took("WHEN"):
-            when = self.expression()
-            self.take("THEN")
-            branches.append(exp.If(this=when, true=self.expression()))
-        default = self.expression() if self.took("ELSE") else None
-        self.take("END")
-        if not branches:
-            raise _UnsureError
-        return exp.Case(this=operand, ifs=branches, default=default)
-
-    def call(self, word: str) -> Any:
-        self.place += 2
-        if word == "EXISTS" and self.words[self.place] == "SELECT":
-            query = self.query()
-            self.take(")")
-            return exp.Exists(this=query)
-        kind: Any = _AGGREGATES.get(word)
-        if kind is None:
-            raise _UnsureError
-        if kind is exp.Count and self.took("*"):
-            inner: Any = exp.Star()
-        elif self.took("DISTINCT"):
-            inner = exp.Distinct(expressions=[self.expression()])
-        else:
-            inner = self.expression()
-        self.take(")")
-        return kind(this=inner)
-
-
-_NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+    def derived(self, query: Term, names: Names, alias: str, body: Body, scope: _PlainScope) -> None:
+        if None in names:
+            raise UnsureError
+        scope.derived(query, [name or "" for name in names], alias.lower(), body)

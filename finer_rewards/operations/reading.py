@@ -113,7 +113,7 @@ class Reader:
 class Scope(FromClause):
     """The names that can be used at one place of the text."""
 
-    def __init__(self, reader: Reader, outer: Scope | None) -> None:
+    def __init__(self, reader: Any, outer: Scope | None) -> None:
         self.reader = reader
         self.outer = outer
         self.dialect = reader.facts.dialect
@@ -135,9 +135,18 @@ class Scope(FromClause):
 
     def column(self, node: Any) -> Term:
         """Return the column a name stands for; an unknown one keeps its name."""
-        name, table = node.name.lower(), node.table.lower()
         if isinstance(node.this, exp.Star):
             return ("star",)
+        return self.resolve(node.name.lower(), node.table.lower(), node.name if node.this.quoted else None)
+
+    def resolve(self, name: str, table: str, quoted: str | None) -> Term:
+        """Return the column a name stands for.
+
+        Args:
+            name: in lower case.
+            table: what it is qualified with, or empty.
+            quoted: the name as it stands between quotation marks; `None` where there are none.
+        """
         scope: Scope | None = self
         while scope is not None:
             found = scope.look_up(name, table)
@@ -146,15 +155,19 @@ class Scope(FromClause):
             if not table and name in scope.aliases and name not in scope.resolving:
                 scope.resolving.add(name)
                 try:
-                    return read_term(scope.aliases[name], scope)
+                    return scope.aliased(name)
                 finally:
                     scope.resolving.discard(name)
             scope = scope.outer
-        if not table and node.this.quoted and self.dialect == "sqlite":
-            return ("text", node.name)
+        if not table and quoted is not None and self.dialect == "sqlite":
+            return ("text", quoted)
         if not table and name in ("rowid", "oid", "_rowid_") and self.entries:
             return ("column", self.entries[0].number, "rowid")
         return ("column", -1, f"{table}.{name}" if table else name)
+
+    def aliased(self, name: str) -> Term:
+        """Return the item that has this alias."""
+        return read_term(self.aliases[name], self)
 
     def look_up(self, name: str, table: str) -> Term | None:
         """Return the column of that name in this block's FROM clause."""
@@ -195,7 +208,8 @@ class Scope(FromClause):
         """Return a subquery that may refer to this block."""
         while isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query) and len(given(node)) == 1:
             node = node.this
-        return self.reader.query(node, self)[0]
+        read: Term = self.reader.query(node, self)[0]
+        return read
 
     def add_common_tables(self, clause: Any) -> None:
         """Make the CTEs of a WITH clause known."""
@@ -288,25 +302,11 @@ class Scope(FromClause):
         )
         if star:
             table = inner.table.lower() if isinstance(inner, exp.Column) else ""
-            chosen = [entry for entry in self.entries if not table or entry.alias == table]
-            if (
-                chosen
-                and all(entry.columns is not None for entry in chosen)
-                and not given(inner) - {"this", "table"}
-            ):
-                for entry in chosen:
-                    for name, term in (entry.columns or {}).items():
-                        if table or name not in entry.hidden:
-                            items.append(term)
-                            names.append(name)
-                return
-            for entry in chosen or [Entry(table, None, -1)]:
-                options = tuple(
-                    (key, inner.args[key] and str(inner.args[key]).lower())
-                    for key in sorted(given(inner) - {"this", "table"})
-                )
-                items.append(("column", entry.number, "*", *options))
-                names.append("*")
+            options = tuple(
+                (key, inner.args[key] and str(inner.args[key]).lower())
+                for key in sorted(given(inner) - {"this", "table"})
+            )
+            self.star(table, options, items, names)
             return
         # An alias must not stand for itself while it is read.
         held = self.aliases
@@ -314,6 +314,20 @@ class Scope(FromClause):
         items.append(read_term(inner, self))
         self.aliases = held
         names.append((node.alias if isinstance(node, exp.Alias) else node.output_name).lower())
+
+    def star(self, table: str, options: Term, items: list[Term], names: list[Any]) -> None:
+        """Add the columns that `*` stands for, of all sources or of one."""
+        chosen = [entry for entry in self.entries if not table or entry.alias == table]
+        if chosen and not options and all(entry.columns is not None for entry in chosen):
+            for entry in chosen:
+                for name, term in (entry.columns or {}).items():
+                    if table or name not in entry.hidden:
+                        items.append(term)
+                        names.append(name)
+            return
+        for entry in chosen or [Entry(table, None, -1)]:
+            items.append(("column", entry.number, "*", *options))
+            names.append("*")
 
     def _group(self, node: Any, items: list[Term]) -> tuple[Term, ...] | None:
         if node is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from .expressions import read_term
 from .terms import ONE, Group, Outer, Select, Term, conjuncts
 
 if TYPE_CHECKING:
-    from .reading import Reader, Scope
+    from .reading import Scope
 
 __all__ = ["Body", "CommonTable", "Entry", "FromClause", "given"]
 
@@ -62,7 +63,7 @@ class CommonTable:
 class FromClause(ABC):
     """The part of a scope that reads FROM clauses."""
 
-    reader: Reader
+    reader: Any  # a `Reader`, or what reads plain texts
     outer: Scope | None
     dialect: str
     entries: list[Entry]
@@ -111,15 +112,15 @@ class FromClause(ABC):
             )
             if isinstance(node, exp.Subquery) and not node.args.get("joins"):
                 inner_node = node.this if not given(node) - {"this", "alias"} else node
-                query, names = self.reader.query(inner_node, self._blank())
+                query, names = self.reader.query(inner_node, self.blank())
             else:
-                query, names = self.reader.query(node, self._blank())
-            self._derived(query, renamed or names, alias, body)
+                query, names = self.reader.query(node, self.blank())
+            self.derived(query, renamed or names, alias, body)
         elif isinstance(node, exp.Lateral):
             inner = node.this
             if isinstance(inner, exp.Subquery):
                 query, names = self.reader.query(inner.this, self.here())
-                self._derived(query, names, alias, body)
+                self.derived(query, names, alias, body)
             else:
                 self._call(node, alias, body)
         else:
@@ -128,11 +129,23 @@ class FromClause(ABC):
             changed = self._join(join, body)
             body.sources, body.outers, body.where = changed.sources, changed.outers, changed.where
 
-    def _blank(self) -> Scope:
+    def blank(self) -> Scope:
         """Return a scope that sees the CTEs and the blocks around, but not the siblings in FROM."""
         scope = self.beside(self.outer)
         scope.common = self.common
         return scope
+
+    def base_table(
+        self, name: str, alias: str, body: Body, renamed: Sequence[str] = (), options: Iterable[Term] = ()
+    ) -> None:
+        """Add a table of the database."""
+        number = next(self.reader.numbers)
+        columns = self.reader.facts.table(name).columns
+        known = {column: ("column", number, column) for column in columns} if columns else None
+        if renamed and known:
+            known = dict(zip(renamed, known.values(), strict=False))
+        self.entries.append(Entry(alias, known, number))
+        body.sources.append(("table", number, name, *options))
 
     def _table(self, node: Any, alias: str, body: Body) -> None:
         name = node.name.lower()
@@ -140,18 +153,12 @@ class FromClause(ABC):
         if common is not None:
             self._common(common, name, alias, body)
             return
-        number = next(self.reader.numbers)
-        columns = self.reader.facts.table(name).columns
-        known = {column: ("column", number, column) for column in columns} if columns else None
         renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
-        if renamed and known:
-            known = dict(zip([one.name.lower() for one in renamed], known.values(), strict=False))
-        self.entries.append(Entry(alias, known, number))
         options = [
             (key, str(node.args[key]).lower())
             for key in sorted(given(node) - {"this", "alias", "joins", "db", "catalog"})
         ]
-        body.sources.append(("table", number, name, *options))
+        self.base_table(name, alias, body, [one.name.lower() for one in renamed], options)
 
     def _common(self, common: CommonTable, name: str, alias: str, body: Body) -> None:
         if common.own_number is not None:
@@ -167,7 +174,7 @@ class FromClause(ABC):
         )
         if not recursive:
             query, names = self.reader.query(common.node, common.scope)
-            self._derived(query, common.names or names, alias, body)
+            self.derived(query, common.names or names, alias, body)
             return
         common.own_number = next(self.reader.numbers)
         own_names = common.names
@@ -183,9 +190,10 @@ class FromClause(ABC):
         recursion = ("recursive", common.own_number, query)
         names = common.names or names
         common.own_number, common.names = None, own_names
-        self._derived(recursion, names, alias, body)
+        self.derived(recursion, names, alias, body)
 
-    def _derived(self, query: Term, names: list[str], alias: str, body: Body) -> None:
+    def derived(self, query: Term, names: list[str], alias: str, body: Body) -> None:
+        """Add a query of the FROM clause."""
         number = next(self.reader.numbers)
         places: dict[str, Term] | None = {}
         for place, name in enumerate(names):

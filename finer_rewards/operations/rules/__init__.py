@@ -88,7 +88,7 @@ def rewrite(query: Term, context: Context) -> Term:
             query = fold_heads(query, changes, context)
         else:
             query = settle(query, context)
-        if query == before or not heads & _STRUCTURE:
+        if not heads & _STRUCTURE or query == before:
             break
     return query
 
@@ -166,7 +166,8 @@ LOOSENED = frozenset({"exists", "scalar", "is", "is not", "in", "aggregate"})
 def loosens(query: Term) -> bool:
     """Return whether a loose rule may find something in a query."""
     return any(
-        part[0] in ("exists", "scalar", "is", "is not")
+        part[0] in ("exists", "scalar")
+        or (part[0] in ("is", "is not") and part[2][0] == "column")
         or (part[0] == "in" and part[2][0] != "list")
         or (part[0] == "aggregate" and part[1] == "count" and part[3][0] == "column")
         for part in walk(query)
