@@ -1,0 +1,177 @@
+"""Many clients at once, and clients that leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing.remote import Remote
+from finer_rewards.types import Status
+
+pytest.importorskip("fastapi", reason="needs the extra [server]")
+pytest.importorskip("uvicorn", reason="needs the extra [server]")
+
+from servers import GOLD, SLOW, SPEC, Held, ask, connected, head, samples, serving, until
+
+from finer_rewards.serving import desk as desk_module
+from finer_rewards.serving import service as service_module
+
+ONE = {"queries": [["SELECT 1", "shop", False, []]]}
+
+
+def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
+    held = Held()
+    with (
+        serving(fr.Scorer("executable()", held), queue=2, threads=1) as (url, app),
+        ThreadPoolExecutor(4) as pool,
+    ):
+        waiting = [pool.submit(ask, url, "/execute", ONE) for _ in range(2)]
+        held.started.acquire(timeout=10)
+        until(lambda: app.state.desk.present == 2)
+        status, headers, answer = ask(url, "/execute", ONE)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "Try again" in answer["error"]
+        with Remote(url, timeout=5, patience=0.4) as hasty:
+            assert hasty.execute("SELECT 1", "shop").status is Status.unavailable
+        patient = Remote(url, patience=20)
+        turn = pool.submit(patient.execute, "SELECT 1", "shop")
+        time.sleep(0.3)
+        assert ask(url, "/healthz", method="GET")[0] == 200
+        held.free.set()
+        assert [done.result(20)[0] for done in waiting] == [200, 200]
+        assert turn.result(20).ok
+        patient.close()
+
+
+@pytest.mark.parametrize("where", ["sending", "waiting", "running", "streaming"])
+def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
+    if where == "streaming":
+        monkeypatch.setattr(desk_module, "SIGN_OF_LIFE", 0.05)
+    held = Held()
+    body = json.dumps(ONE).encode()
+    with serving(fr.Scorer("executable()", held), queue=2, threads=2 - (where == "waiting")) as (url, app):
+        desk = app.state.desk
+        with connected(url) as first, connected(url) as second:
+            for stream in (first, second):
+                stream.sendall(head("/execute", f"Content-Length: {len(body)}"))
+                stream.sendall(body[:-1] if where == "sending" else body)
+            until(lambda: desk.present == 2)
+            if where == "streaming":
+                assert first.recv(100).startswith(b"HTTP/1.1 200")
+            assert ask(url, "/execute", ONE)[0] == 503
+        until(lambda: desk.present == 0)
+        held.free.set()
+        until(lambda: desk.running == 0)
+        assert ask(url, "/execute", ONE)[0] == 200
+        assert held.calls == {"sending": 1, "waiting": 2, "running": 3, "streaming": 3}[where]
+
+
+def test_the_queries_of_a_client_that_left_are_ended(root: Path) -> None:
+    body = json.dumps({"samples": [{"completion": SLOW, "gold": GOLD, "db": "shop"}]}).encode()
+    with (
+        SQLite(root, workers=1, timeout=60) as executor,
+        serving(fr.Scorer("execution_match()", executor)) as (url, app),
+    ):
+        desk = app.state.desk
+        with connected(url) as stream:
+            stream.sendall(head("/score", f"Content-Length: {len(body)}") + body)
+            until(lambda: desk.running == 1 and bool(executor.process_ids))
+            time.sleep(0.3)
+        until(lambda: desk.running == 0)
+        assert executor.execute(GOLD, "shop").ok
+
+
+def test_a_cancelled_await_ends_the_queries_on_the_server(root: Path) -> None:
+    async def cancelled(scorer: fr.Scorer, desk) -> None:
+        waiting = asyncio.create_task(scorer.ascore([fr.Sample(SLOW, gold=GOLD, db="shop")]))
+        while not desk.running:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        waiting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await waiting
+
+    with (
+        SQLite(root, workers=1, timeout=60) as executor,
+        serving(fr.Scorer("executable()", executor)) as (url, app),
+        Remote(url) as remote,
+        fr.Scorer("execution_match()", remote) as scorer,
+    ):
+        began = time.monotonic()
+        asyncio.run(cancelled(scorer, app.state.desk))  # it waits for its threads
+        until(lambda: app.state.desk.running == 0)
+        assert time.monotonic() - began < 10
+        assert scorer.score_one(fr.Sample(GOLD, gold=GOLD, db="shop")).value == 1
+
+
+def test_a_cancelled_await_does_not_wait_for_a_server_that_is_not_there() -> None:
+    async def cancelled(scorer: fr.Scorer) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(scorer.ascore([fr.Sample(GOLD, gold=GOLD, db="shop")]), 0.2)
+
+    began = time.monotonic()
+    asyncio.run(cancelled(fr.Scorer("execution_match()", Remote("http://127.0.0.1:1", patience=60))))
+    assert time.monotonic() - began < 10
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> None:
+    monkeypatch.setattr(desk_module, "UPLOAD_SECONDS", 0.1)
+    monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
+    with connected(url) as stream:
+        stream.sendall(head("/score", "Content-Length: 1000") + b"{")
+        assert stream.recv(1000).startswith(b"HTTP/1.1 408")
+
+
+def test_thirty_two_clients_get_what_one_gets(local: SQLite, remote: Remote) -> None:
+    batch = samples()
+    expected = [(score.value, score.reason) for score in fr.Scorer(SPEC, local).score(batch)]
+
+    def client(number: int):
+        scorer = fr.Scorer(SPEC, remote if number % 2 else Remote(remote.url))
+        turned = batch[number % len(batch) :] + batch[: number % len(batch)]
+        found = [(score.value, score.reason) for score in scorer.score(turned)]
+        if not number % 2:
+            scorer.close()
+        return found[len(batch) - number % len(batch) :] + found[: len(batch) - number % len(batch)]
+
+    with ThreadPoolExecutor(32) as pool:
+        assert all(found == expected for found in pool.map(client, range(32)))
+
+
+def test_signs_of_life_keep_a_client_waiting_and_silence_does_not(monkeypatch) -> None:
+    held = Held()
+    with serving(fr.Scorer("executable()", held)) as (url, _), ThreadPoolExecutor(2) as pool:
+        with Remote(url, timeout=0.3, patience=0.2) as hasty:
+            began = time.monotonic()
+            assert hasty.execute("SELECT 1", "shop").status is Status.unavailable
+            assert time.monotonic() - began < 5
+        monkeypatch.setattr(desk_module, "SIGN_OF_LIFE", 0.05)
+        with Remote(url, timeout=0.3, patience=0.2) as hasty:
+            answer = pool.submit(hasty.execute, "SELECT 2", "shop")
+            time.sleep(1.0)
+            assert not answer.done()
+            held.free.set()
+            assert answer.result(10).ok
+            held.free.clear()
+            # Signs of life without end are no answer.
+            with pytest.raises(fr.FinerError, match="did not come to an end"):
+                hasty._client.post("/execute", ONE, within=0.5)
+        held.free.set()
+
+
+def test_an_answer_too_large_for_once_comes_in_parts(local: SQLite, remote: Remote, monkeypatch) -> None:
+    monkeypatch.setattr(service_module, "_ANSWER_BYTES", 5000)
+    queries = [Query(f"SELECT {number}, zeroblob(1000)", "shop") for number in range(30)]
+    asked = []
+    post = remote._client.post
+    monkeypatch.setattr(remote._client, "post", lambda *a, **k: asked.append(1) or post(*a, **k))
+    assert [run.rows[0][0] for run in remote.execute_many(queries)] == list(range(30))
+    assert 5 <= len(asked) <= 30
