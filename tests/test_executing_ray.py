@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextvars
 import gc
 import json
+import math
 import pickle
 import sqlite3
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,10 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing import ray as module
+from finer_rewards.executing import ray_node
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.ray import RayExecutor
+from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) + {} FROM n"
@@ -73,16 +78,16 @@ def test_without_ray_the_extra_is_named(folder: Path, monkeypatch: pytest.Monkey
 
 
 def test_a_folder_that_differs_is_told_by_its_first_difference(folder: Path) -> None:
-    whole = module._files(folder, whole=True)
+    whole = ray_node.files(folder, whole=True)
     assert sorted(whole) == ["concert.sqlite", "pets.sqlite"]
     make_database(folder / "other" / "concert.sqlite", ("Joe", "Ross"))
-    other = module._files(folder / "other", whole=True)
-    assert module._difference(whole, other) == "another 'concert.sqlite'"
-    assert module._difference(whole, {"concert.sqlite": whole["concert.sqlite"]}) == "no 'pets.sqlite'"
-    assert module._difference(whole, {**whole, "x.db": ""}) == "'x.db', which the first node has not"
-    assert module._difference(whole, whole) == ""
-    same_size = module._files(folder / "other", whole=False)["concert.sqlite"]
-    assert same_size == module._files(folder, whole=False)["concert.sqlite"]
+    other = ray_node.files(folder / "other", whole=True)
+    assert ray_node.difference(whole, other) == "another 'concert.sqlite'"
+    assert ray_node.difference(whole, {"concert.sqlite": whole["concert.sqlite"]}) == "no 'pets.sqlite'"
+    assert ray_node.difference(whole, {**whole, "x.db": ""}) == "'x.db', which the first node has not"
+    assert ray_node.difference(whole, whole) == ""
+    same_size = ray_node.files(folder / "other", whole=False)["concert.sqlite"]
+    assert same_size == ray_node.files(folder, whole=False)["concert.sqlite"]
 
 
 class FakeRay:
@@ -113,13 +118,15 @@ class FakeNode:
     def __init__(self, answers: Any, alive: bool = True) -> None:
         self.parts: list[Any] = []
         self.answers, self.alive = answers, alive
-        self.run = self.pulse = self
+        self.run = self.pulse = self.stop = self
+        self.stopped: list[str] = []
 
     def options(self, **_: Any) -> FakeNode:
         return self
 
-    def remote(self, part: Any = None) -> Any:
+    def remote(self, call: str = "", part: Any = None) -> Any:
         if part is None:
+            self.stopped += [call] if call else []
             return Box(["beat" if self.alive else "never"])
         self.parts.append(part)
         answer = self.answers(part)
@@ -184,6 +191,47 @@ def test_an_executor_that_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     found, dropped = deal(monkeypatch, {"a": FakeNode(lambda part: broken)})
     assert all("broken executor" in run.error for run in found.values())
     assert dropped == []
+
+
+def test_a_call_that_nobody_waits_for_is_stopped_on_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    stop = Stop()
+    threading.Timer(0.1, stop.set).start()
+    nodes = {name: FakeNode(lambda part: "never") for name in "ab"}
+
+    def run() -> None:
+        STOP.set(stop)
+        with pytest.raises(StoppedError):
+            deal(monkeypatch, nodes, patience=60)
+
+    contextvars.copy_context().run(run)
+    assert [len(node.stopped) for node in nodes.values()] == [1, 1]
+
+
+def test_a_node_ends_the_queries_of_a_call_and_of_no_other(folder: Path) -> None:
+    endless = Query(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n", "pets"
+    )
+    with fr.SQLite(folder, workers=2, timeout=30) as executor, ThreadPoolExecutor(2) as threads:
+        node = ray_node.Node(executor)
+        began = time.monotonic()
+        running = threads.submit(node.run, "mine", [endless])
+        other = threads.submit(node.run, "yours", [Query(SLOW.format(0), "concert")])
+        time.sleep(0.2)
+        node.stop("mine")
+        assert running.result(10) == []
+        assert other.result(20)[0].rows == ((300000,),)
+        assert node.run("mine", [endless]) == []  # it came late
+        assert time.monotonic() - began < 20
+
+
+def test_rows_with_nan_compare_as_local_ones_do() -> None:
+    nan = float("nan")
+    sent = pickle.loads(
+        pickle.dumps(fr.Execution(Status.ok, ("a",), ((nan, 1), (2.0, nan)), order=((nan,),)))
+    )
+    assert sent.rows != fr.Execution(Status.ok, ("a",), ((math.nan, 1), (2.0, math.nan))).rows
+    assert module._one_nan(sent).rows == ((math.nan, 1), (2.0, math.nan))
+    assert module._one_nan(sent).order == ((math.nan,),)
 
 
 @pytest.fixture
@@ -317,7 +365,7 @@ def test_scores_are_those_of_one_machine_and_a_lost_node_changes_nothing(
 def test_a_node_with_other_databases_is_named(
     cluster: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Elsewhere(module._Node):
+    class Elsewhere(ray_node.Node):
         """As if the folder were another one on each node."""
 
         def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
@@ -327,7 +375,7 @@ def test_a_node_with_other_databases_is_named(
             return {**found, "pets.sqlite": ray.get_runtime_context().get_node_id()}, described
 
     Elsewhere.__module__ = "__main__"  # so that it travels by value
-    monkeypatch.setattr(module, "_Node", Elsewhere)
+    monkeypatch.setattr(module, "Node", Elsewhere)
     spread = RayExecutor(fr.SQLite(folder, workers=1))
     with pytest.raises(ConfigError, match=r"same on every node, but node .* has another 'pets.sqlite'"):
         spread.execute("SELECT 1 FROM singer", "concert")

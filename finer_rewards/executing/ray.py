@@ -14,15 +14,19 @@ import time
 import warnings
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from hashlib import blake2b, sha256
+from hashlib import sha256
 from importlib import import_module
-from pathlib import Path
 from typing import Any, Literal
+from uuid import uuid4
 
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing.limits import one_of, positive
+from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.ray_node import Node, difference
+from finer_rewards.executing.stopping import STOP, StoppedError
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
 
@@ -33,7 +37,7 @@ _TRIES = 3  # Nodes that may be lost under one part of a batch.
 _SMALLEST_PART = 16
 _PULSE = 5.0  # Seconds between questions to a node whether it is alive,
 _AFRESH = 10.0  # and between looks for new nodes.
-_SUFFIXES = frozenset((".sqlite", ".sqlite3", ".db", ".duckdb", ".parquet"))
+_LISTEN = 0.05  # How often a call that may be stopped looks whether it was.
 
 
 class RayExecutor:
@@ -181,7 +185,7 @@ class RayExecutor:
         strategy = import_module("ray.util.scheduling_strategies").NodeAffinitySchedulingStrategy(
             node, soft=False
         )
-        options = ray.remote(concurrency_groups={"pulse": 2})(_Node).options(
+        options = ray.remote(concurrency_groups={"pulse": 2})(Node).options(
             name=name,
             namespace=_NAMESPACE,
             get_if_exists=True,
@@ -207,7 +211,7 @@ class RayExecutor:
                 problem = f"{_engine(described)} where this process has {ours}"
             else:
                 self._agreed = content if self._agreed is None else self._agreed
-                problem = _difference(self._agreed, content)
+                problem = difference(self._agreed, content)
             if not problem:
                 agreeing[node] = new[node]
                 continue
@@ -233,33 +237,6 @@ class RayExecutor:
             ray.kill(actor)
 
 
-class _Node:
-    """What runs on a node."""
-
-    def __init__(self, executor: Executor) -> None:
-        self.executor = executor
-        self._lock = threading.Lock()
-        self._files: dict[str, dict[str, str]] = {}
-
-    def run(self, queries: Sequence[Query]) -> list[Execution]:
-        return self.executor.execute_many(queries)
-
-    def schema(self, db: str) -> Schema:
-        return self.executor.schema(db)
-
-    def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
-        """Return a digest of each database file by its name, and what the executor says of itself."""
-        root = getattr(self.executor, "root", None)
-        with self._lock:  # Once, for all processes that ask.
-            if check not in self._files:
-                nothing = root is None or check == "nothing"
-                self._files[check] = {} if nothing else _files(Path(str(root)), whole=check == "content")
-        return self._files[check], dict(self.executor.describe())
-
-    def pulse(self) -> bool:
-        return True
-
-
 class _Deal:
     """One batch on its way: parts that wait, parts that run, and what came back."""
 
@@ -272,6 +249,8 @@ class _Deal:
         self.patience = patience
         self.drop = drop
         self.pulses: dict[str, tuple[Any, float]] = {}
+        self.call = uuid4().hex
+        self.stop = STOP.get()
 
     def run(self) -> dict[Query, Execution]:
         while self.waiting or self.running:
@@ -279,12 +258,25 @@ class _Deal:
             if not self.running:
                 self._give_up([part for part, _ in self.waiting], "no Ray node is left")
                 break
-            done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=_PULSE)
+            done = self._hear()
             for reference in done:
                 self._take(reference)
             if not done:
                 self._feel_pulses()
         return self.found
+
+    def _hear(self) -> list[Any]:
+        """Return what has come back, after a while nothing; tell the nodes when nobody waits for it any more."""
+        end = time.monotonic() + _PULSE
+        while True:
+            pause = _PULSE if self.stop is None else _LISTEN
+            done: list[Any] = self.ray.wait(list(self.running), num_returns=1, timeout=pause)[0]
+            if self.stop is not None and self.stop.is_set():
+                for actor in self.nodes.values():
+                    actor.stop.options(concurrency_group="pulse").remote(self.call)
+                raise StoppedError
+            if done or time.monotonic() > end:
+                return done
 
     def _hand_out(self) -> None:
         """Give the next part to the node with the fewest, as long as one has less than two."""
@@ -295,12 +287,13 @@ class _Deal:
                 return
             part, tries = self.waiting.popleft()
             loads[node] += 1
-            self.running[self.nodes[node].run.remote(part)] = node, part, tries
+            self.running[self.nodes[node].run.remote(self.call, part)] = node, part, tries
 
     def _take(self, reference: Any) -> None:
         node, part, tries = self.running.pop(reference)
         try:
-            self.found |= zip(part, self.ray.get(reference, timeout=self.patience), strict=True)
+            executions = map(_one_nan, self.ray.get(reference, timeout=self.patience))
+            self.found |= zip(part, executions, strict=True)
         except self.ray.exceptions.RayTaskError as error:
             self._give_up([part], f"the executor on node {node[:12]} failed: {error.cause!r:.300}")
         except self.ray.exceptions.RayError as error:
@@ -338,6 +331,14 @@ class _Deal:
             self.found |= dict.fromkeys(part, Execution(Status.unavailable, error=why))
 
 
+def _one_nan(execution: Execution) -> Execution:
+    """Return an execution whose NaNs are the one that local rows have: Python tells them apart by identity."""
+    rows, order = execution.rows, execution.order
+    if all(cell == cell for row in (*rows, *(order or ())) for cell in row):
+        return execution
+    return replace(execution, rows=with_one_nan(rows), order=None if order is None else with_one_nan(order))
+
+
 def connected_ray() -> Any:
     """Return the package ray, connected: to what runs in this process, else to a cluster or a new one.
 
@@ -369,27 +370,3 @@ def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
         elif time.monotonic() - asked > patience:
             raise ray.exceptions.GetTimeoutError(f"no answer for {patience:g} s")
     return ray.get(reference, timeout=patience)
-
-
-def _files(root: Path, *, whole: bool) -> dict[str, str]:
-    found = {}
-    for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and path.is_file():
-            content = blake2b(str(path.stat().st_size).encode(), digest_size=16)
-            if whole:
-                with path.open("rb") as file:
-                    while block := file.read(1 << 20):
-                        content.update(block)
-            found[path.relative_to(root).as_posix()] = content.hexdigest()
-    return found
-
-
-def _difference(agreed: Mapping[str, str], content: Mapping[str, str]) -> str:
-    for name in sorted({*agreed, *content}):
-        if name not in content:
-            return f"no {name!r}"
-        if name not in agreed:
-            return f"{name!r}, which the first node has not"
-        if agreed[name] != content[name]:
-            return f"another {name!r}"
-    return ""

@@ -1,0 +1,93 @@
+"""What runs on each node of a Ray cluster, and what the nodes compare."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from pathlib import Path
+
+from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.stopping import STOP, Stop, StoppedError
+from finer_rewards.schema import Schema
+from finer_rewards.types import Execution
+
+__all__ = ["Node", "difference", "files"]
+
+_SUFFIXES = frozenset((".sqlite", ".sqlite3", ".db", ".duckdb", ".parquet"))
+_MOST_CALLS = 1000  # that a node remembers, the last ones
+
+
+class Node:
+    """An executor on a node, as an actor."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self._lock = threading.Lock()
+        self._digesting = threading.Lock()
+        self._calls: dict[str, Stop] = {}
+        self._files: dict[str, dict[str, str]] = {}
+
+    def run(self, call: str, queries: Sequence[Query]) -> list[Execution]:
+        """Run queries for a call, which may be stopped; nobody then reads the answer."""
+        before = STOP.set(self._stop_of(call))
+        try:
+            return self.executor.execute_many(queries)
+        except StoppedError:
+            return []
+        finally:
+            STOP.reset(before)
+
+    def stop(self, call: str) -> None:
+        """End the queries of a call, and those that have yet to come."""
+        self._stop_of(call).set()
+
+    def _stop_of(self, call: str) -> Stop:
+        with self._lock:
+            found = self._calls[call] = self._calls.pop(call) if call in self._calls else Stop()
+            if len(self._calls) > _MOST_CALLS:
+                del self._calls[next(iter(self._calls))]
+            return found
+
+    def schema(self, db: str) -> Schema:
+        """Return the schema of a database."""
+        return self.executor.schema(db)
+
+    def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
+        """Return a digest of each database file by its name, and what the executor says of itself."""
+        root = getattr(self.executor, "root", None)
+        with self._digesting:  # Once, for all processes that ask.
+            if check not in self._files:
+                nothing = root is None or check == "nothing"
+                self._files[check] = {} if nothing else files(Path(str(root)), whole=check == "content")
+        return self._files[check], dict(self.executor.describe())
+
+    def pulse(self) -> bool:
+        """Answer, as what lives does."""
+        return True
+
+
+def files(root: Path, *, whole: bool) -> dict[str, str]:
+    """Return a digest of each database file below a folder, of its content or of its size."""
+    found = {}
+    for path in sorted(root.rglob("*")):
+        if path.suffix.lower() in _SUFFIXES and path.is_file():
+            content = blake2b(str(path.stat().st_size).encode(), digest_size=16)
+            if whole:
+                with path.open("rb") as file:
+                    while block := file.read(1 << 20):
+                        content.update(block)
+            found[path.relative_to(root).as_posix()] = content.hexdigest()
+    return found
+
+
+def difference(agreed: Mapping[str, str], content: Mapping[str, str]) -> str:
+    """Return the first difference between the files of two nodes."""
+    for name in sorted({*agreed, *content}):
+        if name not in content:
+            return f"no {name!r}"
+        if name not in agreed:
+            return f"{name!r}, which the first node has not"
+        if agreed[name] != content[name]:
+            return f"another {name!r}"
+    return ""
