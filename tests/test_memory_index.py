@@ -67,10 +67,8 @@ def test_search_is_the_definition(
         vectors[:] = vectors[0]  # all alike: nothing stands out, and every row ties
         queries[::2] = 0.0
     with pytest.MonkeyPatch.context() as small:
-        small.setattr(module, "_SMALL", block)
-        small.setattr(module, "_ROWS", block)
-        small.setattr(module, "_SAMPLE", 1)
-        small.setattr(module, "_STEP", 2)
+        small.setattr(module, "_BLOCK", block)
+        small.setattr(module, "_SAMPLE", block)
         index = Index(vectors, dbs, backend=backend)
         check_search(index, dbs, queries, top_k, scope, asked)
 
@@ -119,7 +117,7 @@ def test_a_search_does_not_depend_on_its_batch_where_own_rows_crowd() -> None:
 def test_past_the_stated_size_faiss_searches_lists_and_still_filters() -> None:
     vectors, dbs = made(3, [400] * 6, dimension=16)
     exact, approximate = (Index(vectors, dbs, exact_up_to=limit) for limit in (None, 1000))
-    assert (exact.kind, approximate.kind) == ("faiss-flat", "faiss-ivf")
+    assert (exact.kind, approximate.kind) == ("exact", "faiss-ivf")
     queries, _ = made(4, [10] * 6, dimension=16)
     names = [f"db{number // 10}" for number in range(60)]
     shared = total = 0

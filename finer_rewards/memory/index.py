@@ -2,12 +2,12 @@
 
 Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice.
 
-What a query is looking for is known before the search: among every 32nd row that it may find, the `top_k`-th
-best sets a floor, and only rows above it are collected. Blocks of rows that hold none of the query's own database
-are searched by FAISS (range search: a matrix product, one comparison a number, no heap); in the block that
-does, own rows are struck out with NumPy, which also does everything where FAISS is not installed. How many own
-rows would have crowded others out is therefore no matter. Past `exact_up_to` rows FAISS builds an IVF index
-instead, which is approximate (`benchmarks/memory.py` tells how).
+An exact search is one matrix product and one comparison a number: what a query is looking for is known before,
+as among a sample of the rows that it may find, the `top_k`-th best sets a floor, which rises while blocks of rows
+are gone through. Queries of one database stand side by side too, so that own rows are a rectangle of the products
+and struck out at once: how many of them would have crowded others out is no matter. NumPy does all that, with no
+heap, and so for less than FAISS takes to search without a filter (`benchmarks/memory.py` tells). Past `exact_up_to`
+rows FAISS builds an IVF index instead, which is approximate.
 
 The similarities handed back are computed once more, in float64. Stored numbers are float16, so that no sum is
 rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
@@ -19,6 +19,7 @@ import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -38,15 +39,12 @@ Backend = Literal["auto", "faiss", "numpy"]
 #: One (rows, similarities) pair a query, most similar first.
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
-_SPARE: Final = 8  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_SMALL: Final = 4_096  # Up to so many rows nothing is worth preparing.
-_PARTS: Final = 8  # Blocks that the rows are searched in, about; a query's own rows lie in one.
-_ROWS: Final = 8_192  # Rows that NumPy searches at once, at most,
-_BATCH: Final = 1_024  # and queries.
-_SAMPLE: Final = 2_048  # At least so many rows set the floors,
-_STEP: Final = 16  # and at least one in so many.
+_SPARE: Final = 4  # Candidates beyond `top_k`, so that rounding cannot change who is in.
+_BLOCK: Final = 2_048  # Rows that are multiplied at once; up to so many are not worth a sample.
+_SAMPLE: Final = 1_024  # So many rows, about, set the first floors.
+_BATCH: Final = 1_024  # Queries that are searched at once, at most.
 _ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
-_TIES: Final = 8  # So many times `top_k` rows of the sample at the floor, and they are taken for ties.
+_FRESH: Final = 2  # So many times `top_k` rows a query are collected before the floors rise.
 
 
 def unit(vectors: NDArray[Any]) -> Floats:
@@ -67,8 +65,8 @@ class Index:
     Args:
         vectors: float32 [n, d], rows of one database side by side.
         dbs: database of each row.
-        exact_up_to: most rows searched exactly with FAISS; `None` for no limit.
-        backend: `"faiss"`, `"numpy"`, or `"auto"`: FAISS where it is installed.
+        exact_up_to: most rows searched exactly where there is FAISS; `None` for no limit.
+        backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
     """
 
     def __init__(
@@ -91,10 +89,9 @@ class Index:
 
     @property
     def kind(self) -> str:
-        """What searches: `faiss-flat`, `faiss-ivf` or `numpy`."""
-        if self._faiss is None or os.getpid() != _loaded_in.get("faiss"):
-            return "numpy"
-        return "faiss-flat" if self.exact_up_to is None or len(self) <= self.exact_up_to else "faiss-ivf"
+        """How it searches: `exact`, or approximately with `faiss-ivf`."""
+        small = self.exact_up_to is None or len(self) <= self.exact_up_to
+        return "exact" if small or self._faiss is None or os.getpid() != _loaded_in["faiss"] else "faiss-ivf"
 
     def search(self, queries: Floats, dbs: Sequence[str], top_k: int, scope: Scope = "other") -> Hits:
         """Find the `top_k` most similar rows of each query.
@@ -143,101 +140,39 @@ class Index:
         return found
 
     def _exact_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
-        floors, plain = self._floors(queries, owns, wanted)
-        lines: list[Rows] = []
-        rows: list[Rows] = []
-        values: list[Floats] = []
-        for first, last in self._blocks:
-            inside = (owns[:, 0] < last) & (owns[:, 1] > first)
-            slow = inside | ~plain | (self.kind == "numpy")
-            all_own = (owns[:, 0] <= first) & (owns[:, 1] >= last)
-            for some, above in (
-                (np.nonzero(slow & ~all_own)[0], self._struck_out),
-                (np.nonzero(~slow)[0], self._ranged),
-            ):
-                if len(some):
-                    line, row, value = above(queries[some], owns[some], floors[some], first, last, wanted)
-                    lines.append(some[line])
-                    rows.append(row)
-                    values.append(value)
-        if not lines:
-            return np.full((len(queries), wanted), -1, dtype=np.int64)
-        return _chosen(
-            len(queries), np.concatenate(lines), np.concatenate(rows), np.concatenate(values), wanted
-        )
+        order = np.argsort(owns[:, 0], kind="stable")
+        queries, owns = np.ascontiguousarray(queries[order]), owns[order]
+        found = np.empty((len(queries), wanted), dtype=np.int64)
+        found[order] = self._side_by_side(queries, _Owners(owns), wanted)
+        return found
 
-    def _floors(self, queries: Floats, owns: Rows, wanted: int) -> tuple[Floats, NDArray[np.bool_]]:
-        """Return what each query's rows must exceed, and whether few rows are likely to lie about there.
-
-        As many rows as are wanted reach the floor in the sample alone, so none below can be among the best.
-        """
-        sample = np.arange(0, len(self), max(1, min(_STEP, len(self) // _SAMPLE)))
-        if len(self) <= _SMALL or len(sample) < wanted:
-            return np.full(len(queries), -np.inf, dtype=np.float32), np.zeros(len(queries), dtype=bool)
-        products = queries @ self.vectors[sample].T
-        _strike_out(products, np.searchsorted(sample, owns))
-        floors = np.partition(products, -wanted, axis=1)[:, -wanted] - np.float32(_ROUNDING)
-        ties = (products > (floors - np.float32(_ROUNDING))[:, None]).sum(axis=1) > _TIES * wanted
-        return floors, (floors > 0.01) & ~ties
-
-    def _struck_out(
-        self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
-    ) -> tuple[Rows, Rows, Floats]:
-        """Return what is above the floors in a block, own rows left out, with NumPy; of many the best."""
-        pieces: list[tuple[Rows, Rows, Floats]] = []
-        for start in range(first, last, _ROWS):
-            end = min(start + _ROWS, last)
-            products = queries @ self.vectors[start:end].T
-            _strike_out(products, np.clip(owns, start, end) - start)
-            above = products > floors[:, None]
-            if above.sum() > _TIES * wanted * len(queries):
-                kept, values = _best(products, wanted)
-                line, place = np.nonzero(values > floors[:, None])
-                pieces.append((line, start + kept[line, place], values[line, place]))
-            else:
-                line, row = np.divmod(np.flatnonzero(above), end - start)
-                pieces.append((line, start + row, products[line, row]))
-        line, row, value = (np.concatenate(column) for column in zip(*pieces, strict=True))
-        return line, row, value
-
-    def _ranged(
-        self, queries: Floats, owns: Rows, floors: Floats, first: int, last: int, wanted: int
-    ) -> tuple[Rows, Rows, Floats]:
-        """Return what is above the floors in a block, with FAISS, which has one radius for all queries."""
-        faiss = self._faiss
-        scaled = np.ascontiguousarray(queries / floors[:, None])
-        found = faiss.RangeSearchResult(len(queries))
-        faiss.range_search_inner_product(
-            faiss.swig_ptr(scaled),
-            faiss.swig_ptr(self.vectors[first:last]),
-            self.vectors.shape[1],
-            len(queries),
-            last - first,
-            1.0,
-            found,
-        )
-        counts = np.diff(faiss.rev_swig_ptr(found.lims, len(queries) + 1).astype(np.int64))
-        total = int(counts.sum())
-        line = np.repeat(np.arange(len(queries)), counts)
-        rows = faiss.rev_swig_ptr(found.labels, total).astype(np.int64) if total else np.zeros(0, np.int64)
-        values = (
-            faiss.rev_swig_ptr(found.distances, total) * floors[line] if total else np.zeros(0, np.float32)
-        )
-        return line, first + rows, values
-
-    @cached_property
-    def _blocks(self) -> list[tuple[int, int]]:
-        """The rows in blocks of whole databases; a large one is a block of its own."""
-        size = len(self) if len(self) <= _SMALL else max(1, len(self) // _PARTS)
-        blocks, first = [], 0
-        for start, last in sorted(self.ranges.values()):
-            if last - start >= size and start > first:
-                blocks.append((first, start))
-                first = start
-            if last - first >= size or last == len(self):
-                blocks.append((first, last))
-                first = last
-        return blocks
+    def _side_by_side(self, queries: Floats, owners: _Owners, wanted: int) -> Rows:
+        best = _Best(len(queries), wanted)
+        if len(self) <= _BLOCK:
+            products = self.vectors @ queries.T
+            owners.strike_out(products, 0)
+            best.take_all(np.ascontiguousarray(products.T))
+            return best.rows
+        step = -(-len(self) // _SAMPLE)
+        products = self.vectors[::step] @ queries.T
+        owners.strike_out(products, 0, step)
+        best.expect(np.ascontiguousarray(products.T))
+        products = np.empty((_BLOCK, len(queries)), dtype=np.float32)
+        # Comparisons are looked at by eights, as nearly all fail.
+        above = np.zeros((_BLOCK, -(-len(queries) // 8) * 8), dtype=bool)
+        eights = above.reshape(-1, 8)
+        for first in range(0, len(self), _BLOCK):
+            block = self.vectors[first : first + _BLOCK]
+            np.matmul(block, queries.T, out=products[: len(block)])
+            owners.strike_out(products[: len(block)], first)
+            np.greater(products, best.floors, out=above[:, : len(queries)])
+            above[len(block) :] = False
+            some = np.flatnonzero(eights.view(np.uint64) != 0)
+            places = (some[:, None] * 8 + np.arange(8))[eights[some]]
+            rows, lines = np.divmod(places, above.shape[1])
+            best.take(lines, rows + first, products[rows, lines])
+        best.settle()
+        return best.rows
 
     def _exactly(self, queries: Floats, found: Rows, top_k: int) -> Hits:
         """Return the best of the rows found, their similarities computed without rounding."""
@@ -316,9 +251,75 @@ def _ranges(dbs: Sequence[str]) -> dict[str, tuple[int, int]]:
     return ranges
 
 
-def _strike_out(products: Floats, owns: Rows) -> None:
-    for line in np.nonzero(owns[:, 1] > owns[:, 0])[0]:
-        products[line, owns[line, 0] : owns[line, 1]] = -np.inf
+class _Owners:
+    """The databases of queries that stand side by side: which columns of a product are whose.
+
+    Args:
+        owns: first and last row of the own database of each query.
+    """
+
+    def __init__(self, owns: Rows) -> None:
+        firsts = np.flatnonzero(np.any(np.diff(owns, axis=0, prepend=-1), axis=1)).tolist()
+        self._groups = [
+            (left, right, *owns[left].tolist())
+            for left, right in pairwise([*firsts, len(owns)])
+            if owns[left, 1] > owns[left, 0]
+        ]
+
+    def strike_out(self, products: Floats, first: int, step: int = 1) -> None:
+        """Make own rows the least there is in products, rows by queries, of every `step`-th row from `first` on."""
+        for left, right, start, end in self._groups:
+            top, bottom = -((first - start) // step), -((first - end) // step)
+            if bottom > 0 and top < len(products):
+                products[max(top, 0) : bottom, left:right] = -np.inf
+
+
+class _Best:
+    """The best rows of each query so far, and the floor that others must exceed to join them.
+
+    Args:
+        count: how many queries.
+        wanted: how many rows of each.
+    """
+
+    def __init__(self, count: int, wanted: int) -> None:
+        self.rows = np.full((count, wanted), -1, dtype=np.int64)
+        self.floors = np.full(count, -np.inf, dtype=np.float32)
+        self._values = np.full((count, wanted), -np.inf, dtype=np.float32)
+        self._fresh: list[tuple[Rows, Rows, Floats]] = []
+        self._limit = _FRESH * count * wanted
+
+    def expect(self, products: Floats) -> None:
+        """Set the floors by products of some of the rows; as many as are wanted reach them there alone."""
+        wanted = self.rows.shape[1]
+        if products.shape[1] >= wanted:
+            self.floors = np.partition(products, -wanted, axis=1)[:, -wanted] - np.float32(_ROUNDING)
+
+    def take(self, lines: Rows, rows: Rows, values: Floats) -> None:
+        """Take in rows above the floors."""
+        self._fresh.append((lines, rows, values))
+        if sum(len(fresh) for fresh, _, _ in self._fresh) > self._limit:
+            self.settle()
+
+    def take_all(self, products: Floats) -> None:
+        """Choose among all rows."""
+        columns, values = _best(products, self.rows.shape[1])
+        self.rows[:, : columns.shape[1]] = np.where(values > -np.inf, columns, -1)
+
+    def settle(self) -> None:
+        """Choose the best of what was taken in, and raise the floors."""
+        if not self._fresh:
+            return
+        count, wanted = self.rows.shape
+        held = (np.repeat(np.arange(count), wanted), self.rows.ravel(), self._values.ravel())
+        lines, rows, values = (np.concatenate(column) for column in zip(held, *self._fresh, strict=True))
+        self._fresh = []
+        order = np.argsort(-values)
+        order = order[np.argsort(lines[order].astype(np.uint16), kind="stable")]  # a radix sort
+        counts = np.bincount(lines, minlength=count)
+        chosen = order[(np.cumsum(counts) - counts)[:, None] + np.arange(wanted)]
+        self.rows, self._values = rows[chosen], values[chosen]
+        self.floors = np.maximum(self.floors, self._values[:, -1])
 
 
 def _best(products: Floats, wanted: int) -> tuple[Rows, Floats]:
@@ -328,18 +329,3 @@ def _best(products: Floats, wanted: int) -> tuple[Rows, Floats]:
     else:
         columns = np.broadcast_to(np.arange(products.shape[1]), products.shape)
     return columns, np.take_along_axis(products, columns, axis=1)
-
-
-def _chosen(count: int, lines: Rows, rows: Rows, values: Floats, wanted: int) -> Rows:
-    """Return the `wanted` best rows of each line of what was collected, -1 where there are fewer."""
-    order = np.argsort(lines.astype(np.uint16), kind="stable")  # a radix sort
-    lines, rows, values = lines[order], rows[order], values[order]
-    counts = np.bincount(lines, minlength=count)
-    places = np.arange(len(lines)) - np.repeat(np.cumsum(counts) - counts, counts)
-    width = max(wanted, int(counts.max(initial=0)))
-    table = np.full((count, width), -np.inf, dtype=np.float32)
-    table[lines, places] = values
-    kept, best = _best(table, wanted)
-    table_rows = np.full((count, width), -1, dtype=np.int64)
-    table_rows[lines, places] = rows
-    return np.where(best > -np.inf, np.take_along_axis(table_rows, kept, axis=1), -1)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -22,7 +22,7 @@ from finer_rewards.memory.manifest import SPACE, agree
 from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
 from finer_rewards.memory.space import Space
 from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
-from finer_rewards.memory.trace import Trace, database_id
+from finer_rewards.memory.trace import Trace, database_id, read_traces
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 from finer_rewards.types import Evidence, Recall, Score
 
@@ -91,7 +91,7 @@ class TraceMemory:
             gate: what may enter.
             create: false to refuse a folder that holds no memory.
             exact_up_to: past so many traces of one outcome FAISS searches approximately (IVF); `None`: never.
-            backend: `"faiss"`, `"numpy"`, or `"auto"`: FAISS where it is installed.
+            backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
             durable: wait for the disk at each `remember`, so that traces survive even a power cut.
 
         Raises:
@@ -208,7 +208,9 @@ class TraceMemory:
     ) -> Report:
         """Store what passes the gate; call it after scoring, once a step.
 
-        The order of the samples does not matter. When this returns, what was admitted is on the disk.
+        The order of the samples does not matter. When this returns, what was admitted is on the disk. A trace whose
+        embedding failed is refused with that as the reason, which `stats` counts, and a warning says what happened;
+        nothing of it is stored, so it can be offered again.
 
         Args:
             scored: pairs of what was observed and the score it got.
@@ -231,16 +233,26 @@ class TraceMemory:
             if not decision.refused:
                 candidates[place] = trace_of(evidence, decision.verified, model, step, signature)
                 decisions[place] = replace(decision, key=candidates[place].key)
-        vectors = self._embedded(list(candidates.values()))
+        failed = "the embedder returned numbers that are not finite"
+        try:
+            vectors = self._embedded(list(candidates.values()))
+        except FinerError:
+            raise
+        except Exception as error:  # noqa: BLE001  Whatever an embedder raises is told, and is no reason to stop.
+            vectors, failed = {}, f"the embedder failed ({type(error).__name__})"
+            warnings.warn(
+                f"{self.embedder.fingerprint} failed, so {len(candidates)} traces were not stored and can be "
+                f"offered again: {error!r:.300}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
         with self._lock:
             self._own()
             admitted: list[Row] = []
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
                 row = Row(trace, vectors[trace.text]) if trace.text in vectors else None
-                reason = (
-                    "the embedder failed" if row is None else self._held.refuses(row, admitted, self.gate)
-                )
+                reason = failed if row is None else self._held.refuses(row, admitted, self.gate)
                 if row is not None and not reason:
                     admitted.append(row)
                 decisions[place] = replace(decisions[place], refused=reason)
@@ -262,24 +274,24 @@ class TraceMemory:
             How many were added.
 
         Raises:
-            DataError: a line is not a trace; those of earlier batches are in.
+            DataError: a line is not a trace, or the embedder failed at it; those of earlier batches are in.
         """
         from finer_rewards.memory.shelves import Row
 
         added = 0
-        with Path(path).open(encoding="utf-8") as lines:
-            numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
-            while batch := list(islice(numbered, 512)):
-                read = [Trace.from_line(line, f"{path}, line {number}") for number, line in batch]
-                traces = {trace.key: trace for trace in read}
-                new = [trace for key, trace in traces.items() if key not in self._held.rows]
-                vectors = self._embedded(new, strict=True)
-                with self._lock:
-                    self._own()
-                    self._store_rows([Row(trace, vectors[trace.text]) for trace in new], [])
-                added += len(new)
-                if progress is not None:
-                    progress(batch[-1][0])
+        for line, traces in read_traces(Path(path)):
+            new = [trace for trace in traces if trace.key not in self._held.rows]
+            vectors = self._embedded(new)
+            if any(trace.text not in vectors for trace in new):
+                raise DataError(
+                    f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
+                )
+            with self._lock:
+                self._own()
+                self._store_rows([Row(trace, vectors[trace.text]) for trace in new], [])
+            added += len(new)
+            if progress is not None:
+                progress(line)
         return added
 
     def export(self, path: str | Path) -> int:
@@ -378,30 +390,14 @@ class TraceMemory:
                 self._held.measure(len(vector))
         return vectors
 
-    def _embedded(self, traces: Sequence[Trace], *, strict: bool = False) -> dict[str, Stored]:
-        """Return the vectors by text; those the embedder failed at are left out, or raise when `strict`."""
+    def _embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
+        """Return the vectors by text, but for texts of which the embedder made numbers that are not finite."""
         texts = list(dict.fromkeys(trace.text for trace in traces))
-        try:
-            if texts:
-                with self._lock:
-                    self._settle(write=True)
-            vectors = self._vectors(texts)
-        except FinerError:
-            raise
-        except Exception:
-            if strict:
-                raise
-            return {}
-        found = {
-            text: vector.astype("<f2")
-            for text, vector in zip(texts, vectors, strict=True)
-            if vector is not None
-        }
-        if strict and len(found) < len(texts):
-            raise DataError(
-                f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
-            )
-        return found
+        if texts:
+            with self._lock:
+                self._settle(write=True)
+        vectors = zip(texts, self._vectors(texts), strict=True)
+        return {text: vector.astype("<f2") for text, vector in vectors if vector is not None}
 
     def _store_rows(self, rows: Sequence[Row], tallies: Sequence[Tally]) -> None:
         from finer_rewards.memory.shelves import packed

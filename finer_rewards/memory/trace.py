@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from hashlib import sha256
-from pathlib import PurePath
+from itertools import islice
+from pathlib import Path, PurePath
 from typing import Any
 
 from finer_rewards.errors import DataError
 
-__all__ = ["Trace", "database_id"]
+__all__ = ["Trace", "database_id", "read_traces"]
 
 _WORDS = re.compile(r"\w+")
 
@@ -98,6 +99,19 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     field.name: {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(field.type)]
     for field in fields(Trace)
 }
+
+
+def read_traces(path: Path, batch: int = 512) -> Iterator[tuple[int, list[Trace]]]:
+    """Yield the traces of a JSONL file in batches, each once a batch, with the number of the last line read.
+
+    Raises:
+        DataError: a line is not a trace.
+    """
+    with path.open(encoding="utf-8") as lines:
+        numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
+        while some := list(islice(numbered, batch)):
+            read = [Trace.from_line(line, f"{path}, line {number}") for number, line in some]
+            yield some[-1][0], list({trace.key: trace for trace in read}.values())
 
 
 def database_id(db: str | tuple[str, ...]) -> str:
