@@ -6,6 +6,7 @@ that root starts it as the user `postgres`.
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import shutil
@@ -191,10 +192,31 @@ STATEMENTS = [
     ("SELECT pg_reload_conf()", "refused"),
     ("SELECT query_to_xml('SELECT pg_sleep(9)', true, true, '')", "refused"),
     ("SELECT database_to_xml(true, true, '')", "refused"),
-    (
-        "SELECT dblink('host=x', 'SELECT 1')",
-        "failed",
-    ),  # the extension is not there; where it is, it is refused
+    # The extension is not there; where it is, it is refused.
+    ("SELECT dblink('host=x', 'SELECT 1')", "failed"),
+    ("SET ROLE owner", "refused"),
+    ("SET SESSION AUTHORIZATION owner", "refused"),
+    ("RESET ALL", "refused"),
+    ("SHOW data_directory", "not_a_query"),
+    ("SELECT currval('counter')", "refused"),
+    ("SELECT pg_try_advisory_xact_lock(1)", "refused"),
+    ("SELECT pg_read_binary_file('/etc/passwd')", "refused"),
+    ("SELECT * FROM pg_stat_file('/etc/passwd')", "refused"),
+    ("SELECT lo_import('/etc/passwd')", "refused"),
+    ("SELECT lo_from_bytea(0, 'x')", "refused"),
+    ("SELECT pg_export_snapshot()", "refused"),
+    ("SELECT pg_switch_wal()", "refused"),
+    ("SELECT pg_logical_emit_message(false, 'x', 'y')", "refused"),
+    ("SELECT pg_stat_reset()", "refused"),
+    ("SELECT pg_promote()", "refused"),
+    ("SELECT table_to_xml('song', true, true, '')", "refused"),
+    ("SELECT * FROM pg_authid", "refused"),
+    ("SELECT passwd FROM pg_shadow", "refused"),
+    ("MERGE INTO song USING singer ON true WHEN MATCHED THEN DELETE", "refused"),
+    ("EXPLAIN ANALYZE DELETE FROM song", "not_a_query"),
+    ("CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'", "refused"),
+    ("LOAD 'auto_explain'", "refused"),
+    ("CHECKPOINT", "refused"),
 ]
 
 
@@ -235,6 +257,56 @@ def test_bombs_end_in_time_and_spare_what_follows(executor, sql):
     assert time.monotonic() - began < TIMEOUT + 4
     assert bomb.status.name in ("timeout", "too_large", "failed"), bomb.error
     assert sorted(after.rows) == [("Cid",), ("bob",)], after.error
+
+
+def test_a_query_that_fills_the_disk_leaves_nothing_there(server):
+    """`temp_file_limit` takes a right that a reader has not: then time is the limit."""
+    sql = "SELECT max(t) FROM (SELECT repeat(md5(n::text), 30) t FROM generate_series(1, 5000000) n ORDER BY 1) x"
+
+    def left() -> list[Path]:
+        return [path for path in (server.folder / "data" / "base").glob("pgsql_tmp/*") if path.is_file()]
+
+    with fr.Postgres(server.dsn("reader"), timeout=TIMEOUT, workers=1, work_mem="64KiB") as executor:
+        assert executor.execute(sql, "music").status.name == "timeout"
+    until(lambda: not left())
+    options = {"timeout": 20, "workers": 1, "work_mem": "64KiB", "temp_file_limit": "1MiB"}
+    with fr.Postgres(server.dsn("owner"), superuser=True, **options) as executor:
+        assert executor.execute(sql, "music").status.name == "too_large"
+    until(lambda: not left())
+
+
+@pytest.mark.slow
+def test_the_attacks_on_other_engines_are_contained(server, shared_data):
+    """As they stand, and written for PostgreSQL where sqlglot can."""
+    import sqlglot
+
+    attacks = [
+        (json.loads(line)["sql"], dialect)
+        for dialect in ("sqlite", "duckdb")
+        for line in (shared_data / "adversarial" / f"{dialect}.jsonl").read_text().splitlines()
+    ]
+    for line in (shared_data / "hacks" / "hacks.jsonl").read_text().splitlines():
+        item = json.loads(line)
+        if item["kind"] in ("resource", "side_effect", "robustness", "truncation"):
+            attacks.append((fr.parse_completion(item["completion"]).sql or item["completion"], "sqlite"))
+    before = state(server)
+    wrong = []
+    with fr.Postgres(server.dsn("reader"), timeout=0.5, workers=1) as executor:
+        executor.execute("SELECT 1", "music")
+        for attack, dialect in attacks:
+            texts = [attack]
+            if len(attack) < 2000 and attack.count("JOIN") < 9:  # sqlglot takes exponential time
+                with suppress(sqlglot.errors.SqlglotError, RecursionError):
+                    texts += sqlglot.transpile(attack, dialect, "postgres")
+            for text in dict.fromkeys(texts):
+                began = time.monotonic()
+                run = executor.execute(text, "music")
+                seconds = time.monotonic() - began
+                if run.status.blame == "system" or seconds > 6:
+                    wrong.append((text[:90], run.status.name, run.error[:80], round(seconds, 1)))
+        assert executor.execute("SELECT count(*) FROM singer", "music").rows == ((4,),)
+    assert wrong == []
+    assert state(server) == before
 
 
 def active(server: Server) -> set[int]:

@@ -52,10 +52,12 @@ class Postgres(PooledExecutor):
     Every query runs in a read-only transaction of its own, as the query of a cursor, and is rolled back. The
     role should have no right but to read: `CREATE ROLE reader LOGIN; GRANT pg_read_all_data TO reader`. A
     superuser is turned away. Functions that act on the server (`pg_sleep`, `pg_read_file`,
-    `pg_terminate_backend`, advisory locks, `set_config`, `query_to_xml`, ...) are refused by name, wherever the
-    name stands. A server that is gone or silent gives `Status.unavailable`, never a zero: a session that does not
-    even answer that it cancelled a query is given up, and the query runs once more in a new one. Only one that
-    silences that one too is a `timeout`.
+    `pg_terminate_backend`, advisory locks, `set_config`, `query_to_xml`, ...) and catalogues with passwords are
+    refused by name, wherever the name stands.
+
+    A server that is gone or silent gives `Status.unavailable`, never a zero: a session that does not even answer
+    that it cancelled a query is given up, and the query runs once more in a new one. Only one that silences that
+    one too is a `timeout`.
 
     Results of gold queries are kept as long as this object lives: make a new one when data change.
 

@@ -14,6 +14,8 @@ FUNCTIONS = """
 HARMLESS = re.compile(
     r"clock_timestamp|timeofday|random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+"
 )
+#: Catalogues with passwords, which a role that may read all data may read.
+SECRET = frozenset(("pg_authid", "pg_shadow", "pg_subscription", "pg_user_mapping", "pg_user_mappings"))
 WORD = re.compile(r"[a-z_\x80-\uffff][\w$]*")
 ESCAPED_NAME = re.compile(r"u&\"", re.IGNORECASE)
 RANDOM = re.compile(

@@ -39,6 +39,7 @@ from postgres_catalog import (  # type: ignore[import-not-found] # noqa: E402
     READ,
     RIGHTS,
     SCHEMA,
+    SECRET,
     WORD,
 )
 from postgres_cells import CONVERTERS, rows_of, text  # type: ignore[import-not-found] # noqa: E402
@@ -114,7 +115,7 @@ class Connection:
                 "the role is a superuser, for whom nothing is forbidden: pass one that may only read (CREATE ROLE "
                 "reader LOGIN; GRANT pg_read_all_data TO reader), or superuser=True",
             )
-        self.forbidden = {name for (name,) in self.rows(FUNCTIONS) if not HARMLESS.fullmatch(name)}
+        self.forbidden = {name for (name,) in self.rows(FUNCTIONS) if not HARMLESS.fullmatch(name)} | SECRET
 
     def ask(self, sql: str, deadline: float | None = None, *, alone: bool = False) -> Any:
         """Return the result of a command.
