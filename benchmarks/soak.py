@@ -136,10 +136,7 @@ def soak(minutes: float, samples: int, count: int, kill: float, bombs: float, se
             warm_up(scorer, names)
             # With few databases there are not enough different queries to fill it.
             enough = time.monotonic() + min(30 * minutes, 600)
-            while (
-                executor._predicted._bytes < 0.95 * executor._predicted.max_bytes
-                and time.monotonic() < enough
-            ):
+            while not executor._predicted.full and time.monotonic() < enough:
                 scorer.score([sample for sample, _ in batch(chance, names, 0.0)])
             began = looked = killed = time.monotonic()
             between = min(60.0, minutes * 60 / 12)

@@ -57,5 +57,10 @@ class Recent(Generic[Value]):
         """Forget everything."""
         self._old, self._young, self._weight = {}, {}, 0
 
+    @property
+    def full(self) -> bool:
+        """Whether the younger generation was full before: from then on what weighs is forgotten."""
+        return bool(self._old)
+
     def __reduce__(self) -> tuple[type[Recent[Value]], tuple[int]]:
         return type(self), (self.limit,)

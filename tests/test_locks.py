@@ -12,7 +12,6 @@ from collections.abc import Callable
 import pytest
 
 from finer_rewards import operations
-from finer_rewards.executing.cache import ResultCache
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.operations import guard, sql_operations
 
@@ -41,7 +40,6 @@ def ends(work: Callable[[], object]) -> bool:
     [
         (operations._lock, lambda: sql_operations("SELECT 1")),
         (guard._stack_lock, lambda: guard.with_deep_stack(lambda: sql_operations(DEEP))),
-        (ResultCache(None, {})._lock, lambda: None),
     ],
 )
 def test_a_child_forked_while_another_thread_holds_it_goes_on(

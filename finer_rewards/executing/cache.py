@@ -15,7 +15,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.locks import ForkSafeLock
+from finer_rewards.recent import Recent
 from finer_rewards.types import Cell, Execution, Row, Status
 
 if TYPE_CHECKING:
@@ -47,12 +47,9 @@ class ResultCache:
         self, folder: Path | None, settings: Mapping[str, object], max_bytes: int = 256 << 20
     ) -> None:
         self.folder = folder
-        self.max_bytes = max_bytes
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
-        self._kept: OrderedDict[_Key, tuple[Execution, int]] = OrderedDict()
+        self._kept = Recent[Execution](max_bytes)
         self._digests: OrderedDict[Any, str] = OrderedDict()
-        self._bytes = 0
-        self._lock = ForkSafeLock()
 
     def get(self, database: Database, sql: str, timeout: float | None = None) -> Execution | None:
         """Return what the statement did on this content of the database, when that is known.
@@ -63,14 +60,9 @@ class ResultCache:
             timeout: seconds it may take, where the settings do not say.
         """
         key = (database.identity, sql, timeout)
-        if key in self._kept:  # looked at without the lock: most are not there
-            with self._lock:
-                known = self._kept.get(key)
-                if known is not None:
-                    self._kept.move_to_end(key)
-                    return known[0]
-        if self.folder is None:
-            return None
+        known = self._kept.get(key)
+        if known is not None or self.folder is None:
+            return known
         try:
             execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
@@ -101,21 +93,15 @@ class ResultCache:
 
     def clear(self) -> None:
         """Forget what is kept in memory."""
-        with self._lock:
-            self._kept.clear()
-            self._bytes = 0
+        self._kept = Recent(self._kept.limit)
+
+    @property
+    def full(self) -> bool:
+        """Whether it has begun to forget."""
+        return self._kept.full
 
     def _keep(self, key: _Key, execution: Execution, size: int) -> None:
-        size += 800 + 2 * len(key[1])
-        if size > self.max_bytes:
-            return
-        with self._lock:
-            if key in self._kept:
-                self._bytes -= self._kept.pop(key)[1]
-            self._kept[key] = (execution, size)
-            self._bytes += size
-            while self._bytes > self.max_bytes:
-                self._bytes -= self._kept.popitem(last=False)[1][1]
+        self._kept.put(key, execution, size + 800 + 2 * len(key[1]))
 
     def _path(self, database: Database, sql: str) -> Path:
         assert self.folder is not None

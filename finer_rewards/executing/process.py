@@ -24,7 +24,7 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
-WORK_AHEAD = 0.03  # seconds of work to keep in a worker's pipe
+WORK_AHEAD = 0.1  # seconds of work to keep in a worker's pipe
 PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
 READ_BYTES = 1 << 16
 
@@ -116,7 +116,7 @@ class WorkerProcess:
         self.numbers = 0
         self.ready = False
         self.turn_began = time.monotonic()
-        self.task_seconds = WORK_AHEAD / 4
+        self.task_seconds = WORK_AHEAD / 12
         self.send(
             {
                 **settings,

@@ -27,6 +27,7 @@ from __future__ import annotations
 
 # A worker starts in a third of the time without `re`, `signal` (for its enums), `contextlib` and `typing`.
 import _signal as signal  # type: ignore[import-not-found]
+import gc
 import marshal
 import os
 import select
@@ -80,6 +81,7 @@ SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
 IDLE_SECONDS = 2.0
 READY = marshal.dumps(("ready",))
+MOST_ROWS_UNCOLLECTED = 50_000  # rows are tuples of plain values: looking for cycles among them finds none
 
 
 class Connection:
@@ -503,6 +505,8 @@ def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
     if settings["parent"] != os.getppid():
         return
     databases = open_databases(settings)
+    gc.freeze()
+    gc.set_threshold(MOST_ROWS_UNCOLLECTED)
     os.set_blocking(1, False)
     tell(header.pack(len(READY)) + READY)
     while True:
