@@ -24,6 +24,7 @@ class Context:
         notes: what could not be normalised.
         nested: whether the query holds another query.
         heads: the operators it holds, or held when it was last surveyed.
+        surveyed: the query as it then was.
         loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
         settled: blocks in which no rule finds anything, each with `loose` and `padded` as they then were.
     """
@@ -35,13 +36,17 @@ class Context:
     loose: bool = False
     nested: bool = True
     heads: set[str] = field(default_factory=set)
+    surveyed: Term = ()
     last_number: int = 0
     known_keys: dict[int, tuple[frozenset[Term], ...]] = field(default_factory=dict)
     known_classes: dict[Term, list[set[Term]]] = field(default_factory=dict)
     settled: set[tuple[Term, bool, frozenset[int]]] = field(default_factory=set)
 
     def survey(self, query: Term) -> set[str]:
-        """Read the sources of a query again, after it has changed; return the operators it holds."""
+        """Read the sources of a query again, if it has changed; return the operators it holds."""
+        if query is self.surveyed:
+            return self.heads
+        self.surveyed = query
         self.padded.clear()
         self.known_keys.clear()
         heads: set[str] = set()

@@ -122,12 +122,11 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     kept: list[Term] = []
     class_of = {one: place for place, group in enumerate(classes) for one in group}
     for group in classes:
-        constants = sorted((one for one in group if one[0] in CONSTANTS), key=repr)
-        columns = sorted(
-            (one for one in group if one[0] == "column"), key=lambda one: _preference(one, own, context)
-        )
+        constants = [one for one in group if one[0] in CONSTANTS]
         if len(constants) > 1:
             return block._replace(where=(FALSE,))
+        columns = [one for one in group if one[0] == "column"]
+        columns.sort(key=lambda one: _preference(one, own, context))
         if constants:
             kept += [("=", column, constants[0]) for column in columns]
             replacement.update(dict.fromkeys(columns, constants[0]))
@@ -142,8 +141,10 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         one for one in block.where
         if one[0] != "=" or one[1] not in class_of or class_of[one[1]] != class_of.get(one[2])
     ]  # fmt: skip
+    # The order of conditions is no change: another round for it would be wasted.
+    known = set(block.where)
     elsewhere = columns_of((*rest, *block[2:5], *block[6:]))
-    if replacement.keys().isdisjoint(elsewhere) and {*rest, *kept} == set(block.where):
+    if replacement.keys().isdisjoint(elsewhere) and {*rest, *kept} == known:
         return block
     # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
     fields = ("items", "group", "having", "order", "outers", "sources", "extra")
@@ -155,8 +156,7 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         if held and chosen and (new := substitute(held, chosen)) is not held:
             changes[name] = new
     where = (*(substitute(one, replacement) for one in rest), *kept)
-    # The order of conditions is no change: another round for it would be wasted.
-    if not changes and set(where) == set(block.where):
+    if not changes and set(where) == known:
         return block
     return block._replace(**changes, where=tuple(dict.fromkeys(where)))
 
@@ -222,6 +222,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     equated = {
         part[1] if part[0] == "cast" else part for one in block.where if one[0] == "=" for part in one[1:]
     }
+    read = columns_of(block)
     for parent in block.sources:
         if parent[0] != "table" or len(parent) != 3:
             continue
@@ -240,7 +241,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 key = frozenset(b for _, b in pairs)
                 if None in found or key not in context.keys(parent[1]):
                     continue
-                if any(column[1] == parent[1] and column not in key for column in columns_of(block)):
+                if any(column[1] == parent[1] and column not in key for column in read):
                     continue
                 rest = block._replace(
                     sources=tuple(one for one in block.sources if one is not parent),
