@@ -30,6 +30,13 @@ def docs(session: nox.Session) -> None:
     session.run("mkdocs", "build", "--strict", "-d", session.create_tmp())
 
 
+@nox.session(python=["3.13", "3.14"])
+def nemo_gym(session: nox.Session) -> None:
+    """The adapter to NeMo-Gym in the real package, which asks for Python 3.13.14 or later."""
+    session.install("-e", ".[nemo_gym]", "pytest", "hypothesis")
+    session.run("python", "-m", "pytest", "tests/test_adapters_environments.py", "-k", "nemo")
+
+
 @nox.session
 def ci(session: nox.Session) -> None:
     """All that CI runs, the slow tier included; an hour."""

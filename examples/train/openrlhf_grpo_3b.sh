@@ -5,6 +5,8 @@
 #   DATABASES=spider/database bash examples/train/openrlhf_grpo_3b.sh
 #
 # What stands after the script's name goes to OpenRLHF. MODEL takes any causal language model.
+# No training has run with this script yet: OpenRLHF's own parser and checks take the arguments, and its own code
+# loads rows and reward.
 set -euo pipefail
 
 PYTHON=${PYTHON:-python3}

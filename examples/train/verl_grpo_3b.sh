@@ -8,6 +8,7 @@
 #
 # What stands after the script's name goes to verl: `trainer.n_gpus_per_node=8`, or `--cfg job`, which prints the
 # whole configuration and starts nothing. MODEL takes any causal language model.
+# No training has run with this script yet: verl's own code composes the configuration, loads rows and reward.
 set -euo pipefail
 
 PYTHON=${PYTHON:-python3}
