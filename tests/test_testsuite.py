@@ -243,6 +243,31 @@ def test_the_executor_brings_the_neighbours(make_db: MakeDb) -> None:
         assert scorer.signature.digest != before
 
 
+@pytest.mark.parametrize("how", ["database", "manifest"])
+def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(make_db: MakeDb, how: str) -> None:
+    path, other = make_db("concert", CONCERTS), make_db("other", CONCERTS)
+    build(path)
+    build(other)
+    samples = [fr.Sample("SELECT count(1) FROM singer", GOLDS[0], db) for db in ("concert", "other")]
+    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1, neighbours=8)) as scorer:
+        assert [score.value for score in scorer.score(samples)] == [1.0, 1.0]
+        if how == "database":
+            with closing(sqlite3.connect(path)) as connection:
+                connection.execute("DELETE FROM singer WHERE rowid = 1")
+                connection.commit()
+        else:
+            (path.parent / "concert" / "neighbours" / "manifest.json").unlink()
+        lost, kept = scorer.score(samples)
+        assert (lost.value, lost.status.blame, kept.value) == (None, "system", 1.0)
+        assert "neighbours" in lost.reason and ("content" if how == "database" else "none") in lost.reason
+    # One that begins with them is told what to do.
+    with (
+        fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1, neighbours=8)) as scorer,
+        pytest.raises(ConfigError, match="testsuite build"),
+    ):
+        scorer.score(samples)
+
+
 def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> None:
     path = make_db("concert", CONCERTS)
     guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")

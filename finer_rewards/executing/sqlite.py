@@ -123,6 +123,7 @@ class SQLite(PooledExecutor):
         self.neighbours = int(positive("neighbours", neighbours)) if neighbours else 0
         self.neighbours_from = None if neighbours_from is None else os.fspath(neighbours_from)
         self._homes: set[Path] = set()  # where neighbours used so far lie
+        self._with_neighbours: set[str] = set()  # databases whose neighbours were used
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results: engine, version, limits and neighbours (not where and how wide it runs).
@@ -154,7 +155,12 @@ class SQLite(PooledExecutor):
         from finer_rewards.testsuite import with_neighbours
 
         extended = with_neighbours(
-            samples, self, root=self.root, most=self.neighbours, folder=self.neighbours_from
+            samples,
+            self,
+            root=self.root,
+            most=self.neighbours,
+            folder=self.neighbours_from,
+            used=self._with_neighbours,
         )
         self._homes.update(Path(path).parent for sample in extended for path in sample.dbs[1:])
         return extended

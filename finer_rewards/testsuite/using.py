@@ -29,6 +29,7 @@ def with_neighbours(
     root: str | os.PathLike[str] = ".",
     most: int = 8,
     folder: str | os.PathLike[str] | None = None,
+    used: set[str] | None = None,
 ) -> list[Sample]:
     """Return the samples with `db` extended by the neighbours on which their golds can be used.
 
@@ -42,11 +43,25 @@ def with_neighbours(
         root: where database ids are looked up.
         most: how many neighbours to use; the first are the most telling.
         folder: where the neighbours were put, if not beside the databases.
+        used: databases whose neighbours were used before; those of this call are added. When they can no longer
+            be used, in the middle of a run, a database that is not there takes their place: the sample is then
+            not scored, rather than scored by less than it should be.
 
     Raises:
         ConfigError: a database has no neighbours, or is no longer the one they were made from.
     """
-    suites = {db: _suite(db, root, folder) for db in {sample.dbs[0] for sample in samples}}
+    used = set() if used is None else used
+    suites: dict[str, Suite | None] = {}
+    lost: dict[str, str] = {}
+    for db in {sample.dbs[0] for sample in samples}:
+        try:
+            suites[db] = _suite(db, root, folder)
+        except ConfigError as error:
+            if db not in used:
+                raise
+            suites[db], lost[db] = None, f"neighbours that can no longer be used: {error}"
+        if suites[db] is not None:
+            used.add(db)
     wanted: dict[Query, None] = {}
     for sample in samples:
         suite = suites[sample.dbs[0]]
@@ -67,8 +82,11 @@ def with_neighbours(
     extended = []
     for sample in samples:
         suite = suites[sample.dbs[0]]
-        if suite is None or len(sample.dbs) > 1 or sample.answer is not None:
+        if len(sample.dbs) > 1 or sample.answer is not None or (suite is None and sample.dbs[0] not in lost):
             extended.append(sample)
+            continue
+        if suite is None:
+            extended.append(replace(sample, db=(sample.dbs[0], lost[sample.dbs[0]])))
             continue
         paths = [path for path in suite.paths if all(serves(suite, gold, path) for gold in sample.golds)]
         extended.append(replace(sample, db=(sample.dbs[0], *paths[:most])))
