@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from datetime import date
 from statistics import mean, stdev
 from typing import Any
 
@@ -12,6 +13,8 @@ from benchmarks.learning_arms import BASE
 __all__ = ["figure", "interval", "tables"]
 
 Run = dict[str, Any]
+#: The rise of EX whose steps are told.
+GAIN = 0.05
 #: Two-sided 95 % quantiles of Student's t by degrees of freedom.
 T95 = (math.inf, 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228)
 COLOURS = (
@@ -38,13 +41,16 @@ def interval(values: Sequence[float]) -> tuple[float, float]:
 
 def tables(runs: Sequence[Run]) -> str:
     """Return the results as Markdown, a table a start."""
+    minutes = sum(run["seconds"] for run in runs) / 60
     lines = [
         "# Which reward teaches",
         "",
-        "Printed by `python -m benchmarks.learning report` from `learning.jsonl`; the plot is `learning.svg`.",
+        f"Printed by `python -m benchmarks.learning report` on {date.today()}, from `learning.jsonl`: {len(runs)} runs",
+        f"that took {minutes:.0f} minutes of CPU without the warm starts. The plot is `learning.svg`.",
         "EX: greedy answers to held-out questions. Against: the difference to execution match alone from the same",
         "starts, with a 95 % interval over seeds. Sampled: at temperature 1. Silent: groups in which all rewards are",
-        "equal. To +0.05: steps until EX is that far above its start, and how many seeds got there.",
+        f"equal. To +{GAIN}: steps until EX is that far above its start, and how many seeds got there. Scale: what",
+        "differences are divided by; see `benchmarks/learning_arms.py`.",
     ]
     for regime in _names(runs, "regime"):
         chosen = [run for run in runs if run["regime"] == regime]
@@ -63,29 +69,22 @@ def tables(runs: Sequence[Run]) -> str:
 
 
 def _table(runs: Sequence[Run]) -> list[str]:
-    head = [
-        "reward",
-        "seeds",
-        "EX at start",
-        "EX at end",
-        "against",
-        "sampled at end",
-        "F1 at end",
-        "silent",
-        "to +0.05",
-    ]
+    every = runs[0]["every"]
+    steps = [every * place for place in range(len(runs[0]["curve"]))]
+    head = ["reward", "scale", "seeds", *(f"EX at {step}" for step in steps), "against", "sampled at end"]
+    head += ["F1 at end", "silent", f"to +{GAIN}"]
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     base = {run["seed"]: run for run in runs if run["arm"] == BASE}
     for arm in _names(runs, "arm"):
         own = [run for run in runs if run["arm"] == arm]
         paired = [run["curve"][-1] - base[run["seed"]]["curve"][-1] for run in own if run["seed"] in base]
         against = "" if arm == BASE or not paired else _signed(*interval(paired))
-        reached = [steps for run in own if (steps := _steps(run, 0.05)) is not None]
+        reached = [found for run in own if (found := _steps(run, GAIN)) is not None]
         cells = [
             arm,
+            own[0].get("scale", "group"),
             str(len(own)),
-            f"{mean(run['curve'][0] for run in own):.3f}",
-            f"{mean(run['curve'][-1] for run in own):.3f}",
+            *(f"{mean(values):.3f}" for values in zip(*(run["curve"] for run in own), strict=True)),
             against,
             f"{mean(run['sampled'][-1] for run in own):.3f}",
             f"{mean(run['f1'][-1] for run in own):.3f}",
@@ -155,13 +154,13 @@ def figure(runs: Sequence[Run]) -> str:
                     f"{x(index * every):.1f},{y(value):.1f}" for index, value in enumerate(means)
                 )
                 colour = COLOURS[number % len(COLOURS)]
-                parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+                style = f'stroke="{colour}" stroke-width="2"' + _dashes(number)
+                parts.append(f'<polyline points="{points}" fill="none" {style}/>')
     bottom = top + height + 46
     for number, arm in enumerate(arms):
         across, down = left + number % 3 * 260, bottom + number // 3 * 18
-        parts.append(
-            f'<rect x="{across}" y="{down - 9}" width="18" height="4" fill="{COLOURS[number % len(COLOURS)]}"/>'
-        )
+        style = f'stroke="{COLOURS[number % len(COLOURS)]}" stroke-width="3"' + _dashes(number)
+        parts.append(f'<path d="M{across} {down - 7}h18" {style}/>')
         parts.append(f'<text x="{across + 24}" y="{down - 3}">{arm}</text>')
     total = (left + len(regimes) * (width + 30), bottom + (len(arms) + 2) // 3 * 18)
     return (
@@ -170,6 +169,10 @@ def figure(runs: Sequence[Run]) -> str:
         + "".join(parts)
         + "</svg>\n"
     )
+
+
+def _dashes(number: int) -> str:
+    return ' stroke-dasharray="5 3"' if number >= len(COLOURS) else ""
 
 
 def _axes(x: Callable[[float], float], y: Callable[[float], float], steps: int, highest: float) -> list[str]:

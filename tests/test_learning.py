@@ -77,7 +77,8 @@ def test_the_report_pairs_the_seeds() -> None:
                 }
             )  # fmt: skip
     text = tables(runs)
-    assert "| other | 3 |" in text
+    assert "| other | group | 3 |" in text
+    assert "| EX at 0 | EX at 5 | EX at 10 |" in text
     assert "+0.120 ± 0.000" in text
     assert "| 10 (3) |" in text
     assert "| 5 (3) |" in text
