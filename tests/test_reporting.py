@@ -24,6 +24,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.cli import main
 from finer_rewards.reporting import ScoreLog
+from finer_rewards.reporting.rollouts import read_rollouts
 
 QUESTIONS = {
     "How many boats?": ("SELECT COUNT(*) FROM boat", "SELECT COUNT(*) FROM boat WHERE seats > 3", "SELECT 3"),
@@ -362,6 +363,37 @@ def test_rescore_reads_rollouts_of_ones_own(databases: Path, tmp_path: Path, cap
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert main(["rescore", str(path), "--db", str(databases / "harbour.sqlite")]) == 0
     assert "mean none → 1.0000 over 3 samples: 3 new" in capsys.readouterr().out
+
+
+def test_rows_that_json_has_not_are_rescored_as_they_were(
+    databases: Path, tmp_path: Path, capsys: Any
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    cells = (b"\x00\xff", float("inf"), 2**60, -0.5, None, "\u00e9")
+    sql = "SELECT x'00ff', 9e999, 1152921504606846976, -0.5, NULL, '\u00e9' FROM boat LIMIT 1"
+    samples = [
+        fr.Sample(sql, (), "harbour", answer=(cells,)),
+        fr.Sample("SELECT '00ff' FROM boat LIMIT 1", (), "harbour", answer=((b"\x00\xff",),)),
+    ]
+    with fr.Scorer("execution_match()", fr.SQLite(databases), log=path) as scorer:
+        before = [score.value for score in scorer.score(samples)]
+    assert before == [1.0, 0.0]
+    assert [one.sample.answer for one in read_rollouts([str(path)]).rollouts] == [
+        one.answer for one in samples
+    ]
+    command = [
+        "rescore",
+        str(path),
+        "--db",
+        str(databases),
+        "--reward",
+        "execution_match()",
+        "--format",
+        "jsonl",
+    ]
+    assert main(command) == 0
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [record["after"] for record in records] == before
 
 
 def test_score_writes_a_log(databases: Path, tmp_path: Path, capsys: Any) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.components import component_metrics, component_values, reason_of
 from finer_rewards.errors import ConfigError
+from finer_rewards.exact import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -199,9 +200,10 @@ def log_record(
     }
     if completions:
         record["completion"] = sample.completion
-    for name in ("dialect", "answer"):
-        if getattr(sample, name) is not None:
-            record[name] = getattr(sample, name)
+    if sample.dialect is not None:
+        record["dialect"] = sample.dialect
+    if sample.answer is not None:
+        record["answer"] = tagged(sample.answer)  # bytes and NaN too: it is scored by again
     return record
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.exact import untagged
 from finer_rewards.reporting.reading import log_files
 from finer_rewards.types import Sample
 
@@ -65,7 +66,7 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
                     continue
                 where = f"Line {number} of {path}"
                 try:
-                    record = json.loads(line)
+                    record = json.loads(line, object_hook=untagged)
                 except ValueError:  # its writer was killed
                     unreadable += 1
                     continue

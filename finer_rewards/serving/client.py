@@ -15,8 +15,8 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 from finer_rewards.errors import ConfigError, FinerError
+from finer_rewards.exact import dumps, loads
 from finer_rewards.executing.stopping import STOP
-from finer_rewards.serving.wire import dumps, loads
 
 __all__ = ["Client", "Served", "ServerLostError", "first_batch"]
 

@@ -17,9 +17,9 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.exact import dumps, loads
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.serving.metrics import Metrics
-from finer_rewards.serving.wire import dumps, loads
 
 __all__ = ["Desk", "GoneError", "RefusedError", "Work"]
 
