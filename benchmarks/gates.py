@@ -12,45 +12,48 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import random
 import shutil
 import signal
-import socket
 import sqlite3
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
 from datetime import date
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
-import finer_rewards.operations as operations
 from benchmarks.baseline import Baseline
 from benchmarks.chart import chart
-from benchmarks.throughput import GROUP, Workload, real
-from finer_rewards import Sample, Scorer, SQLite
-from finer_rewards.executing import Query
-from finer_rewards.recent import Recent
+from benchmarks.measuring import (
+    MACHINE,
+    MATCH,
+    TIMEOUT,
+    Engine,
+    compiled,
+    distinct,
+    executor_of,
+    forget,
+    free_port,
+    pids,
+    ready,
+    show,
+    table,
+    with_bombs,
+    without_duplicates,
+)
+from benchmarks.throughput import Workload, real
+from finer_rewards import Sample, SQLite
 from finer_rewards.reward import Reward, gate
-from finer_rewards.rewards import atomic_f1, executable, execution_match
+from finer_rewards.rewards import atomic_f1, executable
 
 RESULTS = Path(__file__).parent / "results"
-TIMEOUT = 2.0
-Engine = Literal["sqlite3", "apsw"]
-MATCH = execution_match(mode="bird")
 ATOMIC = gate(condition=MATCH, then=MATCH, otherwise=gate(condition=executable(), then=atomic_f1()))
-BOMBS = (
-    "WITH RECURSIVE c(x) AS (SELECT {n} UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
-    "SELECT count(*) FROM sqlite_master a, sqlite_master b, sqlite_master c, sqlite_master d, sqlite_master e,"
-    " sqlite_master f, sqlite_master g, sqlite_master h, sqlite_master i WHERE a.rootpage + i.rootpage > -{n}",
-)
-BOMB_TEXTS = frozenset(text.format(n=number) for text in BOMBS for number in range(100))
+#: `sum` needs the operations of every completion, `atomic` of those that ran and are wrong.
+REWARDS = {"match": MATCH, "atomic": ATOMIC, "sum": 2 * MATCH + atomic_f1()}
 OURS_A_ROUND = 5  # ours takes a small part of the time of the other
 # One opcode each: no callback runs inside.
 LONG_OPCODES = (
@@ -63,105 +66,6 @@ LONG_OPCODES = (
     + "".join(f", c{n} AS (SELECT * FROM c{n - 1} a, c{n - 1} b)" for n in range(1, 22))
     + " SELECT count(*) FROM c21",
 )
-
-
-class Machine:
-    """What the processes at work have used, to the nanosecond."""
-
-    def __init__(self) -> None:
-        self.others: Callable[[], Iterable[int]] = list
-
-    def cpu(self) -> float:
-        """Return CPU seconds of this process and of the others that run now."""
-        # The kernel's clock of another process: its number, inverted, and what is counted.
-        return time.process_time() + sum(time.clock_gettime((~pid << 3) | 2) for pid in self.others())
-
-    def measure(self, work: Callable[[], object], *pids: int) -> tuple[float, float]:
-        """Return wall and CPU seconds."""
-        self.others = lambda: pids
-        cpu, wall = self.cpu(), time.perf_counter()
-        work()
-        return time.perf_counter() - wall, self.cpu() - cpu
-
-
-MACHINE = Machine()
-
-
-@contextmanager
-def ready(work: Workload, engine: Engine, workers: int, reward: Reward = MATCH) -> Iterator[Scorer]:
-    """Give a scorer in the middle of a training: its workers up and warm, the golds known, no other result."""
-    with Scorer(reward, SQLite(work.root, timeout=TIMEOUT, workers=workers, engine=engine)) as scorer:
-        executor = executor_of(scorer)
-        golds = dict.fromkeys((str(sample.gold), str(sample.db)) for sample in work.samples)
-        executor.execute_many([Query(sql, db, keep=True) for sql, db in golds])
-        first = str(work.samples[0].db)
-        while len(executor.process_ids) < workers:
-            executor.execute_many([Query(f"SELECT {number}", first) for number in range(500)])
-            forget(scorer)
-        scorer.score([one for one in work.samples if one.completion not in BOMB_TEXTS])
-        forget(scorer)
-        yield scorer
-
-
-def forget(scorer: Scorer) -> None:
-    """Forget every result but those of the golds."""
-    executor_of(scorer)._predicted.clear()
-    scorer._recent = Recent(scorer._recent.limit)
-    operations._operations.clear()
-
-
-def executor_of(scorer: Scorer) -> SQLite:
-    assert isinstance(scorer.executor, SQLite)
-    return scorer.executor
-
-
-def pids(scorer: Scorer) -> list[int]:
-    return executor_of(scorer).process_ids
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
-def distinct(work: Workload) -> list[Query]:
-    return [Query(sql, db) for db, sql in sorted({(str(one.db), one.completion) for one in work.samples})]
-
-
-def without_duplicates(data: Path, name: str, seed: int) -> Workload | None:
-    """Return as many completions, no two of them equal."""
-    samples: dict[tuple[Any, str], Sample] = {}
-    root = None
-    for number in range(60):
-        work = real(data, name, seed + number)
-        if work is None:
-            return None
-        root = work.root
-        for sample in work.samples:
-            samples.setdefault((sample.db, " ".join(sample.completion.split()).rstrip("; ")), sample)
-        if len(samples) >= 32 * GROUP:
-            break
-    assert root is not None
-    return Workload(f"{name}, no duplicates", root, tuple(samples.values())[: 32 * GROUP])
-
-
-def with_bombs(work: Workload, seed: int) -> Workload:
-    """Put a bomb in the place of 1 % of the completions, as often repeated as what was there."""
-    chance = random.Random(seed)
-    texts = sorted({(str(one.db), one.completion) for one in work.samples})
-    chance.shuffle(texts)
-    bombs: dict[tuple[str, str], str] = {}
-    count = 0
-    while count < len(work.samples) / 100:
-        text = texts.pop()
-        bombs[text] = BOMBS[len(bombs) % len(BOMBS)].format(n=len(bombs))
-        count += sum((str(one.db), one.completion) == text for one in work.samples)
-    samples = tuple(
-        replace(one, completion=bombs.get((str(one.db), one.completion), one.completion))
-        for one in work.samples
-    )
-    return Workload(f"{work.name}, 1 % bombs ({len(bombs)} distinct)", work.root, samples)
 
 
 def against_published(
@@ -199,8 +103,8 @@ def against_published(
     return cpu, wall, [name, str(len(distinct(work))), *cells, f"{cpu:.1f}", f"{wall:.1f}"]
 
 
-def raw_ratio(work: Workload, engine: Engine, rounds: int) -> tuple[float, float, float]:
-    """Return CPU over that of raw `sqlite3` in this process: of the executor, of scoring, with the atomic reward.
+def raw_ratios(work: Workload, engine: Engine, rounds: int) -> dict[str, float]:
+    """Return CPU over that of raw `sqlite3` in this process: of the executor alone, and of scoring.
 
     Raw means: connections kept open, each distinct statement prepared and fetched, no limit, no comparison.
     """
@@ -218,26 +122,27 @@ def raw_ratio(work: Workload, engine: Engine, rounds: int) -> tuple[float, float
             except (sqlite3.Error, sqlite3.Warning):
                 continue
 
-    times: dict[str, list[float]] = {"raw": [], "alone": [], "scored": [], "atomic": []}
     raw()
-    with ready(work, engine, 1) as scorer, ready(work, engine, 1, ATOMIC) as atomic:
+    times: dict[str, list[float]] = {"raw": [], "executor": [], **{name: [] for name in REWARDS}}
+    with ExitStack() as stack:
+        scorers = {
+            name: stack.enter_context(ready(work, engine, 1, reward)) for name, reward in REWARDS.items()
+        }
+        alone = scorers["match"]
         for number in range(3 * rounds):
             show(f"{work.name}: raw, round {number + 1}")
-            forget(scorer)
-            forget(atomic)
             times["raw"].append(MACHINE.measure(raw)[1])
-            alone = partial(executor_of(scorer).execute_many, queries)
-            times["alone"].append(MACHINE.measure(alone, *pids(scorer))[1])
-            forget(scorer)
-            times["scored"].append(MACHINE.measure(partial(scorer.score, work.samples), *pids(scorer))[1])
-            times["atomic"].append(MACHINE.measure(partial(atomic.score, work.samples), *pids(atomic))[1])
+            forget(alone)
+            execute = partial(executor_of(alone).execute_many, queries)
+            times["executor"].append(MACHINE.measure(execute, *pids(alone))[1])
+            for name, scorer in scorers.items():
+                forget(scorer)
+                score = partial(scorer.score, work.samples)
+                times[name].append(MACHINE.measure(score, *pids(scorer))[1])
     for connection in kept.values():
         connection.close()
     first = statistics.median(times["raw"])
-    executed, scored, whole = (
-        statistics.median(times[name]) / first for name in ("alone", "scored", "atomic")
-    )
-    return executed, scored, whole
+    return {name: statistics.median(found) / first for name, found in times.items()}
 
 
 def repeat(work: Workload, engine: Engine) -> tuple[float, float]:
@@ -327,15 +232,91 @@ def growth(folder: Path, engine: Engine) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-def show(text: str) -> None:
-    if sys.stderr.isatty():
-        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-    else:
-        print(text, file=sys.stderr, flush=True)
+@dataclass(frozen=True)
+class Works:
+    """The batches of 1,024 completions that are scored."""
+
+    spider: Workload
+    bird: Workload
+    alone: Workload
+    bombs: Workload
 
 
-def held(value: float, least: float | None = None, most: float | None = None) -> str:
-    return "held" if (least is None or value >= least) and (most is None or value <= most) else "**not held**"
+class Gates:
+    """The rows of the table of gates, and the tables that follow it."""
+
+    def __init__(self) -> None:
+        self.rows: list[list[str]] = []
+        self.after: list[str] = []
+
+    def at_least(self, name: str, value: float, must: float, aim: float, unit: str = "x") -> None:
+        """Add a gate that is held by `must` and more."""
+        held = "held" if value >= must else "**not held**"
+        self.rows.append([name, f"{value:.2f}{unit}", f">= {must:g}{unit}", f"{aim:g}{unit}", held])
+
+    def at_most(self, name: str, value: float, must: float, aim: float, unit: str = "") -> None:
+        """Add a gate that is held by `must` and less."""
+        held = "held" if value <= must else "**not held**"
+        self.rows.append([name, f"{value:.2f}{unit}", f"<= {must:g}{unit}", f"{aim:g}{unit}", held])
+
+    def noted(self, name: str, value: float) -> None:
+        """Add a figure that is no gate."""
+        self.rows.append([name, f"{value:.2f}", "", "", ""])
+
+
+def published_part(gates: Gates, works: Works, engine: Engine, rounds: int) -> None:
+    rows = []
+    for work, name, reward, must, aim in (
+        (works.spider, "CPU, published / ours, Spider", MATCH, 25, 40),
+        (works.spider, "CPU, published / ours, Spider, both with atomic reward", ATOMIC, 25, 40),
+        (works.bird, "CPU, published / ours, BIRD", MATCH, 8, 15),
+        (works.bird, "CPU, published / ours, BIRD, both with atomic reward", ATOMIC, 8, 15),
+        (works.alone, "CPU, published / ours, no duplicates", MATCH, 4, 7),
+        (works.bombs, "wall with 1 % bombs, 2 workers", MATCH, 4, 8),
+    ):
+        cpu, wall, row = against_published(work, engine, rounds, reward)
+        rows.append(row)
+        gates.at_least(name, wall if work is works.bombs else cpu, must, aim)
+    titles = ["CPU s, published", "ours", "wall s, published", "ours", "CPU ratio", "wall ratio"]
+    found = table(["1,024 completions", "distinct", *titles], rows)
+    gates.after += ["## Against the published design", "", *found, ""]
+
+
+def raw_part(gates: Gates, works: Works, engine: Engine, rounds: int) -> None:
+    for work in (works.spider, works.bird):
+        name = work.name
+        over_raw = raw_ratios(work, engine, rounds)
+        alone = over_raw["executor"]
+        gates.at_most(f"CPU, executor / raw sqlite3 in process, {name}", over_raw["executor"], 1.15, 1.03)
+        gates.at_most(
+            f"CPU with the atomic reward / executor alone, {name}", over_raw["atomic"] / alone, 1.25, 1.10
+        )
+        gates.noted(f"CPU with `{REWARDS['sum']!r}` / executor alone, {name}", over_raw["sum"] / alone)
+        gates.noted(f"CPU, scoring execution match / raw, {name}", over_raw["match"])
+        gates.at_least(f"2 workers over 1, {name}", two_workers(work, engine, rounds), 1.6, 1.9)
+
+
+def small_part(gates: Gates, works: Works, engine: Engine) -> None:
+    for work in (works.spider, works.bird):
+        wall, cpu = repeat(work, engine)
+        gates.at_most(f"repeat of the batch, {work.name} (CPU {cpu:.1f} ms)", wall, 25, 5, " ms")
+    root, db = works.spider.root, str(works.spider.samples[0].db)
+    late = max(late_kill(root, db, engine))
+    gates.at_most("hard kill late by, worst single opcode", late, 100, 50, " ms")
+    gates.at_most(
+        "worker lost to next answer, median", statistics.median(respawn(root, db, engine)), 250, 60, " ms"
+    )
+
+
+def growth_part(gates: Gates, engine: Engine, write: bool) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        grown = growth(Path(folder), engine)
+    gates.after += ["## Growth: CPU ms", "", "![growth](growth.svg)", ""]
+    for name, points in grown.items():
+        costs = ["CPU ms", *(f"{ms:.1f}" for _, ms in points)]
+        gates.after += [*table([name, *(f"{n:,}" for n, _ in points)], [costs]), ""]
+    if write:
+        (RESULTS / "growth.svg").write_text(chart(grown, "CPU ms"), encoding="utf-8")
 
 
 def main() -> int:
@@ -350,127 +331,44 @@ def main() -> int:
     )
     arguments = parser.parse_args()
     engine: Engine = arguments.engine
-    works = {name: real(arguments.data, name, arguments.seed) for name in ("Spider", "BIRD")}
-    spider, bird = works["Spider"], works["BIRD"]
-    alone = without_duplicates(arguments.data, "Spider", arguments.seed)
+    part, rounds, seed = arguments.only, arguments.rounds, arguments.seed
+    spider, bird = (real(arguments.data, name, seed) for name in ("Spider", "BIRD"))
+    alone = without_duplicates(arguments.data, "Spider", seed)
     if spider is None or bird is None or alone is None:
         print("The databases and predictions are not there; pass their folder.", file=sys.stderr)
         return 2
-    probe = SQLite(spider.root, engine=engine)
-    lines = [
-        f"# Gates, engine `{engine}`",
-        "",
-        f"`python -m benchmarks.gates {' '.join(sys.argv[1:])}`, {date.today().isoformat()}. {platform.machine()}, "
-        f"{os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}, "
-        f"SQLite {probe.version}, sqlglot {version('sqlglot')}{compiled()}; "
-        f"{arguments.rounds} interleaved rounds, medians, time limit {TIMEOUT:g} s; "
-        f"load average {os.getloadavg()[0]:.1f} at the start.",
-        "",
-    ]
-    gates: list[list[str]] = []
-
-    def told(name: str, value: float, unit: str, least: float | None, most: float | None, aim: str) -> None:
-        must = f">= {least:g}{unit}" if least is not None else f"<= {most:g}{unit}"
-        gates.append([name, f"{value:.2f}{unit}", must, aim, held(value, least, most)])
-
-    part = arguments.only
-    tables: list[str] = []
+    works = Works(spider, bird, alone, with_bombs(spider, seed))
+    load = os.getloadavg()[0]
+    gates = Gates()
     if part in (None, "published"):
-        rows = []
-        for work, name, reward, least, aim in (
-            (spider, "CPU, published / ours, Spider", MATCH, 25, "40x"),
-            (spider, "CPU, published / ours, Spider, both with atomic reward", ATOMIC, 25, "40x"),
-            (bird, "CPU, published / ours, BIRD", MATCH, 8, "15x"),
-            (bird, "CPU, published / ours, BIRD, both with atomic reward", ATOMIC, 8, "15x"),
-            (alone, "CPU, published / ours, no duplicates", MATCH, 4, "7x"),
-            (with_bombs(spider, arguments.seed), "wall with 1 % bombs, 2 workers", MATCH, 4, "8x"),
-        ):
-            cpu, wall, row = against_published(work, engine, arguments.rounds, reward)
-            rows.append(row)
-            told(name, wall if "wall" in name else cpu, "x", least, None, aim)
-        tables += [
-            "## Against the published design",
-            "",
-            *table(
-                ["1,024 completions", "distinct", "CPU s, published", "ours", "wall s, published", "ours",
-                 "CPU ratio", "wall ratio"],
-                rows,
-            ),
-            "",
-        ]  # fmt: skip
+        published_part(gates, works, engine, rounds)
     if part in (None, "raw"):
-        for work in (spider, bird):
-            executed, scored, atomic = raw_ratio(work, engine, arguments.rounds)
-            told(f"CPU, executor / raw sqlite3 in process, {work.name}", executed, "", None, 1.15, "1.03")
-            told(
-                f"CPU with the atomic reward / executor alone, {work.name}",
-                atomic / executed,
-                "",
-                None,
-                1.25,
-                "1.10",
-            )
-            gates.append([f"CPU, scoring execution match / raw, {work.name}", f"{scored:.2f}", "", "", ""])
-            told(
-                f"2 workers over 1, {work.name}",
-                two_workers(work, engine, arguments.rounds),
-                "x",
-                1.6,
-                None,
-                "1.9x",
-            )
+        raw_part(gates, works, engine, rounds)
     if part in (None, "small"):
-        for work in (spider, bird):
-            wall, cpu = repeat(work, engine)
-            told(f"repeat of the batch, {work.name} (CPU {cpu:.1f} ms)", wall, " ms", None, 25, "5 ms")
-        db = str(spider.samples[0].db)
-        told(
-            "hard kill late by, worst single opcode",
-            max(late_kill(spider.root, db, engine)),
-            " ms",
-            None,
-            100,
-            "50 ms",
-        )
-        told(
-            "worker lost to next answer, median",
-            statistics.median(respawn(spider.root, db, engine)),
-            " ms",
-            None,
-            250,
-            "60 ms",
-        )
+        small_part(gates, works, engine)
     if part in (None, "growth"):
-        with tempfile.TemporaryDirectory() as folder:
-            grown = growth(Path(folder), engine)
-        tables += ["## Growth: CPU ms", "", "![growth](growth.svg)", ""]
-        for name, points in grown.items():
-            tables += [
-                *table(
-                    [name, *(f"{n:,}" for n, _ in points)], [["CPU ms", *(f"{ms:.1f}" for _, ms in points)]]
-                ),
-                "",
-            ]
-        if arguments.write:
-            (RESULTS / "growth.svg").write_text(chart(grown, "CPU ms"), encoding="utf-8")
-    lines += [*table(["gate", "measured", "must", "aim", ""], gates), "", *tables]
-    text = "\n".join(lines)
+        growth_part(gates, engine, arguments.write)
+    text = "\n".join(
+        [
+            f"# Gates, engine `{engine}`",
+            "",
+            f"`python -m benchmarks.gates {' '.join(sys.argv[1:])}`, {date.today().isoformat()}. "
+            f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}, "
+            f"Python {platform.python_version()}, SQLite {SQLite(spider.root, engine=engine).version}, "
+            f"sqlglot {version('sqlglot')}{compiled()}; {rounds} interleaved rounds, medians, "
+            f"time limit {TIMEOUT:g} s; load average {load:.1f} at the start.",
+            "",
+            *table(["gate", "measured", "must", "aim", ""], gates.rows),
+            "",
+            *gates.after,
+        ]
+    )
     show("")
     print(text)
     if arguments.write:
         name = "-".join(filter(None, ("gates", engine, part)))
         (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
     return 0
-
-
-def compiled() -> str:
-    from importlib.util import find_spec
-
-    return " (compiled)" if find_spec("sqlglotc") else ""
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    return ["| " + " | ".join(row) + " |" for row in (head, ["---"] * len(head), *rows)]
 
 
 if __name__ == "__main__":
