@@ -168,8 +168,8 @@ class Index:
             np.greater(products, best.floors, out=above[:, : len(queries)])
             above[len(block) :] = False
             some = np.flatnonzero(eights.view(np.uint64) != 0)
-            places = (some[:, None] * 8 + np.arange(8))[eights[some]]
-            rows, lines = np.divmod(places, above.shape[1])
+            which, place = np.divmod(np.flatnonzero(eights[some]), 8)
+            rows, lines = np.divmod(some[which] * 8 + place, above.shape[1])
             best.take(lines, rows + first, products[rows, lines])
         best.settle()
         return best.rows
