@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.abilities import with_neighbours
 from finer_rewards.executing.cache import row_size
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
@@ -136,9 +137,7 @@ class Scorer:
         for item in batch:
             if not isinstance(item, Sample):
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
-        extend = getattr(self.executor, "with_neighbours", None)
-        if extend is not None:
-            batch = extend(batch)
+        batch = with_neighbours(self.executor, batch)
         keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
         observed = dict(zip(distinct, self._observe(distinct), strict=True))
@@ -259,7 +258,7 @@ class Scorer:
             )
         recalls = self._recall(batch, answers)
         schemas = self._schemas(batch)
-        dialect = getattr(self.executor, "dialect", "")
+        dialect = "" if self.executor is None else self.executor.dialect
         plain = readings.pop("", None)
         found = []
         for index, (sample, known) in enumerate(zip(batch, before, strict=True)):
@@ -365,7 +364,7 @@ def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
     trials = [trial for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
     runs = (run for trial in trials for run in (trial.predicted, *trial.golds) if run is not None)
     shown = {id(run.rows): run.rows for run in runs}
-    return 4000 + 4 * texts + sum(row_size(row) for rows in shown.values() for row in rows)
+    return 4000 + 4 * texts + sum(sum(map(row_size, rows)) for rows in shown.values())
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

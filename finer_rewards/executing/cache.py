@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
+from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.recent import Recent
@@ -116,7 +117,7 @@ class ResultCache:
 
 def row_size(row: Row) -> int:
     """Return about how many bytes a row takes in memory."""
-    return 60 + sum(len(cell) + 50 if isinstance(cell, (str, bytes)) else 32 for cell in row)
+    return sum(map(getsizeof, row), 60)
 
 
 def _encode(execution: Execution) -> dict[str, Any]:
