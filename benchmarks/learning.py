@@ -22,8 +22,9 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -33,12 +34,12 @@ from typing import Any
 
 from benchmarks.learning_arms import BASE, DEFAULT, Scale, arms
 from benchmarks.learning_task import Question, build_databases, questions, vocabulary
-from finer_rewards import Reward, Sample, Scorer, SQLite, TraceMemory
+from finer_rewards import Sample, Scorer, SQLite, TraceMemory
 from finer_rewards.components import component_metrics, component_values, terms
-from finer_rewards.types import Score
 
 RESULTS = Path(__file__).parent / "results"
 PROMPTS, GROUP, RATE = 16, 8, 1e-4
+EXAMINED = arms()["+ atomic"].reward
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,24 @@ class Size:
 SHORT = Size(steps=6, every=3, held_out=60, train=300, easy=400, longest_warm_up=100)
 
 
-def train(regime: str, seed: int, chosen: Sequence[str], size: Size, file: Path) -> None:
-    """Warm up one start, go on from it with each of the arms, and append a line for each to the file."""
+@dataclass(frozen=True)
+class Start:
+    """A model that is warm, and what it goes on with."""
+
+    learner: Any
+    known: list[Question]
+    held_out: list[Question]
+    executor: SQLite
+    traces: TraceMemory
+
+    def scorer(self, arm: str) -> Scorer:
+        """Return the scorer of an arm."""
+        return Scorer(arms()[arm].reward, self.executor, memory=self.traces)
+
+
+@contextmanager
+def warmed(regime: str, seed: int, size: Size) -> Iterator[Start]:
+    """Give the start of a regime and a seed, always the same."""
     import torch
 
     from benchmarks.learning_model import Learner
@@ -82,23 +99,32 @@ def train(regime: str, seed: int, chosen: Sequence[str], size: Size, file: Path)
         held_out, known = hard[: size.held_out], hard[size.held_out :]
         learner = Learner(vocabulary(hard + easy), longest=40, seed=seed)
         with SQLite(folder, timeout=5, workers=1) as executor:
-            examined = Scorer(arms()["+ atomic"].reward, executor)
-            examine = partial(_examine, learner, held_out, examined)
-            sampled = partial(_examine, learner, known[-300:], examined, 1.0)
+            sampled = partial(_examine, learner, known[-300:], Scorer(EXAMINED, executor), 1.0)
             started = time.process_time()
             _warm_up(learner, easy, known, REGIMES[regime], seed, sampled, size.longest_warm_up)
-            start = deepcopy(learner.model.state_dict())
-            traces = _traces(folder, executor, easy)
             print(f"{regime} {seed}: warm after {time.process_time() - started:.0f} s", file=sys.stderr)
-            for arm in chosen:
-                learner.model.load_state_dict(start)
-                scorer = Scorer(arms()[arm].reward, executor, memory=traces)
-                record = {"regime": regime, "seed": seed, "arm": arm, "reward": repr(scorer.reward)}
-                record |= {"scale": arms()[arm].scale}
-                record |= _reinforce(learner, known, scorer, arms()[arm].scale, seed, size, examine)
-                with file.open("a", encoding="utf-8") as out:
-                    out.write(json.dumps(record) + "\n")
-                print(f"{regime} {seed} {arm}: {record['curve']} {record['sampled']}", file=sys.stderr)
+            yield Start(learner, known, held_out, executor, _traces(folder, executor, easy))
+
+
+def train(regime: str, seed: int, chosen: Sequence[str], size: Size, file: Path) -> None:
+    """Go on from one start with each of the arms, and append a line for each to the file."""
+    with warmed(regime, seed, size) as start:
+        weights = deepcopy(start.learner.model.state_dict())
+        examine = partial(_examine, start.learner, start.held_out, Scorer(EXAMINED, start.executor))
+        for name in chosen:
+            start.learner.model.load_state_dict(weights)
+            arm, scorer = arms()[name], start.scorer(name)
+            record = {
+                "regime": regime,
+                "seed": seed,
+                "arm": name,
+                "reward": repr(arm.reward),
+                "scale": arm.scale,
+            }
+            record |= _reinforce(start.learner, start.known, scorer, arm.scale, seed, size, examine)
+            with file.open("a", encoding="utf-8") as out:
+                out.write(json.dumps(record) + "\n")
+            print(f"{regime} {seed} {name}: {record['curve']} {record['sampled']}", file=sys.stderr)
 
 
 def _warm_up(
@@ -148,9 +174,7 @@ def _reinforce(
         asked = [one for one in chance.sample(known, PROMPTS) for _ in range(GROUP)]
         tokens, length = learner.answer(asked, 1.0), learner.asked_length(asked)
         texts = learner.texts(tokens, length)
-        scores = scorer.score(map(_sample, texts, asked))
-        values = _by_term(scorer.reward, scores) if scale == "terms" else [[score.value for score in scores]]
-        credit, dead = advantages(values, GROUP, scale)
+        credit, dead = advantages(values(scorer, texts, asked, scale), GROUP, scale)
         silent.append(dead)
         learner.reinforce(tokens, length, credit, optimizer)
         if step % size.every == 0:
@@ -166,11 +190,16 @@ def _reinforce(
     }
 
 
-def _by_term(reward: Reward, scores: Sequence[Score]) -> list[list[float | None]]:
-    """Return the values of each term of a sum, weighted."""
+def values(
+    scorer: Scorer, texts: Sequence[str], asked: Sequence[Question], scale: Scale
+) -> list[list[float | None]]:
+    """Return the rewards of completions; where terms are scaled, of each term of the sum, weighted."""
+    scores = scorer.score(map(_sample, texts, asked))
+    if scale != "terms":
+        return [[score.value for score in scores]]
     return [
         [None if score.value is None else weight * (score.parts[place][1].value or 0.0) for score in scores]
-        for place, (weight, _) in enumerate(terms(reward))
+        for place, (weight, _) in enumerate(terms(scorer.reward))
     ]
 
 
@@ -185,7 +214,7 @@ def _examine(
     tokens = learner.answer(held_out, temperature)
     texts = learner.texts(tokens, learner.asked_length(held_out))
     scores = scorer.score(map(_sample, texts, held_out))
-    values = [component_values(scorer.reward, score) for score in scores]
+    found = [component_values(scorer.reward, score) for score in scores]
     clauses: dict[str, list[int]] = {}
     total = Counter[str]()
     for score in scores:
@@ -198,8 +227,8 @@ def _examine(
     sampled = 0.0 if temperature else _examine(learner, held_out, scorer, 1.0)["match"]
     return {
         "sampled": sampled,
-        "match": sum(value["execution_match"] or 0 for value in values) / len(values),
-        "f1": sum(value["atomic_f1"] or 0 for value in values) / len(values),
+        "match": sum(one["execution_match"] or 0 for one in found) / len(found),
+        "f1": sum(one["atomic_f1"] or 0 for one in found) / len(found),
         "clauses": clauses,
     }
 

@@ -18,7 +18,7 @@ from finer_rewards.presets.finer import finer, finer_reference
 
 __all__ = ["BASE", "DEFAULT", "LADDER", "Arm", "Scale", "arms"]
 
-Scale = Literal["group", "batch", "terms"]
+Scale = Literal["group", "batch", "terms", "none"]
 BASE = "execution match"
 MATCH = "execution_match()"
 #: A ladder with a rung for SQL that runs, and below it credit for structure.
@@ -26,6 +26,10 @@ LADDER = (
     f"gate(condition=well_formed(), then=constant() + gate(condition={MATCH}, then=3 * constant(), otherwise="
     "gate(condition=executable(require_base_table=True), then=constant() + 0.5 * {})))"
 )
+
+PARTIAL = "atomic_f1(partial=0.5)"
+#: Convex: next to nothing until nearly everything is right, so that leaving out what is hard hardly pays.
+SHARP = "atomic_f1(partial=0.5, shape=(0, 1, 8))"
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Arm:
         reward: what is paid.
         scale: what the difference to the group's mean is divided by: the spread of the `group` or of the `batch`; or
             each term of the sum by its own spread in the group, and their sum by that of the batch (`terms`; TRL's
-            `multi_objective_aggregation="normalize_then_sum"`).
+            `multi_objective_aggregation="normalize_then_sum"`); or nothing (`none`).
     """
 
     reward: Reward
@@ -61,12 +65,16 @@ def arms() -> Mapping[str, Arm]:
             LADDER.replace("constant() + 0.5 * {}", "0.1 * {}").format("atomic_f1(partial=0.5)")
         ),
         "cells": _arm(LADDER.replace("0.5 * {}", "0.25 * cell_recall() + 0.25 * cell_precision()")),
+        "+ partial": _arm(f"{MATCH} + {PARTIAL}"),
+        "+ sharp": _arm(f"{MATCH} + {SHARP}"),
         # Scaled by batch: partial credit stays small beside a right answer, also in groups without one.
         "execution match, batch": _arm(MATCH, "batch"),
         "finer(memory=False), batch": Arm(finer(memory=False), "batch"),
-        "+ partial, batch": _arm(f"{MATCH} + atomic_f1(partial=0.5)", "batch"),
-        # Convex: next to nothing until nearly everything is right, so that leaving out what is hard never pays.
-        "+ sharp, batch": _arm(f"{MATCH} + atomic_f1(partial=0.5, shape=(0, 1, 8))", "batch"),
+        "+ partial, batch": _arm(f"{MATCH} + {PARTIAL}", "batch"),
+        "+ 0.25 partial, batch": _arm(f"{MATCH} + 0.25 * {PARTIAL}", "batch"),
+        "+ recall, batch": _arm(f"{MATCH} + atomic_f1(beta=2, partial=0.5)", "batch"),
+        "+ cells, batch": _arm(f"{MATCH} + 0.5 * cell_recall() + 0.5 * cell_precision()", "batch"),
+        "+ sharp, batch": _arm(f"{MATCH} + {SHARP}", "batch"),
         # Each clause by its own spread: what few of a group get right counts as much as what most do.
         "clause by clause": _arm(f"4 * {MATCH} + {' + '.join(_only(*kinds) for kinds in _CLAUSES)}", "terms"),
     }

@@ -86,16 +86,29 @@ class Learner:
         return [" ".join(self.words[token] for token in row if token not in (PAD, EOS)) for row in rows]
 
     def reinforce(self, tokens: torch.Tensor, asked: int, credit: torch.Tensor, optimizer: Any) -> None:
-        """Take one step of policy gradient; rows without credit cost nothing."""
+        """Take one step of policy gradient."""
+        if self._push(tokens, asked, credit):
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+
+    def direction(self, tokens: torch.Tensor, asked: int, credit: torch.Tensor) -> torch.Tensor:
+        """Return where such a step would go, as one vector: minus the gradient."""
+        weights = list(self.model.parameters())
+        found = self._push(tokens, asked, credit)
+        parts = [-one.grad.flatten() if found else torch.zeros(one.numel()) for one in weights]
+        self.model.zero_grad()
+        return torch.cat(parts)
+
+    def _push(self, tokens: torch.Tensor, asked: int, credit: torch.Tensor) -> bool:
+        """Compute the policy gradient, and return whether there is any; rows without credit cost nothing."""
         total = (tokens[:, asked:] != PAD).sum()
         moving = credit != 0
         if not bool(moving.any()):
-            return
+            return False
         surprise = self._surprise(tokens[moving], asked)
         ((surprise.sum(1) * credit[moving]).sum() / total).backward()
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
+        return True
 
     def asked_length(self, asked: Sequence[Question]) -> int:
         """Return how many tokens the prompts of a batch take."""
