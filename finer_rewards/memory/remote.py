@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
-from finer_rewards.memory.searching import Scope, check_search
+from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
 from finer_rewards.serving.client import Served, ServerLostError, first_batch
 from finer_rewards.serving.wire import recall_from
-from finer_rewards.types import Evidence, Recall, Sample, Score, Status
+from finer_rewards.types import Evidence, Recall, Sample, Score
 
 __all__ = ["RemoteMemory"]
 
@@ -18,7 +18,7 @@ _BATCH = 4096  # thoughts or samples a request, at most: what a server takes unl
 _LONGEST = 600.0  # seconds that the embedding of a batch may take
 
 
-class RemoteMemory(Served):
+class RemoteMemory(Served, MemoryElsewhere):
     """The `TraceMemory` of a server started with `finer-rewards serve --memory`, shared by all its clients.
 
     A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
@@ -38,35 +38,6 @@ class RemoteMemory(Served):
         >>> RemoteMemory("http://127.0.0.1:1", patience=0.1).search(["Count."], ["concert"])[0].status.name
         'memory_unavailable'
     """
-
-    def search(
-        self,
-        thoughts: Sequence[str],
-        dbs: Sequence[str | tuple[str, ...]],
-        top_k: int = 20,
-        scope: Scope = "other",
-    ) -> list[Recall]:
-        """Find the traces most similar to each thought; see `TraceMemory.search`."""
-        check_search(thoughts, dbs, top_k, scope)
-        # Each thought travels once: a group of completions often thinks alike.
-        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
-        found: dict[tuple[str, str | tuple[str, ...]], Recall] = {}
-        lost = Recall()
-        try:
-            while len(found) < len(asked):
-                rest = asked[len(found) : len(found) + _BATCH]
-                batch = first_batch(rest, [len(thought) for thought, _ in rest])
-                payload = {
-                    "thoughts": [thought for thought, _ in batch],
-                    "dbs": [db for _, db in batch],
-                    "top_k": top_k,
-                    "scope": scope,
-                }
-                answer = self._client.post("/memory/search", payload, within=_LONGEST)
-                found.update(zip(batch, map(recall_from, answer["recalls"]), strict=True))
-        except ServerLostError as error:
-            lost = Recall(Status.memory_unavailable, error=str(error))
-        return [found.get(pair, lost) for pair in zip(thoughts, dbs, strict=True)]
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
@@ -116,9 +87,21 @@ class RemoteMemory(Served):
             )
         return described
 
-    def __len__(self) -> int:
-        """Return the number of verified traces that a search sees."""
-        return int(str(self.describe()["traces"]))
+    def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> Iterator[Recall]:
+        while asked:
+            batch = first_batch(asked, [len(thought) for thought, _ in asked[:_BATCH]])
+            payload = {
+                "thoughts": [thought for thought, _ in batch],
+                "dbs": [db for _, db in batch],
+                "top_k": top_k,
+                "scope": scope,
+            }
+            try:
+                answer = self._client.post("/memory/search", payload, within=_LONGEST)
+            except ServerLostError as error:
+                raise MemoryLostError(str(error)) from None
+            yield from (recall_from(one) for _, one in zip(batch, answer["recalls"], strict=True))
+            asked = asked[len(batch) :]
 
     def _tell(self, method: str, path: str) -> Any:
         try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from finer_rewards.errors import ConfigError, FinerError, suggest
@@ -17,9 +18,50 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
 
-__all__ = ["Scope", "check_search", "recall_thoughts"]
+__all__ = ["Asked", "MemoryElsewhere", "MemoryLostError", "Scope", "check_search", "recall_thoughts"]
 
 Scope = Literal["other", "same", "any"]
+Asked = tuple[str, "str | tuple[str, ...]"]
+
+
+class MemoryLostError(ConfigError):
+    """A memory elsewhere is gone, or did not answer in time."""
+
+
+class MemoryElsewhere(ABC):
+    """A memory that another process holds; one that is lost is `Status.memory_unavailable`."""
+
+    def search(
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str | tuple[str, ...]],
+        top_k: int = 20,
+        scope: Scope = "other",
+    ) -> list[Recall]:
+        """Find the traces most similar to each thought; see `TraceMemory.search`."""
+        check_search(thoughts, dbs, top_k, scope)
+        # Each thought travels once: a group of completions often thinks alike.
+        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
+        found: dict[Asked, Recall] = {}
+        lost = Recall()
+        try:
+            for recall in self._recalls(asked, top_k, scope):
+                found[asked[len(found)]] = recall
+        except MemoryLostError as error:
+            lost = Recall(Status.memory_unavailable, error=str(error))
+        return [found.get(pair, lost) for pair in zip(thoughts, dbs, strict=True)]
+
+    @abstractmethod
+    def describe(self) -> Mapping[str, object]:
+        """Return what of the memory determines a score."""
+
+    def __len__(self) -> int:
+        """Return the number of verified traces that a search sees."""
+        return int(str(self.describe()["traces"]))
+
+    @abstractmethod
+    def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> Iterable[Recall]:
+        """Yield what is recalled of each thought, in order, as far as the memory answers."""
 
 
 def check_search(

@@ -14,15 +14,15 @@ from finer_rewards.executing.ray import connected_ray
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
 from finer_rewards.memory.memory import TraceMemory
-from finer_rewards.memory.searching import Scope, check_search
-from finer_rewards.types import Evidence, Recall, Score, Status
+from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
+from finer_rewards.types import Evidence, Recall, Score
 
 __all__ = ["RayMemory"]
 
 _NAMESPACE = "finer-rewards"
 
 
-class RayMemory:
+class RayMemory(MemoryElsewhere):
     """A `TraceMemory` in a named Ray actor: one index and one embedder for all processes of a cluster.
 
     A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
@@ -85,26 +85,6 @@ class RayMemory:
                 ray.kill(self._actor)  # so that the name is free for another try
             raise
 
-    def search(
-        self,
-        thoughts: Sequence[str],
-        dbs: Sequence[str | tuple[str, ...]],
-        top_k: int = 20,
-        scope: Scope = "other",
-    ) -> list[Recall]:
-        """Find the traces most similar to each thought; see `TraceMemory.search`."""
-        check_search(thoughts, dbs, top_k, scope)
-        # Each thought travels once: a group of completions often thinks alike.
-        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
-        try:
-            answer = self._ask(
-                self._actor.search.remote([text for text, _ in asked], [db for _, db in asked], top_k, scope)
-            )
-        except MemoryLostError as error:
-            return [Recall(Status.memory_unavailable, error=str(error))] * len(thoughts)
-        found = dict(zip(asked, answer, strict=True))
-        return [found[pair] for pair in zip(thoughts, dbs, strict=True)]
-
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
     ) -> Report:
@@ -137,10 +117,6 @@ class RayMemory:
         """Return the counts of `TraceMemory.stats`; raises `ConfigError` when the actor was lost."""
         return dict(self._ask(self._actor.stats.remote()))
 
-    def __len__(self) -> int:
-        """Return the number of verified traces that a search sees."""
-        return int(str(self.describe()["traces"]))
-
     def close(self) -> None:
         """Nothing: the actor is the other clients' too, and ends with the process that made it."""
 
@@ -155,6 +131,10 @@ class RayMemory:
 
     def __repr__(self) -> str:
         return f"RayMemory({self.name!r})"
+
+    def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> list[Recall]:
+        thoughts, dbs = [thought for thought, _ in asked], [db for _, db in asked]
+        return list(self._ask(self._actor.search.remote(thoughts, dbs, top_k, scope)))
 
     def _ask(self, reference: Any) -> Any:
         """Return an answer; what the memory itself raised is raised again here."""
@@ -174,10 +154,6 @@ class RayMemory:
                 f"`RayMemory({self.name!r})` should be an actor that runs, but it was lost: "
                 f"{type(error).__name__}. Make it again with its path."
             ) from None
-
-
-class MemoryLostError(ConfigError):
-    """The actor is gone, or did not answer in time."""
 
 
 class _Holder:
