@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from finer_rewards.comparing import find_mode
+from finer_rewards.executing.abilities import deadline_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial
 
@@ -36,7 +37,7 @@ def run_trials(
         for mode in ("", *modes)
     }
     for reading in readings.values():
-        reading.ask_first(first, link=getattr(executor, "deadline", "absolute") == "relative")
+        reading.ask_first(first, link=deadline_of(executor) == "relative")
     first.run()
     for reading in readings.values():
         reading.ask_rest(first, rest)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import with_neighbours
-from finer_rewards.executing.cache import row_size
+from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.parsing import parse_completion
@@ -364,7 +364,7 @@ def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
     trials = [trial for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
     runs = (run for trial in trials for run in (trial.predicted, *trial.golds) if run is not None)
     shown = {id(run.rows): run.rows for run in runs}
-    return 4000 + 4 * texts + sum(sum(map(row_size, rows)) for rows in shown.values())
+    return 4000 + 4 * texts + sum(map(size_of, shown.values()))
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

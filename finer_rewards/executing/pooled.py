@@ -31,6 +31,7 @@ _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
+_FOLDERS = frozenset(("root", "cache", "neighbours_from"))  # parameters that are folders
 _NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 _ENDS = " \t\n\f\r;"
 # A quote that is never closed reaches to the end, so that hostile text is read only once.
@@ -277,6 +278,11 @@ class PooledExecutor(ABC):
         self._pool.close()
 
     @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the databases lie that it is meant to open."""
+        return (self.root,)
+
+    @property
     def process_ids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return self._pool.process_ids
@@ -295,7 +301,11 @@ class PooledExecutor(ABC):
         self.close()
 
     def __reduce__(self) -> tuple[partial[PooledExecutor], tuple[()]]:
-        return partial(type(self), **self._parameters()), ()
+        parameters = self._parameters()
+        for name in _FOLDERS & parameters.keys():  # where it is read, the working folder may be another one
+            if parameters[name] is not None:
+                parameters[name] = os.path.abspath(parameters[name])  # noqa: PTH100
+        return partial(type(self), **parameters), ()
 
     def __repr__(self) -> str:
         shown = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())

@@ -179,6 +179,11 @@ class Postgres(PooledExecutor):
         names = ("dsn", "timeout", "max_rows", "workers", "db_means", "work_mem", "temp_file_limit")
         return {name: getattr(self, name) for name in (*names, "memory_limit", "max_bytes", "superuser")}
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """None: the role it connects as says what may be read."""
+        return ()
+
     def __repr__(self) -> str:
         shown = {**self._parameters(), "dsn": without_password(self.dsn)}
         return f"Postgres({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

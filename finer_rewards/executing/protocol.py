@@ -32,7 +32,10 @@ class Query(NamedTuple):
 
 @runtime_checkable
 class Executor(Protocol):
-    """Runs queries. Every method may be called from several threads at once."""
+    """Runs queries. Every method may be called from several threads at once.
+
+    What an executor may have besides is in `abilities.py`.
+    """
 
     @property
     def dialect(self) -> str:

@@ -6,9 +6,8 @@ that is lost, or does not answer for `patience` seconds, loses its parts to the 
 
 from __future__ import annotations
 
-import copy
 import math
-import os
+import pickle
 import threading
 import time
 import warnings
@@ -22,6 +21,7 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
@@ -76,11 +76,8 @@ class RayExecutor:
             )
         self.check = one_of("check", check, ("content", "size", "nothing"))
         self.patience = positive("patience", patience)
-        self.executor = copy.copy(executor)
-        if hasattr(executor, "root"):  # A node has another working folder.
-            self.executor.root = os.path.abspath(executor.root)  # type: ignore[attr-defined]  # noqa: PTH100
+        self.executor: Executor = pickle.loads(pickle.dumps(executor))  # as each node will have it
         self.dialect = executor.dialect
-        self.deadline = getattr(executor, "deadline", "absolute")
         self._lock = threading.RLock()
         self._nodes: dict[str, Any] = {}
         self._made: set[str] = set()
@@ -132,8 +129,17 @@ class RayExecutor:
 
     def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
         """Return the samples on their neighbours too, where the executor is to; see `SQLite`."""
-        extend = getattr(self.executor, "with_neighbours", None)
-        return samples if extend is None else list(extend(samples))
+        return with_neighbours(self.executor, samples)
+
+    @property
+    def deadline(self) -> str:
+        """What a deadline hangs on, as the executor says."""
+        return deadline_of(self.executor)
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the databases lie, on every node."""
+        return folders_of(self.executor)
 
     def close(self) -> None:
         """End the actors that this process started; they start again when the executor is used again."""
@@ -158,7 +164,7 @@ class RayExecutor:
 
     @property
     def _bound(self) -> float:
-        return self.patience + 2 * float(getattr(self.executor, "timeout", 30.0))
+        return self.patience + 2 * float(str(self.describe().get("timeout", 30.0)))
 
     def _look(self) -> dict[str, Any]:
         """Return the actors by node; look for new nodes now and then, and at once when none is left."""

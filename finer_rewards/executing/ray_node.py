@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from finer_rewards.executing.abilities import folders_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.schema import Schema
@@ -55,11 +56,11 @@ class Node:
 
     def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
         """Return a digest of each database file by its name, and what the executor says of itself."""
-        root = getattr(self.executor, "root", None)
+        root = next(iter(folders_of(self.executor)), None)
         with self._digesting:  # Once, for all processes that ask.
             if check not in self._files:
-                nothing = root is None or check == "nothing"
-                self._files[check] = {} if nothing else files(Path(str(root)), whole=check == "content")
+                whole = check == "content"
+                self._files[check] = files(Path(root), whole=whole) if root and check != "nothing" else {}
         return self._files[check], dict(self.executor.describe())
 
     def pulse(self) -> bool:

@@ -148,6 +148,11 @@ class SQLite(PooledExecutor):
 
         return suites_digest(self.neighbours_from or self.root, self._homes.copy())
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the databases lie that it is meant to open."""
+        return (self.root,) if self.neighbours_from is None else (self.root, self.neighbours_from)
+
     def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
         """Return the samples, each on its database and the neighbours that serve its gold."""
         if not self.neighbours:

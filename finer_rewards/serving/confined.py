@@ -6,9 +6,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
 from finer_rewards.executing.databases import (
     DUCKDB_SUFFIXES,
     SUFFIXES,
@@ -27,8 +27,8 @@ class Confined:
     """Runs what the executor behind it runs, on databases that lie under its root.
 
     A database elsewhere is `Status.unavailable`. Links inside the root are followed: who made them meant them. An
-    executor of a database server has no root: there it is the role it connects as that says what may be read, and
-    no other server is asked.
+    executor of a database server has no folders: there it is the role it connects as that says what may be read,
+    and no other server is asked.
 
     Args:
         executor: what runs the SQL.
@@ -37,15 +37,12 @@ class Confined:
     def __init__(self, executor: Executor) -> None:
         self.executor = executor
         self.dialect = executor.dialect
-        behind = getattr(executor, "executor", executor)  # RayExecutor's root is that of what it hands out
-        names = () if hasattr(behind, "dsn") else ("root", "neighbours_from")
-        roots = [getattr(behind, name, None) for name in names]
-        self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in roots if root is not None]
+        self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in folders_of(executor)]
 
     @property
     def deadline(self) -> str:
         """What a deadline hangs on, as the executor behind it says."""
-        return str(getattr(self.executor, "deadline", "absolute"))
+        return deadline_of(self.executor)
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -73,11 +70,8 @@ class Confined:
 
     def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
         """Return the samples, each on its database and the neighbours that the executor behind it adds."""
-        extend: Any = getattr(self.executor, "with_neighbours", None)
-        if extend is None:
-            return samples
         kept = [sample for sample in samples if not any(map(self._outside, sample.dbs))]
-        extended = iter(extend(kept))
+        extended = iter(with_neighbours(self.executor, kept))
         return [sample if any(map(self._outside, sample.dbs)) else next(extended) for sample in samples]
 
     def close(self) -> None:

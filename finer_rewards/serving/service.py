@@ -11,6 +11,7 @@ from typing import Any
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.cli.records import scored
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Confined
@@ -158,11 +159,10 @@ class Service:
 
     def gauges(self) -> dict[str, float]:
         """Return what the machine says of the server at this moment."""
-        behind: Any = None if self.executor is None else self.executor.executor
-        workers = getattr(behind, "process_ids", [])
+        workers, restarts = workers_of(None if self.executor is None else self.executor.executor)
         return {
             "workers": len(workers),
-            "worker_restarts": getattr(behind, "restarts", 0),
+            "worker_restarts": restarts,
             "resident_bytes": resident_bytes(["self"]),
             "worker_resident_bytes": resident_bytes(map(str, workers)),
         }

@@ -64,10 +64,10 @@ def test_a_folder_of_the_name_is_no_way_out(tmp_path: Path, monkeypatch) -> None
         assert Confined(executor).execute(GOLD, "trap").status is Status.unavailable
 
 
-def test_an_executor_that_hands_on_is_confined_to_the_root_behind_it(root: Path, tmp_path: Path) -> None:
+def test_an_executor_of_ones_own_is_confined_to_its_folders(root: Path, tmp_path: Path) -> None:
     class HandsOn(Held):
         def __init__(self, executor: SQLite) -> None:
-            self.executor, self.execute_many = executor, executor.execute_many
+            self.folders, self.execute_many = executor.folders, executor.execute_many
 
     (tmp_path / "secret.sqlite").write_bytes((root / "shop.sqlite").read_bytes())
     with SQLite(root, workers=1) as executor:

@@ -1,0 +1,68 @@
+"""What an executor may know besides what every executor does: all of it optional, and asked for here alone."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from finer_rewards.types import Sample
+
+__all__ = ["deadline_of", "folders_of", "with_neighbours", "workers_of"]
+
+
+@runtime_checkable
+class _AddsNeighbours(Protocol):
+    """Knows the databases that samples are to be scored on besides their own."""
+
+    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
+        """Return the samples with their neighbours, in order."""
+
+
+@runtime_checkable
+class _HasDeadline(Protocol):
+    """Has time limits that may hang on the golds."""
+
+    @property
+    def deadline(self) -> str:
+        """`relative` where queries are to come with their golds; else `absolute`."""
+
+
+@runtime_checkable
+class _ReadsFolders(Protocol):
+    """Opens files."""
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where the databases lie that it is meant to open."""
+
+
+@runtime_checkable
+class _HasWorkers(Protocol):
+    """Runs SQL in processes of its own."""
+
+    @property
+    def process_ids(self) -> list[int]:
+        """Those that run now."""
+
+    @property
+    def restarts(self) -> int:
+        """How many were lost."""
+
+
+def with_neighbours(executor: object, samples: list[Sample]) -> list[Sample]:
+    """Return the samples on the databases that the executor adds, if it adds any."""
+    return executor.with_neighbours(samples) if isinstance(executor, _AddsNeighbours) else samples
+
+
+def deadline_of(executor: object) -> str:
+    """Return what an executor's time limits hang on: `absolute`, or `relative` to the golds' time."""
+    return executor.deadline if isinstance(executor, _HasDeadline) else "absolute"
+
+
+def folders_of(executor: object) -> tuple[str, ...]:
+    """Return the folders whose databases an executor is meant to open; none where a server keeps them."""
+    return executor.folders if isinstance(executor, _ReadsFolders) else ()
+
+
+def workers_of(executor: object) -> tuple[list[int], int]:
+    """Return the process ids of an executor's workers here, and how many were lost."""
+    return (executor.process_ids, executor.restarts) if isinstance(executor, _HasWorkers) else ([], 0)
