@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import marshal
 import math
 import os
 import tempfile
@@ -22,7 +23,7 @@ from finer_rewards.types import Cell, Execution, Row, Status
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
-__all__ = ["ResultCache", "row_size"]
+__all__ = ["ResultCache", "size_of"]
 
 _FORMAT = 1
 _MOST_DIGESTS = 4096
@@ -68,7 +69,7 @@ class ResultCache:
             execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
-        self._keep(key, execution, sum(map(row_size, execution.rows)))
+        self._keep(key, execution, size_of(execution.rows))
         return execution
 
     def put(
@@ -115,9 +116,15 @@ class ResultCache:
         return self.folder / name[:2] / f"{name}.json"
 
 
-def row_size(row: Row) -> int:
-    """Return about how many bytes a row takes in memory."""
-    return sum(map(getsizeof, row), 60)
+def size_of(rows: tuple[Row, ...]) -> int:
+    """Return about how many bytes rows take in memory."""
+    if not rows:
+        return 0
+    try:
+        cells = len(marshal.dumps(rows))
+    except ValueError:  # cells of another engine
+        cells = sum(len(str(cell)) for row in rows for cell in row)
+    return cells + len(rows) * (60 + 40 * len(rows[0]))
 
 
 def _encode(execution: Execution) -> dict[str, Any]:
