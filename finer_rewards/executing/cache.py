@@ -14,7 +14,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
-from sys import getsizeof
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.recent import Recent
