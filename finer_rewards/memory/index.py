@@ -5,9 +5,9 @@ Rows of one database lie side by side, so that leaving a database out, or search
 An exact search is one matrix product and one comparison a number: what a query is looking for is known before,
 as among a sample of the rows that it may find, the `top_k`-th best sets a floor, which rises while blocks of rows
 are gone through. Queries of one database stand side by side too, so that own rows are a rectangle of the products
-and struck out at once: how many of them would have crowded others out is no matter. NumPy does all that, with no
-heap, and so for less than FAISS takes to search without a filter (`benchmarks/memory.py` tells). Past `exact_up_to`
-rows FAISS builds an IVF index instead, which is approximate.
+and struck out at once: how many of them would have crowded others out is no matter. NumPy does all that, without a
+heap, whether FAISS is installed or not (`benchmarks/memory.py` compares the two). Past `exact_up_to` rows FAISS builds
+an IVF index instead, which is approximate.
 
 The similarities handed back are computed once more, in float64. Stored numbers are float16, so that no sum is
 rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
