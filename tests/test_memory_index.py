@@ -69,6 +69,7 @@ def test_search_is_the_definition(
     with pytest.MonkeyPatch.context() as small:
         small.setattr(module, "_BLOCK", block)
         small.setattr(module, "_SAMPLE", block)
+        small.setattr(module, "_BATCH", 5)
         index = Index(vectors, dbs, backend=backend)
         check_search(index, dbs, queries, top_k, scope, asked)
 
@@ -114,7 +115,7 @@ def test_a_search_does_not_depend_on_its_batch_where_own_rows_crowd() -> None:
 
 
 @pytest.mark.skipif(len(BACKENDS) == 1, reason="needs faiss")
-def test_past_the_stated_size_faiss_searches_lists_and_still_filters() -> None:
+def test_past_the_stated_size_faiss_searches_lists_and_still_filters(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors, dbs = made(3, [400] * 6, dimension=16)
     exact, approximate = (Index(vectors, dbs, exact_up_to=limit) for limit in (None, 1000))
     assert (exact.kind, approximate.kind) == ("exact", "faiss-ivf")
@@ -128,6 +129,12 @@ def test_past_the_stated_size_faiss_searches_lists_and_still_filters() -> None:
         shared += len(set(near[0].tolist()) & set(far[0].tolist()))
         total += 20
     assert shared / total > 0.8
+    monkeypatch.setitem(module._loaded_in, "faiss", -1)  # as in a process forked from the one that loaded it
+    assert approximate.kind == "exact"
+    for (_, near), (_, far) in zip(
+        exact.search(queries, names, 20), approximate.search(queries, names, 20), strict=True
+    ):
+        assert near.tolist() == far.tolist()
 
 
 def test_rows_of_a_database_must_lie_together() -> None:
