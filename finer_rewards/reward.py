@@ -22,8 +22,9 @@ from functools import cache, wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, Final, ParamSpec, cast, final
 
+from finer_rewards.blame import fault_of
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.types import Evidence, Score
 from finer_rewards.validation import check_parameter, is_finite
 
 __all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "reward", "total"]
@@ -37,16 +38,6 @@ NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory")
 
 # Deeper ones print, but Python does not parse what they print.
 _DEEPEST: Final = 50
-
-_GOLD_FAULTS: Final[Mapping[Status, Status]] = {
-    Status.no_sql: Status.no_gold,
-    Status.not_a_query: Status.gold_failed,
-    Status.several_statements: Status.gold_failed,
-    Status.refused: Status.gold_failed,
-    Status.failed: Status.gold_failed,
-    Status.timeout: Status.gold_timeout,
-    Status.too_large: Status.gold_too_large,
-}
 
 
 @dataclass(frozen=True)
@@ -138,7 +129,7 @@ class Reward:
 
     def __call__(self, evidence: Evidence) -> Score:
         """Return the score of one piece of evidence."""
-        fault = _fault(self._own_needs, evidence)
+        fault = fault_of(self._own_needs, evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.
         name = self.name if self._definition.combines else self._text
@@ -357,45 +348,6 @@ def clip(evidence: Evidence, reward: Reward, *, lo: float = 0.0, hi: float = 1.0
     score = reward(evidence)
     value = None if score.value is None else min(max(score.value, float(lo)), float(hi))
     return Score(value, score.reason, score.status, parts=((1, score),))
-
-
-def _fault(needs: Iterable[str], evidence: Evidence) -> Score | None:
-    """Return the unscored score when what a leaf needs could not be observed through no fault of the model."""
-    for need in needs:
-        if need.startswith("as:"):
-            fault = _trial_fault(evidence.readings.get(need[3:], evidence.trials), predicted=True, gold=True)
-        elif need in ("execution", "predicted", "gold"):
-            fault = _trial_fault(evidence.trials, predicted=need != "gold", gold=need != "predicted")
-        elif need == "memory" and evidence.recall is not None and not evidence.recall.status.scorable:
-            fault = unscored(evidence.recall.status, evidence.recall.error)
-        elif need == "schema" and evidence.schema_error:
-            fault = unscored(Status.unavailable, evidence.schema_error)
-        else:
-            fault = None
-        if fault is not None:
-            return fault
-    return None
-
-
-def _trial_fault(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
-    runs = [
-        run
-        for trial in trials
-        for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())
-    ]
-    for run in runs:
-        if run is not None and run.status.blame in ("system", "data"):
-            return unscored(run.status, run.error)
-    if gold:
-        if not trials or not trials[0].golds:
-            return unscored(Status.no_gold)
-        # Any usable gold will do, but it has to be usable on every database.
-        for column in zip(*(trial.golds for trial in trials), strict=True):
-            if all(run.ok for run in column):
-                return None
-        broken: Execution = next(run for trial in trials for run in trial.golds if not run.ok)
-        return unscored(_GOLD_FAULTS[broken.status], broken.error)
-    return None
 
 
 def _as_score(reward: Reward, result: float | Score) -> Score:

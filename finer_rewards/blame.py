@@ -1,0 +1,65 @@
+"""Whose fault it is that something could not be observed: the data's or the system's, never the model's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+
+__all__ = ["fault_of"]
+
+#: What it means for a gold to end as a prediction may.
+_GOLD_FAULTS: Final[Mapping[Status, Status]] = {
+    Status.no_sql: Status.no_gold,
+    Status.not_a_query: Status.gold_failed,
+    Status.several_statements: Status.gold_failed,
+    Status.refused: Status.gold_failed,
+    Status.failed: Status.gold_failed,
+    Status.timeout: Status.gold_timeout,
+    Status.too_large: Status.gold_too_large,
+}
+
+
+def fault_of(needs: Iterable[str], evidence: Evidence) -> Score | None:
+    """Return the score without a value of a reward that needs what could not be observed; `None`: it can be scored.
+
+    Args:
+        needs: what the reward asks to be observed, as in `finer_rewards.reward.NEEDS`.
+        evidence: what was observed.
+    """
+    for need in needs:
+        if need.startswith("as:"):
+            fault = _of_trials(evidence.readings.get(need[3:], evidence.trials), predicted=True, gold=True)
+        elif need in ("execution", "predicted", "gold"):
+            fault = _of_trials(evidence.trials, predicted=need != "gold", gold=need != "predicted")
+        elif need == "memory" and evidence.recall is not None and not evidence.recall.status.scorable:
+            fault = unscored(evidence.recall.status, evidence.recall.error)
+        elif need == "schema" and evidence.schema_error:
+            fault = unscored(Status.unavailable, evidence.schema_error)
+        else:
+            fault = None
+        if fault is not None:
+            return fault
+    return None
+
+
+def _of_trials(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
+    runs = [
+        run
+        for trial in trials
+        for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())
+    ]
+    for run in runs:
+        if run is not None and run.status.blame in ("system", "data"):
+            return unscored(run.status, run.error)
+    if gold:
+        if not trials or not trials[0].golds:
+            return unscored(Status.no_gold)
+        # Any usable gold will do, but it has to be usable on every database.
+        for column in zip(*(trial.golds for trial in trials), strict=True):
+            if all(run.ok for run in column):
+                return None
+        broken: Execution = next(run for trial in trials for run in trial.golds if not run.ok)
+        return unscored(_GOLD_FAULTS[broken.status], broken.error)
+    return None
