@@ -137,6 +137,7 @@ class DuckDB(PooledExecutor):
     dialect = "duckdb"
     program = Program(str(Path(__file__).with_name("duckdb_worker.py")), grace=5.0)
     max_connections = 4
+    least_memory = 256 << 20
 
     def __init__(
         self,
@@ -157,7 +158,7 @@ class DuckDB(PooledExecutor):
             timeout=timeout,
             max_rows=max_rows,
             workers=workers,
-            memory_limit=size_in_bytes("memory_limit", memory_limit, least=256 << 20),
+            memory_limit=memory_limit,
             max_bytes=max_bytes,
             cache=cache,
         )
@@ -177,10 +178,6 @@ class DuckDB(PooledExecutor):
             "memory_limit": self.memory_limit,
             "max_bytes": self.max_bytes,
         }
-
-    def _parameters(self) -> dict[str, Any]:
-        names = ("root", "timeout", "max_rows", "workers", "memory_limit", "max_bytes", "max_copy", "cache")
-        return {name: getattr(self, name) for name in names}
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database; a copy of a SQLite file has the keys that were declared there.

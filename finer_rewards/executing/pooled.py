@@ -9,6 +9,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from functools import partial
+from inspect import signature
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Protocol, TypeVar
@@ -80,6 +81,7 @@ class PooledExecutor(ABC):
     program = Program()
     max_sql = 200_000
     max_connections = 16
+    least_memory = 128 << 20
     #: Whether what predictions did is kept for the next batch: where looking at a database tells every change.
     remembers = False
 
@@ -101,7 +103,7 @@ class PooledExecutor(ABC):
         self.timeout = positive("timeout", timeout)
         self.max_rows = count("max_rows", max_rows)
         self.workers = None if workers is None else count("workers", workers)
-        self.memory_limit = size_in_bytes("memory_limit", memory_limit, least=128 << 20)
+        self.memory_limit = size_in_bytes("memory_limit", memory_limit, least=self.least_memory)
         self.max_bytes = size_in_bytes("max_bytes", max_bytes, most=LARGEST)
         self.cache = None if cache is None else os.fspath(cache)
         self.deadline: Deadline = one_of("deadline", deadline, ("absolute", "relative"))
@@ -135,9 +137,9 @@ class PooledExecutor(ABC):
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
 
-    @abstractmethod
     def _parameters(self) -> dict[str, Any]:
         """Return the parameters that make an equal executor."""
+        return {name: getattr(self, name) for name in signature(type(self)).parameters}
 
     def _deadline_described(self) -> dict[str, Any]:
         """Return the deadline as far as it is not the ordinary one."""

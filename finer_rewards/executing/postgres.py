@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing.databases import is_dsn
-from finer_rewards.executing.limits import positive, size_in_bytes
+from finer_rewards.executing.limits import one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.schema import Schema, table_of
@@ -22,7 +22,6 @@ __all__ = ["Postgres"]
 
 _PROGRAM = str(Path(__file__).with_name("postgres_worker.py"))
 _PATIENCE = 5.0  # seconds in which a server answers what takes it no time
-_MEANINGS = ("database", "schema", "nothing")
 
 
 @dataclass(frozen=True)
@@ -93,6 +92,7 @@ class Postgres(PooledExecutor):
     dialect = "postgres"
     program = Program(str(Path(__file__).with_name("postgres_worker.py")), grace=10.0)
     max_connections = 4
+    least_memory = 256 << 20
 
     def __init__(
         self,
@@ -110,22 +110,17 @@ class Postgres(PooledExecutor):
     ) -> None:
         if find_spec("psycopg") is None:
             raise MissingExtraError("Postgres", "psycopg", "postgres")
-        if db_means not in _MEANINGS:
-            raise ConfigError(
-                f"`db_means` should be one of {', '.join(_MEANINGS)}, but got {db_means!r}. "
-                'Pass db_means="nothing" when one database holds the tables of all.'
-            )
         super().__init__(
             ".",
             timeout=timeout,
             max_rows=max_rows,
             workers=workers,
-            memory_limit=size_in_bytes("memory_limit", memory_limit, least=256 << 20),
+            memory_limit=memory_limit,
             max_bytes=max_bytes,
             cache=None,
         )
         self.dsn = _checked(dsn, "dsn")
-        self.db_means = db_means
+        self.db_means = one_of("db_means", db_means, ("database", "schema", "nothing"))
         self.work_mem = size_in_bytes("work_mem", work_mem, least=64 << 10, most=1 << 40)
         self.temp_file_limit = size_in_bytes("temp_file_limit", temp_file_limit)
         self.superuser = bool(superuser)
@@ -174,10 +169,6 @@ class Postgres(PooledExecutor):
             version, rights = marshal.loads(task.answer[2][0])
             self._about = (version, rights)
         return self._about
-
-    def _parameters(self) -> dict[str, Any]:
-        names = ("dsn", "timeout", "max_rows", "workers", "db_means", "work_mem", "temp_file_limit")
-        return {name: getattr(self, name) for name in (*names, "memory_limit", "max_bytes", "superuser")}
 
     @property
     def folders(self) -> tuple[str, ...]:
