@@ -117,6 +117,9 @@ def test_a_database_replaced_under_the_caches_is_noticed(tmp_path):
             (tmp_path / "new").replace(tmp_path / "t.sqlite")
             for _ in range(2):
                 assert scorer.score_one(sample).value == float(value == 1)
+        # Nor is anything kept of what it held before.
+        assert isinstance(scorer.executor, SQLite)
+        assert len(scorer.executor._golds._kept._young) == 1
 
 
 def test_a_database_emptied_under_the_caches_is_nobodys_zero(tmp_path):

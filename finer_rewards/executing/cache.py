@@ -26,7 +26,7 @@ __all__ = ["ResultCache", "size_of"]
 
 _FORMAT = 1
 _MOST_DIGESTS = 4096
-_Key = tuple[Any, str, "float | None"]  # (what identifies the database, statement, seconds it may take)
+_Key = tuple[str, str, "float | None"]  # (where the database is, statement, seconds it may take)
 _LASTING = frozenset(
     (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 )
@@ -49,7 +49,7 @@ class ResultCache:
     ) -> None:
         self.folder = folder
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
-        self._kept = Recent[Execution](max_bytes)
+        self._kept = Recent[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
     def get(self, database: Database, sql: str, timeout: float | None = None) -> Execution | None:
@@ -60,15 +60,17 @@ class ResultCache:
             sql: the statement.
             timeout: seconds it may take, where the settings do not say.
         """
-        key = (database.identity, sql, timeout)
+        key, identity = (database.place, sql, timeout), database.identity
         known = self._kept.get(key)
-        if known is not None or self.folder is None:
-            return known
+        if known is not None and known[0] == identity:
+            return known[1]
+        if self.folder is None:
+            return None
         try:
             execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
-        self._keep(key, execution, size_of(execution.rows))
+        self._keep(key, identity, execution, size_of(execution.rows))
         return execution
 
     def put(
@@ -77,7 +79,7 @@ class ResultCache:
         """Keep what the statement did, if it would do the same again; `size` is about that of its rows."""
         if execution.status not in _LASTING or execution.volatile:
             return
-        self._keep((database.identity, sql, timeout), execution, size)
+        self._keep((database.place, sql, timeout), database.identity, execution, size)
         if self.folder is None:
             return
         with contextlib.suppress(OSError):  # a full disk costs time, not results
@@ -101,8 +103,9 @@ class ResultCache:
         """Whether it has begun to forget."""
         return self._kept.full
 
-    def _keep(self, key: _Key, execution: Execution, size: int) -> None:
-        self._kept.put(key, execution, size + 800 + 2 * len(key[1]))
+    def _keep(self, key: _Key, identity: Any, execution: Execution, size: int) -> None:
+        # In the place of what was found in an earlier content: nobody would ask for that again.
+        self._kept.put(key, (identity, execution), size + 800 + 2 * len(key[1]))
 
     def _path(self, database: Database, sql: str) -> Path:
         assert self.folder is not None

@@ -73,6 +73,11 @@ class DatabaseFile:
         return cls(str(path), state + beside, not beside)
 
     @property
+    def place(self) -> str:
+        """What stays when the content changes."""
+        return self.path
+
+    @property
     def identity(self) -> tuple[str, tuple[int, ...]]:
         """What changes when the content does."""
         return self.path, self.state

@@ -47,6 +47,11 @@ class _Source:
     kind: str
 
     @property
+    def place(self) -> str:
+        """What stays when the content changes."""
+        return self.identity[0]
+
+    @property
     def request(self) -> tuple[Any, str]:
         """What a worker is told."""
         return self.identity, self.path

@@ -45,6 +45,10 @@ class Database(Protocol):
     """A database as it was when it was looked at; `DatabaseFile` is one."""
 
     @property
+    def place(self) -> str:
+        """What stays when the content changes."""
+
+    @property
     def identity(self) -> Hashable:
         """What changes when the content does; it marshals."""
 

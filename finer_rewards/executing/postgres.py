@@ -31,6 +31,11 @@ class _Server:
     conninfo: str
 
     @property
+    def place(self) -> str:
+        """What stays when the content changes: that it did is not seen."""
+        return self.identity
+
+    @property
     def identity(self) -> str:
         """What tells it from others; a digest, for it may hold a password."""
         return self.digest()
