@@ -8,9 +8,11 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from benchmarks.learning_direction import lines as directions
 from benchmarks.learning_edge import superfluous, variants
 from benchmarks.learning_report import figure, interval, tables
 from benchmarks.learning_task import DOMAINS, EASY, HARDEST, build_databases, questions, vocabulary
@@ -117,6 +119,40 @@ def test_terms_are_scaled_one_by_one() -> None:
     assert silent == pytest.approx(1 / 3)
     assert torch.allclose(credit[[0, 1, 4, 5]], torch.zeros(4), atol=0.01)
     assert credit[2] == -credit[3] > 1
+
+
+def test_the_right_direction_is_where_right_answers_grow(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from benchmarks.learning_model import Learner
+
+    build_databases(tmp_path)
+    asked = questions(tmp_path, hard=True, number=8, seed=1)
+    learner = Learner(vocabulary(asked), 12, seed=0)
+    tokens, start = learner.answer(asked, 1.0), learner.asked_length(asked)
+    credit = torch.tensor([1.0, -1.0] * 4)
+    way = learner.direction(tokens, start, credit)
+    assert all(one.grad is None for one in learner.model.parameters())
+
+    def praised() -> float:
+        with torch.no_grad():
+            return -float((learner._surprise(tokens, start).sum(1) * credit).sum())
+
+    before, moved = praised(), 0
+    with torch.no_grad():
+        for one in learner.model.parameters():
+            one += 0.01 * way[moved : moved + one.numel()].view_as(one) / way.norm()
+            moved += one.numel()
+    assert praised() > before
+    assert not learner.direction(tokens, start, torch.zeros(8)).any()
+
+
+def test_directions_are_compared_batch_by_batch() -> None:
+    def record(arm: str, steps: list[float]) -> dict[str, Any]:
+        return {"regime": "weak", "seed": 0, "arm": arm, "scale": "group", "steps": steps, "mean": 0.5}
+
+    text = "\n".join(directions([record("execution match", [0.1, 0.5]), record("other", [0.2, 0.6])]))
+    assert "| other | group | 0.400 ± 2.541 | +0.100 ± 0.000 | 0.500 |" in text
 
 
 def test_the_decoder_says_what_the_model_says(tmp_path: Path) -> None:
