@@ -149,9 +149,10 @@ def soak(minutes: float, samples: int, count: int, kill: float, bombs: float, se
                 watch.samples += len(work)
                 watch.workers.update(executor.process_ids)
                 watch.unscored += sum(score.value is None for score in scores)
-                watch.wrong += sum(
-                    score.value not in (None, value) for score, (_, value) in zip(scores, work, strict=True)
-                )
+                for score, (sample, value) in zip(scores, work, strict=True):
+                    if score.value not in (None, value):
+                        watch.wrong += 1
+                        print(f"wrong: {score.value} for {sample.completion!r}: {score.reason}", flush=True)
                 if kill and now - killed > kill:
                     killed = now
                     with suppress(ProcessLookupError, IndexError):
