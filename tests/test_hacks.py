@@ -197,6 +197,25 @@ def test_nothing_is_written(benches: list[Bench], monkeypatch: pytest.MonkeyPatc
     judged(found)
 
 
+def test_no_attack_on_the_executor_leaves_anything(
+    benches: list[Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else is expected of each: no byte changes, nothing hangs, and the system is not at fault."""
+    kinds = ("resource", "side_effect", "robustness", "truncation")
+    found = {}
+    chosen = [bench for bench in benches if bench.item["kind"] in kinds]
+    assert {bench.item["kind"] for bench in chosen} == set(kinds)
+    for bench in chosen:
+        monkeypatch.chdir(bench.folder)
+        before = bench.files()
+        started = time.monotonic()
+        score = bench.one(bench.item["completion"], TOTAL)
+        late = time.monotonic() - started > bench.item["limits"]["timeout_s"] + 2
+        if late or score.status.blame == "system" or bench.files() != before:
+            found[bench.item["id"]] = score
+    judged(found)
+
+
 def test_everything_ends_in_time_and_memory(benches: list[Bench]) -> None:
     found: dict[str, fr.Score | None] = {}
     for bench in expecting(benches, "must_terminate"):
