@@ -192,23 +192,25 @@ def walk_here(term: Any) -> Iterator[Term]:
                     stack.extend(top)
 
 
-def contains(term: Any, head: str) -> bool:
-    """Return whether an operator occurs in a term, subqueries left out."""
+def contains(term: Any, *heads: str) -> bool:
+    """Return whether one of these operators occurs in a term, subqueries left out."""
     within = [(term,)]
     for top in within:
         for part in top:
             if isinstance(part, tuple) and part:
                 own = part[0]
-                if own == head:
+                if own.__class__ is not str:
+                    within.append(part)
+                elif own in heads:
                     return True
-                if own.__class__ is not str or (own not in LEAVES and own not in QUERY_HEADS):
+                elif own not in LEAVES and own not in QUERY_HEADS:
                     within.append(part)
     return False
 
 
 def computes_over_rows(term: Any) -> bool:
     """Return whether a term depends on more than one row of its block."""
-    return any(part[0] == "aggregate" or part[0] == "window" for part in walk_here(term))
+    return contains(term, "aggregate", "window")
 
 
 def columns_of(term: Any) -> set[Term]:

@@ -54,7 +54,7 @@ def unwrap(block: Select, context: Context) -> Term:
     if (block.where and not inner.aggregated) or grows_too_large(number, inner, block):
         return block
     having = tuple(substitute(one, mapping) for one in block.where)
-    if any(contains(one, "exists") or contains(one, "in") or contains(one, "scalar") for one in having):
+    if any(contains(one, "exists", "in", "scalar") for one in having):
         return block
     return inner._replace(
         items=tuple(substitute(item, mapping) for item in block.items),
