@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import pickle
 import resource
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -255,6 +259,47 @@ def test_a_database_replaced_under_the_cache_is_noticed(tmp_path):
             assert run.rows == ((value,),)
         file.unlink()
         assert executor.execute("SELECT a FROM t", "x").status.name == "unavailable"
+
+
+@contextlib.contextmanager
+def held_by_a_writer(path):
+    script = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(1, flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        writer.stdout.readline()
+        yield
+
+
+def broken(path):
+    data = path.read_bytes()
+    path.write_bytes(data[:4096] + b"\xff" * (len(data) - 4096))
+
+
+@pytest.mark.parametrize(
+    ("name", "happens", "status", "said"),
+    [
+        ("with space", None, "ok", ""),
+        ("späß 数据库", None, "ok", ""),
+        ("a?x=1#b%20'c\"", None, "ok", ""),
+        ("huge", lambda path: os.truncate(path, 10 << 30), "ok", ""),
+        ("corrupt", broken, "unavailable", "Corrupt"),
+        ("held", held_by_a_writer, "unavailable", "lock"),
+        ("cut", lambda path: os.truncate(path, 10_000), "unavailable", ""),
+        ("empty", lambda path: os.truncate(path, 0), "unavailable", "empty (0 bytes)"),
+        ("other", lambda path: path.write_bytes(os.urandom(9000)) and None, "unavailable", "begins with"),
+    ],
+)
+def test_databases_that_are_not_as_one_would_wish(tmp_path, name, happens, status, said):
+    path = tmp_path / f"{name}.duckdb"
+    with duckdb.connect(str(path)) as connection:
+        connection.execute("CREATE TABLE t AS SELECT 1 AS a")
+    with (happens and happens(path)) or contextlib.nullcontext():
+        before = {one.name: one.stat().st_mtime_ns for one in tmp_path.iterdir()}
+        with fr.DuckDB(tmp_path, workers=1, timeout=5) as executor:
+            run = executor.execute("SELECT a FROM t", name)
+        assert (run.status.name, run.rows) == (status, ((1,),) if status == "ok" else ()), run.error
+        assert said in run.error
+        assert {one.name: one.stat().st_mtime_ns for one in tmp_path.iterdir()} == before
 
 
 def test_copying_a_database_with_a_log_leaves_nothing_beside_it(tmp_path):

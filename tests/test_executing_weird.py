@@ -11,7 +11,7 @@ import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -177,6 +177,38 @@ def test_a_database_removed_in_mid_run(tmp_path):
         assert [score.value for score in scores] == [None, 1.0]
 
 
+@contextlib.contextmanager
+def mounted(folder: Path, size: str) -> Iterator[None]:
+    """A file system of its own."""
+    folder.mkdir()
+    mount = shutil.which("mount")
+    command = [mount or "", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    if mount is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("a file system of its own takes the right to mount one")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_file_system_that_is_read_only(tmp_path):
+    place = tmp_path / "place"
+    with mounted(place, "4m"):
+        good(place / "plain.sqlite")
+        with wal(place / "open.sqlite"):
+            for end in ("", "-wal"):
+                shutil.copy(place / f"open.sqlite{end}", place / f"left.sqlite{end}")
+        with locked(place / "writer.sqlite"):
+            for end in ("", "-journal"):
+                shutil.copy(place / f"writer.sqlite{end}", place / f"hot.sqlite{end}")
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        with SQLite(place, workers=1) as executor:
+            found = {name: executor.execute(SQL, name) for name in ("plain", "open", "left", "hot")}
+    assert [found[name].rows for name in ("plain", "open")] == [((1,),)] * 2
+    # A log cannot be read without a file beside it, nor a broken transaction be undone.
+    assert {found[name].status for name in ("left", "hot")} == {Status.unavailable}
+
+
 def check_full_disk(folder: Path, root: Path) -> None:
     with SQLite(root, workers=1, cache=folder) as executor:
         for number in range(40):
@@ -191,19 +223,9 @@ def check_full_disk(folder: Path, root: Path) -> None:
 
 def test_a_full_disk_costs_time_and_nothing_else(tmp_path):
     good(tmp_path / "t.sqlite")
-    folder = tmp_path / "cache"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    tried = mount and subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=64k", "none", str(folder)], capture_output=True, check=False
-    )
-    if not tried or tried.returncode:
-        pytest.skip("a file system that fills up takes the right to mount one")
-    try:
-        check_full_disk(folder, tmp_path)
-        assert shutil.disk_usage(folder).free < 8192
-    finally:
-        subprocess.run(["umount", str(folder)], check=True)
+    with mounted(tmp_path / "cache", "64k"):
+        check_full_disk(tmp_path / "cache", tmp_path)
+        assert shutil.disk_usage(tmp_path / "cache").free < 8192
 
 
 def test_files_that_may_not_grow_cost_time_and_nothing_else(tmp_path):
