@@ -222,9 +222,14 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     equated = {
         part[1] if part[0] == "cast" else part for one in block.where if one[0] == "=" for part in one[1:]
     }
-    read = columns_of(block)
+    read: dict[int, set[Term]] = {}
+    for column in columns_of(block):
+        read.setdefault(column[1], set()).add(column)
     for parent in block.sources:
         if parent[0] != "table" or len(parent) != 3:
+            continue
+        used = read.get(parent[1], set())
+        if not any(used <= key for key in context.keys(parent[1])):
             continue
         for child in block.sources:
             if child is parent or child[0] != "table" or len(child) != 3:
@@ -239,9 +244,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 found = [_link(a, b, block.where) for a, b in pairs]
                 links = {one for one in found if one is not None}
                 key = frozenset(b for _, b in pairs)
-                if None in found or key not in context.keys(parent[1]):
-                    continue
-                if any(column[1] == parent[1] and column not in key for column in read):
+                if None in found or key not in context.keys(parent[1]) or not used <= key:
                     continue
                 rest = block._replace(
                     sources=tuple(one for one in block.sources if one is not parent),
