@@ -1,0 +1,103 @@
+"""How the cells that DuckDB returns become those that SQLite would have; a part of `duckdb_worker.py`."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+MOST_DIGITS = 300
+# Types whose values come as SQLite's would.
+PLAIN = frozenset(("BIGINT", "BLOB", "DOUBLE", "FLOAT", "HUGEINT", "INTEGER", "JSON", "SMALLINT", "TINYINT"))
+PLAIN |= frozenset(("UBIGINT", "UHUGEINT", "UINTEGER", "USMALLINT", "UTINYINT", "VARCHAR"))
+
+
+def converted(row: tuple[Any, ...], converters: list[tuple[int, Callable[[Any], Any]]]) -> tuple[Any, ...]:
+    """Return the row with the cells that need it converted."""
+    cells = list(row)
+    for place, converter in converters:
+        if cells[place] is not None:
+            cells[place] = converter(cells[place])
+    return tuple(cells)
+
+
+def converter_of(kind: str) -> Callable[[Any], Any] | None:
+    """Return what turns values of a type into SQLite's kinds of values; `None` when they are such already."""
+    if kind in PLAIN:
+        return None
+    if kind == "BOOLEAN":
+        return int
+    if kind == "BIGNUM":
+        return bignum
+    if kind.startswith("DECIMAL") and not kind.endswith("]"):
+        return number
+    return plain
+
+
+def number(value: Any) -> Any:
+    """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
+    whole = int(value)
+    return whole if whole == value else float(value)
+
+
+def bignum(value: Any) -> Any:
+    """Return a whole number; one that is larger than any float as text."""
+    text = str(value)
+    return text if len(text) > MOST_DIGITS else int(text)
+
+
+def plain(value: Any) -> Any:
+    """Return a value as text, a number or bytes; lists, structs and maps as JSON text."""
+    if value is None or isinstance(value, (str, bytes, float)):
+        return value
+    if isinstance(value, int):
+        return int(value)
+    if isinstance(value, (list, tuple, dict)):
+        import json
+
+        return json.dumps(nested(value), ensure_ascii=False, separators=(",", ":"))
+    name = type(value).__name__
+    if name == "Decimal":
+        return number(value)
+    if name == "datetime":
+        return str(value.replace(tzinfo=None)) + ("" if value.tzinfo is None else "+00")
+    return str(value)  # date, time, timedelta, UUID
+
+
+def nested(value: Any) -> Any:
+    """Return a nested value as JSON has it."""
+    if isinstance(value, (list, tuple)):
+        return [nested(one) for one in value]
+    if isinstance(value, dict):
+        return {str(plain(key)): nested(one) for key, one in value.items()}
+    if isinstance(value, bool):
+        return value
+    value = plain(value)
+    return value.hex() if isinstance(value, bytes) else value
+
+
+def utc_module() -> Any:
+    """Return what stands in for pytz, which DuckDB wants for times with a zone and which may be absent."""
+    import datetime
+    import types
+
+    class Utc(datetime.tzinfo):
+        def localize(self, moment: Any) -> Any:
+            return moment.replace(tzinfo=datetime.timezone.utc)
+
+        def utcoffset(self, moment: Any) -> Any:
+            return datetime.timedelta(0)
+
+        def tzname(self, moment: Any) -> Any:
+            return "UTC"
+
+        def dst(self, moment: Any) -> Any:
+            return None
+
+        def fromutc(self, moment: Any) -> Any:
+            return moment
+
+    module = types.ModuleType("pytz")
+    module.__dict__.update(timezone=lambda name: Utc(), utc=Utc())
+    return module
