@@ -21,7 +21,9 @@ from .terms import Outer, Select, Term, conjuncts
 
 __all__ = ["read_plain"]
 
-_MOST_BLOCKS = 500  # CTEs are read once for each use; beyond, `Reader` decides whether that is too many
+_MOST_PARTS = (
+    500  # CTEs and aliases are read once for each use; beyond, `Reader` decides whether that is too many
+)
 _SET_OPERATIONS = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 
 # The names of a query's columns; `None` where only sqlglot knows one.
@@ -65,7 +67,7 @@ class _PlainReader(PlainTerms):
         super().__init__(tokens)
         self.facts = facts
         self.numbers = count(1)
-        self.blocks = 0
+        self.parts = 0
 
     def again(self, place: int, read: Any) -> Any:
         """Return what `read` takes from an earlier place."""
@@ -79,10 +81,13 @@ class _PlainReader(PlainTerms):
 
     # Queries -------------------------------------------------------------------------------------
 
-    def query(self, outer: Scope | None) -> tuple[Term, Names]:
-        self.blocks += 1
-        if self.blocks > _MOST_BLOCKS:
+    def enter(self) -> None:
+        self.parts += 1
+        if self.parts > _MOST_PARTS:
             raise UnsureError
+
+    def query(self, outer: Scope | None) -> tuple[Term, Names]:
+        self.enter()
         scope = _PlainScope(self, outer)
         if self.took("WITH"):
             self.common_tables(scope)

@@ -15,7 +15,7 @@ from .terms import Select, Term, conjuncts
 
 __all__ = ["Reader"]
 
-_MAX_BLOCKS = 1_000  # CTEs are read once for each use, which can double at every level
+_MOST_PARTS = 1_000  # CTEs and aliases are read once for each use, which can double at every level
 
 
 class Reader:
@@ -28,20 +28,24 @@ class Reader:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.numbers = count(1)
-        self.blocks = 0
+        self.parts = 0
         self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
 
     def read(self, node: Any) -> Term:
         """Return the query of a parsed statement."""
         return self.query(node, Scope(self, None))[0]
 
+    def enter(self) -> None:
+        """Begin to read a query or what an alias stands for."""
+        self.parts += 1
+        if self.parts > _MOST_PARTS:
+            raise OperationsError(
+                f"The SQL is too large: more than {_MOST_PARTS} subqueries once CTEs and aliases are in place"
+            )
+
     def query(self, node: Any, outer: Scope) -> tuple[Term, list[str]]:
         """Return a query and the names of its columns."""
-        self.blocks += 1
-        if self.blocks > _MAX_BLOCKS:
-            raise OperationsError(
-                f"The SQL is too large: more than {_MAX_BLOCKS} subqueries once CTEs are in place"
-            )
+        self.enter()
         scope = Scope(self, outer)
         scope.add_common_tables(argument(node, "with"))
         if isinstance(node, exp.Subquery):
@@ -153,6 +157,7 @@ class Scope(FromClause):
             if found is not None:
                 return found
             if not table and name in scope.aliases and name not in scope.resolving:
+                self.reader.enter()
                 scope.resolving.add(name)
                 try:
                     return scope.aliased(name)
