@@ -75,13 +75,24 @@ def arms() -> Mapping[str, Arm]:
         "+ recall, batch": _arm(f"{MATCH} + atomic_f1(beta=2, partial=0.5)", "batch"),
         "+ cells, batch": _arm(f"{MATCH} + 0.5 * cell_recall() + 0.5 * cell_precision()", "batch"),
         "+ sharp, batch": _arm(f"{MATCH} + {SHARP}", "batch"),
+        "+ power 4, batch": _arm(f"{MATCH} + {SHARP.replace('8', '4')}", "batch"),
+        "finer, sharp, batch": _arm(LADDER.replace("constant() + 0.5 * {}", f"0.7 * {SHARP}"), "batch"),
         # Each clause by its own spread: what few of a group get right counts as much as what most do.
         "clause by clause": _arm(f"4 * {MATCH} + {' + '.join(_only(*kinds) for kinds in _CLAUSES)}", "terms"),
     }
 
 
-#: What `run` compares unless told otherwise: the five questions asked first.
-DEFAULT = (BASE, "+ atomic", "+ atomic + memory", "finer()", "finer_reference()")
+#: What `run` compares unless told otherwise: the five questions asked first; then the best of the candidates by
+#: `benchmarks.learning_direction`, and execution match scaled as it is.
+DEFAULT = (
+    BASE,
+    "+ atomic",
+    "+ atomic + memory",
+    "finer()",
+    "finer_reference()",
+    "execution match, batch",
+    "+ sharp, batch",
+)
 
 _CLAUSES = (("columns", "select"), ("from", "join"), ("filter",), ("group", "having"), ("order", "limit"))
 

@@ -1,6 +1,6 @@
 """Which way a reward pushes a model: its gradient beside the gradient of being right, from the same samples.
 
-    python -m benchmarks.learning_direction [--seeds 2]
+    python -m benchmarks.learning_direction [--seeds 2] [--arms ...]
 
 Sixty steps of training tell rewards apart only when they differ a lot. The first step can be measured much better: from
 each start of `benchmarks.learning` the same completions are scored by every arm, and the direction in which GRPO would
@@ -16,6 +16,7 @@ import argparse
 import json
 import random
 import sys
+from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
 from statistics import mean
@@ -30,7 +31,9 @@ RESULTS = Path(__file__).parent / "results"
 BATCHES, SAMPLES = 24, 48
 
 
-def measure(regime: str, seed: int, size: Size, batches: int, samples: int) -> list[dict[str, Any]]:
+def measure(
+    regime: str, seed: int, names: Sequence[str], size: Size, batches: int, samples: int
+) -> list[dict[str, Any]]:
     """Return for each arm the cosines between its steps and the right direction."""
     import torch
 
@@ -40,13 +43,14 @@ def measure(regime: str, seed: int, size: Size, batches: int, samples: int) -> l
         torch.manual_seed(seed)
         right = _right(start, samples)
         chance = random.Random(seed)
-        found: dict[str, list[Any]] = {name: [] for name in arms()}
-        scorers = {name: start.scorer(name) for name in arms()}
+        found: dict[str, list[Any]] = {name: [] for name in names}
+        scorers = {name: start.scorer(name) for name in names}
         for _ in range(batches):
             asked = [one for one in chance.sample(start.known, PROMPTS) for _ in range(GROUP)]
             tokens, length = start.learner.answer(asked, 1.0), start.learner.asked_length(asked)
             texts = start.learner.texts(tokens, length)
-            for name, arm in arms().items():
+            for name in names:
+                arm = arms()[name]
                 credit, _ = advantages(values(scorers[name], texts, asked, arm.scale), GROUP, arm.scale)
                 found[name].append(start.learner.direction(tokens, length, credit))
         return [
@@ -96,10 +100,9 @@ def lines(records: list[dict[str, Any]]) -> list[str]:
     ]
     for regime in dict.fromkeys(one["regime"] for one in records):
         own = [one for one in records if one["regime"] == regime]
-        seeds = sorted({one["seed"] for one in own})
         base = {one["seed"]: one["steps"] for one in own if one["arm"] == BASE}
-        out += ["", f"## Start: {regime} (seeds {', '.join(map(str, seeds))})", ""]
-        out += ["| reward | scale | a step | against | mean |", "|---|---|---|---|---|"]
+        out += ["", f"## Start: {regime}", ""]
+        out += ["| reward | scale | starts | a step | against | mean |", "|---|---|---|---|---|---|"]
         for name in dict.fromkeys(one["arm"] for one in own):
             rows = [one for one in own if one["arm"] == name]
             steps = [value for one in rows for value in one["steps"]]
@@ -107,7 +110,7 @@ def lines(records: list[dict[str, Any]]) -> list[str]:
             centre, half = interval(steps)
             gap, gap_half = interval(gaps)
             against = "" if name == BASE else f"{gap:+.3f} ± {gap_half:.3f}"
-            cells = [name, rows[0]["scale"], f"{centre:.3f} ± {half:.3f}", against]
+            cells = [name, rows[0]["scale"], str(len(rows)), f"{centre:.3f} ± {half:.3f}", against]
             out.append("| " + " | ".join([*cells, f"{mean(one['mean'] for one in rows):.3f}"]) + " |")
     return out
 
@@ -115,6 +118,8 @@ def lines(records: list[dict[str, Any]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Which way a reward pushes a small model.")
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first", type=int, default=0, help="the first seed (default 0)")
+    parser.add_argument("--arms", nargs="+", default=list(arms()), choices=list(arms()))
     parser.add_argument("--regimes", nargs="+", default=list(REGIMES), choices=list(REGIMES))
     parser.add_argument("--short", action="store_true", help="a minute, to see that it works")
     parser.add_argument("--file", type=Path, default=RESULTS / "learning_direction.jsonl")
@@ -122,10 +127,10 @@ def main() -> None:
     size = SHORT if options.short else Size()
     batches, samples = (2, 4) if options.short else (BATCHES, SAMPLES)
     done = {(one["regime"], one["seed"]) for one in read(options.file)}
-    for seed in range(options.seeds):
+    for seed in range(options.first, options.first + options.seeds):
         for regime in options.regimes:
             if (regime, seed) not in done:
-                records = measure(regime, seed, size, batches, samples)
+                records = measure(regime, seed, options.arms, size, batches, samples)
                 with options.file.open("a", encoding="utf-8") as out:
                     out.writelines(json.dumps(one) + "\n" for one in records)
                 print(f"{regime} {seed}: {len(records)} rewards", file=sys.stderr)

@@ -152,7 +152,7 @@ def test_directions_are_compared_batch_by_batch() -> None:
         return {"regime": "weak", "seed": 0, "arm": arm, "scale": "group", "steps": steps, "mean": 0.5}
 
     text = "\n".join(directions([record("execution match", [0.1, 0.5]), record("other", [0.2, 0.6])]))
-    assert "| other | group | 0.400 ± 2.541 | +0.100 ± 0.000 | 0.500 |" in text
+    assert "| other | group | 1 | 0.400 ± 2.541 | +0.100 ± 0.000 | 0.500 |" in text
 
 
 def test_the_decoder_says_what_the_model_says(tmp_path: Path) -> None:
