@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,14 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"needs the data folder; there is none at {folder} (set FINER_REWARDS_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[object]:
+    """A PostgreSQL server for all tests, with a role `reader`; see `postgres_server.py`."""
+    from postgres_server import running
+
+    yield from running()
 
 
 @pytest.fixture

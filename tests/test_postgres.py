@@ -1,18 +1,11 @@
-"""PostgreSQL behind the same workers, on a real server that these tests start and stop.
-
-The server is made by `initdb` in a temporary folder and listens on a socket there. It refuses to run as root, so
-that root starts it as the user `postgres`.
-"""
+"""PostgreSQL behind the same workers, on a real server: what it refuses, and what becomes of its faults."""
 
 from __future__ import annotations
 
 import json
 import os
 import pickle
-import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from postgres_server import Server
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
@@ -42,85 +36,15 @@ CREATE SCHEMA other; CREATE TABLE other.thing AS SELECT 7 AS a;
 """
 
 
-class Server:
-    """A server of our own, until `stop`."""
-
-    def __init__(self, programs: Path) -> None:
-        self.programs = programs
-        # A socket's path may have 107 bytes, which pytest's own folders come near to.
-        self.folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self.prefix: list[str] = []
-        if os.geteuid() == 0:
-            shutil.chown(self.folder, "postgres")
-            self.prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"]
-        self.do(
-            "initdb",
-            "-D",
-            str(self.folder / "data"),
-            "-U",
-            "owner",
-            "-A",
-            "trust",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        )
-        self.start()
-
-    def do(self, program: str, *arguments: str) -> None:
-        command = [*self.prefix, str(self.programs / program), *arguments]
-        run = subprocess.run(command, capture_output=True, text=True, cwd="/", check=False)
-        assert run.returncode == 0, run.stdout + run.stderr
-
-    def start(self) -> None:
-        options = f"-c listen_addresses='' -c unix_socket_directories={self.folder} -c fsync=off"
-        log = str(self.folder / "log")
-        self.do("pg_ctl", "-D", str(self.folder / "data"), "-w", "-o", options, "-l", log, "start")
-
-    def stop(self) -> None:
-        self.do("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "-w", "stop")
-
-    def dsn(self, user: str, database: str = "") -> str:
-        return f"host={self.folder} user={user}" + (f" dbname={database}" if database else "")
-
-    def script(self, database: str, text: str) -> None:
-        with psycopg.connect(self.dsn("owner", database), autocommit=True) as connection:
-            connection.execute(text)
-
-
-def programs() -> Path | None:
-    """Return where the server's programs are; Debian keeps them out of the path."""
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    found = shutil.which("initdb")
-    if found:
-        places.insert(0, Path(found).resolve().parent)
-    return next((place for place in places if (place / "pg_ctl").exists()), None)
-
-
 @pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    place = programs()
-    if place is None:
-        pytest.skip("needs a PostgreSQL server: there is no initdb here (Debian: apt-get install postgresql)")
-    if os.geteuid() == 0:
-        import pwd
-
-        try:
-            pwd.getpwnam("postgres")
-        except KeyError:
-            pytest.skip("needs a user `postgres`: the server does not run as root")
-    server = Server(place)
-    server.script("postgres", "CREATE ROLE reader LOGIN")
+def server(server: Server) -> Server:
     server.script("postgres", "CREATE ROLE writer LOGIN")
-    server.script("postgres", "GRANT pg_read_all_data TO reader")
     server.script("postgres", "CREATE DATABASE music")
     server.script("music", SCRIPT)
     server.script(
         "music", "GRANT ALL ON ALL TABLES IN SCHEMA public TO writer; GRANT ALL ON SEQUENCE counter TO writer"
     )
-    yield server
-    server.stop()
-    shutil.rmtree(server.folder)
+    return server
 
 
 @pytest.fixture(scope="module")
@@ -235,28 +159,6 @@ def test_one_query_that_reads_and_nothing_else(server, role):
         assert wrong == []
         assert executor.execute("SELECT count(*) FROM singer", "music").rows == ((4,),)
     assert state(server) == before
-
-
-@pytest.mark.parametrize(
-    "sql",
-    [
-        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n",
-        "SELECT count(*) FROM generate_series(1, 1000000) a, generate_series(1, 1000000) b",
-        "SELECT repeat('x', 2000000000)",
-        "SELECT string_agg(repeat('x', 1000000), '') FROM generate_series(1, 5000)",
-        "SELECT array_agg(i) FROM generate_series(1, 1000000000) i",
-        "SELECT repeat('a', 40) || 'b' ~ '^(a*)*(a*)*(a*)*(a*)*$' FROM generate_series(1, 100000000)",
-        "SELECT " + "(" * 20000 + "1" + ")" * 20000,
-    ],
-)
-def test_bombs_end_in_time_and_spare_what_follows(executor, sql):
-    began = time.monotonic()
-    bomb, after = executor.execute_many(
-        [Query(sql, "music"), Query("SELECT name FROM old ORDER BY 1", "music")]
-    )
-    assert time.monotonic() - began < TIMEOUT + 4
-    assert bomb.status.name in ("timeout", "too_large", "failed"), bomb.error
-    assert sorted(after.rows) == [("Cid",), ("bob",)], after.error
 
 
 def test_a_query_that_fills_the_disk_leaves_nothing_there(server):
@@ -416,98 +318,6 @@ def until(holds: Callable[[], bool]) -> None:
     raise AssertionError("it did not come to pass")
 
 
-def test_no_text_in_a_query_is_more_than_its_failure(executor):
-    before = executor.process_ids
-    for name in ("out of memory", "statement timeout", "\ud800"):
-        assert executor.execute(f'SELECT * FROM "{name}"', "music").status.name == "failed"
-    assert executor.process_ids == before
-
-
-def test_rows_and_bytes_are_capped(server):
-    with fr.Postgres(server.dsn("reader"), timeout=20, workers=1, max_bytes="64KiB", max_rows=100) as small:
-        long = small.execute("SELECT generate_series(1, 100000000)", "music")
-        wide = small.execute("SELECT repeat('x', 1000) FROM generate_series(1, 90)", "music")
-    assert long.ok and long.truncated and len(long.rows) == 100
-    assert wide.status.name == "too_large"
-
-
-@pytest.mark.parametrize(
-    ("sql", "cell"),
-    [
-        ("true", 1),
-        ("1.50::numeric(9, 2)", 1.5),
-        ("2.00::numeric", 2),
-        ("-3.0::numeric", -3),
-        ("repeat('9', 5000)::numeric", "9" * 5000),
-        ("repeat('9', 400)::numeric", "9" * 400),
-        ("repeat('9', 300)::numeric", 10**300 - 1),
-        ("1.1::real", 1.1),
-        ("0.1::float8", 0.1),
-        ("9223372036854775807", 9223372036854775807),
-        ("DATE '2020-01-02'", "2020-01-02"),
-        ("DATE 'infinity'", "infinity"),
-        ("TIMESTAMP '2020-01-02 03:04:05'", "2020-01-02 03:04:05"),
-        ("TIMESTAMPTZ '2020-01-02 03:04:05+02'", "2020-01-02 01:04:05+00"),
-        ("INTERVAL '1 month 2 days'", "1 mon 2 days"),
-        ("'ab'::char(5)", "ab"),
-        ("ARRAY[1, 2]", "{1,2}"),
-        ("'{\"a\": 1}'::jsonb", '{"a": 1}'),
-        ("'\\xaa'::bytea", b"\xaa"),
-        ("NULL::date", None),
-    ],
-)
-def test_cells_come_as_sqlite_would_have_them(executor, sql, cell):
-    found = executor.execute(f"SELECT {sql}", "music").rows[0][0]
-    assert found == cell and type(found) is type(cell)
-
-
-def test_what_was_read_and_whether_it_would_come_again(executor):
-    def facts(sql):
-        run = executor.execute(sql, "music")
-        assert run.ok, run.error
-        return run.tables, run.volatile
-
-    assert facts("SELECT title FROM song JOIN singer ON singer = id") == ({"song", "singer"}, "")
-    assert facts("WITH song AS (SELECT 1) SELECT * FROM song") == (frozenset(), "")
-    assert facts("SELECT relname FROM pg_class") == (frozenset(), "")
-    assert facts("SELECT * FROM drawn") == ({"singer"}, "random")
-    assert facts("SELECT name FROM singer TABLESAMPLE SYSTEM (50)") == ({"singer"}, "random")
-    assert facts("SELECT now()")[1] == facts("SELECT current_date - born FROM singer")[1] == "clock"
-
-
-def test_gold_order_is_found(executor):
-    def gold(sql):
-        return executor.execute_many([Query(sql, "music", keep=True)])[0]
-
-    # NULL is larger than all else.
-    assert gold("SELECT name FROM singer ORDER BY age").order == ((30,), (41,), (41,), (None,))
-    assert gold("SELECT name FROM singer ORDER BY age DESC").order == ((None,), (41,), (41,), (30,))
-    assert gold("SELECT name FROM singer WHERE age > 1 ORDER BY age DESC LIMIT 1").ambiguous
-    assert not gold("SELECT name FROM singer ORDER BY age, name LIMIT 2").ambiguous
-    assert gold("SELECT id FROM singer ORDER BY lower(name)").order == (
-        ("ann",),
-        ("bob",),
-        ("cid",),
-        ("dot",),
-    )
-
-
-def test_schema(executor):
-    tables = {table.name: table for table in executor.schema("music").tables}
-    singer = tables["singer"]
-    assert singer.primary_key == ("id",) and singer.unique == (("name",),)
-    assert [column.type for column in singer.columns][:4] == [
-        "integer",
-        "character varying(20)",
-        "integer",
-        "date",
-    ]
-    assert [column.not_null for column in singer.columns][:3] == [True, True, False]
-    (key,) = tables["song"].foreign_keys
-    assert (key.columns, key.to_table, key.to_columns) == (("singer",), "singer", ("id",))
-    assert tables["old"].view and "other.thing" in tables
-
-
 def test_what_a_db_may_be(server, executor):
     dsn = server.dsn("reader", "music")
     assert executor.execute("SELECT count(*) FROM song", dsn).rows == ((2,),)
@@ -569,27 +379,6 @@ def test_a_locked_table_is_not_the_models_fault(server, executor):
         connection.rollback()
     assert run.status.name == "unavailable" and "lock" in run.error
     assert executor.execute("SELECT title FROM song", "music").ok
-
-
-def test_rewards_read_the_dialect_of_the_executor(executor):
-    gold = "SELECT name FROM singer WHERE name ILIKE 'a%' AND born::timestamp > '1980-01-01'"
-    scorer = fr.Scorer(r.execution_match() + r.atomic_f1(), executor)
-    assert scorer.score_one(fr.Sample(gold, gold=gold, db="music")).value == 2
-
-
-def test_scores_are_those_of_sqlite(server, same_in_all, tmp_path, make_db):
-    script, pairs = same_in_all
-    make_db("shop", script)
-    server.script("postgres", "CREATE DATABASE shop")
-    server.script("shop", script.replace("REAL", "DOUBLE PRECISION"))
-    samples = [fr.Sample(predicted, gold=gold, db="shop") for gold, predicted in pairs]
-    values = []
-    for executor in (fr.SQLite(tmp_path, workers=1), fr.Postgres(server.dsn("reader"), workers=1)):
-        with fr.Scorer(r.execution_match() + 0.1 * r.executable() + 0.1 * r.atomic_f1(), executor) as scorer:
-            values.append([(score.value, score.status) for score in scorer.score(samples)])
-    differing = [pair[0] for pair, *both in zip(pairs, *values, strict=True) if both[0] != both[1]]
-    # NULL comes last here where the query does not say.
-    assert [gold for gold in differing if "ORDER BY kind" not in gold and "price DESC" not in gold] == []
 
 
 def test_it_pickles_and_keeps_its_password(server, monkeypatch):
