@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import contextvars
 import gc
 import json
@@ -28,6 +30,8 @@ from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) + {} FROM n"
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"
 
 
 def make_database(path: Path, names: tuple[str, ...] = ("Joe", "Rose")) -> None:
@@ -331,6 +335,21 @@ def test_scores_are_those_of_one_machine_and_a_lost_node_changes_nothing(
         assert len(ray.util.list_named_actors(all_namespaces=True)) == 3
         for trainer in trainers:
             ray.kill(trainer)
+
+        # What nobody waits for any more holds up no node.
+        endless = [
+            fr.Sample(f"{ENDLESS} WHERE i > {number}", gold="SELECT name FROM singer", db="pets")
+            for number in range(9)
+        ]
+
+        async def cancelled() -> None:
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(there.ascore(endless), 2)
+
+        began = time.monotonic()
+        asyncio.run(cancelled())
+        assert as_text(there.score(samples(24))) == as_text(here.score(samples(24)))
+        assert time.monotonic() - began < 60
 
         # One node is killed while the batch runs.
         queries = [Query(SLOW.format(number), ("concert", "pets")[number % 2]) for number in range(24)]
