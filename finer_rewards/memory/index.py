@@ -40,7 +40,9 @@ Backend = Literal["auto", "faiss", "numpy"]
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
 _SPARE: Final = 4  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_BLOCK: Final = 2_048  # Rows that are multiplied at once; up to so many are not worth a sample.
+_BLOCK: Final = (
+    2_048  # Rows that a full batch is multiplied with at once; up to so many are not worth a sample.
+)
 _SAMPLE: Final = 1_024  # So many rows, about, set the first floors.
 _BATCH: Final = 1_024  # Queries that are searched at once, at most.
 _ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
@@ -148,7 +150,8 @@ class Index:
 
     def _side_by_side(self, queries: Floats, owners: _Owners, wanted: int) -> Rows:
         best = _Best(len(queries), wanted)
-        if len(self) <= _BLOCK:
+        size = _BLOCK * max(1, _BATCH // len(queries))
+        if len(self) <= size:
             products = self.vectors @ queries.T
             owners.strike_out(products, 0)
             best.take_all(np.ascontiguousarray(products.T))
@@ -157,12 +160,12 @@ class Index:
         products = self.vectors[::step] @ queries.T
         owners.strike_out(products, 0, step)
         best.expect(np.ascontiguousarray(products.T))
-        products = np.empty((_BLOCK, len(queries)), dtype=np.float32)
+        products = np.empty((size, len(queries)), dtype=np.float32)
         # Comparisons are looked at by eights, as nearly all fail.
-        above = np.zeros((_BLOCK, -(-len(queries) // 8) * 8), dtype=bool)
+        above = np.zeros((size, -(-len(queries) // 8) * 8), dtype=bool)
         eights = above.reshape(-1, 8)
-        for first in range(0, len(self), _BLOCK):
-            block = self.vectors[first : first + _BLOCK]
+        for first in range(0, len(self), size):
+            block = self.vectors[first : first + size]
             np.matmul(block, queries.T, out=products[: len(block)])
             owners.strike_out(products[: len(block)], first)
             np.greater(products, best.floors, out=above[:, : len(queries)])
