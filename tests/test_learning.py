@@ -181,7 +181,7 @@ def test_the_short_tier_runs_and_reports(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     file = tmp_path / "runs.jsonl"
-    arms = ["execution match", "finer(memory=False)", "finer()"]
+    arms = ["execution match", "+ sharp, batch", "clause by clause", "finer()"]  # every scale, and a memory
     command = [sys.executable, "-m", "benchmarks.learning"]
     short = ["run", "--short", "--seeds", "1", "--regimes", "weak", "--arms", *arms, "--file", str(file)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
@@ -198,5 +198,5 @@ def test_the_short_tier_runs_and_reports(tmp_path: Path) -> None:
     assert [run["arm"] for run in runs] == arms
     assert len({json.dumps(run["clauses"][0]) for run in runs}) == 1  # one start for all
     assert len({run["curve"][0] for run in runs}) == 1
-    assert "finer(memory=False)" in file.with_suffix(".md").read_text()
+    assert "| clause by clause | terms | 1 |" in file.with_suffix(".md").read_text()
     assert file.with_suffix(".svg").read_text().startswith("<svg")
