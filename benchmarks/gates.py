@@ -4,7 +4,8 @@
 
 Rounds are interleaved, medians are given, and CPU time (of this process, the workers and the sandbox) is the
 primary figure: on a machine that does other things too, wall time says little. Caches are cold but for the
-results of the golds, which both sides have; the time limit is the same. `published` is `benchmarks/baseline.py`.
+results of the golds, which both sides have, and the golds' operations, which ours keeps as long as it runs; the
+time limit is the same. `published` is `benchmarks/baseline.py`.
 """
 
 from __future__ import annotations
@@ -88,7 +89,7 @@ def against_published(
                 show(f"{work.name}: round {number + 1} of {rounds}")
                 theirs.append(MACHINE.measure(loop, base.server.pid))
                 for _ in range(OURS_A_ROUND):
-                    forget(scorer)
+                    forget(scorer, work)
                     ours.append(MACHINE.measure(lambda: scorer.score(work.samples), *pids(scorer)))
     finally:
         base.close()
@@ -132,11 +133,11 @@ def raw_ratios(work: Workload, engine: Engine, rounds: int) -> dict[str, float]:
         for number in range(3 * rounds):
             show(f"{work.name}: raw, round {number + 1}")
             times["raw"].append(MACHINE.measure(raw)[1])
-            forget(alone)
+            forget(alone, work)
             execute = partial(executor_of(alone).execute_many, queries)
             times["executor"].append(MACHINE.measure(execute, *pids(alone))[1])
             for name, scorer in scorers.items():
-                forget(scorer)
+                forget(scorer, work)
                 score = partial(scorer.score, work.samples)
                 times[name].append(MACHINE.measure(score, *pids(scorer))[1])
     for connection in kept.values():
@@ -160,7 +161,7 @@ def two_workers(work: Workload, engine: Engine, rounds: int) -> float:
     with ready(work, engine, 1) as one, ready(work, engine, 2) as two:
         for _ in range(5 * rounds):
             for scorer, found in ((one, walls[1]), (two, walls[2])):
-                forget(scorer)
+                forget(scorer, work)
                 found.append(MACHINE.measure(partial(executor_of(scorer).execute_many, queries))[0])
     return min(walls[1]) / min(walls[2])
 
@@ -207,9 +208,10 @@ def growth(folder: Path, engine: Engine) -> dict[str, list[tuple[int, float]]]:
 
     def cost(samples: list[Sample]) -> float:
         times = []
-        with ready(Workload("growth", folder, tuple(samples)), engine, 1) as scorer:
+        work = Workload("growth", folder, tuple(samples))
+        with ready(work, engine, 1) as scorer:
             for _ in range(5):
-                forget(scorer)
+                forget(scorer, work)
                 times.append(MACHINE.measure(partial(scorer.score, samples), *pids(scorer))[1])
         return statistics.median(times) * 1000
 

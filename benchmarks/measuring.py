@@ -18,7 +18,7 @@ from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards.executing import Query
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
-from finer_rewards.rewards import execution_match
+from finer_rewards.rewards import atomic_f1, execution_match
 
 TIMEOUT = 2.0
 Engine = Literal["sqlite3", "apsw"]
@@ -63,17 +63,22 @@ def ready(work: Workload, engine: Engine, workers: int, reward: Reward = MATCH) 
         first = str(work.samples[0].db)
         while len(executor.process_ids) < workers:
             executor.execute_many([Query(f"SELECT {number}", first) for number in range(500)])
-            forget(scorer)
+            forget(scorer, work)
         scorer.score([one for one in work.samples if one.completion not in BOMB_TEXTS])
-        forget(scorer)
+        forget(scorer, work)
         yield scorer
 
 
-def forget(scorer: Scorer) -> None:
-    """Forget every result but those of the golds."""
-    executor_of(scorer)._predicted.clear()
+def forget(scorer: Scorer, work: Workload) -> None:
+    """Forget everything but the results and the operations of the golds."""
+    executor = executor_of(scorer)
+    executor._predicted.clear()
     scorer._recent = Recent(scorer._recent.limit)
     operations._operations.clear()
+    golds = {(one.gold, one.db): one for one in work.samples}
+    Scorer(atomic_f1(), executor).score(
+        replace(one, completion=f"```sql\n{one.gold}\n```") for one in golds.values()
+    )
 
 
 def executor_of(scorer: Scorer) -> SQLite:
