@@ -360,11 +360,15 @@ def _no_sql(one: Execution | None, other: Execution | None) -> bool:
 
 def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
     """Return about how many bytes a kept observation takes; what it shares with others counts in full."""
-    texts = sum(len(part) for part in key if isinstance(part, (str, bytes)))
-    trials = [trial for trials in (evidence.trials, *evidence.readings.values()) for trial in trials]
-    runs = (run for trial in trials for run in (trial.predicted, *trial.golds) if run is not None)
-    shown = {id(run.rows): run.rows for run in runs}
-    return 4000 + 4 * texts + sum(map(size_of, shown.values()))
+    weight = 4000 + 4 * sum([len(part) for part in key if isinstance(part, (str, bytes))])
+    seen = set()
+    for trials in (evidence.trials, *evidence.readings.values()):
+        for trial in trials:
+            for run in (trial.predicted, *trial.golds):
+                if run is not None and run.rows and id(run.rows) not in seen:
+                    seen.add(id(run.rows))
+                    weight += size_of(run.rows)
+    return weight
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
