@@ -95,7 +95,13 @@ def databases(folder: Path, count: int) -> list[str]:
         connection.executemany("INSERT INTO t VALUES (?, ?)", ((n, f"text {n}") for n in range(500)))
         connection.commit()
     for number in range(1, count):
-        shutil.copyfile(source, folder / f"db{number}.sqlite")
+        copy = folder / f"db{number}.sqlite"
+        shutil.copyfile(source, copy)
+        # Equal rows that come together are one object: that would make a warm start look smaller than it is.
+        with closing(sqlite3.connect(copy)) as connection:
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute("UPDATE t SET b = b || ?", (f" of {number}",))
+            connection.commit()
     return [f"db{number}" for number in range(count)]
 
 
@@ -167,9 +173,9 @@ def soak(
                     killed = now
                     with suppress(ProcessLookupError, IndexError):
                         os.kill(chance.choice(executor.process_ids), signal.SIGKILL)
-                    copy = folder / "new"
-                    shutil.copyfile(folder / "db0.sqlite", copy)
-                    copy.replace(folder / f"{chance.choice(names)}.sqlite")
+                    replaced, copy = folder / f"{chance.choice(names)}.sqlite", folder / "new"
+                    shutil.copyfile(replaced, copy)
+                    copy.replace(replaced)
                 if now - looked > between:
                     looked = now
                     watch.look((now - began) / 60, executor)
