@@ -236,7 +236,10 @@ def test_pickled_into_a_spawned_process(scorer: fr.Scorer, db: str) -> None:
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     # AsyncGRPO starts its worker like this; a daemon may not use multiprocessing itself.
-    child = context.Process(target=_score_in_child, args=(functions, inputs(db), sender), daemon=True)
+    # By the file's path, because other packages install a `tests` of their own.
+    given = {"file": __file__, "arguments": (functions, inputs(db), sender)}
+    code = "import runpy; runpy.run_path(file)['_score_in_child'](*arguments)"
+    child = context.Process(target=exec, args=(code, given), daemon=True)
     child.start()
     try:
         assert receiver.poll(60)
