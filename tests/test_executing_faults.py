@@ -146,6 +146,27 @@ def test_a_stopped_worker_is_replaced(root):
         assert executor.execute(*square(3)[:2]).rows == ((9,),)
 
 
+def test_a_query_that_got_no_processor_is_not_late(root):
+    with SQLite(root, workers=1, timeout=1.0) as executor:
+        assert executor.execute(*square(2)[:2]).ok
+        process_id = executor.process_ids[0]
+        before = busy_seconds(process_id)
+
+        def hold_up() -> None:
+            while busy_seconds(process_id) - before < 0.02:
+                time.sleep(0.002)
+            os.kill(process_id, signal.SIGSTOP)
+            time.sleep(1.3)
+            os.kill(process_id, signal.SIGCONT)
+
+        other = threading.Thread(target=hold_up)
+        other.start()
+        execution = executor.execute(SLOW.format(500_000), "numbers")
+        other.join()
+        assert execution.rows == ((500_000,),), execution
+        assert executor.restarts == 1  # it was late, and ran once more
+
+
 def test_threads_share_the_workers(root):
     with SQLite(root, workers=2, timeout=20) as executor:
 

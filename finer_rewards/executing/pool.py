@@ -272,7 +272,12 @@ class Pool:
                 if worker.ready:
                     self._failed_starts = 0
                 for task, answer in answers:
-                    self._book(task, answer)
+                    if answer[0] == "timeout" and self._once_more(task, worker.starved(task)):
+                        self._requeue([task])
+                    else:
+                        self._book(task, answer)
+                if answers:
+                    worker.end_turn(len(answers))
                 if not alive:
                     self._bury(worker)
         now = time.monotonic()
@@ -315,6 +320,7 @@ class Pool:
         """Book the query that a worker died on, queue the others again."""
         self.restarts += 1
         asked = [task for _, task in worker.asked]
+        starved = bool(asked) and worker.starved(asked[0])
         code = self._drop(worker)
         if not worker.ready:
             self._requeue(asked)
@@ -322,11 +328,20 @@ class Pool:
             self._start_failed(f"the worker process ended when it started (code {code})", attempts)
         elif asked:
             if code:  # else it had done its part and left
-                self._blame(asked[0], -code)
+                self._blame(asked[0], -code, starved)
             self._requeue(asked)
 
-    def _blame(self, task: Task, ended_by: int) -> None:
+    def _once_more(self, task: Task, starved: bool) -> bool:
+        """Whether the machine rather than the query made a task late; that is believed of each task once."""
+        if not starved or task.starved:
+            return False
+        task.starved = True
+        return True
+
+    def _blame(self, task: Task, ended_by: int, starved: bool) -> None:
         if ended_by in (signal.SIGALRM, signal.SIGPROF):
+            if self._once_more(task, starved):
+                return
             why = f"killed {MARGIN:g} s after the limit of {task.timeout:g} s"
             self._book(task, ended("timeout", why, task.timeout))
             return

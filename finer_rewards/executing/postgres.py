@@ -95,7 +95,7 @@ class Postgres(PooledExecutor):
     """
 
     dialect = "postgres"
-    program = Program(str(Path(__file__).with_name("postgres_worker.py")), grace=10.0)
+    program = Program(str(Path(__file__).with_name("postgres_worker.py")), grace=10.0, computes=False)
     max_connections = 4
     least_memory = 256 << 20
 
@@ -131,7 +131,7 @@ class Postgres(PooledExecutor):
         self.superuser = bool(superuser)
         self._about: tuple[str, str] | None = ("unknown", "unknown")
         # A session that falls silent is replaced once by another.
-        self.program = Program(_PROGRAM, grace=self.timeout + 5 * _PATIENCE)
+        self.program = Program(_PROGRAM, grace=self.timeout + 5 * _PATIENCE, computes=False)
         lock_timeout = round(1000 * min(1.0, positive("timeout", timeout) / 4))
         self._start(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import marshal
+import math
 import os
 import struct
 import subprocess
@@ -24,6 +25,7 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
+LEAST_SHARE = 0.5  # of its time on a processor: a query that had less is late because of the machine
 WORK_AHEAD = 0.1  # seconds of work to keep in a worker's pipe
 PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
 READ_BYTES = 1 << 16
@@ -39,11 +41,13 @@ class Program:
             library only.
         grace: seconds past a query's kill after which a worker that has not answered is ended from here: it
             was stopped, or it still opens the database, which is not timed.
+        computes: whether queries run in the process itself, so that its CPU time is theirs.
     """
 
     path: str = str(Path(__file__).with_name("worker.py"))
     flags: tuple[str, ...] = ("-I", "-S")
     grace: float = 1.0
+    computes: bool = True
 
     @property
     def command(self) -> list[str]:
@@ -61,7 +65,7 @@ class Task:
         timeout: seconds it may take.
     """
 
-    __slots__ = ("answer", "batch", "database", "deaths", "kind", "shared", "sql", "timeout")
+    __slots__ = ("answer", "batch", "database", "deaths", "kind", "shared", "sql", "starved", "timeout")
 
     def __init__(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> None:
         self.kind = kind
@@ -71,6 +75,7 @@ class Task:
         self.answer: Answer | None = None
         self.deaths = 0
         self.shared = False
+        self.starved = False
         self.batch: Batch | None = None
 
     @property
@@ -97,6 +102,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Mapping[str, Any], program: Program) -> None:
         self.grace = program.grace
+        self.computes = program.computes
         self.process = subprocess.Popen(
             program.command,
             stdin=subprocess.PIPE,
@@ -116,6 +122,7 @@ class WorkerProcess:
         self.numbers = 0
         self.ready = False
         self.turn_began = time.monotonic()
+        self.turn_cpu = 0.0
         self.task_seconds = WORK_AHEAD / 12
         self.send(
             {
@@ -142,7 +149,7 @@ class WorkerProcess:
     def ask(self, tasks: Sequence[Task]) -> None:
         """Send tasks; their answers come in the same order."""
         if not self.asked:
-            self.turn_began = time.monotonic()
+            self._begin_turn(time.monotonic())
         requests = []
         for task in tasks:
             self.numbers += 1
@@ -174,18 +181,36 @@ class WorkerProcess:
             start = end
             if not self.ready:
                 self.ready = True
-                self.turn_began = time.monotonic()
+                self._begin_turn(time.monotonic())
                 continue
             expected, task = self.asked.popleft()
             assert number == expected, "a worker answered out of order"
             answers.append((task, tuple(answer)))
         if start:
             del self.incoming[:start]
-        if answers:
-            now = time.monotonic()
-            self.task_seconds += ((now - self.turn_began) / len(answers) - self.task_seconds) / 4
-            self.turn_began = now
         return answers, alive
+
+    def end_turn(self, answered: int) -> None:
+        """Take note of how long that many tasks took; the next one begins."""
+        now = time.monotonic()
+        self.task_seconds += ((now - self.turn_began) / answered - self.task_seconds) / 4
+        self._begin_turn(now)
+
+    def _begin_turn(self, now: float) -> None:
+        self.turn_began = now
+        self.turn_cpu = self._cpu()
+
+    def starved(self, task: Task) -> bool:
+        """Whether a task of this turn had too little of a processor for its lateness to be its own."""
+        return self.computes and self._cpu() - self.turn_cpu < LEAST_SHARE * task.timeout
+
+    def _cpu(self) -> float:
+        """Return the CPU seconds of the process so far; infinity where the system does not tell."""
+        try:
+            # The clock of another process: its number, inverted, and what is counted.
+            return time.clock_gettime((~self.process.pid << 3) | 2)
+        except OSError:
+            return math.inf
 
     def work_left(self, now: float) -> float:
         """Return about how many seconds of work its pipe holds."""
