@@ -10,6 +10,7 @@ is wrong, parses prediction and gold for the atomic reward. The gold's rows are 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import subprocess
 import sys
@@ -70,8 +71,12 @@ class Baseline:
         self.timeout = timeout
         self.url = f"http://127.0.0.1:{port}/execute"
         self.golds: dict[tuple[str, str], dict[str, Any]] = {}
-        self.server = subprocess.Popen([sys.executable, __file__, str(port)])
+        self.server = subprocess.Popen(
+            [sys.executable, __file__, str(port)], env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        )
         while True:
+            if self.server.poll() is not None:
+                raise RuntimeError(f"the sandbox ended with {self.server.returncode} when it started")
             try:
                 self.session.post(self.url, json={"db": ":memory:", "sql": "SELECT 1", "timeout": 1})
                 break

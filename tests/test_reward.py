@@ -116,7 +116,9 @@ def test_a_gate_asks_a_reward_that_is_both_condition_and_branch_once() -> None:
         return start
 
     score = gate(condition=watched(), then=watched())(evidence())
-    assert score.value == 1.0 and seen == [1.0] and [part.name for _, part in score.parts] == ["watched()"] * 2
+    assert (
+        score.value == 1.0 and seen == [1.0] and [part.name for _, part in score.parts] == ["watched()"] * 2
+    )
     assert gate(condition=watched(), then=watched(start=0.5))(evidence()).value == 0.5 and len(seen) == 3
 
 
