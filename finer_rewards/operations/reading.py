@@ -141,7 +141,9 @@ class Scope(FromClause):
         """Return the column a name stands for; an unknown one keeps its name."""
         if isinstance(node.this, exp.Star):
             return ("star",)
-        return self.resolve(node.name.lower(), node.table.lower(), node.name if node.this.quoted else None)
+        # After a dot, parsers take placeholders and literals for names too.
+        quoted = isinstance(node.this, exp.Identifier) and node.this.quoted
+        return self.resolve(node.name.lower(), node.table.lower(), node.name if quoted else None)
 
     def resolve(self, name: str, table: str, quoted: str | None) -> Term:
         """Return the column a name stands for.
