@@ -25,7 +25,7 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
-LEAST_SHARE = 0.5  # of its time on a processor: a query that had less is late because of the machine
+LEAST_SHARE = 0.1  # of its time on a processor: a query that had less is late because of the machine
 WORK_AHEAD = 0.1  # seconds of work to keep in a worker's pipe
 PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
 READ_BYTES = 1 << 16
