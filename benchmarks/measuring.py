@@ -16,7 +16,6 @@ import finer_rewards.operations as operations
 from benchmarks.throughput import GROUP, Workload, real
 from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards.executing import Query
-from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
 from finer_rewards.rewards import atomic_f1, execution_match
 
@@ -73,7 +72,7 @@ def forget(scorer: Scorer, work: Workload) -> None:
     """Forget everything but the results and the operations of the golds."""
     executor = executor_of(scorer)
     executor._predicted.clear()
-    scorer._recent = Recent(scorer._recent.limit)
+    scorer._recent.clear()
     operations._operations.clear()
     golds = {(one.gold, one.db): one for one in work.samples}
     Scorer(atomic_f1(), executor).score(

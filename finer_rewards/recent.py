@@ -50,7 +50,8 @@ class Recent(Generic[Value]):
             return
         if self._weight + weight > half:
             self._old, self._young, self._weight = self._young, {}, 0
-        self._weight += weight
+        before = self._young.get(key)
+        self._weight += weight - (before[1] if before is not None else 0)
         self._young[key] = value, weight
 
     def clear(self) -> None:

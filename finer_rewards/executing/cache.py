@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
-import math
 import os
 import tempfile
-from base64 import b64decode, b64encode
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,15 +14,16 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards import exact
 from finer_rewards.recent import Recent
-from finer_rewards.types import Cell, Execution, Row, Status
+from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
 __all__ = ["ResultCache", "size_of"]
 
-_FORMAT = 1
+_FORMAT = 2
 _MOST_DIGESTS = 4096
 _Key = tuple[str, str, "float | None"]  # (where the database is, statement, seconds it may take)
 _LASTING = frozenset(
@@ -67,7 +66,7 @@ class ResultCache:
         if self.folder is None:
             return None
         try:
-            execution = _decode(json.loads(self._path(database, sql).read_text("ascii")))
+            execution = _decode(self._path(database, sql).read_bytes())
         except (OSError, ValueError, KeyError, TypeError):
             return None  # not there, or damaged: the query runs again
         self._keep(key, identity, execution, size_of(execution.rows))
@@ -87,8 +86,8 @@ class ResultCache:
             path.parent.mkdir(parents=True, exist_ok=True)
             number, name = tempfile.mkstemp(dir=path.parent)
             try:
-                with os.fdopen(number, "w", encoding="ascii") as stream:
-                    json.dump(_encode(execution), stream)
+                with os.fdopen(number, "wb") as stream:
+                    stream.write(_encode(execution))
                 Path(name).replace(path)
             except BaseException:
                 Path(name).unlink()
@@ -96,7 +95,7 @@ class ResultCache:
 
     def clear(self) -> None:
         """Forget what is kept in memory."""
-        self._kept = Recent(self._kept.limit)
+        self._kept.clear()
 
     @property
     def full(self) -> bool:
@@ -129,56 +128,39 @@ def size_of(rows: tuple[Row, ...]) -> int:
     return cells + len(rows) * (60 + 40 * len(rows[0]))
 
 
-def _encode(execution: Execution) -> dict[str, Any]:
-    return {
-        "status": execution.status.name,
-        "columns": execution.columns,
-        "rows": _encode_rows(execution.rows),
-        "seconds": execution.seconds,
-        "error": execution.error,
-        "truncated": execution.truncated,
-        "tables": None if execution.tables is None else sorted(execution.tables),
-        "order": None if execution.order is None else _encode_rows(execution.order),
-        "ambiguous": execution.ambiguous,
-        "steps": execution.steps,
-    }
+def _encode(execution: Execution) -> bytes:
+    return exact.dumps(
+        {
+            "status": execution.status.name,
+            "columns": execution.columns,
+            "rows": execution.rows,
+            "seconds": execution.seconds,
+            "error": execution.error,
+            "truncated": execution.truncated,
+            "tables": None if execution.tables is None else sorted(execution.tables),
+            "order": execution.order,
+            "ambiguous": execution.ambiguous,
+            "steps": execution.steps,
+        }
+    )
 
 
-def _encode_rows(rows: tuple[Row, ...]) -> list[list[Any]]:
-    return [[_encode_cell(cell) for cell in row] for row in rows]
-
-
-def _encode_cell(cell: Cell) -> Any:
-    if isinstance(cell, bytes):
-        return {"bytes": b64encode(cell).decode("ascii")}
-    if isinstance(cell, float) and not math.isfinite(cell):
-        return {"float": repr(cell)}
-    return cell
-
-
-def _decode(found: dict[str, Any]) -> Execution:
+def _decode(data: bytes) -> Execution:
+    found = exact.loads(data)
     execution = Execution(
         Status[found["status"]],
         tuple(found["columns"]),
-        _decode_rows(found["rows"]),
+        _rows(found["rows"]),
         found["seconds"],
         found["error"],
         found["truncated"],
         None if found["tables"] is None else frozenset(found["tables"]),
     )
-    order = None if found["order"] is None else _decode_rows(found["order"])
+    order = None if found["order"] is None else _rows(found["order"])
     return replace(execution, order=order, ambiguous=found["ambiguous"], steps=found["steps"])
 
 
-def _decode_rows(rows: list[list[Any]]) -> tuple[Row, ...]:
-    return tuple(tuple(_decode_cell(cell) for cell in row) for row in rows)
-
-
-def _decode_cell(cell: Any) -> Cell:
-    if isinstance(cell, dict):
-        if "bytes" in cell:
-            return b64decode(cell["bytes"])
-        return math.nan if cell["float"] == "nan" else float(cell["float"])  # one NaN, as workers' rows have
-    if cell is None or isinstance(cell, (int, float, str)):
-        return cell
-    raise ValueError(f"not a cell: {cell!r:.40}")
+def _rows(found: list[list[Any]]) -> tuple[Row, ...]:
+    rows = tuple(map(tuple, found))
+    hash(rows)  # raises `TypeError` where a cell is none
+    return rows

@@ -5,7 +5,7 @@ from __future__ import annotations
 import marshal
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,7 +20,6 @@ from finer_rewards.schema import Schema, table_of
 
 __all__ = ["Postgres"]
 
-_PROGRAM = str(Path(__file__).with_name("postgres_worker.py"))
 _PATIENCE = 5.0  # seconds in which a server answers what takes it no time
 
 
@@ -131,7 +130,7 @@ class Postgres(PooledExecutor):
         self.superuser = bool(superuser)
         self._about: tuple[str, str] | None = ("unknown", "unknown")
         # A session that falls silent is replaced once by another.
-        self.program = Program(_PROGRAM, grace=self.timeout + 5 * _PATIENCE, computes=False)
+        self.program = replace(self.program, grace=self.timeout + 5 * _PATIENCE)
         lock_timeout = round(1000 * min(1.0, positive("timeout", timeout) / 4))
         self._start(
             {
