@@ -10,13 +10,14 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import with_neighbours
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
+from finer_rewards.memory_protocol import Memory
 from finer_rewards.parsing import parse_completion
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
@@ -26,29 +27,12 @@ from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Recall, Sample, Score, Status, Trial
 
 if TYPE_CHECKING:
-    from finer_rewards.reporting import ScoreLog
     from finer_rewards.schema import Schema
+    from finer_rewards.score_log import ScoreLog
 
-__all__ = ["Memory", "Scorer"]
+__all__ = ["Scorer"]
 
 _RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
-
-
-class Memory(Protocol):
-    """What a scorer asks of a trace memory; `TraceMemory` is one."""
-
-    def search(
-        self,
-        thoughts: Sequence[str],
-        dbs: Sequence[str],
-        *,
-        top_k: int = 20,
-        scope: Literal["other", "same", "any"] = "other",
-    ) -> list[Recall]:
-        """Return what is remembered that resembles each thought."""
-
-    def describe(self) -> Mapping[str, object]:
-        """Return every parameter and the digest of the content, for the signature."""
 
 
 class Scorer:
@@ -373,7 +357,7 @@ def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
     if isinstance(log, (str, os.PathLike)):
-        from finer_rewards.reporting import ScoreLog
+        from finer_rewards.score_log import ScoreLog
 
         return ScoreLog(log)
     return log

@@ -15,7 +15,7 @@ from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards.executing.protocol import Executor
-    from finer_rewards.scoring import Memory
+    from finer_rewards.memory_protocol import Memory
 
 __all__ = ["SCORES", "Signature"]
 

@@ -7,18 +7,19 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
 from finer_rewards.executing.choosing import engine_of, executor_class
 from finer_rewards.locks import ForkSafeLock
-from finer_rewards.memory import TraceMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset
-from finer_rewards.scoring import Memory, Scorer
-from finer_rewards.serving.wire import TOKEN
+from finer_rewards.scoring import Scorer
+
+if TYPE_CHECKING:
+    from finer_rewards.memory_protocol import Memory
 
 __all__ = ["RowScorer", "is_url", "scorer_for"]
 
@@ -138,7 +139,8 @@ def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, A
 def _executor_at(root: str) -> Callable[..., Executor]:
     if not is_url(root):
         return executor_class(engine_of(root))
-    from finer_rewards.executing.remote import Remote
+    from finer_rewards.remote import Remote
+    from finer_rewards.remote.wire import TOKEN
 
     return partial(Remote, token=os.environ.get(TOKEN))
 
@@ -147,8 +149,11 @@ def _memory_at(place: str | None) -> Memory | None:
     if place is None:
         return None
     if not is_url(place):
+        from finer_rewards.memory import TraceMemory
+
         return TraceMemory.open(place, create=False)
-    from finer_rewards.memory.remote import RemoteMemory
+    from finer_rewards.remote import RemoteMemory
+    from finer_rewards.remote.wire import TOKEN
 
     return RemoteMemory(place, token=os.environ.get(TOKEN))
 

@@ -20,7 +20,7 @@ from typing import Any
 from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, measurements, question_of
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.memory.protocol import LearningMemory
+from finer_rewards.memory_protocol import LearningMemory
 from finer_rewards.parsing import completion_text
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer

@@ -14,10 +14,10 @@ from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import FORMATS, add_executor, add_parser, chosen_executor
 from finer_rewards.cli.output import open_output, write_records
 from finer_rewards.cli.progress import Progress
-from finer_rewards.cli.records import database_name
 from finer_rewards.cli.terminal import one_line, shorten, table
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.files import Entry, read_statements
+from finer_rewards.reporting.records import database_name
 
 if TYPE_CHECKING:
     from finer_rewards.auditing import Finding, Gold

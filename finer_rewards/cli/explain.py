@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, TextIO
 
+from finer_rewards.cli.batches import score_in_batches
 from finer_rewards.cli.inputs import read_inputs
 from finer_rewards.cli.options import (
     add_executor,
@@ -20,10 +21,10 @@ from finer_rewards.cli.options import (
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.records import Scored, database_name, score_in_batches
 from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
+from finer_rewards.reporting.records import Scored, database_name
 from finer_rewards.types import Execution
 
 if TYPE_CHECKING:

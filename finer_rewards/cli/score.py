@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TextIO
 
+from finer_rewards.cli.batches import score_in_batches
 from finer_rewards.cli.inputs import read_inputs
 from finer_rewards.cli.options import (
     add_executor,
@@ -22,9 +23,9 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.records import COLUMNS, Scored, database_name, score_in_batches
 from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible
 from finer_rewards.components import component_names
+from finer_rewards.reporting.records import COLUMNS, Scored, database_name
 from finer_rewards.types import Sample, Score, Status
 
 EXAMPLES = """\

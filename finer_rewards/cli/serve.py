@@ -19,7 +19,7 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.serving.wire import TOKEN
+from finer_rewards.remote.wire import TOKEN
 
 __all__ = ["register", "run"]
 

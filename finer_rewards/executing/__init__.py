@@ -10,22 +10,18 @@ from finer_rewards.executing.sqlite import SQLite
 if TYPE_CHECKING:
     from finer_rewards.executing.duckdb import DuckDB
     from finer_rewards.executing.postgres import Postgres
-    from finer_rewards.executing.ray import RayExecutor
-    from finer_rewards.executing.remote import Remote
 
 __all__ = [
     "DuckDB",
     "Executor",
     "Postgres",
     "Query",
-    "RayExecutor",
-    "Remote",
     "SQLite",
     "database_names",
     "resolve_database",
 ]
 
-_LATER = {"DuckDB": "duckdb", "Postgres": "postgres", "RayExecutor": "ray", "Remote": "remote"}
+_LATER = {"DuckDB": "duckdb", "Postgres": "postgres"}
 
 
 def __getattr__(name: str) -> Any:

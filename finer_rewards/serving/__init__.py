@@ -1,4 +1,4 @@
-"""The HTTP server over one scorer, and what its clients need: `finer_rewards.executing.Remote`, `RemoteMemory`.
+"""The HTTP server over one scorer: `finer_rewards.serving.app.build_app` needs the extra `[server]`.
 
-`finer_rewards.serving.app.build_app` needs the extra `[server]`; the clients need the standard library alone.
+Its clients are in `finer_rewards.remote` and need the standard library alone.
 """

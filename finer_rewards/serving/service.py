@@ -9,15 +9,15 @@ from threading import Event
 from typing import Any
 
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.cli.records import scored
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.remote.wire import record, sample_from
+from finer_rewards.reporting.records import scored
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Confined
 from finer_rewards.serving.desk import GoneError, RefusedError
 from finer_rewards.serving.metrics import Metrics, resident_bytes
-from finer_rewards.serving.wire import record, sample_from
 from finer_rewards.types import Evidence, Sample, Score
 from finer_rewards.version import VERSION
 

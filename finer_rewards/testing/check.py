@@ -20,8 +20,8 @@ from finer_rewards.testing.strategies import as_schema
 from finer_rewards.testing.subjects import CallError, Calls, RewardSubject, Subject, as_subject
 
 if TYPE_CHECKING:
+    from finer_rewards.memory_protocol import Memory
     from finer_rewards.operations.canonicalising import SchemaLike
-    from finer_rewards.scoring import Memory
 
 __all__ = ["TEMPLATE", "broken_laws", "check_reward", "laws_of"]
 

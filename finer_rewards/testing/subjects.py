@@ -13,8 +13,9 @@ from typing import Any, Final, Literal, get_args
 from finer_rewards.errors import ConfigError, FinerError, suggest
 from finer_rewards.executing import SQLite
 from finer_rewards.executing.protocol import Executor
+from finer_rewards.memory_protocol import Memory
 from finer_rewards.reward import Reward
-from finer_rewards.scoring import Memory, Scorer
+from finer_rewards.scoring import Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Recall, Sample
 

@@ -12,7 +12,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.executing import SQLite
-from finer_rewards.executing.remote import Remote
+from finer_rewards.remote import Remote
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import SQLite
-from finer_rewards.executing.remote import Remote
-from finer_rewards.serving import wire
+from finer_rewards.remote import Remote, wire
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")

@@ -10,9 +10,9 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite
-from finer_rewards.executing import remote as remote_module
-from finer_rewards.executing.remote import Remote
-from finer_rewards.serving.client import ServerLostError
+from finer_rewards.remote import Remote
+from finer_rewards.remote import executor as remote_module
+from finer_rewards.remote.client import ServerLostError
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

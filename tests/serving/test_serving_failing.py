@@ -17,9 +17,8 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite
-from finer_rewards.executing.remote import Remote
-from finer_rewards.memory.remote import RemoteMemory
-from finer_rewards.serving.client import Client, ServerLostError
+from finer_rewards.remote import Remote, RemoteMemory
+from finer_rewards.remote.client import Client, ServerLostError
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
@@ -60,7 +59,7 @@ def test_a_server_that_is_not_there_scores_nothing() -> None:
 
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_server_that_cannot_be_reached_is_waited_for_once(frozen: bool, monkeypatch) -> None:
-    monkeypatch.setattr("finer_rewards.serving.client._QUICK", 0.2)
+    monkeypatch.setattr("finer_rewards.remote.client._QUICK", 0.2)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         if frozen:

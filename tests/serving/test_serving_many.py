@@ -13,7 +13,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.executing import Query, SQLite
-from finer_rewards.executing.remote import Remote
+from finer_rewards.remote import Remote
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

@@ -10,8 +10,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import SQLite
-from finer_rewards.memory.remote import RemoteMemory
-from finer_rewards.serving import wire
+from finer_rewards.remote import RemoteMemory, wire
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

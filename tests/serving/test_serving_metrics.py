@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards.executing import SQLite
-from finer_rewards.executing.remote import Remote
+from finer_rewards.remote import Remote
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

@@ -14,8 +14,7 @@ import pytest
 import finer_rewards as fr
 from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.remote import Remote
-from finer_rewards.serving import wire
+from finer_rewards.remote import Remote, wire
 from finer_rewards.types import Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

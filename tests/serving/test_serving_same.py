@@ -16,7 +16,7 @@ import finer_rewards as fr
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query, SQLite
-from finer_rewards.executing.remote import Remote
+from finer_rewards.remote import Remote
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finer_rewards import exact
+from finer_rewards.remote import wire
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
-from finer_rewards.serving import wire
 from finer_rewards.types import Execution, Recall, Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.ray import connected_ray
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
 from finer_rewards.memory.memory import TraceMemory
 from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
+from finer_rewards.remote.ray_executor import connected_ray
 from finer_rewards.types import Evidence, Recall, Score
 
 __all__ = ["RayMemory"]

@@ -8,8 +8,8 @@ from typing import Any
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import Decision, Report, scored_pairs
 from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
-from finer_rewards.serving.client import Served, ServerLostError, first_batch
-from finer_rewards.serving.wire import recall_from
+from finer_rewards.remote.client import Served, ServerLostError, first_batch
+from finer_rewards.remote.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score
 
 __all__ = ["RemoteMemory"]

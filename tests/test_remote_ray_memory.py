@@ -15,8 +15,8 @@ pytest.importorskip("numpy", reason="the memory extra is not installed")
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.memory import TraceMemory
-from finer_rewards.memory.protocol import LearningMemory
-from finer_rewards.memory.shared import RayMemory
+from finer_rewards.memory_protocol import LearningMemory
+from finer_rewards.remote.ray_memory import RayMemory
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status
 
 WORDS = (

@@ -25,8 +25,8 @@ from finer_rewards.executing.abilities import deadline_of, folders_of, with_neig
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
-from finer_rewards.executing.ray_node import Node, difference
 from finer_rewards.executing.stopping import STOP, StoppedError
+from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
 

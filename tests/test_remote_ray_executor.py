@@ -22,11 +22,11 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.executing import ray as module
-from finer_rewards.executing import ray_node
 from finer_rewards.executing.protocol import Executor, Query
-from finer_rewards.executing.ray import RayExecutor
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
+from finer_rewards.remote import ray_executor as module
+from finer_rewards.remote import ray_node
+from finer_rewards.remote.ray_executor import RayExecutor
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) + {} FROM n"

@@ -1,0 +1,34 @@
+"""Samples to scores, in batches, with a bar that moves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from finer_rewards.cli.progress import Progress
+from finer_rewards.reporting.records import Scored, scored
+
+if TYPE_CHECKING:
+    from finer_rewards.scoring import Scorer
+    from finer_rewards.types import Sample
+
+__all__ = ["score_in_batches"]
+
+
+def score_in_batches(scorer: Scorer, samples: Sequence[Sample]) -> Iterator[Scored]:
+    """Yield each sample scored; batches of about a second keep the bar moving and memory bounded."""
+    size, start = 32, 0
+    with Progress("statements scored", len(samples)) as bar:
+        while start < len(samples):
+            began = time.monotonic()
+            batch = samples[start : start + size]
+            observed = scorer.observe(batch)
+            scores = scorer.grade(observed)
+            bar.hide()
+            for number, (evidence, score) in enumerate(zip(observed, scores, strict=True), start + 1):
+                yield scored(scorer, number, evidence, score)
+            start += len(batch)
+            bar.advance(len(batch))
+            spent = time.monotonic() - began
+            size = min(size * 2, 1024) if spent < 0.5 else max(size // 2, 32) if spent > 2 else size

@@ -1,0 +1,28 @@
+"""Executors and memories elsewhere: behind `finer-rewards serve`, or on the nodes of a Ray cluster.
+
+The clients of a server need the standard library alone. Nothing is loaded before it is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finer_rewards.remote.executor import Remote
+    from finer_rewards.remote.memory import RemoteMemory
+    from finer_rewards.remote.ray_executor import RayExecutor
+    from finer_rewards.remote.ray_memory import RayMemory
+
+__all__ = ["RayExecutor", "RayMemory", "Remote", "RemoteMemory"]
+
+_WHERE = {
+    "RayExecutor": "ray_executor",
+    "RayMemory": "ray_memory",
+    "Remote": "executor",
+    "RemoteMemory": "memory",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
