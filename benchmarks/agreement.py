@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from finer_rewards.comparing import compare, modes
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.types import Execution
 
 RESULTS = Path(__file__).parent / "results" / "agreement.md"

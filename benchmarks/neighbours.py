@@ -39,8 +39,8 @@ from typing import Any
 
 from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards.comparing import compare
+from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.executing import Query
-from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.files import read_statements
 from finer_rewards.rewards import execution_match
 from finer_rewards.testsuite import Suite, build_neighbours
@@ -156,7 +156,7 @@ def _proved(path: Path, suite: Suite) -> int:
             if tree is None:
                 continue
             conditions = conditions_of(tree, schema)
-            source = read_source(DatabaseFile.look(path), schema, conditions, joins_of(tree, schema), 1)
+            source = read_source(SQLiteFile.look(path), schema, conditions, joins_of(tree, schema), 1)
             for number in range(HELD_OUT):
                 rng = random.Random(f"held out:{number}")
                 file = Path(scratch) / f"{index}-{number}.sqlite"

@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import fmean
 
 from finer_rewards import Sample, Scorer
-from finer_rewards.executing import SQLite
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.rewards import answer_coverage, answer_match
 
 RESULTS = Path(__file__).parent / "results" / "wtq.md"

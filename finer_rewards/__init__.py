@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards import presets, rewards
 from finer_rewards.comparing import compare
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import FinerError
-from finer_rewards.executing import SQLite
 from finer_rewards.parsing import parse_completion
 from finer_rewards.presets import preset
 from finer_rewards.reward import Reward, reward
@@ -22,8 +22,8 @@ from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards import adapters, testing
-    from finer_rewards.executing.duckdb import DuckDB
-    from finer_rewards.executing.postgres import Postgres
+    from finer_rewards.engines.duckdb import DuckDB
+    from finer_rewards.engines.postgres import Postgres
     from finer_rewards.memory import TraceMemory
     from finer_rewards.operations import operation_f1, sql_operations
     from finer_rewards.voting import vote
@@ -60,8 +60,8 @@ __version__ = VERSION
 
 # Loaded when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
 _LATER = {
-    "DuckDB": "finer_rewards.executing.duckdb",
-    "Postgres": "finer_rewards.executing.postgres",
+    "DuckDB": "finer_rewards.engines.duckdb",
+    "Postgres": "finer_rewards.engines.postgres",
     "TraceMemory": "finer_rewards.memory",
     "adapters": "finer_rewards.adapters",
     "operation_f1": "finer_rewards.operations",

@@ -12,9 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from finer_rewards.comparing import compare
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.engines.sqlite.files import resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Executor, Query, SQLite, resolve_database
-from finer_rewards.executing.sqlite import normalise
+from finer_rewards.executing import Executor, Query
+from finer_rewards.executing.pooled import normalise
 from finer_rewards.types import Execution, Status
 
 __all__ = ["KINDS", "Finding", "Gold", "audit_golds", "misplaced"]

@@ -21,7 +21,7 @@ def losing_workers(kills: int = 3, pause: float = 0.2) -> Iterator[list[int]]:
         while len(killed) < kills and not stop.wait(pause):
             for child in psutil.Process().children(recursive=True):
                 try:
-                    if any("executing/worker.py" in part for part in child.cmdline()):
+                    if any("executing/launch.py" in part for part in child.cmdline()):
                         child.kill()
                         killed.append(child.pid)
                         break

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.engines.sqlite.files import resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Executor, Query, SQLite, resolve_database
-from finer_rewards.executing.sqlite import normalise
+from finer_rewards.executing import Executor, Query
+from finer_rewards.executing.pooled import normalise
 from finer_rewards.types import Execution, Status
 
 COUNT_FOR_EVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
@@ -456,7 +458,7 @@ def test_closing_is_not_the_end(root):
 
 def test_starts_lazily_and_imports_little():
     code = (
-        "import sys, finer_rewards.executing as e; e.SQLite(); "
+        "import sys, finer_rewards as e; e.SQLite(); "
         "assert not {'numpy', 'pandas', 'multiprocessing', 'asyncio'} & set(sys.modules)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.types import Execution, Status
 
 TIMEOUT = 0.5

@@ -12,8 +12,9 @@ import time
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing import Query
 from finer_rewards.executing.process import Task, WorkerProcess
 from finer_rewards.types import Status
 

@@ -20,7 +20,8 @@ from pathlib import Path
 
 import pytest
 
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
@@ -269,7 +270,10 @@ def test_spawned_children(root):
 
 def run_script(body: str, root: Path, *, wait: bool = True) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    script = "from finer_rewards.executing import SQLite, Query\n" + textwrap.dedent(body)
+    script = (
+        "from finer_rewards import SQLite\nfrom finer_rewards.executing import Query\n"
+        + textwrap.dedent(body)
+    )
     process = subprocess.Popen(
         [sys.executable, "-W", "error", "-c", script, str(root)],
         env=environment,

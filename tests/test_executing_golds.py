@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.executing.cache import _decode, _encode
 from finer_rewards.executing.golds import probes
 from finer_rewards.types import Execution, Status

@@ -23,7 +23,8 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.types import Status
 
 

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("numpy", reason="the memory extra is not installed")
 
 from finer_rewards.cli import main
-from finer_rewards.executing import SQLite
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.memory import TraceMemory
 from finer_rewards.rewards import execution_match, memory
 from finer_rewards.scoring import Scorer

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import SQLite
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.operations.measure import agreement, beside, by_clause, partial_agreement, shaped
 from finer_rewards.operations.structure import (

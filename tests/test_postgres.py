@@ -261,7 +261,7 @@ def stopped(server: Server, *pids: int) -> Iterator[None]:
 @pytest.mark.parametrize("busy", [True, False])
 def test_a_session_that_falls_silent_is_replaced(server, busy, monkeypatch):
     """In the middle of a query, or before it."""
-    monkeypatch.setattr("finer_rewards.executing.postgres._PATIENCE", 1.0)
+    monkeypatch.setattr("finer_rewards.engines.postgres.executor._PATIENCE", 1.0)
     sql = "SELECT count(*) FROM generate_series(1, 1000000) AS n" if busy else "SELECT name FROM old"
     done: list[fr.Execution] = []
     others = processes(server, "reader")
@@ -390,7 +390,7 @@ def test_it_pickles_and_keeps_its_password(server, monkeypatch):
     assert again.execute("SELECT 1", "music").ok
     again.close()
     executor.close()
-    monkeypatch.setattr("finer_rewards.executing.postgres.find_spec", lambda name: None)
+    monkeypatch.setattr("finer_rewards.engines.postgres.executor.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'finer-rewards\[postgres\]'"):
         fr.Postgres()
 

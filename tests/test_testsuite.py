@@ -15,9 +15,9 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.cli import main
+from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.executing.databases import DatabaseFile
 from finer_rewards.rewards import execution_match
 from finer_rewards.schema import Schema
 from finer_rewards.testsuite import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
@@ -136,7 +136,7 @@ def test_a_text_that_refers_to_a_number_refers_to_a_row(make_db: MakeDb) -> None
           INSERT INTO singer SELECT i, 'Singer ' || i FROM n;
         INSERT INTO concert SELECT singer_id, 41 - singer_id, 2010 + singer_id % 7 FROM singer WHERE singer_id < 30""",
     )
-    source = read_source(DatabaseFile.look(path), schema_of(path), [], [], 0)
+    source = read_source(SQLiteFile.look(path), schema_of(path), [], [], 0)
     for number, recipe in enumerate(RECIPES):
         tables = make_instance(source, [], recipe, Random(number)).tables
         singers = {row[0] for row in tables["singer"]}

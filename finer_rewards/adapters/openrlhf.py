@@ -23,8 +23,8 @@ from typing import Any
 from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
+from finer_rewards.engines.postgres.dsn import is_dsn
 from finer_rewards.errors import ConfigError, MissingExtraError, suggest
-from finer_rewards.executing.databases import is_dsn
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
 

@@ -10,9 +10,9 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
+from finer_rewards.engines.registry import engine_of, executor_class
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
-from finer_rewards.executing.choosing import engine_of, executor_class
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.parsing import completion_text
 from finer_rewards.presets import PRESETS, preset

@@ -6,17 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from finer_rewards.engines.duckdb.files import SUFFIXES as DUCKDB_SUFFIXES
+from finer_rewards.engines.duckdb.files import is_duckdb_place
+from finer_rewards.engines.postgres.dsn import database_in
+from finer_rewards.engines.registry import engine_of
+from finer_rewards.engines.sqlite.files import SUFFIXES, resolve_database
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing.choosing import engine_of
-from finer_rewards.executing.databases import (
-    DUCKDB_SUFFIXES,
-    SUFFIXES,
-    database_in,
-    database_names,
-    find_database,
-    is_duckdb_place,
-    resolve_database,
-)
+from finer_rewards.executing.databases import database_names, find_database
 
 __all__ = ["Databases", "find_databases"]
 
@@ -59,7 +55,7 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
     engine = engine_of(path)
     if engine == "postgres":
         return _on_server(path, named, where)
-    suffixes = (*DUCKDB_SUFFIXES, *SUFFIXES) if engine == "duckdb" else SUFFIXES
+    suffixes = DUCKDB_SUFFIXES if engine == "duckdb" else SUFFIXES
     if not place.is_dir() or (engine == "duckdb" and is_duckdb_place(place)):
         file = _file(place) if engine == "sqlite" else _duckdb(place)
         if len(ids) > 1:
@@ -76,7 +72,9 @@ def find_databases(path: str, named: Sequence[str | None], where: str) -> Databa
             child.name for child in sorted(place.iterdir()) if child.is_dir() and is_duckdb_place(child)
         ]
     if not present:
-        below = [child for child in sorted(place.iterdir()) if child.is_dir() and database_names(child)]
+        below = [
+            child for child in sorted(place.iterdir()) if child.is_dir() and database_names(child, suffixes)
+        ]
         hint = f"Did you mean {below[0]}? " if below else ""
         raise ConfigError(
             f"`--db` should be a database file or a folder laid out ID/ID.sqlite or ID.sqlite, "
@@ -135,14 +133,14 @@ def _on_server(dsn: str, named: Sequence[str | None], where: str) -> Databases:
 
 def _duckdb(place: Path) -> str:
     try:
-        return str(find_database(str(place.absolute()), ".", accepts=is_duckdb_place))
+        return str(find_database(str(place.absolute()), ".", DUCKDB_SUFFIXES, is_duckdb_place))
     except ConfigError as error:
         raise ConfigError(str(error).replace("`db`", "`--db`", 1)) from None
 
 
 def _resolve(name: str, place: Path, engine: str) -> Path:
     if engine == "duckdb":
-        return find_database(name, place, (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
+        return find_database(name, place, DUCKDB_SUFFIXES, is_duckdb_place)
     return resolve_database(name, place)
 
 

@@ -159,7 +159,8 @@ def _extras() -> Iterator[dict[str, Any]]:
 
 
 def _engine() -> Iterator[dict[str, Any]]:
-    from finer_rewards.executing import Query, SQLite
+    from finer_rewards.engines.sqlite import SQLite
+    from finer_rewards.executing import Query
 
     limits = hasattr(sqlite3.Connection, "setlimit")
     yield _record(
@@ -200,7 +201,7 @@ def _other_engines() -> Iterator[dict[str, Any]]:
     if find_spec("duckdb") is None:
         yield _record("engine", "DuckDB", False, "missing", "pip install 'finer-rewards[duckdb]'")
     else:
-        from finer_rewards.executing.duckdb import DuckDB
+        from finer_rewards.engines.duckdb import DuckDB
 
         yield _record("engine", "DuckDB", True, _version("duckdb"))
         with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:

@@ -116,8 +116,8 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
 
 def chosen_executor(arguments: argparse.Namespace, root: str) -> PooledExecutor:
     """Return the executor that the place and the limits ask for."""
-    from finer_rewards.executing.choosing import engine_of, executor_class
-    from finer_rewards.executing.databases import database_in
+    from finer_rewards.engines.postgres.dsn import database_in
+    from finer_rewards.engines.registry import engine_of, executor_class
 
     cache = arguments.cache
     if cache is not None and Path(cache).exists() and not Path(cache).is_dir():

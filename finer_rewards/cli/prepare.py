@@ -200,7 +200,7 @@ def _present(
     source: Source, names: list[str], root: str, skip: bool
 ) -> tuple[list[Question], list[Question]]:
     """Return the questions whose database is there, each with the name it is found by, and the others."""
-    from finer_rewards.executing import resolve_database
+    from finer_rewards.engines.sqlite.files import resolve_database
 
     there: dict[str, bool] = {}
     for name in dict.fromkeys(names):

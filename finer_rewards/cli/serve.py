@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn"):
             raise
         raise MissingExtraError("`finer-rewards serve`", "FastAPI and uvicorn", "server") from None
-    from finer_rewards.executing.databases import is_dsn
+    from finer_rewards.engines.postgres.dsn import is_dsn
     from finer_rewards.scoring import Scorer
 
     if not (Path(arguments.db).is_dir() or is_dsn(arguments.db)):

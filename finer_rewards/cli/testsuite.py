@@ -99,7 +99,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the neighbours of each database, and report on each gold."""
-    from finer_rewards.executing import resolve_database
+    from finer_rewards.engines.sqlite.files import resolve_database
     from finer_rewards.testsuite import STEPS, build_neighbours
 
     entries = read_statements(arguments.gold, side="gold", file_format=arguments.gold_format)

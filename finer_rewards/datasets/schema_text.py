@@ -179,7 +179,7 @@ def _described(source: Any, executor: Executor | None, samples: int) -> Describe
         )
     if executor is not None:
         return describe_database(os.fspath(source), executor, samples=samples)
-    from finer_rewards.executing import SQLite
+    from finer_rewards.engines.sqlite import SQLite
 
     with SQLite() as own:
         return describe_database(os.fspath(source), own, samples=samples)

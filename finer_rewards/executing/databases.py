@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import quote
+from typing import ClassVar, TypeVar
 
 from finer_rewards.errors import ConfigError, suggest
 
 __all__ = [
-    "DUCKDB_SUFFIXES",
-    "SUFFIXES",
     "DatabaseFile",
-    "database_in",
     "database_names",
     "find_database",
-    "is_dsn",
-    "is_duckdb_place",
-    "resolve_database",
 ]
 
-SUFFIXES = (".sqlite", ".sqlite3", ".db")
-DUCKDB_SUFFIXES = (".duckdb", ".ddb")
-_MAGIC = b"SQLite format 3\x00"
+Self = TypeVar("Self", bound="DatabaseFile")
 
 
 @dataclass(frozen=True)
@@ -44,15 +34,12 @@ class DatabaseFile:
     path: str
     state: tuple[int, ...]
     immutable: bool
+    #: What the names of files beside it that hold content end in; an engine says.
+    logs: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def look(cls, path: Path, logs: tuple[str, ...] = ("-wal", "-journal")) -> DatabaseFile:
-        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database.
-
-        Args:
-            path: the file.
-            logs: what the names of files beside it that hold content end in.
-        """
+    def look(cls: type[Self], path: Path) -> Self:
+        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database."""
         path = path.absolute()
         seen = path.stat()
         if stat.S_ISDIR(seen.st_mode):
@@ -63,7 +50,7 @@ class DatabaseFile:
             raise OSError(f"{path} is empty (0 bytes)")  # an engine would take it for one without tables
         state = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         beside: tuple[int, ...] = ()
-        for suffix in logs:
+        for suffix in cls.logs:
             try:
                 other = Path(f"{path}{suffix}").stat()
             except FileNotFoundError:
@@ -82,20 +69,10 @@ class DatabaseFile:
         """What changes when the content does."""
         return self.path, self.state
 
-    @cached_property
-    def request(self) -> tuple[tuple[str, tuple[int, ...]] | None, str]:
-        """What a worker is told: a key to keep the connection by, and the URI to open it with.
-
-        Opening it never creates or writes a file. A connection that takes locks is not kept, so that
-        whoever writes the database can finish.
-        """
-        uri = f"file:{quote(os.fsencode(self.path))}?mode=ro"
-        return (self.identity, uri + "&immutable=1") if self.immutable else (None, uri + "&readonly_shm=1")
-
     def digest(self) -> str:
-        """Return a digest of the bytes of the file and of the log beside it."""
+        """Return a digest of the bytes of the file and of the logs beside it."""
         content = blake2b(digest_size=20)
-        for path in (self.path, f"{self.path}-wal", f"{self.path}.wal"):
+        for path in (self.path, *(f"{self.path}{suffix}" for suffix in self.logs)):
             if path == self.path or (not self.immutable and Path(path).exists()):
                 with Path(path).open("rb") as file:
                     while block := file.read(1 << 20):
@@ -103,41 +80,10 @@ class DatabaseFile:
         return content.hexdigest()
 
 
-def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
-    """Find the file of a database.
-
-    Args:
-        db: a path, or an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`).
-        root: the folder that holds the databases.
-
-    Returns:
-        The path of a file that begins as a SQLite database does.
-
-    Raises:
-        ConfigError: there is no such file, it is a folder, or it is not a SQLite database. So is a file of
-            zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
-            or a mistyped path, and the model is not to blame for it.
-    """
-    path = find_database(db, root)
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_MAGIC))
-    except OSError as error:
-        raise ConfigError(f"`db` should be a readable file, but {path} is not: {error.strerror}.") from error
-    if not start:
-        raise ConfigError(f"`db` should be a SQLite database, but {path} is empty (0 bytes). Copy it again.")
-    if start != _MAGIC:
-        raise ConfigError(
-            f"`db` should be a SQLite database, but {path} begins with {start!r}. "
-            "Pass the database file itself (an encrypted one must be decrypted first)."
-        )
-    return path
-
-
 def find_database(
     db: str,
     root: str | os.PathLike[str],
-    suffixes: tuple[str, ...] = SUFFIXES,
+    suffixes: tuple[str, ...],
     accepts: Callable[[Path], bool] = Path.is_file,
 ) -> Path:
     """Return the path that a sample's `db` means: itself, or `ID/ID.SUFFIX`, `ID.SUFFIX` or `ID` under the root.
@@ -198,23 +144,7 @@ def _encodes(name: str) -> bool:
     return True
 
 
-def is_duckdb_place(path: Path) -> bool:
-    """Whether a path may be a database of DuckDB's: a file, or a folder of Parquet files."""
-    return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)
-
-
-def database_in(dsn: str) -> str:
-    """Return the database of the server that a connection string names; empty when it names none."""
-    url = re.match(r"postgres(?:ql)?://[^/?]*/([^?]+)", dsn) or re.search(r"\bdbname\s*=\s*'?([^\s'&]+)", dsn)
-    return url.group(1) if url else ""
-
-
-def is_dsn(text: str) -> bool:
-    """Whether a text says how to reach a PostgreSQL server, rather than naming a database."""
-    return text.startswith(("postgresql://", "postgres://")) or re.match(r"\s*\w+\s*=", text) is not None
-
-
-def database_names(root: str | os.PathLike[str], suffixes: tuple[str, ...] = SUFFIXES) -> list[str]:
+def database_names(root: str | os.PathLike[str], suffixes: tuple[str, ...]) -> list[str]:
     """Return the ids of the databases under a folder, sorted."""
     return sorted(_names_in(Path(root), suffixes, files_only=False))
 

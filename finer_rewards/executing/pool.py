@@ -91,10 +91,10 @@ class Pool:
         program: what each worker runs.
     """
 
-    def __init__(self, size: int, settings: Mapping[str, Any], program: Program | None = None) -> None:
+    def __init__(self, size: int, settings: Mapping[str, Any], program: Program) -> None:
         self.size = size
         self.settings = dict(settings)
-        self.program = program or Program()
+        self.program = program
         self.restarts = 0  # workers that ended in their work, by themselves or killed
         self._held = _Resources()
         self._reset()

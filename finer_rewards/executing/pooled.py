@@ -82,7 +82,7 @@ class PooledExecutor(ABC):
     """
 
     dialect: str
-    program = Program()
+    program: Program
     max_sql = 200_000
     max_connections = 16
     least_memory = 128 << 20

@@ -26,6 +26,7 @@ Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] |
 HEADER = struct.Struct("<I")
 MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
 LEAST_SHARE = 0.1  # of its time on a processor: a query that had less is late because of the machine
+_LAUNCH = str(Path(__file__).with_name("launch.py"))
 WORK_AHEAD = 0.1  # seconds of work to keep in a worker's pipe
 PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
 READ_BYTES = 1 << 16
@@ -36,7 +37,7 @@ class Program:
     """What a worker process runs.
 
     Args:
-        path: a file beside this one that speaks the protocol of `worker.py`.
+        path: a file with a function `open_databases(settings)`, as `worker.py` says.
         flags: how Python is started for it. `-S` halves the time, for a worker that needs the standard
             library only.
         grace: seconds past a query's kill after which a worker that has not answered is ended from here: it
@@ -44,7 +45,7 @@ class Program:
         computes: whether queries run in the process itself, so that its CPU time is theirs.
     """
 
-    path: str = str(Path(__file__).with_name("worker.py"))
+    path: str
     flags: tuple[str, ...] = ("-I", "-S")
     grace: float = 1.0
     computes: bool = True
@@ -52,7 +53,7 @@ class Program:
     @property
     def command(self) -> list[str]:
         """The command line."""
-        return [sys.executable, *self.flags, self.path]
+        return [sys.executable, *self.flags, _LAUNCH, self.path]
 
 
 class Task:

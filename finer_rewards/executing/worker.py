@@ -1,13 +1,15 @@
-"""The process that runs SQL: it can be killed at any moment, and nothing else is lost with it.
+"""What the worker processes of all engines share: the protocol, the loop that answers, the confinement.
 
-Started as `python -I -S worker.py`, it uses the standard library only and imports nothing of this package.
+A worker can be killed at any moment, and nothing else is lost with it. It is started by `launch.py`, and uses the
+standard library only. An engine brings `open_databases`, a function that makes, of the settings, the object whose
+`answer` answers.
 
 Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
 
-    parent → worker   first frame: the settings, one dict (made in `sqlite.py` and `process.py`)
+    parent → worker   first frame: the settings, one dict (made by the executor and in `process.py`)
                       then: a list of requests, (number, kind, database, sql, timeout)
-                          kind       "run" or "schema"
-                          database   (key, URI to open it with); the connection is kept by its key, if any
+                          kind       "run", "schema", or what else the engine knows
+                          database   (key, how to open it); the connection is kept by its key, if any
                           timeout    seconds that the statement may take
     worker → parent   first frame: anything; the worker is ready
                       then: one frame a request, in the order received:
@@ -16,11 +18,11 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
-                          steps      thousands of SQLite opcodes that ran; None from an engine that does not count
+                          steps      thousands of steps that ran; None from an engine that does not count them
 
 A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
-ends it with SIGALRM (SIGPROF where CPU time counts) when that request ran past the deadline inside one SQLite
-opcode, where no callback runs.
+ends it with SIGALRM (SIGPROF where CPU time counts) when that request ran past the deadline where the engine
+does not look at the time.
 """
 
 from __future__ import annotations
@@ -31,269 +33,26 @@ import gc
 import marshal
 import os
 import select
-import sqlite3
 import struct
 import sys
 import time
-from collections import OrderedDict
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+#: What answers a request, less its number: see above.
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
+#: Status, columns, chunks, message, whether rows were left out.
 Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, int]
 
-# What a query may do, as SQLite numbers it.
-READ, SELECT, FUNCTION, RECURSIVE = 20, 21, 31, 33
-DENY = 1
-FORBIDDEN_FUNCTIONS = frozenset(
-    ("load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir", "lsmode", "zipfile")
-)
-RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
-CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
-DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
-# Beside a date function, text put together out of literals only is taken to be a hidden 'now'.
-READS_CLOCK = r"""(?ix) ['"]now['"] | \b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)
-    | \bstrftime\s*\(\s*(?:'[^']*'|"[^"]*")\s*\)
-    | '[^']*' \s*\|\|\s* ' | "(?:n|no|ow|w)" \s*\|\| | \bx'
-    | \b(?:char|lower|upper|replace|substr|substring|trim|ltrim|rtrim|unhex|printf|format|concat|concat_ws|reverse)
-      \s*\(\s* (?:'[^']*'|\d+) (?:\s*,\s*(?:'[^']*'|\d+))* \s*\)"""
 FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
-ROW_SOURCES = ("select", "with", "values")
-NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
-# How messages begin that are not about the query. Further on, a message may hold names that a query chose.
-LOST = (
-    "database disk image is malformed",
-    "malformed database schema",
-    "file is not a database",
-    "file is encrypted or is not a database",
-    "disk I/O error",
-    "unable to open database file",
-    "database is locked",
-    "attempt to write a readonly database",
-    "unsupported file format",
-    "locking protocol",
-)
-OPCODES_BETWEEN_CHECKS = 1000
 SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
 IDLE_SECONDS = 2.0
 READY = marshal.dumps(("ready",))
 MOST_ROWS_UNCOLLECTED = 50_000  # rows are tuples of plain values: looking for cycles among them finds none
-
-
-class Connection:
-    """One read-only connection, its limits, and what its authorizer saw."""
-
-    def __init__(self, uri: str, settings: dict[str, Any]) -> None:
-        self.settings = settings
-        self.clock = time.process_time if settings.get("clock") == "cpu" else time.monotonic
-        self.deadline = float("inf")
-        self.timeout = 0.0
-        self.late = False
-        self.checks = 0
-        self.denied = False
-        self.trusted = True
-        self.read: set[str | None] = set()
-        self.views_used: set[str] = set()
-        self.functions: set[str] = set()
-        self.count = 0
-        self.raw = self.connect(uri)
-        self.raw.text_factory = leave_out_undecodable
-        self.raw.execute(f"PRAGMA busy_timeout={int(settings['busy_timeout'] * 1000)}")
-        self.raw.execute("PRAGMA temp_store=2")
-        self.raw.execute("PRAGMA query_only=1")
-        self.tables: set[str] = set()
-        self.views: dict[str, str] = {}
-        for kind, name, sql in self.raw.execute("SELECT type, name, sql FROM sqlite_master"):
-            if kind == "table" and not name.lower().startswith("sqlite_"):
-                self.tables.add(name.lower())
-            elif kind == "view":
-                self.views[name.lower()] = sql or ""
-        for table_function in ("json_each", "json_tree"):
-            # Their first use declares a table, which the authorizer would take for a write.
-            try:
-                self.raw.execute(f"SELECT 1 FROM {table_function}('[]')").fetchall()
-            except sqlite3.Error:
-                break  # this SQLite has no JSON
-        if sys.version_info >= (3, 11):
-            for category, limit in settings["limits"]:
-                self.raw.setlimit(category, limit)
-        self.raw.text_factory = str
-        self.raw.set_progress_handler(self._out_of_time, OPCODES_BETWEEN_CHECKS)
-        self.raw.set_authorizer(self._authorizer())
-
-    def connect(self, uri: str) -> Any:
-        """Open the database."""
-        # No statement cache: a statement found there is not authorised again, and its facts would be lost.
-        return sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
-
-    def close(self) -> None:
-        """Close the database."""
-        self.raw.close()
-
-    def _out_of_time(self) -> int:
-        self.checks += 1
-        if self.clock() > self.deadline:
-            self.late = True
-            return 1
-        return 0
-
-    def _authorizer(self) -> Callable[..., int]:
-        see, see_view, see_function = self.read.add, self.views_used.add, self.functions.add
-
-        # It is called for each column of each statement; names at hand are found sooner than attributes.
-        def authorize(
-            action: int, first: str | None, second: str | None, _database: str | None, inside: str | None
-        ) -> int:
-            if action == READ:
-                see(first)
-                if inside:
-                    see_view(inside)
-                return 0
-            if action in (SELECT, RECURSIVE):
-                return 0
-            if action == FUNCTION:
-                name = (second or "").lower()
-                if name not in FORBIDDEN_FUNCTIONS:
-                    see_function(name)
-                    return 0
-            elif self.trusted:
-                return 0
-            self.denied = True
-            return DENY
-
-        return authorize
-
-    def run(self, sql: str, timeout: float) -> Answer:
-        """Run one statement and return its answer."""
-        self.timeout = timeout
-        self.late = self.denied = self.trusted = False
-        self.checks = 0
-        self.read.clear()
-        self.views_used.clear()
-        self.functions.clear()
-        started = self.clock()
-        self.deadline = started + timeout
-        try:
-            outcome = self._attempt(sql)
-        except (
-            sqlite3.Error,
-            sqlite3.Warning,
-            MemoryError,
-            UnicodeError,
-            ValueError,
-            OverflowError,
-        ) as error:
-            status, message = self._explain(error)
-            outcome = (status, (), [], message, False)
-        finally:
-            self.deadline = float("inf")
-            self.trusted = True
-        status, columns, chunks, message, truncated = outcome
-        tables, volatile = None, ""
-        if status == "ok":
-            tables = [name for read in self.read if (name := (read or "").lower()) in self.tables]
-            volatile = self._volatile(sql)
-        seconds = self.clock() - started
-        return status, columns, chunks, seconds, message, truncated, tables, volatile, self.checks
-
-    def _attempt(self, sql: str) -> Outcome:
-        if len(sql) > self.settings["max_sql"]:
-            return (
-                "too_large",
-                (),
-                [],
-                f"the statement has more than {self.settings['max_sql']} characters",
-                False,
-            )
-        word = first_word(sql)
-        if word in NOT_QUERIES:
-            return "not_a_query", (), [], f"{word.upper() or 'an empty statement'} is not a query", False
-        if word not in ROW_SOURCES:
-            # Compiled but never run: either it is no SQL, or it is SQL that does not read.
-            self.raw.execute("EXPLAIN " + sql).close()
-            return "refused", (), [], f"{word.upper()} is not allowed", False
-        try:
-            return self._fetch(sql)
-        except sqlite3.OperationalError as error:
-            if "Could not decode" not in str(error):
-                raise
-        self.raw.text_factory = leave_out_undecodable
-        try:
-            return self._fetch(sql)
-        finally:
-            self.raw.text_factory = str
-
-    def _fetch(self, sql: str) -> Outcome:
-        max_rows, max_bytes = self.settings["max_rows"], self.settings["max_bytes"]
-        if sys.version_info < (3, 11):
-            # There the statement cache cannot be switched off, so no text may come twice.
-            self.count += 1
-            sql = f"--{self.count}\n{sql}"
-        cursor = self.raw.execute(sql)
-        try:
-            if cursor.description is None:
-                return "not_a_query", (), [], "the statement returns no columns", False
-            columns = tuple([column[0] for column in cursor.description])
-            chunks, truncated = collect(cursor.fetchmany, max_rows, max_bytes)
-        finally:
-            cursor.close()
-        if chunks is None:
-            return "too_large", (), [], f"the result is larger than {max_bytes} bytes", False
-        return "ok", columns, chunks, "", truncated
-
-    def _explain(self, error: BaseException) -> tuple[str, str]:
-        message = str(error) or type(error).__name__
-        if self.late:
-            return "timeout", f"interrupted after {self.timeout:g} s"
-        if self.denied:
-            return "refused", message
-        if isinstance(error, MemoryError):
-            return "too_large", "out of memory"
-        if isinstance(error, sqlite3.DataError):
-            return "too_large", message
-        if message.startswith("You can only execute one statement"):
-            return "several_statements", message
-        return ("unavailable" if message.startswith(LOST) else "failed"), message
-
-    def _volatile(self, sql: str) -> str:
-        if self.functions & RANDOM_FUNCTIONS:
-            return "random"
-        if self.functions & CLOCK_FUNCTIONS:
-            return "clock"
-        if self.functions & DATE_FUNCTIONS:
-            import re
-
-            texts = [sql] + [self.views.get(name.lower(), "") for name in self.views_used]
-            if any(re.search(READS_CLOCK, text) for text in texts):
-                return "clock"
-        return ""
-
-    def schema(self) -> list[tuple[Any, ...]]:
-        """Return (name, kind, columns, unique, foreign keys) of tables and views, as pragmas give them."""
-        self.raw.text_factory = leave_out_undecodable
-        found = []
-        for name, kind in self.raw.execute(
-            "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
-            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
-        ).fetchall():
-            quoted = quote(name)
-            try:
-                columns = self.raw.execute(f"PRAGMA table_xinfo({quoted})").fetchall()
-                unique = [
-                    [part[2] for part in self.raw.execute(f"PRAGMA index_info({quote(index[1])})").fetchall()]
-                    for index in self.raw.execute(f"PRAGMA index_list({quoted})").fetchall()
-                    if index[2] and index[3] != "pk" and not index[4]
-                ]
-                foreign = self.raw.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
-            except sqlite3.Error:
-                continue  # a view over a table that is gone, or a module that this SQLite lacks
-            found.append((name, kind, columns, unique, foreign))
-        self.raw.text_factory = str
-        return found
 
 
 def collect(
@@ -333,16 +92,6 @@ def first_word(sql: str) -> str:
     return "?" if found is None or (not found.group(1) and found.end() < len(sql)) else found.group(1).lower()
 
 
-def leave_out_undecodable(raw: bytes) -> str:
-    """Return text as the official evaluators read it: without the bytes that are not UTF-8."""
-    return raw.decode("utf-8", "ignore")
-
-
-def quote(name: str) -> str:
-    """Return the name as a quoted identifier."""
-    return '"' + name.replace('"', '""') + '"'
-
-
 def lost(error: BaseException) -> Answer:
     """Return the answer of a database that cannot be used."""
     return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, "", 0
@@ -377,48 +126,6 @@ class Alarm:
 ALARM = Alarm()
 
 
-class Databases:
-    """The open connections, the most recently used ones."""
-
-    def __init__(
-        self,
-        settings: dict[str, Any],
-        connect: Callable[[str, dict[str, Any]], Connection] = Connection,
-    ) -> None:
-        self.settings = settings
-        self.connect = connect
-        self.connections: OrderedDict[Any, Connection] = OrderedDict()
-        ALARM.use(settings.get("clock", "wall"))
-
-    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Answer:
-        """Return the answer to one request."""
-        key, uri = database
-        connection = self.connections.pop(key, None)
-        if connection is None:
-            # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
-            ALARM.off()
-            while len(self.connections) >= self.settings["max_connections"]:
-                self.connections.popitem(last=False)[1].close()
-            try:
-                connection = self.connect(uri, self.settings)
-            except (sqlite3.Error, MemoryError, UnicodeError) as error:
-                return lost(error)
-        ALARM.set(timeout + self.settings["margin"])
-        if kind == "schema":
-            try:
-                answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
-            except sqlite3.Error as error:
-                answer = lost(error)
-        else:
-            answer = connection.run(sql, timeout)
-        if key is None or answer[0] in ("unavailable", "too_large"):
-            ALARM.off()
-            connection.close()  # it holds a lock, or the memory, or is at fault itself
-        else:
-            self.connections[key] = connection
-        return answer
-
-
 def confine(settings: dict[str, Any]) -> None:
     """Give up every right that reading a database does not need: a second line of defence."""
     import resource
@@ -434,10 +141,6 @@ def confine(settings: dict[str, Any]) -> None:
             resource.setrlimit(kind, (limit, limit))
         except (ValueError, OSError):
             continue  # macOS has no address space limit that works
-    if "heap" in settings:
-        connection = sqlite3.connect(":memory:")
-        connection.execute(f"PRAGMA hard_heap_limit={settings['heap']}")  # for the whole process
-        connection.close()
     if sys.platform != "linux":
         return
     try:
@@ -482,12 +185,12 @@ def read_exactly(length: int, parent: int) -> bytes:
     return b"".join(parts)
 
 
-def main(open_databases: Callable[[dict[str, Any]], Any] = Databases) -> None:
+def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
     """Answer requests until the parent closes the pipe.
 
     Args:
-        open_databases: makes, of the settings, the object whose `answer` answers; another engine brings its own.
-            When its `spent` is true, a new process takes over.
+        open_databases: makes, of the settings, the object whose `answer` answers. When its `spent` is true, a new
+            process takes over.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
@@ -527,7 +230,3 @@ def tell(data: bytes) -> None:
         except BlockingIOError:
             ALARM.off()
             select.select([], [1], [])
-
-
-if __name__ == "__main__":
-    main()

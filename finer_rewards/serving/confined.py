@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from finer_rewards.engines.duckdb.files import SUFFIXES as DUCKDB_SUFFIXES
+from finer_rewards.engines.duckdb.files import is_duckdb_place
+from finer_rewards.engines.postgres.dsn import is_dsn
+from finer_rewards.engines.sqlite.files import SUFFIXES
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
-from finer_rewards.executing.databases import (
-    DUCKDB_SUFFIXES,
-    SUFFIXES,
-    find_database,
-    is_dsn,
-    is_duckdb_place,
-)
+from finer_rewards.executing.databases import find_database
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
@@ -111,5 +109,5 @@ class Confined:
     def _find(self, db: str) -> Path:
         """Return what the executor behind would open."""
         if self.dialect == "duckdb":
-            return find_database(db, self._roots[0], (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
-        return find_database(db, self._roots[0])
+            return find_database(db, self._roots[0], DUCKDB_SUFFIXES, is_duckdb_place)
+        return find_database(db, self._roots[0], SUFFIXES)

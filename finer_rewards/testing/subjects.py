@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError, FinerError, suggest
-from finer_rewards.executing import SQLite
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.memory_protocol import Memory
 from finer_rewards.reward import Reward

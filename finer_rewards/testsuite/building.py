@@ -14,10 +14,11 @@ from hashlib import sha256
 from pathlib import Path
 
 from finer_rewards.comparing import compare
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query, SQLite
-from finer_rewards.executing.databases import DatabaseFile, resolve_database
-from finer_rewards.executing.sqlite import normalise
+from finer_rewards.executing import Query
+from finer_rewards.executing.pooled import normalise
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Schema
 from finer_rewards.testsuite.generating import RECIPES, Instance, make_instance, merge_instances
@@ -114,7 +115,7 @@ def build_neighbours(
     path = resolve_database(str(Path(db).absolute()))
     home = neighbours_folder(path, folder)
     home.parent.mkdir(parents=True, exist_ok=True)
-    file = DatabaseFile.look(path)
+    file = SQLiteFile.look(path)
     texts = list({normalise(sql): sql for sql in golds}.values())
     step = on_step or (lambda _: None)
     with (

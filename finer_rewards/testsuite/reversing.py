@@ -14,8 +14,8 @@ import sqlglot
 from sqlglot import exp
 
 from finer_rewards.comparing import compare
-from finer_rewards.executing.databases import DatabaseFile
-from finer_rewards.executing.worker import Connection
+from finer_rewards.engines.sqlite.files import SQLiteFile
+from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.types import Cell, Execution, Row, Status
 
 __all__ = ["hang_on_order", "read_only_uri", "run_reversed"]
@@ -25,7 +25,7 @@ _BYTES = 32 << 20
 
 def read_only_uri(db: str | os.PathLike[str]) -> str:
     """Return the URI that opens a database without making a file beside it."""
-    file = DatabaseFile.look(Path(db))
+    file = SQLiteFile.look(Path(db))
     lock = "immutable=1" if file.immutable else "readonly_shm=1"
     return f"file:{quote(os.fsencode(file.path))}?mode=ro&{lock}"
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from sqlglot import exp
 
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
 from finer_rewards.executing.golds import Probe, probes
 from finer_rewards.testsuite.reversing import hang_on_order
 from finer_rewards.types import Execution, Row

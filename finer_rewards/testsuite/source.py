@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from finer_rewards.executing.databases import DatabaseFile
-from finer_rewards.executing.worker import leave_out_undecodable, quote
+from finer_rewards.engines.sqlite.files import SQLiteFile
+from finer_rewards.engines.sqlite.worker import leave_out_undecodable, quote
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.testsuite.reading import Condition, Join
 from finer_rewards.testsuite.reversing import read_only_uri
@@ -122,7 +122,7 @@ class Source:
 
 
 def read_source(
-    file: DatabaseFile, schema: Schema, conditions: Sequence[Condition], joins: Sequence[Join], seed: int
+    file: SQLiteFile, schema: Schema, conditions: Sequence[Condition], joins: Sequence[Join], seed: int
 ) -> Source:
     """Return what neighbours of a database are made from.
 

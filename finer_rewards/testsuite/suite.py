@@ -14,10 +14,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
+from finer_rewards.engines.sqlite.worker import quote
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.databases import DatabaseFile, resolve_database
-from finer_rewards.executing.sqlite import normalise
-from finer_rewards.executing.worker import quote
+from finer_rewards.executing.pooled import normalise
 from finer_rewards.testsuite.generating import Instance
 from finer_rewards.testsuite.source import Source
 
@@ -204,7 +204,7 @@ def read_suite(db: str | os.PathLike[str], *, folder: str | os.PathLike[str] | N
         raise ConfigError(
             f"{home / _MANIFEST} should describe neighbours, but it cannot be used: {error}. {build}"
         ) from None
-    if suite.digest != DatabaseFile.look(path).digest():
+    if suite.digest != SQLiteFile.look(path).digest():
         raise ConfigError(
             f"The neighbours in {home} should be those of {path}, but were made from another content. {build}"
         )

@@ -9,9 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query, resolve_database
-from finer_rewards.executing.databases import DatabaseFile
+from finer_rewards.executing import Query
 from finer_rewards.testsuite.suite import Suite, neighbours_folder, read_suite
 from finer_rewards.types import Execution, Sample
 
@@ -96,7 +96,7 @@ def with_neighbours(
 def _suite(db: str, root: str | os.PathLike[str], folder: str | os.PathLike[str] | None) -> Suite | None:
     try:
         path = resolve_database(db, root).absolute()
-        file = DatabaseFile.look(path)
+        file = SQLiteFile.look(path)
     except (ConfigError, OSError):
         return None  # whoever runs the sample says what is wrong with its database
     home = neighbours_folder(path, folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.executing import SQLite
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.remote import Remote
 
 

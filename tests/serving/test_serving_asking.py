@@ -8,8 +8,8 @@ from base64 import b64encode
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import SQLite
 from finer_rewards.remote import Remote, wire
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

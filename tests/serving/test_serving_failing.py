@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing import Query
 from finer_rewards.remote import Remote, RemoteMemory
 from finer_rewards.remote.client import Client, ServerLostError
 from finer_rewards.types import Status

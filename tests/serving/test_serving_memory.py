@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import SQLite
 from finer_rewards.remote import RemoteMemory, wire
 from finer_rewards.types import Status
 

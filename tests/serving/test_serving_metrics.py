@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import finer_rewards as fr
-from finer_rewards.executing import SQLite
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.remote import Remote
 from finer_rewards.types import Status
 

@@ -12,7 +12,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.executing import SQLite
+from finer_rewards.engines.sqlite import SQLite
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")

@@ -14,8 +14,9 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters.openrlhf import openrlhf_reward
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query, SQLite
+from finer_rewards.executing import Query
 from finer_rewards.remote import Remote
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

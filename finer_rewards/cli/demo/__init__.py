@@ -80,7 +80,7 @@ def _write(folder: Path, cases: list[dict[str, str]]) -> None:
 
 
 def _records(folder: Path, cases: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    from finer_rewards.executing import SQLite
+    from finer_rewards.engines.sqlite import SQLite
     from finer_rewards.rewards import execution_match
     from finer_rewards.scoring import Scorer
     from finer_rewards.types import Sample

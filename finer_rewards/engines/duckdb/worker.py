@@ -1,4 +1,4 @@
-"""The worker process that runs SQL on DuckDB; the protocol and the loop are those of `worker.py`.
+"""The worker process that runs SQL on DuckDB; the protocol and the loop are those of `executing/worker.py`.
 
 DuckDB has no authorizer, so a statement is judged by its parse tree before it runs: one SELECT, no table
 function but the few that only make rows, no view of the engine's own state. Files, settings and extensions are
@@ -10,25 +10,20 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]
 import marshal
-import os
 import resource
 import sys
 import threading
 import time
 from collections import OrderedDict
 
+from finer_rewards.engines.duckdb.cells import converted, converter_of, utc_module
+from finer_rewards.executing import worker
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-# Only the standard library is on the path: the folder of `worker.py` is there for these imports, since it
-# holds a `duckdb.py` of its own, and the folder of DuckDB comes with the settings.
-sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-import worker  # type: ignore[import-not-found] # noqa: E402
-from duckdb_cells import converted, converter_of, utc_module  # type: ignore[import-not-found] # noqa: E402
-
-sys.path.pop()
 
 #: In this order: the last one locks the others.
 SETTINGS = (
@@ -352,5 +347,4 @@ class Databases:
             self.connections.popitem(last=False)[1].raw.close()
 
 
-if __name__ == "__main__":
-    worker.main(Databases)
+open_databases = Databases

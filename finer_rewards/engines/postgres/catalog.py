@@ -1,4 +1,4 @@
-"""What is asked of PostgreSQL's catalogues, and what names in a query tell; a part of `postgres_worker.py`."""
+"""What is asked of PostgreSQL's catalogues, and what names in a query tell; a part of `worker.py`."""
 
 from __future__ import annotations
 

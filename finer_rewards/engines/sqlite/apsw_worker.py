@@ -6,11 +6,7 @@ import sqlite3
 import sys
 from itertools import islice
 
-# Only the standard library is on the path; the folder of `worker.py` is there for this one import.
-sys.path.insert(0, __file__.rpartition("/")[0])
-import worker  # type: ignore[import-not-found]
-
-del sys.path[0]
+from finer_rewards.engines.sqlite import worker
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,7 +94,7 @@ class Cursor:
         self.cursor.close(True)
 
 
-class Connection(worker.Connection):  # type: ignore[misc]
+class Connection(worker.Connection):
     """A connection of apsw, and one of `sqlite3` for text that is not UTF-8, which apsw cannot give."""
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
@@ -147,7 +143,3 @@ def open_databases(settings: dict[str, Any]) -> worker.Databases:
 
     apsw.hard_heap_limit(settings["heap"])
     return worker.Databases(settings, open_connection)
-
-
-if __name__ == "__main__":
-    worker.main(open_databases)

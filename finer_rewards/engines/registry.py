@@ -7,8 +7,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from finer_rewards.engines.duckdb.files import OWN_SUFFIXES
+from finer_rewards.engines.postgres.dsn import is_dsn
+from finer_rewards.engines.sqlite.files import SUFFIXES
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing.databases import DUCKDB_SUFFIXES, SUFFIXES, database_names, is_dsn
+from finer_rewards.executing.databases import database_names
 
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import PooledExecutor
@@ -17,9 +20,9 @@ __all__ = ["ENGINES", "engine_of", "executor_class"]
 
 #: Name, and where its executor is; loaded when used.
 ENGINES: Final = {
-    "sqlite": ("finer_rewards.executing.sqlite", "SQLite"),
-    "duckdb": ("finer_rewards.executing.duckdb", "DuckDB"),
-    "postgres": ("finer_rewards.executing.postgres", "Postgres"),
+    "sqlite": ("finer_rewards.engines.sqlite", "SQLite"),
+    "duckdb": ("finer_rewards.engines.duckdb", "DuckDB"),
+    "postgres": ("finer_rewards.engines.postgres", "Postgres"),
 }
 
 
@@ -37,11 +40,11 @@ def engine_of(place: str | os.PathLike[str]) -> str:
     if is_dsn(text):
         return "postgres"
     path = Path(text)
-    if path.suffix in DUCKDB_SUFFIXES:
+    if path.suffix in OWN_SUFFIXES:
         return "duckdb"
     if path.is_dir() and not database_names(path, SUFFIXES):
         folders = [path, *(child for child in path.iterdir() if child.is_dir())]
-        if database_names(path, DUCKDB_SUFFIXES) or any(next(one.glob("*.parquet"), None) for one in folders):
+        if database_names(path, OWN_SUFFIXES) or any(next(one.glob("*.parquet"), None) for one in folders):
             return "duckdb"
     return "sqlite"
 

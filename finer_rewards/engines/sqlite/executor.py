@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import MissingExtraError
-from finer_rewards.executing.databases import DatabaseFile, resolve_database
 from finer_rewards.executing.limits import LARGEST, one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import Deadline, PooledExecutor, normalise
 from finer_rewards.executing.process import Program
@@ -64,6 +64,7 @@ class SQLite(PooledExecutor):
     """
 
     dialect = "sqlite"
+    program = Program(str(Path(__file__).with_name("worker.py")))
     remembers = True
     neighbours = 0
 
@@ -179,13 +180,13 @@ class SQLite(PooledExecutor):
             **self._deadline_described(),
         }
 
-    def _look(self, db: str) -> DatabaseFile:
+    def _look(self, db: str) -> SQLiteFile:
         try:
-            return DatabaseFile.look(self._resolve(db))
+            return SQLiteFile.look(self._resolve(db))
         except OSError:
             # It was there before: look again, and say what is wrong.
             self._paths.pop(db, None)
-            return DatabaseFile.look(self._resolve(db))
+            return SQLiteFile.look(self._resolve(db))
 
     def _resolve(self, db: str) -> Path:
         path = self._paths.get(db)

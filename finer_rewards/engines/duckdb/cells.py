@@ -1,4 +1,4 @@
-"""How the cells that DuckDB returns become those that SQLite would have; a part of `duckdb_worker.py`."""
+"""How the cells that DuckDB returns become those that SQLite would have; a part of `worker.py`."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards.engines.postgres.dsn import is_dsn, without_password
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.executing.databases import is_dsn
 from finer_rewards.executing.limits import one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
@@ -94,7 +94,7 @@ class Postgres(PooledExecutor):
     """
 
     dialect = "postgres"
-    program = Program(str(Path(__file__).with_name("postgres_worker.py")), grace=10.0, computes=False)
+    program = Program(str(Path(__file__).with_name("worker.py")), grace=10.0, computes=False)
     max_connections = 4
     least_memory = 256 << 20
 
@@ -197,12 +197,6 @@ class Postgres(PooledExecutor):
 
     def _read_schema(self, found: Any) -> Schema:
         return Schema(tuple(table_of(*table) for table in found))
-
-
-def without_password(dsn: str) -> str:
-    """Return a dsn that may be shown."""
-    dsn = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", dsn)
-    return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", dsn)
 
 
 def _with(dsn: str, **changes: str) -> str:

@@ -1,4 +1,4 @@
-"""How the cells that PostgreSQL writes become those that SQLite would have; a part of `postgres_worker.py`."""
+"""How the cells that PostgreSQL writes become those that SQLite would have; a part of `worker.py`."""
 
 from __future__ import annotations
 

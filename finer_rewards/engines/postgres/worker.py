@@ -1,4 +1,4 @@
-"""The worker process that runs SQL on PostgreSQL; the protocol and the loop are those of `worker.py`.
+"""The worker process that runs SQL on PostgreSQL; the protocol and the loop are those of `executing/worker.py`.
 
 A statement runs as `DECLARE ... CURSOR FOR statement` in a read-only transaction that is rolled back: the server
 itself takes nothing but one query there. What a read-only transaction still allows (sleeping, reading the
@@ -15,22 +15,12 @@ from __future__ import annotations
 
 import _signal as signal  # type: ignore[import-not-found]
 import marshal
-import os
 import select
 import sys
 import time
 from collections import OrderedDict
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-# Only the standard library is on the path: the folder of `worker.py` is there for these imports, and the
-# folder of psycopg comes with the settings.
-sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # noqa: PTH100, PTH120
-import worker  # type: ignore[import-not-found] # noqa: E402
-from postgres_catalog import (  # type: ignore[import-not-found] # noqa: E402
+from finer_rewards.engines.postgres.catalog import (
     CLOCK,
     ESCAPED_NAME,
     FUNCTIONS,
@@ -42,9 +32,14 @@ from postgres_catalog import (  # type: ignore[import-not-found] # noqa: E402
     SECRET,
     WORD,
 )
-from postgres_cells import CONVERTERS, rows_of, text  # type: ignore[import-not-found] # noqa: E402
+from finer_rewards.engines.postgres.cells import CONVERTERS, rows_of, text
+from finer_rewards.executing import worker
 
-sys.path.pop()
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
 
 #: Seconds past the deadline, at which the server cancels, until its session is given up: answers travel.
 MARGIN = 1.0
@@ -378,5 +373,4 @@ class Databases:
         return bool(connection.raw.status == self.pq.ConnStatus.OK)
 
 
-if __name__ == "__main__":
-    worker.main(Databases)
+open_databases = Databases

@@ -16,15 +16,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from finer_rewards.engines.duckdb.files import SUFFIXES, DuckDBFile, is_duckdb_place
+from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.executing.databases import (
-    DUCKDB_SUFFIXES,
-    SUFFIXES,
-    DatabaseFile,
-    find_database,
-    is_duckdb_place,
-    resolve_database,
-)
+from finer_rewards.executing.databases import DatabaseFile, find_database
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
@@ -34,7 +29,6 @@ from finer_rewards.schema import Schema, table_of
 __all__ = ["DuckDB"]
 
 _RESERVED = 2 << 30  # addresses that DuckDB reserves and does not use
-_SQLITE = b"SQLite format 3\x00"
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class _Copies:
                     self._folder = tempfile.mkdtemp(prefix="finer-rewards-")
                     weakref.finalize(self, _remove, self._folder, os.getpid())
                 target = str(Path(self._folder, f"{len(self._made)}-{os.getpid()}.duckdb"))
-                program = str(Path(__file__).with_name("duckdb_copy.py"))
+                program = str(Path(__file__).with_name("copying.py"))
                 command = [sys.executable, "-I", "-S", program, os.pathsep.join(_packages())]
                 run = subprocess.run(
                     [*command, kind, source, target, str(memory)], capture_output=True, text=True, check=False
@@ -140,7 +134,7 @@ class DuckDB(PooledExecutor):
     """
 
     dialect = "duckdb"
-    program = Program(str(Path(__file__).with_name("duckdb_worker.py")), grace=5.0)
+    program = Program(str(Path(__file__).with_name("worker.py")), grace=5.0)
     max_connections = 4
     least_memory = 256 << 20
 
@@ -195,7 +189,7 @@ class DuckDB(PooledExecutor):
         if known is None or known[0] != source.identity:
             schema = super().schema(db)
             if source.kind == "sqlite":
-                from finer_rewards.executing.sqlite import SQLite
+                from finer_rewards.engines.sqlite import SQLite
 
                 with SQLite(timeout=self.timeout, workers=1) as sqlite:
                     schema = _with_keys(schema, sqlite.schema(source.files[0].path))
@@ -203,7 +197,7 @@ class DuckDB(PooledExecutor):
         return known[1]
 
     def _look(self, db: str) -> _Source:
-        path = find_database(db, self.root, (*DUCKDB_SUFFIXES, *SUFFIXES), is_duckdb_place)
+        path = find_database(db, self.root, SUFFIXES, is_duckdb_place)
         if path.is_dir():
             files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
             identity = (str(path.absolute()), sum((file.state for file in files), ()))
@@ -211,8 +205,8 @@ class DuckDB(PooledExecutor):
             return _Source(identity, files, copy, "parquet")
         with path.open("rb") as start:
             head = start.read(16)
-        if head == _SQLITE:
-            file = DatabaseFile.look(resolve_database(str(path.absolute())))
+        if head == MAGIC:
+            file = SQLiteFile.look(resolve_database(str(path.absolute())))
             copy = self._copy("sqlite", file.path, file.identity, (file,))
             return _Source(file.identity, (file,), copy, "sqlite")
         if head[8:12] != b"DUCK":
@@ -221,8 +215,8 @@ class DuckDB(PooledExecutor):
                 f"`db` should be a DuckDB file, a SQLite file or a folder of Parquet files, but {path} {what}. "
                 "Pass the database file itself."
             )
-        file = DatabaseFile.look(path, logs=(".wal",))
-        return _Source(file.identity, (file,), file.path, "duckdb")
+        own = DuckDBFile.look(path)
+        return _Source(own.identity, (own,), own.path, "duckdb")
 
     def _copy(self, kind: str, path: str, identity: Hashable, files: tuple[DatabaseFile, ...]) -> str:
         size = sum(Path(file.path).stat().st_size for file in files)
@@ -231,7 +225,7 @@ class DuckDB(PooledExecutor):
                 f"`db` should be at most {self.max_copy} bytes to be copied into DuckDB, but {path} has {size}. "
                 "Pass a larger `max_copy`, or a DuckDB file."
             )
-        source = files[0].request[1] if kind == "sqlite" else path
+        source = files[0].request[1] if isinstance(files[0], SQLiteFile) else path
         return self._copies.get(kind, path, source, identity, self.memory_limit)
 
     def _read_schema(self, found: Any) -> Schema:

@@ -1,6 +1,6 @@
 """The process that copies a SQLite file, or a folder of Parquet files, into one DuckDB file.
 
-Started as `python -I -S duckdb_copy.py PACKAGES KIND SOURCE TARGET MEMORY`; the source is the URI of a SQLite
+Started as `python -I -S copying.py PACKAGES KIND SOURCE TARGET MEMORY`; the source is the URI of a SQLite
 file that opens it without a trace, or the folder. A copy is read-only to all that
 follows, so its types are chosen for the values that are there: SQLite has types for values, DuckDB for columns.
 """

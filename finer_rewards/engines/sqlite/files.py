@@ -1,0 +1,64 @@
+"""How a SQLite database is found, recognised and opened."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.databases import DatabaseFile, find_database
+
+__all__ = ["MAGIC", "SUFFIXES", "SQLiteFile", "resolve_database"]
+
+SUFFIXES = (".sqlite", ".sqlite3", ".db")
+MAGIC = b"SQLite format 3\x00"
+
+
+class SQLiteFile(DatabaseFile):
+    """A SQLite database; it is immutable, and may be read without locks, when no journal or log has content."""
+
+    logs: ClassVar[tuple[str, ...]] = ("-wal", "-journal")
+
+    @cached_property
+    def request(self) -> tuple[tuple[str, tuple[int, ...]] | None, str]:
+        """What a worker is told: a key to keep the connection by, and the URI to open it with.
+
+        Opening it never creates or writes a file. A connection that takes locks is not kept, so that
+        whoever writes the database can finish.
+        """
+        uri = f"file:{quote(os.fsencode(self.path))}?mode=ro"
+        return (self.identity, uri + "&immutable=1") if self.immutable else (None, uri + "&readonly_shm=1")
+
+
+def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
+    """Find the file of a database.
+
+    Args:
+        db: a path, or an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`).
+        root: the folder that holds the databases.
+
+    Returns:
+        The path of a file that begins as a SQLite database does.
+
+    Raises:
+        ConfigError: there is no such file, it is a folder, or it is not a SQLite database. So is a file of
+            zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
+            or a mistyped path, and the model is not to blame for it.
+    """
+    path = find_database(db, root, SUFFIXES)
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(MAGIC))
+    except OSError as error:
+        raise ConfigError(f"`db` should be a readable file, but {path} is not: {error.strerror}.") from error
+    if not start:
+        raise ConfigError(f"`db` should be a SQLite database, but {path} is empty (0 bytes). Copy it again.")
+    if start != MAGIC:
+        raise ConfigError(
+            f"`db` should be a SQLite database, but {path} begins with {start!r}. "
+            "Pass the database file itself (an encrypted one must be decrypted first)."
+        )
+    return path
