@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.locks import ForkSafeLock
+from finer_rewards.memory.sentence import DEFAULT_EMBEDDER, SentenceEmbedder
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_EMBEDDER", "CachedEmbedder", "Embedder", "HashingEmbedder", "embedder_from", "shorten"]
+__all__ = ["CachedEmbedder", "Embedder", "HashingEmbedder", "embedder_from", "shorten"]
 
-#: The embedder of the FINER-SQL paper.
-DEFAULT_EMBEDDER: Final = "Qwen/Qwen3-Embedding-0.6B"
 #: Longest text that is embedded; of a longer one the beginning and the end.
 MAX_CHARACTERS: Final = 16_000
 
@@ -191,6 +190,4 @@ def embedder_from(spec: str | Embedder) -> Embedder:
 
         url, _, model = spec.partition("#")
         return EndpointEmbedder(url, model or DEFAULT_EMBEDDER)
-    from finer_rewards.memory.sentence import SentenceEmbedder
-
     return SentenceEmbedder(spec)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.memory.embedders import DEFAULT_EMBEDDER
+from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     import numpy as np

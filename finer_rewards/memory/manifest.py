@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.memory.embedders import DEFAULT_EMBEDDER, Embedder, embedder_from
+from finer_rewards.memory.embedders import Embedder, embedder_from
+from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 from finer_rewards.memory.store import Store
 
 __all__ = ["SPACE", "agree"]

@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from finer_rewards.errors import MissingExtraError
 from finer_rewards.locks import ForkSafeLock
-from finer_rewards.memory.embedders import DEFAULT_EMBEDDER
 from finer_rewards.memory.extras import optional
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["QWEN_PROMPT", "SentenceEmbedder"]
+__all__ = ["DEFAULT_EMBEDDER", "QWEN_PROMPT", "SentenceEmbedder"]
 
+#: The embedder of the FINER-SQL paper.
+DEFAULT_EMBEDDER: Final = "Qwen/Qwen3-Embedding-0.6B"
 #: Qwen3-Embedding is told its task; stored and asked traces get the same words, as both are traces.
 QWEN_PROMPT: Final = (
     "Instruct: Given the reasoning behind an SQL query, retrieve reasoning behind queries of the same kind"

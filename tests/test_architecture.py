@@ -1,0 +1,32 @@
+"""The floors of the house: imports lead downwards and in no circle; the drawing shows what is checked."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "design" / "architecture.md"
+
+
+def test_imports_keep_to_the_floors() -> None:
+    pytest.importorskip("importlinter")
+    code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_the_drawing_shows_the_floors_that_are_checked() -> None:
+    if sys.version_info < (3, 11):
+        pytest.skip("tomllib came with Python 3.11")
+    import tomllib
+
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    (floors,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
+    (drawing,) = re.findall(r"^floor .*?\n-----.*?\n(.*?)^```", PAGE.read_text(), re.M | re.S)
+    drawn = [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines() if not line.startswith(" ")]
+    assert drawn == floors
