@@ -162,6 +162,19 @@ def test_the_other_examples_run(tmp_path: Path, name: str, needs: str, says: str
         assert (tmp_path / "report.html").stat().st_size > 1_000_000
 
 
+#: What each example of an extension must say; one that is not named here must only end well.
+SAYS = {"adapter": "'unscorable': 1.0"}
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("extending/*.py")), ids=lambda path: path.stem)
+def test_an_extension_runs_outside_the_package(tmp_path: Path, example: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
+    command = [sys.executable, str(example)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert SAYS.get(example.stem, "") in done.stdout
+
+
 def test_the_command_line_example_runs(tmp_path: Path) -> None:
     command = tmp_path / "finer-rewards"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m finer_rewards "$@"\n')
