@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards import presets, rewards
-from finer_rewards.comparing import compare
+from finer_rewards.comparing import Mode, compare, register_mode
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import FinerError
 from finer_rewards.parsing import parse_completion
@@ -34,6 +34,7 @@ __all__ = [
     "Evidence",
     "Execution",
     "FinerError",
+    "Mode",
     "Postgres",
     "Reward",
     "SQLite",
@@ -49,6 +50,7 @@ __all__ = [
     "parse_reward",
     "preset",
     "presets",
+    "register_mode",
     "reward",
     "rewards",
     "sql_operations",

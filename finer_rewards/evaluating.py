@@ -14,6 +14,7 @@ from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
 
 if TYPE_CHECKING:
+    from finer_rewards.comparing import Mode
     from finer_rewards.executing.protocol import Executor
 
 __all__ = ["Outcome", "Summary", "at_fault", "evaluate", "recall", "summarise"]
@@ -73,7 +74,7 @@ def evaluate(
     candidates: Sequence[Sequence[str]],
     executor: Executor,
     *,
-    mode: str,
+    mode: str | Mode,
     strategy: str = "vav",
     repeat: int = 1,
     advance: Callable[[int], None] | None = None,

@@ -23,6 +23,7 @@ from types import MappingProxyType
 from typing import Any, Concatenate, Final, ParamSpec, cast, final
 
 from finer_rewards.blame import fault_of
+from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Evidence, Score
 from finer_rewards.validation import check_parameter, is_finite
@@ -33,7 +34,7 @@ P = ParamSpec("P")
 Function = Callable[..., float | Score]
 
 #: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
-#: `as:MODE` asks for both statements to be run as the comparison mode MODE rewrites them.
+#: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them.
 NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory")
 
 # Deeper ones print, but Python does not parse what they print.
@@ -48,7 +49,7 @@ class Definition:
     function: Function
     signature: inspect.Signature
     needs: Callable[..., Iterable[str]]
-    check: Callable[..., None] | None
+    check: Callable[..., Mapping[str, Any] | None] | None
     combines: bool
 
 
@@ -86,7 +87,7 @@ def _prints(value: object) -> bool:
         return all(map(_prints, value))
     if isinstance(value, float):
         return math.isfinite(value)
-    return value is None or isinstance(value, (bool, int, str, bytes, Reward))
+    return value is None or isinstance(value, (bool, int, str, bytes, Reward, Mode))
 
 
 @final
@@ -203,7 +204,7 @@ class Reward:
 def reward(
     *,
     needs: Iterable[str] | Callable[..., Iterable[str]] = (),
-    check: Callable[..., None] | None = None,
+    check: Callable[..., Mapping[str, Any] | None] | None = None,
     combines: bool = False,
 ) -> Callable[[Callable[Concatenate[Evidence, P], float | Score]], Callable[P, Reward]]:
     """Turn a function `(evidence, *, parameters) -> float | Score` into a factory of rewards.
@@ -211,7 +212,8 @@ def reward(
     Args:
         needs: what the function reads of the evidence, out of `NEEDS`; the scorer observes only that.
             May be a function of the parameters.
-        check: called with the parameters when a reward is built; raises `ConfigError` to refuse them.
+        check: called with the parameters when a reward is built; raises `ConfigError` to refuse them. May return
+            those that it writes in another way.
         combines: true when the function calls other rewards it was given and handles their `None`.
 
     Returns:
@@ -255,11 +257,12 @@ def reward(
             for name, value in params.items():
                 if not _prints(value):
                     raise ConfigError(
-                        f"`{definition.name}({name}=...)` should be a number, text, a reward, None or a tuple of them, "
-                        f"which can be written in a config, but got {value!r:.120}. Pass a name and look it up."
+                        f"`{definition.name}({name}=...)` should be a number, text, a reward, a Mode, None or a "
+                        f"tuple of them, which can be written in a config, but got {value!r:.120}. "
+                        "Pass a name and look it up."
                     )
             if check is not None:
-                check(**params)
+                params.update(check(**params) or {})
             return Reward(factory, definition, params)
 
         factory.__signature__ = signature  # type: ignore[attr-defined]

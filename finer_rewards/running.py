@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 
-from finer_rewards.comparing import find_mode
+from finer_rewards.comparing.rewriting import rewrite
 from finer_rewards.executing.abilities import deadline_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial
@@ -15,26 +16,26 @@ Pairs = Sequence[tuple[Sample, Answer]]
 
 
 def run_trials(
-    executor: Executor, pairs: Pairs, modes: Iterable[str], *, predicted: bool, gold: bool
+    executor: Executor, pairs: Pairs, rewritings: Iterable[str], *, predicted: bool, gold: bool
 ) -> dict[str, list[tuple[Trial, ...]]]:
-    """Run every statement on every database, as written and as each mode rewrites it.
+    """Run every statement on every database, as written and rewritten.
 
     A prediction that fails on its first database is not run on the others: it matches on none.
 
     Args:
         executor: what runs them.
         pairs: samples, each with its answer.
-        modes: comparison modes that rewrite statements.
+        rewritings: ways in which comparison modes rewrite statements, besides leaving them as written.
         predicted: whether predictions run.
         gold: whether golds run.
 
     Returns:
-        By mode, `""` for the statements as written, the trials of each pair.
+        By rewriting, `"none"` for the statements as written, the trials of each pair.
     """
     first, rest = _Batch(executor), _Batch(executor)
     readings = {
-        mode: _Reading(pairs, find_mode(mode).prepare if mode else _unchanged, predicted=predicted, gold=gold)
-        for mode in ("", *modes)
+        rewriting: _Reading(pairs, partial(rewrite, rewriting=rewriting), predicted=predicted, gold=gold)
+        for rewriting in ("none", *rewritings)
     }
     for reading in readings.values():
         reading.ask_first(first, link=deadline_of(executor) == "relative")
@@ -42,7 +43,7 @@ def run_trials(
     for reading in readings.values():
         reading.ask_rest(first, rest)
     rest.run()
-    return {mode: reading.trials(first, rest) for mode, reading in readings.items()}
+    return {rewriting: reading.trials(first, rest) for rewriting, reading in readings.items()}
 
 
 class _Batch:
@@ -119,7 +120,3 @@ class _Reading:
                 golds = [(*some, Execution(Status.ok, rows=sample.answer)) for some in golds]
             found.append(tuple(map(Trial, dbs, runs, golds)))
         return found
-
-
-def _unchanged(sql: str) -> str:
-    return sql

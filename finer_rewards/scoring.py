@@ -80,9 +80,9 @@ class Scorer:
         self.parse = parse
         self.log = _log(log)
         needs = self.reward.needs
-        self._modes = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
-        self._runs_predicted = bool(needs & {"execution", "predicted"}) or bool(self._modes)
-        self._runs_gold = bool(needs & {"execution", "gold"}) or bool(self._modes)
+        self._rewritings = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
+        self._runs_predicted = bool(needs & {"execution", "predicted"}) or bool(self._rewritings)
+        self._runs_gold = bool(needs & {"execution", "gold"}) or bool(self._rewritings)
         if executor is None and (self._runs_predicted or self._runs_gold):
             raise ConfigError(
                 f"The reward {self.reward!r} needs to run SQL, but this scorer has no executor. "
@@ -236,14 +236,14 @@ class Scorer:
             readings = run_trials(
                 self.executor,
                 list(zip(batch, answers, strict=True)),
-                self._modes,
+                self._rewritings,
                 predicted=self._runs_predicted,
                 gold=self._runs_gold,
             )
         recalls = self._recall(batch, answers)
         schemas = self._schemas(batch)
         dialect = "" if self.executor is None else self.executor.dialect
-        plain = readings.pop("", None)
+        plain = readings.pop("none", None)
         found = []
         for index, (sample, known) in enumerate(zip(batch, before, strict=True)):
             schema, schema_error = schemas[sample.dbs[0]]
@@ -253,7 +253,7 @@ class Scorer:
                 recall=recalls[index],
                 schema=schema,
                 schema_error=schema_error,
-                readings={mode: trials[index] for mode, trials in readings.items()},
+                readings={rewriting: trials[index] for rewriting, trials in readings.items()},
                 trials=plain[index] if plain is not None else (),
                 dialect=sample.dialect or dialect,
             )
@@ -323,7 +323,7 @@ def _same(one: Evidence, other: Evidence) -> bool:
         and one.dialect == other.dialect
         and one.readings.keys() == other.readings.keys()
         and _same_trials(one.trials, other.trials)
-        and all(_same_trials(trials, other.readings[mode]) for mode, trials in one.readings.items())
+        and all(_same_trials(trials, other.readings[name]) for name, trials in one.readings.items())
     )
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from typing import Any
 
+from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.reward import Reward, known_rewards
 
@@ -23,8 +25,8 @@ _LIMIT = 20_000
 def parse_reward(text: str) -> Reward:
     """Return the reward that prints as `text`; `parse_reward(repr(r)) == r`.
 
-    Reads names of rewards and presets with literal arguments, `+`, `-` and `*` by a number. Nothing is
-    evaluated.
+    Reads names of rewards and presets with literal arguments, `Mode(...)`, `+`, `-` and `*` by a number. Nothing
+    is evaluated.
 
     Args:
         text: e.g. `"2 * execution_match() + 0.5 * atomic_f1()"` or `"finer()"`.
@@ -85,7 +87,7 @@ def _combine(operator: Callable[[Any, Any], Any], left: Any, right: ast.AST, tex
     return operator(left, value)
 
 
-def _call(name: str, node: ast.Call, text: str) -> Reward:
+def _call(name: str, node: ast.Call, text: str) -> Reward | Mode:
     factory = _factories().get(name)
     if factory is None:
         known = _factories()
@@ -102,8 +104,21 @@ def _call(name: str, node: ast.Call, text: str) -> Reward:
     return factory(*arguments, **keywords)
 
 
-def _factories() -> dict[str, Callable[..., Reward]]:
+def _mode(*arguments: Any, **keywords: Any) -> Mode:
+    try:
+        return Mode(*arguments, **keywords)
+    except TypeError as error:
+        known = [field.name for field in fields(Mode)]
+        hint = suggest(next((name for name in keywords if name not in known), ""), known)
+        raise ConfigError(f"`Mode(...)` takes {', '.join(known)}, but {error}. {hint}".rstrip()) from None
+
+
+def _factories() -> dict[str, Callable[..., Reward | Mode]]:
     # Presets are compositions of rewards, so they cannot be imported before this module.
     from finer_rewards.presets import PRESETS
 
-    return {**PRESETS, **{sys.intern(name): factory for name, factory in known_rewards().items()}}
+    return {
+        "Mode": _mode,
+        **PRESETS,
+        **{sys.intern(name): factory for name, factory in known_rewards().items()},
+    }

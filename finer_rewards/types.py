@@ -259,8 +259,7 @@ class Evidence:
         recall: what the trace memory returned; `None` when it was not searched.
         schema: schema of the first database; `None` when it was not read.
         schema_error: why the schema could not be read; empty when it could, or was not asked for.
-        readings: by comparison mode, the trials of the statements as that mode rewrites them; only
-            modes that rewrite are there.
+        readings: by the rewriting of a comparison mode, the trials of the statements rewritten so.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
     """

@@ -138,6 +138,10 @@ def _run(given: list[str]) -> int:
     if chosen not in VERBS:
         parser.parse_args(given)  # --help, or an option that is none
         return 2
+    if any(word.partition("=")[0] == "--import" for word in given):
+        from finer_rewards.cli.importing import import_named
+
+        import_named(given)
     verb = import_module(f"finer_rewards.cli.{chosen}")
     verb.register(subparsers)
     arguments, unknown = parser.parse_known_args(given)

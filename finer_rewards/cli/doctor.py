@@ -44,6 +44,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "postgres": ("psycopg",),
     "report": ("duckdb", "plotly"),
     "fast": ("sqlglotc", "apsw"),
+    "published": ("pandas",),
     "completion": ("shtab",),
 }
 #: Groups whose absence is no failure.

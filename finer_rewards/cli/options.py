@@ -42,6 +42,13 @@ def add_parser(subparsers: Any, verb: str, description: str, examples: str) -> a
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        metavar="MODULE",
+        help="first import this module or .py file, which may register modes, rewards and engines",
+    )
     return parser
 
 

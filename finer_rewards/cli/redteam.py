@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
 import json
 import re
-import sys
 from collections.abc import Callable, Collection
 from dataclasses import asdict
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, cast
 
+from finer_rewards.cli.importing import import_place
 from finer_rewards.cli.options import add_output, add_parser, number
 from finer_rewards.cli.output import format_of, open_output
 from finer_rewards.cli.progress import Progress
 from finer_rewards.cli.terminal import paint, visible
-from finer_rewards.errors import ConfigError, FinerError, suggest
+from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
@@ -170,7 +166,7 @@ def _reward(text: str) -> Reward | str | Callable[..., Any]:
                 f"{suggest(text, PRESETS)}A reward is written with brackets: execution_match()."
             )
         return text
-    module = _module(place)
+    module = import_place(place)
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -179,23 +175,3 @@ def _reward(text: str) -> Reward | str | Callable[..., Any]:
     if isinstance(found, Scorer):
         return found.reward
     return cast("Callable[..., Any]", found)
-
-
-def _module(place: str) -> ModuleType:
-    try:
-        if not place.endswith(".py"):
-            sys.path.insert(0, str(Path.cwd()))  # as `python -m` would
-            return importlib.import_module(place)
-        path = Path(place).resolve()
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        if not path.is_file() or spec is None or spec.loader is None:
-            raise ConfigError(f"There is no file {place!r}.")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        sys.path.insert(0, str(path.parent))
-        spec.loader.exec_module(module)
-        return module
-    except FinerError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"{place!r} cannot be imported: {type(error).__name__}: {error}.") from error

@@ -13,6 +13,7 @@ from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.rules import rule
 from finer_rewards.types import Row
 
 __all__ = ["aligned", "exact_mapping"]
@@ -21,7 +22,6 @@ __all__ = ["aligned", "exact_mapping"]
 _WORK = 3_000_000
 _VISITS = 30
 _STEP = 64  # what every step of the search costs besides, in cells
-_EXACT = Mode("exact", permute_columns=True)
 _Codes = tuple[int, ...]
 
 
@@ -29,6 +29,12 @@ class _OutOfWorkError(Exception):
     """The search for a column order was given up."""
 
 
+@rule(
+    reads={
+        "row_order", "relative_tolerance", "absolute_tolerance", "extra_columns", "permute_columns",
+        "numeric_text", "fold_text", "accept_truncated", "accept_empty",
+    }
+)  # fmt: skip
 def aligned(sides: Sides, mode: Mode) -> Comparison:
     """Compare row by row under one injective mapping of gold columns to predicted columns.
 
@@ -64,6 +70,9 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
         note = "" if columns == tuple(range(len(columns))) else ", columns reordered"
         return matched(f"{counted(len(gold.rows), 'row')} = gold{note}", "rows", columns)
     return _explain(sides, search, blocks, order_known)
+
+
+_EXACT = Mode("exact", permute_columns=True)
 
 
 def exact_mapping(gold: Table, predicted: Table, ordered: bool) -> tuple[int, ...] | None:

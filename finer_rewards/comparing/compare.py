@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from finer_rewards.comparing.aligned import aligned
-from finer_rewards.comparing.defog import defog_exact, defog_subset
-from finer_rewards.comparing.frames import dict_rows, ibm_exec, ibm_subset, spider2
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.named import modes
+from finer_rewards.comparing.named import find_mode
 from finer_rewards.comparing.result import Comparison, Sides, table_of
-from finer_rewards.comparing.rows import qatch, row_set, sorted_rows, test_suite, typed_rows
-from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.comparing.rules import find_rule
 from finer_rewards.types import Execution
 
-__all__ = ["compare", "find_mode"]
-
-_RULES: Mapping[str, Callable[[Sides, Mode], Comparison]] = {
-    "aligned": aligned,
-    "row_set": row_set,
-    "test_suite": test_suite,
-    "spider2": spider2,
-    "defog_exact": defog_exact,
-    "defog_subset": defog_subset,
-    "qatch": qatch,
-    "ibm_exec": ibm_exec,
-    "ibm_subset": ibm_subset,
-    "sorted_rows": sorted_rows,
-    "typed_rows": typed_rows,
-    "dict_rows": dict_rows,
-}
+__all__ = ["compare"]
 
 
 def compare(
@@ -66,6 +46,7 @@ def compare(
 
     Raises:
         ConfigError: an unknown mode, or rows that are not rows.
+        MissingExtraError: the mode runs on pandas, which is not installed.
 
     Example:
         >>> compare([(1, "x"), (2, "y")], [("y", 2), ("x", 1)]).match
@@ -87,38 +68,9 @@ def compare(
         predicted_sql,
         question,
     )
-    comparison = _RULES[how.rule](sides, how)
-    assumed = _assumed(sides, how)
-    return replace(comparison, assumed=assumed) if assumed else comparison
-
-
-def _assumed(sides: Sides, mode: Mode) -> str:
-    assumed = []
-    if sides.gold_sql is None and sides.gold.order is None and mode.row_order in ("text", "query"):
-        assumed.append("no gold SQL was given, so the order of rows was taken not to count")
-    if sides.predicted_sql is None and mode.rule == "dict_rows":
-        assumed.append("no predicted SQL was given, so it was taken to begin with SELECT")
-    if mode.rule in ("dict_rows", "defog_exact") and None in (sides.gold.columns, sides.predicted.columns):
-        assumed.append("no column names were given, so columns were named by position")
-    return "; ".join(assumed)
-
-
-def find_mode(mode: str | Mode) -> Mode:
-    """Return a mode by its name; a `Mode` is returned as it is.
-
-    Raises:
-        ConfigError: there is no mode of that name.
-
-    Example:
-        >>> find_mode("bird").rule
-        'row_set'
-    """
-    if isinstance(mode, Mode):
-        return mode
-    known = modes()
-    if isinstance(mode, str) and mode in known:
-        return known[mode]
-    raise ConfigError(
-        f"`mode` should be one of {', '.join(known)} or a Mode, but got {mode!r:.80}. "
-        f"{suggest(str(mode), known)}Run `finer-rewards modes` for what each does."
-    )
+    rule = find_rule(how.rule)
+    rule.check_installed()
+    comparison = rule.function(sides, how)
+    if gold_sql is None and sides.gold.order is None and how.row_order in ("text", "query"):
+        return comparison.assuming("no gold SQL was given, so the order of rows was taken not to count")
+    return comparison

@@ -2,65 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from importlib import import_module
 from typing import Any, Literal
 
 from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.rewriting import rewrite
+from finer_rewards.comparing.rules import find_rule
 from finer_rewards.errors import ConfigError, suggest
 
 __all__ = ["Mode"]
 
 RowOrder = Literal["never", "text", "query", "always"]
 EmptyGold = Literal["mask", "zero", "accept"]
-RULES = (
-    "aligned",
-    "row_set",
-    "test_suite",
-    "spider2",
-    "defog_exact",
-    "defog_subset",
-    "qatch",
-    "ibm_exec",
-    "ibm_subset",
-    "sorted_rows",
-    "typed_rows",
-    "dict_rows",
-)
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "rule": RULES,
     "row_order": ("never", "text", "query", "always"),
     "empty_gold": ("mask", "zero", "accept"),
     "rewriting": ("none", "repair", "repair_and_drop_distinct"),
 }
-# What each rule reads beyond the rows; another field set away from its default would be ignored.
-_READS: dict[str, frozenset[str]] = {
-    "aligned": frozenset(
-        {
-            "row_order",
-            "relative_tolerance",
-            "absolute_tolerance",
-            "extra_columns",
-            "permute_columns",
-            "numeric_text",
-            "fold_text",
-            "accept_truncated",
-            "accept_empty",
-        }
-    ),
-    "row_set": frozenset({"accept_empty"}),
-    "test_suite": frozenset({"row_order"}),
-    "spider2": frozenset({"row_order", "condition_columns", "null_is_zero"}),
-    "defog_exact": frozenset({"row_order"}),
-    "defog_subset": frozenset({"row_order"}),
-    "qatch": frozenset(),
-    "ibm_exec": frozenset({"row_order"}),
-    "ibm_subset": frozenset({"row_order"}),
-    "sorted_rows": frozenset(),
-    "typed_rows": frozenset({"row_order"}),
-    "dict_rows": frozenset(),
-}
+# Fields that are not the rule's affair; another that the rule does not read would be ignored.
 _EVERY_RULE_READS = frozenset(
     {"name", "rule", "rewriting", "max_rows", "require_base_table", "empty_gold", "description", "source"}
 )
@@ -70,12 +31,14 @@ _EVERY_RULE_READS = frozenset(
 class Mode:
     """How two results are compared: a value that prints, compares, hashes and pickles.
 
-    Make your own with `dataclasses.replace(modes()["strict"], name="mine", absolute_tolerance=1e-6)`.
-    A field that the rule does not read cannot be set.
+    Make your own with `dataclasses.replace(modes()["strict"], name="mine", absolute_tolerance=1e-6)`, and
+    pass it wherever a mode is asked for: `execution_match(mode=mine)`. By name it is known, to the command
+    line too, after `register_mode(mine)`. A field that the rule does not read cannot be set.
 
     Args:
         name: what it is called in a spec, a log and a signature.
-        rule: the algorithm: `aligned` for our own modes, else that of a published evaluator.
+        rule: the algorithm: `aligned` for our own modes, that of a published evaluator, or one of yours
+            (see `rule`).
         row_order: when the order of rows counts: `never`; `text`, when the letters ORDER BY occur in the
             gold SQL; `query`, when the gold query has a top-level ORDER BY; `always`.
         permute_columns: one reordering of the predicted columns, the same for all rows, is allowed.
@@ -90,8 +53,9 @@ class Mode:
         null_is_zero: NULL is read as 0.
         max_rows: rows beyond this many are not looked at; `None` for all.
         rewriting: what happens to both statements before they run (see `prepare`).
-        require_base_table: the reward's default: a prediction has to read a base table.
-        empty_gold: the reward's default for an empty gold result: `mask` (no score), `zero`, `accept`.
+        require_base_table: the rewards' default: a prediction has to read a base table; the other guards of
+            `execution_match` (random values, the clock, ties, cut results, swapped columns) follow it.
+        empty_gold: the rewards' default for an empty gold result: `mask` (no score), `zero`, `accept`.
         description: the rule in one sentence.
         source: where it was published.
 
@@ -114,12 +78,15 @@ class Mode:
     null_is_zero: bool = False
     max_rows: int | None = None
     rewriting: Literal["none", "repair", "repair_and_drop_distinct"] = "none"
-    require_base_table: bool = False
-    empty_gold: EmptyGold = "accept"
+    require_base_table: bool = True
+    empty_gold: EmptyGold = "mask"
     description: str = ""
     source: str = ""
 
     def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ConfigError(f"`Mode(name=...)` should be text, but got {self.name!r:.80}.")
+        reads = find_rule(self.rule).reads
         object.__setattr__(self, "condition_columns", tuple(self.condition_columns))
         for name, choices in _CHOICES.items():
             got = getattr(self, name)
@@ -143,8 +110,7 @@ class Mode:
         ignored = [
             field.name
             for field in fields(self)
-            if field.name not in _READS[self.rule] | _EVERY_RULE_READS
-            and getattr(self, field.name) != field.default
+            if field.name not in reads | _EVERY_RULE_READS and getattr(self, field.name) != field.default
         ]
         if ignored:
             raise ConfigError(
@@ -188,11 +154,21 @@ class Mode:
     def __hash__(self) -> int:
         return hash(self._key())
 
+    def __reduce__(self) -> tuple[Callable[[str, Mapping[str, Any]], Mode], tuple[str, dict[str, Any]]]:
+        # Where it is read, the module of a rule from outside this package has to be imported first.
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return _restore, (find_rule(self.rule).module, values)
+
     def _key(self) -> tuple[Any, ...]:
         # Prose about a mode is not part of what it does.
         return tuple(
             getattr(self, field.name) for field in fields(self) if field.name not in ("description", "source")
         )
+
+
+def _restore(module: str, values: Mapping[str, Any]) -> Mode:
+    import_module(module)
+    return Mode(**values)
 
 
 @dataclass(frozen=True)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 
+from finer_rewards.comparing import aligned, published  # noqa: F401 - importing a rule registers it
 from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.rules import find_rule
+from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["modes"]
+__all__ = ["canonical_mode", "find_mode", "modes", "register_mode"]
 
 _TEST_SUITE = (
     "Zhong, Yu and Klein, Semantic Evaluation for Text-to-SQL with Distilled Test Suites, EMNLP 2020"
 )
 _DEFOG = "defog.ai, sql-eval, 2023, eval/eval.py"
 _IBM = "IBM, text2sql-eval-toolkit 1.6.0, 2025"
+
+# Published evaluators compare and do no more.
+_Published = partial(Mode, require_base_table=False, empty_gold="accept")
 
 _MODES = (
     Mode(
@@ -22,8 +29,6 @@ _MODES = (
         permute_columns=True,
         relative_tolerance=1e-9,
         absolute_tolerance=1e-12,
-        require_base_table=True,
-        empty_gold="mask",
         description="Equal width; equal bags of rows under one reordering of the columns; in gold's "
         "order, up to ties of its sort keys, when gold has a top-level ORDER BY. Floats "
         "within 1e-9 of each other are equal, integers only exactly; NULL equals only NULL; "
@@ -39,13 +44,11 @@ _MODES = (
         absolute_tolerance=1e-2,
         numeric_text=True,
         fold_text=True,
-        require_base_table=True,
-        empty_gold="mask",
         description="As strict, but extra predicted columns, differences up to 0.01, numbers spelled as "
         "text, and case and spaces of text do not count. Rows still have to agree as a whole.",
         source="finer-rewards",
     ),
-    Mode(
+    _Published(
         "bird",
         rule="row_set",
         description="set(gold) == set(predicted) in Python: duplicates, row order and names do not count,"
@@ -53,7 +56,7 @@ _MODES = (
         "OmniSQL and Arctic.",
         source="Li et al., BIRD, NeurIPS 2023, evaluation_ex.py",
     ),
-    Mode(
+    _Published(
         "bird_nonempty",
         rule="row_set",
         accept_empty=False,
@@ -61,7 +64,7 @@ _MODES = (
         description="As bird over the first 5,000 rows, and neither result may be empty.",
         source="Pourreza et al., Reasoning-SQL, 2025, released code",
     ),
-    Mode(
+    _Published(
         "test_suite",
         rule="test_suite",
         row_order="text",
@@ -71,7 +74,7 @@ _MODES = (
         "before they run. Two empty results match, and (1, 10) does not match (1.0, 10).",
         source=_TEST_SUITE,
     ),
-    Mode(
+    _Published(
         "test_suite_keep_distinct",
         rule="test_suite",
         row_order="text",
@@ -79,7 +82,7 @@ _MODES = (
         description="As test_suite, with every DISTINCT left where it is (--keep_distinct).",
         source=_TEST_SUITE,
     ),
-    Mode(
+    _Published(
         "spider2",
         rule="spider2",
         row_order="always",
@@ -89,7 +92,7 @@ _MODES = (
         "column is sorted on its own.",
         source="Lei et al., Spider 2.0, ICLR 2025, spider2-lite/evaluation_suite/evaluate.py",
     ),
-    Mode(
+    _Published(
         "defog_exact",
         rule="defog_exact",
         description="Equal values under numpy's broadcasting, or after duplicate rows are dropped, "
@@ -97,7 +100,7 @@ _MODES = (
         "order_by.",
         source=_DEFOG,
     ),
-    Mode(
+    _Published(
         "defog_subset",
         rule="defog_subset",
         description="Every gold column has a predicted column of its own with the same values, and the "
@@ -105,13 +108,13 @@ _MODES = (
         "empty gold never matches.",
         source=_DEFOG,
     ),
-    Mode(
+    _Published(
         "qatch_ex",
         rule="qatch",
         description="Equally many rows, and equal sets of rows after the cells of each row are sorted.",
         source="Papicchio et al., QATCH, NeurIPS 2023",
     ),
-    Mode(
+    _Published(
         "ibm_exec",
         rule="ibm_exec",
         row_order="text",
@@ -119,7 +122,7 @@ _MODES = (
         " row by row when ORDER BY occurs in the gold SQL outside quotes.",
         source=_IBM,
     ),
-    Mode(
+    _Published(
         "ibm_subset",
         rule="ibm_subset",
         row_order="text",
@@ -128,14 +131,14 @@ _MODES = (
         "nothing may be empty.",
         source=_IBM,
     ),
-    Mode(
+    _Published(
         "llmsql",
         rule="sorted_rows",
         description="sorted(gold) == sorted(predicted) in Python; rows that Python cannot sort, such as "
         "NULL beside a number, never match.",
         source="LLMSQL benchmark 0.1.16, 2025",
     ),
-    Mode(
+    _Published(
         "typed",
         rule="typed_rows",
         row_order="query",
@@ -143,7 +146,7 @@ _MODES = (
         "has a top-level ORDER BY.",
         source="attestql 0.4.0, 2026",
     ),
-    Mode(
+    _Published(
         "finer_reference",
         rule="dict_rows",
         max_rows=10_000,
@@ -154,14 +157,74 @@ _MODES = (
         source="Hoang et al., FINER-SQL, ICDE 2026, released code",
     ),
 )
-_BY_NAME: Mapping[str, Mode] = MappingProxyType({mode.name: mode for mode in _MODES})
+SHIPPED: Mapping[str, Mode] = MappingProxyType({mode.name: mode for mode in _MODES})
+_BY_NAME: dict[str, Mode] = dict(SHIPPED)
 
 
 def modes() -> Mapping[str, Mode]:
-    """Return every named mode, in the order they are listed to people.
+    """Return every mode that has a name, shipped ones first, in the order they are listed to people.
 
     Example:
         >>> list(modes())[:3]
         ['strict', 'lenient', 'bird']
     """
-    return _BY_NAME
+    return MappingProxyType(_BY_NAME)
+
+
+def register_mode(mode: Mode) -> Mode:
+    """Make a mode of your own known by its name, and return it.
+
+    Args:
+        mode: the mode. To register the same once more changes nothing.
+
+    Raises:
+        ConfigError: another mode has that name.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> cents = register_mode(replace(modes()["strict"], name="cents", absolute_tolerance=0.01))
+        >>> find_mode("cents") is cents
+        True
+    """
+    if not isinstance(mode, Mode):
+        raise ConfigError(f"`register_mode(mode)` should be a Mode, but got {mode!r:.80}.")
+    known = _BY_NAME.setdefault(mode.name, mode)
+    if known != mode:
+        raise ConfigError(
+            f"`register_mode(mode)` should get a new name, but {mode.name!r} is {known!r:.200}. "
+            "Give yours another name."
+        )
+    return known
+
+
+def find_mode(mode: str | Mode) -> Mode:
+    """Return a mode by its name; a `Mode` is returned as it is.
+
+    Raises:
+        ConfigError: there is no mode of that name.
+
+    Example:
+        >>> find_mode("bird").rule
+        'row_set'
+    """
+    if isinstance(mode, Mode):
+        return mode
+    if isinstance(mode, str) and mode in _BY_NAME:
+        return _BY_NAME[mode]
+    raise ConfigError(
+        f"`mode` should be one of {', '.join(_BY_NAME)} or a Mode of your own, but got {mode!r:.80}. "
+        f"{suggest(str(mode), _BY_NAME)}Run `finer-rewards modes` for what each does; one of your own is known "
+        "by name after `register_mode`."
+    )
+
+
+def canonical_mode(mode: str | Mode) -> str | Mode:
+    """Return a shipped mode by its name and any other as a `Mode`: what prints so that any process reads it.
+
+    Raises:
+        ConfigError: there is no mode of that name.
+        MissingExtraError: the mode runs on a package that is not installed.
+    """
+    record = find_mode(mode)
+    find_rule(record.rule).check_installed()
+    return record.name if SHIPPED.get(record.name) == record else record

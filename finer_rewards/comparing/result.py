@@ -43,6 +43,10 @@ class Comparison:
     def __bool__(self) -> bool:
         return self.match
 
+    def assuming(self, what: str) -> Comparison:
+        """Return the comparison with one more thing that was taken for granted."""
+        return replace(self, assumed="; ".join(filter(None, (what, self.assumed))))
+
 
 @dataclass(frozen=True, slots=True)
 class Table:

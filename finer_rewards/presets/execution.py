@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from finer_rewards.comparing import Mode
 from finer_rewards.reward import Reward, constant, gate
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
@@ -32,7 +33,7 @@ __all__ = [
 Clock = Literal["seconds", "steps"]
 
 
-def execution_only(*, mode: str = "strict") -> Reward:
+def execution_only(*, mode: str | Mode = "strict") -> Reward:
     """Execution match alone, in {0, 1}.
 
     Formula: M.
@@ -46,7 +47,7 @@ def execution_only(*, mode: str = "strict") -> Reward:
     return execution_match(mode=mode)
 
 
-def arctic(*, mode: str = "bird") -> Reward:
+def arctic(*, mode: str | Mode = "bird") -> Reward:
     """Arctic-Text2SQL-R1: 1 for a match, 0.1 for SQL that runs, else 0. `_reference`: BIRD's set comparison.
 
     Formula: 1 if M, else 0.1 X. Range {0, 0.1, 1}.
@@ -63,7 +64,7 @@ def arctic(*, mode: str = "bird") -> Reward:
     return gate(condition=execution_match(mode=mode), then=constant(), otherwise=0.1 * executable())
 
 
-def skyrl(*, mode: str = "bird") -> Reward:
+def skyrl(*, mode: str | Mode = "bird") -> Reward:
     """SkyRL-SQL: -1 for a malformed completion, 1 for a match, else 0. `_reference`: BIRD's set comparison.
 
     Formula: -1 if not F, else M. Range {-1, 0, 1}.
@@ -102,7 +103,7 @@ def skyrl_reference() -> Reward:
     )
 
 
-def csc_sql(*, mode: str = "bird") -> Reward:
+def csc_sql(*, mode: str | Mode = "bird") -> Reward:
     """CSC-SQL: execution match plus 0.1 for the format. `_reference`: BIRD's set comparison.
 
     Formula: M + 0.1 F. Range [0, 1.1].
@@ -118,7 +119,7 @@ def csc_sql(*, mode: str = "bird") -> Reward:
     return execution_match(mode=mode) + 0.1 * well_formed(policy="think_answer")
 
 
-def slm_sql(*, mode: str = "bird") -> Reward:
+def slm_sql(*, mode: str | Mode = "bird") -> Reward:
     """SLM-SQL: execution match plus 0.1 for the format, as CSC-SQL. `_reference`: BIRD's set comparison.
 
     Formula: M + 0.1 F. Range [0, 1.1].
@@ -134,7 +135,7 @@ def slm_sql(*, mode: str = "bird") -> Reward:
     return csc_sql(mode=mode)
 
 
-def sql_r1(*, mode: str = "test_suite") -> Reward:
+def sql_r1(*, mode: str | Mode = "test_suite") -> Reward:
     """SQL-R1: format, execution, result and length, one after the other. `_reference`: test-suite comparison.
 
     Formula: -1 if not F; else 1 - 2 if not X; else 1 + 2 - 3 if not M; else 1 + 2 + 3 + length, with length
@@ -169,13 +170,13 @@ def sql_r1_reference() -> Reward:
     return _sql_r1(published_format(system="sql_r1"), "test_suite")
 
 
-def _sql_r1(form: Reward, mode: str) -> Reward:
+def _sql_r1(form: Reward, mode: str | Mode) -> Reward:
     result = gate(condition=execution_match(mode=mode), then=3 + sql_r1_length(), otherwise=constant(-3.0))
     runs = gate(condition=executable(), then=2 + result, otherwise=constant(-2.0))
     return gate(condition=form, then=1 + runs, otherwise=constant(-1.0))
 
 
-def mtir(*, mode: str = "bird") -> Reward:
+def mtir(*, mode: str | Mode = "bird") -> Reward:
     """MTIR-SQL: plus or minus 0.1 for format, 0.1 for running and 1 for the result. `_reference`: BIRD's set.
 
     Formula: 0.1 (2 F - 1) + 0.1 (2 X - 1) + (2 M - 1). Range [-1.2, 1.2].
@@ -194,7 +195,7 @@ def mtir(*, mode: str = "bird") -> Reward:
     )
 
 
-def agent_lightning(*, mode: str = "test_suite") -> Reward:
+def agent_lightning(*, mode: str | Mode = "test_suite") -> Reward:
     """agent-lightning's Spider example: 1 for a match, else 0. `_reference`: test-suite comparison.
 
     Formula: M. Range {0, 1}.
@@ -210,7 +211,7 @@ def agent_lightning(*, mode: str = "test_suite") -> Reward:
     return execution_match(mode=mode)
 
 
-def excot(*, mode: str = "bird") -> Reward:
+def excot(*, mode: str | Mode = "bird") -> Reward:
     """ExCoT's label for preference pairs: 1 for a match with a gold that is not empty. `_reference`: BIRD's set.
 
     Formula: M and g is not empty. Range {0, 1}.
@@ -226,7 +227,7 @@ def excot(*, mode: str = "bird") -> Reward:
     return execution_match(mode=mode, empty="zero")
 
 
-def star(*, mode: str = "bird") -> Reward:
+def star(*, mode: str | Mode = "bird") -> Reward:
     """STaR-SQL's label: 1 for a rationale whose SQL matches, and so is kept. `_reference`: BIRD's set comparison.
 
     Formula: M. Range {0, 1}.
@@ -242,7 +243,7 @@ def star(*, mode: str = "bird") -> Reward:
     return execution_match(mode=mode)
 
 
-def ves(*, mode: str = "bird", clock: Clock = "seconds") -> Reward:
+def ves(*, mode: str | Mode = "bird", clock: Clock = "seconds") -> Reward:
     """BIRD's valid efficiency score of one query, in hundredths. `_reference`: BIRD's set comparison.
 
     Formula: √(t_g / t_p) if M, else 0. Range from 0 up.
@@ -259,7 +260,7 @@ def ves(*, mode: str = "bird", clock: Clock = "seconds") -> Reward:
     return gate(condition=execution_match(mode=mode), then=speed(measure="ves", clock=clock))
 
 
-def r_ves(*, mode: str = "bird", clock: Clock = "seconds") -> Reward:
+def r_ves(*, mode: str | Mode = "bird", clock: Clock = "seconds") -> Reward:
     """BIRD's reward-based valid efficiency score of one query. `_reference`: BIRD's set comparison.
 
     Formula: 1.25, 1, 0.75, 0.5 or 0.25 by t_g / t_p if M, else 0. Range [0, 1.25].

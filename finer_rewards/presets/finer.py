@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, constant, gate
 from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
@@ -57,7 +58,7 @@ def finer(*, memory: bool = True, policy: str = "finer", atomic_weight: float = 
     )
 
 
-def finer_paper(*, mode: str = "bird") -> Reward:
+def finer_paper(*, mode: str | Mode = "bird") -> Reward:
     """FINER-SQL as the paper states it: the plain sum of four rewards. `_reference`: keeps a known fault.
 
     Formula: F + (2 if M, else X) + J + R, with J the Jaccard index of operations and R the memory reward: the
@@ -78,7 +79,7 @@ def finer_paper(*, mode: str = "bird") -> Reward:
     return well_formed() + executed + atomic_f1(metric="jaccard") + reasoning
 
 
-def finer_reference(*, mode: str = "finer_reference") -> Reward:
+def finer_reference(*, mode: str | Mode = "finer_reference") -> Reward:
     """FINER-SQL as its published code adds it up. `_reference`: keeps its formula and its faults.
 
     Formula: 0 if not F; 4 if M; else 1 + X (1 + s(J)) + R, with s(J) = 0.05 J + 0.95 * 0.79 J^0.2, J the Jaccard

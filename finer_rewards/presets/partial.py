@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, clip, constant, gate
 from finer_rewards.rewards.answer import answer_coverage, answer_match
@@ -37,7 +38,7 @@ __all__ = [
 Task = Literal["dense", "match"]
 
 
-def reasoning_sql(*, judge: Reward | None = None, mode: str = "bird") -> Reward:
+def reasoning_sql(*, judge: Reward | None = None, mode: str | Mode = "bird") -> Reward:
     """Reasoning-SQL as its paper has it: six rewards, execution above all. `_reference`: BIRD's set comparison.
 
     Formula: 3 M + 2 judge + X + schema Jaccard + bigram Jaccard + F. Range [0, 9]; [0, 7] without a judge.
@@ -84,7 +85,7 @@ def reasoning_sql_reference(*, judge: Reward | None = None) -> Reward:
     )
 
 
-def think2sql(*, mode: str = "bird") -> Reward:
+def think2sql(*, mode: str | Mode = "bird") -> Reward:
     """Think2SQL as its committed configuration has it: match and format. `_reference`: BIRD's set comparison.
 
     Formula: 0.85 M + 0.15 F. Range [0, 1].
@@ -100,7 +101,7 @@ def think2sql(*, mode: str = "bird") -> Reward:
     return 0.85 * execution_match(mode=mode) + 0.15 * published_format(system="think2sql")
 
 
-def think2sql_v1(*, task: Task = "dense", mode: str = "bird") -> Reward:
+def think2sql_v1(*, task: Task = "dense", mode: str | Mode = "bird") -> Reward:
     """Think2SQL, first version: task, format and tags. `_reference`: dense scores call scrambled rows right.
 
     Formula: 0.85 T + 0.1 F + 0.05 tags, T the mean of cell precision, cell recall and tuple cardinality, or M.
@@ -124,7 +125,7 @@ def think2sql_v1(*, task: Task = "dense", mode: str = "bird") -> Reward:
 
 
 def think2sql_v2(
-    *, task: Task = "dense", buckets: bool = False, needs_format: bool = False, mode: str = "bird"
+    *, task: Task = "dense", buckets: bool = False, needs_format: bool = False, mode: str | Mode = "bird"
 ) -> Reward:
     """Think2SQL, "small update": at least 0.1 for SQL that runs. `_reference`: dense scores call scrambled rows right.
 
@@ -156,7 +157,7 @@ def think2sql_v2(
     return gate(condition=executable(), then=paid)
 
 
-def think2sql_complex(*, task: Task = "dense", mode: str = "bird") -> Reward:
+def think2sql_complex(*, task: Task = "dense", mode: str | Mode = "bird") -> Reward:
     """Think2SQL, "complex": the task alone, to be followed by a length penalty over the group. `_reference`.
 
     Formula: T; then, over each group, less min(0.9, 0.1 z) for completions longer than the right ones.
@@ -263,7 +264,7 @@ def sparks(*, part: Literal["string", "clause", "judge"] = "string", judge: Rewa
     return parts[part]
 
 
-def _task(name: str, task: Task, mode: str) -> Reward:
+def _task(name: str, task: Task, mode: str | Mode) -> Reward:
     if task == "match":
         return execution_match(mode=mode)
     if task != "dense":

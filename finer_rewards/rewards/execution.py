@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from finer_rewards.comparing import Mode, compare, find_mode
+from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.reward import reward
 from finer_rewards.types import Cell, Evidence, Execution, Score, Status, Trial, unscored
 
@@ -42,18 +42,19 @@ def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score
     return Score(1.0, "it runs")
 
 
-def _match_needs(mode: str, **_: object) -> Iterable[str]:
-    return ("execution", f"as:{mode}") if find_mode(mode).rewriting != "none" else ("execution",)
+def _match_needs(mode: str | Mode, **_: object) -> Iterable[str]:
+    rewriting = find_mode(mode).rewriting
+    return ("execution", f"as:{rewriting}") if rewriting != "none" else ("execution",)
 
 
-def _check_match(mode: str, **_: object) -> None:
-    find_mode(mode)
+def _check_match(mode: str | Mode, **_: object) -> dict[str, str | Mode]:
+    return {"mode": canonical_mode(mode)}
 
 
 @reward(needs=_match_needs, check=_check_match)
 def execution_match(
     evidence: Evidence,
-    mode: str = "strict",
+    mode: str | Mode = "strict",
     *,
     require_base_table: bool | None = None,
     empty: Empty | None = None,
@@ -67,10 +68,10 @@ def execution_match(
     Formula: max over golds g of min over databases d of [p(d) ≡ g(d)], with ≡ the comparison of the mode.
 
     `None` for a parameter means what the mode says. The modes `strict` and `lenient` guard against being
-    cheated; the published modes compare and do no more.
+    cheated, and so does a mode of your own unless it says otherwise; the published modes compare and do no more.
 
     Args:
-        mode: how results are compared; `finer-rewards modes` lists them.
+        mode: how results are compared: a name (`finer-rewards modes` lists them), or a `Mode` of your own.
         require_base_table: a query that reads no base table does not match. strict: true.
         empty: what an empty gold result means: `mask` gives no value, `zero` no match, `accept`
             compares like any other. strict: `mask`. With several databases a gold is empty when it is so on all.
@@ -103,7 +104,7 @@ def execution_match(
     accept_truncated = (truncated or ("zero" if guarded else "accept")) == "accept"
     if accept_truncated and record.rule == "aligned":
         record = dataclasses.replace(record, accept_truncated=True)
-    trials = evidence.readings.get(mode, evidence.trials)
+    trials = evidence.readings.get(record.rewriting, evidence.trials)
     usable: list[int] = []
     masked: Score | None = None
     for index in range(len(trials[0].golds)):

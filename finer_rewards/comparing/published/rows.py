@@ -7,12 +7,17 @@ from typing import Any
 
 from finer_rewards.comparing.aligned import exact_mapping
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.result import Comparison, Sides, counted, differing, matched
+from finer_rewards.comparing.ordering import is_select_text
+from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.rules import rule
 from finer_rewards.types import Row
 
-__all__ = ["qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
+__all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
+
+_NUMBERS = frozenset((int, float))
 
 
+@rule(reads={"accept_empty"})
 def row_set(sides: Sides, mode: Mode) -> Comparison:
     """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else."""
     gold, predicted = sides.gold.rows[: mode.max_rows], sides.predicted.rows[: mode.max_rows]
@@ -21,6 +26,7 @@ def row_set(sides: Sides, mode: Mode) -> Comparison:
     return verdict(sides, set(gold) == set(predicted), "set of rows")
 
 
+@rule()
 def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
     """`sorted(gold) == sorted(predicted)`; rows that Python cannot sort never match, not even themselves."""
     try:
@@ -30,6 +36,7 @@ def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
     return verdict(sides, equal, "sorted rows")
 
 
+@rule()
 def qatch(sides: Sides, mode: Mode) -> Comparison:
     """Equally many rows, and equal sets of rows whose cells are sorted (NULL, numbers, text)."""
     gold, predicted = sides.gold.rows, sides.predicted.rows
@@ -48,6 +55,7 @@ def _cells_sorted(row: Row) -> tuple[Any, ...]:
     return tuple(sorted(row, key=key))
 
 
+@rule(reads={"row_order"})
 def typed_rows(sides: Sides, mode: Mode) -> Comparison:
     """Bag of typed rows (1 is not 1.0); the list of them when gold has a top-level ORDER BY."""
     gold, predicted = sides.gold, sides.predicted
@@ -64,6 +72,7 @@ def _typed(row: Row) -> tuple[Any, ...]:
     return tuple((type(cell).__name__, cell if cell == cell else "nan") for cell in row)
 
 
+@rule(reads={"row_order"})
 def test_suite(sides: Sides, mode: Mode) -> Comparison:
     """The test-suite evaluator's `result_eq`: bags (lists, if gold says ORDER BY) up to a column order.
 
@@ -102,3 +111,50 @@ def verdict(sides: Sides, equal: bool, what: str) -> Comparison:
     if equal:
         return matched(f"the {what} is gold's", "rows")
     return differing(sides, f"the {what} is not gold's", "rows")
+
+
+@rule(reads={"max_rows"})
+def dict_rows(sides: Sides, mode: Mode) -> Comparison:
+    """Rows as dictionaries (of two columns with one name the last stays), NULL read as '', then as a set."""
+    if sides.predicted_sql is not None and not is_select_text(sides.predicted_sql):
+        return Comparison(
+            False, 0.0, "the text does not begin with SELECT, WITH or EXPLAIN, so it gives no rows",
+            "not_select",
+        )  # fmt: skip
+    gold, predicted = (_rows_by_name(table, mode) for table in (sides.gold, sides.predicted))
+    comparison = verdict(sides, gold == predicted, "set of rows by column name, NULL read as '',")
+    if None in (sides.gold.columns, sides.predicted.columns):
+        comparison = comparison.assuming("no column names were given, so columns were named by position")
+    if sides.predicted_sql is None:
+        comparison = comparison.assuming("no predicted SQL was given, so it was taken to begin with SELECT")
+    return comparison
+
+
+def _rows_by_name(table: Table, mode: Mode) -> set[Row]:
+    """The rows as a data frame holds them: a column of numbers with a NULL is one of floats, and so is every
+    column where all are numbers and one of them is a float."""
+    rows = table.rows[: mode.max_rows]
+    # A dictionary keeps the place of the first column of a name, and the value of the last.
+    positions = {name: index for index, name in enumerate(table.names)}.values()
+    columns = [[row[index] for row in rows] for index in positions]
+    kinds = [set(map(type, column)) for column in columns]
+    floats = [bool(kind & _NUMBERS) and kind <= {*_NUMBERS, type(None)} and kind != {int} for kind in kinds]
+    whole = any(floats) and all(
+        kind <= _NUMBERS and not any(cell != cell for cell in column)
+        for kind, column in zip(kinds, columns, strict=True)
+    )
+    return set(
+        zip(
+            *(
+                [_as_held(cell, whole or as_float) for cell in column]
+                for column, as_float in zip(columns, floats, strict=True)
+            ),
+            strict=True,
+        )
+    )
+
+
+def _as_held(cell: Any, as_float: bool) -> Any:
+    if cell is None or cell != cell:
+        return ""
+    return float(cell) if as_float else cell

@@ -1,0 +1,100 @@
+"""`@rule`: the algorithms that modes choose from, one decorated function each, here or in your own module."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from finer_rewards.comparing.result import Comparison, Sides
+from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+
+if TYPE_CHECKING:
+    from finer_rewards.comparing.mode import Mode
+
+__all__ = ["Rule", "find_rule", "rule"]
+
+Function = Callable[[Sides, "Mode"], Comparison]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A registered rule.
+
+    Attributes:
+        name: name of the function, by which modes name it.
+        function: compares two sides under a mode.
+        reads: the fields of the mode that it reads; the others cannot be set.
+        module: where it is defined; importing that registers it.
+        needs_pandas: whether it runs on pandas, which the extra `published` brings.
+    """
+
+    name: str
+    function: Function
+    reads: frozenset[str]
+    module: str
+    needs_pandas: bool
+
+    def check_installed(self) -> None:
+        """Raise when the package that the rule runs on is missing.
+
+        Raises:
+            MissingExtraError: pandas is not installed.
+        """
+        if self.needs_pandas and find_spec("pandas") is None:
+            raise MissingExtraError(f"The comparison rule {self.name!r}", "pandas", "published")
+
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(*, reads: Iterable[str] = (), needs_pandas: bool = False) -> Callable[[Function], Function]:
+    """Register a function `(sides, mode) -> Comparison` as a rule that a `Mode` can name.
+
+    Args:
+        reads: names of the fields of `Mode` that the function reads.
+        needs_pandas: the function imports pandas.
+
+    Returns:
+        A decorator that returns the function as it is.
+
+    Raises:
+        ConfigError: another module already defines a rule of that name.
+
+    Example:
+        >>> from finer_rewards.comparing import Mode, compare
+        >>> @rule(reads={"absolute_tolerance"})
+        ... def same_total(sides: Sides, mode: Mode) -> Comparison:
+        ...     gold, predicted = (sum(row[0] for row in side.rows) for side in (sides.gold, sides.predicted))
+        ...     match = abs(gold - predicted) <= mode.absolute_tolerance
+        ...     return Comparison(match, float(match), f"the total is {predicted}, gold's is {gold}")
+        >>> compare([(1,), (2,)], [(3,)], Mode("totals", rule="same_total")).match
+        True
+    """
+
+    def decorate(function: Function) -> Function:
+        name = function.__name__
+        known = _RULES.get(name)
+        if known is not None and known.module != function.__module__:
+            raise ConfigError(
+                f"`@rule` should get a new name, but {name!r} is defined in {known.module}. Rename the function."
+            )
+        _RULES[name] = Rule(name, function, frozenset(reads), function.__module__, needs_pandas)
+        return function
+
+    return decorate
+
+
+def find_rule(name: str) -> Rule:
+    """Return a rule by its name.
+
+    Raises:
+        ConfigError: there is no rule of that name.
+    """
+    if isinstance(name, str) and name in _RULES:
+        return _RULES[name]
+    raise ConfigError(
+        f"`Mode(rule=...)` should be one of {', '.join(_RULES)}, but got {name!r:.80}. "
+        f"{suggest(str(name), _RULES)}A rule of your own has to be imported before it is named."
+    )
