@@ -42,13 +42,13 @@ from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.executing import Query
 from finer_rewards.files import read_statements
+from finer_rewards.neighbours import Suite, build_neighbours
+from finer_rewards.neighbours.generating import RECIPES, make_instance
+from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
+from finer_rewards.neighbours.reversing import hang_on_order
+from finer_rewards.neighbours.source import read_source
+from finer_rewards.neighbours.suite import write_instance
 from finer_rewards.rewards import execution_match
-from finer_rewards.testsuite import Suite, build_neighbours
-from finer_rewards.testsuite.generating import RECIPES, make_instance
-from finer_rewards.testsuite.reading import conditions_of, joins_of, read_query
-from finer_rewards.testsuite.reversing import hang_on_order
-from finer_rewards.testsuite.source import read_source
-from finer_rewards.testsuite.suite import write_instance
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.md"
 HELD_OUT = 32

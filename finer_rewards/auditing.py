@@ -159,7 +159,7 @@ def _in_result(run: Execution) -> list[Finding]:
 
 def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite, copies: Path) -> set[int]:
     """Return which golds have another result on rows in another order."""
-    from finer_rewards.testsuite.reversing import hang_on_order
+    from finer_rewards.neighbours.reversing import hang_on_order
 
     by_db: dict[str, list[int]] = defaultdict(list)
     for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
@@ -180,7 +180,7 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite
 
 def _permuted(db: str, executor: SQLite, copies: Path) -> str:
     """Return the copy of a database with its rows backwards, made when it is first asked for; "" for none."""
-    from finer_rewards.testsuite.permuting import permuted_copy
+    from finer_rewards.neighbours.permuting import permuted_copy
 
     copy = copies / f"{sha256(db.encode()).hexdigest()[:16]}.sqlite"
     if not copy.exists() and not permuted_copy(_path(db, executor.root), copy):

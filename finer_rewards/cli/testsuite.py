@@ -18,7 +18,7 @@ from finer_rewards.files import read_statements
 from finer_rewards.reporting.records import database_name
 
 if TYPE_CHECKING:
-    from finer_rewards.testsuite import Suite
+    from finer_rewards.neighbours import Suite
 
 EXAMPLES = """\
   finer-rewards testsuite build --db spider/database --gold dev_gold.sql
@@ -100,7 +100,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build the neighbours of each database, and report on each gold."""
     from finer_rewards.engines.sqlite.files import resolve_database
-    from finer_rewards.testsuite import STEPS, build_neighbours
+    from finer_rewards.neighbours import STEPS, build_neighbours
 
     entries = read_statements(arguments.gold, side="gold", file_format=arguments.gold_format)
     found = find_databases(arguments.db, [entry.db for entry in entries], arguments.gold)

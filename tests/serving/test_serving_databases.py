@@ -102,7 +102,7 @@ def test_duckdb_is_served_as_it_is(tmp_path: Path) -> None:
 
 
 def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
-    from finer_rewards.testsuite import build_neighbours
+    from finer_rewards.neighbours import build_neighbours
 
     folder = tmp_path / "shop"
     folder.mkdir()

@@ -145,7 +145,7 @@ class SQLite(PooledExecutor):
         }
 
     def _suites(self) -> str:
-        from finer_rewards.testsuite import suites_digest
+        from finer_rewards.neighbours import suites_digest
 
         return suites_digest(self.neighbours_from or self.root, self._homes.copy())
 
@@ -158,7 +158,7 @@ class SQLite(PooledExecutor):
         """Return the samples, each on its database and the neighbours that serve its gold."""
         if not self.neighbours:
             return samples
-        from finer_rewards.testsuite import with_neighbours
+        from finer_rewards.neighbours import with_neighbours
 
         extended = with_neighbours(
             samples,

@@ -8,8 +8,8 @@ from typing import Any
 
 from sqlglot import exp
 
+from finer_rewards.neighbours.gold_facts import tables_of
 from finer_rewards.schema import Schema
-from finer_rewards.testsuite.reading import tables_of
 from finer_rewards.types import Cell, Row
 
 __all__ = ["Mutant", "guess_of", "mutants_of", "recited_key"]
@@ -55,7 +55,7 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
 
     Example:
         >>> from finer_rewards.schema import schema_from_ddl
-        >>> from finer_rewards.testsuite.reading import read_query
+        >>> from finer_rewards.neighbours.gold_facts import read_query
         >>> schema = schema_from_ddl("CREATE TABLE singer (name TEXT, age INT)")
         >>> tree = read_query("SELECT name FROM singer WHERE age > 40", schema)
         >>> for mutant in mutants_of(tree, schema)[:3]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.testsuite import Suite, build_neighbours
+from finer_rewards.neighbours import Suite, build_neighbours
 
 #: Whether columns may be permuted is a documented choice; strict permits it.
 COLUMN_ORDER = {"compare-06"}

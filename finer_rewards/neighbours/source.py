@@ -11,9 +11,9 @@ from dataclasses import dataclass, field, replace
 
 from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.engines.sqlite.worker import leave_out_undecodable, quote
+from finer_rewards.neighbours.gold_facts import Condition, Join
+from finer_rewards.neighbours.reversing import read_only_uri
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
-from finer_rewards.testsuite.reading import Condition, Join
-from finer_rewards.testsuite.reversing import read_only_uri
 from finer_rewards.types import Cell, Row
 
 __all__ = ["Individual", "Reference", "Source", "SourceTable", "read_source"]

@@ -9,7 +9,7 @@ from sqlglot import exp
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
 from finer_rewards.executing.golds import Probe, probes
-from finer_rewards.testsuite.reversing import hang_on_order
+from finer_rewards.neighbours.reversing import hang_on_order
 from finer_rewards.types import Execution, Row
 
 __all__ = ["limited_parts", "usable_on"]

@@ -6,8 +6,8 @@ import random
 from collections.abc import Mapping
 from typing import Final
 
-from finer_rewards.testsuite.reading import Condition
-from finer_rewards.testsuite.source import SourceTable
+from finer_rewards.neighbours.gold_facts import Condition
+from finer_rewards.neighbours.source import SourceTable
 from finer_rewards.types import Cell, Row
 
 __all__ = ["DANGLING", "NULL", "Draft", "drop_orphans", "keep_individuals", "resolve", "seek_in", "unique"]

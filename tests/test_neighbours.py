@@ -18,13 +18,13 @@ from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
+from finer_rewards.neighbours import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
+from finer_rewards.neighbours.generating import RECIPES, make_instance
+from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
+from finer_rewards.neighbours.mutants import guess_of, mutants_of
+from finer_rewards.neighbours.source import read_source
 from finer_rewards.rewards import execution_match
 from finer_rewards.schema import Schema
-from finer_rewards.testsuite import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
-from finer_rewards.testsuite.generating import RECIPES, make_instance
-from finer_rewards.testsuite.mutants import guess_of, mutants_of
-from finer_rewards.testsuite.reading import conditions_of, joins_of, read_query
-from finer_rewards.testsuite.source import read_source
 
 MakeDb = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
-from finer_rewards.testsuite.drafts import (
+from finer_rewards.neighbours.drafts import (
     DANGLING,
     NULL,
     Draft,
@@ -18,9 +18,9 @@ from finer_rewards.testsuite.drafts import (
     seek_in,
     unique,
 )
-from finer_rewards.testsuite.reading import Condition
-from finer_rewards.testsuite.source import Reference, Source
-from finer_rewards.testsuite.values import FILLS, fill, fresh
+from finer_rewards.neighbours.gold_facts import Condition
+from finer_rewards.neighbours.source import Reference, Source
+from finer_rewards.neighbours.values import FILLS, fill, fresh
 from finer_rewards.types import Cell, Row
 
 __all__ = ["RECIPES", "Instance", "Recipe", "make_instance", "merge_instances"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.testsuite import GoldReport, Suite, build_neighbours
+from finer_rewards.neighbours import GoldReport, Suite, build_neighbours
 
 MakeDb = Callable[..., Path]
 

@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from finer_rewards.engines.sqlite.worker import leave_out_undecodable, quote
-from finer_rewards.testsuite.reversing import read_only_uri
+from finer_rewards.neighbours.reversing import read_only_uri
 
 __all__ = ["permuted_copy"]
 

@@ -18,8 +18,8 @@ from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.engines.sqlite.worker import quote
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.pooled import normalise
-from finer_rewards.testsuite.generating import Instance
-from finer_rewards.testsuite.source import Source
+from finer_rewards.neighbours.generating import Instance
+from finer_rewards.neighbours.source import Source
 
 __all__ = [
     "GoldReport",

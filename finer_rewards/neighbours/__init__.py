@@ -1,7 +1,7 @@
 """Neighbour databases: siblings of a database that tell a lucky guess from a right query."""
 
-from finer_rewards.testsuite.building import STEPS, build_neighbours
-from finer_rewards.testsuite.suite import (
+from finer_rewards.neighbours.building import STEPS, build_neighbours
+from finer_rewards.neighbours.suite import (
     GoldReport,
     Neighbour,
     Suite,
@@ -10,7 +10,7 @@ from finer_rewards.testsuite.suite import (
     read_suite,
     suites_digest,
 )
-from finer_rewards.testsuite.using import with_neighbours
+from finer_rewards.neighbours.using import with_neighbours
 
 __all__ = [
     "STEPS",

@@ -12,7 +12,7 @@ from typing import Protocol
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.testsuite.suite import Suite, neighbours_folder, read_suite
+from finer_rewards.neighbours.suite import Suite, neighbours_folder, read_suite
 from finer_rewards.types import Execution, Sample
 
 __all__ = ["with_neighbours"]
