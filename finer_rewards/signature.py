@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SCORES", "Signature"]
 
 #: Raised when, and only when, a golden score changes. See *Scores* in the changelog.
-SCORES: Final = 2
+SCORES: Final = 3
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards.adapters.openrlhf import (
-    ENDINGS,
     build,
     build_agent,
     openrlhf_reward,
@@ -27,6 +26,7 @@ from finer_rewards.adapters.openrlhf import (
     write_shim,
 )
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.parsing import without_endings
 
 SPEC = "2 * execution_match() + executable()"
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
@@ -153,13 +153,10 @@ def test_it_pickles(scorer: fr.Scorer) -> None:
 @given(
     prompt=st.text(max_size=80),
     response=st.text(min_size=1, max_size=40),
-    ending=st.sampled_from(["", *ENDINGS]),
+    ending=st.sampled_from(["", "<|im_end|>", "<end_of_turn>", "</s>\n<pad>"]),
 )
 def test_an_unchanged_prompt_is_taken_off_exactly(prompt: str, response: str, ending: str) -> None:
-    if any(response.rstrip().endswith(token) for token in ENDINGS):
-        return
-    got = response_of(prompt + response + ending, prompt)
-    assert got == response
+    assert response_of(prompt + response + ending, prompt) == without_endings(response)
 
 
 @given(kept=st.integers(12, 250), response=st.sampled_from([GOLD, "<think>x</think>" + GOLD]))

@@ -47,10 +47,11 @@ def lacking(names: str) -> list[str]:
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder as a reader has it after `finer-rewards demo --keep example`, and the repository's examples."""
+    """A folder as a reader has it: `finer-rewards demo --keep example`, the repository's examples, own databases."""
     monkeypatch.chdir(tmp_path)
     assert main(["demo", "--keep", "example"]) == 0
     (tmp_path / "examples").symlink_to(ROOT / "examples")
+    (tmp_path / "databases").symlink_to("example")
     commands = tmp_path / ".bin"
     commands.mkdir()
     (commands / "finer-rewards").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m finer_rewards "$@"\n')

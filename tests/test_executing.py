@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards.engines.duckdb import DuckDB
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import resolve_database
 from finer_rewards.errors import ConfigError
@@ -481,3 +482,13 @@ def test_an_execution_is_what_comes_back(executor):
 def test_a_limit_that_cannot_hold_is_refused(name: str, value: object) -> None:
     with pytest.raises(ConfigError, match=f"`{name}` should be"):
         SQLite(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("executor", [SQLite, DuckDB])
+def test_a_root_that_is_no_folder_is_said_at_once(tmp_path, executor):
+    (tmp_path / "databases").mkdir()
+    (tmp_path / "shop.sqlite").write_bytes(b"")
+    with pytest.raises(ConfigError, match=r"is not there\. Did you mean 'databases'"):
+        executor(tmp_path / "database")
+    with pytest.raises(ConfigError, match=r"is a file\. Pass its folder"):
+        executor(tmp_path / "shop.sqlite")

@@ -537,3 +537,22 @@ def test_nothing_heavy_is_imported_before_a_memory_is_opened() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("spec", ["http://127.0.0.1:9/v1#m", "/somewhere/model", "owner/model", "./model"])
+def test_a_folder_does_not_choose_what_is_asked_or_loaded(tmp_path: Path, spec: str, capsys) -> None:
+    from finer_rewards.cli import main
+
+    with TraceMemory.open(tmp_path, "hashing:64", durable=False) as memory:
+        memory.remember([observed(thought("alpha"))])
+    manifest = tmp_path / "memory.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_bytes()) | {"spec": spec}))
+    with pytest.raises(ConfigError, match=r"pass embedder="):
+        TraceMemory.open(tmp_path, create=False)
+    assert main(["memory", "search", str(tmp_path), "what table"]) == 2
+    assert repr(spec) in capsys.readouterr().err
+    # Reading what is in it needs no embedder, and whoever names one has chosen it.
+    assert main(["memory", "stats", str(tmp_path)]) == 0
+    assert main(["memory", "export", str(tmp_path), str(tmp_path / "traces.jsonl")]) == 0
+    assert len(TraceMemory.open(tmp_path, "hashing:64", create=False)) == 1
+    assert main(["memory", "search", str(tmp_path), "what table", "--embedder", "hashing:64"]) == 0

@@ -145,7 +145,7 @@ def test_names_of_embedders() -> None:
         embedder_from("hashing:many")
     with pytest.raises(ConfigError, match="embed"):
         embedder_from(3)  # type: ignore[arg-type]
-    with pytest.raises(ConfigError, match="8 or more"):
+    with pytest.raises(ConfigError, match="from 8 to"):
         HashingEmbedder(2)
     with pytest.raises(ConfigError, match="http"):
         EndpointEmbedder("localhost:8000")

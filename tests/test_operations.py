@@ -10,6 +10,7 @@ import pytest
 from finer_rewards.errors import ConfigError
 from finer_rewards.operations import Operation, Operations, OperationsError, operation_f1, sql_operations
 from finer_rewards.operations.guard import check_version
+from finer_rewards.operations.published import published_operations
 
 SCHEMA = """
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER, country TEXT);
@@ -230,3 +231,20 @@ def test_bad_arguments_say_what_to_write() -> None:
         sql_operations("SELECT 1", schema=3)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="sqlglot"):
         check_version("99.1.0")
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "duckdb", "sqlite"])
+@pytest.mark.parametrize("words", ["IS NOT NULL", "NOTNULL", "IS NOT TRUE", "IS NOT UNKNOWN"])
+def test_a_negated_is_stays_negated(dialect: str, words: str) -> None:
+    """sqlglot has had two shapes for it, and PostgreSQL's differs from the others'."""
+    if (dialect, words) == ("sqlite", "IS NOT UNKNOWN"):
+        return
+    negated, other = (
+        f"SELECT a FROM t WHERE b {words}",
+        "ISNULL" if words == "NOTNULL" else words.replace("NOT ", ""),
+    )
+    plain, spelt = f"SELECT a FROM t WHERE b {other}", f"SELECT a FROM t WHERE NOT b {other}"
+    assert sql_operations(negated, dialect=dialect) != sql_operations(plain, dialect=dialect)
+    assert sql_operations(negated, dialect=dialect) == sql_operations(spelt, dialect=dialect)
+    assert published_operations(negated, dialect) == published_operations(spelt, dialect)
+    assert published_operations(negated, dialect) != published_operations(plain, dialect)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import copyreg
 import gzip
+import itertools
 import json
 import random
 import re
@@ -138,3 +140,13 @@ def test_real_texts_are_read_alike(shared_data: Path) -> None:
                 assert verdict in ("same", "nothing", "refused"), text
                 found[verdict] = found.get(verdict, 0) + 1
     assert found["same"] > 20_000
+
+
+def test_no_iterator_is_copied(monkeypatch) -> None:
+    """Python 3.14 cannot copy an `itertools.count`, and 3.12 warns of it."""
+
+    def refuse(iterator: object) -> str:
+        raise TypeError(f"{iterator!r} cannot be copied")
+
+    monkeypatch.setitem(copyreg.dispatch_table, itertools.count, refuse)
+    assert read_plain("WITH x AS (SELECT a FROM t) SELECT a FROM x", FACTS) is not None

@@ -69,6 +69,22 @@ AUTO_FINDS = {
 }
 
 
+ENDINGS = (
+    "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>", "<end_of_turn>", "<eos>", "<pad>", "</s>",
+    "<｜end▁of▁sentence｜>", "<|end|>", "<|return|>", "<|END_OF_TURN_TOKEN|>", "<|eom_id|>", "[EOS]",
+    "<|fim_pad|>", "<|python_tag|>", "<|call|>", "<|user|>",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_ends_a_turn_is_no_part_of_the_answer(ending: str) -> None:
+    for completion in (SQL, f"<think>{THOUGHT}</think>\n{FENCED}"):
+        for policy in ("auto", "plain" if completion == SQL else "finer"):
+            plain, ended = (parse_completion(completion + end, policy) for end in ("", f"{ending}\n{ending}"))
+            assert ended == plain
+            assert (ended.sql, ended.problem) == (SQL, "")
+
+
 @pytest.mark.parametrize("shape", AUTO_FINDS)
 def test_auto_finds_the_sql_in_every_usual_shape(shape: str) -> None:
     completion, thought = AUTO_FINDS[shape]

@@ -482,3 +482,22 @@ def test_adapters_write_a_log_on_request(databases: Path, tmp_path: Path) -> Non
     lines = [line for line in lines_of(path) if "status" in line]
     assert [line["value"] for line in lines] == [1.0, 1.0, 1.0]
     assert [line["step"] for line in lines] == [4, None, 9]
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
+@pytest.mark.parametrize("reward", ["execution_match()", "atomic_f1()"])
+def test_a_log_of_which_nothing_was_scored_is_reported(
+    tmp_path: Path, databases: Path, capsys, reward: str, value: float | None
+) -> None:
+    path = tmp_path / "scores.jsonl"
+    with fr.Scorer(reward, fr.SQLite(databases, workers=1), log=str(path)) as scorer:
+        scorer.score([fr.Sample("SELECT 1", "SELECT 1", "nowhere") for _ in range(3)])
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        if "status" in record:
+            record |= {"value": value, "components": {"atomic_f1": value}}
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in records))
+    for form in ("md", "html", "json"):
+        assert main(["report", str(path), "--format", form, "-o", str(tmp_path / f"report.{form}")]) == 0
+    totals = json.loads((tmp_path / "report.json").read_text())["runs"][0]["totals"]
+    assert (totals["samples"], totals["scored"], totals["mean"]) == (3, 0, None)

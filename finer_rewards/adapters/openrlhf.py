@@ -25,23 +25,13 @@ from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.postgres.dsn import is_dsn
 from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+from finer_rewards.parsing import without_endings
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
 
 __all__ = ["build", "build_agent", "openrlhf_reward", "response_of", "write_shim"]
 
 _LOGGER = logging.getLogger(__name__)
-#: End-of-turn and padding tokens of common models; OpenRLHF decodes them into the text.
-ENDINGS = (
-    "<|im_end|>",
-    "<|endoftext|>",
-    "<|eot_id|>",
-    "<|end_of_text|>",
-    "<end_of_turn>",
-    "<eos>",
-    "<pad>",
-    "</s>",
-)
 #: Characters of a prompt's end by which it is found: at the start of the query, or anywhere in it.
 _OVERLAP, _TAIL = 12, 40
 
@@ -56,7 +46,7 @@ def openrlhf_reward(
     question: str | None = None,
     answer: str | None = None,
     dialect: str | None = None,
-    endings: Sequence[str] = ENDINGS,
+    endings: Sequence[str] = (),
 ) -> RewardFunction:
     """Return a reward function for OpenRLHF.
 
@@ -75,7 +65,7 @@ def openrlhf_reward(
         question: key of the question in the label; `None` takes the prompt.
         answer: key of the right rows in the label.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
-        endings: tokens cut off the end of a response.
+        endings: tokens cut off the end of a response, besides those of common models.
 
     Raises:
         ConfigError: `best` is not above 0.
@@ -143,6 +133,7 @@ def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
             tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]
             start, end = output["action_ranges"][-1]
             text = tokenizer.decode(output["observation_tokens"][start:end], skip_special_tokens=False)
+            text = without_endings(text, getattr(tokenizer, "all_special_tokens", ()))
             reply = await asyncio.to_thread(reward, [prompt + text], [prompt], [label])
             output.update(reward=reply["rewards"], scores=reply["scores"], extra_logs=reply["extra_logs"])
             return output
@@ -271,7 +262,7 @@ class RewardFunction:
         return {"rewards": rewards, "scores": scores, "extra_logs": logs}
 
 
-def response_of(query: str, prompt: str, endings: Sequence[str] = ENDINGS) -> str:
+def response_of(query: str, prompt: str, endings: Sequence[str] = ()) -> str:
     """Return the response in a decoded query: what follows the prompt, without end-of-turn tokens.
 
     The prompt may have lost its front to truncation, or read a little differently once decoded; then the
@@ -281,13 +272,7 @@ def response_of(query: str, prompt: str, endings: Sequence[str] = ENDINGS) -> st
         >>> response_of("<|user|>Count.<|assistant|>SELECT 1<|im_end|>", "<|user|>Count.<|assistant|>")
         'SELECT 1'
     """
-    text = query[_prompt_end(query, prompt) :]
-    while True:
-        stripped = text.rstrip()
-        ending = next((token for token in endings if stripped.endswith(token)), None)
-        if ending is None:
-            return text
-        text = stripped.removesuffix(ending)
+    return without_endings(query[_prompt_end(query, prompt) :], endings)
 
 
 def _prompt_end(query: str, prompt: str) -> int:

@@ -117,7 +117,8 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
     Args:
         spec: a reward as it prints, or the name of a preset.
         root: folder of the databases (SQLite, DuckDB, Parquet), a PostgreSQL dsn, or the address of a server.
-        limits: further arguments of the executor, such as `SQLite` or `Remote`; and `log`, as `Scorer` takes it.
+        limits: further arguments of the executor, such as `SQLite` or `Remote`; `log`, as `Scorer` takes it; and
+            `embedder`, as `TraceMemory.open` takes it.
         memory: folder of a `TraceMemory`, or the address of a server, for rewards that search one.
 
     Raises:
@@ -132,8 +133,8 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, Any], ...]) -> Scorer:
     reward = preset(spec) if spec in PRESETS else spec
     options = dict(limits)
-    log = options.pop("log", None)
-    return Scorer(reward, _executor_at(root)(root, **options), memory=_memory_at(memory), log=log)
+    log, embedder = options.pop("log", None), options.pop("embedder", None)
+    return Scorer(reward, _executor_at(root)(root, **options), memory=_memory_at(memory, embedder), log=log)
 
 
 def _executor_at(root: str) -> Callable[..., Executor]:
@@ -145,13 +146,13 @@ def _executor_at(root: str) -> Callable[..., Executor]:
     return partial(Remote, token=os.environ.get(TOKEN))
 
 
-def _memory_at(place: str | None) -> Memory | None:
+def _memory_at(place: str | None, embedder: str | None) -> Memory | None:
     if place is None:
         return None
     if not is_url(place):
         from finer_rewards.memory import TraceMemory
 
-        return TraceMemory.open(place, create=False)
+        return TraceMemory.open(place, embedder, create=False)
     from finer_rewards.remote import RemoteMemory
     from finer_rewards.remote.wire import TOKEN
 
@@ -166,7 +167,7 @@ def is_url(place: str) -> bool:
 def _check_limits(limits: Mapping[str, Any], root: str) -> None:
     name_of, known = _options_at(root)
     for name in limits:
-        if name not in (*known, "log"):
+        if name not in (*known, "log", "embedder"):
             raise ConfigError(
                 f"Options should be of the adapter or of {name_of} ({', '.join(known)}), but got {name!r}. "
                 f"{suggest(name, known)}".rstrip()

@@ -8,12 +8,23 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from finer_rewards.cli.options import FORMATS, add_executor, add_output, add_parser, chosen_executor, number
+from finer_rewards.cli.options import (
+    FORMATS,
+    add_embedder,
+    add_executor,
+    add_output,
+    add_parser,
+    chosen_executor,
+    number,
+)
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import DataError
+
+if TYPE_CHECKING:
+    from finer_rewards.memory import TraceMemory
 
 EXAMPLES = """\
   finer-rewards memory build traces/ completions.jsonl --db spider/database --embedder hashing
@@ -44,9 +55,7 @@ def register(subparsers: Any) -> None:
     build.add_argument("memory", metavar="FOLDER", help="folder of the memory; made when there is none")
     build.add_argument("completions", metavar="FILE", help="JSONL, or `-` for standard input")
     build.add_argument("--db", required=True, metavar="PATH", help="a database file, or a folder of them")
-    build.add_argument(
-        "--embedder", metavar="NAME", help="hashing, URL#MODEL or a sentence-transformers model (the paper's)"
-    )
+    add_embedder(build)
     build.add_argument(
         "--raw", action="store_true", help="embed thoughts as they are: names not masked, nothing centred"
     )
@@ -54,6 +63,7 @@ def register(subparsers: Any) -> None:
 
     search = actions.add_parser("search", help="show the traces most like a thought")
     search.add_argument("memory", metavar="FOLDER")
+    add_embedder(search)
     search.add_argument("thought", metavar="TEXT", help="the reasoning, or `-` for standard input")
     search.add_argument("--db-id", default="", metavar="ID", help="the database it is about")
     search.add_argument(
@@ -135,7 +145,7 @@ def _search(arguments: argparse.Namespace) -> int:
     from finer_rewards.memory import TraceMemory
 
     thought = sys.stdin.read() if arguments.thought == "-" else arguments.thought
-    memory = TraceMemory.open(arguments.memory, create=False)
+    memory = TraceMemory.open(arguments.memory, arguments.embedder, create=False)
     [recall] = memory.search([thought], [arguments.db_id], int(arguments.top_k), arguments.scope)
     if not recall.status.scorable:
         print(f"finer-rewards: {recall.status.sentence} {recall.error}", file=sys.stderr)
@@ -161,9 +171,7 @@ def _line(row: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _stats(arguments: argparse.Namespace) -> int:
-    from finer_rewards.memory import TraceMemory
-
-    found = TraceMemory.open(arguments.memory, create=False).stats()
+    found = _as_made(arguments.memory).stats()
     if arguments.format == "json":
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
@@ -192,11 +200,16 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> int:
-    from finer_rewards.memory import TraceMemory
-
-    count = TraceMemory.open(arguments.memory, create=False).export(arguments.file)
+    count = _as_made(arguments.memory).export(arguments.file)
     print(f"finer-rewards: {count} traces written to {arguments.file}", file=sys.stderr)
     return 0
+
+
+def _as_made(folder: str) -> TraceMemory:
+    """Open a memory to read what is in it; its embedder is not needed for that."""
+    from finer_rewards.memory import TraceMemory, as_made
+
+    return TraceMemory.open(folder, as_made(Path(folder)), create=False)
 
 
 def _records(path: str) -> Iterator[dict[str, Any]]:

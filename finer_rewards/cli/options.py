@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards.errors import ConfigError
 
 __all__ = [
+    "add_embedder",
     "add_executor",
     "add_inputs",
     "add_output",
@@ -172,6 +173,14 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
         metavar="FOLDER",
         help="verified traces, for rewards that use them; see `finer-rewards memory`",
     )
+    add_embedder(group)
+
+
+def add_embedder(parser: argparse._ActionsContainer) -> None:
+    """Add --embedder."""
+    parser.add_argument(
+        "--embedder", metavar="NAME", help="hashing, URL#MODEL or a sentence-transformers model (the paper's)"
+    )
 
 
 def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:
@@ -215,7 +224,7 @@ def chosen_memory(arguments: argparse.Namespace, reward: Reward) -> TraceMemory 
     if arguments.memory is not None:
         from finer_rewards.memory import TraceMemory
 
-        return TraceMemory.open(arguments.memory, create=False)
+        return TraceMemory.open(arguments.memory, arguments.embedder, create=False)
     if "memory" in reward.needs:
         without = "'finer(memory=False)'" if arguments.preset == "finer" else "one without memory()"
         raise ConfigError(

@@ -14,6 +14,7 @@ from finer_rewards.errors import ConfigError, suggest
 
 __all__ = [
     "DatabaseFile",
+    "checked_root",
     "database_names",
     "find_database",
 ]
@@ -78,6 +79,26 @@ class DatabaseFile:
                     while block := file.read(1 << 20):
                         content.update(block)
         return content.hexdigest()
+
+
+def checked_root(root: str | os.PathLike[str]) -> str:
+    """Return the folder that holds the databases, as text.
+
+    Raises:
+        ConfigError: it is no folder: nothing could be found in it, so every sample would be unscored.
+    """
+    path = Path(root)
+    if path.is_dir():
+        return os.fspath(root)
+    if path.is_file():
+        problem = f"is a file. Pass its folder, {str(path.parent)!r}, and the database as `db`"
+    else:
+        try:
+            names = [entry.name for entry in os.scandir(path.parent) if entry.is_dir()]
+        except OSError:
+            names = []
+        problem = f"is not there. {suggest(path.name, names)}Check the path"
+    raise ConfigError(f"`root` should be the folder that holds the databases, but {str(root)!r} {problem}.")
 
 
 def find_database(

@@ -5,6 +5,7 @@ Nothing heavy is imported until a memory is opened.
 
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from
 from finer_rewards.memory.gate import Decision, Gate, Report
+from finer_rewards.memory.manifest import as_made
 from finer_rewards.memory.memory import TraceMemory
 from finer_rewards.memory.trace import Trace, database_id
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
@@ -18,6 +19,7 @@ __all__ = [
     "Trace",
     "TraceMemory",
     "Verification",
+    "as_made",
     "database_id",
     "embedder_from",
     "repair_folder",

@@ -56,8 +56,10 @@ class HashingEmbedder:
     """
 
     def __init__(self, dimension: int = 1024) -> None:
-        if isinstance(dimension, bool) or not isinstance(dimension, int) or dimension < 8:
-            raise ConfigError(f"`HashingEmbedder(dimension=...)` should be 8 or more, but got {dimension!r}.")
+        if isinstance(dimension, bool) or not isinstance(dimension, int) or not 8 <= dimension <= 1 << 16:
+            raise ConfigError(
+                f"`HashingEmbedder(dimension=...)` should be from 8 to 65536, but got {dimension!r}."
+            )
         self.dimension = dimension
 
     @property

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import Embedder, embedder_from
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 from finer_rewards.memory.store import Store
 
-__all__ = ["SPACE", "agree"]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["SPACE", "agree", "as_made"]
 
 #: Rises when the masking, the operations or the background change, and with them all vectors.
 MEANING: Final = 1
@@ -52,13 +58,40 @@ def agree(
                 f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made with, "
                 f"{found.get('embedder')!r}, which has no name to load it by. Pass the object."
             )
-        chosen = embedder_from(str(found["spec"]))
+        chosen = embedder_from(_own(folder, str(found["spec"])))
     if chosen.fingerprint != found.get("embedder"):
         raise ConfigError(
             f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made with, "
             f"{found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or {_MOVE}"
         )
     return chosen, {name: bool(found[name]) for name in SPACE}
+
+
+def as_made(folder: Path) -> Embedder:
+    """Return what stands for the embedder of a memory where nothing is embedded, as for `stats` and `export`."""
+    return _Label(str(Store(folder).describe_once("memory.json", {}).get("embedder")))
+
+
+class _Label:
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        raise ConfigError("`embedder` should be given where traces are compared. Pass embedder=....")
+
+
+def _own(folder: Path, spec: str) -> str:
+    """Return the name of an embedder that a folder names, if it is one that a folder may choose.
+
+    Whoever made the folder wrote it, and it may come from anywhere: an address there would be sent the reasoning and
+    the user's key, a model there would be loaded.
+    """
+    if spec == DEFAULT_EMBEDDER or re.fullmatch(r"hashing(:\d+)?", spec, re.ASCII):
+        return spec
+    raise ConfigError(
+        f"`embedder` should be given for the memory at `{folder}`, which was made with {spec!r:.200}: nothing is sent "
+        f"or loaded because a folder says so. If you trust it, pass embedder={spec!r:.200} (--embedder)."
+    )
 
 
 def _check_new(folder: Path, create: bool) -> None:

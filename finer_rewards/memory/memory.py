@@ -83,8 +83,9 @@ class TraceMemory:
 
         Args:
             path: the folder.
-            embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`; left out, the
-                one the memory was made with, and for a new memory that of the paper.
+            embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`; left out, that of
+                the paper, or `hashing` where the memory was made with it. Any other has to be named: a folder
+                does not say where reasoning is sent or what is loaded.
             delexicalise: mask table, column and literal names, and compare the planned operations, so that
                 reasoning is alike across databases. True for a new memory, as it was made for an old one.
             centre: subtract what all reasoning has in common. As `delexicalise`.

@@ -89,6 +89,7 @@ class SentenceEmbedder:
         if self._loaded is None:
             library: Any = optional("sentence_transformers", needed_by=f"The embedder {self.model!r}")
             options: dict[str, Any] = {"truncate_dim": self.dimension, "device": self.device}
+            options["trust_remote_code"] = False
             options["model_kwargs"] = {"dtype": self.dtype}
             # Last-token pooling needs the padding in front. Releases before 6.2 call the option otherwise.
             accepted = inspect.signature(library.SentenceTransformer.__init__).parameters

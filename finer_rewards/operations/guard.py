@@ -123,6 +123,10 @@ def parse_query(sql: str, dialect: str) -> Any:
     tree = statements[0]
     if not isinstance(tree, (exp.Query, exp.Values)):
         raise OperationsError(f"A query is needed, but the text is {tree.key.upper()}")
+    for node in list(tree.find_all(exp.Is)):
+        # Newer releases write PostgreSQL's IS NOT NULL as one node, all others as NOT and IS.
+        if node.args.get("negate"):
+            node.replace(exp.Not(this=exp.Is(this=node.this, expression=node.expression)))
     return tree
 
 

@@ -7,8 +7,6 @@ real queries and on texts damaged at random.
 
 from __future__ import annotations
 
-from copy import copy
-from itertools import count
 from typing import Any
 
 from .expressions import number
@@ -16,7 +14,7 @@ from .facts import Facts
 from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
 from .plain_terms import PlainTerms, UnsureError
 from .reading import Scope
-from .sources import Body, CommonTable
+from .sources import Body, CommonTable, Numbers
 from .terms import Outer, Select, Term, conjuncts
 
 __all__ = ["read_plain"]
@@ -66,7 +64,7 @@ class _PlainReader(PlainTerms):
     def __init__(self, tokens: list[str], facts: Facts) -> None:
         super().__init__(tokens)
         self.facts = facts
-        self.numbers = count(1)
+        self.numbers = Numbers()
         self.parts = 0
 
     def again(self, place: int, read: Any) -> Any:
@@ -107,9 +105,9 @@ class _PlainReader(PlainTerms):
             inner.common = dict(scope.common)
             table = CommonTable(self.place, [], inner)
             # Read here for its grammar alone, so that no number of a source is taken.
-            numbers = copy(self.numbers)
+            last = self.numbers.last
             self.query(inner)
-            self.numbers = numbers
+            self.numbers.last = last
             if any(token.strip('"`').lower() == name for token in self.tokens[table.node : self.place]):
                 raise UnsureError  # it may be recursive
             scope.common[name] = table

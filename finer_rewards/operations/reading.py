@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import Any
 
 from sqlglot import exp
@@ -10,7 +9,7 @@ from sqlglot import exp
 from .expressions import argument, order_terms, read_term
 from .facts import Facts
 from .guard import OperationsError
-from .sources import Body, CommonTable, Entry, FromClause, given
+from .sources import Body, CommonTable, Entry, FromClause, Numbers, given
 from .terms import Select, Term, conjuncts
 
 __all__ = ["Reader"]
@@ -27,7 +26,7 @@ class Reader:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.numbers = count(1)
+        self.numbers = Numbers()
         self.parts = 0
         self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
 

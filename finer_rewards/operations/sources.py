@@ -15,7 +15,7 @@ from .terms import ONE, Group, Outer, Select, Term, conjuncts
 if TYPE_CHECKING:
     from .reading import Scope
 
-__all__ = ["Body", "CommonTable", "Entry", "FromClause", "given"]
+__all__ = ["Body", "CommonTable", "Entry", "FromClause", "Numbers", "given"]
 
 
 def given(node: Any) -> set[str]:
@@ -23,6 +23,17 @@ def given(node: Any) -> set[str]:
     return {
         name for name, value in node.args.items() if value is not None and value is not False and value != []
     }
+
+
+class Numbers:
+    """Counts the sources of a text, from 1; `last` is the one given last, and may be set back."""
+
+    def __init__(self) -> None:
+        self.last = 0
+
+    def __next__(self) -> int:
+        self.last += 1
+        return self.last
 
 
 @dataclass

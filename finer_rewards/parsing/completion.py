@@ -6,14 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from finer_rewards.parsing._endings import without_endings
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer
 
 __all__ = ["parse_completion"]
 
 _FENCE = "```"
-# End-of-turn tokens, written and matched backwards: `<|im_end|>`, `</s>` and the like.
-_END_MARKS = re.compile(r"(?:\s|>\|(?:dne_mi|txetfodne|di_toe|txet_fo_dne)\|<|>s/<)+")
 _GAP = re.compile(r"[\s(\ufeff]+")
 _QUERY = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
 _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
@@ -49,7 +48,7 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
         'there is text before `<think>`: Sure!'
     """
     policy = named_policy(policy)
-    text = _without_end_marks(completion)
+    text = without_endings(completion)
     thinking = _thinking(text, policy)
     if thinking.rest is None:
         return Answer(thinking.thought, None, thinking.problem)
@@ -236,11 +235,6 @@ def _first(text: str) -> int:
                 break
         else:
             return at
-
-
-def _without_end_marks(text: str) -> str:
-    marks = _END_MARKS.match(text[::-1])
-    return text[: len(text) - marks.end()] if marks else text
 
 
 def _shown(what: str, text: str) -> str:

@@ -126,11 +126,13 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = duckdb.connect(f"{folder}/report.duckdb")
         try:
             connection.execute("SET enable_progress_bar = false")
+            # What is no finite number was not scored: a mean or a histogram of it says nothing.
+            connection.execute("CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END")
             connection.execute(
                 f"""
                 CREATE TABLE lines AS
-                SELECT * EXCLUDE (db, gold, completion), db ->> '$' AS db, gold ->> '$' AS gold,
-                       left(completion, {TEXT}) AS completion
+                SELECT * REPLACE (finite(value) AS value, db ->> '$' AS db, gold ->> '$' AS gold,
+                                  left(completion, {TEXT}) AS completion)
                 FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,
                                maximum_object_size = 268435456)
                 """,
@@ -181,7 +183,7 @@ class _Reader:
         match = next((one for one in names if one.startswith("execution_match")), None)
         # Whether a completion was right: by its execution match, or by the top of the scale where there is none.
         # A branch that was not taken is no match; what could not be scored is neither.
-        told = f"coalesce(components[{_quoted(match)}], 0)" if match else f"(value >= {totals['most']!r})"
+        told = f"coalesce({_component(match)}, 0)" if match else "(value >= (SELECT max(value) FROM scores))"
         matched = f"CASE WHEN value IS NOT NULL THEN CAST({told} AS DOUBLE) END"
         self.connection.execute(f"CREATE TABLE marked AS SELECT *, {matched} AS matched FROM ({placed})")
         (share,) = self.rows("SELECT avg(matched) AS matches FROM marked")
@@ -192,11 +194,11 @@ class _Reader:
             "step" if totals["steps"] else "position",
             {
                 "reward": self.curve("value"),
-                **{one: self.curve(f"components[{_quoted(one)}]") for one in names},
+                **{one: self.curve(_component(one)) for one in names},
             },
             {
                 "reward": self.histogram("value"),
-                **{one: self.histogram(f"components[{_quoted(one)}]") for one in names},
+                **{one: self.histogram(_component(one)) for one in names},
             },
             self.groups(),
             self.statuses(),
@@ -348,5 +350,6 @@ class _Reader:
         )  # fmt: skip
 
 
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
+def _component(name: str) -> str:
+    quoted = name.replace("'", "''")
+    return f"finite(components['{quoted}'])"

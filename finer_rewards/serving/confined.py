@@ -94,6 +94,9 @@ class Confined:
         if not self._roots:
             return ""
         path = Path(db)
+        if ".." in path.parts:
+            # Of a link and `..` the system follows the link first: where that leads is not to be read off the text.
+            return f"`db` should lie under the server's root, but got {db!r:.200}. Pass it without `..`."
         try:
             if not path.is_absolute():
                 # Executors look beside the root last, in the folder that the server was started in.

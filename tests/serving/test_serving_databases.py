@@ -158,3 +158,18 @@ def test_neighbours_of_a_large_batch_are_asked_for_in_parts(monkeypatch) -> None
 
 def throw(error: Exception) -> None:
     raise error
+
+
+def test_a_link_and_two_dots_are_no_way_out(tmp_path: Path, root: Path) -> None:
+    data = tmp_path / "elsewhere" / "data"
+    data.mkdir(parents=True)
+    for place in (data / "inner.sqlite", data.parent / "secret.sqlite"):
+        place.write_bytes((root / "shop.sqlite").read_bytes())
+    (root / "linked").symlink_to(data)
+    with SQLite(root, workers=1) as executor:
+        confined = Confined(executor)
+        assert confined.execute(GOLD, str(root / "linked" / "inner.sqlite")).ok
+        for db in (f"{root}/linked/../secret.sqlite", "linked/../secret.sqlite", f"{root}/x/../shop.sqlite"):
+            assert confined.execute(GOLD, db).status is Status.unavailable, db
+            with pytest.raises(ConfigError, match="root"):
+                confined.schema(db)

@@ -19,7 +19,7 @@ from typing import Any
 from finer_rewards.engines.duckdb.files import SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError, MissingExtraError
-from finer_rewards.executing.databases import DatabaseFile, find_database
+from finer_rewards.executing.databases import DatabaseFile, checked_root, find_database
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
@@ -153,7 +153,7 @@ class DuckDB(PooledExecutor):
         if find_spec("duckdb") is None:
             raise MissingExtraError("DuckDB", "duckdb", "duckdb")
         super().__init__(
-            root,
+            checked_root(root),
             timeout=timeout,
             max_rows=max_rows,
             workers=workers,

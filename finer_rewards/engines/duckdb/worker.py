@@ -49,6 +49,14 @@ CLOCK_WORDS = frozenset(("current_date", "current_time", "current_timestamp", "l
 ENGINE_STATE = ("duckdb_", "pragma_")
 
 
+def _literal(text: str) -> str:
+    """Return a text as SQL writes it.
+
+    Parameters are not used: before DuckDB 2 the first one imports numpy and pandas, which takes seconds.
+    """
+    return "'" + text.replace("'", "''") + "'"
+
+
 class Watch:
     """Interrupts a query that runs past its deadline; one thread for all queries."""
 
@@ -96,11 +104,13 @@ class Connection:
         for setting in SETTINGS:
             self.raw.execute(f"SET {setting}")
         self.functions: dict[str, str] = {}
-        for name, stability in self.raw.execute(
-            "SELECT DISTINCT lower(function_name), stability FROM duckdb_functions()"
-            " WHERE stability IN ('VOLATILE', 'CONSISTENT_WITHIN_QUERY')"
+        # DuckDB 2 calls `+` on a time with a zone unstable, as it hangs on a setting: a name reads the clock or is
+        # random only where that holds for whatever it is given.
+        for name, volatile in self.raw.execute(
+            "SELECT lower(function_name), bool_or(stability = 'VOLATILE') FROM duckdb_functions()"
+            " GROUP BY ALL HAVING bool_and(stability <> 'CONSISTENT')"
         ).fetchall():
-            self.functions[name] = "random" if stability == "VOLATILE" else "clock"
+            self.functions[name] = "random" if volatile else "clock"
         for name in (
             "current_database",
             "current_schema",
@@ -126,7 +136,7 @@ class Connection:
             return self.kinds_of_views.get(name, "")
         self.kinds_of_views[name] = ""
         for (text,) in self.raw.execute(
-            "SELECT sql FROM duckdb_views() WHERE lower(view_name) = ? AND NOT internal", [name]
+            f"SELECT sql FROM duckdb_views() WHERE lower(view_name) = {_literal(name)} AND NOT internal"
         ).fetchall():
             at = text.upper().find(" AS ")
             while at >= 0:
@@ -140,7 +150,7 @@ class Connection:
     def _tree(self, session: Any, sql: str) -> Any:
         import json
 
-        (text,) = session.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone()
+        (text,) = session.execute(f"SELECT json_serialize_sql({_literal(sql)})").fetchone()
         found = json.loads(text)
         return None if found["error"] else found["statements"]
 
@@ -241,6 +251,9 @@ class Connection:
                 if name in FORBIDDEN_FUNCTIONS:
                     return f"the function {name}", ""
                 kinds.add(self.functions.get(name, ""))
+                # The age of one time is that from then to today. DuckDB 2 has another word for what a function gets.
+                if name == "age" and len(node.get("children") or node.get("arguments") or ()) == 1:
+                    kinds.add("clock")
             elif kind == "COLUMN_REF":
                 # `current_date` and its like are written without parentheses.
                 names = node.get("column_names") or []
@@ -278,17 +291,18 @@ class Connection:
             " SELECT schema_name, view_name, true FROM duckdb_views() WHERE NOT internal"
             " AND database_name = current_database() ORDER BY 3, 1, 2"
         ).fetchall():
-            where = "database_name = current_database() AND schema_name = ? AND table_name = ?"
+            where = (
+                f"database_name = current_database() AND schema_name = {_literal(schema)}"
+                f" AND table_name = {_literal(table)}"
+            )
             columns = self.raw.execute(
                 f"SELECT column_name, data_type, NOT is_nullable FROM duckdb_columns() WHERE {where}"
-                " ORDER BY column_index",
-                [schema, table],
+                " ORDER BY column_index"
             ).fetchall()
             keys = self.raw.execute(
                 "SELECT constraint_type, constraint_column_names, referenced_table, referenced_column_names"
                 f" FROM duckdb_constraints() WHERE {where}"
-                " AND constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY') ORDER BY constraint_index",
-                [schema, table],
+                " AND constraint_type IN ('PRIMARY KEY', 'UNIQUE', 'FOREIGN KEY') ORDER BY constraint_index"
             ).fetchall()
             found.append((table if schema == "main" else f"{schema}.{table}", columns, keys, view))
         return found

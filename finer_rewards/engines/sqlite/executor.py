@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import MissingExtraError
+from finer_rewards.executing.databases import checked_root
 from finer_rewards.executing.limits import LARGEST, one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import Deadline, PooledExecutor, normalise
 from finer_rewards.executing.process import Program
@@ -88,7 +89,7 @@ class SQLite(PooledExecutor):
         engine: Literal["sqlite3", "apsw"] = "sqlite3",
     ) -> None:
         super().__init__(
-            root,
+            checked_root(root),
             timeout=timeout,
             max_rows=max_rows,
             workers=workers,
