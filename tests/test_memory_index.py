@@ -50,6 +50,7 @@ def by_definition(index: Index, dbs: list[str], query: Any, db: str, top_k: int,
     asked=st.lists(st.integers(0, 7), max_size=12),
     block=st.sampled_from([8, 40, 8192]),
     copies=st.booleans(),
+    owned=st.sampled_from([0, 20, 512]),
 )
 def test_search_is_the_definition(
     backend: Any,
@@ -60,6 +61,7 @@ def test_search_is_the_definition(
     asked: list[int],
     block: int,
     copies: bool,
+    owned: int,
 ) -> None:
     vectors, dbs = made(seed, sizes)
     queries, _ = made(seed + 1, [1] * len(asked))
@@ -70,6 +72,7 @@ def test_search_is_the_definition(
         small.setattr(module, "_BLOCK", block)
         small.setattr(module, "_SAMPLE", block)
         small.setattr(module, "_BATCH", 5)
+        small.setattr(module, "_OWN_AT_MOST", owned)
         index = Index(vectors, dbs, backend=backend)
         check_search(index, dbs, queries, top_k, scope, asked)
 
@@ -84,6 +87,24 @@ def check_search(
         expected = by_definition(index, dbs, queries[place], names[place], top_k, scope)
         assert similarities.tolist() == pytest.approx(expected, abs=1e-12)
         assert len(set(rows.tolist())) == len(rows)
+
+
+@pytest.mark.skipif(len(BACKENDS) == 1, reason="needs faiss")
+@pytest.mark.parametrize(("rows", "by"), [(20_000, "faiss"), (20_001, "numpy")])
+def test_faiss_finds_the_candidates_where_people_are(
+    rows: int, by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors, dbs = made(8, [rows // 2, rows - rows // 2])
+    index = Index(vectors, dbs)
+    asked: list[str] = []
+    monkeypatch.setattr(index, "_flat_rows", lambda *given: asked.append("faiss") or _no_rows(*given))
+    monkeypatch.setattr(index, "_exact_rows", lambda *given: asked.append("numpy") or _no_rows(*given))
+    index.search(vectors[:2], ["db0", "db1"], 3)
+    assert asked == [by]
+
+
+def _no_rows(queries: Any, owns: Any, wanted: int) -> Any:
+    return np.full((len(queries), wanted), -1)
 
 
 @pytest.mark.skipif(len(BACKENDS) == 1, reason="needs faiss")

@@ -2,15 +2,13 @@
 
 Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice.
 
-An exact search is one matrix product and one comparison a number: what a query is looking for is known before,
-as among a sample of the rows that it may find, the `top_k`-th best sets a floor, which rises while blocks of rows
-are gone through. Queries of one database stand side by side too, so that own rows are a rectangle of the products
-and struck out at once: how many of them would have crowded others out is no matter. NumPy does all that, without a
-heap, whether FAISS is installed or not (`benchmarks/memory.py` compares the two). Past `exact_up_to` rows FAISS builds
-an IVF index instead, which is approximate.
+Where FAISS is installed, a flat FAISS search finds the candidates among up to `FLAT_UP_TO` rows, and an inverted
+file (IVF, approximate) past `exact_up_to`. Between the two, and without FAISS, NumPy searches in blocks: a sample of the
+rows is scored first, and its `top_k`-th best is a lower bound, a floor; then all rows are scored block by block, and
+those above the floor, which rises meanwhile, are kept. `benchmarks/memory.py` has the costs beside each other.
 
-The similarities handed back are computed once more, in float64. Stored numbers are float16, so that no sum is
-rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
+The similarities handed back are computed once more in float64, for the candidates alone. Stored numbers are float16, so
+that no sum is rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
 """
 
 from __future__ import annotations
@@ -39,6 +37,9 @@ Backend = Literal["auto", "faiss", "numpy"]
 #: One (rows, similarities) pair a query, most similar first.
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
+#: Most rows that flat FAISS searches. With the filter it costs NumPy's time above, once (one thread) to twice (two).
+FLAT_UP_TO: Final = 20_000
+_OWN_AT_MOST: Final = 512  # So many own rows may come back with the others from FAISS, to be left out.
 _SPARE: Final = 4  # Candidates beyond `top_k`, so that rounding cannot change who is in.
 _BLOCK: Final = (
     2_048  # Rows that a full batch is multiplied with at once; up to so many are not worth a sample.
@@ -69,6 +70,12 @@ class Index:
         dbs: database of each row.
         exact_up_to: most rows searched exactly where there is FAISS; `None` for no limit.
         backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
+
+    Example:
+        >>> index = Index(unit(np.eye(3)), ["concert", "concert", "pets"])
+        >>> [(rows, similarities)] = index.search(unit(np.array([[3.0, 0.0, 4.0]])), ["concert"], top_k=2)
+        >>> rows.tolist(), similarities.round(2).tolist()
+        ([2], [0.8])
     """
 
     def __init__(
@@ -93,7 +100,12 @@ class Index:
     def kind(self) -> str:
         """How it searches: `exact`, or approximately with `faiss-ivf`."""
         small = self.exact_up_to is None or len(self) <= self.exact_up_to
-        return "exact" if small or self._faiss is None or os.getpid() != _loaded_in["faiss"] else "faiss-ivf"
+        return "exact" if small or not self._has_faiss else "faiss-ivf"
+
+    @property
+    def _has_faiss(self) -> bool:
+        """False in a process forked from the one that loaded FAISS: its threads did not come along."""
+        return self._faiss is not None and os.getpid() == _loaded_in["faiss"]
 
     def search(self, queries: Floats, dbs: Sequence[str], top_k: int, scope: Scope = "other") -> Hits:
         """Find the `top_k` most similar rows of each query.
@@ -133,13 +145,48 @@ class Index:
 
     def _other_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
         if self.kind != "faiss-ivf":
-            return self._exact_rows(queries, owns, wanted)
+            flat = self._has_faiss and len(self) <= FLAT_UP_TO
+            return (self._flat_rows if flat else self._exact_rows)(queries, owns, wanted)
         found = self._listed_rows(queries, owns, wanted)
         enough = np.minimum(wanted, len(self) - (owns[:, 1] - owns[:, 0]))
         few = np.nonzero((found >= 0).sum(axis=1) < enough)[0]
         if len(few):
             found[few] = self._exact_rows(queries[few], owns[few], wanted)
         return found
+
+    def _flat_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        """Search all rows with FAISS for as many more as a query may own, and leave those out.
+
+        A selector inside FAISS costs more, as it gives up the matrix product. Of a database that owns many rows, those
+        before and those after it are searched instead.
+        """
+        found = np.full((len(queries), wanted), -1, dtype=np.int64)
+        sizes = owns[:, 1] - owns[:, 0]
+        lines = np.flatnonzero(sizes <= _OWN_AT_MOST)
+        if len(lines):
+            most = wanted + int(sizes[lines].max())
+            values, rows = self._nearest(queries[lines], 0, len(self), most)
+            values[(rows >= owns[lines, :1]) & (rows < owns[lines, 1:])] = -np.inf
+            found[lines] = _chosen(values, rows, wanted)
+        for start, end in np.unique(owns[sizes > _OWN_AT_MOST], axis=0).tolist():
+            lines = np.flatnonzero((owns[:, 0] == start) & (owns[:, 1] == end))
+            parts = [
+                self._nearest(queries[lines], first, last, wanted)
+                for first, last in ((0, start), (end, len(self)))
+            ]
+            values, rows = (np.hstack(column) for column in zip(*parts, strict=True))
+            found[lines] = _chosen(values, rows, wanted)
+        return found
+
+    def _nearest(self, queries: Floats, first: int, last: int, count: int) -> tuple[Floats, Rows]:
+        """Return similarities and rows of the nearest from `first` to `last`, filled up with -1."""
+        count = max(1, min(count, last - first))
+        if first == last:
+            return np.full((len(queries), 1), -np.inf, dtype=np.float32), np.full((len(queries), 1), -1)
+        values, rows = self._faiss.knn(
+            queries, self.vectors[first:last], count, metric=self._faiss.METRIC_INNER_PRODUCT
+        )
+        return values, rows + first
 
     def _exact_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
         order = np.argsort(owns[:, 0], kind="stable")
@@ -323,6 +370,13 @@ class _Best:
         chosen = order[(np.cumsum(counts) - counts)[:, None] + np.arange(wanted)]
         self.rows, self._values = rows[chosen], values[chosen]
         self.floors = np.maximum(self.floors, self._values[:, -1])
+
+
+def _chosen(values: Floats, rows: Rows, wanted: int) -> Rows:
+    """Return the rows of the largest values of each line, -1 where there are too few."""
+    columns, kept = _best(values, wanted)
+    chosen = np.where(kept > -np.inf, np.take_along_axis(rows, columns, axis=1), -1)
+    return np.pad(chosen, ((0, 0), (0, wanted - chosen.shape[1])), constant_values=-1)
 
 
 def _best(products: Floats, wanted: int) -> tuple[Rows, Floats]:
