@@ -3,8 +3,8 @@
 Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice.
 
 Where FAISS is installed, a flat FAISS search finds the candidates among up to `FLAT_UP_TO` rows, and an inverted
-file (IVF, approximate) past `exact_up_to`. Between the two, and without FAISS, NumPy searches in blocks: a sample of the
-rows is scored first, and its `top_k`-th best is a lower bound, a floor; then all rows are scored block by block, and
+file (IVF, approximate) past `exact_up_to`. Between the two, and without FAISS, NumPy searches in blocks: a sample of
+the rows is scored first, and its `top_k`-th best is a lower bound, a floor; then all are scored block by block, and
 those above the floor, which rises meanwhile, are kept. `benchmarks/memory.py` has the costs beside each other.
 
 The similarities handed back are computed once more in float64, for the candidates alone. Stored numbers are float16, so
