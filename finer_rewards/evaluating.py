@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.metrics.efficiency import r_ves, steady_ratio, ves
 from finer_rewards.rewards import execution_match, soft_f1_reference
+from finer_rewards.rewards.efficiency import r_ves, steady_ratio, ves
 from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
 

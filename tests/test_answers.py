@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
-from finer_rewards.metrics.answers import answer_overlap, answer_recall, answers_equal, normalized, value_of
+from finer_rewards.rewards.answer import answer_overlap, answer_recall, answers_equal, normalized, value_of
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
 ITEMS = st.lists(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards.errors import ConfigError
-from finer_rewards.metrics.groups import length_penalised
+from finer_rewards.rewards.length import length_penalised
 from finer_rewards.rewards.tags import between
 from finer_rewards.schema import schema_from_mapping
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status, Trial

@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finer_rewards.metrics.assignment import best_pairs
-from finer_rewards.metrics.efficiency import r_ves, steady_ratio, ves
-from finer_rewards.metrics.tables import (
-    cell_precision,
-    cell_recall,
-    rank_score,
-    soft_f1,
-    soft_f1_reference,
-    tuple_cardinality,
-    tuple_constraint,
-    tuple_order,
+from finer_rewards.assignment import best_pairs
+from finer_rewards.rewards.cells import (
+    cell_precision_of,
+    cell_recall_of,
+    tuple_cardinality_of,
+    tuple_constraint_of,
+    tuple_order_of,
 )
+from finer_rewards.rewards.efficiency import r_ves, steady_ratio, ves
+from finer_rewards.rewards.rows import rank_score_of, soft_f1_of, soft_f1_reference_of
 
 CELLS = st.one_of(st.none(), st.integers(0, 3), st.sampled_from(["a", "b", "1", " B ", 1.0, 0.5]))
 
@@ -56,21 +54,21 @@ def test_cell_measures_by_definition(pair):
     expected = no_rows(gold, predicted)
     cells, others = distinct(itertools.chain(*gold)), distinct(itertools.chain(*predicted))
     common = sum(cell in others for cell in cells)
-    assert cell_recall(gold, predicted) == (expected if expected is not None else common / len(cells))
-    assert cell_precision(gold, predicted) == (expected if expected is not None else common / len(others))
+    assert cell_recall_of(gold, predicted) == (expected if expected is not None else common / len(cells))
+    assert cell_precision_of(gold, predicted) == (expected if expected is not None else common / len(others))
 
 
 @given(UNLIKE)
 def test_tuple_measures_by_definition(pair):
     gold, predicted = pair
     few, many = min(len(gold), len(predicted)), max(len(gold), len(predicted))
-    assert tuple_cardinality(gold, predicted) == (few / many if many else 1)
+    assert tuple_cardinality_of(gold, predicted) == (few / many if many else 1)
     expected = no_rows(gold, predicted)
     if expected is None:
         ours, theirs = ([sorted(row, key=rank) for row in rows] for rows in (gold, predicted))
         kinds = distinct(ours)
         expected = sum(ours.count(row) == theirs.count(row) for row in kinds) / len(kinds)
-    assert tuple_constraint(gold, predicted) == expected
+    assert tuple_constraint_of(gold, predicted) == expected
 
 
 @given(UNLIKE)
@@ -86,7 +84,7 @@ def test_tuple_order_by_definition(pair):
             squares = sum((i - first.index(row)) ** 2 for i, row in enumerate(second))
             rho = 1 - 6 * squares / (count * (count**2 - 1))
         expected = (rho + 1) / 2
-    assert tuple_order(gold, predicted) == pytest.approx(expected)
+    assert tuple_order_of(gold, predicted) == pytest.approx(expected)
 
 
 def bird_soft_f1(gold, predicted):
@@ -112,18 +110,18 @@ def bird_soft_f1(gold, predicted):
 
 @given(UNLIKE)
 def test_soft_f1_reference_is_birds(pair):
-    assert soft_f1_reference(*pair) == pytest.approx(bird_soft_f1(*pair))
+    assert soft_f1_reference_of(*pair) == pytest.approx(bird_soft_f1(*pair))
 
 
 def test_what_birds_soft_f1_gets_wrong():
     rows = [(1, "a"), (2, "b"), (3, "c")]
-    assert soft_f1_reference(rows, rows[::-1]) == pytest.approx(1 / 3)
-    assert soft_f1_reference(rows[:2], rows[1::-1]) == 0
-    assert soft_f1_reference([(1,), (1,)], [(1,)]) == 1
-    assert soft_f1_reference([(5,)], [(5, 5, 5)]) == 1
-    assert soft_f1(rows, rows[::-1]) == 1
-    assert soft_f1([(1,), (1,)], [(1,)]) == pytest.approx(2 / 3)
-    assert soft_f1([(5,)], [(5, 5, 5)]) == 0.5
+    assert soft_f1_reference_of(rows, rows[::-1]) == pytest.approx(1 / 3)
+    assert soft_f1_reference_of(rows[:2], rows[1::-1]) == 0
+    assert soft_f1_reference_of([(1,), (1,)], [(1,)]) == 1
+    assert soft_f1_reference_of([(5,)], [(5, 5, 5)]) == 1
+    assert soft_f1_of(rows, rows[::-1]) == 1
+    assert soft_f1_of([(1,), (1,)], [(1,)]) == pytest.approx(2 / 3)
+    assert soft_f1_of([(5,)], [(5, 5, 5)]) == 0.5
 
 
 def overlap(row, other):
@@ -144,8 +142,8 @@ def test_soft_f1_is_the_best_over_all_alignments(pair):
     cells = sum(map(len, gold)) + sum(map(len, predicted))
     best = max(sum(map(overlap, few, order)) for order in itertools.permutations(many, len(few)))
     expected = 2 * best / cells if cells else 1
-    assert soft_f1(gold, predicted) == pytest.approx(expected)
-    bounded = soft_f1(gold, predicted, work=0)
+    assert soft_f1_of(gold, predicted) == pytest.approx(expected)
+    bounded = soft_f1_of(gold, predicted, work=0)
     assert bounded <= expected + 1e-12
     # Without an alignment of the rest, equal rows still count in full.
     assert (bounded == 1) == (expected == 1)
@@ -155,14 +153,14 @@ def test_soft_f1_is_the_best_over_all_alignments(pair):
 def test_soft_f1_ignores_the_order_of_rows(pair, random):
     gold, predicted = pair
     shuffled = random.sample(predicted, len(predicted))
-    assert soft_f1(gold, shuffled) == soft_f1(gold, predicted) == soft_f1(predicted, gold)
-    assert soft_f1(gold, shuffled, work=0) == soft_f1(gold, predicted, work=0)
+    assert soft_f1_of(gold, shuffled) == soft_f1_of(gold, predicted) == soft_f1_of(predicted, gold)
+    assert soft_f1_of(gold, shuffled, work=0) == soft_f1_of(gold, predicted, work=0)
 
 
 def test_soft_f1_of_large_results_is_bounded_in_work():
     gold = [(i, f"n{i}", i % 7) for i in range(10_000)]
     predicted = [(i, f"n{i}", i % 5) for i in reversed(range(10_000))]
-    assert 0.6 < soft_f1(gold, predicted) < 1
+    assert 0.6 < soft_f1_of(gold, predicted) < 1
 
 
 @given(st.lists(st.lists(st.integers(-5, 5), min_size=3, max_size=3), min_size=1, max_size=5))
@@ -225,15 +223,15 @@ def test_rank_score_by_definition(pair, footrule, data):
     width = len((gold or predicted or [(0,)])[0])
     names = data.draw(st.lists(st.sampled_from("abc"), min_size=width, max_size=width))
     others = data.draw(st.one_of(st.permutations(names), st.just(names)))
-    found = rank_score(gold, predicted, gold_columns=names, predicted_columns=others, footrule=footrule)
+    found = rank_score_of(gold, predicted, gold_columns=names, predicted_columns=others, footrule=footrule)
     assert found == pytest.approx(finer_rank(gold, predicted, names, others, footrule=footrule))
 
 
 def test_what_the_rank_score_gets_wrong():
-    assert rank_score([(1,)], [(1,)], gold_columns=["n"], predicted_columns=["m"]) == 0
-    assert rank_score([], [], gold_columns=["n"], predicted_columns=["n"]) == 0
+    assert rank_score_of([(1,)], [(1,)], gold_columns=["n"], predicted_columns=["m"]) == 0
+    assert rank_score_of([], [], gold_columns=["n"], predicted_columns=["n"]) == 0
     twice = {"gold_columns": ["n", "n"], "predicted_columns": ["n", "n"]}
-    assert rank_score([(1, 2)], [(9, 2)], **twice) == 1
+    assert rank_score_of([(1, 2)], [(9, 2)], **twice) == 1
 
 
 # --- speed ----------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.metrics.texts import tree_of
+from finer_rewards.operations.guard import tree_of
 
 if TYPE_CHECKING:
     from sqlglot import exp

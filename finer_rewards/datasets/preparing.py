@@ -266,7 +266,7 @@ def _row(
 def _tables_of(sql: str) -> frozenset[str]:
     from sqlglot import exp
 
-    from finer_rewards.metrics.texts import tree_of
+    from finer_rewards.operations.guard import tree_of
 
     tree = tree_of(sql)
     return (

@@ -12,6 +12,7 @@ import re
 import sys
 import threading
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import sqlglot
@@ -22,7 +23,7 @@ from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
 
-__all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable"]
+__all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable", "tree_of"]
 
 Result = TypeVar("Result")
 
@@ -127,6 +128,16 @@ def parse_query(sql: str, dialect: str) -> Any:
         # Newer releases write PostgreSQL's IS NOT NULL as one node, all others as NOT and IS.
         if node.args.get("negate"):
             node.replace(exp.Not(this=exp.Is(this=node.this, expression=node.expression)))
+    return tree
+
+
+@lru_cache(maxsize=4096)
+def tree_of(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
+    """Return the tree of a query, or `None` when the text is not one; it is shared, so do not change it."""
+    try:
+        tree: exp.Expression = with_deep_stack(lambda: parse_query(sql, dialect))
+    except OperationsError:
+        return None
     return tree
 
 

@@ -164,7 +164,7 @@ def think2sql_complex(*, task: Task = "dense", mode: str | Mode = "bird") -> Rew
     Range [0, 1].
 
     The penalty depends on the whole group and so is no reward: pass the values of each group to
-    `finer_rewards.metrics.groups.length_penalised`.
+    `finer_rewards.rewards.length.length_penalised`.
 
     Known to reward wrongly: as `think2sql_v1`; a long right answer can fall below a short wrong one.
 

@@ -6,9 +6,6 @@ from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.cells import (
     cell_precision,
     cell_recall,
-    rank_score,
-    soft_f1,
-    soft_f1_reference,
     tuple_cardinality,
     tuple_constraint,
     tuple_order,
@@ -18,6 +15,7 @@ from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.length import overlong, sql_r1_length
 from finer_rewards.rewards.memory import memory
+from finer_rewards.rewards.rows import rank_score, soft_f1, soft_f1_reference
 from finer_rewards.rewards.similarity import (
     clause_similarity,
     ngram_similarity,

@@ -1,31 +1,135 @@
-"""Dense rewards on results: how near the predicted result is to the gold's, when it is not the same.
+"""QATCH's rewards: how much of the cells and of the rows of a result is right, when it is not the same.
 
 A score is the best over golds of the worst over databases. They are degrees, not verdicts: what is near can
-be wrong, and each docstring says what it pays for. Put `execution_match` above them in a `gate`.
+be wrong, and each docstring says what it pays for. Put `execution_match` above them in a `gate`. Cells are equal
+as Python finds them equal (1 = 1.0, NULL = NULL, no tolerance). Each measure stands above as a function of rows,
+named `..._of`, and below as a reward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
-from finer_rewards.metrics import tables
 from finer_rewards.reward import reward
 from finer_rewards.rewards.execution import did_not_run
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
 __all__ = [
+    "Empty",
+    "Rows",
     "cell_precision",
+    "cell_precision_of",
     "cell_recall",
-    "rank_score",
-    "soft_f1",
-    "soft_f1_reference",
+    "cell_recall_of",
+    "nearest",
+    "of_rows",
+    "rank_agreement",
+    "sorted_row",
     "tuple_cardinality",
+    "tuple_cardinality_of",
     "tuple_constraint",
+    "tuple_constraint_of",
     "tuple_order",
+    "tuple_order_of",
 ]
 
+Rows = Sequence[Sequence[Any]]
 Empty = Literal["mask", "zero", "accept"]
+
+
+def cell_precision_of(gold: Rows, predicted: Rows) -> float:
+    """Return `cell_precision` of two results: 1 when both are empty, 0 when one is.
+
+    Example:
+        >>> cell_precision_of([("a", "b"), ("c", "d")], [("a", "b"), ("c", "e")])
+        0.75
+    """
+    return _cell_share(gold, predicted, of=predicted)
+
+
+def cell_recall_of(gold: Rows, predicted: Rows) -> float:
+    """Return `cell_recall` of two results: 1 when both are empty, 0 when one is.
+
+    Example:
+        >>> cell_recall_of([("a", "b"), ("c", "d")], [("a", "x"), ("y", "d")])
+        0.5
+    """
+    return _cell_share(gold, predicted, of=gold)
+
+
+def tuple_cardinality_of(gold: Rows, predicted: Rows) -> float:
+    """Return `tuple_cardinality` of two results: 1 when both are empty.
+
+    Example:
+        >>> tuple_cardinality_of([(1,), (2,)], [(7,)])
+        0.5
+    """
+    few, many = sorted((len(gold), len(predicted)))
+    return few / many if many else 1.0
+
+
+def tuple_constraint_of(gold: Rows, predicted: Rows) -> float:
+    """Return `tuple_constraint` of two results: 1 when both are empty, 0 when one is.
+
+    Example:
+        >>> tuple_constraint_of([("a", "b"), ("c", "d")], [("a", "b"), ("a", "b"), ("c", "d")])
+        0.5
+    """
+    if not gold or not predicted:
+        return float(not gold and not predicted)
+    counts = Counter(sorted_row(row) for row in gold)
+    found = Counter(sorted_row(row) for row in predicted)
+    return sum(found[row] == count for row, count in counts.items()) / len(counts)
+
+
+def tuple_order_of(gold: Rows, predicted: Rows) -> float:
+    """Return `tuple_order` of two results: 1 when both are empty or one row is common, 0 when one is empty.
+
+    Example:
+        >>> tuple_order_of([("a",), ("b",)], [("b",), ("x",), ("a",)])
+        0.0
+    """
+    if not gold or not predicted:
+        return float(not gold and not predicted)
+    predicted_order = dict.fromkeys(map(tuple, predicted))
+    common = [row for row in dict.fromkeys(map(tuple, gold)) if row in predicted_order]
+    if not common:
+        return 0.5
+    ranks = {row: rank for rank, row in enumerate(common)}
+    return rank_agreement(range(len(common)), [ranks[row] for row in predicted_order if row in ranks])
+
+
+def _cell_share(gold: Rows, predicted: Rows, of: Rows) -> float:
+    if not gold or not predicted:
+        return float(not gold and not predicted)
+    gold_cells = {cell for row in gold for cell in row}
+    predicted_cells = {cell for row in predicted for cell in row}
+    return len(gold_cells & predicted_cells) / len(gold_cells if of is gold else predicted_cells)
+
+
+def rank_agreement(ranks: Sequence[int], others: Sequence[int]) -> float:
+    """Return Spearman's ρ of two rankings moved to [0, 1]: (ρ + 1) / 2; 1 for fewer than two ranks."""
+    count = len(ranks)
+    if count < 2:
+        return 1.0
+    squares = sum((rank - other) ** 2 for rank, other in zip(ranks, others, strict=True))
+    # The ranks of common rows within longer results have gaps, so the formula can leave [-1, 1].
+    return max(0.0, min(1.0, 1 - 3 * squares / (count * (count**2 - 1))))
+
+
+def sorted_row(row: Sequence[Any]) -> tuple[Any, ...]:
+    """Return the cells of a row in an order that does not depend on where they stood."""
+    return tuple(sorted(row, key=_cell_key))
+
+
+def _cell_key(cell: Any) -> tuple[int, Any]:
+    if cell is None or cell != cell:
+        return 0, "" if cell is None else "nan"
+    if isinstance(cell, (int, float)):
+        return 1, cell
+    return (2, cell) if isinstance(cell, str) else (3, repr(cell))
 
 
 @reward(needs={"execution"})
@@ -47,7 +151,7 @@ def cell_precision(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     References:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
-    return _nearest(evidence, empty, _of_rows(tables.cell_precision))
+    return nearest(evidence, empty, of_rows(cell_precision_of))
 
 
 @reward(needs={"execution"})
@@ -68,7 +172,7 @@ def cell_recall(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     References:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
-    return _nearest(evidence, empty, _of_rows(tables.cell_recall))
+    return nearest(evidence, empty, of_rows(cell_recall_of))
 
 
 @reward(needs={"execution"})
@@ -89,7 +193,7 @@ def tuple_cardinality(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     References:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
-    return _nearest(evidence, empty, _of_rows(tables.tuple_cardinality))
+    return nearest(evidence, empty, of_rows(tuple_cardinality_of))
 
 
 @reward(needs={"execution"})
@@ -111,7 +215,7 @@ def tuple_constraint(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     References:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
-    return _nearest(evidence, empty, _of_rows(tables.tuple_constraint))
+    return nearest(evidence, empty, of_rows(tuple_constraint_of))
 
 
 @reward(needs={"execution"})
@@ -132,103 +236,15 @@ def tuple_order(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     References:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
-    return _nearest(evidence, empty, _of_rows(tables.tuple_order))
+    return nearest(evidence, empty, of_rows(tuple_order_of))
 
 
-@reward(needs={"execution"})
-def soft_f1(evidence: Evidence, *, empty: Empty = "mask") -> Score:
-    """F1 over cells under the best one-to-one alignment of rows, in [0, 1].
-
-    Formula: 2 M / (|g| + |p|) in cells, with M the most cells that aligned rows can share. 0 when the
-    prediction does not run. Row order never matters, duplicates count.
-
-    Known to pay for: cells that stand in the wrong column of the right row.
-
-    Args:
-        empty: as in `cell_precision`.
-
-    Example:
-        >>> soft_f1()
-        soft_f1()
-
-    References:
-        Li et al., BIRD mini-dev, 2024 (soft F1); bird-bench/mini_dev, issue 15 (alignment).
-    """
-    return _nearest(evidence, empty, _of_rows(tables.soft_f1))
-
-
-@reward(needs={"execution"})
-def soft_f1_reference(evidence: Evidence, *, empty: Empty = "accept") -> Score:
-    """BIRD's soft F1, bug for bug, in [0, 1]: the i-th distinct row against the i-th.
-
-    Formula: F1 of matched, predicted-only and gold-only cells, each row in units of the gold width.
-
-    Known to judge wrongly: the gold rows in another order score 0, duplicates do not count, `5, 5, 5`
-    scores 1 against `5`.
-
-    Args:
-        empty: as in `cell_precision`.
-
-    Example:
-        >>> soft_f1_reference()
-        soft_f1_reference()
-
-    References:
-        Li et al., BIRD mini-dev, 2024, `evaluation_f1.py`.
-    """
-    return _nearest(evidence, empty, _of_rows(tables.soft_f1_reference))
-
-
-@reward(needs={"execution"})
-def rank_score(
-    evidence: Evidence,
-    *,
-    alpha: float = 0.5,
-    gamma: float = 1.2,
-    footrule: bool = False,
-    empty: Empty = "accept",
-) -> Score:
-    """FINER-SQL's rank scorer, bug for bug, in [0, 1]: coverage of rows times agreement in order.
-
-    Formula: c^γ (α o + 1 - α), with c the common rows over the longer result and o from the rank
-    correlation (or the footrule) of their places.
-
-    Known to judge wrongly: a column alias scores 0, of columns with one name only the last counts, NULL
-    equals the empty text, case and outer spaces do not count, two empty results score 0.
-
-    Args:
-        alpha: share of the order, from 0 to 1.
-        gamma: power of the coverage.
-        footrule: measure order by Spearman's footrule instead of the rank correlation.
-        empty: as in `cell_precision`.
-
-    Example:
-        >>> rank_score(footrule=True)
-        rank_score(footrule=True)
-
-    References:
-        FINER-SQL's published code, `sql_exec_scorer.py`, 2026; switched off in the published runs.
-    """
-
-    def measure(gold: Execution, predicted: Execution) -> float:
-        return tables.rank_score(
-            gold.rows,
-            predicted.rows,
-            gold_columns=gold.columns,
-            predicted_columns=predicted.columns,
-            alpha=alpha,
-            gamma=gamma,
-            footrule=footrule,
-        )
-
-    return _nearest(evidence, empty, measure)
-
-
-def _of_rows(measure: Callable[..., float]) -> Callable[[Execution, Execution], float]:
+def of_rows(measure: Callable[..., float]) -> Callable[[Execution, Execution], float]:
+    """Return a measure of rows as a measure of executions."""
     return lambda gold, predicted: measure(gold.rows, predicted.rows)
 
 
-def _nearest(evidence: Evidence, empty: Empty, measure: Callable[[Execution, Execution], float]) -> Score:
+def nearest(evidence: Evidence, empty: Empty, measure: Callable[[Execution, Execution], float]) -> Score:
     """Return the best over golds of the worst over databases."""
     trials = evidence.trials
     usable: list[list[Execution]] = []

@@ -1,1 +1,0 @@
-"""Published measures as plain functions of rows, times and texts: no database, no samples, no rewards."""
