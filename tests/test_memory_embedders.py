@@ -10,6 +10,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ def test_names_of_embedders() -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finer_rewards.memory.sentence.find_spec", lambda name: None)
+    monkeypatch.setattr("finer_rewards.extras.find_spec", {"numpy": find_spec("numpy")}.get)
     with pytest.raises(
         MissingExtraError, match=r"sentence-transformers.*pip install 'finer-rewards\[memory\]'"
     ):

@@ -19,7 +19,7 @@ from typing import Any
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 
 __all__ = ["build_server"]
 
@@ -43,7 +43,7 @@ def build_server() -> Any:
 
 @lru_cache(maxsize=1)
 def _classes() -> dict[str, Any]:
-    try:
+    with extra("nemo_gym", "build_server()", "nemo-gym"):
         from nemo_gym.base_resources_server import (
             BaseMultiRewardVerifyResponse,
             BaseResourcesServerConfig,
@@ -51,8 +51,6 @@ def _classes() -> dict[str, Any]:
             SimpleResourcesServer,
         )
         from pydantic import ConfigDict, Field
-    except ModuleNotFoundError:
-        raise MissingExtraError("build_server()", "nemo-gym", "nemo_gym") from None
 
     class FinerServerConfig(BaseResourcesServerConfig):  # type: ignore[misc]
         """The reward, where the databases are, and further options of `RowScorer` and `SQLite`."""

@@ -24,7 +24,8 @@ from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numb
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.postgres.dsn import is_dsn
-from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.extras import extra
 from finer_rewards.parsing import without_endings
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored
@@ -117,10 +118,8 @@ def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
     Raises:
         MissingExtraError: OpenRLHF is not installed.
     """
-    try:
+    with extra("openrlhf", "build_agent()", "OpenRLHF"):
         from openrlhf.utils.agent import SingleTurnAgentExecutor
-    except ModuleNotFoundError:
-        raise MissingExtraError("build_agent()", "OpenRLHF", "openrlhf") from None
     reward = build(spec, **options)
 
     class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]

@@ -18,7 +18,8 @@ from typing import Any
 
 from finer_rewards.adapters.rows import question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 
 __all__ = ["build_environment", "register_environment"]
 
@@ -49,10 +50,8 @@ def register_environment(id: str = "finer_rewards") -> None:
 
 @lru_cache(maxsize=1)
 def _environment() -> Any:
-    try:
+    with extra("skyrl", "build_environment()", "skyrl-gym"):
         from skyrl_gym.envs.base_text_env import BaseTextEnv
-    except ModuleNotFoundError:
-        raise MissingExtraError("build_environment()", "skyrl-gym", "skyrl") from None
 
     class FinerEnvironment(BaseTextEnv):  # type: ignore[misc]
         """One question, one answer."""

@@ -22,7 +22,8 @@ from typing import Any
 
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 
 __all__ = ["build_tasks", "finer"]
 
@@ -77,11 +78,9 @@ def build_tasks() -> Any:
 
 @lru_cache(maxsize=1)
 def _classes() -> dict[str, Any]:
-    try:
+    with extra("verifiers", "build_tasks()", "verifiers"):
         import verifiers.v1 as vf
         from pydantic import Field
-    except ModuleNotFoundError:
-        raise MissingExtraError("build_tasks()", "verifiers", "verifiers") from None
 
     class FinerData(vf.TaskData):  # type: ignore[misc]
         """One row."""

@@ -27,7 +27,8 @@ from typing import Any
 
 from finer_rewards.adapters.rows import check_items, question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 from finer_rewards.types import Sample, Score
 
 __all__ = ["build_manager", "check", "compute_score", "compute_score_async", "overrides"]
@@ -165,10 +166,8 @@ def build_manager() -> Any:
 
 @lru_cache(maxsize=1)
 def _manager() -> Any:
-    try:
+    with extra("verl", "build_manager()", "verl"):
         from verl.experimental.reward_loop.reward_manager.base import RewardManagerBase
-    except ModuleNotFoundError:
-        raise MissingExtraError("build_manager()", "verl", "verl") from None
 
     class FinerRewardManager(RewardManagerBase):  # type: ignore[misc]
         """Scores one sample with all that verl knows about it."""

@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from finer_rewards.cli.options import add_parser
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 
 EXAMPLES = """\
   finer-rewards completion bash > ~/.local/share/bash-completion/completions/finer-rewards
@@ -24,10 +24,8 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the script to standard output."""
-    try:
+    with extra("completion", "`finer-rewards completion`", "shtab"):
         import shtab
-    except ImportError:
-        raise MissingExtraError("`finer-rewards completion`", "shtab", "completion") from None
     print(shtab.complete(whole_parser(), shell=arguments.shell))
     return 0
 

@@ -18,7 +18,8 @@ from finer_rewards.cli.options import (
     chosen_reward,
     number,
 )
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 from finer_rewards.remote.wire import TOKEN
 
 __all__ = ["register", "run"]
@@ -90,13 +91,9 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it: 0 after SIGTERM, 130 after Ctrl-C."""
-    try:
+    with extra("server", "`finer-rewards serve`", "fastapi", "starlette", "uvicorn"):
         from finer_rewards.serving.app import build_app
         from finer_rewards.serving.running import Server, listen
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in ("fastapi", "starlette", "uvicorn"):
-            raise
-        raise MissingExtraError("`finer-rewards serve`", "FastAPI and uvicorn", "server") from None
     from finer_rewards.engines.postgres.dsn import is_dsn
     from finer_rewards.scoring import Scorer
 

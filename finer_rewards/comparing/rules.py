@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from finer_rewards.comparing.result import Comparison, Sides
-from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.extras import package_folder
 
 if TYPE_CHECKING:
     from finer_rewards.comparing.mode import Mode
@@ -42,8 +42,8 @@ class Rule:
         Raises:
             MissingExtraError: pandas is not installed.
         """
-        if self.needs_pandas and find_spec("pandas") is None:
-            raise MissingExtraError(f"The comparison rule {self.name!r}", "pandas", "published")
+        if self.needs_pandas:
+            package_folder("published", f"The comparison rule {self.name!r}", "pandas")
 
 
 _RULES: dict[str, Rule] = {}

@@ -13,7 +13,8 @@ from finer_rewards.auditing import KINDS, Gold, audit_golds
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.prompts import Message, Prompt, chat_prompt, named_prompt
 from finer_rewards.datasets.schema_text import DescribedSchema, describe_database, quoted, schema_prompt
-from finer_rewards.errors import ConfigError, MissingExtraError, suggest
+from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.extras import extra
 
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
@@ -184,10 +185,8 @@ def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
 
 
 def _load_tokenizer(name: str) -> Any:
-    try:
+    with extra("prepare", "Counting tokens", "transformers"):
         from transformers import AutoTokenizer
-    except ModuleNotFoundError:
-        raise MissingExtraError("Counting tokens", "transformers", "prepare") from None
     try:
         return AutoTokenizer.from_pretrained(name)
     except (OSError, ValueError) as error:

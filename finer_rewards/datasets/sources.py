@@ -11,7 +11,8 @@ from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from finer_rewards.datasets.benchmark import Question, question_of
-from finer_rewards.errors import ConfigError, DataError, MissingExtraError
+from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.extras import extra
 from finer_rewards.files import Entry, read_statements
 
 __all__ = ["HUB", "PARTS", "Source", "read_source"]
@@ -127,10 +128,8 @@ def _kind(data: str, entries: Sequence[Entry]) -> str:
 
 
 def _from_hub(name: str, part: str) -> list[Entry]:
-    try:
+    with extra("prepare", f"`{HUB}{name}`", "datasets"):
         import datasets
-    except ModuleNotFoundError:
-        raise MissingExtraError(f"`{HUB}{name}`", "datasets", "prepare") from None
     split = {"dev": "validation"}.get(part, part)
     try:
         loaded = datasets.load_dataset(name, split=split)

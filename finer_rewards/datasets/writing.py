@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import Row
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 
 __all__ = ["FORMATS", "REPORT", "TRAINERS", "check_output", "records_for", "write_folder"]
 
@@ -192,9 +193,7 @@ def _write(path: Path, rows: Sequence[Record], file_format: str) -> None:
 
 
 def _pyarrow() -> Any:
-    try:
+    with extra("prepare", "Writing Parquet", "pyarrow"):
         import pyarrow
         import pyarrow.parquet
-    except ModuleNotFoundError:
-        raise MissingExtraError("Writing Parquet", "pyarrow", "prepare") from None
     return pyarrow

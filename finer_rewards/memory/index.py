@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from finer_rewards.memory.extras import optional
+from finer_rewards.extras import optional, package_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -285,7 +285,9 @@ _loaded_in: dict[str, int] = {}
 
 
 def _faiss(needed_by: str) -> Any:
-    module = optional("faiss", needed_by)
+    if needed_by:
+        package_folder("memory", needed_by, "faiss")
+    module = optional("faiss")
     if module is not None:
         _loaded_in.setdefault("faiss", os.getpid())
     return module

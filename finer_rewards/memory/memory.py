@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
 from finer_rewards.errors import DataError, FinerError
+from finer_rewards.extras import package_folder
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.extras import optional
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
 from finer_rewards.memory.holdings import Holdings
 from finer_rewards.memory.manifest import SPACE, agree
@@ -100,7 +100,7 @@ class TraceMemory:
             DataError: a segment is corrupt; see `repair`.
             MissingExtraError: numpy, or a package the embedder needs, is not installed.
         """
-        optional("numpy", needed_by="TraceMemory")
+        package_folder("memory", "TraceMemory", "numpy")
         folder = Path(path)
         chosen, flags = agree(folder, embedder, delexicalise, centre, create=create)
         options = {**flags, "exact_up_to": exact_up_to, "backend": backend, "durable": durable}

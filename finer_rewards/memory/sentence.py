@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
-from importlib.util import find_spec
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import package_folder
 from finer_rewards.locks import ForkSafeLock
-from finer_rewards.memory.extras import optional
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,8 +50,7 @@ class SentenceEmbedder:
         device: str | None = None,
         dtype: str = "float32",
     ) -> None:
-        if find_spec("sentence_transformers") is None:
-            raise MissingExtraError(f"The embedder {model!r}", "sentence-transformers", "memory")
+        package_folder("memory", f"The embedder {model!r}", "sentence-transformers")
         self.model = str(model)
         self.prompt = (QWEN_PROMPT if "Qwen3-Embedding" in self.model else "") if prompt is None else prompt
         self.dimension = dimension
@@ -87,7 +85,7 @@ class SentenceEmbedder:
 
     def _load(self) -> Any:
         if self._loaded is None:
-            library: Any = optional("sentence_transformers", needed_by=f"The embedder {self.model!r}")
+            library = import_module("sentence_transformers")
             options: dict[str, Any] = {"truncate_dim": self.dimension, "device": self.device}
             options["trust_remote_code"] = False
             options["model_kwargs"] = {"dtype": self.dtype}

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 from finer_rewards.schema import Schema
 
 from .canonicalising import SchemaLike, as_schema, canonical_query, read_query
@@ -232,10 +232,8 @@ def tree_edit_similarity(
         MissingExtraError: `apted` is not installed.
         OperationsError: one of the texts cannot be read.
     """
-    try:
+    with extra("similarity", "`tree_edit_similarity`", "apted"):
         from apted import APTED, Config  # type: ignore[import-untyped,unused-ignore]
-    except ImportError:
-        raise MissingExtraError("`tree_edit_similarity`", "apted", "similarity") from None
 
     class Named(Config):  # type: ignore[misc]
         def children(self, node: Any) -> list[Any]:

@@ -20,12 +20,13 @@ from importlib import import_module
 from typing import Any, Literal
 from uuid import uuid4
 
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, StoppedError
+from finer_rewards.extras import extra
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
@@ -351,10 +352,8 @@ def connected_ray() -> Any:
     Raises:
         MissingExtraError: ray is not installed.
     """
-    try:
+    with extra("ray", "Running on several nodes", "ray"):
         ray = import_module("ray")
-    except ImportError:
-        raise MissingExtraError("Running on several nodes", "ray", "ray") from None
     import_module("ray.exceptions")
     if not ray.is_initialized():
         ray.init(namespace=_NAMESPACE, include_dashboard=False, log_to_driver=False, ignore_reinit_error=True)

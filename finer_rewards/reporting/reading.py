@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
+from finer_rewards.extras import extra
 
 if TYPE_CHECKING:
     import duckdb
@@ -117,10 +118,8 @@ def read_run(paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed
 
 @contextmanager
 def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
-    try:
+    with extra("report", "Reading score logs", "duckdb"):
         import duckdb
-    except ImportError:
-        raise MissingExtraError("Reading score logs", "duckdb", "report") from None
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
     with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
         connection = duckdb.connect(f"{folder}/report.duckdb")

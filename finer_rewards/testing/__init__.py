@@ -11,12 +11,10 @@ def test_a_mistake_costs_something(pair):
     assert score(pair.predicted) < score(pair.gold)
 """
 
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 
-try:
+with extra("testing", "`finer_rewards.testing`", "hypothesis"):
     import hypothesis  # noqa: F401
-except ImportError:
-    raise MissingExtraError("`finer_rewards.testing`", "hypothesis", "testing") from None
 
 from finer_rewards.testing.attacking import Report, redteam
 from finer_rewards.testing.check import check_reward

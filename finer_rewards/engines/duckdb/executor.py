@@ -12,17 +12,17 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from finer_rewards.engines.duckdb.files import SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import DatabaseFile, checked_root, find_database
 from finer_rewards.executing.limits import size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program
+from finer_rewards.extras import package_folder
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.schema import Schema, table_of
 
@@ -150,8 +150,7 @@ class DuckDB(PooledExecutor):
         max_copy: str | int = "2GiB",
         cache: str | os.PathLike[str] | None = None,
     ) -> None:
-        if find_spec("duckdb") is None:
-            raise MissingExtraError("DuckDB", "duckdb", "duckdb")
+        _packages()
         super().__init__(
             checked_root(root),
             timeout=timeout,
@@ -242,10 +241,7 @@ def duckdb_version() -> str:
 
 def _packages() -> list[str]:
     """Return the folder that DuckDB is imported from; workers see no other packages."""
-    spec = find_spec("duckdb")
-    if spec is None or spec.origin is None:
-        raise MissingExtraError("DuckDB", "duckdb", "duckdb")
-    return [str(Path(spec.origin).parent.parent)]
+    return [package_folder("duckdb", "DuckDB", "duckdb")]
 
 
 def _with_keys(copy: Schema, declared: Schema) -> Schema:

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards.engines.postgres.dsn import is_dsn, without_password
-from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.errors import ConfigError
 from finer_rewards.executing.limits import one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
+from finer_rewards.extras import package_folder
 from finer_rewards.schema import Schema, table_of
 
 __all__ = ["Postgres"]
@@ -112,8 +113,7 @@ class Postgres(PooledExecutor):
         max_bytes: str | int = "32MiB",
         superuser: bool = False,
     ) -> None:
-        if find_spec("psycopg") is None:
-            raise MissingExtraError("Postgres", "psycopg", "postgres")
+        package_folder("postgres", "Postgres", "psycopg")
         super().__init__(
             ".",
             timeout=timeout,

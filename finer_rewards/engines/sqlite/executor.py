@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.errors import MissingExtraError
 from finer_rewards.executing.databases import checked_root
 from finer_rewards.executing.limits import LARGEST, one_of, positive, size_in_bytes
 from finer_rewards.executing.pooled import Deadline, PooledExecutor, normalise
 from finer_rewards.executing.process import Program
+from finer_rewards.extras import extra
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Sample
 
@@ -205,10 +205,8 @@ def _engine(name: str) -> tuple[str, str]:
     """Return the version of SQLite that an engine brings, and the folder that its package lies in."""
     if name == "sqlite3":
         return sqlite3.sqlite_version, ""
-    try:
+    with extra("fast", "`SQLite(engine='apsw')`", "apsw"):
         import apsw
-    except ImportError:
-        raise MissingExtraError("`SQLite(engine='apsw')`", "apsw", "fast") from None
     return apsw.sqlite_lib_version(), str(Path(apsw.__file__).parent.parent)
 
 

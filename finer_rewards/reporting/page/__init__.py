@@ -10,7 +10,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 from finer_rewards.reporting.comparing import compare_runs
 
 if TYPE_CHECKING:
@@ -29,10 +29,8 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
     Raises:
         MissingExtraError: plotly is not installed; its script is part of the page.
     """
-    try:
+    with extra("report", "An HTML report", "plotly"):
         from plotly.offline import get_plotlyjs
-    except ImportError:
-        raise MissingExtraError("An HTML report", "plotly", "report") from None
     data = {
         "runs": [
             {**asdict(run), "questions": [], "label": label} for run, label in zip(runs, labels, strict=True)
