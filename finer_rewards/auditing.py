@@ -13,7 +13,6 @@ from typing import Final
 
 from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.engines.sqlite.files import resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Executor, Query
 from finer_rewards.executing.pooled import normalise
@@ -168,7 +167,7 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite
     found = set()
     for db, places in by_db.items():
         statements, known = [golds[index].sql for index in places], [runs[index] for index in places]
-        hanging = hang_on_order(_path(db, executor.root), statements, known, timeout=executor.timeout)
+        hanging = hang_on_order(_path(db, executor), statements, known, timeout=executor.timeout)
         copy = _permuted(db, executor, copies)
         turned = executor.execute_many([Query(sql, copy) for sql in statements]) if copy else known
         for index, run, other, hangs in zip(places, known, turned, hanging, strict=True):
@@ -183,15 +182,15 @@ def _permuted(db: str, executor: SQLite, copies: Path) -> str:
     from finer_rewards.neighbours.permuting import permuted_copy
 
     copy = copies / f"{sha256(db.encode()).hexdigest()[:16]}.sqlite"
-    if not copy.exists() and not permuted_copy(_path(db, executor.root), copy):
+    if not copy.exists() and not permuted_copy(_path(db, executor), copy):
         copy.unlink(missing_ok=True)
         return ""
     return str(copy)
 
 
-def _path(db: str, root: str) -> str | os.PathLike[str]:
+def _path(db: str, executor: SQLite) -> str | os.PathLike[str]:
     try:
-        return resolve_database(db, root)
+        return executor.find(db)
     except ConfigError:
         return db
 

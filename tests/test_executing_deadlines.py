@@ -95,9 +95,9 @@ def test_cpu_time_does_not_pass_while_others_work(root):
         assert execution.seconds < 1.0 < time.monotonic() - began
 
 
-def test_what_is_not_ordinary_is_told(root):
+def test_every_limit_is_told(root):
     plain = SQLite(root)
-    assert "clock" not in plain.describe() and "deadline" not in plain.describe()
+    assert plain.describe()["clock"] == "wall" and plain.describe()["deadline"] == "absolute"
     other = SQLite(root, clock="cpu", deadline="relative", deadline_factor=50)
     assert other.describe()["clock"] == "cpu"
     assert other.describe()["deadline_factor"] == 50

@@ -18,8 +18,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.engines.sqlite import executor as sqlite_module
-from finer_rewards.executing import Query
+from finer_rewards.executing import Query, file_executor
 from finer_rewards.types import Status
 
 SQL = "SELECT a FROM t"
@@ -144,7 +143,7 @@ def test_a_name_that_no_file_can_have_is_unavailable(tmp_path, name):
 
 
 def test_names_are_not_kept_for_ever(tmp_path, monkeypatch):
-    monkeypatch.setattr(sqlite_module, "_MOST_NAMES", 3)
+    monkeypatch.setattr(file_executor, "_MOST_NAMES", 3)
     good(tmp_path / "t.sqlite")
     with SQLite(tmp_path, workers=1) as executor:
         for number in range(10):

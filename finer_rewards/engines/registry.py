@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -49,7 +50,7 @@ def engine_of(place: str | os.PathLike[str]) -> str:
     return "sqlite"
 
 
-def executor_class(engine: str) -> type[PooledExecutor]:
+def executor_class(engine: str) -> Callable[..., PooledExecutor]:
     """Return the executor of an engine.
 
     Raises:
@@ -61,5 +62,5 @@ def executor_class(engine: str) -> type[PooledExecutor]:
             f"{suggest(engine, ENGINES)}".rstrip()
         )
     module, name = ENGINES[engine]
-    found: type[PooledExecutor] = getattr(import_module(module), name)
+    found: Callable[..., PooledExecutor] = getattr(import_module(module), name)
     return found

@@ -81,7 +81,7 @@ class DatabaseFile:
         return content.hexdigest()
 
 
-def checked_root(root: str | os.PathLike[str]) -> str:
+def checked_root(name: str, root: str | os.PathLike[str]) -> str:
     """Return the folder that holds the databases, as text.
 
     Raises:
@@ -98,7 +98,7 @@ def checked_root(root: str | os.PathLike[str]) -> str:
         except OSError:
             names = []
         problem = f"is not there. {suggest(path.name, names)}Check the path"
-    raise ConfigError(f"`root` should be the folder that holds the databases, but {str(root)!r} {problem}.")
+    raise ConfigError(f"`{name}` should be the folder that holds the databases, but {str(root)!r} {problem}.")
 
 
 def find_database(

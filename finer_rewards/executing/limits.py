@@ -1,16 +1,20 @@
-"""What an executor's parameters may be."""
+"""The limits under which SQL runs, and what parameters of executors may be."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields
+from functools import partial
+from typing import Any, Literal, TypeVar
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["LARGEST", "count", "one_of", "positive", "size_in_bytes"]
+__all__ = ["LARGEST", "Check", "Deadline", "Limits", "count", "limit", "one_of", "positive", "size_in_bytes"]
 
 Choice = TypeVar("Choice", bound=str)
+Deadline = Literal["absolute", "relative"]
+Check = Callable[[str, Any], object]
 
 LARGEST = 2**31 - 1  # what engines, and the frames between the processes, can count
 _LONGEST = 1_000_000.0  # seconds; the system's timers end soon after
@@ -68,3 +72,69 @@ def size_in_bytes(name: str, value: str | int, least: int = 1024, most: int = 1 
             f'Pass bytes or text such as `{name}="512MiB"`.'
         )
     return int(size)
+
+
+def limit(default: Any, check: Check, *, decides: bool = True) -> Any:
+    """Return a field of `Limits`.
+
+    Args:
+        default: its value when none is given.
+        check: takes name and value, and returns the value to keep; raises `ConfigError` for one that cannot be used.
+            A default of `None` is not checked.
+        decides: whether results depend on it, so that signatures hold it.
+    """
+    return field(default=default, metadata={"check": check, "decides": decides})
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Limits:
+    """What a query may take. An executor is one too, with the fields of its engine besides.
+
+    Args:
+        timeout: seconds a query may take.
+        max_rows: rows fetched; a longer result is cut and marked `truncated`.
+        max_bytes: size of a result, as bytes or as text such as `"32MiB"`; a larger one is `Status.too_large`.
+        memory_limit: address space of each worker, as `max_bytes`.
+        workers: processes; `None` means one a core, at most 8.
+        deadline: `absolute`, every query may take `timeout` seconds; `relative`, a prediction may take
+            `deadline_factor` times what the slowest of its golds took, but never less than `deadline_floor`
+            seconds nor more than `timeout`. That saves most of the time that hopeless queries cost.
+        deadline_factor: see there.
+        deadline_floor: see there, in seconds.
+
+    Raises:
+        ConfigError: a value cannot be used.
+
+    Example:
+        >>> Limits(timeout=5, max_bytes="1MiB").describe()["max_bytes"]
+        1048576
+    """
+
+    timeout: float = limit(30.0, positive)
+    max_rows: int = limit(10_000, count)
+    max_bytes: str | int = limit("32MiB", partial(size_in_bytes, most=LARGEST))
+    memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=128 << 20))
+    workers: int | None = limit(None, count, decides=False)
+    deadline: Deadline = limit("absolute", partial(one_of, choices=("absolute", "relative")))
+    deadline_factor: float = limit(100.0, positive)
+    deadline_floor: float = limit(0.25, positive)
+
+    def __post_init__(self) -> None:
+        for one in self._parameters():
+            value = getattr(self, one.name)
+            if "check" in one.metadata and (value is not None or one.default is not None):
+                object.__setattr__(self, one.name, one.metadata["check"](one.name, value))
+
+    def _parameters(self) -> list[Field[Any]]:
+        """Return the fields that are given to the constructor, in its order."""
+        return sorted((one for one in fields(self) if one.init), key=lambda one: bool(one.kw_only))
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides the results, by name."""
+        return {
+            one.name: getattr(self, one.name) for one in self._parameters() if one.metadata.get("decides")
+        }
+
+    def __repr__(self) -> str:
+        shown = (f"{one.name}={getattr(self, one.name)!r}" for one in self._parameters())
+        return f"{type(self).__name__}({', '.join(shown)})"

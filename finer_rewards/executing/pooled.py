@@ -8,31 +8,29 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import ResultCache
-from finer_rewards.executing.golds import Probe, probes, with_order
-from finer_rewards.executing.limits import LARGEST, count, one_of, positive, size_in_bytes
+from finer_rewards.executing.limits import Limits
+from finer_rewards.executing.order_probe import Probe, Sorting, probes, with_order
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Row, Status, Volatility
 
-__all__ = ["Database", "Deadline", "PooledExecutor", "normalise"]
+__all__ = ["Database", "PooledExecutor", "normalise"]
 
-Deadline = Literal["absolute", "relative"]
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
-_FOLDERS = frozenset(("root", "cache", "neighbours_from"))  # parameters that are folders
 _NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 _ENDS = " \t\n\f\r;"
 # A quote that is never closed reaches to the end, so that hostile text is read only once.
@@ -60,74 +58,60 @@ class Database(Protocol):
         """Return what identifies the content from run to run."""
 
 
-class PooledExecutor(ABC):
-    """An executor behind a pool of worker processes.
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class PooledExecutor(Limits, ABC):
+    """An executor behind a pool of worker processes: its limits are its fields, and those of its engine.
 
-    An engine says how a database is found (`_look`), what its worker is and is told, how the worker's
-    description of a database becomes a `Schema` (`_read_schema`), and what decides its results (`describe`).
-
-    Args:
-        root: the folder in which database ids are looked up.
-        timeout: seconds a query may take.
-        max_rows: rows fetched; a longer result is cut and marked `truncated`.
-        workers: processes; `None` means one a core, at most 8.
-        memory_limit: address space of each worker, as bytes or as text such as `"1GiB"`.
-        max_bytes: size of a result; a larger one is `Status.too_large`.
-        cache: a folder in which results of gold queries are kept from run to run; `None` keeps them in memory.
-        deadline: `absolute`, every query may take `timeout` seconds; `relative`, a prediction may take
-            `deadline_factor` times what the slowest of its golds took, but never less than `deadline_floor`
-            seconds nor more than `timeout`.
-        deadline_factor: see there.
-        deadline_floor: see there.
+    An engine says how a database is found (`_look`), what its worker is and is told (`program`, `_settings`), how
+    the worker's description of a database becomes a `Schema` (`_read_schema`), and how it sorts.
     """
 
-    dialect: str
-    program: Program
-    max_sql = 200_000
-    max_connections = 16
-    least_memory = 128 << 20
+    dialect: ClassVar[str]
+    sorting: ClassVar[Sorting] = Sorting()
+    max_sql: ClassVar[int] = 200_000
+    max_connections: ClassVar[int] = 16
     #: Whether what predictions did is kept for the next batch: where looking at a database tells every change.
-    remembers = False
+    remembers: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str],
-        *,
-        timeout: float,
-        max_rows: int,
-        workers: int | None,
-        memory_limit: str | int,
-        max_bytes: str | int,
-        cache: str | os.PathLike[str] | None,
-        deadline: Deadline = "absolute",
-        deadline_factor: float = 100.0,
-        deadline_floor: float = 0.25,
-    ) -> None:
-        self.root = os.fspath(root)
-        self.timeout = positive("timeout", timeout)
-        self.max_rows = count("max_rows", max_rows)
-        self.workers = None if workers is None else count("workers", workers)
-        self.memory_limit = size_in_bytes("memory_limit", memory_limit, least=self.least_memory)
-        self.max_bytes = size_in_bytes("max_bytes", max_bytes, most=LARGEST)
-        self.cache = None if cache is None else os.fspath(cache)
-        self.deadline: Deadline = one_of("deadline", deadline, ("absolute", "relative"))
-        self.deadline_factor = positive("deadline_factor", deadline_factor)
-        self.deadline_floor = positive("deadline_floor", deadline_floor)
+    _pool: Pool = field(init=False)
+    _golds: ResultCache = field(init=False)
+    _predicted: ResultCache = field(init=False)
+    _schemas: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
 
-    def _start(self, settings: Mapping[str, Any]) -> None:
-        """Make the pool and the cache; called when every parameter is set. `settings` are the engine's own."""
-        common = {
+    __eq__ = object.__eq__  # what runs workers is nobody else's equal
+    __hash__ = object.__hash__
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        settings = {
             "max_rows": self.max_rows,
             "max_bytes": self.max_bytes,
             "max_sql": self.max_sql,
             "max_connections": self.max_connections,
             "memory": self.memory_limit,
+            **self._settings(),
         }
         size = self.workers or max(1, min(os.cpu_count() or 1, 8))
-        self._pool = Pool(size, {**common, **settings}, self.program)
-        self._golds = ResultCache(None if self.cache is None else Path(self.cache), self.describe())
-        self._predicted = ResultCache(None, {}, max_bytes=_PREDICTED_BYTES)
-        self._schemas: dict[str, tuple[Hashable, Schema]] = {}
+        folder = self._kept_in()
+        for name, value in (
+            ("_pool", Pool(size, settings, self.program)),
+            ("_golds", ResultCache(folder, self.describe() if folder else {})),
+            ("_predicted", ResultCache(None, {}, max_bytes=_PREDICTED_BYTES)),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    @abstractmethod
+    def program(self) -> Program:
+        """What its workers run."""
+
+    @abstractmethod
+    def _settings(self) -> Mapping[str, Any]:
+        """Return what its workers are told besides the limits of all engines."""
+
+    def _kept_in(self) -> Path | None:
+        """Return the folder in which results of gold queries are kept, if any."""
+        return None
 
     @abstractmethod
     def _look(self, db: str) -> Database:
@@ -136,21 +120,6 @@ class PooledExecutor(ABC):
     @abstractmethod
     def _read_schema(self, found: Any) -> Schema:
         """Make a schema of what the worker answered to a request of the kind `schema`."""
-
-    @abstractmethod
-    def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
-
-    def _parameters(self) -> dict[str, Any]:
-        """Return the parameters that make an equal executor."""
-        return {name: getattr(self, name) for name in signature(type(self)).parameters}
-
-    def _deadline_described(self) -> dict[str, Any]:
-        """Return the deadline as far as it is not the ordinary one."""
-        if self.deadline == "absolute":
-            return {}
-        names = ("deadline", "deadline_factor", "deadline_floor")
-        return {name: getattr(self, name) for name in names}
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -225,7 +194,11 @@ class PooledExecutor(ABC):
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
         """Run the tasks; of gold queries find out what their ORDER BY means, where that can be."""
-        waiting = {key: found for key in tasks if key in kept and (found := probes(key[1], self.dialect))}
+        waiting = {
+            key: found
+            for key in tasks
+            if key in kept and (found := probes(key[1], self.dialect, self.sorting))
+        }
         asked = {key: self._probe(tasks[key], found[0]) for key, found in waiting.items()}
         # Neighbours in the queue go to the same worker, which then has the database open.
         self._pool.run(sorted([*tasks.values(), *asked.values()], key=lambda task: task.database[1]))
@@ -284,11 +257,6 @@ class PooledExecutor(ABC):
         self._pool.close()
 
     @property
-    def folders(self) -> tuple[str, ...]:
-        """Where the databases lie that it is meant to open."""
-        return (self.root,)
-
-    @property
     def process_ids(self) -> list[int]:
         """The process ids of the workers that run now."""
         return self._pool.process_ids
@@ -307,15 +275,13 @@ class PooledExecutor(ABC):
         self.close()
 
     def __reduce__(self) -> tuple[partial[PooledExecutor], tuple[()]]:
-        parameters = self._parameters()
-        for name in _FOLDERS & parameters.keys():  # where it is read, the working folder may be another one
-            if parameters[name] is not None:
-                parameters[name] = os.path.abspath(parameters[name])  # noqa: PTH100
+        parameters = {}
+        for one in self._parameters():
+            value = getattr(self, one.name)
+            if one.metadata.get("folder") and value is not None:
+                value = os.path.abspath(value)  # noqa: PTH100  # where it is read, the working folder may be another
+            parameters[one.name] = value
         return partial(type(self), **parameters), ()
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self._parameters().items())
-        return f"{type(self).__name__}({shown})"
 
 
 def normalise(sql: str) -> str:

@@ -8,7 +8,7 @@ from sqlglot import exp
 
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
-from finer_rewards.executing.golds import Probe, probes
+from finer_rewards.executing.order_probe import Probe, probes
 from finer_rewards.neighbours.reversing import hang_on_order
 from finer_rewards.types import Execution, Row
 
@@ -50,7 +50,11 @@ def usable_on(
 
 
 def _tied(db: str, statements: Sequence[str], executor: SQLite) -> set[str]:
-    asked = [(sql, found[0]) for sql in statements if (found := probes(sql)) and found[0].limit is not None]
+    asked = [
+        (sql, found[0])
+        for sql in statements
+        if (found := probes(sql, executor.dialect, executor.sorting)) and found[0].limit is not None
+    ]
     runs = executor.execute_many([Query(sql, db, keep=True) for sql, _ in asked])
     more = executor.execute_many([Query(probe.sql, db) for _, probe in asked])
     return {

@@ -9,7 +9,8 @@ import sys
 import tempfile
 import weakref
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,9 +19,10 @@ from typing import Any
 from finer_rewards.engines.duckdb.files import SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.databases import DatabaseFile, checked_root, find_database
-from finer_rewards.executing.limits import size_in_bytes
-from finer_rewards.executing.pooled import PooledExecutor
+from finer_rewards.executing.databases import DatabaseFile, find_database
+from finer_rewards.executing.file_executor import FileExecutor
+from finer_rewards.executing.limits import limit, size_in_bytes
+from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program
 from finer_rewards.extras import package_folder
 from finer_rewards.locks import ForkSafeLock
@@ -95,7 +97,8 @@ def _remove(folder: str, process: int) -> None:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class DuckDB(PooledExecutor):
+@dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class DuckDB(FileExecutor):
     """Runs SQL on DuckDB: read-only, one SELECT, within limits. Needs `pip install 'finer-rewards[duckdb]'`.
 
     A database is a DuckDB file, a folder of Parquet files (each a table of its name), or a SQLite file. The
@@ -109,12 +112,10 @@ class DuckDB(PooledExecutor):
     Args:
         root: the folder in which database ids are looked up (`ID/ID.duckdb`, `ID.duckdb`, the same with
             `.sqlite`, or a folder `ID` of Parquet files).
-        timeout: seconds a query may take.
-        max_rows: rows fetched; a longer result is cut and marked `truncated`.
-        workers: processes; `None` means one a core, at most 8.
-        memory_limit: memory that each worker may write, as bytes or as text such as `"2GiB"`. DuckDB's own
-            limit, which leaves out what functions take, is half of it.
-        max_bytes: size of a result; a larger one is `Status.too_large`.
+        timeout: seconds a query may take. This and what follows are explained in `Limits`.
+        max_rows, max_bytes, memory_limit, workers, deadline, deadline_factor, deadline_floor: see there. Here
+            `memory_limit` is what each worker may write; DuckDB's own limit, which leaves out what functions take,
+            is half of it.
         max_copy: size of the SQLite or Parquet files that are copied; more are not opened.
         cache: a folder in which results of gold queries are kept from run to run.
 
@@ -134,48 +135,26 @@ class DuckDB(PooledExecutor):
     """
 
     dialect = "duckdb"
-    program = Program(str(Path(__file__).with_name("worker.py")), grace=5.0)
+    sorting = Sorting(nulls="last")
     max_connections = 4
-    least_memory = 256 << 20
 
-    def __init__(
-        self,
-        root: str | os.PathLike[str] = ".",
-        *,
-        timeout: float = 30.0,
-        max_rows: int = 10_000,
-        workers: int | None = None,
-        memory_limit: str | int = "1GiB",
-        max_bytes: str | int = "32MiB",
-        max_copy: str | int = "2GiB",
-        cache: str | os.PathLike[str] | None = None,
-    ) -> None:
-        _packages()
-        super().__init__(
-            checked_root(root),
-            timeout=timeout,
-            max_rows=max_rows,
-            workers=workers,
-            memory_limit=memory_limit,
-            max_bytes=max_bytes,
-            cache=cache,
-        )
-        self.max_copy = size_in_bytes("max_copy", max_copy)
-        self._copies = _Copies()
-        self._declared: dict[str, tuple[Hashable, Schema]] = {}
-        settings = {"data": self.memory_limit, "memory": self.memory_limit + _RESERVED}
-        self._start({"packages": _packages(), **settings})
+    memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=256 << 20))
+    max_copy: str | int = limit("2GiB", size_in_bytes, decides=False)
+    _copies: _Copies = field(init=False, default_factory=_Copies)
+    _declared: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
+
+    @property
+    def program(self) -> Program:
+        """What its workers run."""
+        return Program(str(Path(__file__).with_name("worker.py")), grace=5.0)
+
+    def _settings(self) -> Mapping[str, Any]:
+        memory = int(self.memory_limit)
+        return {"packages": _packages(), "data": memory, "memory": memory + _RESERVED}
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
-        return {
-            "engine": "duckdb",
-            "version": duckdb_version(),
-            "timeout": self.timeout,
-            "max_rows": self.max_rows,
-            "memory_limit": self.memory_limit,
-            "max_bytes": self.max_bytes,
-        }
+        return {"engine": "duckdb", "version": duckdb_version(), **super().describe()}
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database; a copy of a SQLite file has the keys that were declared there.
@@ -195,8 +174,10 @@ class DuckDB(PooledExecutor):
             known = self._declared[db] = (source.identity, schema)
         return known[1]
 
-    def _look(self, db: str) -> _Source:
-        path = find_database(db, self.root, SUFFIXES, is_duckdb_place)
+    def _find(self, db: str) -> Path:
+        return find_database(db, self.root, SUFFIXES, is_duckdb_place)
+
+    def _look_at(self, path: Path) -> _Source:
         if path.is_dir():
             files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
             identity = (str(path.absolute()), sum((file.state for file in files), ()))
@@ -219,13 +200,13 @@ class DuckDB(PooledExecutor):
 
     def _copy(self, kind: str, path: str, identity: Hashable, files: tuple[DatabaseFile, ...]) -> str:
         size = sum(Path(file.path).stat().st_size for file in files)
-        if size > self.max_copy:
+        if size > int(self.max_copy):
             raise ConfigError(
                 f"`db` should be at most {self.max_copy} bytes to be copied into DuckDB, but {path} has {size}. "
                 "Pass a larger `max_copy`, or a DuckDB file."
             )
         source = files[0].request[1] if isinstance(files[0], SQLiteFile) else path
-        return self._copies.get(kind, path, source, identity, self.memory_limit)
+        return self._copies.get(kind, path, source, identity, int(self.memory_limit))
 
     def _read_schema(self, found: Any) -> Schema:
         return Schema(tuple(table_of(*table) for table in found))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import marshal
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import KW_ONLY, dataclass, field
+from functools import partial
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,7 +14,8 @@ from typing import Any, Literal
 
 from finer_rewards.engines.postgres.dsn import is_dsn, without_password
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.limits import one_of, positive, size_in_bytes
+from finer_rewards.executing.limits import limit, one_of, size_in_bytes
+from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.extras import package_folder
@@ -50,6 +52,7 @@ class _Server:
         return blake2b(self.conninfo.encode(), digest_size=20).hexdigest()
 
 
+@dataclass(frozen=True, eq=False, repr=False)
 class Postgres(PooledExecutor):
     """Runs SQL on a PostgreSQL server: read-only, one query. Needs `pip install 'finer-rewards[postgres]'`.
 
@@ -73,16 +76,14 @@ class Postgres(PooledExecutor):
     Args:
         dsn: the server, as libpq takes it: `postgresql://reader@host/name`, or `host=... user=...`; what it
             leaves out comes from the `PG...` variables.
-        timeout: seconds a query may take; the server cancels it then.
-        max_rows: rows fetched; a longer result is cut and marked `truncated`.
-        workers: processes, each with a session for each of its last databases; `None` means one a core, at most 8.
+        timeout: seconds a query may take; the server cancels it then. This and what follows are explained in `Limits`.
+        max_rows, max_bytes, memory_limit, workers, deadline, deadline_factor, deadline_floor: see there. Each worker
+            has a session for each of its last databases.
         db_means: what a sample's `db` names: a `database` of the server, a `schema` of the database in the
             dsn, or `nothing`: every query runs in the database of the dsn (as BIRD mini-dev's dump has it).
             A `db` that is itself a dsn is always taken for one.
         work_mem: memory that the server may take for each step of a query.
         temp_file_limit: disk that a query may take on the server, where the role may set it.
-        memory_limit: address space of each worker.
-        max_bytes: size of a result; a larger one is `Status.too_large`.
         superuser: true to take a superuser all the same.
 
     Raises:
@@ -95,54 +96,37 @@ class Postgres(PooledExecutor):
     """
 
     dialect = "postgres"
-    program = Program(str(Path(__file__).with_name("worker.py")), grace=10.0, computes=False)
+    sorting = Sorting(nulls="largest", text_by_bytes=False)
     max_connections = 4
-    least_memory = 256 << 20
 
-    def __init__(
-        self,
-        dsn: str = "",
-        *,
-        timeout: float = 30.0,
-        max_rows: int = 10_000,
-        workers: int | None = None,
-        db_means: Literal["database", "schema", "nothing"] = "database",
-        work_mem: str | int = "64MiB",
-        temp_file_limit: str | int = "1GiB",
-        memory_limit: str | int = "1GiB",
-        max_bytes: str | int = "32MiB",
-        superuser: bool = False,
-    ) -> None:
-        package_folder("postgres", "Postgres", "psycopg")
-        super().__init__(
-            ".",
-            timeout=timeout,
-            max_rows=max_rows,
-            workers=workers,
-            memory_limit=memory_limit,
-            max_bytes=max_bytes,
-            cache=None,
-        )
-        self.dsn = _checked(dsn, "dsn")
-        self.db_means = one_of("db_means", db_means, ("database", "schema", "nothing"))
-        self.work_mem = size_in_bytes("work_mem", work_mem, least=64 << 10, most=1 << 40)
-        self.temp_file_limit = size_in_bytes("temp_file_limit", temp_file_limit)
-        self.superuser = bool(superuser)
-        self._about: tuple[str, str] | None = ("unknown", "unknown")
+    dsn: str = field(default="", metadata={"check": lambda name, value: _checked(value, name)})
+    _: KW_ONLY
+    memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=256 << 20))
+    db_means: Literal["database", "schema", "nothing"] = limit(
+        "database", partial(one_of, choices=("database", "schema", "nothing")), decides=False
+    )
+    work_mem: str | int = limit("64MiB", partial(size_in_bytes, least=64 << 10, most=1 << 40))
+    temp_file_limit: str | int = limit("1GiB", size_in_bytes)
+    superuser: bool = False
+    _told: list[tuple[str, str]] = field(init=False, default_factory=list)  # what the server said of itself
+
+    @property
+    def program(self) -> Program:
+        """What its workers run."""
         # A session that falls silent is replaced once by another.
-        self.program = replace(self.program, grace=self.timeout + 5 * _PATIENCE)
-        lock_timeout = round(1000 * min(1.0, positive("timeout", timeout) / 4))
-        self._start(
-            {
-                "packages": _packages(),
-                "network": True,
-                "patience": _PATIENCE,
-                "superuser": self.superuser,
-                "session": [f"work_mem = {self.work_mem >> 10}", f"lock_timeout = {max(1, lock_timeout)}"],
-                "wishes": [f"temp_file_limit = {self.temp_file_limit >> 10}"],
-            }
-        )
-        self._about = None
+        grace = self.timeout + 5 * _PATIENCE
+        return Program(str(Path(__file__).with_name("worker.py")), grace=grace, computes=False)
+
+    def _settings(self) -> Mapping[str, Any]:
+        lock_timeout = round(1000 * min(1.0, self.timeout / 4))
+        return {
+            "packages": _packages(),
+            "network": True,
+            "patience": _PATIENCE,
+            "superuser": self.superuser,
+            "session": [f"work_mem = {int(self.work_mem) >> 10}", f"lock_timeout = {max(1, lock_timeout)}"],
+            "wishes": [f"temp_file_limit = {int(self.temp_file_limit) >> 10}"],
+        }
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results: engine, version and limits; asks the server when it is first called.
@@ -150,38 +134,22 @@ class Postgres(PooledExecutor):
         `rights` is what the role may do: `read`, `write` or `superuser`.
         """
         version, rights = self.about()
-        return {
-            "engine": "postgres",
-            "version": version,
-            "rights": rights,
-            "timeout": self.timeout,
-            "max_rows": self.max_rows,
-            "memory_limit": self.memory_limit,
-            "max_bytes": self.max_bytes,
-            "work_mem": self.work_mem,
-            "temp_file_limit": self.temp_file_limit,
-        }
+        return {"engine": "postgres", "version": version, "rights": rights, **super().describe()}
 
     def about(self) -> tuple[str, str]:
         """Return the server's version and what the role may do; `unknown` when it cannot be asked."""
-        if self._about is None:
+        if not self._told:
             task = Task("about", _Server(_with(self.dsn)).request, "", self.timeout)
             self._pool.run([task])
             assert task.answer is not None
             if task.answer[0] != "ok":
                 return "unknown", "unknown"
             version, rights = marshal.loads(task.answer[2][0])
-            self._about = (version, rights)
-        return self._about
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """None: the role it connects as says what may be read."""
-        return ()
+            self._told.append((version, rights))
+        return self._told[0]
 
     def __repr__(self) -> str:
-        shown = {**self._parameters(), "dsn": without_password(self.dsn)}
-        return f"Postgres({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
+        return without_password(super().__repr__())
 
     def _look(self, db: str) -> _Server:
         if is_dsn(db):
@@ -210,6 +178,7 @@ def _with(dsn: str, **changes: str) -> str:
 
 
 def _checked(dsn: str, name: str) -> str:
+    package_folder("postgres", "Postgres", "psycopg")  # raises when it is not installed
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 

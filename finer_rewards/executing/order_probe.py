@@ -9,14 +9,14 @@ the text between tokens: nothing is parsed, so hostile text costs no more than i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from finer_rewards.types import Cell, Execution, Row
 
-__all__ = ["Probe", "probes", "with_order"]
+__all__ = ["Probe", "Sorting", "probes", "with_order"]
 
 _MAX_CHARACTERS = 50_000
 _WORD = re.compile(r"\w+")
@@ -24,13 +24,25 @@ _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "VALUES"))
 _CLAUSES = frozenset(("FROM", "WHERE", "GROUP BY", "HAVING", "WINDOW", "ORDER BY", "LIMIT"))
 _NO_ALIAS = frozenset(("END", "NULL", "TRUE", "FALSE", "ISNULL", "NOTNULL"))
 _NOT_BEFORE_ALIAS = frozenset(("AND", "OR", "NOT", "IS", "IN", "LIKE", "GLOB", "MATCH", "REGEXP", "BETWEEN"))
-# Where NULL goes when the query does not say, by whether the order is descending.
-_NULLS_FIRST: Mapping[str, Callable[[bool], bool]] = {
-    "sqlite": lambda descending: not descending,
-    "duckdb": lambda descending: False,
-    "postgres": lambda descending: descending,
-}
 _NOT_BEFORE_ALIAS |= frozenset(("COLLATE", "CASE", "WHEN", "THEN", "ELSE", "SELECT", "ALL", "ESCAPE"))
+
+
+@dataclass(frozen=True)
+class Sorting:
+    """How an engine sorts where a query does not say.
+
+    Args:
+        nulls: `smallest`: NULL comes first in ascending order and last in descending order; `largest`: the other way
+            round; `last`: always.
+        text_by_bytes: false when text is sorted by the rules of a language.
+    """
+
+    nulls: Literal["smallest", "largest", "last"] = "smallest"
+    text_by_bytes: bool = True
+
+    def nulls_first(self, descending: bool) -> bool:
+        """Whether NULL comes before all else."""
+        return self.nulls != "last" and descending == (self.nulls == "largest")
 
 
 @dataclass(frozen=True)
@@ -60,11 +72,11 @@ class Probe:
     text_by_bytes: bool = True
 
 
-def probes(sql: str, dialect: str = "sqlite") -> list[Probe]:
+def probes(sql: str, dialect: str, sorting: Sorting) -> list[Probe]:
     """Return the statements that show the sort keys of a query, the likeliest first; none when none is safe.
 
     Example:
-        >>> [probe.sql for probe in probes("SELECT name FROM singer ORDER BY age DESC LIMIT 1")]
+        >>> [probe.sql for probe in probes("SELECT name FROM singer ORDER BY age DESC LIMIT 1", "sqlite", Sorting())]
         ['SELECT name, age FROM singer ORDER BY age DESC LIMIT 2']
     """
     if len(sql) > _MAX_CHARACTERS or "order" not in sql.lower():
@@ -76,15 +88,15 @@ def probes(sql: str, dialect: str = "sqlite") -> list[Probe]:
         tokens = tokenize(sql, read=dialect)
     except TokenError:
         return []
-    return _Statement(sql, tokens, dialect).probes()
+    return _Statement(sql, tokens, sorting).probes()
 
 
 class _Statement:
     """The tokens of a statement that lie outside every parenthesis, and the clauses they make."""
 
-    def __init__(self, sql: str, tokens: Sequence[Any], dialect: str) -> None:
+    def __init__(self, sql: str, tokens: Sequence[Any], sorting: Sorting) -> None:
         self.sql = sql
-        self.dialect = dialect
+        self.sorting = sorting
         self.outer: list[tuple[str, int, int]] = []  # (text, start, end); a parenthesis is one "()"
         depth, opened = 0, 0
         for token in tokens:
@@ -132,7 +144,7 @@ class _Statement:
             head = self.outer[clauses[0] - 1][2]
             end = self.outer[limited - 1][2]
             text = f"{self.sql[:head]}{shown}{self.sql[head:end]}{more}"
-            probe = Probe(text, tuple(keys), limit, self.dialect != "postgres")
+            probe = Probe(text, tuple(keys), limit, self.sorting.text_by_bytes)
             if probe not in found:
                 found.append(probe)
         return found
@@ -181,7 +193,7 @@ class _Statement:
             nulls, end = self.outer[end - 1][0], end - 2
         if end - start > 1 and self.outer[end - 1][0] in ("ASC", "DESC"):
             descending, end = self.outer[end - 1][0] == "DESC", end - 1
-        nulls_first = nulls == "FIRST" if nulls else _NULLS_FIRST[self.dialect](descending)
+        nulls_first = nulls == "FIRST" if nulls else self.sorting.nulls_first(descending)
         text = self._text(start, end)
         column = None
         if text.isdigit():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
 from finer_rewards.executing.cache import _decode, _encode
-from finer_rewards.executing.golds import probes
+from finer_rewards.executing.order_probe import Sorting, probes
 from finer_rewards.types import Execution, Status
 
 SCRIPT = """
@@ -105,8 +105,8 @@ def test_a_limit_that_cuts_through_a_tie(executor, sql, ambiguous):
 @settings(max_examples=200, deadline=None)
 @given(st.text(alphabet="sSelctORDERBYLIMITfrom ,.()'\"`[]*1;-/\n", max_size=80))
 def test_probing_never_raises(text):
-    probes(text)
-    probes(f"SELECT {text} FROM singer ORDER BY {text} LIMIT 1")
+    probes(text, "sqlite", Sorting())
+    probes(f"SELECT {text} FROM singer ORDER BY {text} LIMIT 1", "sqlite", Sorting())
 
 
 def test_probing_hostile_text_is_quick_and_harmless(executor):
