@@ -34,7 +34,7 @@ class Signature:
     Example:
         >>> from finer_rewards import Scorer
         >>> str(Scorer("well_formed()").signature).split("|")[0]
-        'scores:2'
+        'scores:3'
     """
 
     content: Mapping[str, Any]

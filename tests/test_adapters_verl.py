@@ -260,3 +260,11 @@ def test_verl_can_find_it_by_name() -> None:
     module = sys.modules["finer_rewards.adapters.verl"]
     wrapped = functools.partial(module.compute_score, spec="well_formed(policy='plain')")
     assert wrapped("s", "SELECT 1", "SELECT 1", {"db": "any"})["score"] == 1.0
+
+
+def test_a_root_of_another_machine_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="is not there"):
+        lines = overrides(SPEC, str(tmp_path / "there"))
+    assert f"+reward.custom_reward_function.reward_kwargs.root='{tmp_path / 'there'}'" in lines
+    with pytest.raises(ConfigError, match="is not there"):
+        compute_score("spider", "SELECT 1", "SELECT 1", {"db": "shop"}, root=str(tmp_path / "there"))

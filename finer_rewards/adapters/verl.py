@@ -21,13 +21,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from finer_rewards.adapters.rows import check_items, question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
 from finer_rewards.types import Sample, Score
 
@@ -236,7 +237,7 @@ def overrides(
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        root: folder of the databases.
+        root: folder of the databases, as verl's workers see it; a warning says when it is not on this machine.
         asynchronous: use `compute_score_async`.
         legacy: for verl up to 0.7.0, which knows no `manager`.
         manager: use `FinerRewardManager`.
@@ -246,19 +247,24 @@ def overrides(
         ConfigError: the reward or an option cannot be used.
 
     Example:
-        >>> for line in overrides("execution_match(mode='bird')", "/data/bird", timeout=10):
+        >>> for line in overrides("execution_match(mode='bird')", ".", timeout=10):
         ...     print(line)
         reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl
         reward.custom_reward_function.name=compute_score
         +reward.custom_reward_function.reward_kwargs.spec='execution_match(mode=\\'bird\\')'
-        +reward.custom_reward_function.reward_kwargs.root='/data/bird'
+        +reward.custom_reward_function.reward_kwargs.root='.'
         +reward.custom_reward_function.reward_kwargs.timeout=10
     """
     if legacy and manager:
         raise ConfigError("`overrides(manager=True)` should be for verl 0.7.1 or later, but got legacy=True.")
     own = inspect.signature(compute_score).parameters
     memory = options.get("memory")
-    scorer_for(spec, root, {name: value for name, value in options.items() if name not in own}, memory)
+    limits = {name: value for name, value in options.items() if name not in own}
+    try:
+        scorer_for(spec, root, limits, memory)
+    except DataError as error:  # written on one machine, trained on another
+        scorer_for(spec, ".", limits, memory)
+        warnings.warn(f"{error} verl's workers will look for it where they run.", stacklevel=2)
     key = ("" if legacy else "reward.") + "custom_reward_function"
     lines = [
         f"{key}.path={_HERE}",

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.errors import ConfigError, DataError, suggest
 
 __all__ = [
     "DatabaseFile",
@@ -85,7 +85,7 @@ def checked_root(name: str, root: str | os.PathLike[str]) -> str:
     """Return the folder that holds the databases, as text.
 
     Raises:
-        ConfigError: it is no folder: nothing could be found in it, so every sample would be unscored.
+        DataError: it is no folder: nothing could be found in it, so every sample would be unscored.
     """
     path = Path(root)
     if path.is_dir():
@@ -98,7 +98,7 @@ def checked_root(name: str, root: str | os.PathLike[str]) -> str:
         except OSError:
             names = []
         problem = f"is not there. {suggest(path.name, names)}Check the path"
-    raise ConfigError(f"`{name}` should be the folder that holds the databases, but {str(root)!r} {problem}.")
+    raise DataError(f"`{name}` should be the folder that holds the databases, but {str(root)!r} {problem}.")
 
 
 def find_database(
