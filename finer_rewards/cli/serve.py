@@ -46,7 +46,9 @@ def register(subparsers: Any) -> None:
     whole = "a positive whole number"
     group = parser.add_argument_group("server")
     group.add_argument(
-        "--host", default="127.0.0.1", help="address to listen on (127.0.0.1: this machine only)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (127.0.0.1: this machine only; others need a token)",
     )
     group.add_argument(
         "--port", type=_port, default=8000, help="port to listen on (8000); 0: any that is free"
@@ -93,6 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it: 0 after SIGTERM, 130 after Ctrl-C."""
     with extra("server", "`finer-rewards serve`", "fastapi", "starlette", "uvicorn"):
         from finer_rewards.serving.app import build_app
+        from finer_rewards.serving.connections import raise_file_limit
         from finer_rewards.serving.running import Server, listen
     from finer_rewards.engines.postgres.dsn import is_dsn
     from finer_rewards.scoring import Scorer
@@ -101,15 +104,15 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"`--db` should be a folder of databases, but got {arguments.db!r}. Pass a folder.")
     token = _token(arguments.token_file)
     if token is None and arguments.host not in _LOOPBACK:
-        print(
-            f"finer-rewards: warning: whoever reaches {arguments.host} may run SQL here. Set --token-file.",
-            file=sys.stderr,
+        raise ConfigError(
+            f"`--host` should be this machine's own (127.0.0.1) without a token, but got {arguments.host!r}: whoever "
+            f"reaches it may run SQL here. Make a token, `openssl rand -hex 32 > token.txt`, and pass --token-file."
         )
     reward = chosen_reward(arguments)
     memory = chosen_memory(arguments, reward)
     scorer = Scorer(reward, chosen_executor(arguments, arguments.db), memory=memory, log=arguments.log)
     # Under a token any name will do: a page in a browser that misleads about names does not know it.
-    hosts = (*_LOOPBACK, "[::1]") if token is None and arguments.host in _LOOPBACK else None
+    hosts = (*_LOOPBACK, "[::1]") if token is None else None
     app = build_app(
         scorer,
         token=token,
@@ -121,6 +124,7 @@ def run(arguments: argparse.Namespace) -> int:
         best=arguments.best,
         fallback=arguments.fallback,
     )
+    raise_file_limit()
     listening = listen(arguments.host, arguments.port)
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
     url = f"http://{host}:{listening.getsockname()[1]}"

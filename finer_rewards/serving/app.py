@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -10,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
+from finer_rewards.serving.confined import Hidden
 from finer_rewards.serving.desk import Desk, RefusedError, Work
 from finer_rewards.serving.metrics import CONTENT_TYPE
 from finer_rewards.serving.service import Service
@@ -37,7 +39,8 @@ def build_app(
 
     Args:
         scorer: what scores; its executor opens nothing outside its root.
-        token: what every request but `/healthz` has to carry; `None` for no token.
+        token: what every request but `/healthz` has to carry; `None` for no token, and then the memory is not
+            written.
         hosts: names under which the server may be asked for; `None` for any.
         max_batch: most samples, queries or thoughts in a request.
         max_bytes: size of a request's body.
@@ -59,8 +62,23 @@ def build_app(
             "`token` should be printable ASCII without spaces, but it is not. Make one with `openssl rand -hex 32`."
         )
     names = None if hosts is None else frozenset(name.lower() for name in hosts)
-    desk = Desk(token=token, hosts=names, max_bytes=max_bytes, queue=queue, threads=threads)
-    service = Service(scorer, max_batch=max_batch, best=best, fallback=fallback, metrics=desk.metrics)
+    folders = [Path(place).absolute() for place in (getattr(scorer.memory, "path", None),) if place]
+    desk = Desk(
+        token=token,
+        hosts=names,
+        max_bytes=max_bytes,
+        queue=queue,
+        threads=threads,
+        hide=Hidden("the server's memory", folders),
+    )
+    service = Service(
+        scorer,
+        max_batch=max_batch,
+        best=best,
+        fallback=fallback,
+        metrics=desk.metrics,
+        learns=token is not None,
+    )
     app = FastAPI(title="finer-rewards", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.desk, app.state.service = desk, service
 

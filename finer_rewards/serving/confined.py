@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +19,24 @@ from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
 
-__all__ = ["Confined"]
+__all__ = ["Confined", "Hidden"]
+
+
+class Hidden:
+    """Calls folders of this machine by another name, in what strangers read."""
+
+    def __init__(self, name: str, folders: Iterable[Path]) -> None:
+        self._name = name
+        places = {
+            str(place) for folder in folders for place in (folder, folder.resolve()) if len(place.parts) > 1
+        }
+        self._places = sorted(places, key=len, reverse=True)
+
+    def __call__(self, text: str) -> str:
+        """Return the text without the folders."""
+        for place in self._places:
+            text = text.replace(place, self._name)
+        return text
 
 
 class Confined:
@@ -36,6 +54,7 @@ class Confined:
         self.executor = executor
         self.dialect = executor.dialect
         self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in folders_of(executor)]
+        self.hide = Hidden("the server's root", self._roots)
 
     @property
     def deadline(self) -> str:
@@ -50,7 +69,7 @@ class Confined:
         """Run the queries on databases under the root; the others are `unavailable`."""
         outside = {db: self._outside(db) for db in {query.db for query in queries}}
         inside = [query for query in queries if not outside[query.db]]
-        runs = iter(self.executor.execute_many(inside) if inside else ())
+        runs = map(self._told, self.executor.execute_many(inside) if inside else ())
         return [
             Execution(Status.unavailable, error=outside[query.db]) if outside[query.db] else next(runs)
             for query in queries
@@ -60,7 +79,10 @@ class Confined:
         """Return the schema of a database under the root; raises `ConfigError` for others."""
         if problem := self._outside(db):
             raise ConfigError(problem)
-        return self.executor.schema(db)
+        try:
+            return self.executor.schema(db)
+        except ConfigError as error:
+            raise ConfigError(self.hide(str(error))) from None
 
     def describe(self) -> Mapping[str, object]:
         """Return what the executor behind it says."""
@@ -87,8 +109,13 @@ class Confined:
     def __repr__(self) -> str:
         return f"Confined({self.executor!r})"
 
+    def _told(self, execution: Execution) -> Execution:
+        """Return an execution that says nothing of where this machine keeps its files."""
+        error = self.hide(execution.error)
+        return execution if error == execution.error else replace(execution, error=error)
+
     def _outside(self, db: str) -> str:
-        """Return what to say of a database that lies outside; empty for one that does not, or is not there."""
+        """Return what to say of a database that lies outside or is not there; empty for one that is at hand."""
         if is_dsn(db):
             return "`db` should be a database of this server, but it is a connection string. Pass a name."
         if not self._roots:
@@ -102,8 +129,8 @@ class Confined:
                 # Executors look beside the root last, in the folder that the server was started in.
                 path = self._find(db)
             normal = Path(os.path.normpath(path.absolute()))
-        except (OSError, ValueError):
-            return ""  # not there, or no name for a file: the executor says so
+        except (OSError, ValueError):  # not there, or no name for a file; which others there are is not said
+            return f"`db` should be a database of this server, but got {db!r:.200}. Check the id."
         outside = not any(normal.is_relative_to(root) for root in self._roots)
         if not outside:
             return ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 import time
 from base64 import b64decode
@@ -24,9 +25,15 @@ from finer_rewards.serving.metrics import Metrics
 __all__ = ["Desk", "GoneError", "RefusedError", "Work"]
 
 SIGN_OF_LIFE = 5.0  # seconds between them; a client may wait several times as long
-UPLOAD_SECONDS = 60.0  # that a body may take to arrive, so that a slow one does not keep its place for ever
+UPLOAD_SECONDS = 60.0  # that a body may take to arrive
+SLOW_SECONDS = 10.0  # in which SLOW_BYTES of it have to arrive, or its end
+SLOW_BYTES = 10_000
+_SMALL = 64 << 10  # bytes of a body that are read however many others are being read
 DISCARD_SECONDS = 2.0  # that the rest of a refused body is read for, so that the refusal is heard
 RETRY_AFTER = "1"
+
+#: `name`, `name:port`, `[::1]:port`, and nothing after it
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:@/]+)(:\d{1,5})?")
 
 #: Gets the payload and an event that is set when the client has gone; returns what to answer.
 Work = Callable[[Any, threading.Event], Any]
@@ -58,31 +65,40 @@ class Desk:
         max_bytes: size of a body.
         queue: requests that are served or wait, at most; more are told to come back.
         threads: requests that are served at once.
+        hide: takes out of a message what is nobody else's business.
     """
 
     def __init__(
-        self, *, token: str | None, hosts: frozenset[str] | None, max_bytes: int, queue: int, threads: int
+        self,
+        *,
+        token: str | None,
+        hosts: frozenset[str] | None,
+        max_bytes: int,
+        queue: int,
+        threads: int,
+        hide: Callable[[str], str] = str,
     ) -> None:
         self.metrics = Metrics()
         self.max_bytes = max_bytes
         self.queue = queue
         self.draining = False
-        self.present = 0  # requests that have a place: being read, waiting or served
+        self.present = 0  # requests that have a place: waiting or served
         self.running = 0  # threads at work, also those for clients that have gone
         self._token = None if token is None else token.encode()
         self._hosts = hosts
+        self._hide = hide
         self._hands = asyncio.Semaphore(threads)
-        self._bytes = 0
+        self._bytes = 0  # of the bodies that are here, wholly or in part
 
     def check(self, request: Request) -> None:
         """Raise `RefusedError` for who may not ask."""
-        host = request.headers.get("host", "").rpartition("]")  # [::1]:8000
-        name = f"{host[0]}]" if host[0] else host[2].partition(":")[0]
-        if self._hosts is not None and name.lower() not in self._hosts:
+        sent = request.headers.get("host", "")
+        host = _HOST.fullmatch(sent)
+        if self._hosts is not None and (host is None or host["name"].lower() not in self._hosts):
             # A page in a browser can make a name of its own point at this machine, and then ask.
             raise RefusedError(
                 403,
-                f"`Host` should be a name of this machine ({', '.join(sorted(self._hosts))}), but got {name!r:.80}. "
+                f"`Host` should be a name of this machine ({', '.join(sorted(self._hosts))}), but got {sent!r:.80}. "
                 "Set a token to serve under other names.",
             )
         if self._token is not None and not compare_digest(_sent_token(request), self._token):
@@ -106,12 +122,7 @@ class Desk:
         path = request.url.path
         response: Response
         try:
-            try:
-                size = self._admit(request)
-                payload = await self._payload(request, size)
-            except RefusedError:
-                await _discard(request)
-                raise
+            payload, size = await self._received(request)
             response = await self._reply(request, asyncio.create_task(self._job(payload, work, size)), alive)
         except RefusedError as refused:
             response = refused.response()
@@ -121,17 +132,39 @@ class Desk:
         self.metrics.took(path, time.monotonic() - began)
         return response
 
-    def _admit(self, request: Request) -> int:
-        """Take a place for the request, or refuse it; return the bytes that count for it."""
+    async def _received(self, request: Request) -> tuple[Callable[[], Any], int]:
+        """Return what reads the payload, which takes a while for a large one, and its size; take a place for it.
+
+        A place is taken, and bytes are counted, for what has arrived: what a client only promises costs nobody
+        else anything.
+        """
+        body = bytearray()
+        try:
+            self._admit(request)
+            if request.method == "POST":
+                await self._read(request, body)
+            self._check_room()
+        except BaseException as error:
+            self._bytes -= len(body)
+            if isinstance(error, RefusedError):
+                error.headers["Connection"] = "close"  # the rest of the body may never come
+                await _discard(request)
+            raise
+        self.present += 1
+        if request.method != "POST":
+            query = dict(request.query_params)
+            return lambda: query, 0
+        return lambda: _parsed(bytes(body)), len(body)
+
+    def _admit(self, request: Request) -> None:
+        """Refuse what need not be read."""
         self.check(request)
         if self.draining:
             raise RefusedError(
                 503,
                 "The server is shutting down. Ask another one.",
                 Retry_After=RETRY_AFTER,
-                Connection="close",
             )
-        size = 0
         if request.method == "POST":
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json":
@@ -140,22 +173,16 @@ class Desk:
                     415,
                     f"`Content-Type` should be application/json, but got {kind!r:.80}. Send JSON, and say so.",
                 )
-            size = int(request.headers.get("content-length", self.max_bytes))
-            if size > self.max_bytes:
+            if int(request.headers.get("content-length", "0")) > self.max_bytes:
                 raise self._too_large()
-        if self.present >= self.queue or self._bytes + size > 8 * self.max_bytes:
-            raise RefusedError(
-                503,
-                f"The server has as many requests as it takes ({self.present}). Try again in a second.",
-                Retry_After=RETRY_AFTER,
-            )
-        self.present += 1
-        self._bytes += size
-        return size
+        self._check_room()
 
-    def _leave(self, size: int) -> None:
-        self.present -= 1
-        self._bytes -= size
+    def _check_room(self) -> None:
+        if self.present >= self.queue:
+            raise self._full(f"as many requests as it takes ({self.present})")
+
+    def _full(self, of_what: str) -> RefusedError:
+        return RefusedError(503, f"The server has {of_what}. Try again in a second.", Retry_After=RETRY_AFTER)
 
     def _too_large(self) -> RefusedError:
         return RefusedError(
@@ -163,33 +190,38 @@ class Desk:
             f"The body should have at most {self.max_bytes} bytes, but it has more. Send smaller batches.",
         )
 
-    async def _payload(self, request: Request, size: int) -> Callable[[], Any]:
-        """Return what reads the payload, which takes a while for a large one; leave the place on failure."""
-        if request.method != "POST":
-            query = dict(request.query_params)
-            return lambda: query
-        body = bytearray()
+    async def _read(self, request: Request, body: bytearray) -> None:
+        """Read the body, as long as it comes."""
 
         async def read() -> None:
             async for chunk in request.stream():
                 body.extend(chunk)
+                self._bytes += len(chunk)
                 if len(body) > self.max_bytes:
                     raise self._too_large()
+                if len(body) > _SMALL and self._bytes > 8 * self.max_bytes:
+                    raise self._full("as many bytes to read as it takes")
 
+        loop = asyncio.get_running_loop()
+        reading = loop.create_task(read())
+        end = loop.time() + UPLOAD_SECONDS
         try:
-            await asyncio.wait_for(read(), UPLOAD_SECONDS)
-        except BaseException as error:
-            self._leave(size)
-            if isinstance(error, asyncio.TimeoutError):
-                raise RefusedError(
-                    408,
-                    f"The body should arrive within {UPLOAD_SECONDS:g} s, but it did not. Send less at once.",
-                ) from None
-            raise
-        return lambda: _parsed(bytes(body))
+            while True:
+                before = len(body)
+                done, _ = await asyncio.wait({reading}, timeout=SLOW_SECONDS)
+                if done:
+                    return reading.result()
+                if len(body) - before < SLOW_BYTES or loop.time() > end:
+                    raise RefusedError(
+                        408,
+                        f"The body should arrive within {UPLOAD_SECONDS:g} s, at {SLOW_BYTES / SLOW_SECONDS:g} bytes "
+                        "a second at least, but it did not. Send less at once.",
+                    )
+        finally:
+            reading.cancel()
 
     async def _job(self, payload: Callable[[], Any], work: Work, size: int) -> bytes:
-        """Do the work in a thread, when one is free, and leave the place.
+        """Do the work in a thread, when one is free, and give the place back.
 
         A client that goes away cancels this: the place is free at once, and soon the thread.
         """
@@ -224,7 +256,8 @@ class Desk:
             return await done
         finally:
             leaving.set()
-            self._leave(size)
+            self.present -= 1
+            self._bytes -= size
 
     async def _reply(self, request: Request, job: asyncio.Task[bytes], alive: bool) -> Response:
         watch = asyncio.create_task(_disconnected(request))
@@ -237,19 +270,22 @@ class Desk:
             if watch.done():
                 raise GoneError
         except ConfigError as error:
-            raise RefusedError(422, str(error)) from None
+            raise RefusedError(422, self._hide(str(error))) from None
         finally:
             if job.done() or watch.done():
                 job.cancel()
                 watch.cancel()
-        return _Streamed(job, watch)
+        return _Streamed(job, watch, self._hide)
 
 
 class _Streamed(Response):
     """An answer that takes long: white space now and then, and the JSON at last."""
 
-    def __init__(self, job: asyncio.Task[bytes], watch: asyncio.Task[None]) -> None:
+    def __init__(
+        self, job: asyncio.Task[bytes], watch: asyncio.Task[None], hide: Callable[[str], str]
+    ) -> None:
         super().__init__()
+        self._hide = hide
         self._job = job
         self._watch = watch
 
@@ -266,7 +302,7 @@ class _Streamed(Response):
                 try:
                     answer = await self._job
                 except (ConfigError, RefusedError) as error:
-                    answer = dumps({"error": str(error)})
+                    answer = dumps({"error": self._hide(str(error))})
                 await send({"type": "http.response.body", "body": answer})
         finally:
             self._job.cancel()

@@ -15,8 +15,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.serving.connections import Connection
 
 __all__ = ["Server", "listen"]
+
+_WAITING = 2048  # connections that the system keeps until they are let in
+_AT_ONCE = 8  # that are let in before the event loop looks at those it has
+_UNREAD_MILLISECONDS = 60_000
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -31,7 +36,11 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        listening.listen(2048)
+        if hasattr(
+            socket, "TCP_USER_TIMEOUT"
+        ):  # Linux: a client that reads no answer is not written to for ever
+            listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
+        listening.listen(_WAITING)
         return listening
     except (OSError, OverflowError) as error:
         listening.close()
@@ -60,7 +69,14 @@ class Server(uvicorn.Server):
         # The grace is for answers that are on their way out when nothing runs any more.
         super().__init__(
             uvicorn.Config(
-                app, log_level="warning", access_log=False, lifespan="off", timeout_graceful_shutdown=5
+                app,
+                http=Connection,
+                ws="none",
+                log_level="warning",
+                access_log=False,
+                lifespan="off",
+                timeout_graceful_shutdown=5,
+                backlog=_AT_ONCE,
             )
         )
         self.app = app
@@ -73,6 +89,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen, and say so."""
         await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(_WAITING)  # uvicorn has made it as short as what is let in at once
         self._loop = asyncio.get_running_loop()
         self._started()
 

@@ -24,6 +24,8 @@ from finer_rewards.version import VERSION
 __all__ = ["Service"]
 
 _AT_ONCE = 256  # samples or queries between two looks at whether the client is still there
+_MOST_TRACES = 10_000  # of which a search says something, a thought
+_LARGEST = 1 << 53  # of a whole number in a request: what every reader of JSON keeps exact
 _ANSWER_BYTES = 64 << 20  # of an answer with rows, about; the client asks for the rest
 
 
@@ -36,16 +38,25 @@ class Service:
         best: the largest value of the reward, for OpenRLHF's `scores`.
         fallback: what OpenRLHF is told for what cannot be scored.
         metrics: where samples are counted.
+        learns: whether who asks may write the memory.
     """
 
     def __init__(
-        self, scorer: Scorer, *, max_batch: int, best: float, fallback: float, metrics: Metrics
+        self,
+        scorer: Scorer,
+        *,
+        max_batch: int,
+        best: float,
+        fallback: float,
+        metrics: Metrics,
+        learns: bool = False,
     ) -> None:
         executor = None if scorer.executor is None else Confined(scorer.executor)
         self.scorer = _Counting(scorer, executor, metrics)
         self.executor = executor
         self.max_batch = max_batch
         self.metrics = metrics
+        self._learns = learns
         self._openrlhf = openrlhf_reward(self.scorer, best=best, fallback=fallback)
         # Searches see the last snapshot; what is remembered goes through a second handle until the next one.
         self._memory: Any = scorer.memory
@@ -137,6 +148,11 @@ class Service:
                 if not isinstance(item, kinds) or (not item and name == "dbs"):
                     raise ConfigError(f"`{name}[{place}]` should be text, but got {item!r:.80}. Send text.")
         dbs = [db if isinstance(db, str) else tuple(map(str, db)) for db in fields["dbs"]]
+        if not 1 <= fields["top_k"] <= _MOST_TRACES:
+            raise ConfigError(
+                f"`top_k` should be a whole number from 1 to {_MOST_TRACES}, but got {fields['top_k']!r:.40}. "
+                "Ask for fewer."
+            )
         memory = self._needs_memory()
         recalls = memory.search(fields["thoughts"], dbs, top_k=fields["top_k"], scope=fields["scope"])
         return {"recalls": list(map(record, recalls))}
@@ -144,6 +160,12 @@ class Service:
     def remember(self, payload: Any, leaving: Event) -> Any:
         """Score `{"samples": [...], "model", "step"}` and keep what execution verified."""
         self._needs_memory()
+        if not self._learns:
+            raise RefusedError(
+                403,
+                "`/memory/remember` should be asked of a server with a token, but this one has none, so that anybody "
+                "could write its memory. Start it with --token-file FILE.",
+            )
         fields = _fields(payload, samples=list, model=(str, ""), step=(int, 0))
         samples = self._samples(fields["samples"])
         evidence = self.scorer.observe(samples)
@@ -237,6 +259,10 @@ def _fields(payload: Any, **kinds: Any) -> dict[str, Any]:
                 _JSON_NAMES[one] for one in (types if isinstance(types, tuple) else (types,))
             )
             raise ConfigError(f"`{name}` should be {wanted}, but got {found[name]!r:.80}. Correct it.")
+        if types is int and not -_LARGEST <= found[name] <= _LARGEST:
+            raise ConfigError(
+                f"`{name}` should be a whole number of at most {_LARGEST}, but got {found[name]!r:.40}. Correct it."
+            )
     return found
 
 

@@ -20,8 +20,9 @@ from finer_rewards.types import Status
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
-from servers import GOLD, SLOW, SPEC, Held, ask, connected, head, samples, serving, until
+from servers import GOLD, SLOW, SPEC, Held, ask, connected, head, heard, samples, serving, until
 
+from finer_rewards.serving import connections as connections_module
 from finer_rewards.serving import desk as desk_module
 from finer_rewards.serving import service as service_module
 
@@ -52,7 +53,7 @@ def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
         patient.close()
 
 
-@pytest.mark.parametrize("where", ["sending", "waiting", "running", "streaming"])
+@pytest.mark.parametrize("where", ["waiting", "running", "streaming"])
 def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
     if where == "streaming":
         monkeypatch.setattr(desk_module, "SIGN_OF_LIFE", 0.05)
@@ -63,7 +64,7 @@ def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
         with connected(url) as first, connected(url) as second:
             for stream in (first, second):
                 stream.sendall(head("/execute", f"Content-Length: {len(body)}"))
-                stream.sendall(body[:-1] if where == "sending" else body)
+                stream.sendall(body)
             until(lambda: desk.present == 2)
             if where == "streaming":
                 assert first.recv(100).startswith(b"HTTP/1.1 200")
@@ -72,7 +73,7 @@ def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
         held.free.set()
         until(lambda: desk.running == 0)
         assert ask(url, "/execute", ONE)[0] == 200
-        assert held.calls == {"sending": 1, "waiting": 2, "running": 3, "streaming": 3}[where]
+        assert held.calls == {"waiting": 2, "running": 3, "streaming": 3}[where]
 
 
 def test_the_queries_of_a_client_that_left_are_ended(root: Path) -> None:
@@ -124,11 +125,103 @@ def test_a_cancelled_await_does_not_wait_for_a_server_that_is_not_there() -> Non
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> None:
-    monkeypatch.setattr(desk_module, "UPLOAD_SECONDS", 0.1)
+    monkeypatch.setattr(desk_module, "SLOW_SECONDS", 0.1)
     monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
     with connected(url) as stream:
         stream.sendall(head("/score", "Content-Length: 1000") + b"{")
-        assert stream.recv(1000).startswith(b"HTTP/1.1 408")
+        answer = b"".join(iter(lambda: stream.recv(1000), b""))  # to the end of the connection
+        assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_a_body_that_comes_drop_by_drop_is_not_waited_for(url: str, monkeypatch) -> None:
+    monkeypatch.setattr(desk_module, "UPLOAD_SECONDS", 0.3)
+    monkeypatch.setattr(desk_module, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(desk_module, "SLOW_BYTES", 1)
+    monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
+    with connected(url) as stream:
+        stream.sendall(head("/score", "Content-Length: 1000000"))
+        stream.settimeout(0.01)
+        for _ in range(1000):
+            with contextlib.suppress(TimeoutError):
+                assert stream.recv(1000).startswith(b"HTTP/1.1 408")
+                break
+            with contextlib.suppress(ConnectionError):
+                stream.sendall(b" ")
+        else:
+            raise AssertionError("it was read for ever")
+
+
+def test_what_is_only_promised_costs_nobody_else_anything() -> None:
+    """Uploads that stop take no place, and count with the bytes that came."""
+    held = Held()
+    held.free.set()
+    scorer = fr.Scorer("executable()", held)
+    with serving(scorer, queue=2, max_bytes=200_000) as (url, app), contextlib.ExitStack() as stack:
+        for number in range(40):
+            stream = stack.enter_context(connected(url))
+            promised = "Transfer-Encoding: chunked" if number % 2 else "Content-Length: 200000"
+            stream.sendall(head("/execute", promised) + b"1\r\n{"[3 * (number % 2 == 0) :])
+        until(lambda: app.state.desk._bytes == 40)
+        assert [ask(url, "/execute", ONE)[0] for _ in range(20)] == [200] * 20
+        assert app.state.desk.present == 0
+    # and those that are gone leave nothing behind
+    assert app.state.desk._bytes == 0
+
+
+def test_as_many_bytes_as_the_server_takes_do_not_keep_small_requests_out() -> None:
+    held = Held()
+    held.free.set()
+    with (
+        serving(fr.Scorer("executable()", held), max_bytes=100_000) as (url, app),
+        contextlib.ExitStack() as stack,
+    ):
+        for _ in range(8):
+            stream = stack.enter_context(connected(url))
+            stream.sendall(head("/execute", "Content-Length: 100000") + b" " * 99_000)
+        until(lambda: app.state.desk._bytes == 8 * 99_000)
+        assert ask(url, "/execute", ONE)[0] == 200
+        large = json.dumps(ONE).encode() + b" " * 90_000
+        status, headers, answer = ask(url, "/execute", body=large)
+        assert (status, headers["retry-after"]) == (503, "1")
+        assert "bytes" in answer["error"]
+
+
+def test_a_head_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> None:
+    monkeypatch.setattr(connections_module, "HEAD_SECONDS", 0.1)
+    for start in (b"", b"POST /sc", head("/score", "Content-Length: 10")[:-2]):
+        with connected(url) as stream:
+            stream.sendall(start)
+            assert stream.recv(1000) == b""
+    with connected(url) as stream:  # nor is the next one
+        stream.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert heard(stream).startswith(b"HTTP/1.1 200")
+        stream.sendall(b"GET /hea")
+        assert stream.recv(1000) == b""
+
+
+def test_connections_that_ask_nothing_make_room(url: str, monkeypatch) -> None:
+    monkeypatch.setattr(connections_module, "_most_connections", lambda: 10)
+    with contextlib.ExitStack() as stack:
+        idle = [stack.enter_context(connected(url)) for _ in range(30)]
+        for stream in idle[::2]:
+            with contextlib.suppress(ConnectionError):
+                stream.sendall(head("/execute", "Content-Length: 1000") + b"{")
+        assert [ask(url, "/execute", ONE)[0] for _ in range(10)] == [200] * 10
+
+
+def test_connections_that_all_wait_for_an_answer_are_kept(monkeypatch) -> None:
+    held = Held()
+    body = json.dumps(ONE).encode()
+    with serving(fr.Scorer("executable()", held), threads=2) as (url, app), contextlib.ExitStack() as stack:
+        monkeypatch.setattr(connections_module, "_most_connections", lambda: 2)
+        streams = [stack.enter_context(connected(url)) for _ in range(2)]
+        for stream in streams:
+            stream.sendall(head("/execute", f"Content-Length: {len(body)}") + body)
+        until(lambda: app.state.desk.running == 2)
+        with connected(url) as late:
+            assert late.recv(1000).startswith(b"HTTP/1.1 503")
+        held.free.set()
+        assert all(heard(stream).startswith(b"HTTP/1.1 200") for stream in streams)
 
 
 def test_thirty_two_clients_get_what_one_gets(local: SQLite, remote: Remote) -> None:

@@ -26,7 +26,10 @@ def memories(tmp_path: Path, root: Path):
     mine, theirs = (fr.TraceMemory.open(tmp_path / name, "hashing") for name in ("local", "served"))
     with SQLite(root, workers=1) as executor:
         scorer = fr.Scorer(spec, executor, memory=mine)
-        with serving(fr.Scorer(spec, executor, memory=theirs)) as (url, _), RemoteMemory(url) as remote:
+        with (
+            serving(fr.Scorer(spec, executor, memory=theirs), token="secret") as (url, _),
+            RemoteMemory(url, token="secret") as remote,
+        ):
             yield scorer, fr.Scorer(spec, executor, memory=remote)
     mine.close()
 

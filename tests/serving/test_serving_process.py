@@ -110,19 +110,23 @@ def test_the_token_may_come_from_a_file_or_the_environment(
     file = ("--token-file", str(tmp_path / "token.txt"))
     for options, environment, expected in (
         ((), "", "None True"),
-        (("--host", "0.0.0.0"), "", "None False"),
+        (("--host", "0.0.0.0"), "", "whoever reaches it may run SQL here"),
+        (("--host", "0.0.0.0"), "from-env", "from-env False"),
         ((), "from-env", "from-env False"),
         (file, "from-env", "from-file False"),
     ):
         monkeypatch.setenv(wire.TOKEN, environment)
         assert main(["serve", "--db", str(root), *options]) == 2
-        said = capsys.readouterr().err
-        assert expected in said
-        assert ("whoever reaches 0.0.0.0" in said) == (expected == "None False")
+        assert expected in capsys.readouterr().err
 
 
-def test_wrong_usage_is_one_sentence(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_one_sentence(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    monkeypatch.delenv(wire.TOKEN, raising=False)
     (tmp_path / "empty").touch()
+    (tmp_path / "token").write_text("secret")
+    elsewhere = ("--host", "198.51.100.7", "--port", "0")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for arguments, words in (
@@ -130,7 +134,11 @@ def test_wrong_usage_is_one_sentence(root: Path, tmp_path: Path, capsys: pytest.
             (("--db", str(tmp_path / "nothing")), "should be a folder of databases"),
             (("--db", str(root), "--port", "99999"), "should be a port"),
             (("--db", str(root), "--port", port), "Address already in use"),
-            (("--db", str(root), "--host", "198.51.100.7", "--port", "0"), "an address of this machine"),
+            (("--db", str(root), *elsewhere), "this machine's own"),
+            (
+                ("--db", str(root), *elsewhere, "--token-file", str(tmp_path / "token")),
+                "an address of this machine",
+            ),
             (("--db", str(root), "--token-file", __file__), "`token` should be printable"),
             (("--db", str(root), "--token-file", str(tmp_path / "empty")), "is empty"),
             (("--db", str(root), "--token-file", str(tmp_path / "none")), "should be a readable file"),
@@ -140,7 +148,7 @@ def test_wrong_usage_is_one_sentence(root: Path, tmp_path: Path, capsys: pytest.
         ):
             assert main(["serve", *arguments]) == 2, arguments
             said = capsys.readouterr().err
-            assert words in said and said.count("\n") <= 1 + ("198.51" in str(arguments)), said
+            assert words in said and said.count("\n") <= 1, said
 
 
 def test_the_missing_extra_is_named(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
