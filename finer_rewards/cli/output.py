@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.replacing import replacing
 
 __all__ = ["format_of", "open_output", "write_records"]
 
@@ -39,13 +39,11 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
         return
-    draft = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        with draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            yield file
-        draft.replace(target)
-    finally:
-        draft.unlink(missing_ok=True)
+    with (
+        replacing(target) as draft,
+        draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
+        yield file
 
 
 def write_records(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +12,7 @@ from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import Row
 from finer_rewards.errors import ConfigError
 from finer_rewards.extras import extra
+from finer_rewards.replacing import replacing
 
 __all__ = ["FORMATS", "REPORT", "TRAINERS", "check_output", "records_for", "write_folder"]
 
@@ -164,22 +164,12 @@ def write_folder(
     """
     check_output(out, file_format)
     folder = Path(out).absolute()
-    draft = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    try:
+    with replacing(folder) as draft:
         draft.mkdir()
         for split, rows in records.items():
             _write(draft / f"{split}.{file_format}", rows, file_format)
         text = json.dumps(report, indent=2, ensure_ascii=False)
         (draft / REPORT).write_text(f"{text}\n", encoding="utf-8")
-        if folder.exists():
-            folder.replace(old)
-        draft.replace(folder)
-    finally:
-        if old.exists() and not folder.exists():
-            old.replace(folder)
-        shutil.rmtree(draft, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
     return [folder / f"{split}.{file_format}" for split in records] + [folder / REPORT]
 
 

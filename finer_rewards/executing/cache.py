@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
-import os
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards import exact
 from finer_rewards.recent import Recent
+from finer_rewards.replacing import replacing
 from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:
@@ -84,14 +83,8 @@ class ResultCache:
         with contextlib.suppress(OSError):  # a full disk costs time, not results
             path = self._path(database, sql)
             path.parent.mkdir(parents=True, exist_ok=True)
-            number, name = tempfile.mkstemp(dir=path.parent)
-            try:
-                with os.fdopen(number, "wb") as stream:
-                    stream.write(_encode(execution))
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink()
-                raise
+            with replacing(path) as draft:
+                draft.write_bytes(_encode(execution))
 
     def clear(self) -> None:
         """Forget what is kept in memory."""

@@ -17,7 +17,6 @@ import json
 import os
 import secrets
 import struct
-import tempfile
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.trace import Trace
+from finer_rewards.replacing import replacing, sync
 
 __all__ = ["Damage", "Entry", "Record", "Store", "Tally", "frame", "replace_file", "scan"]
 
@@ -258,7 +258,7 @@ class Store:
         _lock(self._descriptor)
         hidden.rename(path)
         if self.durable:
-            _sync_folder(self.segments)
+            sync(self.segments)
         return path
 
     @contextlib.contextmanager
@@ -274,38 +274,8 @@ class Store:
 
 def replace_file(path: Path, data: bytes, *, exclusive: bool = False) -> None:
     """Write a whole file so that no reader ever sees half of it; with `exclusive` an existing one stays."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-    try:
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(data)
-            handle.flush()
-            os.fsync(handle.fileno())
-        Path(temporary).chmod(0o644)
-        if exclusive:
-            _claim(Path(temporary), path)
-        else:
-            Path(temporary).replace(path)
-        _sync_folder(path.parent)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _claim(temporary: Path, path: Path) -> None:
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return
-    except OSError:  # A file system without hard links.
-        if not path.exists():
-            temporary.rename(path)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replacing(path, durable=True, exclusive=exclusive) as draft:
+        draft.write_bytes(data)
 
 
 def _lock(descriptor: int) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
@@ -20,6 +19,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.pooled import normalise
 from finer_rewards.neighbours.generating import Instance
 from finer_rewards.neighbours.source import Source
+from finer_rewards.replacing import take_place
 
 __all__ = [
     "GoldReport",
@@ -284,6 +284,5 @@ def install(draft: Path, home: Path) -> None:
         raise ConfigError(
             f"{home} should be a folder of neighbours, but it holds something else. Move it away, or pass -o."
         )
-    shutil.rmtree(home, ignore_errors=True)
     home.parent.mkdir(parents=True, exist_ok=True)
-    draft.replace(home)
+    take_place(draft, home)

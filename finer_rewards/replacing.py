@@ -1,0 +1,89 @@
+"""Files and folders that appear whole or not at all: a reader sees the old content or the new one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+__all__ = ["replacing", "sync", "take_place"]
+
+
+@contextmanager
+def replacing(path: Path, *, durable: bool = False, exclusive: bool = False) -> Iterator[Path]:
+    """Yield a path beside `path`; the file or folder made there takes its place when the block ends.
+
+    When the block fails or is interrupted, what was there before stays.
+
+    Args:
+        path: the file or folder to write.
+        durable: the content of a file is on the disk before its name is.
+        exclusive: a file that is there by then stays: of two writers the first wins.
+
+    Example:
+        >>> from tempfile import TemporaryDirectory
+        >>> with TemporaryDirectory() as folder:
+        ...     path = Path(folder, "a.txt")
+        ...     with replacing(path) as draft:
+        ...         _ = draft.write_text("whole")
+        ...     path.read_text(), len(list(Path(folder).iterdir()))
+        ('whole', 1)
+    """
+    draft = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        yield draft
+        if durable:
+            sync(draft)
+        if exclusive:
+            _claim(draft, path)
+        else:
+            take_place(draft, path)
+        if durable:
+            sync(path.parent)
+    finally:
+        _remove(draft)
+
+
+def take_place(draft: Path, path: Path) -> None:
+    """Put a finished file or folder in the place of `path`, on the same file system."""
+    if not path.is_dir():
+        draft.replace(path)
+        return
+    # A folder that is not empty cannot be replaced in one step; if the second step fails the old one comes back.
+    old = path.with_name(f".{path.name}.{uuid4().hex}.old")
+    path.replace(old)
+    try:
+        draft.replace(path)
+    except BaseException:
+        old.replace(path)
+        raise
+    _remove(old)
+
+
+def _claim(draft: Path, path: Path) -> None:
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        return
+    except OSError:  # A file system without hard links.
+        if not path.exists():
+            draft.rename(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file or folder is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
