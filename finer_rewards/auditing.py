@@ -15,7 +15,7 @@ from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Executor, Query
-from finer_rewards.executing.pooled import normalise
+from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
 __all__ = ["KINDS", "Finding", "Gold", "audit_golds", "misplaced"]

@@ -24,8 +24,9 @@ from typing import Any, Final, Literal
 
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.parsing import completion_text
+from finer_rewards.sql_text import bare, split_statements
 
-__all__ = ["FORMATS", "Entry", "read_pairs", "read_statements", "split_statements"]
+__all__ = ["FORMATS", "Entry", "read_pairs", "read_statements"]
 
 Side = Literal["predicted", "gold"]
 
@@ -49,11 +50,6 @@ _OUTLINE = re.compile(r"[()]|\b(?:select|values)\b", re.IGNORECASE)
 _UNFINISHED = re.compile(
     r"(?:,|\b(?:union|all|intersect|except|from|where|and|or|on|by|join|as|in))\s*\Z", re.IGNORECASE
 )
-# An open quote or comment runs to the end, which keeps the scan linear.
-_OPAQUE = r"""'[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z)|--[^\n]*|/\*.*?(?:\*/|\Z)"""
-_SEPARATOR = re.compile(rf"(?:{_OPAQUE})|(;)", re.DOTALL)
-_NOISE = re.compile(_OPAQUE, re.DOTALL)
-_COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -158,29 +154,6 @@ def read_pairs(
     return [(by_id[entry.question_id], entry) for entry in theirs]
 
 
-def split_statements(text: str) -> list[str]:
-    """Return the statements of a text, parted by `;` outside quotes and comments, without their `;`.
-
-    Comments stay with the statement that follows them; a last comment alone is no statement. A `;` alone on
-    its line is an empty statement. Brackets play no part, so that a broken statement does not swallow the
-    ones after it.
-
-    Example:
-        >>> split_statements("-- first\\nSELECT ';';\\nSELECT (2; SELECT 3 -- end")
-        ["-- first\\nSELECT ';'", 'SELECT (2', 'SELECT 3 -- end']
-    """
-    pieces: list[str] = []
-    start = 0
-    for match in _SEPARATOR.finditer(text):
-        if match.group(1):
-            piece = text[start : match.start()]
-            if piece.strip() or start == 0 or "\n" in piece:
-                pieces.append(piece.strip())
-            start = match.end()
-    rest = text[start:].strip()
-    return [*pieces, rest] if _COMMENT.sub("", rest).strip() else pieces
-
-
 def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[list[Entry], int]:
     """Return the entries, and how many of the last ones are blank lines."""
     if file_format is not None and file_format not in FORMATS:
@@ -264,12 +237,12 @@ def _recognise(text: str, path: str) -> str:
 
 
 def _is_whole_query(line: str) -> bool:
-    bare = _NOISE.sub("''", line).strip().rstrip(";")
+    text = bare(line).strip().rstrip(";")
     depth, selects = 0, False
-    for token in _OUTLINE.findall(bare):
+    for token in _OUTLINE.findall(text):
         depth += {"(": 1, ")": -1}.get(token, 0)
         selects = selects or (depth == 0 and token not in "()")
-    return bool(selects and depth == 0 and _QUERY.match(bare) and not _UNFINISHED.search(bare))
+    return bool(selects and depth == 0 and _QUERY.match(text) and not _UNFINISHED.search(text))
 
 
 def _line_entry(line: str) -> Entry:

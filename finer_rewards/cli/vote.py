@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import add_executor, add_output, add_parser, chosen_executor
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.progress import Progress
+from finer_rewards.sql_text import one_line
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.candidates import Candidates
@@ -26,8 +26,6 @@ Each record of a JSONL file holds a list of `candidates` (completions or SQL) an
 files are taken side by side. Text output is a prediction file, `SQL<TAB>db_id` a line, for score and evaluate;
 comments are left out of it, and line breaks in literals are spaces (JSONL keeps both).
 """
-# Comments and white space go, quoted text stays: a line cannot hold a comment that ends at its end.
-_ASIDE = re.compile(r"""('[^']*'|"[^"]*"|`[^`]*`|\[[^\]]*\])|(?:--[^\n]*|/\*.*?\*/|\s)+""", re.DOTALL)
 COLUMNS = ("number", "question_id", "db", "index", "predicted", "ran", "groups", "votes")
 
 
@@ -112,6 +110,6 @@ def _records(
 
 
 def _line(record: Mapping[str, Any]) -> Iterator[str]:
-    sql = _ASIDE.sub(lambda match: match.group(1) or " ", record["predicted"])
     db = "" if record["db"] is None else f"\t{record['db']}"
-    yield " ".join(sql.splitlines()).strip() + db
+    # A line cannot hold a comment that ends at its end.
+    yield one_line(record["predicted"]) + db

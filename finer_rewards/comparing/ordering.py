@@ -11,17 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from finer_rewards.sql_text import tokens
+
 __all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of"]
 
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|--[^\n]*|/\*.*?(?:\*/|\Z))
-      | (?P<text>'(?:[^']|'')*(?:'|\Z))
-      | (?P<quoted>"(?:[^"]|"")*(?:"|\Z)|`(?:[^`]|``)*(?:`|\Z)|\[[^\]]*(?:\]|\Z))
-      | (?P<word>[^\W\d][\w$]*)
-      | (?P<number>\d+(?:\.\d*)?|\.\d+)
-      | (?P<mark>.)""",
-    re.VERBOSE | re.DOTALL,
-)
 _ENDS_ORDER_BY = frozenset({"limit", "offset", "fetch", "for", "window"})
 _ENDS_SELECT_LIST = frozenset(
     {"from", "where", "group", "having", "window", "union", "intersect", "except", "order", "limit"}
@@ -83,21 +76,15 @@ def _fold(text: str) -> str:
 
 def _tokens(sql: str) -> list[tuple[str, str, int]]:
     """Tokens as (kind, text, depth), without spaces and comments; quoted names lose their quotes."""
-    tokens = []
+    found = []
     depth = 0
-    for match in _TOKEN.finditer(sql):
-        kind = match.lastgroup or "mark"
-        text = match.group()
-        if kind == "space":
-            continue
-        if kind == "quoted":
-            kind, text = "name", text[1:-1]
+    for kind, text in tokens(sql):
         if text == ")":
             depth -= 1
-        tokens.append((kind, text, depth))
+        found.append((kind, text, depth))
         if text == "(" and kind == "mark":
             depth += 1
-    return tokens
+    return found
 
 
 def _text(tokens: Sequence[tuple[str, str, int]]) -> str:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
+from finer_rewards.sql_text import outside_quotes
 from finer_rewards.types import Cell, Execution, Row
 
 __all__ = ["Probe", "Sorting", "probes", "with_order"]
@@ -215,11 +216,8 @@ def _replace_names(text: str, aliases: dict[str, str]) -> str:
         return f"({aliases[word.lower()]})" if word.lower() in aliases else word
 
     # Neither quoted, nor part of a qualified name, nor the name of a function.
-    pieces = re.split(r"""('[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))""", text)
-    pieces[::2] = [
-        re.sub(r"(?<![\w.])[A-Za-z_]\w*(?![\w.]|\s*[.(])", expression, piece) for piece in pieces[::2]
-    ]
-    return "".join(pieces)
+    names = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w.]|\s*[.(])")
+    return outside_quotes(text, lambda piece: names.sub(expression, piece))
 
 
 def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | None:

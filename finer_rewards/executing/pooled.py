@@ -5,7 +5,6 @@ from __future__ import annotations
 import marshal
 import math
 import os
-import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,10 @@ from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.schema import Schema
+from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
 
-__all__ = ["Database", "PooledExecutor", "normalise"]
+__all__ = ["Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
@@ -32,11 +32,6 @@ _Key = tuple[str, str, float]  # (database, statement, seconds it may take)
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
 _NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
-_ENDS = " \t\n\f\r;"
-# A quote that is never closed reaches to the end, so that hostile text is read only once.
-_SPACE = re.compile(
-    r"""('[^']*(?:'|\Z)|"[^"]*(?:"|\Z)|`[^`]*(?:`|\Z)|\[[^\]]*(?:\]|\Z))|[ \t\n\f\r]{2,}|[\t\n\f\r]"""
-)
 
 
 class Database(Protocol):
@@ -282,21 +277,6 @@ class PooledExecutor(Limits, ABC):
                 value = os.path.abspath(value)  # noqa: PTH100  # where it is read, the working folder may be another
             parameters[one.name] = value
         return partial(type(self), **parameters), ()
-
-
-def normalise(sql: str) -> str:
-    """Return the statement without white space around it, the `;` at its end, and runs of spaces.
-
-    Text in quotes is left alone, and so is everything when there may be a comment.
-
-    Example:
-        >>> normalise("  SELECT 'a  b',\\n   x FROM t ; ")
-        "SELECT 'a  b', x FROM t"
-    """
-    sql = sql.strip(_ENDS)
-    if "--" in sql or "/*" in sql or not ("  " in sql or "\n" in sql or "\t" in sql):
-        return sql
-    return _SPACE.sub(lambda found: found.group(1) or " ", sql)
 
 
 def _unreadable(db: str, why: object) -> ConfigError:

@@ -18,7 +18,6 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.executing.pooled import normalise
 from finer_rewards.neighbours.generating import RECIPES, Instance, make_instance, merge_instances
 from finer_rewards.neighbours.gold_facts import Condition, Join, conditions_of, joins_of, read_query
 from finer_rewards.neighbours.mutants import Mutant, guess_of, mutants_of, recited_key
@@ -34,6 +33,7 @@ from finer_rewards.neighbours.suite import (
 from finer_rewards.neighbours.usable_golds import limited_parts, usable_on
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Schema
+from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution
 
 __all__ = ["STEPS", "build_neighbours"]

@@ -16,10 +16,10 @@ from typing import Any, Final
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.engines.sqlite.worker import quote
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.pooled import normalise
 from finer_rewards.neighbours.generating import Instance
 from finer_rewards.neighbours.source import Source
 from finer_rewards.replacing import take_place
+from finer_rewards.sql_text import normalise
 
 __all__ = [
     "GoldReport",

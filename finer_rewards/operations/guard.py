@@ -22,6 +22,7 @@ from sqlglot.errors import ParseError, TokenError
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
+from finer_rewards.sql_text import COMMENT, QUOTED_ANYWHERE
 
 __all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable", "tree_of"]
 
@@ -46,8 +47,7 @@ _stack_lock = ForkSafeLock()
 
 # Strings and comments as a whole, and of the rest only what is counted.
 _LEXEME = re.compile(
-    r"""--[^\n]*|/\*.*?(?:\*/|\Z)
-      | '(?:[^']|'')*(?:'|\Z) | "(?:[^"]|"")*(?:"|\Z) | `[^`]*(?:`|\Z)
+    rf"""{COMMENT} | {QUOTED_ANYWHERE}
       | \b(?:AND|OR|CASE|END|NOT|JOIN|FULL|RIGHT|ON|USING|SELECT|NATURAL|CROSS|UNION|INTERSECT|EXCEPT)\b
       | \b(?:WHERE|GROUP|HAVING|ORDER|LIMIT)\b
       | [-()+*/%|&~,;]""",

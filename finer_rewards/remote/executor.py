@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.pooled import normalise
 from finer_rewards.executing.protocol import Query
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
 from finer_rewards.remote.wire import execution_from, schema_from
 from finer_rewards.schema import Schema
+from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Sample, Status
 
 __all__ = ["Remote"]
