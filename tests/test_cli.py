@@ -8,12 +8,15 @@ import json
 import re
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from finer_rewards.cli import VERBS, main
 from finer_rewards.cli.doctor import EXTRAS
+from finer_rewards.engines.engine import Check
+from finer_rewards.engines.registry import ENGINES
 
 SCRIPT = """
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT NOT NULL, age INTEGER);
@@ -262,14 +265,15 @@ def test_doctor_tests_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}
     assert records["an endless query ends"]["ok"]
     assert records["a long step ends"]["found"].startswith("timeout")
-    assert records["nothing else was written"]["found"] == "yes"
+    assert records["sqlite: nothing else was written"]["found"] == "yes"
     assert "pip install 'finer-rewards[" in records["trl"]["advice"] or records["trl"]["ok"]
 
 
 def test_doctor_fails_where_a_limit_does_not_hold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("finer_rewards.cli.doctor.TESTS", (("a query runs", "SELECT 1", "refused"),))
+    broken = replace(ENGINES["sqlite"], checks=(Check("a query runs", "SELECT 1", "refused"),))
+    monkeypatch.setitem(ENGINES, "sqlite", broken)
     assert run("doctor") == 1
     seen = capsys.readouterr()
     assert re.search(r"FAILED +self-test +a query runs +ok", seen.out)

@@ -23,7 +23,7 @@ from typing import Any
 from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
-from finer_rewards.engines.postgres.dsn import is_dsn
+from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.extras import extra
 from finer_rewards.parsing import without_endings
@@ -158,7 +158,7 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
             f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
         )
     for name in ("root", "memory"):
-        if name in options and not (is_url(options[name]) or is_dsn(options[name])):
+        if name in options and not (is_url(options[name]) or is_address(options[name])):
             options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())

@@ -10,7 +10,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
-from finer_rewards.engines.registry import engine_of, executor_class
+from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
 from finer_rewards.locks import ForkSafeLock
@@ -139,7 +139,7 @@ def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, A
 
 def _executor_at(root: str) -> Callable[..., Executor]:
     if not is_url(root):
-        return executor_class(engine_of(root))
+        return engine_at(root).executor
     from finer_rewards.remote import Remote
     from finer_rewards.remote.wire import TOKEN
 

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.output and str(data) == "-":
         raise ConfigError("`-o` needs DATA to be a file, but it is standard input. Save it first.")
     entries = read_statements(data, side="gold", file_format=arguments.gold_format)
-    found = find_databases(databases, [entry.db for entry in entries], str(data))
+    found = find_databases(databases, [entry.db for entry in entries], str(data), arguments.engine)
     # A record with several golds that are as good has each of them checked; their findings are its own.
     golds: list[Gold] = []
     owners: list[int] = []
@@ -72,11 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         for place, sql in enumerate((entry.sql, *entry.others)):
             golds.append(Gold(sql, name, "" if place else entry.question))
             owners.append(index)
-    with chosen_executor(arguments, found.root) as executor:
-        for note in found.notes:
-            print(f"finer-rewards: {note}", file=sys.stderr)
-        with Progress("golds checked", len(golds)) as bar:
-            audited = audit_golds(golds, executor, on_done=bar.advance)
+    with chosen_executor(arguments, found) as executor, Progress("golds checked", len(golds)) as bar:
+        audited = audit_golds(golds, executor, on_done=bar.advance)
     findings: list[list[tuple[str, Finding]]] = [[] for _ in entries]
     for owner, gold, some in zip(owners, golds, audited, strict=True):
         findings[owner] += [(gold.sql, finding) for finding in some]

@@ -19,6 +19,9 @@ from typing import Any, Final
 from finer_rewards.cli.options import add_output, add_parser
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.terminal import paint
+from finer_rewards.engines.engine import Engine
+from finer_rewards.engines.registry import ENGINES
+from finer_rewards.executing import Query
 
 EXAMPLES = """\
   finer-rewards doctor
@@ -40,34 +43,15 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "ray": ("ray",),
     "server": ("fastapi", "uvicorn"),
     "prepare": ("datasets", "pyarrow", "transformers"),
-    "duckdb": ("duckdb",),
-    "postgres": ("psycopg",),
     "report": ("duckdb", "plotly"),
     "fast": ("sqlglotc", "apsw"),
     "published": ("pandas",),
     "completion": ("shtab",),
+    **{engine.extra: engine.packages for engine in ENGINES.values() if engine.extra},
 }
 #: Groups whose absence is no failure.
-OPTIONAL: Final = ("engine", "extra", "sqlite")
-ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-# One long step inside SQLite, which no interrupt stops.
-LONG_STEP = "SELECT instr(hex(zeroblob(400000)), hex(zeroblob(200000)) || '1') FROM t"
+OPTIONAL: Final = ("engine", "extra")
 TIMEOUT = 0.3
-#: What is tried, and how it must end.
-TESTS: Final = (
-    ("a query runs", "SELECT sum(x) FROM t", "ok"),
-    ("an endless query ends", ENDLESS, "timeout"),
-    ("a long step ends", LONG_STEP, "timeout"),
-    ("writing is refused", "DELETE FROM t", "refused"),
-    ("attaching is refused", "ATTACH 'other.sqlite' AS other", "refused"),
-)
-
-DUCKDB_TESTS: Final = (
-    ("a query runs", "SELECT sum(x) FROM t", "ok"),
-    ("an endless query ends", ENDLESS, "timeout"),
-    ("reading files is refused", "SELECT * FROM read_text('/etc/passwd')", "refused"),
-    ("writing is refused", "COPY t TO 'copy.csv'", "refused"),
-)
 
 
 def register(subparsers: Any) -> None:
@@ -94,9 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def checked() -> Iterator[dict[str, Any]]:
         verl = arguments.verl
-        for check in (
-            (_versions, _extras, _engine, _other_engines) if verl is None else (partial(_verl, verl),)
-        ):
+        for check in (_versions, _extras, _engines) if verl is None else (partial(_verl, verl),):
             for record in check():
                 if not record["ok"] and record["group"] not in OPTIONAL:
                     failed.append(record["name"])
@@ -159,29 +141,24 @@ def _extras() -> Iterator[dict[str, Any]]:
         yield _record("extra", extra, not missing, found, f"pip install 'finer-rewards[{extra}]'")
 
 
-def _engine() -> Iterator[dict[str, Any]]:
-    from finer_rewards.engines.sqlite import SQLite
-    from finer_rewards.executing import Query
+def _engines() -> Iterator[dict[str, Any]]:
+    """The engines: versions, and that the limits hold where no server is needed."""
+    for engine in ENGINES.values():
+        facts = engine.facts()
+        for fact in facts:
+            yield _record("engine", *fact)
+        if engine.checks and all(fact.ok for fact in facts[:1]):
+            yield from _tried(engine)
 
-    limits = hasattr(sqlite3.Connection, "setlimit")
-    yield _record(
-        "sqlite", "engine", True, f"SQLite {sqlite3.sqlite_version}, threads {sqlite3.threadsafety}"
-    )
-    yield _record(
-        "sqlite",
-        "length limits",
-        limits,
-        "available" if limits else "not in this Python; memory and time limits still hold",
-        "Use Python 3.11 or later.",
-    )
+
+def _tried(engine: Engine) -> Iterator[dict[str, Any]]:
     with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
-        database = Path(folder, "doctor.sqlite")
+        database, cache = Path(folder, "doctor.sqlite"), Path(folder, "cache")
         with closing(sqlite3.connect(database)) as connection:
             connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2);")
         before = database.read_bytes()
-        cache = Path(folder, "cache")
-        with SQLite(folder, timeout=TIMEOUT, workers=1, cache=cache) as executor:
-            for name, sql, status in TESTS:
+        with engine.executor(folder, timeout=TIMEOUT, workers=1, cache=cache) as executor:
+            for name, sql, status in engine.checks:
                 started = time.monotonic()
                 run = executor.execute(sql, "doctor")
                 seconds = time.monotonic() - started
@@ -190,34 +167,14 @@ def _engine() -> Iterator[dict[str, Any]]:
                 yield _record("self-test", name, good, found, f"Expected {status}: {run.error or 'no error'}")
             executor.execute_many([Query("SELECT x FROM t", "doctor", keep=True)])
             kept = len(list(cache.glob("*/*.json")))
-            yield _record("self-test", "a gold result is kept", kept == 1, f"{kept} file{'s' * (kept != 1)}")
-        intact = database.read_bytes() == before and sorted(Path(folder).iterdir()) == [cache, database]
         yield _record(
-            "self-test", "nothing else was written", intact, "yes" if intact else "no", "Please report this."
+            "self-test", f"{engine.name}: a gold result is kept", kept == 1, f"{kept} file{'s' * (kept != 1)}"
         )
-
-
-def _other_engines() -> Iterator[dict[str, Any]]:
-    """The engines of the extras: versions, and that the limits hold where no server is needed."""
-    if find_spec("duckdb") is None:
-        yield _record("engine", "DuckDB", False, "missing", "pip install 'finer-rewards[duckdb]'")
-    else:
-        from finer_rewards.engines.duckdb import DuckDB
-
-        yield _record("engine", "DuckDB", True, _version("duckdb"))
-        with tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
-            with closing(sqlite3.connect(Path(folder, "doctor.sqlite"))) as connection:
-                connection.executescript("CREATE TABLE t (x); INSERT INTO t VALUES (1), (2);")
-            with DuckDB(folder, timeout=TIMEOUT, workers=1) as executor:
-                for name, sql, status in DUCKDB_TESTS:
-                    run = executor.execute(sql, "doctor")
-                    advice = f"Expected {status}: {run.error or 'no error'}"
-                    yield _record(
-                        "self-test", f"DuckDB: {name}", run.status.name == status, run.status.name, advice
-                    )
-    found = _version("psycopg")
-    advice = "pip install 'finer-rewards[postgres]'"
-    yield _record("engine", "PostgreSQL", found != "missing", f"psycopg {found}", advice)
+        intact = database.read_bytes() == before and sorted(Path(folder).iterdir()) == [cache, database]
+        found = "yes" if intact else "no"
+        yield _record(
+            "self-test", f"{engine.name}: nothing else was written", intact, found, "Please report this."
+        )
 
 
 def _lines(record: Mapping[str, Any]) -> Iterator[str]:

@@ -98,10 +98,10 @@ def run(arguments: argparse.Namespace) -> int:
     vote([], arguments.strategy, sqls=[])
     questions = benchmark.questions
     candidates = _candidates(arguments.predicted, benchmark)
-    databases = find_databases(str(benchmark.databases), [one.db for one in questions], benchmark.name)
-    for note in databases.notes:
-        print(f"finer-rewards: {note}", file=sys.stderr)
-    executor = chosen_executor(arguments, databases.root)
+    databases = find_databases(
+        str(benchmark.databases), [one.db for one in questions], benchmark.name, arguments.engine
+    )
+    executor = chosen_executor(arguments, databases)
     with Progress("questions evaluated", len(questions)) as bar:
         outcomes = list(
             evaluate(

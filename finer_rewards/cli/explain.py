@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
         samples = samples[arguments.only - 1 : arguments.only]
     memory = chosen_memory(arguments, reward)
-    executor = chosen_executor(arguments, inputs.root)
+    executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     unscored = 0
 
@@ -85,8 +85,6 @@ def run(arguments: argparse.Namespace) -> int:
             yield record
 
     with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:
-        for note in inputs.notes:
-            print(f"finer-rewards: {note}", file=sys.stderr)
         write_records(
             records(score_in_batches(scorer, samples)), kind, file, (), lambda record: _lines(record, file)
         )

@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import NamedTuple
 
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.errors import DataError
 from finer_rewards.files import Entry, read_pairs
 from finer_rewards.types import Sample
@@ -19,13 +19,11 @@ class Inputs(NamedTuple):
 
     Args:
         samples: one a statement.
-        root: the folder an executor looks for databases in.
-        notes: what the user should know.
+        databases: where they run.
     """
 
     samples: list[Sample]
-    root: str
-    notes: list[str]
+    databases: Databases
 
 
 def read_inputs(arguments: argparse.Namespace) -> Inputs:
@@ -52,7 +50,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
             )
     named = [gold.db or predicted.db for predicted, gold in pairs]
     where = arguments.gold if any(gold.db for _, gold in pairs) else arguments.predicted
-    databases = find_databases(arguments.db, named, where)
+    databases = find_databases(arguments.db, named, where, arguments.engine)
     samples = [
         Sample(
             predicted.sql,
@@ -63,7 +61,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
         )
         for (predicted, gold), db in zip(pairs, databases.names, strict=True)
     ]
-    return Inputs(samples, databases.root, databases.notes)
+    return Inputs(samples, databases)
 
 
 def _is_sql(text: str) -> bool:

@@ -104,12 +104,14 @@ def _build(arguments: argparse.Namespace) -> int:
     from finer_rewards.types import Sample
 
     records = list(_records(arguments.completions))
-    databases = find_databases(arguments.db, [record["db"] for record in records], arguments.completions)
+    databases = find_databases(
+        arguments.db, [record["db"] for record in records], arguments.completions, arguments.engine
+    )
     flag = False if arguments.raw else None
     decisions: list[Any] = []
     with (
         TraceMemory.open(arguments.memory, arguments.embedder, delexicalise=flag, centre=flag) as memory,
-        Scorer(execution_match(), chosen_executor(arguments, databases.root)) as scorer,
+        Scorer(execution_match(), chosen_executor(arguments, databases)) as scorer,
         Progress("completions", len(records)) as bar,
     ):
         signature = str(scorer.signature.digest)

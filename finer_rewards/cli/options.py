@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,12 +19,15 @@ __all__ = [
     "add_output",
     "add_parser",
     "add_reward",
+    "chosen_executor",
     "chosen_memory",
     "chosen_reward",
+    "made_executor",
     "number",
 ]
 
 if TYPE_CHECKING:
+    from finer_rewards.cli.databases import Databases
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
@@ -93,6 +97,8 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
 
 def add_executor(parser: argparse.ArgumentParser) -> None:
     """Add the limits under which SQL runs."""
+    from finer_rewards.engines.registry import ENGINES
+
     seconds = number("--timeout", float, "a positive number of seconds")
     rows = number("--max-rows", int, "a positive whole number")
     workers = number("--workers", int, "a positive whole number")
@@ -105,7 +111,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--engine",
-        choices=("sqlite", "duckdb", "postgres"),
+        choices=tuple(ENGINES),
         help="what runs the statements; by the database when left out (.duckdb, Parquet, postgresql://...)",
     )
     group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
@@ -122,39 +128,45 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def chosen_executor(arguments: argparse.Namespace, root: str) -> PooledExecutor:
+def made_executor(arguments: argparse.Namespace, databases: Databases) -> PooledExecutor:
     """Return the executor that the place and the limits ask for."""
-    from finer_rewards.engines.postgres.dsn import database_in
-    from finer_rewards.engines.registry import engine_of, executor_class
+    from finer_rewards.engines.registry import ENGINES
 
     cache = arguments.cache
     if cache is not None and Path(cache).exists() and not Path(cache).is_dir():
         raise ConfigError(f"`--cache` should be a folder, but {cache} is a file. Pass another path.")
-    engine = arguments.engine or engine_of(getattr(arguments, "db", None) or root)
+    make = databases.engine.executor
     limits: dict[str, Any] = {
         "timeout": arguments.timeout,
         "max_rows": arguments.max_rows,
         "workers": arguments.workers,
     }
     own = {"cache": cache, "neighbours": arguments.neighbours, "neighbours_from": arguments.neighbours_from}
-    known = signature(executor_class(engine)).parameters
+    known = signature(make).parameters
     for name, value in own.items():
         if name in known:
             limits[name] = value
         elif value:
+            others = [one.name for one in ENGINES.values() if name in signature(one.executor).parameters]
             raise ConfigError(
-                f"`--{name.replace('_', '-')}` should be left out with {executor_class(engine).__name__}, but got "
-                f"{value!r}. Only {'SQLite and DuckDB have' if name == 'cache' else 'SQLite has'} that."
+                f"`--{name.replace('_', '-')}` should be left out with {getattr(make, '__name__', make)}, but got "
+                f"{value!r}. Only {' and '.join(others)} have that."
             )
-    if engine == "postgres" and database_in(root):
-        limits["db_means"] = "nothing"
-    executor = executor_class(engine)(root, **limits)
-    if executor.describe().get("rights") == "write":
-        print(
-            "finer-rewards: the role of this connection may write. Statements run in read-only transactions all "
-            "the same; a role that may only read is safer: GRANT pg_read_all_data TO reader.",
-            file=sys.stderr,
-        )
+    return make(databases.place.root, **limits, **databases.place.options)
+
+
+def chosen_executor(arguments: argparse.Namespace, databases: Databases) -> PooledExecutor:
+    """Return the executor that the place and the limits ask for, and say what the user should know of the databases."""
+    from finer_rewards.executing.abilities import path_of
+
+    executor = made_executor(arguments, databases)
+    notes = [
+        *databases.notes,
+        *databases.missing(partial(path_of, executor)),
+        databases.engine.warn(executor),
+    ]
+    for note in filter(None, notes):
+        print(f"finer-rewards: {note}", file=sys.stderr)
     return executor
 
 

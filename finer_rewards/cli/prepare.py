@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.cli.databases import find_databases
-from finer_rewards.cli.options import add_executor, add_parser, chosen_executor, number
+from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
 from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import ConfigError, DataError, suggest
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Question
     from finer_rewards.datasets.preparing import LeftOut, Row
     from finer_rewards.datasets.sources import Source
+    from finer_rewards.executing import Executor
 
 EXAMPLES = """\
   finer-rewards prepare spider/ --to trl -o rows/
@@ -117,14 +119,17 @@ def run(arguments: argparse.Namespace) -> int:
     source = read_source(arguments.data, arguments.db, part=arguments.part)
     if arguments.against:
         _compare(source, arguments.against)
-    found = find_databases(str(source.databases), [one.db for one in source.questions], source.name)
-    questions, missing = _present(source, found.names, found.root, arguments.skip_missing)
+    found = find_databases(
+        str(source.databases), [one.db for one in source.questions], source.name, arguments.engine
+    )
+    executor = made_executor(arguments, found)
+    questions, missing = _present(source, found.names, executor, arguments.skip_missing)
     aggregate_first = (
         source.kind == "spider" if arguments.aggregate_first is None else arguments.aggregate_first
     )
     golds = 0 if arguments.no_audit else sum(len(question.gold) for question in questions)
     with (
-        chosen_executor(arguments, found.root) as executor,
+        executor,
         Progress("golds audited and prompts written", golds + len(questions)) as bar,
     ):
         prepared = prepare_rows(
@@ -197,15 +202,15 @@ def _compare(source: Source, against: str) -> None:
 
 
 def _present(
-    source: Source, names: list[str], root: str, skip: bool
+    source: Source, names: Sequence[str], executor: Executor, skip: bool
 ) -> tuple[list[Question], list[Question]]:
     """Return the questions whose database is there, each with the name it is found by, and the others."""
-    from finer_rewards.engines.sqlite.files import resolve_database
+    from finer_rewards.executing.abilities import path_of
 
     there: dict[str, bool] = {}
     for name in dict.fromkeys(names):
         try:
-            resolve_database(name, root)
+            path_of(executor, name)
             there[name] = True
         except ConfigError as error:
             if not skip:

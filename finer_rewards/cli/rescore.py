@@ -6,7 +6,6 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from statistics import fmean
 from typing import Any, TextIO
 
@@ -67,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
     reward = chosen_reward(arguments)
     read = read_rollouts(arguments.logs)
     named = [db for one in read.rollouts for db in one.sample.dbs]
-    databases = find_databases(arguments.db, named, arguments.logs[0])
-    single = None if Path(arguments.db).is_dir() else databases.names[0]
+    databases = find_databases(arguments.db, named, arguments.logs[0], arguments.engine)
+    single = databases.names[0] if databases.place.database else None
     memory = chosen_memory(arguments, reward)
-    executor = chosen_executor(arguments, databases.root)
+    executor = chosen_executor(arguments, databases)
     kind = format_of(arguments.format, arguments.output)
     names = component_names(reward)
     summary = _Summary()
@@ -90,8 +89,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     if read.unreadable:
         print(f"finer-rewards: {read.unreadable} lines are not JSON and are left out", file=sys.stderr)
-    for note in databases.notes:
-        print(f"finer-rewards: {note}", file=sys.stderr)
     with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:
         with Progress("samples scored", len(read.rollouts)) as bar:
             write_records(

@@ -70,14 +70,12 @@ def run(arguments: argparse.Namespace) -> int:
     reward = chosen_reward(arguments)
     inputs = read_inputs(arguments)
     memory = chosen_memory(arguments, reward)
-    executor = chosen_executor(arguments, inputs.root)
+    executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
     with Scorer(reward, executor, memory=memory, log=arguments.log) as scorer:
         signature = scorer.signature
         with open_output(arguments.output) as file:
-            for note in inputs.notes:
-                print(f"finer-rewards: {note}", file=sys.stderr)
             names = component_names(reward)
             records = _records(score_in_batches(scorer, inputs.samples), totals, explain=arguments.explain)
             lines = _Lines(inputs.samples, file)

@@ -97,10 +97,11 @@ def run(arguments: argparse.Namespace) -> int:
         from finer_rewards.serving.app import build_app
         from finer_rewards.serving.connections import raise_file_limit
         from finer_rewards.serving.running import Server, listen
-    from finer_rewards.engines.postgres.dsn import is_dsn
+    from finer_rewards.cli.databases import Databases
+    from finer_rewards.engines.registry import engine_at, engine_named, is_address
     from finer_rewards.scoring import Scorer
 
-    if not (Path(arguments.db).is_dir() or is_dsn(arguments.db)):
+    if not (Path(arguments.db).is_dir() or is_address(arguments.db)):
         raise ConfigError(f"`--db` should be a folder of databases, but got {arguments.db!r}. Pass a folder.")
     token = _token(arguments.token_file)
     if token is None and arguments.host not in _LOOPBACK:
@@ -110,7 +111,9 @@ def run(arguments: argparse.Namespace) -> int:
         )
     reward = chosen_reward(arguments)
     memory = chosen_memory(arguments, reward)
-    scorer = Scorer(reward, chosen_executor(arguments, arguments.db), memory=memory, log=arguments.log)
+    engine = engine_named(arguments.engine) if arguments.engine else engine_at(arguments.db)
+    databases = Databases(engine, engine.look(arguments.db), arguments.db, ())
+    scorer = Scorer(reward, chosen_executor(arguments, databases), memory=memory, log=arguments.log)
     # Under a token any name will do: a page in a browser that misleads about names does not know it.
     hosts = (*_LOOPBACK, "[::1]") if token is None else None
     app = build_app(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -104,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     entries = read_statements(arguments.gold, side="gold", file_format=arguments.gold_format)
     found = find_databases(arguments.db, [entry.db for entry in entries], arguments.gold)
-    for note in found.notes:
+    find = cache(partial(resolve_database, root=found.place.root))
+    for note in (*found.notes, *found.missing(find)):
         print(f"finer-rewards: {note}", file=sys.stderr)
     golds: dict[str, list[str]] = {}
     for name, entry in zip(found.names, entries, strict=True):
@@ -116,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     with Progress("instances tried", STEPS * len(golds)) as bar:
         for name, statements in golds.items():
             try:
-                path = resolve_database(name, found.root)
+                path = find(name)
             except ConfigError as error:
                 bar.hide()
                 print(f"finer-rewards: {error}", file=sys.stderr)

@@ -55,10 +55,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     vote([], arguments.strategy, sqls=[])
     groups = read_candidates(arguments.candidates)
-    databases = find_databases(arguments.db, [group.db for group in groups], arguments.candidates[0])
-    for note in databases.notes:
-        print(f"finer-rewards: {note}", file=sys.stderr)
-    executor = chosen_executor(arguments, databases.root)
+    databases = find_databases(
+        arguments.db, [group.db for group in groups], arguments.candidates[0], arguments.engine
+    )
+    executor = chosen_executor(arguments, databases)
     lost: Counter[str] = Counter()
     kind = format_of(arguments.format, arguments.output)
     with executor, open_output(arguments.output) as file:

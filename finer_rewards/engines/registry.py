@@ -1,66 +1,67 @@
-"""Which engine serves a place: a file, a folder, or a server."""
+"""The engines there are, and which of them a place is for: the only place outside their folders that names one."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
 
-from finer_rewards.engines.duckdb.files import OWN_SUFFIXES
-from finer_rewards.engines.postgres.dsn import is_dsn
-from finer_rewards.engines.sqlite.files import SUFFIXES
+from finer_rewards.engines.duckdb.engine import DUCKDB
+from finer_rewards.engines.engine import Engine
+from finer_rewards.engines.postgres.engine import POSTGRES
+from finer_rewards.engines.sqlite.engine import SQLITE
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing.databases import database_names
 
-if TYPE_CHECKING:
-    from finer_rewards.executing.pooled import PooledExecutor
+__all__ = ["ENGINES", "engine_at", "engine_named", "is_address", "register_engine", "suffixes"]
 
-__all__ = ["ENGINES", "engine_of", "executor_class"]
-
-#: Name, and where its executor is; loaded when used.
-ENGINES: Final = {
-    "sqlite": ("finer_rewards.engines.sqlite", "SQLite"),
-    "duckdb": ("finer_rewards.engines.duckdb", "DuckDB"),
-    "postgres": ("finer_rewards.engines.postgres", "Postgres"),
-}
+#: By name. The last one registered is asked first whether a place is its own; SQLite takes what nobody else does.
+ENGINES: dict[str, Engine] = {engine.name: engine for engine in (SQLITE, DUCKDB, POSTGRES)}
+_SHIPPED = frozenset(ENGINES)
 
 
-def engine_of(place: str | os.PathLike[str]) -> str:
-    """Return the engine that a place is for.
+def register_engine(engine: Engine) -> Engine:
+    """Make an engine known to the command line, the adapters and all else that goes by places; return it.
 
-    A connection string is PostgreSQL's; a `.duckdb` file, a folder of Parquet files and a folder that holds
-    DuckDB files and no SQLite ones are DuckDB's; all else is SQLite's.
-
-    Example:
-        >>> engine_of("postgresql://reader@localhost/concert"), engine_of("x.duckdb"), engine_of("x.sqlite")
-        ('postgres', 'duckdb', 'sqlite')
-    """
-    text = os.fspath(place)
-    if is_dsn(text):
-        return "postgres"
-    path = Path(text)
-    if path.suffix in OWN_SUFFIXES:
-        return "duckdb"
-    if path.is_dir() and not database_names(path, SUFFIXES):
-        folders = [path, *(child for child in path.iterdir() if child.is_dir())]
-        if database_names(path, OWN_SUFFIXES) or any(next(one.glob("*.parquet"), None) for one in folders):
-            return "duckdb"
-    return "sqlite"
-
-
-def executor_class(engine: str) -> Callable[..., PooledExecutor]:
-    """Return the executor of an engine.
+    One of your own takes the place of an earlier one of its name, so that a module may be imported again.
 
     Raises:
-        ConfigError: there is no engine of that name.
+        ConfigError: an engine of this package has its name.
     """
-    if engine not in ENGINES:
+    if engine.name in _SHIPPED:
         raise ConfigError(
-            f"`engine` should be one of {', '.join(ENGINES)}, but got {engine!r}. "
-            f"{suggest(engine, ENGINES)}".rstrip()
+            f"`name` should be that of no shipped engine, but got {engine.name!r}. Choose another name."
         )
-    module, name = ENGINES[engine]
-    found: Callable[..., PooledExecutor] = getattr(import_module(module), name)
-    return found
+    ENGINES[engine.name] = engine
+    return engine
+
+
+def engine_at(place: str | os.PathLike[str]) -> Engine:
+    """Return the engine that a place is for: a path of a file or folder, or the address of a server.
+
+    Example:
+        >>> [engine_at(place).name for place in ("postgresql://reader@localhost/concert", "x.duckdb", "x.sqlite")]
+        ['postgres', 'duckdb', 'sqlite']
+    """
+    text = os.fspath(place)
+    return next(engine for engine in reversed(ENGINES.values()) if engine.owns(text))
+
+
+def engine_named(name: str) -> Engine:
+    """Return the engine of a name.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if name not in ENGINES:
+        raise ConfigError(
+            f"`engine` should be one of {', '.join(ENGINES)}, but got {name!r}. {suggest(name, ENGINES)}".rstrip()
+        )
+    return ENGINES[name]
+
+
+def is_address(text: str) -> bool:
+    """Return whether a text says how to reach a database server, rather than naming a path or a database."""
+    return any(engine.addresses(text) for engine in ENGINES.values())
+
+
+def suffixes() -> frozenset[str]:
+    """Return what the names of database files end in, whatever the engine."""
+    return frozenset(suffix for engine in ENGINES.values() for suffix in engine.suffixes)

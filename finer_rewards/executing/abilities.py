@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from finer_rewards.types import Sample
 
-__all__ = ["deadline_of", "folders_of", "with_neighbours", "workers_of"]
+__all__ = ["deadline_of", "folders_of", "path_of", "with_neighbours", "workers_of"]
 
 
 @runtime_checkable
@@ -36,6 +37,14 @@ class _ReadsFolders(Protocol):
 
 
 @runtime_checkable
+class _FindsFiles(Protocol):
+    """Knows the file of a database."""
+
+    def find(self, db: str, called: str = "db") -> Path | None:
+        """Return where it lies, `None` where only a server knows; raises `ConfigError` when it is not there."""
+
+
+@runtime_checkable
 class _HasWorkers(Protocol):
     """Runs SQL in processes of its own."""
 
@@ -61,6 +70,20 @@ def deadline_of(executor: object) -> str:
 def folders_of(executor: object) -> tuple[str, ...]:
     """Return the folders whose databases an executor is meant to open; none where a server keeps them."""
     return executor.folders if isinstance(executor, _ReadsFolders) else ()
+
+
+def path_of(executor: object, db: str, called: str = "db") -> Path | None:
+    """Return where a database lies that an executor would open, if it says so.
+
+    Args:
+        executor: the executor.
+        db: the database, as a sample names it.
+        called: what messages call the argument.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    return executor.find(db, called) if isinstance(executor, _FindsFiles) else None
 
 
 def workers_of(executor: object) -> tuple[list[int], int]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from finer_rewards.errors import ConfigError, DataError, suggest
 
@@ -70,6 +70,11 @@ class DatabaseFile:
         """What changes when the content does."""
         return self.path, self.state
 
+    @property
+    def request(self) -> tuple[Any, str]:
+        """What a worker is told: the key by which it keeps the connection, if any, and how to open it."""
+        return self.identity, self.path
+
     def digest(self) -> str:
         """Return a digest of the bytes of the file and of the logs beside it."""
         content = blake2b(digest_size=20)
@@ -106,6 +111,7 @@ def find_database(
     root: str | os.PathLike[str],
     suffixes: tuple[str, ...],
     accepts: Callable[[Path], bool] = Path.is_file,
+    called: str = "db",
 ) -> Path:
     """Return the path that a sample's `db` means: itself, or `ID/ID.SUFFIX`, `ID.SUFFIX` or `ID` under the root.
 
@@ -114,19 +120,22 @@ def find_database(
         root: the folder in which ids are looked up.
         suffixes: what the names of database files end in, the likeliest first.
         accepts: whether a path that is there may be meant.
+        called: what messages call the argument.
 
     Raises:
         ConfigError: there is none.
     """
     root = Path(root)
     if not db or "\x00" in db or not _encodes(db):
-        raise ConfigError(f"`db` should name a database, but got {db!r}. Pass a path or an id under {root}.")
+        raise ConfigError(
+            f"`{called}` should name a database, but got {db!r}. Pass a path or an id under {root}."
+        )
     named = Path(db)
     if named.is_absolute():
         candidates = [named]
     elif ".." in named.parts:
         raise ConfigError(
-            f"`db` should lie under {root}, but got {db!r}. Pass an absolute path to a database elsewhere."
+            f"`{called}` should lie under {root}, but got {db!r}. Pass an absolute path to a database elsewhere."
         )
     else:
         places = [root / named / f"{named.name}{suffix}" for suffix in suffixes]
@@ -137,13 +146,17 @@ def find_database(
             if accepts(candidate):
                 return candidate
     except OSError as error:
-        raise ConfigError(f"`db` should name a database, but got {db!r:.80}: {error.strerror}.") from error
+        raise ConfigError(
+            f"`{called}` should name a database, but got {db!r:.80}: {error.strerror}."
+        ) from error
     if named.is_absolute():
         what = "which is a folder" if named.is_dir() else "and there is no such file"
         # The suffix alone would make every name a near one.
         stems = {Path(name).stem: name for name in _names_in(named.parent, suffixes, files_only=True)}
         near = suggest(named.stem, stems)
-        raise ConfigError(f"`db` should be a database file, but got {db!r}, {what}. {near}Check the path.")
+        raise ConfigError(
+            f"`{called}` should be a database file, but got {db!r}, {what}. {near}Check the path."
+        )
     if not root.is_dir():
         raise ConfigError(
             f"`root` should be the folder that holds the databases, but got {str(root)!r}, "
@@ -151,7 +164,7 @@ def find_database(
         )
     first, *others = suffixes
     raise ConfigError(
-        f"`db` should be a database under {root}, but got {db!r}: looked for {str(named)!r}, "
+        f"`{called}` should be a database under {root}, but got {db!r}: looked for {str(named)!r}, "
         f"{str(named / named.name) + first!r} and {str(named) + first!r} (also {', '.join(others)}). "
         f"{suggest(db, database_names(root, suffixes))}Check the id and the folder."
     )

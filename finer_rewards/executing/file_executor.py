@@ -38,15 +38,19 @@ class FileExecutor(PooledExecutor):
     _paths: dict[str, Path] = field(init=False, default_factory=dict)
 
     @abstractmethod
-    def _find(self, db: str) -> Path:
-        """Return where a database is; raises `ConfigError` when there is none."""
+    def _find(self, db: str, called: str) -> Path:
+        """Return where a database is; raises `ConfigError`, in which it is `called` so, when there is none."""
 
     @abstractmethod
     def _look_at(self, path: Path) -> Database:
         """Look at a database that is there; raises `ConfigError` or `OSError` when it is none."""
 
-    def find(self, db: str) -> Path:
+    def find(self, db: str, called: str = "db") -> Path:
         """Return where the database lies that a sample means.
+
+        Args:
+            db: its name.
+            called: what messages call the argument.
 
         Raises:
             ConfigError: there is none.
@@ -55,7 +59,7 @@ class FileExecutor(PooledExecutor):
         if path is None:
             if len(self._paths) >= _MOST_NAMES:
                 self._paths.clear()  # one file has any number of names
-            path = self._paths[db] = self._find(db)
+            path = self._paths[db] = self._find(db, called)
         return path
 
     def _look(self, db: str) -> Database:

@@ -17,11 +17,12 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
+from finer_rewards.executing.abilities import deadline_of, folders_of, path_of, with_neighbours
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
@@ -141,6 +142,10 @@ class RayExecutor:
     def folders(self) -> tuple[str, ...]:
         """Where the databases lie, on every node."""
         return folders_of(self.executor)
+
+    def find(self, db: str, called: str = "db") -> Path | None:
+        """Return where a database lies, as the executor says."""
+        return path_of(self.executor, db, called)
 
     def close(self) -> None:
         """End the actors that this process started; they start again when the executor is used again."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
+from finer_rewards.engines.registry import suffixes
 from finer_rewards.executing.abilities import folders_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
@@ -15,7 +16,6 @@ from finer_rewards.types import Execution
 
 __all__ = ["Node", "difference", "files"]
 
-_SUFFIXES = frozenset((".sqlite", ".sqlite3", ".db", ".duckdb", ".parquet"))
 _MOST_CALLS = 1000  # that a node remembers, the last ones
 
 
@@ -71,8 +71,9 @@ class Node:
 def files(root: Path, *, whole: bool) -> dict[str, str]:
     """Return a digest of each database file below a folder, of its content or of its size."""
     found = {}
+    known = suffixes()
     for path in sorted(root.rglob("*")):
-        if path.suffix.lower() in _SUFFIXES and path.is_file():
+        if path.suffix.lower() in known and path.is_file():
             content = blake2b(str(path.stat().st_size).encode(), digest_size=16)
             if whole:
                 with path.open("rb") as file:

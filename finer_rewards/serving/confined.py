@@ -8,13 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from finer_rewards.engines.duckdb.files import SUFFIXES as DUCKDB_SUFFIXES
-from finer_rewards.engines.duckdb.files import is_duckdb_place
-from finer_rewards.engines.postgres.dsn import is_dsn
-from finer_rewards.engines.sqlite.files import SUFFIXES
+from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import deadline_of, folders_of, with_neighbours
-from finer_rewards.executing.databases import find_database
+from finer_rewards.executing.abilities import deadline_of, folders_of, path_of, with_neighbours
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Sample, Status
@@ -116,7 +112,7 @@ class Confined:
 
     def _outside(self, db: str) -> str:
         """Return what to say of a database that lies outside or is not there; empty for one that is at hand."""
-        if is_dsn(db):
+        if is_address(db):
             return "`db` should be a database of this server, but it is a connection string. Pass a name."
         if not self._roots:
             return ""
@@ -127,7 +123,7 @@ class Confined:
         try:
             if not path.is_absolute():
                 # Executors look beside the root last, in the folder that the server was started in.
-                path = self._find(db)
+                path = path_of(self.executor, db) or self._roots[0] / db
             normal = Path(os.path.normpath(path.absolute()))
         except (OSError, ValueError):  # not there, or no name for a file; which others there are is not said
             return f"`db` should be a database of this server, but got {db!r:.200}. Check the id."
@@ -135,9 +131,3 @@ class Confined:
         if not outside:
             return ""
         return f"`db` should lie under the server's root, but got {db!r:.200}. Pass an id, or a path under the root."
-
-    def _find(self, db: str) -> Path:
-        """Return what the executor behind would open."""
-        if self.dialect == "duckdb":
-            return find_database(db, self._roots[0], DUCKDB_SUFFIXES, is_duckdb_place)
-        return find_database(db, self._roots[0], SUFFIXES)

@@ -174,8 +174,8 @@ class DuckDB(FileExecutor):
             known = self._declared[db] = (source.identity, schema)
         return known[1]
 
-    def _find(self, db: str) -> Path:
-        return find_database(db, self.root, SUFFIXES, is_duckdb_place)
+    def _find(self, db: str, called: str) -> Path:
+        return find_database(db, self.root, SUFFIXES, is_duckdb_place, called=called)
 
     def _look_at(self, path: Path) -> _Source:
         if path.is_dir():

@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards.engines.sqlite.catalogue import schema_of
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.executing.file_executor import FileExecutor, folder
 from finer_rewards.executing.limits import LARGEST, limit, one_of, positive, size_in_bytes
 from finer_rewards.executing.process import Program
 from finer_rewards.extras import extra
-from finer_rewards.schema import Column, ForeignKey, Schema, Table
+from finer_rewards.schema import Schema
 from finer_rewards.types import Sample
 
 __all__ = ["SQLite"]
@@ -137,14 +138,14 @@ class SQLite(FileExecutor):
         self._homes.update(Path(path).parent for sample in extended for path in sample.dbs[1:])
         return extended
 
-    def _find(self, db: str) -> Path:
-        return resolve_database(db, self.root)
+    def _find(self, db: str, called: str) -> Path:
+        return resolve_database(db, self.root, called)
 
     def _look_at(self, path: Path) -> SQLiteFile:
         return SQLiteFile.look(path)
 
     def _read_schema(self, found: Any) -> Schema:
-        return _schema(found)
+        return schema_of(found)
 
 
 def _engine(name: str) -> tuple[str, str]:
@@ -154,48 +155,3 @@ def _engine(name: str) -> tuple[str, str]:
     with extra("fast", "`SQLite(engine='apsw')`", "apsw"):
         import apsw
     return apsw.sqlite_lib_version(), str(Path(apsw.__file__).parent.parent)
-
-
-def _schema(found: list[tuple[Any, ...]]) -> Schema:
-    tables = []
-    for name, kind, columns, unique, foreign in found:
-        keys = sorted((column[5], column[1]) for column in columns if column[5])
-        references: dict[int, tuple[str, list[str], list[str]]] = {}
-        for number, _, to_table, column, to_column, *_ in sorted(foreign, key=lambda part: part[:2]):
-            reference = references.setdefault(number, (to_table, [], []))
-            reference[1].append(column)
-            if to_column is not None:
-                reference[2].append(to_column)
-        tables.append(
-            Table(
-                name,
-                tuple(Column(c[1], c[2] or "", bool(c[3])) for c in columns if c[6] != 1),
-                tuple(column for _, column in keys),
-                tuple(tuple(part) for part in unique if None not in part),
-                tuple(
-                    ForeignKey(tuple(ours), to_table, tuple(theirs))
-                    for to_table, ours, theirs in references.values()
-                ),
-                kind == "view",
-            )
-        )
-    # A reference that names no column means the primary key of the table it refers to.
-    primary = {table.name.lower(): table.primary_key for table in tables}
-    return Schema(
-        tuple(
-            Table(
-                table.name,
-                table.columns,
-                table.primary_key,
-                table.unique,
-                tuple(
-                    key
-                    if key.to_columns
-                    else ForeignKey(key.columns, key.to_table, primary.get(key.to_table.lower(), ()))
-                    for key in table.foreign_keys
-                ),
-                table.view,
-            )
-            for table in tables
-        )
-    )

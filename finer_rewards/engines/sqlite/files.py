@@ -33,12 +33,13 @@ class SQLiteFile(DatabaseFile):
         return (self.identity, uri + "&immutable=1") if self.immutable else (None, uri + "&readonly_shm=1")
 
 
-def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
+def resolve_database(db: str, root: str | os.PathLike[str] = ".", called: str = "db") -> Path:
     """Find the file of a database.
 
     Args:
         db: a path, or an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`).
         root: the folder that holds the databases.
+        called: what messages call the argument.
 
     Returns:
         The path of a file that begins as a SQLite database does.
@@ -48,17 +49,21 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".") -> Path:
             zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
             or a mistyped path, and the model is not to blame for it.
     """
-    path = find_database(db, root, SUFFIXES)
+    path = find_database(db, root, SUFFIXES, called=called)
     try:
         with path.open("rb") as file:
             start = file.read(len(MAGIC))
     except OSError as error:
-        raise ConfigError(f"`db` should be a readable file, but {path} is not: {error.strerror}.") from error
+        raise ConfigError(
+            f"`{called}` should be a readable file, but {path} is not: {error.strerror}."
+        ) from error
     if not start:
-        raise ConfigError(f"`db` should be a SQLite database, but {path} is empty (0 bytes). Copy it again.")
+        raise ConfigError(
+            f"`{called}` should be a SQLite database, but {path} is empty (0 bytes). Copy it again."
+        )
     if start != MAGIC:
         raise ConfigError(
-            f"`db` should be a SQLite database, but {path} begins with {start!r}. "
+            f"`{called}` should be a SQLite database, but {path} begins with {start!r}. "
             "Pass the database file itself (an encrypted one must be decrypted first)."
         )
     return path
