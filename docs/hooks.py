@@ -1,8 +1,11 @@
-"""Pages made from the code each time the documentation is built: the command line, the presets, the modes."""
+"""What is made from the code each time the documentation is built: the command line, the presets, the modes, and
+which rewards a family has.
+"""
 
 from __future__ import annotations
 
 import argparse
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -10,6 +13,7 @@ from typing import Any
 from finer_rewards.cli.completion import whole_parser
 from finer_rewards.cli.presets import describe
 from finer_rewards.comparing import modes
+from finer_rewards.reward import known_rewards
 
 
 def on_config(config: Any) -> Any:
@@ -26,6 +30,23 @@ def on_files(files: Any, config: Any) -> Any:
     for name, page in (("cli.md", cli_page), ("presets.md", presets_page), ("modes.md", modes_page)):
         files.append(File.generated(config, name, content=page()))
     return files
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Put the rewards of the families named in the place of a line `::: rewards of FAMILY, FAMILY`."""
+    return re.sub(r"(?m)^::: rewards of (.+)$", lambda line: _families(line[1].split(", ")), markdown)
+
+
+def _families(families: list[str]) -> str:
+    modules = [
+        "finer_rewards.reward" if one == "composition" else f"finer_rewards.rewards.{one}" for one in families
+    ]
+    return "\n".join(
+        f"::: finer_rewards.rewards.{name}"
+        for module in modules
+        for name, factory in known_rewards().items()
+        if factory.__module__ == module
+    )
 
 
 def cli_page() -> str:

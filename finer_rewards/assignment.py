@@ -1,10 +1,10 @@
-"""Pairs the rows of two sides one to one so that the total weight is the largest possible."""
+"""Pairs two sides one to one: with the largest total weight, or at all where not every pair is allowed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-__all__ = ["best_pairs"]
+__all__ = ["best_pairs", "can_pair_up"]
 
 
 def best_pairs(weights: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
@@ -67,3 +67,43 @@ def best_pairs(weights: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
             owner[column] = owner[came_from[column]]
             column = came_from[column]
     return sorted((owner[column] - 1, column - 1) for column in range(1, width + 1) if owner[column])
+
+
+def can_pair_up(partners: Sequence[Sequence[int]], spend: Callable[[int], None] = lambda steps: None) -> bool:
+    """Return whether each row can have one of its partners for itself.
+
+    Augmenting paths, without recursion.
+
+    Args:
+        partners: for each row the columns that it may be paired with.
+        spend: told of steps as they are taken; it may raise to end the search.
+
+    Example:
+        >>> can_pair_up([[0, 1], [0]]), can_pair_up([[0], [0]])
+        (True, False)
+
+    References:
+        Kuhn, The Hungarian Method for the Assignment Problem, 1955.
+    """
+    owner: dict[int, int] = {}
+    owned: dict[int, int] = {}
+    for start in range(len(partners)):
+        reached_from: dict[int, int] = {}
+        stack = [start]
+        end = None
+        while stack and end is None:
+            here = stack.pop()
+            spend(len(partners[here]) + 1)
+            for other in partners[here]:
+                if other not in reached_from:
+                    reached_from[other] = here
+                    if other not in owner:
+                        end = other
+                        break
+                    stack.append(owner[other])
+        while end is not None:
+            here = reached_from[end]
+            owner[end], owned[here], end = here, end, owned.get(here)
+        if start not in owned:
+            return False
+    return True

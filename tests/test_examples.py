@@ -121,7 +121,7 @@ def test_trl_tiny_prints_its_history(tmp_path: Path) -> None:
     ("name", "values"),
     [
         ("quickstart", ["2.200", "2.200", "0.200", "0.000", "0.000"]),
-        ("custom_reward", ["3.000", "2.000", "0.300", "0.000"]),
+        ("extending/reward", ["3.000", "2.000", "0.300", "0.000"]),
     ],
 )
 def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, values: list[str]) -> None:
@@ -129,7 +129,7 @@ def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, value
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr
-    root = {"quickstart": "total", "custom_reward": "gate"}[name]
+    root = {"quickstart": "total", "extending/reward": "gate"}[name]
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     assert [
         line[0] for line in lines if len(line) == 2 and line[1].startswith(root) and line[0][0].isdigit()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import re
 import subprocess
 import sys
@@ -69,12 +71,29 @@ def test_the_changelog_knows_the_scores_number() -> None:
     assert f"`SCORES = {SCORES}`" in changelog
 
 
-def test_the_readme_names_every_reward() -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    built_in = {
-        name for name, factory in known_rewards().items() if factory.__module__.startswith("finer_rewards.")
+def built_in() -> set[str]:
+    """Every reward defined in the package, also in a file that nothing imports."""
+    for module in pkgutil.iter_modules(fr.rewards.__path__, "finer_rewards.rewards."):
+        importlib.import_module(module.name)
+    return {
+        name
+        for name, factory in known_rewards().items()
+        if factory.__module__.startswith("finer_rewards.reward")
     }
-    assert not {name for name in built_in if f"`{name}(" not in text}
+
+
+def test_every_reward_is_in_rewards() -> None:
+    assert sorted(fr.rewards.__all__) == fr.rewards.__all__
+    assert set(fr.rewards.__all__) == built_in(), "import it in finer_rewards/rewards/__init__.py"
+    assert all(getattr(fr.rewards, name) is known_rewards()[name] for name in fr.rewards.__all__)
+
+
+def test_the_readme_links_every_family_and_names_rewards_that_exist() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    section = text.split("\n## Rewards\n")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+)\(", section)) - {"fr"} <= built_in()
+    pages = {f"docs/rewards/{page.name}" for page in (ROOT / "docs" / "rewards").glob("*.md")}
+    assert pages == set(re.findall(r"\((docs/rewards/\w+\.md)\)", section))
 
 
 def test_the_readmes_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:

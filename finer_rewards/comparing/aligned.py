@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from finer_rewards.assignment import can_pair_up
 from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
@@ -342,7 +343,8 @@ class _Search:
         # In one column the sorted pairing is the best there is; in several it need not be.
         if len(gold[0]) == 1 and not _mixes_types(gold, predicted):
             return False
-        return self._perfect_matching(gold, predicted)
+        firsts = [row[0] for row in predicted]
+        return can_pair_up([self._partners(row, predicted, firsts) for row in gold], self._spend)
 
     def _close_rows(self, gold: Row, predicted: Row) -> bool:
         relative, absolute = self.mode.relative_tolerance, self.mode.absolute_tolerance
@@ -354,33 +356,6 @@ class _Search:
         low, high = bisect_left(firsts, row[0] - reach), bisect_right(firsts, row[0] + reach)  # type: ignore[operator]
         self._spend((high - low) * len(row) + 1)
         return [index for index in range(low, high) if self._close_rows(row, predicted[index])]
-
-    def _perfect_matching(self, gold: list[Row], predicted: list[Row]) -> bool:
-        """Augmenting paths (Kuhn), without recursion."""
-        firsts = [row[0] for row in predicted]
-        partners = [self._partners(row, predicted, firsts) for row in gold]
-        owner: dict[int, int] = {}
-        owned: dict[int, int] = {}
-        for start in range(len(gold)):
-            reached_from: dict[int, int] = {}
-            stack = [start]
-            end = None
-            while stack and end is None:
-                here = stack.pop()
-                self._spend(len(partners[here]) + 1)
-                for other in partners[here]:
-                    if other not in reached_from:
-                        reached_from[other] = here
-                        if other not in owner:
-                            end = other
-                            break
-                        stack.append(owner[other])
-            while end is not None:
-                here = reached_from[end]
-                owner[end], owned[here], end = here, end, owned.get(here)
-            if start not in owned:
-                return False
-        return True
 
 
 def _mixes_types(gold: list[Row], predicted: list[Row]) -> bool:

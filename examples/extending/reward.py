@@ -1,6 +1,6 @@
 """Write a reward of your own, compose it with those that are there, and use it by name.
 
-python examples/custom_reward.py
+python examples/extending/reward.py
 """
 
 from __future__ import annotations
