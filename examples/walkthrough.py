@@ -67,7 +67,7 @@ finer_rewards(["testsuite", "build", "--db", str(spider / "database"), "--gold",
 reward = fr.presets.finer(memory=False)
 draw = random.Random(0)
 log = DESK / "scores.jsonl"
-with fr.Scorer(reward, fr.SQLite(spider / "database", timeout=5, neighbours=4), log=log) as scorer:
+with fr.Scorer(reward, fr.SQLite(spider / "database", timeout=5), neighbours=4, log=log) as scorer:
     for step in range(30):
         samples = []
         for row in rows:

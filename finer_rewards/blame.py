@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from finer_rewards.types import Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.types import Evidence, Execution, Neighbourhood, Score, Status, Trial, unscored
 
 __all__ = ["fault_of"]
 
@@ -35,12 +35,27 @@ def fault_of(needs: Iterable[str], evidence: Evidence) -> Score | None:
             fault = _of_trials(evidence.trials, predicted=need != "gold", gold=need != "predicted")
         elif need == "memory" and evidence.recall is not None and not evidence.recall.status.scorable:
             fault = unscored(evidence.recall.status, evidence.recall.error)
+        elif need in ("neighbours", "neighbours:asked") and evidence.neighbours is not None:
+            fault = _of_neighbours(evidence.neighbours, asked=need == "neighbours:asked")
         elif need == "schema" and evidence.schema_error:
             fault = unscored(Status.unavailable, evidence.schema_error)
         else:
             fault = None
         if fault is not None:
             return fault
+    return None
+
+
+def _of_neighbours(neighbours: Neighbourhood, *, asked: bool) -> Score | None:
+    if asked and not neighbours.asked:
+        return None
+    if not neighbours.status.scorable:
+        return unscored(neighbours.status, neighbours.error)
+    for by_gold in neighbours.readings.values():
+        for trials in by_gold:
+            for run in (run for trial in trials for run in (trial.predicted, *trial.golds)):
+                if run is not None and run.status.blame in ("system", "data"):
+                    return unscored(run.status, run.error)
     return None
 
 

@@ -14,6 +14,7 @@ from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
 
 if TYPE_CHECKING:
+    from finer_rewards.beside import Neighbours
     from finer_rewards.comparing import Mode
     from finer_rewards.executing.protocol import Executor
 
@@ -77,6 +78,7 @@ def evaluate(
     mode: str | Mode,
     strategy: str = "vav",
     repeat: int = 1,
+    neighbours: Neighbours = 0,
     advance: Callable[[int], None] | None = None,
 ) -> Iterator[Outcome]:
     """Yield the outcome of each question, in order.
@@ -89,12 +91,13 @@ def evaluate(
         strategy: how one of several candidates is chosen.
         repeat: how often a matching query and its gold are timed, one after the other; 1 takes the times of
             the one run there is.
+        neighbours: as `Scorer` takes it; a benchmark has none.
         advance: told how many questions are done.
     """
     from finer_rewards.scoring import Scorer
 
     match, soft = execution_match(mode=mode), soft_f1_reference()
-    with Scorer(match + soft, executor) as scorer:
+    with Scorer(match + soft, executor, neighbours=neighbours) as scorer:
         for start in range(0, len(questions), 64):
             batch = range(start, min(start + 64, len(questions)))
             samples = [

@@ -34,8 +34,9 @@ P = ParamSpec("P")
 Function = Callable[..., float | Score]
 
 #: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
-#: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them.
-NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory")
+#: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them;
+#: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks.
+NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory", "neighbours", "neighbours:asked")
 
 # Deeper ones print, but Python does not parse what they print.
 _DEEPEST: Final = 50

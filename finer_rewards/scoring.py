@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import marshal
 import operator
 import os
@@ -12,8 +13,8 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finer_rewards.beside import Beside, Neighbours
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import with_neighbours
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
@@ -42,6 +43,9 @@ class Scorer:
         reward: a `Reward`, or the text of one.
         executor: runs SQL, e.g. `SQLite("databases/")`; may be left out when the reward runs nothing.
         memory: a `TraceMemory`; needed by rewards that use one.
+        neighbours: siblings of each database on which a match must hold too, so that a lucky guess is none: 0 for
+            none, a number for at most so many, a folder that has them (`finer-rewards testsuite build -o FOLDER`),
+            or both, `(4, "neighbours/")`.
         parse: turns a completion into an `Answer`.
         log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
 
@@ -61,6 +65,7 @@ class Scorer:
         executor: Executor | None = None,
         *,
         memory: Memory | None = None,
+        neighbours: Neighbours = None,
         parse: Callable[[str], Answer] = parse_completion,
         log: ScoreLog | str | os.PathLike[str] | None = None,
     ) -> None:
@@ -93,13 +98,22 @@ class Scorer:
                 f"The reward {self.reward!r} needs memory, but this scorer has none. "
                 "Pass memory=TraceMemory.open('traces/')."
             )
+        self.neighbours = neighbours
+        self._beside = Beside(self.reward, executor, neighbours)
         self._searches = _memory_settings(self.reward)
         self._recent = Recent[_Known](_RECENT_BYTES)
 
     @property
     def signature(self) -> Signature:
         """Everything that determines a score: compare scores only where it is the same."""
-        return Signature.of(self.reward, self.executor, self.memory, self.parse)
+        return Signature.of(
+            self.reward, self.executor, self.memory, self.parse, neighbours=self._beside.describe()
+        )
+
+    @property
+    def neighbours_folder(self) -> str | None:
+        """The folder that has the neighbours; `None` for the usual places."""
+        return self._beside.folder
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
         """Parse, run and recall for a batch; identical work is done once.
@@ -121,7 +135,6 @@ class Scorer:
         for item in batch:
             if not isinstance(item, Sample):
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
-        batch = with_neighbours(self.executor, batch)
         keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
         observed = dict(zip(distinct, self._observe(distinct), strict=True))
@@ -244,7 +257,8 @@ class Scorer:
         schemas = self._schemas(batch)
         dialect = "" if self.executor is None else self.executor.dialect
         plain = readings.pop("none", None)
-        found = []
+        found: list[Evidence] = []
+        fresh: list[int] = []
         for index, (sample, known) in enumerate(zip(batch, before, strict=True)):
             schema, schema_error = schemas[sample.dbs[0]]
             evidence = Evidence(
@@ -257,9 +271,14 @@ class Scorer:
                 trials=plain[index] if plain is not None else (),
                 dialect=sample.dialect or dialect,
             )
-            found.append(
-                known.evidence if known is not None and _same(known.evidence, evidence) else evidence
-            )
+            if known is not None and _same(known.evidence, evidence):
+                found.append(known.evidence)
+            else:
+                fresh.append(len(found))
+                found.append(evidence)
+        beside = self._beside.observe([found[index] for index in fresh])
+        for index, evidence in zip(fresh, beside, strict=True):
+            found[index] = evidence
         return found
 
     def _parse(self, batch: list[Sample], before: Sequence[_Known | None]) -> list[Answer]:
@@ -313,9 +332,13 @@ def _key(sample: Sample) -> tuple[Hashable, ...] | None:
 
 
 def _same(one: Evidence, other: Evidence) -> bool:
-    """True when two observations are of the very same executions, and equal in all else."""
+    """True when two observations are of the very same executions, and equal in all else.
+
+    What the first found on neighbours then holds for the other, unless they were lost.
+    """
     return (
-        one.sample.dbs == other.sample.dbs
+        (one.neighbours is None or one.neighbours.status.scorable)
+        and one.sample.dbs == other.sample.dbs
         and one.answer == other.answer
         and one.recall == other.recall
         and one.schema is other.schema
@@ -346,7 +369,8 @@ def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
     """Return about how many bytes a kept observation takes; what it shares with others counts in full."""
     weight = 4000 + 4 * sum([len(part) for part in key if isinstance(part, (str, bytes))])
     seen = set()
-    for trials in (evidence.trials, *evidence.readings.values()):
+    beside = () if evidence.neighbours is None else evidence.neighbours.readings.values()
+    for trials in (evidence.trials, *evidence.readings.values(), *itertools.chain.from_iterable(beside)):
         for trial in trials:
             for run in (trial.predicted, *trial.golds):
                 if run is not None and run.rows and id(run.rows) not in seen:

@@ -41,12 +41,19 @@ class Signature:
 
     @classmethod
     def of(
-        cls, reward: Reward, executor: Executor | None, memory: Memory | None, parse: Callable[..., object]
+        cls,
+        reward: Reward,
+        executor: Executor | None,
+        memory: Memory | None,
+        parse: Callable[..., object],
+        neighbours: Mapping[str, object] | None = None,
     ) -> Signature:
         """Return the signature of what a scorer is made of."""
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
         content["executor"] = None if executor is None else _plain(executor.describe())
         content["memory"] = None if memory is None else _plain(memory.describe())
+        if neighbours is not None:
+            content["neighbours"] = _plain(neighbours)
         content["parse"] = _callable(parse)
         content["sqlglot"] = version("sqlglot")
         content["version"] = VERSION
@@ -70,6 +77,8 @@ class Signature:
         parts = [f"scores:{self.content['scores']}", f"reward:{self.content['reward']['text']}"]
         if executor:
             parts.append("|".join(f"{name}:{value}" for name, value in executor.items()))
+        if "neighbours" in self.content:
+            parts.append("neighbours:{most}:{digest}".format_map(self.content["neighbours"]))
         if self.content["memory"]:
             parts.append(f"memory:{self.content['memory'].get('digest', '')}")
         parts += [

@@ -14,7 +14,17 @@ from finer_rewards.errors import ConfigError, UnscorableError
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
 
-__all__ = ["Answer", "Evidence", "Execution", "Recall", "Sample", "Score", "Status", "Trial"]
+__all__ = [
+    "Answer",
+    "Evidence",
+    "Execution",
+    "Neighbourhood",
+    "Recall",
+    "Sample",
+    "Score",
+    "Status",
+    "Trial",
+]
 
 Blame = Literal["nobody", "model", "data", "system"]
 Cell = int | float | str | bytes | None
@@ -58,6 +68,7 @@ class Status(Enum):
     gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
 
     unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
+    neighbours_lost = ("system", "Neighbours of the database could not be had, so nothing was scored.")
     memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
 
     def __init__(self, blame: Blame, sentence: str) -> None:
@@ -223,6 +234,25 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """What was observed on neighbours of a sample's database.
+
+    Args:
+        readings: by rewriting, `"none"` for the statements as written: for each gold, one trial a neighbour on which
+            it can be judged, with that gold alone. A prediction that did not match on the database itself was not
+            run there.
+        asked: whether the user asked for neighbours, so that they count for published modes too.
+        status: `Status.ok`, or `Status.neighbours_lost`.
+        error: what went wrong, when something did.
+    """
+
+    readings: Mapping[str, tuple[tuple[Trial, ...], ...]] = field(default_factory=dict)
+    asked: bool = False
+    status: Status = Status.ok
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Recall:
     """What the trace memory returned for one thought.
 
@@ -262,6 +292,7 @@ class Evidence:
         readings: by the rewriting of a comparison mode, the trials of the statements rewritten so.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
+        neighbours: what was observed on neighbours of the database; `None` where that does not matter.
     """
 
     sample: Sample
@@ -274,6 +305,7 @@ class Evidence:
     readings: Mapping[str, tuple[Trial, ...]] = field(default_factory=dict)
     trials: tuple[Trial, ...] = ()
     dialect: str = ""
+    neighbours: Neighbourhood | None = None
 
     def __post_init__(self) -> None:
         if not self.dialect:

@@ -15,6 +15,18 @@ ROOT = Path(__file__).parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the session's own, for worker processes too: no test writes into the user's."""
+    before = os.environ.get("FINER_REWARDS_CACHE")
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["FINER_REWARDS_CACHE"] = str(folder)
+    yield folder
+    os.environ.pop("FINER_REWARDS_CACHE")
+    if before is not None:
+        os.environ["FINER_REWARDS_CACHE"] = before
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real databases and predictions, which is no part of the repository."""

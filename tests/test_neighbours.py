@@ -18,13 +18,15 @@ from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.neighbours import Suite, build_neighbours, neighbours_of, read_suite, with_neighbours
+from finer_rewards.executing.siblings import sibling_path
+from finer_rewards.neighbours import Suite, build_neighbours, find_siblings, neighbours_of, read_suite
 from finer_rewards.neighbours.generating import RECIPES, make_instance
 from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
 from finer_rewards.neighbours.mutants import guess_of, mutants_of
 from finer_rewards.neighbours.source import read_source
 from finer_rewards.rewards import execution_match
 from finer_rewards.schema import Schema
+from finer_rewards.types import Status
 
 MakeDb = Callable[..., Path]
 
@@ -183,24 +185,20 @@ def test_an_instance_that_ties_at_the_limit_does_not_serve(make_db: MakeDb) -> N
             assert ages[cut - 1] != ages[cut]
 
 
-def test_samples_get_the_neighbours_that_serve_their_gold(make_db: MakeDb) -> None:
+def test_a_gold_gets_the_siblings_on_which_it_can_be_judged(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     suite = build(path)
     unknown = "SELECT name FROM singer ORDER BY country LIMIT 1"  # ties wherever a country comes twice
     with fr.SQLite(path.parent, workers=1) as executor:
-        samples = [
-            fr.Sample("SELECT 1", GOLDS[0], "concert"),
-            fr.Sample("SELECT 1", unknown, "concert"),
-            fr.Sample("SELECT 1", GOLDS[0], ("concert", str(path))),
-            fr.Sample("SELECT 1", GOLDS[0], "nowhere"),
-        ]
-        known, other, own, missing = with_neighbours(samples, executor, root=path.parent)
-        assert known.dbs == ("concert", *suite.paths_for(GOLDS[0]))
-        assert set(other.dbs[1:]) <= set(suite.paths)
-        for file in other.dbs[1:]:
-            assert not executor.execute_many([Query(unknown, file, keep=True)])[0].ambiguous
-        assert (own, missing) == tuple(samples[2:])
-        assert len(with_neighbours(samples[:1], executor, root=path.parent, most=1)[0].dbs) == 2
+        asked = [("concert", GOLDS[0]), ("concert", unknown), (str(path), GOLDS[0]), ("nowhere", GOLDS[0])]
+        known, other, by_path, missing = find_siblings(executor, asked, most=8)
+        contents = [Path(file).read_bytes() for file in suite.paths_for(GOLDS[0])]
+        assert [sibling_path(db).read_bytes() for db in known.dbs] == contents
+        assert [sibling_path(db) for db in by_path.dbs] == [sibling_path(db) for db in known.dbs]
+        for db in other.dbs:
+            assert not executor.execute_many([Query(unknown, db, keep=True)])[0].ambiguous
+        assert missing.dbs == () and not missing.error
+        assert len(find_siblings(executor, asked[:1], most=1)[0].dbs) == 1
 
 
 def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
@@ -229,17 +227,22 @@ def test_a_guess_recites_the_result() -> None:
     assert guess_of([], ["singer"]) is None
 
 
-def test_the_executor_brings_the_neighbours(make_db: MakeDb) -> None:
+def test_the_scorer_asks_the_neighbours(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     build(path)
     guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
     right = fr.Sample("SELECT count(1) FROM singer", GOLDS[0], "concert")
-    plain, careful = fr.SQLite(path.parent, workers=1), fr.SQLite(path.parent, workers=1, neighbours=8)
-    with fr.Scorer("execution_match()", plain) as scorer:
+    executor = fr.SQLite(path.parent, workers=1)
+    with fr.Scorer("execution_match()", executor, neighbours=0) as scorer:
         assert [score.value for score in scorer.score([guess, right])] == [1.0, 1.0]
         before = scorer.signature.digest
-    with fr.Scorer("execution_match()", pickle.loads(pickle.dumps(careful))) as scorer:
-        assert [score.value for score in scorer.score([guess, right])] == [0.0, 1.0]
+    with fr.Scorer("execution_match()", pickle.loads(pickle.dumps(executor)), neighbours=8) as scorer:
+        lucky, right_too = scorer.score([guess, right])
+        assert (lucky.value, right_too.value) == (0.0, 1.0)
+        assert (lucky.metrics, right_too.metrics) == ({"lucky": 1.0}, {"lucky": 0.0})
+        assert (
+            "by luck: not on concert#neighbour-" in lucky.reason and "the gold gives 1 row (" in lucky.reason
+        )
         assert scorer.signature.digest != before
 
 
@@ -249,7 +252,7 @@ def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(make_db: MakeDb
     build(path)
     build(other)
     samples = [fr.Sample("SELECT count(1) FROM singer", GOLDS[0], db) for db in ("concert", "other")]
-    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1, neighbours=8)) as scorer:
+    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1), neighbours=8) as scorer:
         assert [score.value for score in scorer.score(samples)] == [1.0, 1.0]
         if how == "database":
             with closing(sqlite3.connect(path)) as connection:
@@ -257,12 +260,13 @@ def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(make_db: MakeDb
                 connection.commit()
         else:
             (path.parent / "concert" / "neighbours" / "manifest.json").unlink()
+        samples = [replace(one, completion="SELECT count(2) FROM singer") for one in samples]
         lost, kept = scorer.score(samples)
-        assert (lost.value, lost.status.blame, kept.value) == (None, "system", 1.0)
+        assert (lost.value, lost.status, kept.value) == (None, Status.neighbours_lost, 1.0)
         assert "neighbours" in lost.reason and ("content" if how == "database" else "none") in lost.reason
     # One that begins with them is told what to do.
     with (
-        fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1, neighbours=8)) as scorer,
+        fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1), neighbours=8) as scorer,
         pytest.raises(ConfigError, match="testsuite build"),
     ):
         scorer.score(samples)
@@ -273,12 +277,13 @@ def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> No
     guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
 
     def digest(folder: str | None, root: Path | str = path.parent, sample: fr.Sample | None = None) -> str:
-        executor = fr.SQLite(root, workers=1, neighbours=8, neighbours_from=folder and str(tmp_path / folder))
-        with fr.Scorer("execution_match()", executor) as scorer:
+        neighbours = (8, tmp_path / folder) if folder else 8
+        with fr.Scorer("execution_match()", fr.SQLite(root, workers=1), neighbours=neighbours) as scorer:
             if sample is not None:
                 assert scorer.score_one(sample).value == 0.0
             return scorer.signature.digest
 
+    (tmp_path / "one").mkdir()
     none = digest("one")
     build_neighbours(path, GOLDS, folder=tmp_path / "one", workers=1)
     build_neighbours(path, GOLDS, folder=tmp_path / "two", workers=1)
@@ -287,12 +292,8 @@ def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> No
     # Known before anything is scored, the same wherever they lie, and for every batch.
     assert digest("one") == digest("two") == digest("one", sample=guess)
     assert len({none, digest("one"), digest("seed"), digest("golds")}) == 4
-    # Beside a database that is named by its path, they are known once they were used.
     build(path)
-    elsewhere = replace(guess, db=str(path))
-    away = tmp_path / "away"
-    before, after = digest(None, away), digest(None, away, elsewhere)
-    assert before != after == digest(None) == digest("one")
+    assert digest(None) == digest("one")
     build(path, seed=1)  # built anew while the executor lives
     assert digest(None) == digest("seed")
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["RowScorer", "is_url", "scorer_for"]
 
 _LOCK = ForkSafeLock()
+_SCORERS = frozenset(("log", "neighbours"))  # options of `Scorer`
 
 
 @dataclass(frozen=True)
@@ -133,8 +134,9 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
 def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, Any], ...]) -> Scorer:
     reward = preset(spec) if spec in PRESETS else spec
     options = dict(limits)
-    log, embedder = options.pop("log", None), options.pop("embedder", None)
-    return Scorer(reward, _executor_at(root)(root, **options), memory=_memory_at(memory, embedder), log=log)
+    own = {name: options.pop(name) for name in _SCORERS & options.keys()}
+    searched = _memory_at(memory, options.pop("embedder", None))
+    return Scorer(reward, _executor_at(root)(root, **options), memory=searched, **own)
 
 
 def _executor_at(root: str) -> Callable[..., Executor]:
@@ -167,7 +169,7 @@ def is_url(place: str) -> bool:
 def _check_limits(limits: Mapping[str, Any], root: str) -> None:
     name_of, known = _options_at(root)
     for name in limits:
-        if name not in (*known, "log", "embedder"):
+        if name not in (*known, "embedder", *_SCORERS):
             raise ConfigError(
                 f"Options should be of the adapter or of {name_of} ({', '.join(known)}), but got {name!r}. "
                 f"{suggest(name, known)}".rstrip()

@@ -11,7 +11,14 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.cli.databases import find_databases
-from finer_rewards.cli.options import add_executor, add_output, add_parser, chosen_executor, number
+from finer_rewards.cli.options import (
+    add_executor,
+    add_output,
+    add_parser,
+    chosen_executor,
+    chosen_neighbours,
+    number,
+)
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import ConfigError
@@ -111,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
                 mode=mode,
                 strategy=arguments.strategy,
                 repeat=arguments.repeat,
+                neighbours=chosen_neighbours(arguments),
                 advance=bar.advance,
             )
         )

@@ -18,6 +18,7 @@ from finer_rewards.cli.options import (
     add_reward,
     chosen_executor,
     chosen_memory,
+    chosen_neighbours,
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
         samples = samples[arguments.only - 1 : arguments.only]
     memory = chosen_memory(arguments, reward)
+    neighbours = chosen_neighbours(arguments)
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     unscored = 0
@@ -84,7 +86,10 @@ def run(arguments: argparse.Namespace) -> int:
                 record["rows"] = list(side_by_side(predicted, gold, limit=8))
             yield record
 
-    with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:
+    with (
+        Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
+        open_output(arguments.output) as file,
+    ):
         write_records(
             records(score_in_batches(scorer, samples)), kind, file, (), lambda record: _lines(record, file)
         )

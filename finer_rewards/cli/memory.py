@@ -17,6 +17,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     chosen_executor,
+    chosen_neighbours,
     number,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
@@ -111,7 +112,11 @@ def _build(arguments: argparse.Namespace) -> int:
     decisions: list[Any] = []
     with (
         TraceMemory.open(arguments.memory, arguments.embedder, delexicalise=flag, centre=flag) as memory,
-        Scorer(execution_match(), chosen_executor(arguments, databases)) as scorer,
+        Scorer(
+            execution_match(),
+            chosen_executor(arguments, databases),
+            neighbours=chosen_neighbours(arguments),
+        ) as scorer,
         Progress("completions", len(records)) as bar,
     ):
         signature = str(scorer.signature.digest)

@@ -21,12 +21,14 @@ __all__ = [
     "add_reward",
     "chosen_executor",
     "chosen_memory",
+    "chosen_neighbours",
     "chosen_reward",
     "made_executor",
     "number",
 ]
 
 if TYPE_CHECKING:
+    from finer_rewards.beside import Neighbours
     from finer_rewards.cli.databases import Databases
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
@@ -128,6 +130,14 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def chosen_neighbours(arguments: argparse.Namespace) -> Neighbours:
+    """Return the neighbours that were asked for; none when they were not."""
+    folder = arguments.neighbours_from
+    if folder is not None and not Path(folder).is_dir():
+        raise ConfigError(f"`--neighbours-from` should be a folder, but {folder} is none. Check the path.")
+    return (arguments.neighbours, folder) if arguments.neighbours and folder else arguments.neighbours
+
+
 def made_executor(arguments: argparse.Namespace, databases: Databases) -> PooledExecutor:
     """Return the executor that the place and the limits ask for."""
     from finer_rewards.engines.registry import ENGINES
@@ -141,17 +151,14 @@ def made_executor(arguments: argparse.Namespace, databases: Databases) -> Pooled
         "max_rows": arguments.max_rows,
         "workers": arguments.workers,
     }
-    own = {"cache": cache, "neighbours": arguments.neighbours, "neighbours_from": arguments.neighbours_from}
-    known = signature(make).parameters
-    for name, value in own.items():
-        if name in known:
-            limits[name] = value
-        elif value:
-            others = [one.name for one in ENGINES.values() if name in signature(one.executor).parameters]
-            raise ConfigError(
-                f"`--{name.replace('_', '-')}` should be left out with {getattr(make, '__name__', make)}, but got "
-                f"{value!r}. Only {' and '.join(others)} have that."
-            )
+    if "cache" in signature(make).parameters:
+        limits["cache"] = cache
+    elif cache:
+        others = [one.name for one in ENGINES.values() if "cache" in signature(one.executor).parameters]
+        raise ConfigError(
+            f"`--cache` should be left out with {getattr(make, '__name__', make)}, but got {cache!r}. "
+            f"Only {' and '.join(others)} have that."
+        )
     return make(databases.place.root, **limits, **databases.place.options)
 
 

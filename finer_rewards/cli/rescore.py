@@ -16,6 +16,7 @@ from finer_rewards.cli.options import (
     add_reward,
     chosen_executor,
     chosen_memory,
+    chosen_neighbours,
     chosen_reward,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
@@ -69,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     databases = find_databases(arguments.db, named, arguments.logs[0], arguments.engine)
     single = databases.names[0] if databases.place.database else None
     memory = chosen_memory(arguments, reward)
+    neighbours = chosen_neighbours(arguments)
     executor = chosen_executor(arguments, databases)
     kind = format_of(arguments.format, arguments.output)
     names = component_names(reward)
@@ -89,7 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     if read.unreadable:
         print(f"finer-rewards: {read.unreadable} lines are not JSON and are left out", file=sys.stderr)
-    with Scorer(reward, executor, memory=memory) as scorer, open_output(arguments.output) as file:
+    with (
+        Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
+        open_output(arguments.output) as file,
+    ):
         with Progress("samples scored", len(read.rollouts)) as bar:
             write_records(
                 records(scorer, bar), kind, file, (*COLUMNS, *names), lambda record: _lines(record, file)

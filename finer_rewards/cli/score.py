@@ -19,6 +19,7 @@ from finer_rewards.cli.options import (
     add_reward,
     chosen_executor,
     chosen_memory,
+    chosen_neighbours,
     chosen_reward,
     number,
 )
@@ -73,7 +74,9 @@ def run(arguments: argparse.Namespace) -> int:
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
-    with Scorer(reward, executor, memory=memory, log=arguments.log) as scorer:
+    with Scorer(
+        reward, executor, memory=memory, neighbours=chosen_neighbours(arguments), log=arguments.log
+    ) as scorer:
         signature = scorer.signature
         with open_output(arguments.output) as file:
             names = component_names(reward)

@@ -15,6 +15,7 @@ from finer_rewards.cli.options import (
     add_reward,
     chosen_executor,
     chosen_memory,
+    chosen_neighbours,
     chosen_reward,
     number,
 )
@@ -111,9 +112,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     reward = chosen_reward(arguments)
     memory = chosen_memory(arguments, reward)
+    neighbours = chosen_neighbours(arguments) or None
     engine = engine_named(arguments.engine) if arguments.engine else engine_at(arguments.db)
     databases = Databases(engine, engine.look(arguments.db), arguments.db, ())
-    scorer = Scorer(reward, chosen_executor(arguments, databases), memory=memory, log=arguments.log)
+    scorer = Scorer(
+        reward,
+        chosen_executor(arguments, databases),
+        memory=memory,
+        neighbours=neighbours,
+        log=arguments.log,
+    )
     # Under a token any name will do: a page in a browser that misleads about names does not know it.
     hosts = (*_LOOPBACK, "[::1]") if token is None else None
     app = build_app(

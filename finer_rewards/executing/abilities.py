@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from finer_rewards.types import Sample
+from finer_rewards.executing.siblings import Siblings
 
-__all__ = ["deadline_of", "folders_of", "path_of", "with_neighbours", "workers_of"]
+__all__ = ["FindsSiblings", "deadline_of", "folders_of", "path_of", "workers_of"]
 
 
 @runtime_checkable
-class _AddsNeighbours(Protocol):
-    """Knows the databases that samples are to be scored on besides their own."""
+class FindsSiblings(Protocol):
+    """Runs SQL where the files are, and asks there for the neighbours of a database."""
 
-    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples with their neighbours, in order."""
+    def siblings(
+        self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
+    ) -> Sequence[Siblings]:
+        """Return the siblings for each database and gold; see `finer_rewards.neighbours.find_siblings`."""
+
+    def siblings_digest(self, folder: str | None = None) -> str:
+        """Return what tells the neighbours in use there from others."""
 
 
 @runtime_checkable
@@ -55,11 +61,6 @@ class _HasWorkers(Protocol):
     @property
     def restarts(self) -> int:
         """How many were lost."""
-
-
-def with_neighbours(executor: object, samples: list[Sample]) -> list[Sample]:
-    """Return the samples on the databases that the executor adds, if it adds any."""
-    return executor.with_neighbours(samples) if isinstance(executor, _AddsNeighbours) else samples
 
 
 def deadline_of(executor: object) -> str:

@@ -1,6 +1,7 @@
 """Neighbour databases: siblings of a database that tell a lucky guess from a right query."""
 
 from finer_rewards.neighbours.building import STEPS, build_neighbours
+from finer_rewards.neighbours.finding import find_siblings, has_siblings, neighbours_digest
 from finer_rewards.neighbours.suite import (
     GoldReport,
     Neighbour,
@@ -10,7 +11,6 @@ from finer_rewards.neighbours.suite import (
     read_suite,
     suites_digest,
 )
-from finer_rewards.neighbours.using import with_neighbours
 
 __all__ = [
     "STEPS",
@@ -18,9 +18,11 @@ __all__ = [
     "Neighbour",
     "Suite",
     "build_neighbours",
+    "find_siblings",
+    "has_siblings",
+    "neighbours_digest",
     "neighbours_folder",
     "neighbours_of",
     "read_suite",
     "suites_digest",
-    "with_neighbours",
 ]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Query
+from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
 from finer_rewards.remote.wire import execution_from, schema_from
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
-from finer_rewards.types import Execution, Sample, Status
+from finer_rewards.types import Execution, Status
 
 __all__ = ["Remote"]
 
@@ -126,32 +126,29 @@ class Remote(Served):
         described: Mapping[str, object] = known["executor"]
         return described
 
-    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples, each on its database and the neighbours that serve its gold.
-
-        Where they cannot be asked for, a database that is not there takes their place: the sample is then not
-        scored, rather than scored by less than it should be.
-        """
-        keys = [(one.db, one.gold, one.answer is not None) for one in samples]
-        found: dict[Any, tuple[str, ...]] = {}
-        lost = ""
+    def siblings(
+        self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
+    ) -> list[Siblings]:
+        """Return the siblings for each database and gold, as the server finds them; `folder` is the server's affair."""
+        found: list[Siblings] = []
         try:
-            if not self._known()["executor"].get("neighbours"):
-                return samples
-            waiting = list(dict.fromkeys(keys))
-            while waiting:
-                batch = first_batch(waiting, [len(str(gold)) for _, gold, _ in waiting[:_BATCH]])
-                asked = [{"db": db, "gold": gold, "answer": answer} for db, gold, answer in batch]
-                answer = self._client.post("/neighbours", {"samples": asked})
-                found.update(zip(batch, map(tuple, answer["dbs"]), strict=True))
-                del waiting[: len(batch)]
-        except ServerLostError as error:
-            lost = f"neighbours that could not be asked for: {error}"
-        extended = []
-        for sample, key in zip(samples, keys, strict=True):
-            dbs = found.get(key) or (*sample.dbs, lost)
-            extended.append(sample if sample.dbs == dbs else replace(sample, db=dbs))
-        return extended
+            while len(found) < len(asked):
+                waiting = list(asked[len(found) :])
+                batch = first_batch(waiting, [len(gold) for _, gold in waiting[:_BATCH]])
+                answer = self._client.post("/neighbours", {"golds": list(map(list, batch)), "most": most})
+                answered = [Siblings(tuple(dbs), error) for dbs, error in answer["siblings"]]
+                if len(answered) != len(batch):
+                    raise ServerLostError(f"{self.url} answered {len(answered)} of {len(batch)} golds")
+                found += answered
+        except (KeyError, TypeError, ServerLostError) as error:
+            lost = Siblings(error=f"{self.url} did not say what neighbours there are: {error}")
+            return [*found, *[lost] * (len(asked) - len(found))]
+        return found
+
+    def siblings_digest(self, folder: str | None = None) -> str:
+        """Return what tells the neighbours that the server uses from others."""
+        self.describe()
+        return str(self._known().get("neighbours", ""))
 
     def close(self) -> None:
         """Close the connections; they are opened again when the executor is used again."""

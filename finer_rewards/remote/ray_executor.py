@@ -22,15 +22,17 @@ from typing import Any, Literal
 from uuid import uuid4
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import deadline_of, folders_of, path_of, with_neighbours
+from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.siblings import Siblings
 from finer_rewards.executing.stopping import STOP, StoppedError
 from finer_rewards.extras import extra
+from finer_rewards.neighbours import neighbours_digest
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
-from finer_rewards.types import Execution, Sample, Status
+from finer_rewards.types import Execution, Status
 
 __all__ = ["RayExecutor", "connected_ray"]
 
@@ -85,6 +87,7 @@ class RayExecutor:
         self._made: set[str] = set()
         self._agreed: Mapping[str, str] | None = None
         self._looked = -math.inf
+        self._asked: dict[tuple[tuple[str, str], int, str | None], None] = {}
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -129,9 +132,47 @@ class RayExecutor:
         """Return what decides the results: the same as of the executor that each node runs."""
         return self.executor.describe()
 
-    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples on their neighbours too, where the executor is to; see `SQLite`."""
-        return with_neighbours(self.executor, samples)
+    def siblings(
+        self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
+    ) -> list[Siblings]:
+        """Return the siblings for each database and gold; every node has its own files of them.
+
+        Raises:
+            ConfigError: the nodes find different ones, or no node is left.
+        """
+        nodes = self._look()
+        with self._lock:
+            for pair in asked:
+                self._asked[pair, most, folder] = None
+        found = self._siblings_on(nodes, asked, most, folder)
+        if not found:
+            raise ConfigError("Neighbours should be on every Ray node, but no node is left. Start one.")
+        first = next(iter(found.values()))
+        if any(other != first for other in found.values()):
+            raise ConfigError(
+                "Neighbours should be the same on every Ray node, but they differ. Install the same versions, and "
+                "copy the folder of neighbours to each."
+            )
+        return first
+
+    def siblings_digest(self, folder: str | None = None) -> str:
+        """Return what tells the neighbours in use from others, as this process finds them."""
+        return neighbours_digest(self.executor, folder)
+
+    def _siblings_on(
+        self, nodes: Mapping[str, Any], asked: Sequence[tuple[str, str]], most: int, folder: str | None
+    ) -> dict[str, list[Siblings]]:
+        ray = connected_ray()
+        references = {node: actor.siblings.remote(asked, most, folder) for node, actor in nodes.items()}
+        found = {}
+        for node, reference in references.items():
+            try:
+                found[node] = list(_patiently(ray, reference, nodes[node], self.patience))
+            except ConfigError as error:  # Ray raises a class that is this and an error of its own.
+                raise ConfigError(str(getattr(error, "cause", error))) from None
+            except ray.exceptions.RayError:
+                self._drop(node)
+        return found
 
     @property
     def deadline(self) -> str:
@@ -183,6 +224,7 @@ class RayExecutor:
             new = {node: self._actor(ray, node) for node in alive if node not in self._nodes}
             self._nodes = {node: actor for node, actor in self._nodes.items() if node in alive}
             self._nodes |= self._agreeing(ray, new, alive)
+            self._catch_up({node: actor for node, actor in self._nodes.items() if node in new})
             self._looked = time.monotonic()
             return dict(self._nodes)
 
@@ -235,6 +277,14 @@ class RayExecutor:
                 raise ConfigError(sentence)
             warnings.warn(f"{sentence} It is not used.", RuntimeWarning, stacklevel=4)
         return agreeing
+
+    def _catch_up(self, new: Mapping[str, Any]) -> None:
+        """Let new nodes have the neighbours that others were asked for."""
+        kinds: dict[tuple[int, str | None], list[tuple[str, str]]] = {}
+        for pair, most, folder in self._asked:
+            kinds.setdefault((most, folder), []).append(pair)
+        for (most, folder), pairs in kinds.items() if new else ():
+            self._siblings_on(new, pairs, most, folder)
 
     def _drop(self, node: str) -> None:
         """Forget a node that was lost."""
@@ -366,8 +416,8 @@ def connected_ray() -> Any:
 
 
 def _engine(described: Mapping[str, object]) -> dict[str, object]:
-    """Return what nodes must agree on; which neighbours are used is decided by the process that asks."""
-    return {name: value for name, value in described.items() if name != "suites"}
+    """Return what nodes must agree on."""
+    return dict(described)
 
 
 def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:

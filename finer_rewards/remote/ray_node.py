@@ -10,7 +10,9 @@ from pathlib import Path
 from finer_rewards.engines.registry import suffixes
 from finer_rewards.executing.abilities import folders_of
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.siblings import Siblings
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
+from finer_rewards.neighbours import find_siblings
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 
@@ -53,6 +55,10 @@ class Node:
     def schema(self, db: str) -> Schema:
         """Return the schema of a database."""
         return self.executor.schema(db)
+
+    def siblings(self, asked: Sequence[tuple[str, str]], most: int, folder: str | None) -> list[Siblings]:
+        """Return the siblings for each database and gold; their files are on this node then."""
+        return find_siblings(self.executor, asked, most=most, folder=folder)
 
     def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
         """Return a digest of each database file by its name, and what the executor says of itself."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from typing import Literal
 
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
@@ -43,8 +44,11 @@ def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score
 
 
 def _match_needs(mode: str | Mode, **_: object) -> Iterable[str]:
-    rewriting = find_mode(mode).rewriting
-    return ("execution", f"as:{rewriting}") if rewriting != "none" else ("execution",)
+    record = find_mode(mode)
+    yield "execution"
+    if record.rewriting != "none":
+        yield f"as:{record.rewriting}"
+    yield "neighbours" if record.require_base_table else "neighbours:asked"
 
 
 def _check_match(mode: str | Mode, **_: object) -> dict[str, str | Mode]:
@@ -66,6 +70,10 @@ def execution_match(
     r"""1 when the predicted result equals the gold result on every database, else 0.
 
     Formula: max over golds g of min over databases d of [p(d) ≡ g(d)], with ≡ the comparison of the mode.
+
+    What matches has to match on the neighbours of the database too, where the scorer has them (see `Scorer`): for
+    published modes only where they were asked for. The score then has the metric `lucky`, 1 for a match that
+    neighbours refuse. An empty gold is judged where some neighbour has rows for it.
 
     `None` for a parameter means what the mode says. The modes `strict` and `lenient` guard against being
     cheated, and so does a mode of your own unless it says otherwise; the published modes compare and do no more.
@@ -103,7 +111,7 @@ def execution_match(
     guarded = record.require_base_table
     accept_truncated = (truncated or ("zero" if guarded else "accept")) == "accept"
     if accept_truncated and record.rule == "aligned":
-        record = dataclasses.replace(record, accept_truncated=True)
+        record = replace(record, accept_truncated=True)
     trials = evidence.readings.get(record.rewriting, evidence.trials)
     usable: list[int] = []
     masked: Score | None = None
@@ -112,7 +120,7 @@ def execution_match(
         if not all(gold.ok for gold in golds):
             continue
         fault = _unusable(
-            golds,
+            [*golds, *(gold for trial in _neighbours(evidence, record, index) for gold in trial.golds)],
             mask_empty=(empty or record.empty_gold) == "mask",
             random=_rule(deterministic, guarded),
             ambiguous=(ambiguous or ("mask" if guarded else "accept")) == "mask",
@@ -128,12 +136,11 @@ def execution_match(
             return did_not_run(trial.predicted)
 
     verdict: Score | None = None
-    for index in usable:
-        golds = [trial.golds[index] for trial in trials]
-        verdict = _ruled_out(
+
+    def judged(trials: tuple[Trial, ...], golds: list[Execution], index: int) -> Score:
+        return _ruled_out(
             trials,
             golds,
-            empty_is_zero=(empty or record.empty_gold) == "zero",
             require_base_table=_rule(require_base_table, guarded),
             deterministic=_rule(deterministic, guarded),
             accept_truncated=accept_truncated,
@@ -145,6 +152,15 @@ def execution_match(
             record,
             accept_swaps=(swapped_columns or ("zero" if guarded else "accept")) == "accept",
         )
+
+    for index in usable:
+        golds = [trial.golds[index] for trial in trials]
+        if (empty or record.empty_gold) == "zero" and not any(gold.rows for gold in golds):
+            verdict = Score(0.0, Status.gold_empty.sentence)
+            continue
+        verdict = judged(trials, golds, index)
+        if verdict.value == 1.0:
+            verdict = _refused(_neighbours(evidence, record, index), partial(judged, index=index)) or verdict
         if verdict.value == 1.0:
             return verdict
     # A gold that cannot be judged leaves open whether the prediction equals it.
@@ -160,6 +176,39 @@ def did_not_run(predicted: Execution | None) -> Score:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
     reason = f"{predicted.status.sentence} {predicted.error}".strip()
     return Score(0.0, reason, predicted.status)
+
+
+def _neighbours(evidence: Evidence, mode: Mode, index: int) -> tuple[Trial, ...]:
+    """Return the trials of a gold on neighbours, as far as they count for the mode."""
+    found = evidence.neighbours
+    if found is None or not (found.asked or mode.require_base_table):
+        return ()
+    by_gold = found.readings.get(mode.rewriting, ())
+    return by_gold[index] if index < len(by_gold) else ()
+
+
+def _refused(
+    trials: tuple[Trial, ...], judged: Callable[[tuple[Trial, ...], list[Execution]], Score]
+) -> Score | None:
+    """Return what neighbours make of a match: `None` when there are none, else the score with what they show."""
+    score: Score | None = None
+    for trial in trials:
+        predicted, gold = trial.predicted, trial.golds[0]
+        if predicted is None:
+            continue
+        score = judged((trial,), [gold]) if predicted.ok else did_not_run(predicted)
+        if score.value != 1.0:
+            shown = f": {_shown(predicted)}; the gold gives {_shown(gold)}" if predicted.ok else ""
+            reason = f"it matches by luck: not on {trial.db}, where {score.reason}{shown}"
+            return Score(0.0, reason, score.status, metrics={"lucky": 1.0})
+    return score and replace(score, metrics={"lucky": 0.0})
+
+
+def _shown(run: Execution, most: int = 3) -> str:
+    """Return how many rows there are, and the first ones."""
+    rows = ", ".join(f"{row!r:.80}" for row in run.rows[:most])
+    dots = ", ..." if len(run.rows) > most else ""
+    return f"{len(run.rows)} row{'s' * (len(run.rows) != 1)}" + (f" {rows}{dots}" if rows else "")
 
 
 def _unusable(
@@ -181,14 +230,11 @@ def _ruled_out(
     trials: tuple[Trial, ...],
     golds: list[Execution],
     *,
-    empty_is_zero: bool,
     require_base_table: bool,
     deterministic: bool,
     accept_truncated: bool,
 ) -> Score | None:
     """Return the score 0 when a rule decides before any row is looked at."""
-    if empty_is_zero and not any(gold.rows for gold in golds):
-        return Score(0.0, Status.gold_empty.sentence)
     for trial, gold in zip(trials, golds, strict=True):
         predicted = trial.predicted
         assert predicted is not None

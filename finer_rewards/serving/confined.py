@@ -10,10 +10,12 @@ from types import TracebackType
 
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import deadline_of, folders_of, path_of, with_neighbours
+from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.executing.siblings import Siblings, sibling_path
+from finer_rewards.neighbours import find_siblings, neighbours_digest
 from finer_rewards.schema import Schema
-from finer_rewards.types import Execution, Sample, Status
+from finer_rewards.types import Execution, Status
 
 __all__ = ["Confined", "Hidden"]
 
@@ -84,11 +86,18 @@ class Confined:
         """Return what the executor behind it says."""
         return self.executor.describe()
 
-    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples, each on its database and the neighbours that the executor behind it adds."""
-        kept = [sample for sample in samples if not any(map(self._outside, sample.dbs))]
-        extended = iter(with_neighbours(self.executor, kept))
-        return [sample if any(map(self._outside, sample.dbs)) else next(extended) for sample in samples]
+    def siblings(
+        self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
+    ) -> list[Siblings]:
+        """Return the siblings for each database under the root and its gold; none for others."""
+        outside = {db: self._outside(db) for db in {db for db, _ in asked}}
+        inside = [pair for pair in asked if not outside[pair[0]]]
+        found = iter(find_siblings(self.executor, inside, most=most, folder=folder))
+        return [Siblings() if outside[db] else next(found) for db, _ in asked]
+
+    def siblings_digest(self, folder: str | None = None) -> str:
+        """Return what tells the neighbours in use from others."""
+        return neighbours_digest(self.executor, folder)
 
     def close(self) -> None:
         """Release what the executor behind it holds."""
@@ -114,7 +123,7 @@ class Confined:
         """Return what to say of a database that lies outside or is not there; empty for one that is at hand."""
         if is_address(db):
             return "`db` should be a database of this server, but it is a connection string. Pass a name."
-        if not self._roots:
+        if not self._roots or sibling_path(db) is not None:
             return ""
         path = Path(db)
         if ".." in path.parts:

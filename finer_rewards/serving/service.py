@@ -117,13 +117,17 @@ class Service:
         return {"schema": record(self._executor().schema(_fields(payload, db=str)["db"]))}
 
     def neighbours(self, payload: Any, leaving: Event) -> Any:
-        """Return the databases on which each of `{"samples": [{"db", "gold", "answer"}]}` is to be scored."""
-        asked = _fields(payload, samples=list)["samples"]
-        self._check_batch(len(asked), "samples")
-        fields = [_fields(one, db=(str, list), gold=(str, list), answer=(bool, False)) for one in asked]
-        samples = [Sample("", one["gold"], one["db"], answer=() if one["answer"] else None) for one in fields]
-        executor = self._executor()
-        return {"dbs": [sample.dbs for sample in executor.with_neighbours(samples)]}
+        """Return the siblings of `{"golds": [[db, gold], ...], "most": n}` as `[[ids, error], ...]`."""
+        fields = _fields(payload, golds=list, most=int)
+        self._check_batch(len(fields["golds"]), "golds")
+        for place, pair in enumerate(fields["golds"]):
+            if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(one, str) for one in pair)):
+                raise ConfigError(
+                    f"`golds[{place}]` should be [db, gold], but got {pair!r:.80}. Send two texts."
+                )
+        pairs = [(db, gold) for db, gold in fields["golds"]]
+        folder = self.scorer.neighbours_folder
+        return {"siblings": self._executor().siblings(pairs, most=fields["most"], folder=folder)}
 
     def describe(self, payload: Any, leaving: Event) -> Any:
         """Return what decides the scores."""
@@ -131,6 +135,9 @@ class Service:
         return {
             "executor": None if executor is None else executor.describe(),
             "dialect": None if executor is None else executor.dialect,
+            "neighbours": None
+            if executor is None
+            else executor.siblings_digest(self.scorer.neighbours_folder),
             "memory": None if memory is None else memory.describe(),
             "reward": repr(self.scorer.reward),
             "signature": str(self.scorer.signature),
@@ -227,7 +234,14 @@ class _Counting(Scorer):
     """The scorer, on the confined executor, counting statuses."""
 
     def __init__(self, scorer: Scorer, executor: Executor | None, metrics: Metrics) -> None:
-        super().__init__(scorer.reward, executor, memory=scorer.memory, parse=scorer.parse, log=scorer.log)
+        super().__init__(
+            scorer.reward,
+            executor,
+            memory=scorer.memory,
+            neighbours=scorer.neighbours,
+            parse=scorer.parse,
+            log=scorer.log,
+        )
         self._metrics = metrics
 
     def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:

@@ -11,6 +11,7 @@ import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
+from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote import Remote
 from finer_rewards.remote import executor as remote_module
 from finer_rewards.remote.client import ServerLostError
@@ -115,11 +116,12 @@ def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
     gold = "SELECT name FROM singer WHERE age > 40"
     build_neighbours(folder / "shop.sqlite", [gold], workers=1)
     lucky = [fr.Sample(sql, gold, "shop") for sql in (gold, "SELECT name FROM singer WHERE id IN (1, 3)")]
-    local = SQLite(tmp_path, workers=1, neighbours=4)
-    with local, serving(fr.Scorer("execution_match()", local)) as (url, _), Remote(url, **QUICK) as remote:
-        scorer = fr.Scorer("execution_match()", remote)
+    local = SQLite(tmp_path, workers=1)
+    beside = fr.Scorer("execution_match()", local, neighbours=4)
+    with local, serving(beside) as (url, _), Remote(url, **QUICK) as remote:
+        scorer = fr.Scorer("execution_match()", remote, neighbours=4)
         assert [score.value for score in scorer.score(lucky)] == [1.0, 0.0]
-        assert scorer.signature == fr.Scorer("execution_match()", local).signature
+        assert scorer.signature == beside.signature
         _, _, answer = ask(url, "/score", {"samples": [{"completion": one.completion, "gold": gold, "db": "shop"}
                                                        for one in lucky]})  # fmt: skip
         assert [score["value"] for score in answer["scores"]] == [1.0, 0.0]
@@ -136,23 +138,23 @@ def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
         assert [score.value for score in scorer.score(lucky)] == [None, None]
 
 
-def test_neighbours_of_a_large_batch_are_asked_for_in_parts(monkeypatch) -> None:
+def test_neighbours_of_many_golds_are_asked_for_in_parts(monkeypatch) -> None:
     class Neighbourly(Held):
         asked = 0
 
-        def with_neighbours(self, samples):
-            self.asked += len(samples)
-            return [fr.Sample(one.completion, one.gold, (*one.dbs, f"next to {one.db}")) for one in samples]
+        def siblings(self, asked, *, most, folder=None):
+            self.asked += len(asked)
+            return [Siblings((f"next to {db}",) * most) for db, _ in asked]
 
-        def describe(self):
-            return {"engine": "held", "neighbours": 1}
+        def siblings_digest(self, folder=None):
+            return "digest"
 
     monkeypatch.setattr(remote_module, "_BATCH", 2)
     executor = Neighbourly()
-    samples = [fr.Sample(GOLD, GOLD, f"db{number % 5}") for number in range(20)]
+    asked = [(f"db{number}", GOLD) for number in range(5)]
     with serving(fr.Scorer("executable()", executor), max_batch=2) as (url, _), Remote(url) as remote:
-        extended = remote.with_neighbours(samples)
-        assert [one.dbs for one in extended] == [(one.db, f"next to {one.db}") for one in samples]
+        assert remote.siblings(asked, most=2) == [Siblings((f"next to {db}",) * 2) for db, _ in asked]
+        assert remote.siblings_digest() == "digest"
         assert executor.asked == 5
 
 

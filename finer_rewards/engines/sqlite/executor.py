@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards.engines.sqlite.catalogue import schema_of
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.executing.file_executor import FileExecutor, folder
-from finer_rewards.executing.limits import LARGEST, limit, one_of, positive, size_in_bytes
+from finer_rewards.executing.file_executor import FileExecutor
+from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
 from finer_rewards.executing.process import Program
 from finer_rewards.extras import extra
 from finer_rewards.schema import Schema
-from finer_rewards.types import Sample
 
 __all__ = ["SQLite"]
 
@@ -36,9 +34,6 @@ class SQLite(FileExecutor):
         cache: a folder in which results of gold queries are kept from run to run, as JSON; `None` keeps
             them in memory only, for as long as this object lives.
         max_length: longest text or blob SQLite may make, in bytes (Python 3.11 and later).
-        neighbours: how many neighbours of a sample's database a match must hold on too, at most; build them
-            with `finer-rewards testsuite build`.
-        neighbours_from: the folder they were put in (`ID/neighbours`), if not beside the databases.
         clock: what counts against a deadline: `wall` time, or the `cpu` time of the query alone, so that a
             verdict does not hang on what else the machine does.
         engine: `sqlite3`, the SQLite that Python was built with, or `apsw`, the newer one that the package
@@ -65,12 +60,6 @@ class SQLite(FileExecutor):
     engine: Literal["sqlite3", "apsw"] = limit(
         "sqlite3", partial(one_of, choices=("sqlite3", "apsw")), decides=False
     )
-    neighbours: int = limit(0, lambda name, value: int(positive(name, value)) if value else 0, decides=False)
-    neighbours_from: str | os.PathLike[str] | None = folder(None)
-    _homes: set[Path] = field(init=False, default_factory=set)  # where neighbours used so far lie
-    _with_neighbours: set[str] = field(
-        init=False, default_factory=set
-    )  # databases whose neighbours were used
 
     @property
     def program(self) -> Program:
@@ -99,44 +88,12 @@ class SQLite(FileExecutor):
         }
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: engine, version, limits and neighbours (not where and how wide it runs).
-
-        `suites` tells the neighbours there are under the root, and those used elsewhere, from any others.
-        """
+        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
         return {
             "engine": "sqlite",
             "version": self.version,
             **super().describe(),
-            **({"neighbours": self.neighbours, "suites": self._suites()} if self.neighbours else {}),
         }
-
-    def _suites(self) -> str:
-        from finer_rewards.neighbours import suites_digest
-
-        return suites_digest(self.neighbours_from or self.root, self._homes.copy())
-
-    @property
-    def folders(self) -> tuple[str, ...]:
-        """Where the databases lie that it is meant to open."""
-        own = super().folders
-        return own if self.neighbours_from is None else (*own, os.fspath(self.neighbours_from))
-
-    def with_neighbours(self, samples: list[Sample]) -> list[Sample]:
-        """Return the samples, each on its database and the neighbours that serve its gold."""
-        if not self.neighbours:
-            return samples
-        from finer_rewards.neighbours import with_neighbours
-
-        extended = with_neighbours(
-            samples,
-            self,
-            root=self.root,
-            most=self.neighbours,
-            folder=self.neighbours_from,
-            used=self._with_neighbours,
-        )
-        self._homes.update(Path(path).parent for sample in extended for path in sample.dbs[1:])
-        return extended
 
     def _find(self, db: str, called: str) -> Path:
         return resolve_database(db, self.root, called)

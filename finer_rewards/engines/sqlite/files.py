@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import DatabaseFile, find_database
+from finer_rewards.executing.siblings import sibling_path
 
 __all__ = ["MAGIC", "SUFFIXES", "SQLiteFile", "resolve_database"]
 
@@ -37,7 +38,8 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".", called: str = 
     """Find the file of a database.
 
     Args:
-        db: a path, or an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`).
+        db: a path, an id under `root`: `ID/ID.sqlite`, or `ID.sqlite` (also `.sqlite3` and `.db`), or that of a
+            sibling in the cache folder.
         root: the folder that holds the databases.
         called: what messages call the argument.
 
@@ -49,7 +51,7 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".", called: str = 
             zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
             or a mistyped path, and the model is not to blame for it.
     """
-    path = find_database(db, root, SUFFIXES, called=called)
+    path = sibling_path(db) or find_database(db, root, SUFFIXES, called=called)
     try:
         with path.open("rb") as file:
             start = file.read(len(MAGIC))

@@ -1,0 +1,163 @@
+"""Observing on neighbours: a prediction that matches on the database itself has to match there too."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.protocol import Executor
+from finer_rewards.executing.siblings import Siblings
+from finer_rewards.neighbours import find_siblings, has_siblings, neighbours_digest
+from finer_rewards.reward import Reward
+from finer_rewards.running import run_trials
+from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status, Trial
+
+__all__ = ["Beside", "Neighbours"]
+
+Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None
+_MOST = 8
+_ByRewriting = dict[str, tuple[Trial, ...]]
+
+
+class Beside:
+    """What a scorer asks of neighbours.
+
+    Args:
+        reward: the reward; its parts say whether neighbours count for them.
+        executor: what runs SQL.
+        neighbours: as `Scorer` takes it.
+
+    Raises:
+        ConfigError: neighbours are asked for in a way that cannot be.
+    """
+
+    def __init__(self, reward: Reward, executor: Executor | None, neighbours: Neighbours) -> None:
+        self.asked = neighbours is not None and neighbours != 0
+        self.most, self.folder = _read(neighbours)
+        wanted = {"neighbours", "neighbours:asked"} if self.asked else {"neighbours"}
+        self.leaves = [leaf for leaf in reward.leaves() if wanted & leaf.needs] if self.most else []
+        needs = {need for leaf in self.leaves for need in leaf.needs}
+        self.rewritings = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
+        self._executor = executor
+        self._had = False
+        if self.leaves and not has_siblings(executor):
+            if self.asked:
+                raise ConfigError(
+                    "`Scorer(neighbours=...)` should stand beside an executor of SQLite databases, "
+                    f"but got {executor!r:.80}. Pass neighbours=0."
+                )
+            self.leaves = []
+
+    def describe(self) -> Mapping[str, object] | None:
+        """Return what decides which neighbours are used; `None` when none are."""
+        if not self.leaves or self._executor is None:
+            return None
+        return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
+
+    def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """Return the evidence with what happens on neighbours, where that can matter."""
+        found = list(evidence)
+        # Whether the prediction runs there: of others it only counts whether the gold is empty everywhere.
+        runs = {index: run for index, one in enumerate(found) if (run := self._matters(one)) is not None}
+        if not runs or self._executor is None:
+            return found
+        siblings = self._siblings([found[index].sample for index in runs])
+        lost = {index: error for index in runs if (error := _error(found[index].sample, siblings))}
+        for run in (True, False):
+            asked = [
+                (index, gold)
+                for index, mine in runs.items()
+                if mine is run and index not in lost
+                for gold in found[index].sample.golds
+            ]
+            trials = dict(zip(asked, self._trials(found, asked, siblings, run), strict=True))
+            for index in dict.fromkeys(index for index, _ in asked):
+                own = [trials[index, gold] for gold in found[index].sample.golds]
+                readings = {
+                    rewriting: tuple(one.get(rewriting, ()) for one in own)
+                    for rewriting in ("none", *self.rewritings)
+                }
+                found[index] = replace(found[index], neighbours=Neighbourhood(readings, self.asked))
+        for index, error in lost.items():
+            status = Neighbourhood({}, self.asked, Status.neighbours_lost, error)
+            found[index] = replace(found[index], neighbours=status)
+        return found
+
+    def _matters(self, evidence: Evidence) -> bool | None:
+        """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
+        sample = evidence.sample
+        if not self.leaves or len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
+            return None
+        scores = [leaf(evidence) for leaf in self.leaves]
+        if any(score.value == 1.0 for score in scores):
+            return True
+        if any(score.status is Status.gold_empty for score in scores):
+            predicted = evidence.predicted
+            return predicted is not None and predicted.ok and not predicted.rows
+        return None
+
+    def _siblings(self, samples: Sequence[Sample]) -> dict[tuple[str, str], Siblings]:
+        assert self._executor is not None
+        asked = list(dict.fromkeys((sample.dbs[0], gold) for sample in samples for gold in sample.golds))
+        found = find_siblings(self._executor, asked, most=self.most, folder=self.folder)
+        error = next((one.error for one in found if one.error), "")
+        # A run that began with neighbours is not finished with less: what lacks them is left unscored.
+        if error and not self._had:
+            if self.asked:
+                raise ConfigError(error)
+            warnings.warn(
+                f"Matches are not tried on neighbours, so that a lucky guess counts as right. {error} "
+                "Pass neighbours=0 to do without.",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+            self.leaves = []
+            return dict.fromkeys(asked, Siblings())
+        self._had = True
+        return dict(zip(asked, found, strict=True))
+
+    def _trials(
+        self,
+        evidence: Sequence[Evidence],
+        asked: Sequence[tuple[int, str]],
+        siblings: Mapping[tuple[str, str], Siblings],
+        predicted: bool,
+    ) -> list[_ByRewriting]:
+        """Return the trials of a gold on its neighbours, by rewriting; nothing where it has none."""
+        assert self._executor is not None
+        pairs: list[tuple[Sample, Answer]] = []
+        places: list[int | None] = []
+        for index, gold in asked:
+            one = evidence[index]
+            dbs = siblings[one.sample.dbs[0], gold].dbs
+            places.append(len(pairs) if dbs else None)
+            if dbs:
+                pairs.append((replace(one.sample, gold=gold, db=dbs), one.answer))
+        readings = run_trials(self._executor, pairs, self.rewritings, predicted=predicted, gold=True)
+        return [
+            {} if place is None else {rewriting: trials[place] for rewriting, trials in readings.items()}
+            for place in places
+        ]
+
+
+def _error(sample: Sample, siblings: Mapping[tuple[str, str], Siblings]) -> str:
+    return next((found.error for gold in sample.golds if (found := siblings[sample.dbs[0], gold]).error), "")
+
+
+def _read(neighbours: Neighbours) -> tuple[int, str | None]:
+    """Return how many neighbours to use at most, and the folder that has them, if not the usual ones."""
+    if neighbours is None:
+        return 0, None
+    if isinstance(neighbours, int) and not isinstance(neighbours, bool) and neighbours >= 0:
+        return neighbours, None
+    most, folder = neighbours if isinstance(neighbours, tuple) else (_MOST, neighbours)
+    if isinstance(folder, (str, os.PathLike)) and Path(folder).is_dir():
+        return most, os.fspath(folder)
+    raise ConfigError(
+        f"`Scorer(neighbours=...)` should be a whole number from 0 up, or a folder that has neighbours, "
+        f"but got {neighbours!r:.80}. Build them: finer-rewards testsuite build -o FOLDER."
+    )
