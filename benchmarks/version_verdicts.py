@@ -208,8 +208,8 @@ def _verdict(pair: Pair, result: dict[tuple[str, str], tuple[bool | None, Any]],
         return None
     if not predicted[0]:
         return False
-    sides = [Execution(Status.ok, rows=tuple(map(tuple, side[1]))) for side in (gold, predicted)]
-    return compare(*sides, mode=mode, gold_sql=pair.gold, predicted_sql=pair.predicted).match
+    ran_gold, ran = (Execution(Status.ok, rows=tuple(map(tuple, side[1]))) for side in (gold, predicted))
+    return compare(ran_gold, ran, mode, gold_sql=pair.gold, predicted_sql=pair.predicted).match
 
 
 def _kind(sql: str) -> str:
