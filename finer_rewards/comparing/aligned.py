@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from finer_rewards.assignment import can_pair_up
@@ -15,6 +15,7 @@ from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
 from finer_rewards.comparing.rules import rule
+from finer_rewards.comparing.statements import asks_for_best, drops_repeats, limits_to_one
 from finer_rewards.types import Row
 
 __all__ = ["aligned", "exact_mapping"]
@@ -33,7 +34,7 @@ class _OutOfWorkError(Exception):
 @rule(
     reads={
         "row_order", "relative_tolerance", "absolute_tolerance", "extra_columns", "permute_columns",
-        "numeric_text", "fold_text", "accept_truncated", "accept_empty",
+        "numeric_text", "fold_text", "accept_truncated", "accept_empty", "repeats", "one_of_best",
     }
 )  # fmt: skip
 def aligned(sides: Sides, mode: Mode) -> Comparison:
@@ -54,11 +55,19 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
         if not mode.accept_empty:
             return Comparison(False, 0.0, "both results are empty, which proves nothing", "empty")
         return matched("both results are empty", "empty")
-    if len(gold.rows) != len(predicted.rows):
-        rows = counted(len(predicted.rows), "row")
-        return differing(sides, f"{rows}, but gold has {len(gold.rows):,}", "row_count")
     if gold.rows == predicted.rows:
         return matched(f"{counted(len(gold.rows), 'row')} = gold, in the same order", "identical")
+    if len(predicted.rows) == 1 < len(gold.rows) <= mode.one_of_best:
+        columns = _one_of_best(sides, mode)
+        if columns is not None:
+            return matched(f"one of {len(gold.rows)} rows that share the best value", "best", columns)
+    row = "row"
+    if _ignores_repeats(sides, mode):
+        sides, row = _without_repeats(sides, mode), "different row"
+        gold, predicted = sides.gold, sides.predicted
+    if len(gold.rows) != len(predicted.rows):
+        rows = counted(len(predicted.rows), row)
+        return differing(sides, f"{rows}, but gold has {len(gold.rows):,}", "row_count")
     blocks, order_known = _blocks(sides, mode)
     if blocks is None and Counter(gold.rows) == Counter(predicted.rows):
         return matched(f"{counted(len(gold.rows), 'row')} = gold", "rows", tuple(range(gold.width or 0)))
@@ -71,6 +80,40 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
         note = "" if columns == tuple(range(len(columns))) else ", columns reordered"
         return matched(f"{counted(len(gold.rows), 'row')} = gold{note}", "rows", columns)
     return _explain(sides, search, blocks, order_known)
+
+
+def _one_of_best(sides: Sides, mode: Mode) -> tuple[int, ...] | None:
+    """Return under which order of columns the one predicted row is one of those that share the best value."""
+    if not (sides.gold_sql and sides.predicted_sql):
+        return None
+    if not (asks_for_best(sides.gold_sql) and limits_to_one(sides.predicted_sql)):
+        return None
+    for row in sides.gold.rows:
+        try:
+            columns = _Search.over(Table((row,)), sides.predicted, mode).mapping(None)
+        except _OutOfWorkError:
+            return None
+        if columns is not None:
+            return columns
+    return None
+
+
+def _ignores_repeats(sides: Sides, mode: Mode) -> bool:
+    if mode.repeats == "distinct":
+        return any(sql is not None and drops_repeats(sql) for sql in (sides.gold_sql, sides.predicted_sql))
+    return mode.repeats == "ignore"
+
+
+def _without_repeats(sides: Sides, mode: Mode) -> Sides:
+    """Return both sides with the first of each row; its sort key stays beside it."""
+    gold, predicted = sides.gold, sides.predicted
+    keys: tuple[Iterable[Any], Iterable[Any]] = gold.rows, predicted.rows
+    if len(set(gold.rows)) != len(set(predicted.rows)) and gold.width == predicted.width:
+        # Rows within the tolerance of each other are one row too.
+        search = _Search.over(gold, predicted, mode)
+        if not search.cells.loose:
+            keys = zip(*search.gold_columns, strict=True), zip(*search.predicted_columns, strict=True)
+    return replace(sides, gold=gold.first_of_each(keys[0]), predicted=predicted.first_of_each(keys[1]))
 
 
 _EXACT = Mode("exact", permute_columns=True)

@@ -16,14 +16,32 @@ __all__ = ["Mode"]
 
 RowOrder = Literal["never", "text", "query", "always"]
 EmptyGold = Literal["mask", "zero", "accept"]
+Repeats = Literal["count", "distinct", "ignore"]
+Ties = Literal["mask", "choices", "accept"]
+Swapped = Literal["zero", "accept"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "row_order": ("never", "text", "query", "always"),
     "empty_gold": ("mask", "zero", "accept"),
+    "repeats": ("count", "distinct", "ignore"),
+    "ties": ("mask", "choices", "accept"),
+    "swapped_columns": ("zero", "accept"),
     "rewriting": ("none", "repair", "repair_and_drop_distinct"),
 }
 # Fields that are not the rule's affair; another that the rule does not read would be ignored.
 _EVERY_RULE_READS = frozenset(
-    {"name", "rule", "rewriting", "max_rows", "require_base_table", "empty_gold", "description", "source"}
+    {
+        "name",
+        "rule",
+        "rewriting",
+        "as_written",
+        "max_rows",
+        "require_base_table",
+        "empty_gold",
+        "ties",
+        "swapped_columns",
+        "description",
+        "source",
+    }
 )
 
 
@@ -41,6 +59,10 @@ class Mode:
             (see `rule`).
         row_order: when the order of rows counts: `never`; `text`, when the letters ORDER BY occur in the
             gold SQL; `query`, when the gold query has a top-level ORDER BY; `always`.
+        repeats: what repeated rows mean: `count`; `ignore`, only which rows there are counts; `distinct`, they are
+            ignored where either statement says DISTINCT, or groups without an aggregate, and count elsewhere.
+        one_of_best: one of gold's rows, which a prediction with LIMIT 1 returns, is enough where gold asks for
+            `= (SELECT MAX(...))` or MIN and has at most this many rows; 0 for never.
         permute_columns: one reordering of the predicted columns, the same for all rows, is allowed.
         extra_columns: predicted columns that gold has not are allowed.
         relative_tolerance: two numbers, one of them a float, are equal within this share of the larger.
@@ -53,9 +75,14 @@ class Mode:
         null_is_zero: NULL is read as 0.
         max_rows: rows beyond this many are not looked at; `None` for all.
         rewriting: what happens to both statements before they run (see `prepare`).
+        as_written: rewards accept a match of the statements as written too, besides one as rewritten.
         require_base_table: the rewards' default: a prediction has to read a base table; the other guards of
-            `execution_match` (random values, the clock, ties, cut results, swapped columns) follow it.
+            `execution_match` (random values, the clock, cut results) follow it.
         empty_gold: the rewards' default for an empty gold result: `mask` (no score), `zero`, `accept`.
+        ties: the rewards' default for a gold of which more than one result is right, as when its LIMIT cuts
+            through a tie: `mask`; `choices`, every right result matches and what is not known to be right or
+            wrong has no score; `accept`, only the one that came matches.
+        swapped_columns: the rewards' default for two columns of like values that trade places: `zero`, `accept`.
         description: the rule in one sentence.
         source: where it was published.
 
@@ -66,6 +93,8 @@ class Mode:
     name: str
     rule: str = "aligned"
     row_order: RowOrder = "never"
+    repeats: Repeats = "count"
+    one_of_best: int = 0
     permute_columns: bool = False
     extra_columns: bool = False
     relative_tolerance: float = 0.0
@@ -78,8 +107,11 @@ class Mode:
     null_is_zero: bool = False
     max_rows: int | None = None
     rewriting: Literal["none", "repair", "repair_and_drop_distinct"] = "none"
+    as_written: bool = False
     require_base_table: bool = True
     empty_gold: EmptyGold = "mask"
+    ties: Ties = "mask"
+    swapped_columns: Swapped = "zero"
     description: str = ""
     source: str = ""
 

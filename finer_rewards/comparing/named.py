@@ -1,4 +1,4 @@
-"""The named modes: `strict` and `lenient` are ours, the others reproduce published evaluators."""
+"""The named modes: `answer` and its family are ours, the others reproduce published evaluators."""
 
 from __future__ import annotations
 
@@ -20,9 +20,25 @@ _DEFOG = "defog.ai, sql-eval, 2023, eval/eval.py"
 _IBM = "IBM, text2sql-eval-toolkit 1.6.0, 2025"
 
 # Published evaluators compare and do no more.
-_Published = partial(Mode, require_base_table=False, empty_gold="accept")
+_Published = partial(
+    Mode, require_base_table=False, empty_gold="accept", ties="accept", swapped_columns="accept"
+)
 
 _MODES = (
+    Mode(
+        "answer",
+        row_order="query",
+        repeats="ignore",
+        one_of_best=5,
+        permute_columns=True,
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-12,
+        ties="choices",
+        description="As strict, but repeated rows do not count, every valid choice among rows that tie at a "
+        "LIMIT matches, and so do all of them together, or one of at most 5 rows that share the greatest or "
+        "least value where gold asks for it with = (SELECT MAX(...)).",
+        source="finer-rewards",
+    ),
     Mode(
         "strict",
         row_order="query",
@@ -34,6 +50,47 @@ _MODES = (
         "within 1e-9 of each other are equal, integers only exactly; NULL equals only NULL; "
         "text is never a number.",
         source="finer-rewards",
+    ),
+    Mode(
+        "answer_distinct",
+        row_order="query",
+        repeats="distinct",
+        one_of_best=5,
+        permute_columns=True,
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-12,
+        ties="choices",
+        description="As answer, but repeated rows count unless either statement says DISTINCT or groups "
+        "without an aggregate.",
+        source="finer-rewards",
+    ),
+    Mode(
+        "bird_train",
+        row_order="query",
+        repeats="ignore",
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-12,
+        empty_gold="accept",
+        ties="accept",
+        description="For training towards BIRD: equal sets of rows, columns in gold's order, rows in gold's "
+        "order up to ties when gold has a top-level ORDER BY; two empty results match. A prediction has to "
+        "read a table.",
+        source="finer-rewards, after BIRD",
+    ),
+    Mode(
+        "spider_train",
+        row_order="query",
+        permute_columns=True,
+        relative_tolerance=1e-9,
+        absolute_tolerance=1e-12,
+        rewriting="repair_and_drop_distinct",
+        as_written=True,
+        ties="accept",
+        swapped_columns="accept",
+        description="For training towards Spider: equal bags of rows under one reordering of the columns, as "
+        "written or with every DISTINCT dropped from both statements; in gold's order up to ties. A "
+        "prediction has to read a table, and an empty gold result has no score.",
+        source="finer-rewards, after the test-suite evaluator",
     ),
     Mode(
         "lenient",
@@ -166,7 +223,7 @@ def modes() -> Mapping[str, Mode]:
 
     Example:
         >>> list(modes())[:3]
-        ['strict', 'lenient', 'bird']
+        ['answer', 'strict', 'answer_distinct']
     """
     return MappingProxyType(_BY_NAME)
 

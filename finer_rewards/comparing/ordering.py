@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from finer_rewards.sql_text import tokens
 
-__all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of"]
+__all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of", "tokens_of"]
 
 _ENDS_ORDER_BY = frozenset({"limit", "offset", "fetch", "for", "window"})
 _ENDS_SELECT_LIST = frozenset(
@@ -74,7 +74,7 @@ def _fold(text: str) -> str:
     return re.sub(r"\s+", "", text).lower()
 
 
-def _tokens(sql: str) -> list[tuple[str, str, int]]:
+def tokens_of(sql: str) -> list[tuple[str, str, int]]:
     """Tokens as (kind, text, depth), without spaces and comments; quoted names lose their quotes."""
     found = []
     depth = 0
@@ -136,7 +136,7 @@ def ordering_of(sql: str | None) -> Ordering:
     """
     if not sql:
         return NO_ORDERING
-    tokens = _tokens(sql[:_MAX_CHARACTERS])
+    tokens = tokens_of(sql[:_MAX_CHARACTERS])
     words = [text.lower() if kind == "word" and depth == 0 else "" for kind, text, depth in tokens]
     start = next(
         (i for i in range(len(words) - 2, -1, -1) if words[i] == "order" and words[i + 1] == "by"), None

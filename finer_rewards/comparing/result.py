@@ -64,6 +64,19 @@ class Table:
             return len(self.rows[0])
         return None if self.columns is None else len(self.columns)
 
+    def first_of_each(self, keys: Iterable[Any]) -> Table:
+        """Return the table with the first row of each key; there is a key a row."""
+        places = list({key: place for place, key in reversed(list(enumerate(keys)))}.values())
+        places.sort()
+        if len(places) == len(self.rows):
+            return self
+        order = self.order if self.order and len(self.order) == len(self.rows) else None
+        return replace(
+            self,
+            rows=tuple(self.rows[place] for place in places),
+            order=order and tuple(order[place] for place in places),
+        )
+
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the columns, made up where they are not known."""

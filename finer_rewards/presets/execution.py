@@ -33,7 +33,7 @@ __all__ = [
 Clock = Literal["seconds", "steps"]
 
 
-def execution_only(*, mode: str | Mode = "strict") -> Reward:
+def execution_only(*, mode: str | Mode = "answer") -> Reward:
     """Execution match alone, in {0, 1}.
 
     Formula: M.

@@ -13,20 +13,23 @@ from finer_rewards.rewards.memory import memory as memory_reward
 __all__ = ["finer", "finer_paper", "finer_reference"]
 
 
-def finer(*, memory: bool = True, policy: str = "finer", atomic_weight: float = 0.5) -> Reward:
+def finer(
+    *, mode: str | Mode = "answer", memory: bool = True, policy: str = "finer", atomic_weight: float = 0.5
+) -> Reward:
     """Execution match, and below it a bounded share for structure and reasoning. The default reward.
 
     Formula: 0 if not F; 4 if M; 1 if the SQL does not run or reads no base table; else 1 + a J + 0.25 R, with
     a = `atomic_weight`, J the atomic F1 (half credit for an operation with one argument wrong) and R the memory
     reward. Range [0, 4]; a wrong answer stays below 2.
 
-    What M cannot judge has no value: the gold fails, is empty, is random or cuts through a tie, or the system
-    is at fault. Nothing is paid for structure or reasoning unless the SQL ran and read a table.
+    What M cannot judge has no value: the gold fails, is empty, is random or leaves open which result is right,
+    or the system is at fault. Nothing is paid for structure or reasoning unless the SQL ran and read a table.
 
     Known to reward wrongly: a wrong query that returns the gold result on all the databases given; pass several
     (`Sample(db=(...))`). Partial credit can teach leaving out clauses: watch `atomic_f1/recall`.
 
     Args:
+        mode: how results are compared; towards a benchmark `bird_train` or `spider_train`.
         memory: pay for reasoning too; the scorer then needs `memory=TraceMemory.open(...)`.
         policy: the form asked of a completion; see `well_formed`.
         atomic_weight: the most that structure is worth, from 0 to 0.7.
@@ -54,7 +57,7 @@ def finer(*, memory: bool = True, policy: str = "finer", atomic_weight: float = 
     wrong = gate(condition=executable(require_base_table=True), then=near)
     return gate(
         condition=well_formed(policy=policy),
-        then=constant() + gate(condition=execution_match(), then=3 * constant(), otherwise=wrong),
+        then=constant() + gate(condition=execution_match(mode=mode), then=3 * constant(), otherwise=wrong),
     )
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
+from finer_rewards.comparing.rules import find_rule
 from finer_rewards.reward import reward
 from finer_rewards.types import Cell, Evidence, Execution, Score, Status, Trial, unscored
 
 __all__ = ["executable", "execution_match"]
 
 Empty = Literal["mask", "zero", "accept"]
+Ambiguous = Literal["mask", "choices", "accept"]
 
 
 @reward(needs={"predicted"})
@@ -58,13 +59,13 @@ def _check_match(mode: str | Mode, **_: object) -> dict[str, str | Mode]:
 @reward(needs=_match_needs, check=_check_match)
 def execution_match(
     evidence: Evidence,
-    mode: str | Mode = "strict",
+    mode: str | Mode = "answer",
     *,
     require_base_table: bool | None = None,
     empty: Empty | None = None,
     deterministic: bool | None = None,
     truncated: Literal["zero", "accept"] | None = None,
-    ambiguous: Literal["mask", "accept"] | None = None,
+    ambiguous: Ambiguous | None = None,
     swapped_columns: Literal["zero", "accept"] | None = None,
 ) -> Score:
     r"""1 when the predicted result equals the gold result on every database, else 0.
@@ -75,22 +76,24 @@ def execution_match(
     published modes only where they were asked for. The score then has the metric `lucky`, 1 for a match that
     neighbours refuse. An empty gold is judged where some neighbour has rows for it.
 
-    `None` for a parameter means what the mode says. The modes `strict` and `lenient` guard against being
-    cheated, and so does a mode of your own unless it says otherwise; the published modes compare and do no more.
+    `None` for a parameter means what the mode says. Our own modes guard against being cheated, and so does a mode
+    of yours unless it says otherwise; the published modes compare and do no more.
 
     Args:
         mode: how results are compared: a name (`finer-rewards modes` lists them), or a `Mode` of your own.
-        require_base_table: a query that reads no base table does not match. strict: true.
+        require_base_table: a query that reads no base table does not match. answer: true.
         empty: what an empty gold result means: `mask` gives no value, `zero` no match, `accept`
-            compares like any other. strict: `mask`. With several databases a gold is empty when it is so on all.
+            compares like any other. answer: `mask`. With several databases a gold is empty when it is so on all.
         deterministic: a query that draws random numbers does not match, nor one that reads the clock
-            where the gold does not; a random gold gives no value. strict: true.
+            where the gold does not; a random gold gives no value. answer: true.
         truncated: what a result cut at the row limit means: `zero`, a cut prediction never matches and a cut
-            gold gives no value; `accept`, what there is of it is compared. strict: `zero`.
-        ambiguous: what a gold whose LIMIT cuts through a tie means: `mask` gives no value. strict: `mask`.
+            gold gives no value; `accept`, what there is of it is compared. answer: `zero`.
+        ambiguous: what a gold means of which several results are right, as when its LIMIT cuts through a tie:
+            `mask` gives no value; `choices`, each of them matches, and what may or may not be one has no value;
+            `accept` compares with the one that came. answer: `choices`; strict: `mask`.
         swapped_columns: where the mode permits another order of columns: `zero`, two columns that share
             half of their values may not trade places, for only their order tells which is which (winner,
-            loser). strict: `zero`.
+            loser). answer: `zero`.
 
     Returns:
         1 or 0; `None` when no gold can be used.
@@ -109,62 +112,135 @@ def execution_match(
     record = find_mode(mode)
     # A mode that guards against guesses guards against the rest too.
     guarded = record.require_base_table
-    accept_truncated = (truncated or ("zero" if guarded else "accept")) == "accept"
-    if accept_truncated and record.rule == "aligned":
+    guards = _Guards(
+        _rule(require_base_table, guarded),
+        empty or record.empty_gold,
+        _rule(deterministic, guarded),
+        (truncated or ("zero" if guarded else "accept")) == "accept",
+        ambiguous or record.ties,
+        (swapped_columns or record.swapped_columns) == "accept",
+    )
+    if guards.accept_truncated and "accept_truncated" in find_rule(record.rule).reads:
         record = replace(record, accept_truncated=True)
-    trials = evidence.readings.get(record.rewriting, evidence.trials)
-    usable: list[int] = []
-    masked: Score | None = None
-    for index in range(len(trials[0].golds)):
-        golds = [trial.golds[index] for trial in trials]
-        if not all(gold.ok for gold in golds):
-            continue
-        fault = _unusable(
-            [*golds, *(gold for trial in _neighbours(evidence, record, index) for gold in trial.golds)],
-            mask_empty=(empty or record.empty_gold) == "mask",
-            random=_rule(deterministic, guarded),
-            ambiguous=(ambiguous or ("mask" if guarded else "accept")) == "mask",
-            accept_truncated=accept_truncated,
-        )
-        if fault is None:
-            usable.append(index)
-        masked = masked or fault
-    if not usable:
-        return masked or unscored(Status.gold_failed)
-    for trial in trials:
-        if trial.predicted is None or not trial.predicted.ok:
-            return did_not_run(trial.predicted)
+    judge = _Judge(evidence, record, guards)
+    score = judge.verdict(record.rewriting)
+    if score.value != 1 and record.as_written and record.rewriting != "none":
+        as_written = judge.verdict("none")
+        # A match either way counts, and what cannot be judged either way leaves it open.
+        return as_written if as_written.value == 1 or score.value == 0 else score
+    return score
 
-    verdict: Score | None = None
 
-    def judged(trials: tuple[Trial, ...], golds: list[Execution], index: int) -> Score:
-        return _ruled_out(
-            trials,
-            golds,
-            require_base_table=_rule(require_base_table, guarded),
-            deterministic=_rule(deterministic, guarded),
-            accept_truncated=accept_truncated,
-        ) or _compared(
-            evidence,
-            trials,
-            golds,
-            index,
-            record,
-            accept_swaps=(swapped_columns or ("zero" if guarded else "accept")) == "accept",
-        )
+@dataclass(frozen=True)
+class _Guards:
+    """What the parameters of `execution_match` come to under its mode."""
 
-    for index in usable:
-        golds = [trial.golds[index] for trial in trials]
-        if (empty or record.empty_gold) == "zero" and not any(gold.rows for gold in golds):
-            verdict = Score(0.0, Status.gold_empty.sentence)
-            continue
-        verdict = judged(trials, golds, index)
-        if verdict.value == 1.0:
-            verdict = _refused(_neighbours(evidence, record, index), partial(judged, index=index)) or verdict
-        if verdict.value == 1.0:
-            return verdict
-    # A gold that cannot be judged leaves open whether the prediction equals it.
-    return masked or verdict or unscored(Status.gold_failed)
+    require_base_table: bool
+    empty: Empty
+    deterministic: bool
+    accept_truncated: bool
+    ambiguous: Ambiguous
+    accept_swaps: bool
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """Compares what a prediction and its golds did."""
+
+    evidence: Evidence
+    mode: Mode
+    guards: _Guards
+
+    def verdict(self, rewriting: str) -> Score:
+        """Return the best over the golds, of the statements as they were rewritten."""
+        trials = self.evidence.readings.get(rewriting, self.evidence.trials)
+        usable: list[int] = []
+        masked: Score | None = None
+        for index in range(len(trials[0].golds)):
+            golds = [trial.golds[index] for trial in trials]
+            if not all(gold.ok for gold in golds):
+                continue
+            beside = [gold for trial in self._neighbours(rewriting, index) for gold in trial.golds]
+            fault = _unusable([*golds, *beside], self.guards)
+            if fault is None:
+                usable.append(index)
+            masked = masked or fault
+        if not usable:
+            return masked or unscored(Status.gold_failed)
+        for trial in trials:
+            if trial.predicted is None or not trial.predicted.ok:
+                return did_not_run(trial.predicted)
+
+        verdict: Score | None = None
+        for index in usable:
+            golds = [trial.golds[index] for trial in trials]
+            if self.guards.empty == "zero" and not any(gold.rows for gold in golds):
+                verdict = Score(0.0, Status.gold_empty.sentence)
+                continue
+            verdict = self._compared(trials, golds, index)
+            if verdict.value == 1.0:
+                verdict = self._refused(self._neighbours(rewriting, index), index) or verdict
+            if verdict.value == 1.0:
+                return verdict
+            if verdict.value is None:
+                masked = masked or verdict
+        # A gold that cannot be judged leaves open whether the prediction equals it.
+        return masked or verdict or unscored(Status.gold_failed)
+
+    def _neighbours(self, rewriting: str, index: int) -> tuple[Trial, ...]:
+        """Return the trials of a gold on neighbours, as far as they count for the mode."""
+        found = self.evidence.neighbours
+        if found is None or not (found.asked or self.mode.require_base_table):
+            return ()
+        by_gold = found.readings.get(rewriting, ())
+        return by_gold[index] if index < len(by_gold) else ()
+
+    def _refused(self, trials: tuple[Trial, ...], index: int) -> Score | None:
+        """Return what neighbours make of a match: `None` when there are none, else the score with what they show."""
+        score: Score | None = None
+        for trial in trials:
+            predicted, gold = trial.predicted, trial.golds[0]
+            if predicted is None:
+                continue
+            found = self._compared((trial,), [gold], index) if predicted.ok else did_not_run(predicted)
+            if found.value is None:
+                continue  # what is right there is open
+            score = found
+            if score.value != 1.0:
+                shown = f": {_shown(predicted)}; the gold gives {_shown(gold)}" if predicted.ok else ""
+                reason = f"it matches by luck: not on {trial.db}, where {score.reason}{shown}"
+                return Score(0.0, reason, score.status, metrics={"lucky": 1.0})
+        return score and replace(score, metrics={"lucky": 0.0})
+
+    def _compared(self, trials: tuple[Trial, ...], golds: list[Execution], index: int) -> Score:
+        """Return the verdict of one gold on all these databases."""
+        ruled_out = _ruled_out(trials, golds, self.guards)
+        if ruled_out is not None:
+            return ruled_out
+        sample = self.evidence.sample
+        gold_sql = sample.golds[index] if index < len(sample.golds) else None
+        reason = ""
+        for trial, gold in zip(trials, golds, strict=True):
+            assert trial.predicted is not None
+            comparison = compare(
+                gold,
+                trial.predicted,
+                self.mode,
+                gold_sql=gold_sql,
+                predicted_sql=self.evidence.answer.sql,
+                question=sample.question,
+            )
+            where = f" on {trial.db}" if len(trials) > 1 else ""
+            if not comparison.match:
+                return Score(0.0, comparison.reason + where)
+            if (
+                not self.guards.accept_swaps
+                and comparison.columns
+                and _traded_places(golds, comparison.columns)
+            ):
+                return Score(0.0, "columns of like values are in another order than the gold's" + where)
+            reason = comparison.reason
+        return Score(1.0, reason)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:
@@ -178,32 +254,6 @@ def did_not_run(predicted: Execution | None) -> Score:
     return Score(0.0, reason, predicted.status)
 
 
-def _neighbours(evidence: Evidence, mode: Mode, index: int) -> tuple[Trial, ...]:
-    """Return the trials of a gold on neighbours, as far as they count for the mode."""
-    found = evidence.neighbours
-    if found is None or not (found.asked or mode.require_base_table):
-        return ()
-    by_gold = found.readings.get(mode.rewriting, ())
-    return by_gold[index] if index < len(by_gold) else ()
-
-
-def _refused(
-    trials: tuple[Trial, ...], judged: Callable[[tuple[Trial, ...], list[Execution]], Score]
-) -> Score | None:
-    """Return what neighbours make of a match: `None` when there are none, else the score with what they show."""
-    score: Score | None = None
-    for trial in trials:
-        predicted, gold = trial.predicted, trial.golds[0]
-        if predicted is None:
-            continue
-        score = judged((trial,), [gold]) if predicted.ok else did_not_run(predicted)
-        if score.value != 1.0:
-            shown = f": {_shown(predicted)}; the gold gives {_shown(gold)}" if predicted.ok else ""
-            reason = f"it matches by luck: not on {trial.db}, where {score.reason}{shown}"
-            return Score(0.0, reason, score.status, metrics={"lucky": 1.0})
-    return score and replace(score, metrics={"lucky": 0.0})
-
-
 def _shown(run: Execution, most: int = 3) -> str:
     """Return how many rows there are, and the first ones."""
     rows = ", ".join(f"{row!r:.80}" for row in run.rows[:most])
@@ -211,79 +261,39 @@ def _shown(run: Execution, most: int = 3) -> str:
     return f"{len(run.rows)} row{'s' * (len(run.rows) != 1)}" + (f" {rows}{dots}" if rows else "")
 
 
-def _unusable(
-    golds: list[Execution], *, mask_empty: bool, random: bool, ambiguous: bool, accept_truncated: bool
-) -> Score | None:
+def _unusable(golds: list[Execution], guards: _Guards) -> Score | None:
     """Return the unscored score when a gold that ran says nothing all the same."""
-    if random and any(gold.volatile == "random" for gold in golds):
+    if guards.deterministic and any(gold.volatile == "random" for gold in golds):
         return unscored(Status.gold_random)
-    if not accept_truncated and any(gold.truncated for gold in golds):
+    if not guards.accept_truncated and any(gold.truncated for gold in golds):
         return unscored(Status.gold_too_large)
-    if ambiguous and any(gold.ambiguous for gold in golds):
+    if guards.ambiguous == "mask" and any(gold.ambiguous for gold in golds):
         return unscored(Status.gold_ambiguous)
-    if mask_empty and not any(gold.rows for gold in golds):
+    if guards.empty == "mask" and not any(gold.rows for gold in golds):
         return unscored(Status.gold_empty)
     return None
 
 
-def _ruled_out(
-    trials: tuple[Trial, ...],
-    golds: list[Execution],
-    *,
-    require_base_table: bool,
-    deterministic: bool,
-    accept_truncated: bool,
-) -> Score | None:
+def _ruled_out(trials: tuple[Trial, ...], golds: list[Execution], guards: _Guards) -> Score | None:
     """Return the score 0 when a rule decides before any row is looked at."""
     for trial, gold in zip(trials, golds, strict=True):
         predicted = trial.predicted
         assert predicted is not None
         # A gold without a table (or answer rows) sets no such standard.
         if (
-            require_base_table
+            guards.require_base_table
             and predicted.tables is not None
             and not predicted.tables
             and gold.tables != frozenset()
         ):
             return Score(0.0, "the query reads no base table, so its result is a guess")
-        if deterministic and predicted.volatile == "random":
+        if guards.deterministic and predicted.volatile == "random":
             return Score(0.0, "the query draws random values, so its result is not reproducible")
-        if deterministic and predicted.volatile == "clock" and gold.volatile != "clock":
+        if guards.deterministic and predicted.volatile == "clock" and gold.volatile != "clock":
             return Score(0.0, "the query reads the clock, which the gold does not")
-        if not accept_truncated and predicted.truncated:
+        if not guards.accept_truncated and predicted.truncated:
             return Score(0.0, "the predicted result was cut at the row limit, so it cannot be compared")
     return None
-
-
-def _compared(
-    evidence: Evidence,
-    trials: tuple[Trial, ...],
-    golds: list[Execution],
-    index: int,
-    mode: Mode,
-    *,
-    accept_swaps: bool,
-) -> Score:
-    sample = evidence.sample
-    gold_sql = sample.golds[index] if index < len(sample.golds) else None
-    reason = ""
-    for trial, gold in zip(trials, golds, strict=True):
-        assert trial.predicted is not None
-        comparison = compare(
-            gold,
-            trial.predicted,
-            mode,
-            gold_sql=gold_sql,
-            predicted_sql=evidence.answer.sql,
-            question=sample.question,
-        )
-        where = f" on {trial.db}" if len(trials) > 1 else ""
-        if not comparison.match:
-            return Score(0.0, comparison.reason + where)
-        if not accept_swaps and comparison.columns and _traded_places(golds, comparison.columns):
-            return Score(0.0, "columns of like values are in another order than the gold's" + where)
-        reason = comparison.reason
-    return Score(1.0, reason)
 
 
 def _traded_places(golds: list[Execution], columns: tuple[int, ...]) -> bool:

@@ -1,0 +1,72 @@
+"""What the text of a statement says about its result: whether repeats can be in it, whether it asks for the best.
+
+Like `ordering`, a scan of the tokens outside parentheses: linear in hostile text, and without a package.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from finer_rewards.comparing.ordering import tokens_of
+
+__all__ = ["asks_for_best", "drops_repeats", "limits_to_one"]
+
+_AGGREGATES = frozenset(
+    (
+        "avg", "count", "group_concat", "json_group_array", "json_group_object", "max", "min", "string_agg",
+        "sum", "total",
+    )
+)  # fmt: skip
+_BEST = frozenset(("=", "(", "select", best, "(") for best in ("max", "min"))
+
+
+@lru_cache(maxsize=4096)
+def drops_repeats(sql: str) -> bool:
+    """True when a statement says DISTINCT, or groups without an aggregate, which is DISTINCT spelled otherwise.
+
+    Example:
+        >>> drops_repeats("SELECT DISTINCT a FROM t"), drops_repeats("SELECT a FROM t GROUP BY a")
+        (True, True)
+        >>> drops_repeats("SELECT COUNT(DISTINCT a) FROM t"), drops_repeats("SELECT a, COUNT(*) FROM t GROUP BY a")
+        (False, False)
+    """
+    words = _words(sql, depth=0)
+    pairs = list(zip(words, [*words[1:], ""], strict=True))
+    if ("select", "distinct") in pairs:
+        return True
+    return ("group", "by") in pairs and not any(word in _AGGREGATES and after == "(" for word, after in pairs)
+
+
+@lru_cache(maxsize=4096)
+def asks_for_best(sql: str) -> bool:
+    """True when a condition of the statement itself is `= (SELECT MAX(...) ...)`, or MIN.
+
+    Example:
+        >>> asks_for_best("SELECT name FROM t WHERE age = (SELECT MAX(age) FROM t) AND sex = 'F'")
+        True
+        >>> asks_for_best("SELECT name FROM t WHERE id IN (SELECT id FROM u WHERE age = (SELECT MAX(age) FROM u))")
+        False
+    """
+    words = _words(sql, depth=1)
+    start = next((i for i, word in enumerate(words) if word in ("where", "having")), len(words))
+    return any(tuple(words[i : i + 5]) in _BEST for i in range(start, len(words)))
+
+
+@lru_cache(maxsize=4096)
+def limits_to_one(sql: str) -> bool:
+    """True when a statement ends in LIMIT 1.
+
+    Example:
+        >>> limits_to_one("SELECT name FROM t ORDER BY age DESC LIMIT 1;"), limits_to_one("SELECT 1 FROM t")
+        (True, False)
+    """
+    return [word for word in _words(sql, depth=0) if word != ";"][-2:] == ["limit", "1"]
+
+
+def _words(sql: str, depth: int) -> list[str]:
+    """The words, marks and numbers down to a depth of parentheses."""
+    return [
+        text.lower() if kind in ("word", "mark", "number") else ""
+        for kind, text, inside in tokens_of(sql[:200_000])
+        if inside <= depth
+    ]
