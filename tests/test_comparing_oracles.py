@@ -13,6 +13,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -43,6 +44,9 @@ GOLD_SQL = [
     "SELECT a FROM (SELECT a FROM t ORDER BY a)",
     "SELECT 'order by' FROM t",
     "SELECT t.c FROM t ORDER BY t.c ASC LIMIT 3",
+    "SELECT DISTINCT a, b, c, d FROM t",
+    "SELECT a FROM t GROUP BY a, b",
+    "SELECT COUNT(DISTINCT a) FROM t GROUP BY b",
 ]
 QUESTIONS = ["", "List the names.", "Sort them by age.", "In which order?"]
 SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -226,7 +230,7 @@ def pairs_up(gold: Rows, predicted: Rows, absolute: float, folded: bool) -> bool
     )
 
 
-def aligned(case: Case, absolute: float, lenient: bool) -> bool:
+def aligned(case: Case, absolute: float, lenient: bool, permuted: bool = True) -> bool:
     width, other = len(case.gold_names), len(case.predicted_names)
     if other < width or (other > width and not lenient) or len(case.gold) != len(case.predicted):
         return False
@@ -250,8 +254,35 @@ def aligned(case: Case, absolute: float, lenient: bool) -> bool:
             )
             for start, end in runs
         )
-        for order in permutations(range(other), width)
+        for order in (permutations(range(other), width) if permuted else [range(width)])
     )
+
+
+def without_repeats(case: Case) -> Case:
+    """The case with the first of each row on both sides, numbers within the tolerance being equal."""
+    shorter = copy(case)
+    for side in ("gold", "predicted"):
+        rows: Rows = []
+        for row in getattr(case, side):
+            if not any(
+                all(equal_cells(a, b, 1e-12, False) for a, b in zip(row, kept, strict=True)) for kept in rows
+            ):
+                rows.append(row)
+        setattr(shorter, side, rows)
+    return shorter
+
+
+def answer(case: Case) -> bool:
+    return strict(without_repeats(case))
+
+
+def answer_distinct(case: Case) -> bool:
+    drops = GOLD_SQL[6:8]
+    return answer(case) if case.gold_sql in drops or case.predicted_sql in drops else strict(case)
+
+
+def bird_train(case: Case) -> bool:
+    return aligned(without_repeats(case), 1e-12, lenient=False, permuted=False)
 
 
 def strict(case: Case) -> bool:
@@ -447,6 +478,10 @@ def finer_reference(case: Case) -> bool:
 
 
 ORACLES: dict[str, Callable[[Case], bool]] = {
+    "answer": answer,
+    "answer_distinct": answer_distinct,
+    "bird_train": bird_train,
+    "spider_train": strict,
     "strict": strict,
     "lenient": lenient,
     "bird": bird,

@@ -24,9 +24,11 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards.reward import Reward
 
-MATCH = r.execution_match()
+MATCH = r.execution_match(mode="strict")
 FORMAT = r.well_formed(policy="finer")
-TOTAL = fr.presets.finer(memory=False)
+TOTAL = fr.presets.finer(mode="strict", memory=False)
+# What merely repeats or merges rows of the right answer, which the default does not count.
+REPEATS = {"compare-01", "attack-n39", "attack-p10"}
 COLUMN_ORDER = {"compare-06"}
 
 
@@ -92,6 +94,13 @@ def expecting(benches: Sequence[Bench], *expectations: str) -> list[Bench]:
 
 def judged(found: Mapping[str, fr.Score | None]) -> None:
     assert not found, "\n".join(f"{name}: {score}" for name, score in found.items())
+
+
+def test_under_the_default_only_repeated_rows_are_overlooked(benches: list[Bench]) -> None:
+    texts = {bench.item["id"]: bench for bench in expecting(benches, "execution_must_be_0")}
+    default = r.execution_match()
+    paid = {name for name, bench in texts.items() if bench.one(bench.item["completion"], default).value == 1}
+    assert paid <= REPEATS | COLUMN_ORDER
 
 
 def test_attacks_do_not_match(benches: list[Bench]) -> None:

@@ -161,7 +161,7 @@ def test_answer_rows_supervise_without_sql(folder: Path) -> None:
     ],
 )
 def test_strict_guards(folder: Path, sql: str, gold: str, value: float | None) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(mode="strict"), fr.SQLite(str(folder))) as scorer:
         assert scorer.score_one(sample(sql, gold=gold)).value == value
 
 
@@ -253,7 +253,7 @@ def test_the_signature_tells_every_parameter(folder: Path) -> None:
         return fr.Scorer(reward, fr.SQLite(str(folder), **limits)).signature  # type: ignore[arg-type]
 
     base = signature("execution_match()")
-    assert base.digest == signature("execution_match(mode='strict')").digest
+    assert base.digest == signature("execution_match(mode='answer')").digest
     assert base.digest != signature("execution_match(mode='bird')").digest
     assert base.digest != signature("execution_match()", timeout=5.0).digest
     assert base.digest != signature("execution_match()", max_rows=5).digest

@@ -267,7 +267,7 @@ def _unusable(golds: list[Execution], guards: _Guards) -> Score | None:
         return unscored(Status.gold_random)
     if not guards.accept_truncated and any(gold.truncated for gold in golds):
         return unscored(Status.gold_too_large)
-    if guards.ambiguous == "mask" and any(gold.ambiguous for gold in golds):
+    if guards.ambiguous != "accept" and any(gold.ambiguous for gold in golds):
         return unscored(Status.gold_ambiguous)
     if guards.empty == "mask" and not any(gold.rows for gold in golds):
         return unscored(Status.gold_empty)
