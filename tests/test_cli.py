@@ -96,7 +96,8 @@ def test_mode_preset_and_fail_under(tmp_path: Path, files: Path, capsys: pytest.
     (tmp_path / "gold.sql").write_text("SELECT age / 60 FROM singer WHERE age < 45")
     assert score(files, "--mode", "bird", "--fail-under", "1") == 0
     assert score(files, "--preset", "arctic", "--fail-under", "1") == 0
-    assert score(files, "--fail-under", "0.5") == 1
+    assert score(files, "--fail-under", "1") == 0
+    assert score(files, "--mode", "strict", "--fail-under", "0.5") == 1
     assert "below --fail-under 0.5" in capsys.readouterr().err
 
 
@@ -246,7 +247,7 @@ def test_demo_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert [record["status"] for record in records] == [
         "ok", "ok", "ok", "ok", "timeout", "refused", "gold_failed"
     ]  # fmt: skip
-    assert [record["value"] for record in records] == [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, None]
+    assert [record["value"] for record in records] == [1.0, 0.0, 1.0, 0.0, 0.0, 0.0, None]
     assert [record["bird"] for record in records][2:4] == [1.0, 1.0]
     assert any("155" in line for line in records[1]["rows"])
 
@@ -256,7 +257,7 @@ def test_demo_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     command = re.search(r"finer-rewards (score .+)", seen.err)
     assert command is not None
     assert main(command.group(1).split()) == 1
-    assert "mean 0.1667 over 6 scored of 7" in capsys.readouterr().out
+    assert "mean 0.3333 over 6 scored of 7" in capsys.readouterr().out
     assert run("demo", "--keep", tmp_path / "example") == 2
 
 

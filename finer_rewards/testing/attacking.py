@@ -248,6 +248,8 @@ class _Field:
             return self._unusable(value, failing)
         if right is None or self._passes_over(right, failing):
             return "skipped", "the right answer has no value"
+        if attack.rule == "counts_repeats" and self.subject.overlooks_repeats:
+            return "skipped", "its mode says that repeated rows do not count"
         if attack.rule == "as_right":
             told = f"it has {_number(value)}, and the gold itself {_number(right)}"
             return ("held", "") if value == right else ("refused", told)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+from finer_rewards.comparing import find_mode
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError, FinerError, suggest
 from finer_rewards.executing.protocol import Executor
@@ -68,11 +69,13 @@ class Subject(ABC):
         name: how messages call it.
         abstains: it can give `None`.
         several: it takes several databases a sample.
+        overlooks_repeats: it says itself that repeated rows do not count.
     """
 
     name: str
     abstains: bool
     several: bool
+    overlooks_repeats: bool = False
 
     @abstractmethod
     def score(self, cases: Sequence[Case]) -> list[float | None]:
@@ -124,6 +127,9 @@ class RewardSubject(Subject):
     ) -> None:
         self.reward = reward
         self.name = repr(reward)
+        modes = [find_mode(leaf.params["mode"]) for leaf in reward.leaves() if leaf.name == "execution_match"]
+        # Of the published modes that do so it is told; one with guards does so by choice.
+        self.overlooks_repeats = any(mode.require_base_table and mode.repeats != "count" for mode in modes)
         searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
         self.scorer = Scorer(reward, executor or SQLite("/", timeout=timeout, workers=2), memory=searched)
 

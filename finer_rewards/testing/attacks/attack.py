@@ -24,6 +24,7 @@ VERIFIED: Final = (
 #: * `unusable`: no value, for the gold says nothing; where the trainer knows no None, no more than SQL that fails.
 Rule = Literal[
     "below_right",
+    "counts_repeats",
     "not_above_wrong",
     "not_above_failing",
     "as_wrong",

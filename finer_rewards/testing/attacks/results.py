@@ -61,6 +61,7 @@ RESULTS: Final[tuple[Attack, ...]] = (
             "duplicates dropped",
             "flags",
             "SELECT DISTINCT ship.flag FROM visit JOIN ship ON visit.ship_id = ship.id",
+            "counts_repeats",
         ),
         (
             "duplicates made by a join",
