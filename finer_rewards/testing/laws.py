@@ -15,7 +15,7 @@ from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.reward import Reward
 from finer_rewards.schema import Schema
 from finer_rewards.spec import parse_reward
-from finer_rewards.testing.changes import SPELLING
+from finer_rewards.testing.changes import SPELLING, differ
 from finer_rewards.testing.databases import witnesses
 from finer_rewards.testing.observations import THOUGHT, broken, completions, evidence
 from finer_rewards.testing.strategies import equivalent_pairs, near_misses, queries, rows_of
@@ -226,6 +226,7 @@ class _Trial:
     predicted: str
     change: str
     number: int
+    ordered: bool = False
 
 
 def _near(bench: Bench) -> st.SearchStrategy[_Trial]:
@@ -243,7 +244,9 @@ def _alike(spelling: bool) -> Callable[[Bench], st.SearchStrategy[_Trial]]:
 
 
 def _of(bench: Bench, pair: Any) -> _Trial:
-    return _Trial(pair.gold, pair.predicted, pair.change, witnesses(bench.schema).index(pair.database))
+    return _Trial(
+        pair.gold, pair.predicted, pair.change, witnesses(bench.schema).index(pair.database), pair.ordered
+    )
 
 
 def _golds(bench: Bench) -> st.SearchStrategy[_Trial]:
@@ -269,7 +272,7 @@ def _wrong(bench: Bench) -> st.SearchStrategy[_Trial]:
         # Results of another width are other results, whatever they hold.
         gold = rows_of(trial.gold, bench.schema, trial.number)
         unlike = queries(schema=bench.schema).filter(
-            lambda sql: len(rows_of(sql, bench.schema, trial.number)) != len(gold)
+            lambda sql: len(set(rows_of(sql, bench.schema, trial.number))) != len(set(gold))
         )
         texts = st.sampled_from(_OUTSIDE) | unlike.map(lambda sql: ("another query", sql))
         return texts.map(lambda drawn: _Trial(trial.gold, drawn[1], drawn[0], trial.number))
@@ -282,6 +285,11 @@ def _right_above_wrong(bench: Bench, trial: _Trial) -> None:
 
 
 def _near_misses(bench: Bench, trial: _Trial) -> None:
+    if bench.subject.overlooks_repeats:
+        sides = (rows_of(sql, bench.schema, trial.number) for sql in (trial.gold, trial.predicted))
+        gold, predicted = (list(dict.fromkeys(rows)) for rows in sides)
+        if not differ(gold, predicted, ordered=trial.ordered):
+            return  # to this one it is no mistake
     _outranked("near_misses", bench, trial)
 
 
