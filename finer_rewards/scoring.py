@@ -13,6 +13,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finer_rewards._form_watch import FormWatch
 from finer_rewards.beside import Beside, Neighbours
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import size_of
@@ -102,6 +103,7 @@ class Scorer:
         self._beside = Beside(self.reward, executor, neighbours)
         self._searches = _memory_settings(self.reward)
         self._recent = Recent[_Known](_RECENT_BYTES)
+        self._forms = FormWatch(self.reward)
 
     @property
     def signature(self) -> Signature:
@@ -189,6 +191,7 @@ class Scorer:
             if score is None:
                 score = scores[id(one)] = self._grade(one)
             found.append(score)
+        self._forms.look(evidence, found)
         if self.log is not None:
             self._write(self.log, evidence, found, step)
         return found

@@ -12,6 +12,8 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
+from forms import bad, good
+
 import finer_rewards as fr
 from finer_rewards.signature import SCORES
 
@@ -78,6 +80,8 @@ REWARDS = (
     "sql_r1()",
 )
 
+FORM_REWARDS = ("execution_match()", "well_formed()", "finer(memory=False)")
+
 
 def computed() -> dict[str, dict[str, float | None]]:
     """Return the value of each reward for each case."""
@@ -92,12 +96,18 @@ def computed() -> dict[str, dict[str, float | None]]:
             texts |= {f"fixed {index}": text for index, text in enumerate(FIXED)}
             for kind, text in texts.items():
                 samples[f"{name}: {kind}"] = fr.Sample(THOUGHT + text, gold, "ferries")
+        formed = {
+            f"form: {name}": fr.Sample(text, GOLDS["names"], "ferries")
+            for forms in (good, bad)
+            for name, text in forms(PREDICTED["right"]["names"]).items()
+        }
         with fr.SQLite(folder) as executor:
             for reward in REWARDS:
-                scores = fr.Scorer(reward, executor).score(samples.values())
+                cases = {**samples, **(formed if reward in FORM_REWARDS else {})}
+                scores = fr.Scorer(reward, executor).score(cases.values())
                 found[reward] = {
                     case: None if score.value is None else round(score.value, 6)
-                    for case, score in zip(samples, scores, strict=True)
+                    for case, score in zip(cases, scores, strict=True)
                 }
     return found
 
@@ -117,6 +127,12 @@ def test_no_golden_score_has_moved() -> None:
     assert set(golden["values"]) == set(REWARDS), (
         "a reward without golden scores: run `python tests/test_golden.py`"
     )
+
+
+def test_every_form_that_models_write_is_read_and_what_is_none_gets_the_least() -> None:
+    values = json.loads(FILE.read_text(encoding="utf-8"))["values"]["finer(memory=False)"]
+    assert {values[f"form: {name}"] for name in good("SELECT 1")} == {4}
+    assert {values[f"form: {name}"] for name in bad("SELECT 1")} == {0}
 
 
 if __name__ == "__main__":

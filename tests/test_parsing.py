@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from forms import bad, good
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -83,6 +84,30 @@ def test_what_ends_a_turn_is_no_part_of_the_answer(ending: str) -> None:
             plain, ended = (parse_completion(completion + end, policy) for end in ("", f"{ending}\n{ending}"))
             assert ended == plain
             assert (ended.sql, ended.problem) == (SQL, "")
+
+
+STATEMENTS = {
+    "one line": SQL,
+    "clauses and comments": "select `name`, ';' as x -- a; b\nfrom singer\n\n-- the old ones\n"
+    "where age = (select max(age)\n\nfrom singer)",
+    "two blocks": "WITH old AS (\n  SELECT name\n  FROM singer\n\n  WHERE age > 40\n),\n\n"
+    "young AS (SELECT 1) -- one\n\nSELECT name\nFROM old\n\nUNION\n\nSELECT 'a\n\nb'\n\nORDER BY 1",
+}
+
+
+@pytest.mark.parametrize("form", good(SQL))
+def test_every_form_that_models_write_is_read(form: str) -> None:
+    for name, sql in STATEMENTS.items():
+        if form == "single backticks" and "`" in sql:
+            continue  # nobody can tell where it ends
+        answer = parse_completion(good(sql)[form])
+        assert (answer.sql or "").removeprefix("-- the names; all of them\n") == sql, name
+        assert answer.problem == "", name
+
+
+@pytest.mark.parametrize("form", bad(SQL))
+def test_what_is_no_certain_answer_is_malformed(form: str) -> None:
+    assert parse_completion(bad(SQL)[form]).problem
 
 
 @pytest.mark.parametrize("shape", AUTO_FINDS)

@@ -36,8 +36,12 @@ def evidence(
 
 
 FAILED = fr.Execution(fr.Status.failed, error="no such column")
+UNCLOSED = THOUGHT.replace("</think>", "")
 LADDER = [
-    ("malformed", evidence("SELECT name, age FROM singer", RIGHT_ROWS, COPIED, thought="")),
+    (
+        "malformed",
+        evidence("SELECT name, age FROM singer", RIGHT_ROWS, COPIED, thought=UNCLOSED),
+    ),
     ("does not run", evidence("SELECT nome FROM singer", FAILED, COPIED)),
     ("runs, nothing right", evidence("SELECT id FROM concert", WRONG_ROWS)),
     ("runs, nearly right", evidence("SELECT name, age FROM singer WHERE age > 41", WRONG_ROWS)),

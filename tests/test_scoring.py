@@ -428,3 +428,32 @@ def test_samples_that_differ_in_what_they_carry_are_scored_apart() -> None:
         assert value(tags) == 2
         assert value([True]) == 1 and value([1.5]) == 1.5
         assert value([Decimal(3)]) == 3 and value([Decimal(4)]) == 4
+
+
+def formed(
+    reward: str, completions: list[str], caplog: pytest.LogCaptureFixture, *, at_once: bool
+) -> list[str]:
+    """Score completions, and return what was said of their form."""
+    caplog.clear()
+    scorer = fr.Scorer(reward)
+    samples = [fr.Sample(completion, "SELECT 1", "any") for completion in completions]
+    if at_once:
+        scorer.score(samples)
+    for sample in samples:  # once more, or one by one, as verl and OpenRLHF do
+        scorer.score_one(sample)
+    return [record.getMessage() for record in caplog.records]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_form_that_most_completions_break_is_said_once(
+    caplog: pytest.LogCaptureFixture, at_once: bool
+) -> None:
+    fence, prose = "```sql\nSELECT 1\n```", "I do not know."
+    (said,) = formed("2 * well_formed(policy='finer')", [fence] * 9 + ["SELECT 1"], caplog, at_once=at_once)
+    assert "malformed by well_formed(policy='finer')" in said and "there is no `<think>`" in said
+    assert "policy='auto' reads" in said
+    (said,) = formed("gate(condition=well_formed(), then=constant())", [prose] * 12, caplog, at_once=at_once)
+    assert "No policy reads most of them" in said and "should begin with SELECT" in said
+    assert not formed("well_formed()", [fence] * 9 + [prose] * 8, caplog, at_once=at_once)
+    assert not formed("well_formed(policy='finer')", [fence] * 3, caplog, at_once=at_once)
+    assert not formed("overlong(limit=9, buffer=2)", [prose] * 12, caplog, at_once=at_once)

@@ -6,15 +6,20 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from finer_rewards.parsing._endings import without_endings
+from finer_rewards.parsing._families import with_common_tags, without_endings
+from finer_rewards.parsing._prose import begins_query, distinct_queries, find_query, first_word, is_one
+from finer_rewards.parsing._thoughts import unreadable
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer
 
 __all__ = ["parse_completion"]
 
 _FENCE = "```"
-_GAP = re.compile(r"[\s(\ufeff]+")
-_QUERY = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
+_BLANK_THOUGHT = 20  # characters of white space; templates without thinking write `<think>` and a few lines
+_LONG_FENCES = re.compile(r"`{4,}|^[ \t]*~{3,}", re.MULTILINE)
+# Before a fence after another one: it does not correct that one, but offers a choice.
+_OFFERED = re.compile(r"\W*(?:\Z|or\b|alternativ|another|otherwise|option)", re.IGNORECASE)
+_ANSWER_TAGS = ("answer", "solution", "final_answer", "sql", "query")
 _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
 _SQL_LABELS = frozenset({"bigquery", "duckdb", "oracle", "postgres", "snowflake"})
 
@@ -26,8 +31,9 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
       thought is never the answer.
     * Several different fenced queries after a thought are a hedge, not an answer: no SQL. Where no tags
       delimit the thought, the text before the last fence is the thought, and its fences are drafts.
-    * Text that is marked in no way is taken whole, prose included. A comment alone is no SQL; comments in
-      and before a query stay.
+    * In text that is marked in no way, the query is what begins a line or follows a colon; a sentence before
+      it and an explanation after it are left out. A comment alone is no SQL; comments in and before a query stay.
+    * Two different queries are no answer, wherever they stand.
     * White space, the fence, the final `;` and end-of-turn tokens of chat templates are taken off.
 
     Args:
@@ -49,12 +55,18 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
     """
     policy = named_policy(policy)
     text = without_endings(completion)
+    if policy.answer == "any":
+        text = with_common_tags(text)
+    if policy.fenced and ("````" in text or "~~~" in text):
+        text = _LONG_FENCES.sub(_FENCE, text)
     thinking = _thinking(text, policy)
     if thinking.rest is None:
         return Answer(thinking.thought, None, thinking.problem)
     found = _answer(thinking.rest, policy, drafts=thinking.thought is None and not policy.need_thought)
     thought = thinking.thought if found.thought is None else found.thought
     sql, sql_problem = _statement(found.sql)
+    if sql and thinking.between and not policy.observed and _differ(sql, thinking.between):
+        sql, sql_problem = None, "an answer stands between two thoughts, and another one after them"
     problem = (
         thinking.problem
         or _thought_problem(thought, policy)
@@ -70,6 +82,7 @@ class _Thinking(NamedTuple):
     thought: str | None
     rest: str | None
     problem: str = ""
+    between: str = ""  # what stands between several thoughts
 
 
 def _thinking(text: str, policy: Policy) -> _Thinking:
@@ -83,14 +96,18 @@ def _thinking(text: str, policy: Policy) -> _Thinking:
             _without_tags(text, policy), None, f"`{opening}` is never closed, so there is no answer"
         )
     before, inner = ("", text[:end]) if not 0 <= start < end else (text[:start], text[start:end])
+    thought = _without_tags(inner, policy)
     thoughts = max(text.count(opening), text.count(closing))
     if start < 0 and not policy.prefilled:
         problem = f"`{opening}` is missing before `{closing}`"
     elif thoughts > 1 and not policy.several:
         problem = f"`{opening}` or `{closing}` stands {thoughts} times, and once is asked for"
+    elif not (policy.filler or policy.need_thought or thought) and len(inner) > len(opening) + _BLANK_THOUGHT:
+        problem = "the thought is filler: it holds nothing that can be read"
     else:
         problem = "" if policy.outside else _shown(f"there is text before `{opening}`", before)
-    return _Thinking(_without_tags(inner, policy), text[end + len(closing) :], problem)
+    between = (piece.partition(opening)[0] for piece in inner.split(closing)[1:]) if thoughts > 1 else ()
+    return _Thinking(thought, text[end + len(closing) :], problem, "\n".join(between))
 
 
 def _without_tags(text: str, policy: Policy) -> str:
@@ -103,19 +120,7 @@ def _thought_problem(thought: str | None, policy: Policy) -> str:
         return "the thought is empty"
     if length < policy.min_thought:
         return f"the thought has {length} characters, and at least {policy.min_thought} are asked for"
-    if not policy.filler and not _novel(thought or "", policy.min_thought / 2):
-        return "the thought is filler: it repeats the same few characters"
-    return ""
-
-
-def _novel(thought: str, least: float) -> bool:
-    squeezed = " ".join(thought.casefold().split())
-    seen: set[str] = set()
-    for index in range(len(squeezed) - 3):
-        if len(seen) >= least:
-            break
-        seen.add(squeezed[index : index + 4])
-    return len(seen) >= least
+    return "" if policy.filler else unreadable(thought or "", policy.min_thought)
 
 
 def _tag_problem(text: str, policy: Policy) -> str:
@@ -141,7 +146,7 @@ class _Found(NamedTuple):
 def _answer(rest: str, policy: Policy, *, drafts: bool) -> _Found:
     """Find the text of the SQL in what follows the thought."""
     if policy.answer == "any":
-        tags = [tag for tag in ("answer", "solution") if f"<{tag}>" in rest]
+        tags = [tag for tag in _ANSWER_TAGS if f"<{tag}>" in rest]
         return _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
     if policy.answer in ("rest", "fence"):
         return _unfenced(rest, policy, drafts=drafts)
@@ -167,12 +172,12 @@ def _tagged(rest: str, tag: str, policy: Policy) -> _Found:
 
 def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
     parts = text.split(_FENCE)
-    if len(parts) == 1:
-        return _Found(text, problem="there is no code fence" if policy.answer == "fence" else "")
-    if not policy.fenced:
+    if len(parts) > 1 and not policy.fenced:
         return _Found(text, problem="the SQL stands in a code fence")
-    opens = _LABEL.match(parts[1]) or _begins_query(parts[1])
-    if len(parts) % 2 == 0 and not opens and _begins_query(parts[0]):
+    if len(parts) == 1:
+        return _unmarked(text, policy, drafts=drafts)
+    opens = _LABEL.match(parts[1]) or begins_query(parts[1])
+    if len(parts) % 2 == 0 and not opens and begins_query(parts[0]):
         # On a line of its own it closes a fence that the prompt opened; elsewhere it is part of the SQL.
         ends_line = parts[0].rstrip(" \t\r").endswith("\n")
         return _Found(parts[0], "".join(parts[1:])) if ends_line else _Found(text)
@@ -186,9 +191,27 @@ def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
         )
     last = blocks[-1][0]
     outside = "".join(part for index, part in enumerate(parts) if index % 2 == 0)
+    beside = "".join(parts[last + 1 :: 2]) if drafts else outside
+    if _differ(contents[-1], beside) or (
+        len(contents) > 1 and _OFFERED.match("".join(parts[last - 1 : last]))
+    ):
+        return _Found(None, problem="there are different queries to choose from, so none is the answer")
     problem = "" if policy.unclosed or len(parts) % 2 else "the code fence is never closed"
     thought = _FENCE.join(parts[:last]).strip() if drafts else ""
     return _Found(contents[-1], outside, problem, thought or None)
+
+
+def _unmarked(text: str, policy: Policy, *, drafts: bool) -> _Found:
+    """Find the SQL where no fence marks it; what stands before it is the thought, if there is no other."""
+    if policy.answer == "fence":
+        return _Found(text, problem="there is no code fence")
+    if not policy.fenced or (is_one(text) and begins_query(text)):
+        return _Found(text)
+    found = find_query(text)
+    # An explanation begins a line, and is no comment.
+    if found is None or distinct_queries(text) > 1 or found.after.startswith(("--", "/*", ";")):
+        return _Found(text)
+    return _Found(found.sql, f"{found.before} {found.after}".strip(), "", found.before if drafts else None)
 
 
 def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:
@@ -211,30 +234,16 @@ def _statement(text: str | None) -> tuple[str | None, str]:
     if text is None:
         return None, "there is no SQL"
     sql = text.strip("\ufeff \t\r\n\f\v").rstrip("; \t\r\n\f\v")
-    if _first(sql) >= len(sql):
+    if first_word(sql) >= len(sql):
         return None, "the answer holds no statement" if sql else "there is no SQL"
-    return sql, "" if _begins_query(sql) else _shown(
-        "the SQL should begin with SELECT, WITH or VALUES, but begins", sql
-    )
+    if not begins_query(sql):
+        return sql, _shown("the SQL should begin with SELECT, WITH or VALUES, but begins", sql)
+    return sql, "there are different queries, so none is the answer" if distinct_queries(sql) > 1 else ""
 
 
-def _begins_query(text: str) -> bool:
-    return _QUERY.match(text, _first(text)) is not None
-
-
-def _first(text: str) -> int:
-    """Return where the first word stands, after white space, brackets and comments."""
-    at = 0
-    while True:
-        gap = _GAP.match(text, at)
-        at = gap.end() if gap else at
-        for opening, closing in (("--", "\n"), ("/*", "*/")):
-            if text.startswith(opening, at):
-                end = text.find(closing, at + 2)
-                at = len(text) if end < 0 else end + len(closing)
-                break
-        else:
-            return at
+def _differ(sql: str, beside: str) -> bool:
+    """Return whether another query than this one stands beside it."""
+    return distinct_queries(f"{sql};\n{beside}".replace(_FENCE, ";\n")) > 1
 
 
 def _shown(what: str, text: str) -> str:

@@ -26,10 +26,10 @@ class Policy:
         several: there may be several thoughts; they end at the last closing tag.
         outside: there may be text before the thought and around the SQL.
         unclosed: the closing fence or answer tag may be missing.
-        fenced: the SQL may stand in a code fence; otherwise a fence is left as it is.
+        fenced: the SQL may stand in a code fence or between sentences; otherwise the text is left as it is.
         observed: a thought must follow every `</observation>`.
-        filler: a thought may repeat itself; otherwise it needs at least `min_thought` / 2 different sequences
-            of four characters (case and runs of white space aside).
+        filler: a thought may be anything; otherwise it has to have words that can be read, and at least
+            `min_thought` / 2 different sequences of four characters (case and runs of white space aside).
         min_thought: fewest characters of the thought, white space around it aside.
 
     Raises:
@@ -51,7 +51,7 @@ class Policy:
     unclosed: bool = True
     fenced: bool = True
     observed: bool = False
-    filler: bool = True
+    filler: bool = False
     min_thought: int = 0
 
     def __post_init__(self) -> None:
@@ -74,10 +74,10 @@ class Policy:
             )
 
 
-#: Finds the SQL in every usual form; only what leaves no SQL, or no certain one, is a problem.
+#: Finds the SQL in every usual form; a problem is what leaves no SQL or no certain one, and a thought of nothing.
 AUTO: Final = Policy()
 
-_STRICT: Final = Policy(need_thought=True, prefilled=False, several=False, unclosed=False)
+_STRICT: Final = Policy(need_thought=True, prefilled=False, several=False, unclosed=False, filler=True)
 
 #: The named policies.
 #:
@@ -97,10 +97,10 @@ POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
         "think_answer": replace(_STRICT, answer="answer", outside=False),
         "sql_r1": replace(_STRICT, answer="answer"),
         "solution": Policy(
-            answer="solution", need_thought=True, prefilled=False, unclosed=False, observed=True
+            answer="solution", need_thought=True, prefilled=False, unclosed=False, observed=True, filler=True
         ),
-        "fence": Policy(answer="fence", unclosed=False),
-        "plain": Policy(thought="", answer="rest", outside=False, fenced=False),
+        "fence": Policy(answer="fence", unclosed=False, filler=True),
+        "plain": Policy(thought="", answer="rest", outside=False, fenced=False, filler=True),
     }
 )
 

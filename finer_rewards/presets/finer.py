@@ -14,7 +14,7 @@ __all__ = ["finer", "finer_paper", "finer_reference"]
 
 
 def finer(
-    *, mode: str | Mode = "answer", memory: bool = True, policy: str = "finer", atomic_weight: float = 0.5
+    *, mode: str | Mode = "answer", memory: bool = True, policy: str = "auto", atomic_weight: float = 0.5
 ) -> Reward:
     """Execution match, and below it a bounded share for structure and reasoning. The default reward.
 
@@ -31,7 +31,8 @@ def finer(
     Args:
         mode: how results are compared; towards a benchmark `bird_train` or `spider_train`.
         memory: pay for reasoning too; the scorer then needs `memory=TraceMemory.open(...)`.
-        policy: the form asked of a completion; see `well_formed`.
+        policy: the form asked of a completion, by default any that models write; `"finer"` is the paper's. See
+            `well_formed`.
         atomic_weight: the most that structure is worth, from 0 to 0.7.
 
     Raises:
@@ -79,7 +80,7 @@ def finer_paper(*, mode: str | Mode = "bird") -> Reward:
     """
     executed = gate(condition=execution_match(mode=mode), then=2 * constant(), otherwise=executable())
     reasoning = memory_reward(calibrated=False, executed=False)
-    return well_formed() + executed + atomic_f1(metric="jaccard") + reasoning
+    return well_formed(policy="finer") + executed + atomic_f1(metric="jaccard") + reasoning
 
 
 def finer_reference(*, mode: str | Mode = "finer_reference") -> Reward:
@@ -102,7 +103,7 @@ def finer_reference(*, mode: str | Mode = "finer_reference") -> Reward:
     near = gate(condition=executable(), then=constant() + atomic_reference())
     reasoning = memory_reward(calibrated=False, executed=False)
     return gate(
-        condition=well_formed(),
+        condition=well_formed(policy="finer"),
         then=constant()
         + gate(condition=execution_match(mode=mode), then=3 * constant(), otherwise=near + reasoning),
     )

@@ -21,15 +21,16 @@ def _check_form(policy: str, min_thought: int | None) -> None:
 
 
 @reward(check=_check_form)
-def well_formed(evidence: Evidence, *, policy: str = "finer", min_thought: int | None = None) -> Score:
+def well_formed(evidence: Evidence, *, policy: str = "auto", min_thought: int | None = None) -> Score:
     """1 when the completion keeps every rule of the policy, else 0; the reason names the first rule broken.
 
-    The completion is read anew under this policy, whatever the scorer itself parses with. `auto` accepts
-    every usual form, `finer` is one thought of more than 100 characters and then SQL, `think_answer`,
-    `sql_r1` and `solution` ask for their tags, `fence` for a fenced query, `plain` for SQL alone:
+    The completion is read anew under this policy, whatever the scorer itself parses with. `auto` accepts every
+    form that models write: with a thought or without, fenced or bare, in tags, between sentences. Malformed is
+    what holds no query or different ones, a thought that never ends, and a thought of nothing that can be read.
+    `finer` is the form of the FINER-SQL paper, one thought of more than 100 characters and then SQL;
+    `think_answer`, `sql_r1` and `solution` ask for their tags, `fence` for a fenced query, `plain` for SQL alone:
     `finer_rewards.parsing.POLICIES` holds the rules. Under every policy the SQL has to begin like a query.
-    A thought that only repeats itself is refused by `finer`: it needs half of `min_thought` different
-    sequences of four characters. Boilerplate longer than that passes.
+    Boilerplate that has different words passes for a thought.
 
     Args:
         policy: name of the policy.

@@ -1,0 +1,68 @@
+"""What model families write around a turn and around a thought: the one place that knows their tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import lru_cache
+
+__all__ = ["with_common_tags", "without_endings"]
+
+# Most families write a token between bars: `<|im_end|>`, `<|END_OF_TURN_TOKEN|>`, DeepSeek's with full-width bars,
+# Llama's and Phi's tool tokens, those of gpt-oss. No SQL ends so.
+_BARRED = (
+    r">[|｜][^<>\s|｜]{1,40}[|｜]<"  # backwards, as all is matched from the end: a long text costs no more
+)
+_OTHERS = (
+    "</s>", "<s>", "<eos>", "<bos>", "<pad>", "<end_of_turn>", "<start_of_turn>", "<turn|>", "<end_of_utterance>",
+    "<eoa>", "<seed:eos>", "[|endofturn|]", "[EOS]", "[PAD]",
+)  # fmt: skip
+
+# How thoughts begin and end where it is not with <think>: instruct models asked for tags, Magistral, Kimi, Seed-OSS,
+# Command A, Gemma 4, and the channels of gpt-oss, whose answer is a channel too.
+_TAGS = re.compile(
+    r"(?P<opens><(?:thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
+    r"|<\|channel>thought\b|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>)"
+    r"|(?P<closes></(?:thinking|thought|reasoning|seed:think)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<channel\|>"
+    r"|<\|end\|>\s*<\|start\|>assistant<\|channel\|>final<\|message\|>)"
+    r"|<\|START_RESPONSE\|>|(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
+)
+
+
+# What all that `_TAGS` matches has a piece of: most texts have none, and are not searched.
+_PIECES = ("<|", "THINK]", "think▷", "thinking>", "thought>", "reasoning>", "seed:think>", "channel|>")
+
+
+def without_endings(text: str, more: Iterable[str] = ()) -> str:
+    """Return a text without the end-of-turn and padding tokens, and the white space, at its end.
+
+    Args:
+        text: what a model wrote.
+        more: further tokens to cut, such as a tokenizer's `all_special_tokens`.
+
+    Example:
+        >>> without_endings("SELECT 1<|eot_id|> <|end_of_text|>")
+        'SELECT 1'
+        >>> without_endings("SELECT 1<halt>", ["<halt>"])
+        'SELECT 1'
+    """
+    found = _pattern(tuple(sorted(set(more)))).match(text[::-1])
+    return text[: len(text) - found.end()] if found else text
+
+
+def with_common_tags(text: str) -> str:
+    """Return a text in which thoughts stand in `<think>` and `</think>`, whatever the family writes.
+
+    Example:
+        >>> with_common_tags("[THINK]All of them.[/THINK]SELECT 1")
+        '<think>All of them.</think>SELECT 1'
+    """
+    if not any(piece in text for piece in _PIECES):
+        return text
+    return _TAGS.sub(lambda tag: "<think>" if tag["opens"] else "</think>" if tag["closes"] else "", text)
+
+
+@lru_cache(maxsize=64)
+def _pattern(more: tuple[str, ...]) -> re.Pattern[str]:
+    backwards = sorted((token[::-1] for token in {*_OTHERS, *more} if token.strip()), key=len, reverse=True)
+    return re.compile("(?:" + "|".join((r"\s", _BARRED, *map(re.escape, backwards))) + ")+")

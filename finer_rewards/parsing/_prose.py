@@ -1,0 +1,142 @@
+"""Queries that stand in running text: where each begins, and where it ends and an explanation goes on.
+
+In a text a query begins at the start of a line or after a colon, with a keyword in capitals or small letters, not as a
+sentence does. It ends at its `;`, or at a blank line after which no clause goes on. Nothing is guessed beyond that.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+__all__ = ["Found", "begins_query", "distinct_queries", "find_query", "first_word", "is_one"]
+
+_GAP = re.compile(r"[\s(\ufeff]+")
+_WORD = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
+_NAME = r"(?:\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|\w+)"
+_START = re.compile(
+    r"(?:\A|\n|:[ \t]*\*{0,2})[ \t]*(?P<tick>`?)"
+    rf"(?=(?:SELECT|select)\b|(?:WITH|with)\s+(?:(?i:recursive)\s+)?{_NAME}\s*(?:\(|(?i:as)\b)|(?:VALUES|values)\s*\()"
+)
+# What may hold a `;` or a blank line that ends nothing, and what ends a query.
+_PARTS = re.compile(
+    r"'[^']*(?:'|\Z)|\"[^\"]*(?:\"|\Z)|`[^`\n]*`|--[^\n]*|/\*.*?(?:\*/|\Z)|[();]|\n[ \t\r]*\n\s*", re.DOTALL
+)
+# A clause, as a paragraph of a query begins, and what a paragraph of a query ends with when it is not its last.
+_CLAUSE = (
+    "FROM|WHERE|GROUP|ORDER|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|JOIN|LEFT|RIGHT|INNER|CROSS|FULL|NATURAL|ON|AND"
+    "|OR|WINDOW|WHEN|ELSE|END"
+)
+_GOES_ON = re.compile(rf"[(),]|--|/\*|(?:{_CLAUSE}|{_CLAUSE.lower()})\b")
+_IS_OPEN = re.compile(
+    r"(?:[,(=<>+*/|-]|\b(?:SELECT|DISTINCT|FROM|WHERE|BY|HAVING|LIMIT|UNION|ALL|INTERSECT|EXCEPT|JOIN|ON|AND|OR|NOT|IN|AS"
+    r"|WITH|CASE|THEN|ELSE))\Z",
+    re.IGNORECASE,
+)
+_COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
+_BLANK = re.compile(r"\n[ \t\r]*\n")
+_LONGEST_LEAD = 400
+
+
+class Found(NamedTuple):
+    """A query in running text, and what stands before and after it.
+
+    `after` begins with `;` where it goes on in the line of the query's own `;`.
+    """
+
+    before: str
+    sql: str
+    after: str
+
+
+def find_query(text: str) -> Found | None:
+    """Return the first query of a text, or `None`.
+
+    What stands before it is a sentence or two: a longer text, or one with tags, is something else.
+
+    Example:
+        >>> find_query("The query is: SELECT 1;\\n\\nIt returns one row.")
+        Found(before='The query is:', sql='SELECT 1', after='It returns one row.')
+        >>> find_query("I would select the names.")
+    """
+    start, tick, word = 0, "", first_word(text)
+    first = _WORD.match(text, word)
+    if first is None or first.group().istitle():  # "With this in mind: ..." is a sentence, if a query follows
+        found = _START.search(text)
+        if found and (found.end() > _LONGEST_LEAD or re.search(r"[<＜]/?\w", text[: found.end()])):
+            found = None
+        if found is None and first is None:
+            return None
+        if found is not None:
+            start, tick, word = found.end(), found["tick"], found.end()
+    end, rest = _end(text, word, tick, depth=text.count("(", start, word))
+    after = text[rest:].strip()
+    if after and text[end:rest] == ";" and not text[rest:].lstrip(" \t\r").startswith("\n"):
+        after = f"; {after}"
+    return Found(text[:start].rstrip("`* \t\r\n"), text[start:end].strip(), after)
+
+
+def distinct_queries(text: str) -> int:
+    """Return how many different queries stand in a text; two that differ in white space alone are one.
+
+    Example:
+        >>> distinct_queries("SELECT a FROM t; Or, if b is meant: SELECT b FROM t")
+        2
+        >>> distinct_queries("SELECT a FROM t; SELECT a\\nFROM t; Here SELECT a means that ...")
+        1
+    """
+    if is_one(text) and begins_query(text):
+        return 1
+    seen: set[str] = set()
+    found = find_query(text)
+    while found is not None and found.sql and len(seen) < 2:
+        # Explanations quote pieces, such as `SELECT a`: in them a query is one that reads something.
+        if not found.before or re.search(r"\bfrom\b", found.sql, re.IGNORECASE):
+            seen.add(" ".join(found.sql.split()))
+        found = find_query(found.after.lstrip("; "))
+    return len(seen)
+
+
+def is_one(text: str) -> bool:
+    """Return whether nothing in a text could end a query that begins it."""
+    return ";" not in text and ("\n" not in text or _BLANK.search(text) is None)
+
+
+def begins_query(text: str) -> bool:
+    """Return whether the first word of a text is one that a query begins with."""
+    return _WORD.match(text, first_word(text)) is not None
+
+
+def first_word(text: str) -> int:
+    """Return where the first word stands, after white space, brackets and comments."""
+    at = 0
+    while True:
+        gap = _GAP.match(text, at)
+        at = gap.end() if gap else at
+        for opening, closing in (("--", "\n"), ("/*", "*/")):
+            if text.startswith(opening, at):
+                end = text.find(closing, at + 2)
+                at = len(text) if end < 0 else end + len(closing)
+                break
+        else:
+            return at
+
+
+def _end(text: str, start: int, tick: str, depth: int) -> tuple[int, int]:
+    """Return where the query that begins at `start` ends, and where what follows it begins."""
+    if tick:  # between single backticks, which quote names too: the last one of the paragraph closes
+        paragraph = text.find("\n\n", start)
+        end = text.rfind("`", start, paragraph if paragraph >= 0 else len(text))
+        end = end if end > start else text.rfind("`", start)
+        return (end, end + 1) if end > start else (len(text), len(text))
+    for part in _PARTS.finditer(text, start):
+        what = part.group()
+        if what == ";":
+            return part.start(), part.end()
+        if what in "()":
+            depth += 1 if what == "(" else -1
+        elif what[0] == "\n" and depth <= 0 and not _GOES_ON.match(text, part.end()):
+            before = _COMMENT.sub("", text[max(start, part.start() - 300) : part.start()]).rstrip()
+            if not (_IS_OPEN.search(before) or (before.endswith(")") and _WORD.match(text, part.end()))):
+                return part.start(), part.end()
+    return len(text), len(text)
