@@ -165,7 +165,7 @@ def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path, ca
     assert run.totals["samples"] == 24 and run.totals["unreadable"] == 1
     assert main(["rescore", str(path), "--db", str(databases), "--reward", REWARD]) == 0
     captured = capsys.readouterr()
-    assert "24 equal" in captured.out and "1 lines are not JSON" in captured.err
+    assert "24 equal" in captured.out and "1 lines are damaged" in captured.err
 
 
 def test_a_full_disk_warns_and_scoring_goes_on(databases: Path, tmp_path: Path) -> None:
@@ -429,14 +429,19 @@ def test_the_page_in_a_browser(log: Path, tmp_path: Path, width: int) -> None:
         all, refused, detail: document.querySelectorAll("tr.detail pre").length,
         fetched: performance.getEntriesByType("resource").filter((one) => one.name.startsWith("http")).length,
         wide: document.documentElement.scrollWidth - document.documentElement.clientWidth,
-        errors: window.found }));
+        title: document.title, errors: window.found }));
     });
-    </script></body>"""
-    catch = (
-        "<head><script>window.found = []; window.onerror = (said) => { window.found.push(said); };</script>"
-    )
-    html = page.read_text().replace("<head>", catch, 1)
-    page.write_text(probe.join(html.rsplit("</body>", 1)))
+    window.found = [];
+    window.onerror = (said) => { window.found.push(said); };
+    document.addEventListener("securitypolicyviolation", (event) => {
+      if (event.blockedURI === "inline" && event.sample.startsWith("/*stranger*/")) window.strangers = (window.strangers || 0) + 1;
+      else window.found.push(`${event.violatedDirective}: ${event.sample || event.blockedURI}`);
+    });
+    </script>"""
+    # The probe stands before the page's policy; the stranger's script after it, and does not run.
+    html = page.read_text().replace("<head>", f"<head>{probe}", 1)
+    html = html.replace("</body>", '<script>/*stranger*/ document.title = "taken";</script></body>')
+    page.write_text(html)
     frame = tmp_path / "frame.html"
     frame.write_text(
         f'<body style="margin:0"><iframe src="report.html" style="width:{width}px;height:2000px;border:0" '
@@ -457,6 +462,7 @@ def test_the_page_in_a_browser(log: Path, tmp_path: Path, width: int) -> None:
     assert seen["errors"] == [] and seen["fetched"] == 0 and seen["plots"] == 5
     assert 0 < seen["refused"] < seen["all"] and seen["detail"] >= 3
     assert seen["wide"] <= 0  # nothing sticks out
+    assert seen["title"] != "taken"
 
 
 def test_a_notebook_shows_the_tree(databases: Path) -> None:

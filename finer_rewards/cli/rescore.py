@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             bar.advance(len(batch))
 
     if read.unreadable:
-        print(f"finer-rewards: {read.unreadable} lines are not JSON and are left out", file=sys.stderr)
+        print(f"finer-rewards: {read.unreadable} lines are damaged and are left out", file=sys.stderr)
     with (
         Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
         open_output(arguments.output) as file,

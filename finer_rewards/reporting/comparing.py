@@ -55,8 +55,8 @@ def signature_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any]
         old, new = (before or {}).get(name), (after or {}).get(name)
         if old == new or name == "version":
             continue
-        if name == "reward" and old and new:
-            yield f"reward: {old['text']} → {new['text']}"
+        if name == "reward" and isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield f"reward: {old.get('text')} → {new.get('text')}"
         elif isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from (f"{name}.{change}" for change in signature_changes(old, new))
         else:

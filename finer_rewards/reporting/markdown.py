@@ -49,6 +49,8 @@ def _run(run: Run, label: str) -> Iterator[str]:
         yield f"- {groups:,} groups, {_share(equal / groups)} of them with all rewards equal"
     if totals["unreadable"]:
         yield f"- {totals['unreadable']:,} lines could not be read and are left out"
+    if totals["components_left_out"]:
+        yield f"- {totals['components_left_out']:,} rarer components are left out"
     yield from (f"- signature sha256:{one['digest']}, {one['samples']:,} samples" for one in run.signatures)
     yield ""
     names = list(run.curves)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.extras import extra
+from finer_rewards.types import Status
 
 if TYPE_CHECKING:
     import duckdb
@@ -20,6 +21,8 @@ __all__ = ["Run", "log_files", "read_run"]
 
 BINS = 40
 MOST_POINTS = 200  # of a curve; more steps are put together
+MOST_COMPONENTS = 60  # with curves of their own
+LATEST = 253_402_300_799  # seconds: the end of the year 9999, the last that every calendar knows
 TEXT = 2000  # characters shown of a completion
 
 _COLUMNS = {
@@ -125,20 +128,24 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = duckdb.connect(f"{folder}/report.duckdb")
         try:
             connection.execute("SET enable_progress_bar = false")
-            # What is no finite number was not scored: a mean or a histogram of it says nothing.
-            connection.execute("CREATE MACRO finite(x) AS CASE WHEN isfinite(x) THEN x END")
+            # What is no finite number was not scored, nor what sums and differences would make infinite: a mean or a
+            # histogram of it says nothing.
+            connection.execute("CREATE MACRO finite(x) AS CASE WHEN abs(x) < 1e100 THEN x END")
             connection.execute(
                 f"""
                 CREATE TABLE lines AS
-                SELECT * REPLACE (finite(value) AS value, db ->> '$' AS db, gold ->> '$' AS gold,
+                SELECT * REPLACE (finite(value) AS value, finite(seconds) AS seconds,
+                                  CASE WHEN time BETWEEN 0 AND {LATEST} THEN time END AS time, db ->> '$' AS db, gold ->> '$' AS gold,
                                   left(completion, {TEXT}) AS completion)
                 FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,
                                maximum_object_size = 268435456)
                 """,
                 [[str(file) for file in files]],
             )
+            # A status that is none is damage too.
+            statuses = ", ".join(f"'{status.name}'" for status in Status)
             connection.execute(
-                "CREATE VIEW scores AS SELECT rowid AS row, * FROM lines WHERE status IS NOT NULL"
+                f"CREATE VIEW scores AS SELECT rowid AS row, * FROM lines WHERE status IN ({statuses})"
             )
             yield connection
         finally:
@@ -163,11 +170,12 @@ class _Reader:
     def run(self, name: str, samples: int, pairs: int, seed: int) -> Run:
         (totals,) = self.rows(
             """
-            SELECT count(*) AS lines, count(*) FILTER (status IS NULL AND scorer IS NULL) AS unreadable,
-                   count(status) AS samples, count(value) AS scored, avg(value) AS mean,
+            SELECT (SELECT count(*) FROM lines) AS lines,
+                   (SELECT count(*) FILTER (status IS NOT NULL OR scorer IS NULL) FROM lines) - count(*) AS unreadable,
+                   count(*) AS samples, count(value) AS scored, avg(value) AS mean,
                    min(value) AS least, max(value) AS most,
                    count(DISTINCT step) AS steps, min(time) AS first, max(time) AS last
-            FROM lines
+            FROM scores
             """
         )
         if not totals["samples"]:
@@ -176,9 +184,14 @@ class _Reader:
         names = [
             row["name"]
             for row in self.rows(
-                "SELECT DISTINCT unnest(map_keys(components)) AS name FROM scores ORDER BY name"
+                """
+                SELECT name, count(*) AS n FROM (SELECT unnest(map_keys(components)) AS name FROM scores)
+                GROUP BY name ORDER BY n DESC, name
+                """
             )
         ]
+        left_out = len(names) - MOST_COMPONENTS
+        names = sorted(names[:MOST_COMPONENTS])
         match = next((one for one in names if one.startswith("execution_match")), None)
         # Whether a completion was right: by its execution match, or by the top of the scale where there is none.
         # A branch that was not taken is no match; what could not be scored is neither.
@@ -188,7 +201,7 @@ class _Reader:
         (share,) = self.rows("SELECT avg(matched) AS matches FROM marked")
         return Run(
             name,
-            {**totals, **share, "match": match},
+            {**totals, **share, "match": match, "components_left_out": max(0, left_out)},
             self.signatures(),
             "step" if totals["steps"] else "position",
             {
@@ -220,7 +233,8 @@ class _Reader:
             place = "step"
         else:
             width = -(-(span["high"] - span["low"] + 1) // MOST_POINTS)
-            place = f"{span['low']} + (step - {span['low']}) // {width} * {width}"
+            low = f"CAST({span['low']} AS HUGEINT)"  # two steps may lie further apart than a step is large
+            place = f"CAST({low} + (step - {low}) // {width} * {width} AS BIGINT)"
         # The long texts stay where they are: they are looked up for the few rows that are shown.
         return f"SELECT * EXCLUDE (completion, explanation, reason), {place} AS x FROM scores"
 
@@ -228,7 +242,10 @@ class _Reader:
         contents = {
             row["signature"]: json.loads(row["scorer"])
             for row in self.rows(
-                "SELECT signature, any_value(scorer) AS scorer FROM lines WHERE scorer IS NOT NULL GROUP BY 1"
+                """
+                SELECT signature, any_value(scorer) AS scorer FROM lines
+                WHERE json_type(scorer) = 'OBJECT' GROUP BY 1
+                """
             )
         }
         counted = self.rows(

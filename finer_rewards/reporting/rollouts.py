@@ -40,7 +40,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What a log holds: its samples, every signature under which they were scored, and how many lines were torn."""
+    """What a log holds: its samples, every signature under which they were scored, and how many lines are damaged."""
 
     rollouts: list[Rollout]
     signatures: list[Mapping[str, Any]]
@@ -67,15 +67,20 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
                 where = f"Line {number} of {path}"
                 try:
                     record = json.loads(line, object_hook=untagged)
-                except ValueError:  # its writer was killed
+                except (ValueError, RecursionError):  # its writer was killed
                     unreadable += 1
                     continue
-                if isinstance(record, dict) and "scorer" in record:
+                if isinstance(record, dict) and isinstance(record.get("scorer"), dict):
                     signatures[str(record.get("signature"))] = record["scorer"]
-                else:
+                    continue
+                try:
                     rollouts.append(_rollout(record, where))
+                except DataError:
+                    if not isinstance(record, dict) or "status" not in record:
+                        raise
+                    unreadable += 1  # a line of ours that has been damaged since
     if not rollouts:
-        torn = f", and {unreadable} lines that are not JSON" if unreadable else ""
+        torn = f", and {unreadable} lines that are damaged" if unreadable else ""
         raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none{torn}.")
     return Rollouts(rollouts, list(signatures.values()), unreadable)
 
@@ -93,19 +98,24 @@ def _rollout(record: Any, where: str) -> Rollout:
         completion = ""  # a completion without SQL, logged without its text
     if not db or (gold is None and record.get("answer") is None):
         raise DataError(f"{where} should have `gold` and `db`, but it has {', '.join(record)}. Add them.")
-    value = record.get("value")
-    return Rollout(
-        Sample(
+    value, step, reason, name = (record.get(key) for key in ("value", "step", "reason", "id"))
+    for key, found, kinds in (
+        ("value", value, (int, float)),
+        ("step", step, (int,)),
+        ("reason", reason, (str,)),
+    ):
+        if found is not None and (isinstance(found, bool) or not isinstance(found, kinds)):
+            raise DataError(f"{where} should have a `{key}` of another type, but got {found!r:.60}. Correct it.")
+    try:
+        sample = Sample(
             completion,
             () if gold is None else tuple(gold) if isinstance(gold, list) else gold,
             tuple(db) if isinstance(db, list) else db,
             record.get("question") or "",
             record.get("dialect"),
             record.get("answer"),
-            {} if record.get("id") is None else {"id": record["id"]},
-        ),
-        None if value is None else float(value),
-        "value" in record,
-        record.get("step"),
-        record.get("reason") or "",
-    )
+            {} if name is None else {"id": name},
+        )
+        return Rollout(sample, None if value is None else float(value), "value" in record, step, reason or "")
+    except (ConfigError, OverflowError) as error:
+        raise DataError(f"{where} cannot be used. {error}") from None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from base64 import b64encode
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from hashlib import sha256
 from html import escape
 from importlib.resources import files
 from string import Template
@@ -37,16 +39,31 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
         ],
         "compared": compare_runs(runs[0], runs[1]) if len(runs) > 1 else None,
     }
+    scripts = {"plotly": _lines(get_plotlyjs()), "script": _read("page.js")}
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"), default=str)
     return Template(_read("page.html")).substitute(
         title=escape(" against ".join(labels)),
         style=_read("page.css"),
-        script=_read("page.js"),
         # Inside a script element, and a model may have written anything.
         data=text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
-        plotly=get_plotlyjs(),
+        policy=_policy(scripts.values()),
+        **scripts,
+    )
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Return what the page may do: run these scripts and no others, and fetch nothing."""
+    hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'"
     )
 
 
 def _read(name: str) -> str:
-    return files(__name__).joinpath(name).read_text(encoding="utf-8")
+    return _lines(files(__name__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _lines(script: str) -> str:
+    """Return a script as a browser reads it, since that is what a policy's hash is of."""
+    return script.replace("\r\n", "\n").replace("\r", "\n")
