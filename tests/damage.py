@@ -60,7 +60,11 @@ def changed(value: Any, random: Random) -> Any:
         return found
     if isinstance(value, list) and value and random.random() < 0.85:
         at = random.randrange(len(value))
-        return [*value[:at], *random.choice(([], [value[at]] * 2, [changed(value[at], random)] * 1)), *value[at + 1 :]]
+        return [
+            *value[:at],
+            *random.choice(([], [value[at]] * 2, [changed(value[at], random)] * 1)),
+            *value[at + 1 :],
+        ]
     return random.choice(VALUES)
 
 

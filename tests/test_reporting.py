@@ -432,10 +432,11 @@ def test_the_page_in_a_browser(log: Path, tmp_path: Path, width: int) -> None:
         title: document.title, errors: window.found }));
     });
     window.found = [];
+    window.strangers = 0;
     window.onerror = (said) => { window.found.push(said); };
     document.addEventListener("securitypolicyviolation", (event) => {
-      if (event.blockedURI === "inline" && event.sample.startsWith("/*stranger*/")) window.strangers = (window.strangers || 0) + 1;
-      else window.found.push(`${event.violatedDirective}: ${event.sample || event.blockedURI}`);
+      if (!event.sample.startsWith("/*stranger*/") && window.strangers++)
+        window.found.push(`${event.violatedDirective}: ${event.sample || event.blockedURI}`);
     });
     </script>"""
     # The probe stands before the page's policy; the stranger's script after it, and does not run.
@@ -507,3 +508,72 @@ def test_a_log_of_which_nothing_was_scored_is_reported(
         assert main(["report", str(path), "--format", form, "-o", str(tmp_path / f"report.{form}")]) == 0
     totals = json.loads((tmp_path / "report.json").read_text())["runs"][0]["totals"]
     assert (totals["samples"], totals["scored"], totals["mean"]) == (3, 0, None)
+
+
+RECORD: dict[str, Any] = {
+    "step": 1, "question": "q", "db": "d", "gold": "g", "predicted": "p", "value": 1.0, "status": "ok", "reason": "r",
+    "components": {"execution_match": 1.0}, "seconds": 0.1, "explanation": "e", "completion": "c", "time": 1.0,
+    "signature": "a",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ([{"components": {f"c{number}": 0.5 for number in range(20_000)}}], "rarer components are left out"),
+        (
+            [{"status": f"s{number}"} for number in range(20_000)],
+            "20,000 lines could not be read and are left out",
+        ),
+        ([{"status": 5}, {"status": None}, {"status": "OK"}], "3 lines could not be read and are left out"),
+        ([{"step": step} for step in (-(2**63), 2**63 - 1, *range(500))], "503 samples"),
+        ([{"value": value} for value in (1.7e308, -1.7e308, 1e308, 5e-324)], "5 samples, 2 scored"),
+        ([{"value": float("nan")}, {"value": float("inf")}, {"value": "x"}], "1 scored, mean 1.000"),
+        ([{"components": {"a": float("nan")}}, {"components": 3}, {"components": {"a": {}}}], "samples"),
+        (
+            [{"time": 1e300}, {"time": 1e14}, {"time": -1e14}, {"seconds": 1e300}, {"seconds": None}],
+            "6 samples",
+        ),
+        ([{"scorer": 3, "status": None}, {"scorer": {"reward": 3}, "status": None}], "1 samples"),
+        ([{"db": f"d{number}"} for number in range(20_000)], "20,001 samples"),
+    ],
+    ids=lambda value: str(value)[:24],
+)
+def test_nothing_in_a_log_keeps_the_rest_from_being_reported(
+    changes: list[dict[str, Any]], says: str, tmp_path: Path, capsys: Any
+) -> None:
+    pytest.importorskip("duckdb")
+    pytest.importorskip("plotly")
+    path = tmp_path / "scores.jsonl"
+    path.write_text(
+        "".join(f"{json.dumps(record)}\n" for record in (RECORD, *(RECORD | one for one in changes)))
+    )
+    assert main(["report", str(path)]) == 0
+    assert says in capsys.readouterr().out
+    for kind in ("html", "json"):
+        assert (
+            main(["report", str(path), "--against", str(path), "-o", str(tmp_path / f"report.{kind}")]) == 0
+        )
+    assert "NaN" not in (tmp_path / "report.json").read_text()
+
+
+def test_a_damaged_line_of_a_log_is_left_out_and_one_of_ones_own_is_named(
+    databases: Path, tmp_path: Path, capsys: Any
+) -> None:
+    good = {**RECORD, "db": "harbour", "gold": "SELECT 1 FROM boat"}
+    path = tmp_path / "scores.jsonl"
+    damaged: list[dict[str, Any]] = [
+        {"value": "x"},
+        {"db": [1]},
+        {"question": 5},
+        {"step": 0.5},
+        {"value": 10**400},
+    ]
+    path.write_text("".join(f"{json.dumps(record)}\n" for record in (good, *(good | one for one in damaged))))
+    assert main(["rescore", str(path), "--db", str(databases), "--reward", "executable()"]) == 0
+    assert "5 lines are damaged and are left out" in capsys.readouterr().err
+    for change in damaged:
+        own = {name: value for name, value in {**good, **change}.items() if name != "status"}
+        path.write_text(json.dumps(own))
+        assert main(["rescore", str(path), "--db", str(databases), "--reward", "executable()"]) == 2
+        assert f"Line 1 of {path}" in capsys.readouterr().err

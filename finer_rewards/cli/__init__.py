@@ -14,8 +14,9 @@ import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from typing import Final, NoReturn
+from typing import Final, NoReturn, TextIO, cast
 
+from finer_rewards.cli.terminal import Shown
 from finer_rewards.errors import ConfigError, FinerError, suggest
 
 __all__ = ["VERBS", "main"]
@@ -92,6 +93,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # text that cannot be encoded is shown, not fatal
+    streams = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = cast(TextIO, Shown(sys.stdout)), cast(TextIO, Shown(sys.stderr))
     try:
         status = _run(given)
         sys.stdout.flush()
@@ -109,6 +112,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nfiner-rewards: interrupted", file=sys.stderr)
         return 130
+    finally:
+        sys.stdout, sys.stderr = streams
 
 
 def _run(given: list[str]) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from finer_rewards.cli.options import (
     chosen_neighbours,
     number,
 )
-from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.output import format_of, json_text, open_output, write_records
 from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import ConfigError
 
@@ -132,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         if kind in ("jsonl", "csv"):
             write_records((_record(one) for one in outcomes), kind, file, COLUMNS, lambda _: ())
         elif kind == "json":
-            file.write(json.dumps(_report(outcomes, benchmark, mode), indent=2, ensure_ascii=False) + "\n")
+            file.write(json_text(_report(outcomes, benchmark, mode), indent=2) + "\n")
         else:
             file.writelines(f"{line}\n" for line in _tables(outcomes, mode, arguments))
     faults = at_fault(outcomes)

@@ -20,8 +20,9 @@ from finer_rewards.cli.options import (
     chosen_neighbours,
     number,
 )
-from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.output import format_of, json_text, open_output, write_records
 from finer_rewards.cli.progress import Progress
+from finer_rewards.cli.terminal import one_line
 from finer_rewards.errors import DataError
 
 if TYPE_CHECKING:
@@ -174,13 +175,13 @@ def _search(arguments: argparse.Namespace) -> int:
 
 
 def _line(row: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{row['similarity']:.3f}  {row['db']}  {' '.join(str(row['text']).split())[:160]}"
+    yield f"{row['similarity']:.3f}  {one_line(row['db'])}  {one_line(row['text'])[:160]}"
 
 
 def _stats(arguments: argparse.Namespace) -> int:
     found = _as_made(arguments.memory).stats()
     if arguments.format == "json":
-        print(json.dumps(found, indent=1, ensure_ascii=False))
+        print(json_text(found, indent=1))
         return 0
     for name, value in found.items():
         if not isinstance(value, dict):

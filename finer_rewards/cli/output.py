@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
+from finer_rewards._controls import escape_controls
 from finer_rewards.errors import ConfigError
 from finer_rewards.replacing import replacing
 
-__all__ = ["format_of", "open_output", "write_records"]
+__all__ = ["format_of", "json_text", "open_output", "write_records"]
 
 Record = Mapping[str, Any]
 
@@ -26,7 +27,10 @@ def format_of(chosen: str | None, output: str | None) -> str:
 
 @contextlib.contextmanager
 def open_output(path: str | None) -> Iterator[TextIO]:
-    """Yield standard output, or a file that appears under its name only when all of it is written."""
+    """Yield standard output, or a file that appears under its name only when all of it is written.
+
+    What is written to standard output passes `Shown`; a file gets it as it is.
+    """
     if path is None or path == "-":
         yield sys.stdout
         sys.stdout.flush()  # what is said on standard error comes after it
@@ -68,16 +72,29 @@ def write_records(
         writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         for record in records:
-            writer.writerow(record)
+            writer.writerow({name: _cell(value) for name, value in record.items()})
     elif kind == "json":
         before = "[\n"
         for record in records:
-            file.write(f"{before}{json.dumps(record, ensure_ascii=False)}")
+            file.write(f"{before}{json_text(record)}")
             before = ",\n"
         file.write("\n]\n" if before == ",\n" else "[]\n")
     else:
         if kind == "text":
             file.writelines(f"{line}\n" for line in head)
         for record in records:
-            lines = [json.dumps(record, ensure_ascii=False)] if kind == "jsonl" else text(record)
+            lines = [json_text(record)] if kind == "jsonl" else text(record)
             file.writelines(f"{line}\n" for line in lines)
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """Return JSON in which no control character stands as itself: JSON demands that of some, terminals obey others."""
+    return escape_controls(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
+
+
+def _cell(value: Any) -> Any:
+    """Return a cell that a spreadsheet shows and does not calculate, and that no terminal obeys."""
+    if not isinstance(value, str):
+        return value
+    text = escape_controls(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from finer_rewards.cli.options import add_parser, number
-from finer_rewards.cli.output import open_output
+from finer_rewards.cli.output import json_text, open_output
 from finer_rewards.errors import ConfigError
 
 EXAMPLES = """\
@@ -66,8 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
             plain: dict[str, Any] = {"runs": [asdict(one) for one in runs]}
             if len(runs) > 1:
                 plain["compared"] = compare_runs(*runs)
-            json.dump(plain, file, ensure_ascii=False, default=str)
-            file.write("\n")
+            file.write(f"{json_text(plain)}\n")
     for one, label in zip(runs, labels, strict=True):
         left_out = one.totals["unreadable"]
         also = f", {left_out} unreadable lines left out" if left_out else ""

@@ -8,10 +8,12 @@ import shutil
 import sys
 import textwrap
 import unicodedata
-from collections.abc import Iterator, Sequence
-from typing import Final, TextIO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TextIO
 
-__all__ = ["one_line", "paint", "shorten", "statement", "table", "visible", "width", "wrap"]
+from finer_rewards._controls import CONTROLS, escape_controls
+
+__all__ = ["Shown", "one_line", "paint", "shorten", "statement", "table", "visible", "width", "wrap"]
 
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
@@ -59,6 +61,40 @@ def visible(text: str) -> str:
         else mark.encode("unicode_escape").decode()
         for mark in text
     )
+
+
+class Shown:
+    """A stream that obeys nobody but us: control characters in what is written are escaped.
+
+    The last line of defence: whatever a model, a database or the name of a file brings into a message, in any
+    format, a terminal gets as text. Colours and the progress bar pass where the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text."""
+        if CONTROLS.search(text):
+            text = _NOT_OURS.sub(_unless_ours, text) if self._stream.isatty() else escape_controls(text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write several texts."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+_NOT_OURS: Final = re.compile(
+    rf"(?P<ours>\x1b\[(?:0|{'|'.join(_CODES.values())})m|\r\x1b\[K)|{CONTROLS.pattern}"
+)
+
+
+def _unless_ours(found: re.Match[str]) -> str:
+    return found[0] if found["ours"] else escape_controls(found[0])
 
 
 def shorten(text: str, length: int | None) -> str:

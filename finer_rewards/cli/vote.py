@@ -110,6 +110,6 @@ def _records(
 
 
 def _line(record: Mapping[str, Any]) -> Iterator[str]:
-    db = "" if record["db"] is None else f"\t{record['db']}"
+    db = "" if record["db"] is None else f"\t{one_line(record['db'])}"
     # A line cannot hold a comment that ends at its end.
     yield one_line(record["predicted"]) + db

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._controls import escape_controls
 from finer_rewards.reporting.comparing import compare_runs
 
 if TYPE_CHECKING:
@@ -21,24 +23,31 @@ def render_markdown(runs: Sequence[Run], labels: Sequence[str]) -> str:
     lines = [line for run, label in zip(runs, labels, strict=True) for line in _run(run, label)]
     if len(runs) > 1:
         compared = compare_runs(runs[0], runs[1])
-        lines += [f"## {labels[0]} against {labels[1]}", ""]
-        lines += [f"- not scored alike: {change}" for change in compared["signature"]]
+        here, there = map(_text, labels)
+        lines += [f"## {here} against {there}", ""]
+        lines += [f"- not scored alike: {_text(change)}" for change in compared["signature"]]
         lines += [
-            f"- {compared['shared']} questions in both, {compared['only_here']} only in {labels[0]}, "
-            f"{compared['only_there']} only in {labels[1]}",
+            f"- {compared['shared']} questions in both, {compared['only_here']} only in {here}, "
+            f"{compared['only_there']} only in {there}",
             "",
         ]
         rows = (
-            (f"{row['change']:+.3f}", _shown(row["before"]), _shown(row["after"]), row["db"], row["question"])
+            (
+                f"{row['change']:+.3f}",
+                _shown(row["before"]),
+                _shown(row["after"]),
+                _text(row["db"]),
+                _text(row["question"]),
+            )
             for row in compared["questions"][:ROWS]
         )
-        lines += _table(("change", labels[1], labels[0], "db", "question"), rows)
+        lines += _table(("change", there, here, "db", "question"), rows)
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _run(run: Run, label: str) -> Iterator[str]:
     totals = run.totals
-    yield f"# {label}"
+    yield f"# {_text(label)}"
     yield ""
     yield f"- {totals['samples']:,} samples, {totals['scored']:,} scored, mean {_shown(totals['mean'])}, " + (
         f"match {_share(totals['matches'])}" if totals["match"] else f"at the top {_share(totals['matches'])}"
@@ -51,7 +60,9 @@ def _run(run: Run, label: str) -> Iterator[str]:
         yield f"- {totals['unreadable']:,} lines could not be read and are left out"
     if totals["components_left_out"]:
         yield f"- {totals['components_left_out']:,} rarer components are left out"
-    yield from (f"- signature sha256:{one['digest']}, {one['samples']:,} samples" for one in run.signatures)
+    yield from (
+        f"- signature sha256:{_text(one['digest'])}, {one['samples']:,} samples" for one in run.signatures
+    )
     yield ""
     names = list(run.curves)
     places = run.curves["reward"]["x"]
@@ -61,7 +72,7 @@ def _run(run: Run, label: str) -> Iterator[str]:
     ]
     values = {name: dict(zip(run.curves[name]["x"], run.curves[name]["mean"], strict=True)) for name in names}
     yield from _table(
-        (run.axis, *names),
+        (run.axis, "reward", *map(_text, names[1:])),
         ((x, *(_shown(values[name].get(x)) for name in names)) for x in dict.fromkeys(chosen)),
     )
     yield from _table(
@@ -74,37 +85,55 @@ def _run(run: Run, label: str) -> Iterator[str]:
     )
     note = f"{run.operations['samples']:,} of {run.operations['of']:,} samples that ran and did not match"
     for side in ("missing", "extra"):
-        rows = ((row["operation"], row["samples"]) for row in run.operations[side][:ROWS])
+        rows = ((_text(row["operation"]), row["samples"]) for row in run.operations[side][:ROWS])
         yield from _table((f"{side} operation ({note})", "samples"), rows)
     yield from _table(
         ("hardest databases", "samples", "mean", "match", "not scored"),
         (
-            (row["db"], row["samples"], _shown(row["mean"]), _share(row["matches"]), _share(row["unscored"]))
+            (
+                _text(row["db"]),
+                row["samples"],
+                _shown(row["mean"]),
+                _share(row["matches"]),
+                _share(row["unscored"]),
+            )
             for row in run.databases[:ROWS]
         ),
     )
     yield from _table(
         ("slowest statements", "db", "seconds", "times"),
-        ((row["predicted"], row["db"], _shown(row["seconds"]), row["times"]) for row in run.slowest[:ROWS]),
+        (
+            (_text(row["predicted"]), _text(row["db"]), _shown(row["seconds"]), row["times"])
+            for row in run.slowest[:ROWS]
+        ),
     )
     yield from _table(
         ("ran out of time", "db", "timeouts"),
-        ((row["question"], row["db"], row["timeouts"]) for row in run.timeouts[:ROWS]),
+        ((_text(row["question"]), _text(row["db"]), row["timeouts"]) for row in run.timeouts[:ROWS]),
     )
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
-    body = [f"| {' | '.join(_cell(value) for value in row)} |" for row in rows]
+    body = [f"| {' | '.join(map(str, row))} |" for row in rows]
     if body:
-        yield f"| {' | '.join(map(_cell, head))} |"
+        yield f"| {' | '.join(head)} |"
         yield f"|{' --- |' * len(head)}"
         yield from body
         yield ""
 
 
-def _cell(value: Any) -> str:
-    text = " ".join(str(value).split()).replace("|", "\\|")
-    return text if len(text) <= 160 else text[:159] + "…"
+def _text(value: Any) -> str:
+    """Return what somebody wrote as text: in a code span nothing is a tag, a link or an emphasis."""
+    text = " ".join(escape_controls(str(value)).split())
+    text = (text if len(text) <= 160 else text[:159] + "…").replace("|", "\\|")
+    if _PLAIN.fullmatch(text):
+        return text
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    room = " " if "`" in text else ""
+    return f"{fence}{room}{text}{room}{fence}"
+
+
+_PLAIN = re.compile(r"[\w ./-]*")
 
 
 def _shown(value: float | None) -> str:

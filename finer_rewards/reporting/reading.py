@@ -135,7 +135,8 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
                 f"""
                 CREATE TABLE lines AS
                 SELECT * REPLACE (finite(value) AS value, finite(seconds) AS seconds,
-                                  CASE WHEN time BETWEEN 0 AND {LATEST} THEN time END AS time, db ->> '$' AS db, gold ->> '$' AS gold,
+                                  CASE WHEN time BETWEEN 0 AND {LATEST} THEN time END AS time,
+                                  db ->> '$' AS db, gold ->> '$' AS gold,
                                   left(completion, {TEXT}) AS completion)
                 FROM read_json(?, format = 'newline_delimited', columns = {{{columns}}}, ignore_errors = true,
                                maximum_object_size = 268435456)

@@ -105,7 +105,9 @@ def _rollout(record: Any, where: str) -> Rollout:
         ("reason", reason, (str,)),
     ):
         if found is not None and (isinstance(found, bool) or not isinstance(found, kinds)):
-            raise DataError(f"{where} should have a `{key}` of another type, but got {found!r:.60}. Correct it.")
+            raise DataError(
+                f"{where} should have a `{key}` of another type, but got {found!r:.60}. Correct it."
+            )
     try:
         sample = Sample(
             completion,

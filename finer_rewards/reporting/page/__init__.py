@@ -12,6 +12,7 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
+from finer_rewards._controls import escape_controls
 from finer_rewards.extras import extra
 from finer_rewards.reporting.comparing import compare_runs
 
@@ -45,7 +46,7 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
         title=escape(" against ".join(labels)),
         style=_read("page.css"),
         # Inside a script element, and a model may have written anything.
-        data=text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"),
+        data=escape_controls(text).replace("<", "\\u003c"),
         policy=_policy(scripts.values()),
         **scripts,
     )
@@ -53,7 +54,9 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
 
 def _policy(scripts: Iterable[str]) -> str:
     """Return what the page may do: run these scripts and no others, and fetch nothing."""
-    hashes = " ".join(f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts)
+    hashes = " ".join(
+        f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
+    )
     return (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
@@ -65,5 +68,5 @@ def _read(name: str) -> str:
 
 
 def _lines(script: str) -> str:
-    """Return a script as a browser reads it, since that is what a policy's hash is of."""
-    return script.replace("\r\n", "\n").replace("\r", "\n")
+    """Return a script as every browser reads it, since that is what a policy's hash is of."""
+    return escape_controls(script.replace("\r\n", "\n").replace("\r", "\n"))
