@@ -30,3 +30,7 @@ def test_the_drawing_shows_the_floors_that_are_checked() -> None:
     (drawing,) = re.findall(r"^floor .*?\n-----.*?\n(.*?)^```", PAGE.read_text(), re.M | re.S)
     drawn = [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines() if not line.startswith(" ")]
     assert drawn == floors
+
+
+def test_no_contract_excuses_an_import() -> None:
+    assert "ignore_imports" not in (ROOT / "pyproject.toml").read_text()

@@ -12,7 +12,7 @@ from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
 from finer_rewards.executing.protocol import Executor, Query
-from finer_rewards.executing.siblings import Siblings, sibling_path
+from finer_rewards.executing.siblings import Siblings, cache_folder, sibling_path
 from finer_rewards.neighbours import find_siblings, neighbours_digest
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
@@ -52,7 +52,7 @@ class Confined:
         self.executor = executor
         self.dialect = executor.dialect
         self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in folders_of(executor)]
-        self.hide = Hidden("the server's root", self._roots)
+        self.hide = Hidden("the server's folder", [*self._roots, cache_folder()])
 
     @property
     def deadline(self) -> str:
@@ -93,7 +93,10 @@ class Confined:
         outside = {db: self._outside(db) for db in {db for db, _ in asked}}
         inside = [pair for pair in asked if not outside[pair[0]]]
         found = iter(find_siblings(self.executor, inside, most=most, folder=folder))
-        return [Siblings() if outside[db] else next(found) for db, _ in asked]
+        return [
+            Siblings() if outside[db] else (one := next(found))._replace(error=self.hide(one.error))
+            for db, _ in asked
+        ]
 
     def siblings_digest(self, folder: str | None = None) -> str:
         """Return what tells the neighbours in use from others."""
@@ -134,9 +137,12 @@ class Confined:
                 # Executors look beside the root last, in the folder that the server was started in.
                 path = path_of(self.executor, db) or self._roots[0] / db
             normal = Path(os.path.normpath(path.absolute()))
+            if not any(normal.is_relative_to(root) for root in self._roots):
+                return (
+                    f"`db` should lie under the server's root, but got {db!r:.200}. "
+                    "Pass an id, or a path under the root."
+                )
+            path_of(self.executor, str(path))
         except (OSError, ValueError):  # not there, or no name for a file; which others there are is not said
             return f"`db` should be a database of this server, but got {db!r:.200}. Check the id."
-        outside = not any(normal.is_relative_to(root) for root in self._roots)
-        if not outside:
-            return ""
-        return f"`db` should lie under the server's root, but got {db!r:.200}. Pass an id, or a path under the root."
+        return ""

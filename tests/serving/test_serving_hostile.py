@@ -15,6 +15,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing.siblings import cache_folder
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
@@ -39,7 +40,7 @@ VALID: dict[str, Any] = {
     },
     "/execute": {"queries": [[GOLD, "shop", True, [GOLD]]]},
     "/schema": {"db": "shop"},
-    "/neighbours": {"samples": [{"db": "shop", "gold": GOLD, "answer": False}]},
+    "/neighbours": {"golds": [["shop", GOLD]], "most": 3},
     "/memory/search": {"thoughts": [completion(1)], "dbs": ["shop"], "top_k": 3, "scope": "any"},
     "/memory/remember": {"samples": [SAMPLE], "model": "m", "step": 3},
     "/memory/snapshot": {},
@@ -124,7 +125,8 @@ def test_no_answer_shows_a_path_of_this_machine_or_the_name_of_another_database(
                 "empty",
                 "../x",
                 "/etc/passwd",
-                str(root / "nope.sqlite"),
+                str(root / "payrol.sqlite"),
+                "text#neighbour-0123456789abcdef-0123456789abcdef",
                 "a\0b",
                 "",
             ):
@@ -132,11 +134,16 @@ def test_no_answer_shows_a_path_of_this_machine_or_the_name_of_another_database(
                     ("/schema", {"db": db}),
                     ("/execute", {"queries": [[GOLD, db, False, []]]}),
                     ("/score", {"samples": [{**SAMPLE, "db": db}], "explain": True}),
+                    ("/neighbours", {"golds": [[db, GOLD]], "most": 2}),
                 ):
                     status, _, answer = ask(url, path, payload)
                     assert status in (200, 422)
                     said = json.dumps(answer).replace(json.dumps(db)[1:-1] if db else "\0", "")
-                    assert str(tmp_path) not in said and "payroll" not in said, said
+                    assert (
+                        str(tmp_path) not in said
+                        and str(cache_folder()) not in said
+                        and "payroll" not in said
+                    ), said
 
 
 def test_a_server_without_a_token_has_a_memory_that_nobody_writes(local: SQLite, tmp_path: Path) -> None:
