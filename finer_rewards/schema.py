@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import sha256
+from itertools import count, zip_longest
 from typing import Any
 
+from ._sqlite_catalog import read_catalog
 from .errors import ConfigError
 from .quiet import quiet_sqlglot
 
@@ -16,6 +21,7 @@ __all__ = [
     "ForeignKey",
     "Schema",
     "Table",
+    "schema_from_catalog",
     "schema_from_ddl",
     "schema_from_mapping",
     "table_of",
@@ -24,11 +30,12 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Column:
-    """One column: its name, its declared type, and whether it may be NULL."""
+    """One column: its name, its declared type, whether it may be NULL, and the collation of its texts if it has one."""
 
     name: str
     type: str = ""
     not_null: bool = False
+    collation: str = ""
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,50 @@ def schema_from_mapping(tables: Mapping[str, Mapping[str, str] | Iterable[str]])
     )
 
 
+def schema_from_catalog(found: Iterable[tuple[Any, ...]]) -> Schema:
+    """Return the schema of what `_sqlite_catalog.read_catalog` returned."""
+    tables = []
+    for name, kind, columns, unique, foreign, *more in found:
+        keys = sorted((column[5], column[1]) for column in columns if column[5])
+        references: dict[int, tuple[str, list[str], list[str]]] = {}
+        for number, _, to_table, column, to_column, *_ in sorted(foreign, key=lambda part: part[:2]):
+            reference = references.setdefault(number, (to_table, [], []))
+            reference[1].append(column)
+            if to_column is not None:
+                reference[2].append(to_column)
+        shown = [column for column in columns if column[6] != 1]
+        tables.append(
+            Table(
+                name,
+                tuple(
+                    Column(column[1], column[2] or "", bool(column[3]), collation)
+                    for column, collation in zip_longest(shown, *(more or [[]]), fillvalue="")
+                ),
+                tuple(column for _, column in keys),
+                tuple(tuple(part) for part in unique if None not in part),
+                tuple(
+                    ForeignKey(tuple(ours), to_table, tuple(theirs))
+                    for to_table, ours, theirs in references.values()
+                ),
+                kind == "view",
+            )
+        )
+    # A reference that names no column means the primary key of the table it refers to.
+    primary = {table.name.lower(): table.primary_key for table in tables}
+    return Schema(
+        tuple(
+            replace(
+                table,
+                foreign_keys=tuple(
+                    key if key.to_columns else replace(key, to_columns=primary.get(key.to_table.lower(), ()))
+                    for key in table.foreign_keys
+                ),
+            )
+            for table in tables
+        )
+    )
+
+
 def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
     """Return the schema that CREATE statements declare, with its keys, NOT NULL, UNIQUE and foreign keys.
 
@@ -153,6 +204,49 @@ def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
         >>> schema_from_ddl("CREATE TABLE t (a INT PRIMARY KEY, b TEXT NOT NULL)").tables[0].primary_key
         ('a',)
     """
+    if dialect == "sqlite":
+        try:
+            found = _declared_in_sqlite(ddl)
+        except sqlite3.Error as error:
+            return _declared_to_sqlglot(ddl, dialect, str(error))  # it may be written for another engine
+        if found is not None:
+            return found
+    return _declared_to_sqlglot(ddl, dialect)
+
+
+_CREATES = re.compile(
+    r"(?:\s|--[^\n]*\n|/\*.*?\*/)*CREATE\s+(?:UNIQUE\s+|VIRTUAL\s+)?(?:TABLE|VIEW|INDEX)\b",
+    re.DOTALL | re.IGNORECASE,
+)
+_MOST_STEPS = 1_000  # of a thousand opcodes each; CREATE TABLE AS runs a query
+_ATTACH, _PRAGMA = 24, 19
+
+
+def _declared_in_sqlite(ddl: str) -> Schema | None:
+    """Return what SQLite itself makes of CREATE statements; `None` where there are none."""
+    steps = count()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.set_authorizer(lambda action, *_: int(action in (_ATTACH, _PRAGMA)))
+        connection.set_progress_handler(lambda: next(steps) > _MOST_STEPS, 1_000)
+        statements = [one for one in _statements(ddl) if _CREATES.match(one)]
+        for statement in statements:
+            connection.execute(statement)
+        connection.set_authorizer(None)
+        return schema_from_catalog(read_catalog(connection)) if statements else None
+
+
+def _statements(text: str) -> Iterator[str]:
+    statement = ""
+    for piece in text.split(";"):
+        statement += piece + ";"
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+    if statement.strip(";\n "):
+        yield statement
+
+
+def _declared_to_sqlglot(ddl: str, dialect: str, message: str = "") -> Schema:
     import sqlglot
     from sqlglot import exp
 
@@ -160,7 +254,7 @@ def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
         with quiet_sqlglot():
             statements = sqlglot.parse(ddl, read=dialect)
     except sqlglot.errors.SqlglotError as error:
-        first = str(error).splitlines()[0]
+        first = message or str(error).splitlines()[0]
         raise ConfigError(f"`schema` should be CREATE statements, but they do not parse: {first}") from None
     tables = []
     unique_indexes: dict[str, list[tuple[str, ...]]] = {}

@@ -31,6 +31,8 @@ PLAIN = (
     "SELECT CASE WHEN a > 1 THEN 'x' WHEN b = 2 THEN NULL ELSE c END, CASE a WHEN 1 THEN 2 END FROM t",
     'SELECT "a b", `c`, t.date, year FROM "t" WHERE `c` = "x" AND date = \'2020\' OR NOT a <> -b AND a == 1 AND a != 2',
     "SELECT a FROM t WHERE a < b = c AND a = b < c AND (a) + (b - c) - d = ((SELECT 1))",
+    "SELECT a || b * c, a + b || c, a = b IN (c) FROM t",
+    "SELECT a FROM t WHERE a < b IN (1) AND b = c IS NULL AND a = b NOT BETWEEN 1 AND 2 < 3 AND a LIKE b > 0",
     "SELECT a FROM t WHERE (a = 1 AND (b = 2 AND c = 3)) AND (a BETWEEN 1 AND 2) AND (b = 3 OR (c = 4 OR NOT (a = 2 OR b = 1)))",
     "SELECT CAST(sum(a) AS REAL) * 100 / count(*), round(c, 2), SUBSTR(b, 1, 2), upper(b) /* as\nabove */ FROM t",
     'SELECT a AND b AS n, c AS m, n FROM t WHERE n AND m > 2 AND b = "no" GROUP BY m, 1 HAVING max(m) > 1 ORDER BY n, 2, count(t.a)',
@@ -46,7 +48,7 @@ NOT_PLAIN = (
     "WITH RECURSIVE x AS (SELECT 1) SELECT * FROM x", "SELECT a FROM t TABLESAMPLE (3)", "SELECT date '2020-01-01'", "VALUES (1)",
     "WITH x AS (SELECT a, b FROM t), y(z) AS (SELECT 1) SELECT * FROM x", "WITH x AS (SELECT a FROM x) SELECT a FROM x",
     "SELECT a FROM (SELECT (count(*)) FROM t)", "SELECT round(a, 1, 2) FROM t", "SELECT CAST(a AS BLOB) FROM t",
-    "SELECT a || b * c FROM t", "SELECT a + b || c FROM t", "SELECT a IS NOT NULL || b FROM t", "SELECT a LIKE b LIKE c FROM t",
+    "SELECT a IS NOT NULL || b FROM t", "SELECT a LIKE b LIKE c FROM t", "SELECT a FROM t ORDER BY (1)", "SELECT a FROM t GROUP BY (1)", "WITH x AS (SELECT * FROM y), y AS (SELECT a FROM t) SELECT * FROM x",
     "SELECT \u00e9tage FROM t", "\u017fELECT a FROM t",
 )  # fmt: skip
 _PIECE = re.compile(r"--[^\n]*\n?|'(?:[^']|'')*'|\"[^\"]*\"|`[^`]*`|\w+|[<>=!|]+|\S")

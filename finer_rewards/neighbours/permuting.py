@@ -7,7 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from finer_rewards.engines.sqlite.worker import leave_out_undecodable, quote
+from finer_rewards._sqlite_catalog import quote
+from finer_rewards.engines.sqlite.worker import leave_out_undecodable
 from finer_rewards.neighbours.reversing import read_only_uri
 
 __all__ = ["permuted_copy"]

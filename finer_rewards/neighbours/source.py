@@ -9,8 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.files import SQLiteFile
-from finer_rewards.engines.sqlite.worker import leave_out_undecodable, quote
+from finer_rewards.engines.sqlite.worker import leave_out_undecodable
 from finer_rewards.neighbours.gold_facts import Condition, Join
 from finer_rewards.neighbours.reversing import read_only_uri
 from finer_rewards.schema import Column, ForeignKey, Schema, Table

@@ -13,8 +13,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.engines.sqlite.worker import quote
 from finer_rewards.errors import ConfigError
 from finer_rewards.neighbours.generating import Instance
 from finer_rewards.neighbours.source import Source

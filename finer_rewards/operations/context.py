@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .facts import Facts, TableFacts
-from .terms import LEAVES, QUERY_HEADS, Term
+from .facts import CLASS_OF, Facts, TableFacts
+from .terms import LEAVES, QUERY_HEADS, Select, Term
 
 __all__ = ["Context"]
 
+#: The collation of a column of a compound query, in a database where columns have collations.
+UNKNOWN = "unknown"
+# What has no type converts nothing, so 1 and 1.0 stay two values that are equal.
+_UNLIKE = ("none", "citext")
+_NUMERIC = ("number", "real", "date")
+_VALUES = {"number": "number", "text": "text"}
 _NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
 _SURVEYED = _NUMBERED.union(QUERY_HEADS, ("left",))
 
@@ -20,6 +26,7 @@ class Context:
     Args:
         facts: what the schema says.
         tables: the base table behind each source number.
+        queries: the query behind the number of each derived table.
         padded: sources that an outer join may fill with NULLs.
         notes: what could not be normalised.
         nested: whether the query holds another query.
@@ -31,12 +38,14 @@ class Context:
 
     facts: Facts
     tables: dict[int, str] = field(default_factory=dict)
+    queries: dict[int, Term] = field(default_factory=dict)
     padded: set[int] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     loose: bool = False
     nested: bool = True
     heads: set[str] = field(default_factory=set)
     surveyed: Term = ()
+    tagged: bool = False  # whether a rewrite has left a `("value", x)`
     last_number: int = 0
     known_keys: dict[int, tuple[frozenset[Term], ...]] = field(default_factory=dict)
     known_classes: dict[Term, list[set[Term]]] = field(default_factory=dict)
@@ -68,6 +77,8 @@ class Context:
                 queries += head in QUERY_HEADS
                 if head == "table":
                     self.tables[part[1]] = part[2]
+                elif head == "derived":
+                    self.queries[part[1]] = part[2]
                 if head in _NUMBERED and isinstance(part[1], int):
                     self.last_number = max(self.last_number, part[1])
                 if head in ("left", "full"):
@@ -90,10 +101,74 @@ class Context:
         """Return the facts of the table a column belongs to."""
         return self.facts.table(self.tables.get(column[1], ""))
 
+    def origin(self, term: Term) -> Term:
+        """Return what a column of a derived table stands for; the term itself where that is not known."""
+        while term[0] == "column" and isinstance(term[2], int):
+            query = self.queries.get(term[1])
+            if not isinstance(query, Select) or term[2] >= len(query.items):
+                return term
+            term = query.items[term[2]]
+        return term
+
     def affinity(self, term: Term) -> str:
-        """Return `number`, `real`, `text`, `date`, or empty when not known."""
-        if term[0] == "column" and isinstance(term[2], str):
-            return self.table_of(term).affinity.get(term[2], "")
+        """Return what a comparison with a term converts to: `number`, `real`, `text`, `date` or `none`.
+
+        Empty where that is not known: without a schema, and for computed terms in dialects with types.
+        """
+        head = term[0]
+        if head == "column":
+            term = self.origin(term)
+            if term[0] == "column":
+                known = self.table_of(term).affinity
+                return known.get(term[2], "number" if known and term[2] == "rowid" else "")
+            head = term[0]
+        if self.facts.dialect != "sqlite":
+            return ""
+        if head == "cast":
+            return CLASS_OF.get(term[2], "")
+        if head == "collate":
+            return self.affinity(term[1])
+        if head == "scalar":
+            return self.affinity(term[1].items[0]) if isinstance(term[1], Select) else ""
+        return "none"
+
+    def kind(self, term: Term) -> str:
+        """Return what columns have in common whose equal values are the same value; empty where nothing is."""
+        term = self.origin(term)
+        if term[0] != "column" or self.collation(term):
+            return ""
+        table = self.table_of(term)
+        kind = table.kinds.get(term[2], "number" if table.kinds and term[2] == "rowid" else "")
+        return "" if kind in _UNLIKE else kind
+
+    def same_kind(self, a: Term, b: Term) -> bool:
+        """Return whether equal values of two columns are the same value."""
+        kind = self.kind(a)
+        return kind == self.kind(b) and (kind != "" or not self.facts.known)
+
+    def converts(self, a: Term, b: Term) -> bool:
+        """Return whether comparing two terms may convert one of them, which set operations do not."""
+        if self.facts.dialect != "sqlite":
+            return False
+        first, second = (_VALUES.get(one[0], "") or self.affinity(one) for one in (a, b))
+        if "" in (first, second):
+            return self.facts.known or first != second
+        return first != second and not (first in _NUMERIC and second in _NUMERIC)
+
+    def collation(self, term: Term) -> str:
+        """Return the collation that a term has of its own; empty for the one that compares byte by byte."""
+        head = term[0]
+        if head == "column":
+            term = self.origin(term)
+            if term[0] == "column":
+                collations = self.table_of(term).collations
+                unknown = self.facts.collated and isinstance(term[2], int)
+                return UNKNOWN if unknown else collations.get(term[2], "") if collations else ""
+            head = term[0]
+        if head in ("value", "cast"):
+            return self.collation(term[1])
+        if head == "collate":
+            return "" if term[2] == "binary" else str(term[2])
         return ""
 
     def not_null(self, term: Term) -> bool:
@@ -104,7 +179,7 @@ class Context:
             return bool(term[1] == "count")
         if term[0] == "column":
             return term[1] not in self.padded and (term[2] in self.table_of(term).not_null)
-        if term[0] == "cast":
+        if term[0] in ("cast", "value", "collate"):
             return self.not_null(term[1])
         if term[0] in ("+", "-", "*", "||", "neg", "=", "<>", "<", "<=", ">", ">=", "and", "or", "not"):
             return all(self.not_null(part) for part in term[1:])

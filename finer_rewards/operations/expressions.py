@@ -8,7 +8,8 @@ from typing import Any, Protocol
 
 from sqlglot import exp
 
-from .facts import affinity_of
+from ._sqlite_tokens import UNARY_PLUS
+from .facts import cast_affinity
 from .terms import COUNT_ALL, NULL, Term
 
 __all__ = ["Resolver", "aggregate", "argument", "cast_name", "minus", "number", "read_term"]
@@ -94,6 +95,12 @@ def read_term(node: Any, scope: Resolver) -> Term:
         return (operator, *_operands(node, scope))
     if isinstance(node, exp.Query):
         return ("scalar", scope.query(node))
+    if isinstance(node, exp.Anonymous) and node.this == UNARY_PLUS:
+        return ("value", read_term(node.expressions[0], scope))
+    if isinstance(node, exp.Anonymous) and scope.dialect != "sqlite" and _name(node) == "mod":
+        return ("%", *_arguments(node, scope))  # SQLite's is one of floating point
+    if isinstance(node, (exp.Max, exp.Min)) and node.expressions and scope.dialect == "sqlite":
+        return ("call", _name(node), *_arguments(node, scope))  # SQLite's MAX(a, b) is no aggregate
     if isinstance(node, exp.AggFunc):
         return _aggregate(node, scope)
     if isinstance(node, exp.Func):
@@ -115,7 +122,7 @@ def _operands(node: Any, scope: Resolver) -> list[Term]:
 
 
 def _name(node: Any) -> str:
-    return str(node.this).lower() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
+    return str(node.this).lower().strip() if isinstance(node, exp.Anonymous) else node.sql_name().lower()
 
 
 def _arguments(node: Any, scope: Resolver) -> list[Term]:
@@ -225,6 +232,18 @@ def _in(node: Any, scope: Resolver) -> Term:
     return ("in", left, ("list", *(read_term(one, scope) for one in node.expressions)))
 
 
+def _between(node: Any, scope: Resolver) -> Term:
+    value, low, high = (read_term(node.args[name], scope) for name in ("this", "low", "high"))
+    within: Term = ("and", (">=", value, low), ("<=", value, high))
+    if not node.args.get("symmetric"):
+        return within
+    return ("or", within, ("and", (">=", value, high), ("<=", value, low)))
+
+
+def _collate(node: Any, scope: Resolver) -> Term:
+    return ("collate", read_term(node.this, scope), node.expression.name.lower())
+
+
 def _case(node: Any, scope: Resolver) -> Term:
     operand = None if node.this is None else read_term(node.this, scope)
     parts: list[Term] = []
@@ -268,19 +287,52 @@ def _is(node: Any, scope: Resolver) -> Term:
 
 def _window(node: Any, scope: Resolver) -> Term:
     inner = read_term(node.this, scope)
-    spec = node
-    alias = node.args.get("alias")
-    if alias is not None:
-        spec = scope.named_window(alias.name) or node
-    partition = tuple(read_term(one, scope) for one in spec.args.get("partition_by") or [])
-    order = argument(spec, "order")
-    frame = spec.args.get("spec")
-    words = frame.sql().lower() if frame is not None else ""
-    if words == "range between unbounded preceding and current row":
-        words = ""
-    if words.startswith("rows") and words == "rows unbounded preceding":
-        words = "rows between unbounded preceding and current row"
-    return ("window", inner, partition, tuple(order_terms(order, scope)) if order is not None else (), words)
+    specs = [node]  # a window may be built on a named one, and that on another
+    while len(specs) <= _MOST_WINDOWS:
+        base = specs[-1].args.get("alias")
+        named = scope.named_window(base.name) if base is not None else None
+        if named is None:
+            break
+        specs.append(named)
+    partition: list[Any] = next((one for spec in specs if (one := spec.args.get("partition_by"))), [])
+    order = next((one for spec in specs if (one := argument(spec, "order")) is not None), None)
+    frame = next((one for spec in specs if (one := spec.args.get("spec")) is not None), None)
+    return (
+        "window",
+        inner,
+        tuple(read_term(one, scope) for one in partition),
+        tuple(order_terms(order, scope)) if order is not None else (),
+        _frame(frame, scope) if frame is not None else "",
+    )
+
+
+_MOST_WINDOWS = 8
+_ALL_BEFORE = ("unbounded preceding", "current row")
+
+
+def _frame(node: Any, scope: Resolver) -> Any:
+    """Return the frame of a window in words, which is empty for the default, or with terms in it."""
+    bounds = []
+    for name in ("start", "end"):
+        bound, side = node.args.get(name), node.args.get(f"{name}_side")
+        said = say_bound(bound, scope)
+        bounds.append(f"{said} {side}".lower() if side else said)
+    kind = str(node.args.get("kind") or "").lower()
+    exclude = node.args.get("exclude")
+    excluded = "" if exclude is None else str(getattr(exclude, "name", exclude)).lower()
+    excluded = "" if excluded == "no others" else excluded
+    start, end = bounds[0], bounds[1] or "current row"
+    if kind == "range" and (start, end) == _ALL_BEFORE and not excluded:
+        return ""
+    return f"{kind} between {start} and {end}" + (f" exclude {excluded}" if excluded else "")
+
+
+def say_bound(bound: Any, scope: Resolver) -> str:
+    """Return a bound of a window's frame in words."""
+    if not isinstance(bound, exp.Expression):
+        return str(bound or "").lower()
+    term = read_term(bound, scope)
+    return str(term[1]) if term[0] == "number" else repr(term)
 
 
 def _cast(node: Any, scope: Resolver) -> Term:
@@ -288,13 +340,10 @@ def _cast(node: Any, scope: Resolver) -> Term:
 
 
 def cast_name(declared: str, dialect: str) -> str:
-    """Return what a value is cast to, by sqlglot's name of the type."""
-    name = declared.lower()
+    """Return what a value is cast to, by sqlglot's name of the type; SQLite casts to an affinity."""
     if dialect != "sqlite":
-        return name
-    # SQLite casts to an affinity; sqlglot's name for REAL has changed between versions.
-    name = {"number": "integer", "text": "text", "real": "real"}.get(affinity_of(name), name)
-    return "numeric" if name == "integer" and "INT" not in declared.upper() else name
+        return declared.lower()
+    return "blob" if "BINARY" in declared.upper() else cast_affinity(declared)
 
 
 def _exists(node: Any, scope: Resolver) -> Term:
@@ -315,6 +364,14 @@ def _coalesce(node: Any, scope: Resolver) -> Term:
     return parts[0] if len(parts) == 1 else ("call", "coalesce", *parts)
 
 
+def _json_value(node: Any, scope: Resolver) -> Term:
+    name = "json_extract_scalar"
+    path = read_term(node.expression, scope)
+    if scope.dialect == "sqlite" and path[0] == "text" and path[1].startswith("$"):
+        name = "json_extract"
+    return ("call", name, read_term(node.this, scope), path)
+
+
 _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
     exp.Column: lambda node, scope: scope.column(node),
     exp.Identifier: lambda node, scope: scope.column(exp.Column(this=node)),
@@ -327,11 +384,9 @@ _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
     exp.Not: lambda node, scope: ("not", read_term(node.this, scope)),
     exp.Neg: _negative,
     exp.In: _in,
-    exp.Between: lambda node, scope: (
-        "and",
-        (">=", (left := read_term(node.this, scope)), read_term(node.args["low"], scope)),
-        ("<=", left, read_term(node.args["high"], scope)),
-    ),
+    exp.Between: _between,
+    exp.Collate: _collate,
+    exp.JSONExtractScalar: _json_value,
     exp.Case: _case,
     exp.If: _if,
     exp.Like: _like("like"),

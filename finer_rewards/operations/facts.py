@@ -20,7 +20,9 @@ class TableFacts:
 
     Args:
         columns: names, in order.
-        affinity: `number`, `real`, `text` or empty (not known), for each column.
+        affinity: `number`, `real`, `text`, `date`, `none`, or empty (not known), for each column.
+        kinds: what columns have in common whose equal values are the same value.
+        collations: the collation of each column that does not compare byte by byte.
         not_null: columns that are never NULL.
         keys: sets of columns that no two rows share; `unique` ones only where all are not NULL.
         references: (columns, table, its columns) of each foreign key.
@@ -28,6 +30,8 @@ class TableFacts:
 
     columns: tuple[str, ...] = ()
     affinity: dict[str, str] = field(default_factory=dict)
+    kinds: dict[str, str] = field(default_factory=dict)
+    collations: dict[str, str] = field(default_factory=dict)
     not_null: frozenset[str] = frozenset()
     keys: tuple[frozenset[str], ...] = ()
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
@@ -43,28 +47,46 @@ class Facts:
     tables: dict[str, TableFacts] = field(default_factory=dict)
     known: bool = False
     dialect: str = "sqlite"
+    collated: bool = False  # whether a column has a collation
 
     def table(self, name: str) -> TableFacts:
         """Return the facts of one table."""
         return self.tables.get(name, _NOTHING)
 
 
-def affinity_of(declared: str) -> str:
-    """Return the class of values a declared type holds, after SQLite's rules (datatype3.html, section 3.1)."""
+def cast_affinity(declared: str) -> str:
+    """Return the affinity that SQLite gives to a declared type (datatype3.html, section 3.1).
+
+    Example:
+        >>> cast_affinity("UNSIGNED BIG INT"), cast_affinity("STRING"), cast_affinity("VARCHAR(9)")
+        ('integer', 'numeric', 'text')
+    """
     upper = declared.upper()
-    if not upper:
-        return ""
-    if "INT" in upper:
-        return "number"
-    if any(part in upper for part in ("CHAR", "CLOB", "TEXT", "STRING")):
-        return "text"
-    if "BLOB" in upper:
-        return ""
-    if any(part in upper for part in ("REAL", "FLOA", "DOUB")):
-        return "real"
-    if any(part in upper for part in ("DATE", "TIME")):
+    for affinity, parts in _AFFINITIES:
+        if any(part in upper for part in parts):
+            return affinity
+    return "numeric" if upper else "blob"
+
+
+_AFFINITIES = (
+    ("integer", ("INT",)),
+    ("text", ("CHAR", "CLOB", "TEXT")),
+    ("blob", ("BLOB",)),
+    ("real", ("REAL", "FLOA", "DOUB")),
+)
+#: The class of values of each affinity.
+CLASS_OF = {"integer": "number", "numeric": "number", "real": "real", "text": "text", "blob": "none"}
+
+
+def affinity_of(declared: str, dialect: str = "sqlite") -> str:
+    """Return the class of values a declared type holds; `none` where SQLite converts nothing."""
+    upper = declared.upper()
+    affinity = cast_affinity(upper)
+    if dialect != "sqlite" and ("STRING" in upper or affinity == "blob"):
+        return "text" if "STRING" in upper else ""
+    if affinity == "numeric" and any(part in upper for part in ("DATE", "TIME")):
         return "date"
-    return "number"
+    return CLASS_OF[affinity]
 
 
 def _lower(names: Iterable[str]) -> tuple[str, ...]:
@@ -107,9 +129,20 @@ def _read_facts(schema: Schema, dialect: str) -> Facts:
         )
         tables[table.name.lower()] = TableFacts(
             columns=_lower(column.name for column in table.columns),
-            affinity={column.name.lower(): affinity_of(column.type) for column in table.columns},
+            affinity={column.name.lower(): affinity_of(column.type, dialect) for column in table.columns},
+            kinds={
+                column.name.lower(): affinity_of(column.type)
+                if dialect == "sqlite"
+                else " ".join(column.type.lower().split())
+                for column in table.columns
+            },
+            collations={
+                column.name.lower(): column.collation.lower()
+                for column in table.columns
+                if column.collation.lower() not in ("", "binary")
+            },
             not_null=not_null,
             keys=tuple(dict.fromkeys(keys)),
             references=tuple(one for one in references if len(one[0]) == len(one[2])),
         )
-    return Facts(tables, True, dialect)
+    return Facts(tables, True, dialect, any(one.collations for one in tables.values()))

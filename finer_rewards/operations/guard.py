@@ -16,13 +16,16 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import sqlglot
-from sqlglot import exp
+from sqlglot import TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.sql_text import COMMENT, QUOTED_ANYWHERE
+
+from ._ranks import AmbiguousNotError, mark_brackets, regrouped
+from ._sqlite_tokens import as_sqlite_means, before_operand, refused_by_sqlite
 
 __all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable", "tree_of"]
 
@@ -49,7 +52,7 @@ _stack_lock = ForkSafeLock()
 _LEXEME = re.compile(
     rf"""{COMMENT} | {QUOTED_ANYWHERE}
       | \b(?:AND|OR|CASE|END|NOT|JOIN|FULL|RIGHT|ON|USING|SELECT|NATURAL|CROSS|UNION|INTERSECT|EXCEPT)\b
-      | \b(?:WHERE|GROUP|HAVING|ORDER|LIMIT)\b
+      | \bEXCLUDE\s+GROUP\b | \b(?:WHERE|GROUP|HAVING|ORDER|LIMIT)\b
       | [-()+*/%|&~,;]""",
     re.VERBOSE | re.DOTALL | re.IGNORECASE,
 )
@@ -101,11 +104,20 @@ def parse_query(sql: str, dialect: str) -> Any:
         raise ConfigError(
             f"`dialect` should be one that sqlglot knows, but got {dialect!r}. {error}"
         ) from None
+    # Otherwise the label of `->>` becomes a path, and SQLite versions differ in which labels are paths.
+    vars(read)["to_json_path"] = _as_written
     try:
         with quiet_sqlglot():
-            statements = [
-                one for one in read.parse(sql) if one is not None and type(one) is not exp.Semicolon
-            ]
+            tokens = read.tokenize(sql)
+            leading_not = _leading_not(tokens)
+            mark_brackets(tokens, dialect)
+            if dialect == "sqlite":
+                refused = refused_by_sqlite(tokens)
+                if refused is not None:
+                    raise OperationsError(f"The SQL does not parse: {refused}")
+                tokens = as_sqlite_means(tokens, sql)
+            parsed = read.parser().parse(tokens, sql)
+            statements = [one for one in parsed if one is not None and type(one) is not exp.Semicolon]
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         raise OperationsError(
@@ -128,7 +140,10 @@ def parse_query(sql: str, dialect: str) -> Any:
         # Newer releases write PostgreSQL's IS NOT NULL as one node, all others as NOT and IS.
         if node.args.get("negate"):
             node.replace(exp.Not(this=exp.Is(this=node.this, expression=node.expression)))
-    return tree
+    try:
+        return regrouped(tree, dialect, leading_not)
+    except AmbiguousNotError:
+        raise OperationsError("The SQL is unclear: put brackets around what NOT belongs to") from None
 
 
 @lru_cache(maxsize=4096)
@@ -139,6 +154,29 @@ def tree_of(sql: str, dialect: str = "sqlite") -> exp.Expression | None:
     except OperationsError:
         return None
     return tree
+
+
+def _as_written(path: Any) -> Any:
+    return path
+
+
+def _leading_not(tokens: list[Any]) -> bool:
+    """Return whether a NOT stands in front of an operand, and not after one as in `a NOT IN (b)`.
+
+    Raises:
+        OperationsError: it stands after a comparison: the tree of `a = NOT b IN (c)` is that of `a = b NOT IN (c)`.
+    """
+    found = False
+    for place, token in enumerate(tokens):
+        if token.token_type is TokenType.NOT and before_operand(tokens, place):
+            before = tokens[place - 1] if place else None
+            if before is not None and before.text in _COMPARES:
+                raise OperationsError(
+                    "The SQL does not parse: NOT after a comparison needs brackets", token.line, token.col
+                )
+            # `IS NOT` is one operator.
+            found |= before is None or before.token_type is not TokenType.IS
+    return found
 
 
 def measure(sql: str) -> None:
@@ -229,6 +267,7 @@ def _ordered(upper: str) -> bool:
     return True
 
 
+_COMPARES = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
 _OPENING = frozenset({"(", "CASE"})
 _CLOSING = frozenset({")", "END"})
 _RESTART = frozenset({"SELECT", "UNION", "INTERSECT", "EXCEPT", ";"})

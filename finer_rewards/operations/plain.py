@@ -96,11 +96,11 @@ class _PlainReader(PlainTerms):
         return self.with_tail(query, block, names), names
 
     def common_tables(self, scope: _PlainScope) -> None:
+        mentioned: set[str] = set()
         while True:
             name = self.name().lower()
             self.take("AS")
             self.take("(")
-            # A CTE sees those before it.
             inner = _PlainScope(self, scope.outer)
             inner.common = dict(scope.common)
             table = CommonTable(self.place, [], inner)
@@ -108,8 +108,10 @@ class _PlainReader(PlainTerms):
             last = self.numbers.last
             self.query(inner)
             self.numbers.last = last
-            if any(token.strip('"`').lower() == name for token in self.tokens[table.node : self.place]):
-                raise UnsureError  # it may be recursive
+            words = {token.strip('"`').lower() for token in self.tokens[table.node : self.place]}
+            mentioned |= words
+            if name in mentioned:
+                raise UnsureError  # it may be recursive, or used before it stands there
             scope.common[name] = table
             self.take(")")
             if not self.took(","):
@@ -132,6 +134,8 @@ class _PlainReader(PlainTerms):
         """Return a sort key of a set operation, which may be the place or the name of a column."""
         if self.place == start + 1 and self.words[start].isdigit():
             return ("position", int(self.words[start]) - 1)
+        if term[0] == "number":
+            raise UnsureError
         name = self.column_name(start)
         if name is not None and None in names:
             raise UnsureError
@@ -181,6 +185,8 @@ class _PlainReader(PlainTerms):
     ) -> Term:
         """Return a sort key of a block, which may be the place or the alias of an item."""
         if self.place != start + 1:
+            if term[0] == "number":
+                raise UnsureError  # a number in brackets is a place too
             return term
         word = self.words[start]
         if word.isdigit():
@@ -226,6 +232,8 @@ class _PlainReader(PlainTerms):
             word = self.words[start]
             if self.place == start + 1 and word.isdigit() and 0 < int(word) <= len(items):
                 term = items[int(word) - 1]
+            elif term[0] == "number":
+                raise UnsureError
             found.append(term)
             if not self.took(","):
                 return found

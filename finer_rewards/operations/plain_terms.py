@@ -23,15 +23,16 @@ _CALLS = {
 }  # fmt: skip
 _LEAST_ARGUMENTS = {"SUBSTR": 2, "SUBSTRING": 2, "COALESCE": 2, "IFNULL": 2}
 _TYPES = frozenset({"REAL", "FLOAT", "DOUBLE", "INTEGER", "INT", "TEXT", "NUMERIC", "DECIMAL"})
-# The operators between two operands and how tightly each binds; those of one rank are taken from the left.
-_EQUAL, _COMPARED, _RANGE, _JOINED, _SUM, _PRODUCT = range(1, 7)
+# The operators between two operands and how tightly each binds (https://sqlite.org/lang_expr.html); those of one rank
+# are taken from the left.
+_EQUAL, _COMPARED, _SUM, _PRODUCT, _JOINED = range(1, 6)
 _OPERATORS = {
     "=": (_EQUAL, "="), "==": (_EQUAL, "="), "<>": (_EQUAL, "<>"), "!=": (_EQUAL, "<>"),
+    **dict.fromkeys(("IS", "NOT", "LIKE", "BETWEEN", "IN"), (_EQUAL, "")),
     **{sign: (_COMPARED, sign) for sign in ("<", "<=", ">", ">=")},
-    **dict.fromkeys(("IS", "NOT", "LIKE", "BETWEEN", "IN"), (_RANGE, "")),
-    "||": (_JOINED, "||"),
     "+": (_SUM, "+"), "-": (_SUM, "-"),
     "*": (_PRODUCT, "*"), "/": (_PRODUCT, "/"), "%": (_PRODUCT, "%"),
+    "||": (_JOINED, "||"),
 }  # fmt: skip
 _NO_OPERATOR = (0, "")
 
@@ -106,28 +107,17 @@ class PlainTerms(ABC):
     def _operation(self, lowest: int, scope: Scope) -> Term:
         """Take an operand and the operators after it that bind at least as tightly as `lowest`."""
         term = self._primary(scope)
-        computed = False
         while True:
             word = self.words[self.place]
             rank, operator = _OPERATORS.get(word, _NO_OPERATOR)
             if rank < lowest:
                 return term
             self.place += 1
-            if rank == _RANGE:
-                term = self._range(term, word, scope)
-            elif rank == _JOINED:
-                # Its rank among the operators of arithmetic is a matter of opinion.
-                if computed:
-                    raise UnsureError
-                term = (operator, term, self._primary(scope))
-                if self._rank() > _JOINED:
-                    raise UnsureError
-            else:
-                computed = True
-                term = (operator, term, self._operation(rank + 1, scope))
-
-    def _rank(self) -> int:
-        return _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0]
+            term = (
+                (operator, term, self._operation(rank + 1, scope))
+                if operator
+                else self._range(term, word, scope)
+            )
 
     def _range(self, left: Term, word: str, scope: Scope) -> Term:
         """Take what follows one of `IS`, `LIKE`, `BETWEEN` and `IN`, or their NOT."""
@@ -138,13 +128,15 @@ class PlainTerms(ABC):
         if word == "IS" and not negated:
             negated = self.took("NOT")
             self.take("NULL")
+            if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] > _EQUAL:
+                raise UnsureError  # it is IS (NULL < x)
             term: Term = ("is", left, NULL)
         elif word == "LIKE":
-            term = ("like", left, self._operation(_JOINED, scope))
+            term = ("like", left, self._operation(_COMPARED, scope))
         elif word == "BETWEEN":
-            low = self._operation(_JOINED, scope)
+            low = self._operation(_EQUAL, scope)
             self.take("AND")
-            term = ("and", (">=", left, low), ("<=", left, self._operation(_JOINED, scope)))
+            term = ("and", (">=", left, low), ("<=", left, self._operation(_COMPARED, scope)))
         elif word == "IN":
             self.take("(")
             if self.words[self.place] == "SELECT":
@@ -156,8 +148,9 @@ class PlainTerms(ABC):
             self.take(")")
         else:
             raise UnsureError
-        if self._rank() >= _RANGE:
-            raise UnsureError
+        rank, operator = _OPERATORS.get(self.words[self.place], _NO_OPERATOR)
+        if rank > _COMPARED or (rank and not operator):
+            raise UnsureError  # older releases of sqlglot do not read it
         return ("not", term) if negated else term
 
     def _several(self, scope: Scope) -> list[Term]:
@@ -200,7 +193,7 @@ class PlainTerms(ABC):
     def _column(self, word: str, following: str, scope: Scope) -> Term:
         if word in RESERVED:
             return self._special(word, following, scope)
-        quoted = word[:1] in QUOTES
+        quoted = word[:1] == '"'
         name = self.name()
         if following != ".":
             return scope.resolve(name.lower(), "", name if quoted else None)

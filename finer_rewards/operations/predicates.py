@@ -6,10 +6,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from ._values import as_value, bare, compared
 from .context import Context
 from .terms import COUNT_ALL, FALSE, NULL, TRUE, Select, Term, fold_heads
 
-__all__ = ["simplify"]
+__all__ = ["simplify", "truth"]
 
 FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "is": "is", "is not": "is not"}
 NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
@@ -19,7 +20,39 @@ CONSTANTS = ("number", "text", "bool", "null")
 
 def simplify(query: Any, context: Context) -> Any:
     """Apply every rewrite of this file, from the leaves upward."""
-    return fold_heads(query, _REWRITES, context)
+    context.tagged = False
+    query = fold_heads(query, _REWRITES, context)
+    if context.tagged or "value" in context.heads:
+        query = fold_heads(query, _BARE, context)
+    return query
+
+
+def is_truth(term: Term) -> bool:
+    """Return whether a term can be nothing but true, false or NULL."""
+    return term[0] in _TRUTHS
+
+
+_TRUTHS = frozenset(
+    {"and", "or", "not", "=", "<>", "<", "<=", ">", ">=", "is", "is not", "in", "exists", "like", "ilike", "glob",
+     "bool", "null"}
+)  # fmt: skip
+
+
+def truth(term: Term) -> Term:
+    """Return a term that is true for the same rows: as a value `NOT NOT 4` is 1, as a condition it is 4.
+
+    Example:
+        >>> truth(("not", ("not", ("column", 1, "n"))))
+        ('column', 1, 'n')
+    """
+    head = term[0]
+    if head == "not" and term[1][0] == "not":
+        inner: Term = term[1][1]
+        return truth(inner)
+    if head in ("and", "or"):
+        parts = tuple(truth(part) for part in term[1:])
+        return term if parts == term[1:] else (head, *parts)
+    return term
 
 
 def negate(term: Term, context: Context) -> Term:
@@ -29,7 +62,7 @@ def negate(term: Term, context: Context) -> Term:
         return _comparison((NEGATED[head], *term[1:]), context)
     if head == "not":
         inner: Term = term[1]
-        return inner
+        return inner if is_truth(inner) else ("not", term)
     if head == "and":
         return _connective(("or", *(negate(part, context) for part in term[1:])), context)
     if head == "or":
@@ -73,7 +106,8 @@ def _connective(term: Term, context: Context) -> Term:
     if not parts:
         return neutral
     if len(parts) == 1:
-        return next(iter(parts))
+        only = next(iter(parts))
+        return only if is_truth(only) else ("not", ("not", only))
     if head == "or":
         if any(part[0] == "is" and ("is not", *part[1:]) in parts for part in parts):
             return TRUE
@@ -150,6 +184,8 @@ def _tighten(parts: dict[Term, None], context: Context) -> dict[Term, None]:
 def _comparison(term: Term, context: Context) -> Term:
     """Bring the constant to the right, fit literals to the column's type, fold constants."""
     head, left, right = term[0], term[1], term[2]
+    if left[0] == "value" or right[0] == "value":
+        left, right = compared(left, right, context)
     if (left[0] in CONSTANTS and right[0] not in CONSTANTS) or (
         left[0] not in CONSTANTS and right[0] not in CONSTANTS and head in (">", ">=")
     ):
@@ -166,6 +202,8 @@ def _comparison(term: Term, context: Context) -> Term:
         return NULL
     if head in ("is", "is not") and right == NULL and context.not_null(left):
         return FALSE if head == "is" else TRUE
+    if right[0] == "bool" and head in ("is", "is not") and not is_truth(left):
+        return (head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
     if head in ("is", "is not") and right != NULL and context.not_null(left) and context.not_null(right):
         return _comparison(("=" if head == "is" else "<>", left, right), context)
     if context.loose and head in ("is", "is not") and right[0] == "column":
@@ -234,8 +272,13 @@ def _fold_comparison(head: str, left: Term, right: Term) -> Term | None:
 def _in(term: Term, context: Context) -> Term:
     left, right = term[1], term[2]
     if right[0] == "list":
+        if len(right) == 1:
+            return FALSE
+        if left[0] == "value" and all(compared(left, one, context)[0] is not left for one in right[1:]):
+            left = left[1]
         affinity = context.affinity(left)
-        return _in_list(left, [fit(one, affinity, context) for one in right[1:]]) if len(right) > 1 else FALSE
+        # The affinity of what is in the list does not count.
+        return _in_list(left, [as_value(fit(one, affinity, context), context) for one in right[1:]])
     if isinstance(right, Select) and (right.order or right.distinct) and right.limit is None:
         right = right._replace(order=(), distinct=False)
     return ("in", left, right)
@@ -270,7 +313,8 @@ def _arithmetic(term: Term, context: Context) -> Term:
 def _case(term: Term, context: Context) -> Term:
     branches: list[Term] = []
     default: Term = term[-1]
-    for when, then in zip(term[1:-1:2], term[2:-1:2], strict=True):
+    for condition, then in zip(term[1:-1:2], term[2:-1:2], strict=True):
+        when = truth(condition)
         if when in (FALSE, NULL):
             continue
         if when == TRUE:
@@ -280,7 +324,7 @@ def _case(term: Term, context: Context) -> Term:
     while branches and branches[-1] == default:
         del branches[-2:]
     if not branches:
-        return default
+        return as_value(default, context)
     if len(branches) == 2 and branches[0][0] == "is" and branches[0][2] == NULL and default == branches[0][1]:
         return _coalesce(("call", "coalesce", default, branches[1]), context)
     return ("case", *branches, default)
@@ -295,10 +339,10 @@ def _coalesce(term: Term, context: Context) -> Term:
                 continue
             parts.append(one)
             if context.not_null(one):
-                return ("call", "coalesce", *parts) if len(parts) > 1 else one
+                return ("call", "coalesce", *parts) if len(parts) > 1 else as_value(one, context)
     if not parts:
         return NULL
-    return ("call", "coalesce", *parts) if len(parts) > 1 else parts[0]
+    return ("call", "coalesce", *parts) if len(parts) > 1 else as_value(parts[0], context)
 
 
 def _call(term: Term, context: Context) -> Term:
@@ -326,12 +370,30 @@ def _aggregate(term: Term, context: Context) -> Term:
     return term
 
 
+def _value(term: Term, context: Context) -> Term:
+    inner = term[1]
+    return inner if inner[0] == "value" else as_value(inner, context)
+
+
+def _bare_parts(term: Term, context: Context) -> Term:
+    """Return a term that asks its parts for no affinity with each `+x` as x."""
+    if not any(part.__class__ is tuple and part and part[0] == "value" for part in term):
+        return term
+    return tuple(bare(part, context) if part.__class__ is tuple and part else part for part in term)
+
+
+_BARE: dict[str, Callable[[Term, Context], Term]] = dict.fromkeys(
+    ("+", "-", "*", "/", "%", "||", "neg", "call", "aggregate", "case", "cast", "like", "ilike", "glob", "and", "or",
+     "not", "asc", "desc", "list", "window"),
+    _bare_parts,
+)  # fmt: skip
 _REWRITES: dict[str, Callable[[Term, Context], Term]] = {
     "not": _not,
     "and": _connective,
     "or": _connective,
     **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "is", "is not"), _comparison),
     "in": _in,
+    "value": _value,
     "exists": _exists,
     **dict.fromkeys(("+", "-", "*"), _arithmetic),
     "case": _case,

@@ -6,11 +6,12 @@ from typing import Any
 
 from sqlglot import exp
 
+from ._sqlite_tokens import UNARY_PLUS
 from .expressions import argument, order_terms, read_term
 from .facts import Facts
 from .guard import OperationsError
 from .sources import Body, CommonTable, Entry, FromClause, Numbers, given
-from .terms import Select, Term, conjuncts
+from .terms import ONE, Select, Term, conjuncts, contains
 
 __all__ = ["Reader"]
 
@@ -94,8 +95,9 @@ class Reader:
             places = {name: ("position", place) for place, name in reversed(list(enumerate(names)))}
 
             def key(part: Any) -> Term:
-                if isinstance(part, exp.Literal) and not part.is_string and part.this.isdigit():
-                    return ("position", int(part.this) - 1)
+                ordinal = _ordinal(part)
+                if ordinal is not None:
+                    return ("position", ordinal - 1)
                 if isinstance(part, exp.Column) and part.name.lower() in places:
                     return places[part.name.lower()]
                 return read_term(part, scope)
@@ -125,6 +127,9 @@ class Scope(FromClause):
         self.aliases: dict[str, Any] = {}
         self.windows: dict[str, Any] = {}
         self.resolving: set[str] = set()
+        self.sees_aliases = (
+            self.dialect != "postgres"
+        )  # there only a whole key of GROUP BY or ORDER BY may be one
 
     def beside(self, outer: Scope | None) -> Scope:
         """Return an empty scope inside another one."""
@@ -157,7 +162,7 @@ class Scope(FromClause):
             found = scope.look_up(name, table)
             if found is not None:
                 return found
-            if not table and name in scope.aliases and name not in scope.resolving:
+            if not table and name in scope.aliases and name not in scope.resolving and scope.sees_aliases:
                 self.reader.enter()
                 scope.resolving.add(name)
                 try:
@@ -223,11 +228,10 @@ class Scope(FromClause):
             return
         for one in clause.expressions:
             names = [column.name.lower() for column in one.args["alias"].columns]
-            # A CTE sees those before it; a recursive one also itself.
+            # A CTE sees those before it, in SQLite also those after it; a recursive one also itself.
             scope = Scope(self.reader, self.outer)
-            scope.common = dict(self.common)
+            scope.common = self.common if self.dialect == "sqlite" else dict(self.common)
             self.common[one.alias.lower()] = CommonTable(one.this, names, scope)
-            scope.entries = []
 
     def common_table(self, name: str) -> CommonTable | None:
         """Return the CTE of that name that can be seen from here."""
@@ -288,11 +292,15 @@ class Scope(FromClause):
                         ),
                     )
                 )
-        keys = (
-            order_terms(order, self, lambda part: self._order_key(part, items, names))
-            if order is not None
-            else ()
-        )
+        keys: list[Term] = []
+        if order is not None and self.dialect == "duckdb" and _orders_by_all(order):
+            [(direction, _, *nulls)] = order_terms(order, self, lambda part: ONE)
+            keys = [(direction, item, *nulls) for item in items]
+            if _has_star(items):
+                extra.append(("order by all", ("word", " ".join([direction, *nulls]))))
+                keys = []
+        elif order is not None:
+            keys = order_terms(order, self, lambda part: self._order_key(part, items, names))
         return Select(
             "select",
             distinct is not None and distinct.args.get("on") is None,
@@ -340,15 +348,15 @@ class Scope(FromClause):
             return None
         keys: list[Term] = []
         for one in node.expressions:
-            if (
-                isinstance(one, exp.Literal)
-                and not one.is_string
-                and one.this.isdigit()
-                and 0 < int(one.this) <= len(items)
-            ):
-                keys.append(items[int(one.this) - 1])
+            ordinal = _ordinal(one)
+            if ordinal is not None and 0 < ordinal <= len(items):
+                keys.append(items[ordinal - 1])
             else:
+                self.sees_aliases |= isinstance(one, exp.Column)
                 keys.append(read_term(one, self))
+                self.sees_aliases = self.dialect != "postgres"
+        if node.args.get("all") and not _has_star(items):
+            return tuple(item for item in items if not contains(item, "aggregate"))
         for name in ("rollup", "cube", "grouping_sets", "all"):
             value = node.args.get(name)
             if value:
@@ -365,18 +373,33 @@ class Scope(FromClause):
         return tuple(keys)
 
     def _order_key(self, node: Any, items: list[Term], names: list[str]) -> Term:
-        if (
-            isinstance(node, exp.Literal)
-            and not node.is_string
-            and node.this.isdigit()
-            and 0 < int(node.this) <= len(items)
-        ):
-            return items[int(node.this) - 1]
+        ordinal = _ordinal(node)
+        if ordinal is not None and 0 < ordinal <= len(items):
+            return items[ordinal - 1]
         if isinstance(node, exp.Column) and not node.table and node.name.lower() in self.aliases:
             return (
                 items[names.index(node.name.lower())] if node.name.lower() in names else read_term(node, self)
             )
         return read_term(node, self)
+
+
+def _ordinal(node: Any) -> int | None:
+    """Return the number that a key of ORDER BY or GROUP BY is; brackets and `+` leave it one."""
+    while isinstance(node, exp.Paren) or (isinstance(node, exp.Anonymous) and node.this == UNARY_PLUS):
+        node = node.this if isinstance(node, exp.Paren) else node.expressions[0]
+    if isinstance(node, exp.Literal) and not node.is_string and node.this.isdigit():
+        return int(node.this)
+    return None
+
+
+def _orders_by_all(order: Any) -> bool:
+    """Return whether an ORDER BY is DuckDB's ORDER BY ALL."""
+    keys = order.expressions
+    return len(keys) == 1 and isinstance(keys[0].this, exp.Var) and keys[0].this.name.upper() == "ALL"
+
+
+def _has_star(items: list[Term]) -> bool:
+    return any(item[0] == "column" and item[2] == "*" for item in items)
 
 
 def _cells(row: Any) -> list[Any]:

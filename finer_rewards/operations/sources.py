@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from .expressions import read_term
+from .guard import OperationsError
 from .terms import ONE, Group, Outer, Select, Term, conjuncts
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class CommonTable:
     names: list[str]
     scope: Scope
     own_number: int | None = None  # set while it is read, when it refers to itself
+    open: bool = False  # set while it is read, where it may not refer to itself
 
 
 class FromClause(ABC):
@@ -184,7 +186,11 @@ class FromClause(ABC):
             table.name.lower() == name for table in common.node.expression.find_all(exp.Table)
         )
         if not recursive:
+            if common.open:
+                raise OperationsError(f"The SQL does not run: {name} refers to itself")
+            common.open = self.dialect == "sqlite"  # elsewhere the name is that of a table
             query, names = self.reader.query(common.node, common.scope)
+            common.open = False
             self.derived(query, common.names or names, alias, body)
             return
         common.own_number = next(self.reader.numbers)
@@ -217,6 +223,8 @@ class FromClause(ABC):
     def _call(self, node: Any, alias: str, body: Body) -> None:
         number = next(self.reader.numbers)
         bare = node.copy()
+        if bare.this is None:
+            raise OperationsError("The SQL cannot be read: ROWS FROM")
         renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
         bare.set("alias", None)
         self.entries.append(

@@ -99,6 +99,10 @@ def _term(term: Term) -> str:
         return f"({', '.join(map(_term, term[1:]))})"
     if head == "not":
         return f"(NOT {_term(term[1])})"
+    if head == "value":
+        return f"(+{_term(term[1])})"
+    if head == "collate":
+        return f"({_term(term[1])} COLLATE {term[2]})"
     if head == "neg":
         return f"(-{_term(term[1])})"
     if head == "in":

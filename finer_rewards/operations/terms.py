@@ -30,6 +30,7 @@ NULL: Term = ("null",)
 TRUE: Term = ("bool", "true")
 FALSE: Term = ("bool", "false")
 ONE: Term = ("number", "1")
+COMPARISONS = ("=", "<>", "<", "<=", ">", ">=", "is", "is not")
 COUNT_ALL: Term = ("aggregate", "count", False, ("star",))
 
 
@@ -71,7 +72,13 @@ class Select(NamedTuple):
     def plain(self) -> bool:
         """True when the block only joins, filters and computes row by row."""
         return not (
-            self.distinct or self.group is not None or self.having or self.limit or self.offset or self.extra
+            self.distinct
+            or self.group is not None
+            or self.having
+            or self.order
+            or self.limit
+            or self.offset
+            or self.extra
         ) and not any(computes_over_rows(item) for item in self.items)
 
     @property

@@ -59,6 +59,11 @@ def _infix(term: Term, depth: int) -> str:
     return f" {term[0]} ".join([_wrap(part, depth) for part in term[1:]])
 
 
+def _like(term: Term, depth: int) -> str:
+    escape = f" escape {say(term[3], depth)}" if len(term) > 3 else ""
+    return _infix(term[:3], depth) + escape
+
+
 def _in(term: Term, depth: int) -> str:
     return f"{_wrap(term[1], depth)} in ({say(term[2], depth)})"
 
@@ -194,14 +199,14 @@ _SPEAKERS: dict[str, object] = {
             "/",
             "%",
             "||",
-            "like",
-            "ilike",
             "glob",
             "&",
             "|",
         ),
         _infix,
     ),
+    "like": _like,
+    "ilike": _like,
     "not": lambda term, depth: f"not {_wrap(term[1], depth)}",
     "neg": lambda term, depth: f"-{_wrap(term[1], depth)}",
     "in": _in,
@@ -213,6 +218,8 @@ _SPEAKERS: dict[str, object] = {
     "aggregate": _aggregate,
     "case": _case,
     "cast": lambda term, depth: f"cast({say(term[1], depth)} as {term[2]})",
+    "collate": lambda term, depth: f"{_wrap(term[1], depth)} collate {term[2]}",
+    "value": lambda term, depth: f"+{_wrap(term[1], depth)}",
     "window": _window,
     "asc": _order,
     "desc": _order,

@@ -20,11 +20,10 @@ from typing import Any
 import finer_rewards as fr
 from finer_rewards.engines.engine import Engine, files_at
 from finer_rewards.engines.registry import engine_at, register_engine
-from finer_rewards.engines.sqlite.catalogue import schema_of
 from finer_rewards.executing.databases import DatabaseFile, database_names, find_database
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.process import Program
-from finer_rewards.schema import Schema
+from finer_rewards.schema import Schema, schema_from_catalog
 
 SUFFIXES = (".csv",)
 
@@ -50,7 +49,7 @@ class CSV(FileExecutor):
         return DatabaseFile.look(path)
 
     def _read_schema(self, found: Any) -> Schema:
-        return schema_of(found)
+        return schema_from_catalog(found)
 
     def describe(self) -> Mapping[str, object]:
         """Return what decides the results."""

@@ -9,13 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from finer_rewards.engines.sqlite.catalogue import schema_of
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
 from finer_rewards.executing.process import Program
 from finer_rewards.extras import extra
-from finer_rewards.schema import Schema
+from finer_rewards.schema import Schema, schema_from_catalog
 
 __all__ = ["SQLite"]
 
@@ -102,7 +101,7 @@ class SQLite(FileExecutor):
         return SQLiteFile.look(path)
 
     def _read_schema(self, found: Any) -> Schema:
-        return schema_of(found)
+        return schema_from_catalog(found)
 
 
 def _engine(name: str) -> tuple[str, str]:

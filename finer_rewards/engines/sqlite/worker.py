@@ -11,6 +11,8 @@ import sys
 import time
 from collections import OrderedDict
 
+from finer_rewards._sqlite_catalog import quote as quote
+from finer_rewards._sqlite_catalog import read_catalog
 from finer_rewards.executing.worker import ALARM, Answer, Outcome, collect, first_word, lost
 
 TYPE_CHECKING = False
@@ -240,25 +242,9 @@ class Connection:
         return ""
 
     def schema(self) -> list[tuple[Any, ...]]:
-        """Return (name, kind, columns, unique, foreign keys) of tables and views, as pragmas give them."""
+        """Return what `read_catalog` does."""
         self.raw.text_factory = leave_out_undecodable
-        found = []
-        for name, kind in self.raw.execute(
-            "SELECT name, type FROM sqlite_master WHERE type IN ('table', 'view')"
-            " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY rowid"
-        ).fetchall():
-            quoted = quote(name)
-            try:
-                columns = self.raw.execute(f"PRAGMA table_xinfo({quoted})").fetchall()
-                unique = [
-                    [part[2] for part in self.raw.execute(f"PRAGMA index_info({quote(index[1])})").fetchall()]
-                    for index in self.raw.execute(f"PRAGMA index_list({quoted})").fetchall()
-                    if index[2] and index[3] != "pk" and not index[4]
-                ]
-                foreign = self.raw.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
-            except sqlite3.Error:
-                continue  # a view over a table that is gone, or a module that this SQLite lacks
-            found.append((name, kind, columns, unique, foreign))
+        found = read_catalog(self.raw)
         self.raw.text_factory = str
         return found
 
@@ -266,11 +252,6 @@ class Connection:
 def leave_out_undecodable(raw: bytes) -> str:
     """Return text as the official evaluators read it: without the bytes that are not UTF-8."""
     return raw.decode("utf-8", "ignore")
-
-
-def quote(name: str) -> str:
-    """Return the name as a quoted identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 class Databases:

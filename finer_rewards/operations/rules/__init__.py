@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from .._row_order import drop_unseen_order
+from .._values import fix_collations, shown
 from ..context import Context
 from ..predicates import simplify
 from ..terms import QUERY_HEADS, Select, Term, contains, fold_heads, walk
@@ -78,9 +80,15 @@ def rewrite(query: Term, context: Context) -> Term:
 
     changes = {"select": settle, "setop": sets.rewrite_set_operation}
 
+    heads = context.survey(query)
+    query = fix_collations(query, context)
+    if context.nested and heads & {"asc", "desc"}:
+        query = drop_unseen_order(query)
     for _ in range(_MAX_PASSES):
         heads = context.survey(query)
         query = simplify(query, context)
+        if context.tagged or "value" in heads:
+            query = shown(query, context)
         if heads & {"exists", "in", "setop"}:
             query = blocks.mark_branches(query)
         before = query

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..context import Context, numbers_in
+from ..predicates import truth
 from ..terms import (
     FALSE,
     NULL,
@@ -83,6 +84,7 @@ def _implied(term: Term, others: Iterable[Term]) -> bool:
 
 def _truth(term: Term) -> Term:
     """Return a condition that is true for the same rows."""
+    term = truth(term)
     if term[0] == "null":
         return FALSE
     if term[0] == "or":
@@ -98,11 +100,19 @@ def contradictory(terms: Iterable[Term]) -> bool:
     """Return whether conditions ask one term to equal two constants."""
     values: dict[Term, Term] = {}
     for one in terms:
-        if one[0] == "=" and one[2][0] in ("number", "text"):
+        if one[0] == "=" and one[2][0] in ("number", "text") and one[1][0] != "collate":
             first = values.setdefault(one[1], one[2])
-            if first[0] == one[2][0] and first != one[2]:
+            if first[0] == one[2][0] and first != one[2] and not _same_number(first[1], one[2][1]):
                 return True
     return False
+
+
+def _same_number(a: str, b: str) -> bool:
+    """Return whether two numerals may be the same number; a column of numbers reads a text as one."""
+    try:
+        return float(a) == float(b)
+    except ValueError:
+        return False
 
 
 _NULL_IN_NULL_OUT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "ilike", "glob"})
@@ -151,8 +161,8 @@ _MARKS = {
 def free(query: Term) -> Term:
     """Return a query whose repeats and order do not matter, marked so."""
     if isinstance(query, Select):
-        if query.limit is None and query.offset is None and (query.distinct != "any" or query.order):
-            return query._replace(distinct="any", order=())
+        if query.limit is None and query.offset is None and query.distinct != "any" and not query.order:
+            return query._replace(distinct="any")
     elif query[0] == "setop" and query[1] == "union all" and query[4] is None and query[5] is None:
         return ("setop", "union", *query[2:])
     return query

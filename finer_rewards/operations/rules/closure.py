@@ -93,11 +93,14 @@ class Closure:
 
     def _carries(self, known: Term, unknown: Term) -> bool:
         """A number does not fix the text that equals it ('1' and '01')."""
-        if known[0] != "column":
-            return self.context.affinity(unknown) != "text" or known[0] == "text"
-        return not (
-            self.context.affinity(unknown) == "text" and self.context.affinity(known) in ("number", "real")
-        )
+        if self.context.collation(unknown):
+            return False
+        kind = self.context.affinity(unknown)
+        if kind in ("number", "real", "date") or (kind == "" and not self.context.facts.known):
+            return True
+        if known[0] in CONSTANTS:
+            return kind != "text" or known[0] == "text"
+        return self.context.affinity(known) == kind
 
     def fixes(self, term: Any) -> bool:
         """Return whether a term has one value."""

@@ -60,7 +60,9 @@ def unwrap(block: Select, context: Context) -> Term:
         items=tuple(substitute(item, mapping) for item in block.items),
         having=(*inner.having, *having),
         distinct=block.distinct if inner.distinct is False or block.distinct is True else inner.distinct,
-        order=inner.order if limited else tuple(substitute(key, mapping) for key in block.order),
+        order=inner.order
+        if limited or not block.order
+        else tuple(substitute(key, mapping) for key in block.order),
         limit=inner.limit if limited else block.limit,
         offset=inner.offset if limited else block.offset,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import FALSE, ONE, Select, Term, columns_of, sources_of, substitute
+from ..terms import COMPARISONS, FALSE, ONE, Select, Term, columns_of, fold_heads, sources_of, substitute
 from .blocks import blind_to_repeats
 from .closure import CONSTANTS, Closure
 
@@ -148,17 +148,38 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         return block
     # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
     fields = ("items", "group", "having", "order", "outers", "sources", "extra")
-    columns_only = {key: value for key, value in replacement.items() if value[0] == "column"}
+    others = {key: value for key, value in replacement.items() if value[0] == "column"}
+    constants_of = {key: value for key, value in replacement.items() if value[0] != "column"}
     changes: dict[str, Any] = {}
     for name in fields:
-        chosen = replacement if name in ("having", "outers") else columns_only
         held = getattr(block, name)
-        if held and chosen and (new := substitute(held, chosen)) is not held:
+        new = substitute(held, others) if held and others else held
+        if held and constants_of and name in ("having", "outers"):
+            new = _put_constants(new, constants_of, context)
+        if new is not held:
             changes[name] = new
-    where = (*(substitute(one, replacement) for one in rest), *kept)
+    where = (*(_put_constants(substitute(one, others), constants_of, context) for one in rest), *kept)
     if not changes and set(where) == known:
         return block
     return block._replace(**changes, where=tuple(dict.fromkeys(where)))
+
+
+def _put_constants(term: Any, constants: dict[Term, Term], context: Context) -> Any:
+    """Put constants in place of columns that equal them, in comparisons with columns of the same kind.
+
+    A comparison with anything else converts by the column's affinity, which a constant has not.
+    """
+
+    def put(one: Term, context: Context) -> Term:
+        for place, column in ((1, one[1]), (2, one[2])):
+            other = one[3 - place]
+            if column in constants and other[0] == "column" and context.same_kind(column, other):
+                return (
+                    (one[0], constants[column], other) if place == 1 else (one[0], other, constants[column])
+                )
+        return one
+
+    return fold_heads(term, dict.fromkeys(COMPARISONS, put), context) if constants else term
 
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
@@ -196,11 +217,11 @@ def _member(term: Term, padded: set[int]) -> bool:
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
     if (a[0] != "column" and b[0] != "column") or a == b:
         return False
-    kinds = context.affinity(a), context.affinity(b)
-    if a[0] != "column" or b[0] != "column":
-        constant, kind = (a, kinds[1]) if a[0] != "column" else (b, kinds[0])
-        return kind == "text" if constant[0] == "text" else kind in ("number", "real")
-    return kinds[0] == kinds[1]
+    if a[0] == b[0]:
+        return context.same_kind(a, b)
+    constant, column = (a, b) if b[0] == "column" else (b, a)
+    kind = context.affinity(column)
+    return kind == "text" if constant[0] == "text" else kind in ("number", "real")
 
 
 def _preference(column: Term, own: set[int], context: Context) -> tuple[bool, str, str, int]:
@@ -252,7 +273,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 )
                 mapping = {b: a for a, b in pairs}
                 if columns_of(rest) & set(mapping):
-                    if any(context.affinity(a) != context.affinity(b) for a, b in pairs):
+                    if not all(context.same_kind(a, b) for a, b in pairs):
                         continue
                     rest = substitute(rest, mapping)
                 present = tuple(("is not", a, ("null",)) for a, _ in pairs if not context.not_null(a))

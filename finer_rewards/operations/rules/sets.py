@@ -60,10 +60,7 @@ def _probe(first: Select, branch: Select, context: Context) -> Term | None:
     if not simple(branch):
         number = context.fresh()
         columns: list[Term] = [("column", number, place) for place in range(len(branch.items))]
-        if any(
-            context.affinity(a) and _differ(a, b, context)
-            for a, b in zip(first.items, branch.items, strict=True)
-        ):
+        if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
             return None
         equal = tuple(
             _alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True)
@@ -79,8 +76,7 @@ def _probe(first: Select, branch: Select, context: Context) -> Term | None:
 
 def _differ(a: Term, b: Term, context: Context) -> bool:
     """Set operations compare values as they are; `=` first fits them to the column."""
-    kinds = {context.affinity(one) if one[0] == "column" else one[0] for one in (a, b)}
-    return len(kinds) > 1 and not kinds <= {"number", "real"}
+    return context.converts(a, b) or bool(context.collation(a) or context.collation(b))
 
 
 def _alike(a: Term, b: Term, context: Context, origin: Term) -> Term:

@@ -60,7 +60,7 @@ def _exists(term: Term, context: Context) -> Term | None:
     if not _simple(query):
         return None
     left = term[1][1:] if term[1][0] == "tuple" else (term[1],)
-    if len(left) != len(query.items):
+    if len(left) != len(query.items) or any(map(context.collation, (*left, *query.items))):
         return None
     own = numbers_in(query.sources)
     padded = {one for outer in query.outers for one in numbers_in(outer)}
@@ -176,11 +176,7 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
         links = {key: _partner(place, block.where) for key, place in places.items()}
         if any(link is None or link[1][0] != "column" for link in links.values()):
             continue
-        if any(
-            context.affinity(key) != context.affinity(link[1])
-            for key, link in links.items()
-            if link is not None
-        ):
+        if not all(context.same_kind(key, link[1]) for key, link in links.items() if link is not None):
             continue
         used = [link[0] for link in links.values() if link is not None]
         rest = block._replace(
