@@ -390,3 +390,46 @@ def test_a_hub_that_is_not_there_is_said_plainly(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(fr.errors.MissingExtraError, match=r"finer-rewards\[prepare\]"):
         read_source("hub:a/b", "databases")
+
+
+# -- golds for another engine
+
+
+def test_golds_are_translated_for_another_engine_and_kept_where_they_mean_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("duckdb", reason="DuckDB runs the translations")
+    connection = sqlite3.connect(tmp_path / "shop.sqlite")
+    connection.executescript(
+        "CREATE TABLE item (name TEXT, price INTEGER);"
+        "INSERT INTO item VALUES ('Ax', 7), ('axle', 8), ('Bow', 9), (NULL, 1)"
+    )
+    connection.close()
+    golds = {
+        "like": "SELECT name FROM item WHERE name LIKE 'a%'",
+        "not_like": "SELECT name FROM item WHERE name NOT LIKE 'a%'",
+        "text": 'SELECT price FROM item WHERE name = "Bow"',
+        "quoted": "SELECT \"price\" FROM item WHERE name = 'Bow'",
+        "nulls": "SELECT name FROM item ORDER BY name",
+        "bare": "SELECT name, MAX(price) FROM item",
+        "affinity": "SELECT name FROM item WHERE price = '7' || ''",
+        "broken": "SELECT nme FROM item",
+    }
+    questions = [
+        {"question_id": name, "db_id": "shop", "question": f"{name}?", "SQL": sql}
+        for name, sql in golds.items()
+    ]
+    (tmp_path / "mine.json").write_text(json.dumps(questions))
+    out = tmp_path / "rows"
+    command = ["prepare", str(tmp_path / "mine.json"), "--db", str(tmp_path), "--to", "trl", "-o", str(out)]
+    assert main([*command, "--engine", "duckdb", "--format", "jsonl"]) == 0
+    kept = {row["question_id"]: row["gold_sql"] for row in rows_of(out)}
+    assert kept.keys() >= {"like", "not_like", "text", "quoted", "nulls"}
+    left_out = {
+        one["question_id"]: one["kind"] for one in json.loads((out / "report.json").read_text())["left_out"]
+    }
+    assert left_out == {"bare": "untranslated", "broken": "fails"} | (
+        {} if "affinity" in kept else {"affinity": left_out["affinity"]}
+    )
+    with fr.DuckDB(tmp_path) as there, fr.SQLite(tmp_path) as here:
+        for name, sql in kept.items():
+            ours, theirs = here.execute(golds[name], "shop"), there.execute(sql, "shop")
+            assert fr.compare(ours, theirs, gold_sql=golds[name], predicted_sql=sql).match, name

@@ -6,12 +6,14 @@ import argparse
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
 from finer_rewards.cli.progress import Progress
+from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
@@ -81,6 +83,11 @@ def register(subparsers: Any) -> None:
     group.add_argument(
         "--seed", type=number("--seed", int, "a whole number"), default=0, metavar="N", help="of the draw (0)"
     )
+    group.add_argument(
+        "--golds-from", metavar="FOLDER",
+        help="the databases that the golds were written for, where they are to run on another engine: they are "
+        "translated, and left out where they mean something else there (those of --db themselves, with --engine)",
+    )  # fmt: skip
     group.add_argument("--no-audit", action="store_true", help="keep every gold, for evaluation")
     group.add_argument(
         "--keep", action="append", default=[], metavar="KIND",
@@ -130,6 +137,7 @@ def run(arguments: argparse.Namespace) -> int:
     golds = 0 if arguments.no_audit else sum(len(question.gold) for question in questions)
     with (
         executor,
+        _written_for(arguments, found) as written_for,
         Progress("golds audited and prompts written", golds + len(questions)) as bar,
     ):
         prepared = prepare_rows(
@@ -143,6 +151,7 @@ def run(arguments: argparse.Namespace) -> int:
             count=count,
             audit=not arguments.no_audit,
             keep=arguments.keep,
+            written_for=written_for,
             on_done=bar.advance,
         )
     left_out = [LeftOut(one.question_id, one.db, "no_database", "it is not there") for one in missing]
@@ -180,6 +189,16 @@ def run(arguments: argparse.Namespace) -> int:
     )
     _say_reasons(left_out)
     return 0
+
+
+def _written_for(arguments: argparse.Namespace, found: Databases) -> AbstractContextManager[Executor | None]:
+    """Return what runs the golds as they were written: the engine whose files these are, where another reads them."""
+    place = arguments.golds_from or found.path
+    engine = engine_at(place)
+    if engine is found.engine:
+        return nullcontext()
+    limits = {"timeout": arguments.timeout, "max_rows": arguments.max_rows, "workers": arguments.workers}
+    return engine.executor(engine.look(place).root, **limits)
 
 
 def _compare(source: Source, against: str) -> None:
@@ -253,6 +272,7 @@ def _report(
             "keep": arguments.keep,
             "dev_share": arguments.dev_share,
             "seed": arguments.seed,
+            "golds_from": arguments.golds_from,
             "timeout": arguments.timeout,
             "max_rows": arguments.max_rows,
         },

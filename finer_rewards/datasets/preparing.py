@@ -13,6 +13,7 @@ from finer_rewards.auditing import KINDS, Gold, audit_golds
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.prompts import Message, Prompt, chat_prompt, named_prompt
 from finer_rewards.datasets.schema_text import DescribedSchema, describe_database, quoted, schema_prompt
+from finer_rewards.datasets.translating import TRANSLATIONS, translate_golds
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.extras import extra
 
@@ -25,6 +26,7 @@ __all__ = ["REASONS", "LeftOut", "Prepared", "Row", "message_counter", "prepare_
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **KINDS,
+        **TRANSLATIONS,
         "no_answer": "it has neither gold SQL nor an answer",
         "too_long": "its prompt is past the limit, however little of the schema is shown",
         "cut": "its gold reads a table for which the prompt has no room",
@@ -71,6 +73,7 @@ def prepare_rows(
     count: Callable[[Sequence[Message]], int] | None = None,
     audit: bool = True,
     keep: Collection[str] = (),
+    written_for: Executor | None = None,
     on_done: Callable[[int], None] | None = None,
 ) -> Prepared:
     """Return the rows of a training set, in the order of the questions.
@@ -87,6 +90,8 @@ def prepare_rows(
         count: the length of a prompt; its characters, when left out. See `message_counter`.
         audit: look for golds that cannot be used (`finer-rewards check`) and leave them out.
         keep: findings of the audit that are no reason to leave a gold out.
+        written_for: runs the golds as they were written, where that is not for `executor`: they are translated to its
+            dialect, and left out where they do not run or mean something else there. See `translate_golds`.
         on_done: called with the number of golds audited, and then of questions done, since.
 
     Raises:
@@ -99,7 +104,10 @@ def prepare_rows(
             )
     chosen = named_prompt(prompt) if isinstance(prompt, str) else prompt
     count = count or _characters
-    audited = _audited(questions, executor, frozenset(keep), on_done) if audit else list(questions)
+    translated = _translated(questions, written_for, executor) if written_for else list(questions)
+    asked = [one for one in translated if not isinstance(one, LeftOut)]
+    checked = iter(_audited(asked, executor, frozenset(keep), on_done) if audit else asked)
+    audited = [one if isinstance(one, LeftOut) else next(checked) for one in translated]
     described: dict[str, DescribedSchema] = {}
     rows: list[Row] = []
     left_out: list[LeftOut] = []
@@ -198,6 +206,23 @@ def _load_tokenizer(name: str) -> Any:
 
 def _characters(messages: Sequence[Message]) -> int:
     return sum(len(message["content"]) for message in messages)
+
+
+def _translated(
+    questions: Sequence[Question], source: Executor, target: Executor
+) -> list[Question | LeftOut]:
+    """Return each question with its golds that mean the same on the target, or why it has none."""
+    golds = [(sql, question.db) for question in questions for sql in question.gold]
+    translations = iter(translate_golds(golds, source, target))
+    found: list[Question | LeftOut] = []
+    for question in questions:
+        own = [next(translations) for _ in question.gold]
+        usable = tuple(one.sql for one in own if not one.problem)
+        if usable or not own:
+            found.append(replace(question, gold=usable))
+        else:
+            found.append(LeftOut(question.question_id, question.db, own[0].problem, own[0].reason))
+    return found
 
 
 def _audited(

@@ -1,0 +1,120 @@
+"""Golds written for one engine, as another reads them: translated, run on both, and kept where both say the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from finer_rewards.comparing import compare
+from finer_rewards.executing import Executor, Query
+from finer_rewards.operations.guard import tree_of
+from finer_rewards.schema import Schema
+from finer_rewards.sql_text import normalise
+
+if TYPE_CHECKING:
+    from sqlglot import exp
+
+__all__ = ["TRANSLATIONS", "Translation", "translate_golds"]
+
+#: What can become of a gold that has to be translated, and what it means.
+TRANSLATIONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "untranslated": "it has no text in the engine's dialect that runs there",
+        "means_else": "translated, it gives another result on the engine than where it was written for",
+    }
+)
+
+
+class Translation(NamedTuple):
+    """A gold in the other dialect, or one of `TRANSLATIONS` and why it is said of this one."""
+
+    sql: str
+    problem: str = ""
+    reason: str = ""
+
+
+def translate_golds(
+    golds: Sequence[tuple[str, str]], source: Executor, target: Executor, *, mode: str = "strict"
+) -> list[Translation]:
+    """Return each gold in the dialect of `target`, if it means there what it means on `source`.
+
+    A gold that fails on `source`, or whose result there is cut or ambiguous, proves nothing: it is translated and left
+    to the audit.
+
+    Args:
+        golds: statements, each with the id of its database, by which both executors find it.
+        source: runs the golds as they are written.
+        target: runs the translations.
+        mode: how the two results are compared.
+
+    Example:
+        >>> import sqlite3, tempfile, pathlib
+        >>> from finer_rewards import DuckDB, SQLite
+        >>> folder = pathlib.Path(tempfile.mkdtemp())
+        >>> connection = sqlite3.connect(folder / "shop.sqlite")
+        >>> _ = connection.executescript("CREATE TABLE item (name TEXT, price INT); INSERT INTO item VALUES ('Ax', 7)")
+        >>> connection.close()
+        >>> texts = ["SELECT IFNULL(name, '-') FROM item", "SELECT name, COUNT(*) FROM item"]
+        >>> with SQLite(folder) as source, DuckDB(folder) as target:
+        ...     for translation in translate_golds([(sql, "shop") for sql in texts], source, target):
+        ...         print(translation.problem or "kept", "|", translation.sql)
+        kept | SELECT COALESCE(name, '-') FROM item
+        untranslated | SELECT name, COUNT(*) FROM item
+    """
+    schemas = {db: source.schema(db) for db in dict.fromkeys(db for _, db in golds)}
+    texts = [_translated(sql, schemas[db], source.dialect, target.dialect) for sql, db in golds]
+    there = source.execute_many([Query(sql, db, keep=True) for sql, db in golds])
+    asked = [
+        Query(text, db, keep=True) for text, (_, db) in zip(texts, golds, strict=True) if text is not None
+    ]
+    here = iter(target.execute_many(asked))
+    found = []
+    for (sql, _), text, written in zip(golds, texts, there, strict=True):
+        if text is None:
+            found.append(Translation(sql, "untranslated", f"sqlglot does not read it as {source.dialect}"))
+            continue
+        run = next(here)
+        if not written.ok or written.truncated or written.ambiguous or written.volatile:
+            found.append(Translation(text))
+        elif not run.ok:
+            found.append(Translation(text, "untranslated", f"`{text}` fails: {run.error}"))
+        else:
+            comparison = compare(written, run, mode, gold_sql=sql, predicted_sql=text)
+            found.append(
+                Translation(text) if comparison.match else Translation(text, "means_else", comparison.reason)
+            )
+    return found
+
+
+def _translated(sql: str, schema: Schema, source: str, target: str) -> str | None:
+    tree = tree_of(normalise(sql), source)
+    if tree is None:
+        return None
+    if source == "sqlite":
+        tree = _plain(tree, schema)
+    text: str = tree.sql(dialect=target)
+    return text
+
+
+def _plain(tree: exp.Expression, schema: Schema) -> exp.Expression:
+    """Say what only SQLite understands in words that all engines do.
+
+    There `"Joe"` is a text where no column is called so, and LIKE does not tell upper from lower case.
+    """
+    from sqlglot import exp
+
+    names = {column.name.lower() for table in schema.tables for column in table.columns}
+    names |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
+
+    def change(node: exp.Expression) -> exp.Expression:
+        if isinstance(node, exp.Like):
+            return exp.ILike(**node.args)  # NOT may be an argument of its own
+        if isinstance(node, exp.Column) and not node.table:
+            name = node.this
+            if isinstance(name, exp.Identifier) and name.quoted and name.name.lower() not in names:
+                return exp.Literal.string(name.name)
+        return node
+
+    changed: exp.Expression = tree.transform(change)
+    return changed
