@@ -198,6 +198,7 @@ class Execution:
         ambiguous: for a gold query, true when its LIMIT cuts through a tie.
         steps: opcodes the engine ran, in whole thousands; the same every time, unlike `seconds`. `None` when
             the engine does not count them.
+        cpu_seconds: seconds of a processor that it took in the worker.
     """
 
     status: Status
@@ -211,6 +212,7 @@ class Execution:
     order: tuple[Row, ...] | None = None
     ambiguous: bool = False
     steps: int | None = None
+    cpu_seconds: float = 0.0
 
     @property
     def ok(self) -> bool:

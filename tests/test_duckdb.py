@@ -304,7 +304,7 @@ def test_the_command_line_finds_the_engine(root, tmp_path, capsys):
         "2",
     ]
     assert main(again) == 2
-    assert "`--neighbours` should be left out with DuckDB" in capsys.readouterr().err
+    assert "should stand beside an executor of SQLite databases, but got DuckDB" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -109,6 +109,12 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
         "--timeout", type=seconds, default=30.0, metavar="S", help="seconds a query may take (30)"
     )
     group.add_argument(
+        "--deadline",
+        choices=("relative", "absolute"),
+        default="relative",
+        help="relative: a prediction may take 2 s of CPU or 20 times its gold's; absolute: always --timeout",
+    )
+    group.add_argument(
         "--max-rows", type=rows, default=10_000, metavar="N", help="rows kept of a result (10000)"
     )
     group.add_argument(
@@ -148,6 +154,7 @@ def made_executor(arguments: argparse.Namespace, databases: Databases) -> Pooled
     make = databases.engine.executor
     limits: dict[str, Any] = {
         "timeout": arguments.timeout,
+        "deadline": arguments.deadline,
         "max_rows": arguments.max_rows,
         "workers": arguments.workers,
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import marshal
+import math
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,9 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultCache", "size_of"]
 
-_FORMAT = 2
+_FORMAT = 3
 _MOST_DIGESTS = 4096
-_Key = tuple[str, str, "float | None"]  # (where the database is, statement, seconds it may take)
+_Key = tuple[str, str]  # (where the database is, statement)
 _LASTING = frozenset(
     (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 )
@@ -33,7 +34,7 @@ _LASTING = frozenset(
 class ResultCache:
     """A bounded cache of executions.
 
-    A timeout, a lost worker, a result past a limit on memory and anything that reads the clock or a random
+    A timeout by the clock, a lost worker, a result past a limit on memory and anything that reads the clock or a random
     number may be different next time, and are not kept.
 
     Args:
@@ -50,18 +51,19 @@ class ResultCache:
         self._kept = Recent[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
-    def get(self, database: Database, sql: str, timeout: float | None = None) -> Execution | None:
+    def get(self, database: Database, sql: str, allowance: float = math.inf) -> Execution | None:
         """Return what the statement did on this content of the database, when that is known.
 
         Args:
             database: the database.
             sql: the statement.
-            timeout: seconds it may take, where the settings do not say.
+            allowance: seconds of a processor that it may take: it did not end in fewer than it once used up.
         """
-        key, identity = (database.place, sql, timeout), database.identity
+        key, identity = (database.place, sql), database.identity
         known = self._kept.get(key)
         if known is not None and known[0] == identity:
-            return known[1]
+            late = known[1].status is Status.timeout and known[1].cpu_seconds < allowance
+            return None if late else known[1]
         if self.folder is None:
             return None
         try:
@@ -72,12 +74,21 @@ class ResultCache:
         return execution
 
     def put(
-        self, database: Database, sql: str, execution: Execution, size: int, timeout: float | None = None
+        self, database: Database, sql: str, execution: Execution, size: int, allowance: float = math.inf
     ) -> None:
-        """Keep what the statement did, if it would do the same again; `size` is about that of its rows."""
-        if execution.status not in _LASTING or execution.volatile:
+        """Keep what the statement did, if it would do the same again.
+
+        Args:
+            database: the database.
+            sql: the statement.
+            execution: what it did.
+            size: about how many bytes its rows take.
+            allowance: seconds of a processor that it might take. One that used them up would do so again.
+        """
+        used_up = execution.status is Status.timeout and execution.cpu_seconds >= allowance
+        if not (used_up or execution.status in _LASTING) or execution.volatile:
             return
-        self._keep((database.place, sql, timeout), database.identity, execution, size)
+        self._keep((database.place, sql), database.identity, execution, size)
         if self.folder is None:
             return
         with contextlib.suppress(OSError):  # a full disk costs time, not results
@@ -134,6 +145,7 @@ def _encode(execution: Execution) -> bytes:
             "order": execution.order,
             "ambiguous": execution.ambiguous,
             "steps": execution.steps,
+            "cpu_seconds": execution.cpu_seconds,
         }
     )
 
@@ -150,7 +162,8 @@ def _decode(data: bytes) -> Execution:
         None if found["tables"] is None else frozenset(found["tables"]),
     )
     order = None if found["order"] is None else _rows(found["order"])
-    return replace(execution, order=order, ambiguous=found["ambiguous"], steps=found["steps"])
+    names = ("ambiguous", "steps", "cpu_seconds")
+    return replace(execution, order=order, **{name: found[name] for name in names})
 
 
 def _rows(found: list[list[Any]]) -> tuple[Row, ...]:

@@ -96,11 +96,11 @@ class Limits:
         max_bytes: size of a result, as bytes or as text such as `"32MiB"`; a larger one is `Status.too_large`.
         memory_limit: address space of each worker, as `max_bytes`.
         workers: processes; `None` means one a core, at most 8.
-        deadline: `absolute`, every query may take `timeout` seconds; `relative`, a prediction may take
-            `deadline_factor` times what the slowest of its golds took, but never less than `deadline_floor`
-            seconds nor more than `timeout`. That saves most of the time that hopeless queries cost.
+        deadline: `relative`, a prediction may take `deadline_floor` seconds of a processor, or `deadline_factor` times
+            what the slowest of its golds took where that is more, and never more than `timeout` seconds: hopeless
+            queries then cost little. `absolute`, every query may take `timeout` seconds.
         deadline_factor: see there.
-        deadline_floor: see there, in seconds.
+        deadline_floor: see there. (Of PostgreSQL, whose processor is another's, seconds of any kind.)
 
     Raises:
         ConfigError: a value cannot be used.
@@ -115,9 +115,9 @@ class Limits:
     max_bytes: str | int = limit("32MiB", partial(size_in_bytes, most=LARGEST))
     memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=128 << 20))
     workers: int | None = limit(None, count, decides=False)
-    deadline: Deadline = limit("absolute", partial(one_of, choices=("absolute", "relative")))
-    deadline_factor: float = limit(100.0, positive)
-    deadline_floor: float = limit(0.25, positive)
+    deadline: Deadline = limit("relative", partial(one_of, choices=("absolute", "relative")))
+    deadline_factor: float = limit(20.0, positive)
+    deadline_floor: float = limit(2.0, positive)
 
     def __post_init__(self) -> None:
         for one in self._parameters():

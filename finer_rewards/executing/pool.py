@@ -166,6 +166,7 @@ class Pool:
                 self._hand_out()
                 if batch.left and self._workers:
                     self._await_answers(START_SECONDS if stop is None else LISTEN_SECONDS)
+            self._end_what_nobody_wants(long=0.0)
         except BaseException:
             # Ctrl-C may have come in the middle of anything: begin anew for the others that wait.
             with self._changed:
@@ -234,10 +235,12 @@ class Pool:
         elif watched and not worker.outgoing:
             selector.unregister(worker.input)
 
-    def _end_what_nobody_wants(self) -> None:
-        """End the workers whose query was abandoned while it ran."""
+    def _end_what_nobody_wants(self, long: float = LONG_TURN) -> None:
+        """End the workers whose query was abandoned while it ran, or was answered by another and takes long."""
+        now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.asked]:
-            if worker.asked[0][1].batch is not None and worker.asked[0][1].batch.abandoned:
+            task = worker.asked[0][1]
+            if not task.wanted and (task.answer is None or now - worker.turn_began > long):
                 behind = [task for _, task in worker.asked]
                 self._drop(worker)
                 self._requeue(behind)
@@ -272,7 +275,8 @@ class Pool:
                 if worker.ready:
                     self._failed_starts = 0
                 for task, answer in answers:
-                    if answer[0] == "timeout" and self._once_more(task, worker.starved(task)):
+                    used_up = answer[-1] >= task.allowance
+                    if answer[0] == "timeout" and not used_up and self._once_more(task, worker.starved(task)):
                         self._requeue([task])
                     else:
                         self._book(task, answer)
@@ -302,10 +306,14 @@ class Pool:
         everybody_works = len(self._workers) == self.size and all(worker.asked for worker in self._workers)
         if self._queue or everybody_works:
             return
-        behind = [task for _, task in list(slow.asked)[1:] if not task.shared]
-        for task in behind:
-            task.shared = True
-        self._requeue(behind)
+        now = time.monotonic()
+        at_hand = {
+            id(task)
+            for worker in self._workers
+            for place, (_, task) in enumerate(worker.asked)
+            if worker is not slow and (not place or now - worker.turn_began <= LONG_TURN)
+        }
+        self._requeue([task for _, task in list(slow.asked)[1:] if id(task) not in at_hand])
 
     def _book(self, task: Task, answer: Answer) -> None:
         if task.answer is not None or task.batch is None:
@@ -340,10 +348,12 @@ class Pool:
 
     def _blame(self, task: Task, ended_by: int, starved: bool) -> None:
         if ended_by in (signal.SIGALRM, signal.SIGPROF):
-            if self._once_more(task, starved):
+            if ended_by == signal.SIGALRM and self._once_more(task, starved):
                 return
-            why = f"killed {MARGIN:g} s after the limit of {task.timeout:g} s"
-            self._book(task, ended("timeout", why, task.timeout))
+            cpu = task.allowance if ended_by == signal.SIGPROF and task.allowance < task.timeout else 0.0
+            limit = f"{cpu:g} s of CPU" if cpu else f"{task.timeout:g} s"
+            why = f"killed {MARGIN:g} s after the limit of {limit}"
+            self._book(task, ended("timeout", why, cpu or task.timeout, cpu))
             return
         task.deaths += 1
         if task.deaths > 1 and ended_by in CRASHES:

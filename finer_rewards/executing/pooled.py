@@ -7,7 +7,7 @@ import math
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 __all__ = ["Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
-_Key = tuple[str, str, float]  # (database, statement, seconds it may take)
+_Key = tuple[str, str]  # (database, statement)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
@@ -126,53 +126,90 @@ class PooledExecutor(Limits, ABC):
         Pairs of database and SQL that are equal up to white space run once and share one object; results with
         equal rows share the rows.
         """
-        if self.deadline != "relative" or not any(query.golds for query in queries):
-            return self._execute([(query, self.timeout) for query in queries])
-        # The golds run first: their time decides how long the others may take.
-        golds = list(dict.fromkeys(Query(gold, one.db, True) for one in queries for gold in one.golds))
-        runs = dict(zip(golds, self._execute([(gold, self.timeout) for gold in golds]), strict=True))
-        rest = [query for query in dict.fromkeys(queries) if query not in runs]
-        timed = [(query, self._time_for(query, runs)) for query in rest]
-        runs.update(zip(rest, self._execute(timed), strict=True))
-        return [runs[query] for query in queries]
+        least = self.deadline_floor
+        relative = self.deadline == "relative" and least < self.timeout
+        limited = [relative and bool(one.golds) and not one.keep for one in queries]
+        allowed = [least if cut else math.inf for cut in limited]
+        runs = self._execute(list(zip(queries, allowed, strict=True)))
+        late = [place for place, cut in enumerate(limited) if cut and _used_up(runs[place], least)]
+        if late:
+            # Only now is it worth to know what their golds took: the least is enough for nearly all.
+            golds = {(one.sql, one.db): run for one, run in zip(queries, runs, strict=True) if one.keep}
+            allowances = self._allowances([queries[place] for place in late], golds)
+            more = [
+                (place, seconds) for place, seconds in zip(late, allowances, strict=True) if seconds > least
+            ]
+            again = self._execute([(queries[place], seconds) for place, seconds in more])
+            for (place, _), run in zip(more, again, strict=True):
+                runs[place] = run
+            for place, seconds in zip(late, allowances, strict=True):
+                runs[place] = self._with_reason(runs[place], max(seconds, least))
+        return runs
 
-    def _time_for(self, query: Query, runs: Mapping[Query, Execution]) -> float:
-        """Return how long a query may take, by how long the slowest of its golds took."""
-        known = [run.seconds for gold in query.golds if (run := runs[Query(gold, query.db, True)]).ok]
-        if not known:
-            return self.timeout
-        return min(self.timeout, max(self.deadline_floor, self.deadline_factor * max(known)))
+    def _allowances(self, queries: Sequence[Query], golds: dict[tuple[str, str], Execution]) -> list[float]:
+        """Return the seconds of a processor that each query may take, by what the slowest of its golds took.
+
+        Args:
+            queries: the queries.
+            golds: what golds did that ran with them.
+        """
+        asked = dict.fromkeys((gold, one.db) for one in queries for gold in one.golds)
+        others = [key for key in asked if key not in golds]
+        golds.update(
+            zip(others, self._execute([(Query(*key, True), math.inf) for key in others]), strict=True)
+        )
+        slowest = (
+            max((run.cpu_seconds for gold in one.golds if (run := golds[gold, one.db]).ok), default=0.0)
+            for one in queries
+        )
+        return [min(self.timeout, self.deadline_factor * seconds) for seconds in slowest]
+
+    def _with_reason(self, run: Execution, allowance: float) -> Execution:
+        """Return the execution; of one that used up its allowance its error says where that came from."""
+        if not _used_up(run, allowance):
+            return run
+        came = (
+            "the least that `deadline_floor` allows"
+            if allowance <= self.deadline_floor
+            else f"{self.deadline_factor:g} times its gold's (`deadline_factor`)"
+            if allowance < self.timeout
+            else "its `timeout`"
+        )
+        return replace(run, error=f"{run.error}, {came}")
 
     def _execute(self, queries: Sequence[tuple[Query, float]]) -> list[Execution]:
+        """Run queries, each with the seconds of a processor that it may take."""
         databases: dict[str, Database | Execution] = {}
         normal: dict[str, str] = {}
         keys: list[_Key] = []
         kept: set[_Key] = set()
-        for (sql, db, keep, _), timeout in queries:
+        allowances: dict[_Key, float] = {}
+        for (sql, db, keep, _), allowance in queries:
             text = normal.get(sql)
             if text is None:
                 text = normal[sql] = normalise(sql)
-            key = (db, text, timeout)
+            key = (db, text)
             keys.append(key)
             if keep:
                 kept.add(key)
+            allowances[key] = max(allowance, allowances.get(key, 0.0))
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
-        for key in dict.fromkeys(keys):
-            db, text, timeout = key
+        for key, allowance in allowances.items():
+            db, text = key
             database = databases.get(db)
             if database is None:
                 database = databases[db] = self._look_or_say_why(db)
             if isinstance(database, Execution):
                 results[key] = database
                 continue
-            known = self._golds.get(database, text) if timeout == self.timeout else None
+            known = self._golds.get(database, text)
             if known is None and key not in kept:
-                known = self._predicted.get(database, text, timeout)
+                known = self._predicted.get(database, text, allowance)
             if known is not None:
                 results[key] = known
             else:
-                tasks[key] = Task("run", database.request, text, timeout)
+                tasks[key] = Task("run", database.request, text, self.timeout, allowance)
         executions = self._run_with_order(tasks, kept) if tasks else {}
         for key, execution in executions.items():
             results[key] = execution
@@ -184,7 +221,7 @@ class PooledExecutor(Limits, ABC):
             if key in kept:
                 self._golds.put(database, key[1], execution, size)
             elif self.remembers and database.request[0] is not None:
-                self._predicted.put(database, key[1], execution, size, key[2])
+                self._predicted.put(database, key[1], execution, size, task.allowance)
         return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
@@ -279,6 +316,11 @@ class PooledExecutor(Limits, ABC):
         return partial(type(self), **parameters), ()
 
 
+def _used_up(run: Execution, allowance: float) -> bool:
+    """Whether a query was ended for the time of a processor that it took, so that it would be again."""
+    return run.status is Status.timeout and run.cpu_seconds >= allowance
+
+
 def _unreadable(db: str, why: object) -> ConfigError:
     return ConfigError(f"`db` should be a readable database, but {db!r} is not: {why}. Check it.")
 
@@ -306,7 +348,7 @@ class _Decoded:
 
     def execution(self, answer: Answer | None) -> Execution:
         assert answer is not None
-        status, columns, chunks, seconds, error, truncated, tables, volatile, steps = answer
+        status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu = answer
         rows: tuple[Row, ...] = ()
         if chunks:
             found = self._rows.get(key := tuple(chunks))
@@ -324,4 +366,5 @@ class _Decoded:
             None if tables is None else frozenset(tables),
             kind,
             steps=None if steps is None else 1000 * steps,
+            cpu_seconds=cpu,
         )

@@ -20,8 +20,10 @@ from typing import Any
 
 __all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
 
-# (status, columns, chunks, seconds, error, truncated, tables, volatile, steps), as `worker.py` says.
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
+# (status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu), as `worker.py` says.
+Answer = tuple[
+    str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None", float
+]
 
 HEADER = struct.Struct("<I")
 MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
@@ -64,18 +66,31 @@ class Task:
         database: the key by which the worker keeps the connection (`None`: it does not), and how to open it.
         sql: the statement.
         timeout: seconds it may take.
+        allowance: seconds of a processor that it may take.
     """
 
-    __slots__ = ("answer", "batch", "database", "deaths", "kind", "shared", "sql", "starved", "timeout")
+    __slots__ = (
+        "allowance",
+        "answer",
+        "batch",
+        "database",
+        "deaths",
+        "kind",
+        "sql",
+        "starved",
+        "timeout",
+    )
 
-    def __init__(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> None:
+    def __init__(
+        self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float = math.inf
+    ) -> None:
         self.kind = kind
         self.database = database
         self.sql = sql
         self.timeout = timeout
+        self.allowance = allowance
         self.answer: Answer | None = None
         self.deaths = 0
-        self.shared = False
         self.starved = False
         self.batch: Batch | None = None
 
@@ -155,7 +170,7 @@ class WorkerProcess:
         for task in tasks:
             self.numbers += 1
             self.asked.append((self.numbers, task))
-            requests.append((self.numbers, task.kind, task.database, task.sql, task.timeout))
+            requests.append((self.numbers, task.kind, task.database, task.sql, task.timeout, task.allowance))
         self.send(requests)
 
     def receive(self) -> tuple[list[tuple[Task, Answer]], bool]:
@@ -202,8 +217,12 @@ class WorkerProcess:
         self.turn_cpu = self._cpu()
 
     def starved(self, task: Task) -> bool:
-        """Whether a task of this turn had too little of a processor for its lateness to be its own."""
-        return self.computes and self._cpu() - self.turn_cpu < LEAST_SHARE * task.timeout
+        """Whether a task of this turn had too little of a processor for its lateness to be its own.
+
+        One with an allowance has it to use up.
+        """
+        least = task.allowance if task.allowance < task.timeout else LEAST_SHARE * task.timeout
+        return self.computes and self._cpu() - self.turn_cpu < least
 
     def _cpu(self) -> float:
         """Return the CPU seconds of the process so far; infinity where the system does not tell."""
@@ -236,6 +255,6 @@ class WorkerProcess:
                     stream.close()
 
 
-def ended(status: str, error: str, seconds: float = 0.0) -> Answer:
+def ended(status: str, error: str, seconds: float = 0.0, cpu: float = 0.0) -> Answer:
     """Return the answer of a query that did not answer for itself."""
-    return status, (), [], seconds, error, False, None, "", 0
+    return status, (), [], seconds, error, False, None, "", 0, cpu

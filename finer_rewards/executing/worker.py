@@ -7,22 +7,25 @@ standard library only. An engine brings `open_databases`, a function that makes,
 Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
 
     parent → worker   first frame: the settings, one dict (made by the executor and in `process.py`)
-                      then: a list of requests, (number, kind, database, sql, timeout)
+                      then: a list of requests, (number, kind, database, sql, timeout, allowance)
                           kind       "run", "schema", or what else the engine knows
                           database   (key, how to open it); the connection is kept by its key, if any
                           timeout    seconds that the statement may take
+                          allowance  seconds of a processor that it may take
     worker → parent   first frame: anything; the worker is ready
                       then: one frame a request, in the order received:
-                          (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps)
+                          (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps,
+                           cpu)
                           status     name of a member of `finer_rewards.Status`
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
                           steps      thousands of steps that ran; None from an engine that does not count them
+                          cpu        seconds of a processor that this process took
 
 A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
-ends it with SIGALRM (SIGPROF where CPU time counts) when that request ran past the deadline where the engine
-does not look at the time.
+ends it with SIGALRM, or SIGPROF where it was the time of a processor, when that request ran past a limit where the
+engine does not look at the time.
 """
 
 from __future__ import annotations
@@ -42,12 +45,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: What answers a request, less its number: see above.
+#: What an engine answers: see above, less the number and the time of a processor.
 Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
 #: Status, columns, chunks, message, whether rows were left out.
 Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
 
 FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
+INFINITY = float("inf")
 SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
 IDLE_SECONDS = 2.0
@@ -97,20 +101,59 @@ def lost(error: BaseException) -> Answer:
     return "unavailable", (), [], 0.0, str(error) or type(error).__name__, False, None, "", 0
 
 
+class Budget:
+    """How long a query may take, and which limit it reached.
+
+    Args:
+        timeout: seconds.
+        allowance: seconds of a processor, which pass no faster than seconds do.
+    """
+
+    def __init__(self, timeout: float, allowance: float = INFINITY) -> None:
+        self.timeout, self.allowance = timeout, allowance
+        self.deadline = time.monotonic() + timeout
+        self.cpu_deadline = INFINITY if allowance == INFINITY else time.process_time() + allowance
+        self.look_again = self.deadline - timeout + min(timeout, allowance) if timeout < INFINITY else 0.0
+        self.over = ""
+
+    def left(self) -> float:
+        """Return the least time in which a limit can be reached; none when one was."""
+        now = time.monotonic()
+        if now < self.look_again:
+            return self.look_again - now
+        if now >= self.deadline:
+            self.over = f"{self.timeout:g} s"
+            return 0.0
+        left = self.deadline - now
+        if self.cpu_deadline < INFINITY:
+            left = min(left, self.cpu_deadline - time.process_time())
+            if left <= 0:
+                self.over = f"{self.allowance:g} s of CPU"
+                return 0.0
+        self.look_again = now + left
+        return left
+
+
 class Alarm:
-    """The kernel's timer that ends this process; it stays set from query to query, and is moved when it must be."""
+    """One of the kernel's timers that end this process.
 
-    def __init__(self) -> None:
-        self.use("wall")
+    It stays set from query to query, and is moved when it must be.
 
-    def use(self, clock: str) -> None:
-        """Say what counts: `wall` time, or the `cpu` time of this process."""
-        self.timer = signal.ITIMER_PROF if clock == "cpu" else signal.ITIMER_REAL
-        self.clock = time.process_time if clock == "cpu" else time.monotonic
+    Args:
+        timer: which one.
+        clock: the time that it counts.
+    """
+
+    def __init__(self, timer: int, clock: Callable[[], float]) -> None:
+        self.timer = timer
+        self.clock = clock
         self.rings = 0.0
 
     def set(self, seconds: float) -> None:
         """End this process after so many seconds, or at most `SLACK` later."""
+        if seconds == INFINITY:
+            self.off()
+            return
         now = self.clock()
         if not seconds <= self.rings - now <= seconds + SLACK:
             signal.setitimer(self.timer, seconds + SLACK)
@@ -123,7 +166,26 @@ class Alarm:
             self.rings = 0.0
 
 
-ALARM = Alarm()
+class Alarms:
+    """The timers of a query: for the time it takes, and for the time it takes of a processor."""
+
+    def __init__(self) -> None:
+        self.wall = Alarm(signal.ITIMER_REAL, time.monotonic)
+        self.cpu = Alarm(signal.ITIMER_PROF, time.process_time)
+
+    def set(self, timeout: float, allowance: float) -> None:
+        """End this process when a query is past a limit."""
+        self.wall.set(timeout)
+        # The kernel counts by its ticks, and on a busy machine is soon ahead of the clock.
+        self.cpu.set(allowance * 1.05 + 0.1)
+
+    def off(self) -> None:
+        """Time nothing."""
+        self.wall.off()
+        self.cpu.off()
+
+
+ALARMS = Alarms()
 
 
 def confine(settings: dict[str, Any]) -> None:
@@ -213,12 +275,14 @@ def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
     os.set_blocking(1, False)
     tell(header.pack(len(READY)) + READY)
     while True:
-        for number, kind, database, sql, timeout in frame():
-            body = marshal.dumps((number, *databases.answer(kind, database, sql, timeout)))
+        for number, kind, database, sql, timeout, allowance in frame():
+            began = time.process_time()
+            answer = databases.answer(kind, database, sql, timeout, allowance)
+            body = marshal.dumps((number, *answer, time.process_time() - began))
             tell(header.pack(len(body)) + body)
             if getattr(databases, "spent", False):
                 os._exit(0)  # what waits in the pipe goes to the process that follows
-        ALARM.off()
+        ALARMS.off()
 
 
 def tell(data: bytes) -> None:
@@ -228,5 +292,5 @@ def tell(data: bytes) -> None:
         try:
             rest = rest[os.write(1, rest) :]
         except BlockingIOError:
-            ALARM.off()
+            ALARMS.off()
             select.select([], [1], [])

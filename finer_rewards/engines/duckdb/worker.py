@@ -8,7 +8,6 @@ process may neither write nor grow.
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]
 import marshal
 import resource
 import sys
@@ -63,14 +62,13 @@ class Watch:
     def __init__(self) -> None:
         self.changed = threading.Condition()
         self.interrupt: Callable[[], None] | None = None
-        self.deadline = 0.0
-        self.late = False
+        self.budget = worker.Budget(worker.INFINITY)
         threading.Thread(target=self._watch, daemon=True).start()
 
-    def start(self, interrupt: Callable[[], None], deadline: float) -> None:
+    def start(self, interrupt: Callable[[], None], budget: worker.Budget) -> None:
         """Watch over a query."""
         with self.changed:
-            self.interrupt, self.deadline, self.late = interrupt, deadline, False
+            self.interrupt, self.budget = interrupt, budget
             self.changed.notify()
 
     def stop(self) -> None:
@@ -81,10 +79,9 @@ class Watch:
     def _watch(self) -> None:
         with self.changed:
             while True:
-                left = None if self.interrupt is None else self.deadline - time.monotonic()
+                left = None if self.interrupt is None else self.budget.left()
                 if left is not None and left <= 0 and self.interrupt is not None:
                     # Asked again and again: an interrupt between two steps of a query may be lost.
-                    self.late = True
                     self.interrupt()
                     left = 0.01
                 self.changed.wait(left)
@@ -154,12 +151,12 @@ class Connection:
         found = json.loads(text)
         return None if found["error"] else found["statements"]
 
-    def run(self, sql: str, timeout: float) -> Any:
+    def run(self, sql: str, timeout: float, allowance: float) -> Any:
         """Run one statement and return its answer."""
         started = time.monotonic()
         # A cursor is a session: temporary tables and variables end with it.
         cursor = self.raw.cursor()
-        self.watch.start(cursor.interrupt, started + timeout)
+        self.watch.start(cursor.interrupt, worker.Budget(timeout, allowance))
         tables, kind = None, ""
         try:
             outcome, kind = self._attempt(cursor, sql)
@@ -173,7 +170,7 @@ class Connection:
             ValueError,
             OverflowError,
         ) as error:
-            outcome = (*self._explain(error, timeout), False)
+            outcome = (*self._explain(error), False)
         finally:
             self.watch.stop()
             cursor.close()
@@ -265,10 +262,10 @@ class Connection:
             waiting += node.values()
         return "", "random" if "random" in kinds else "clock" if "clock" in kinds else ""
 
-    def _explain(self, error: BaseException, timeout: float) -> tuple[str, tuple[str, ...], list[bytes], str]:
+    def _explain(self, error: BaseException) -> tuple[str, tuple[str, ...], list[bytes], str]:
         message = str(error).strip() or type(error).__name__
-        if self.watch.late:
-            status, message = "timeout", f"interrupted after {timeout:g} s"
+        if self.watch.budget.over:
+            status, message = "timeout", f"interrupted after {self.watch.budget.over}"
         elif isinstance(error, (self.duckdb.OutOfMemoryException, MemoryError)) or "bad_alloc" in message:
             status = "too_large"
             self.exhausted = True
@@ -326,7 +323,7 @@ class Databases:
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
         self.spent = False
 
-    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Any:
+    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float) -> Any:
         """Return the answer to one request."""
         key, path = database
         connection = self.connections.pop(key, None)
@@ -337,15 +334,15 @@ class Databases:
             except (self.duckdb.Error, MemoryError, UnicodeError, OSError) as error:
                 self.spent = True
                 return worker.lost(error)
-        signal.setitimer(signal.ITIMER_REAL, timeout + self.settings["margin"])
+        worker.ALARMS.set(timeout + self.settings["margin"], allowance)
         if kind == "schema":
             try:
                 answer: Any = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", None)
             except self.duckdb.Error as error:
                 answer = worker.lost(error)
         else:
-            answer = connection.run(sql, timeout)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+            answer = connection.run(sql, timeout, allowance)
+        worker.ALARMS.off()
         self.connections[key] = connection
         # The allocator does not give back what a query has taken, and the next one must not go short for it;
         # nor is an engine to be trusted that has said that it is broken.

@@ -7,6 +7,7 @@ import sys
 from itertools import islice
 
 from finer_rewards.engines.sqlite import worker
+from finer_rewards.executing.worker import INFINITY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -106,13 +107,13 @@ class Connection(worker.Connection):
         """Open the database."""
         return Raw(uri)
 
-    def run(self, sql: str, timeout: float) -> Any:
+    def run(self, sql: str, timeout: float, allowance: float = INFINITY) -> Any:
         """Run one statement and return its answer."""
-        answer = super().run(sql, timeout)
+        answer = super().run(sql, timeout, allowance)
         if self.raw.undecodable:
             self.raw.undecodable = False
             self.plain = self.plain or worker.Connection(self.uri, self.settings)
-            return self.plain.run(sql, timeout)
+            return self.plain.run(sql, timeout, allowance)
         return answer
 
     def close(self) -> None:

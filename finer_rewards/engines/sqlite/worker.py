@@ -13,7 +13,16 @@ from collections import OrderedDict
 
 from finer_rewards._sqlite_catalog import quote as quote
 from finer_rewards._sqlite_catalog import read_catalog
-from finer_rewards.executing.worker import ALARM, Answer, Outcome, collect, first_word, lost
+from finer_rewards.executing.worker import (
+    ALARMS,
+    INFINITY,
+    Answer,
+    Budget,
+    Outcome,
+    collect,
+    first_word,
+    lost,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -59,9 +68,7 @@ class Connection:
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
         self.settings = settings
         self.clock = time.process_time if settings.get("clock") == "cpu" else time.monotonic
-        self.deadline = float("inf")
-        self.timeout = 0.0
-        self.late = False
+        self.budget = Budget(INFINITY)
         self.checks = 0
         self.denied = False
         self.trusted = True
@@ -103,12 +110,9 @@ class Connection:
         """Close the database."""
         self.raw.close()
 
-    def _out_of_time(self) -> int:
+    def _out_of_time(self) -> bool:
         self.checks += 1
-        if self.clock() > self.deadline:
-            self.late = True
-            return 1
-        return 0
+        return self.budget.left() <= 0
 
     def _authorizer(self) -> Callable[..., int]:
         see, see_view, see_function = self.read.add, self.views_used.add, self.functions.add
@@ -136,16 +140,15 @@ class Connection:
 
         return authorize
 
-    def run(self, sql: str, timeout: float) -> Answer:
+    def run(self, sql: str, timeout: float, allowance: float = INFINITY) -> Answer:
         """Run one statement and return its answer."""
-        self.timeout = timeout
-        self.late = self.denied = self.trusted = False
+        self.denied = self.trusted = False
         self.checks = 0
         self.read.clear()
         self.views_used.clear()
         self.functions.clear()
         started = self.clock()
-        self.deadline = started + timeout
+        self.budget = Budget(timeout, allowance)
         try:
             outcome = self._attempt(sql)
         except (
@@ -159,7 +162,6 @@ class Connection:
             status, message = self._explain(error)
             outcome = (status, (), [], message, False)
         finally:
-            self.deadline = float("inf")
             self.trusted = True
         status, columns, chunks, message, truncated = outcome
         tables, volatile = None, ""
@@ -216,8 +218,8 @@ class Connection:
 
     def _explain(self, error: BaseException) -> tuple[str, str]:
         message = str(error) or type(error).__name__
-        if self.late:
-            return "timeout", f"interrupted after {self.timeout:g} s"
+        if self.budget.over:
+            return "timeout", f"interrupted after {self.budget.over}"
         if self.denied:
             return "refused", message
         if isinstance(error, MemoryError):
@@ -265,31 +267,34 @@ class Databases:
         self.settings = settings
         self.connect = connect
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
-        ALARM.use(settings.get("clock", "wall"))
 
-    def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float) -> Answer:
+    def answer(
+        self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float
+    ) -> Answer:
         """Return the answer to one request."""
+        if self.settings.get("clock") == "cpu":
+            timeout, allowance = INFINITY, min(timeout, allowance)
         key, uri = database
         connection = self.connections.pop(key, None)
         if connection is None:
             # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
-            ALARM.off()
+            ALARMS.off()
             while len(self.connections) >= self.settings["max_connections"]:
                 self.connections.popitem(last=False)[1].close()
             try:
                 connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
-        ALARM.set(timeout + self.settings["margin"])
+        ALARMS.set(timeout + self.settings["margin"], allowance)
         if kind == "schema":
             try:
                 answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
             except sqlite3.Error as error:
                 answer = lost(error)
         else:
-            answer = connection.run(sql, timeout)
+            answer = connection.run(sql, timeout, allowance)
         if key is None or answer[0] in ("unavailable", "too_large"):
-            ALARM.off()
+            ALARMS.off()
             connection.close()  # it holds a lock, or the memory, or is at fault itself
         else:
             self.connections[key] = connection
