@@ -25,6 +25,9 @@ from finer_rewards.executing import Query
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
+ENDLESS = SLOW.format(10**12)
+# One step of SQLite that takes minutes.
+LONG_STEP = "SELECT instr(hex(zeroblob(4000000)), hex(zeroblob(2000000)) || '1')"
 
 
 @pytest.fixture(scope="module")
@@ -303,19 +306,35 @@ def test_nothing_is_left_at_exit(root):
     assert process_ids and gone(process_ids)
 
 
-@pytest.mark.parametrize("where", ["main", "thread"])
-def test_no_orphans_when_the_parent_is_killed(root, where):
-    start = {
-        "main": 'executor.execute("SELECT 1", "numbers")',
-        "thread": "Thread(target=executor.execute, args=('SELECT 1', 'numbers')).start(); time.sleep(0.5)",
+@pytest.mark.parametrize("where", ["main", "thread", "short-lived thread", "event loop"])
+@pytest.mark.parametrize("sql", [ENDLESS, LONG_STEP])
+def test_no_orphans_when_the_parent_is_killed(root, where, sql):
+    """Wherever it was started from, and also in the middle of a query that no callback interrupts."""
+    run = {
+        "main": "executor.execute(sql, 'numbers')",
+        "thread": "Thread(target=executor.execute, args=(sql, 'numbers')).start()",
+        "short-lived thread": (
+            "first = Thread(target=executor.execute, args=('SELECT 1', 'numbers')); first.start(); first.join(); "
+            "Thread(target=executor.execute, args=(sql, 'numbers')).start()"
+        ),
+        "event loop": "asyncio.run(Scorer('executable()', executor).ascore([Sample(sql, gold=sql, db='numbers')]))",
     }[where]
     process = run_script(
         f"""
-        import sys, time
+        import asyncio, os, sys, time
         from threading import Thread
+        from finer_rewards import Sample, Scorer
         executor = SQLite(sys.argv[1], workers=2, timeout=600)
-        {start}
-        print(executor.process_ids, flush=True)
+        sql = {sql!r}
+
+        def tell():
+            busy = lambda: [pid for pid in executor.process_ids if time.clock_gettime((~pid << 3) | 2) > 0.2]
+            while not busy():
+                time.sleep(0.02)
+            print(executor.process_ids, flush=True)
+
+        Thread(target=tell, daemon=True).start()
+        {run}
         time.sleep(60)
         """,
         root,

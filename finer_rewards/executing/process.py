@@ -10,7 +10,6 @@ import os
 import struct
 import subprocess
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -145,8 +144,6 @@ class WorkerProcess:
                 **settings,
                 "margin": MARGIN,
                 "parent": os.getpid(),
-                # The kernel ends the worker with the thread that started it, not with the process.
-                "die_with_parent_thread": threading.current_thread() is threading.main_thread(),
             }
         )
 

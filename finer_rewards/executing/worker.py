@@ -32,6 +32,7 @@ from __future__ import annotations
 
 # A worker starts in a third of the time without `re`, `signal` (for its enums), `contextlib` and `typing`.
 import _signal as signal  # type: ignore[import-not-found]
+import _thread
 import gc
 import marshal
 import os
@@ -54,7 +55,7 @@ FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
 INFINITY = float("inf")
 SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
-IDLE_SECONDS = 2.0
+LOOK_UP_SECONDS = 0.25  # how often a worker looks whether its parent is still there
 READY = marshal.dumps(("ready",))
 MOST_ROWS_UNCOLLECTED = 50_000  # rows are tuples of plain values: looking for cycles among them finds none
 
@@ -211,9 +212,7 @@ def confine(settings: dict[str, Any]) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
     except (ImportError, OSError):
         return
-    set_death_signal, set_no_new_privileges = 1, 38
-    if settings["die_with_parent_thread"]:
-        libc.prctl(set_death_signal, signal.SIGKILL, 0, 0, 0)
+    set_no_new_privileges = 38
     libc.prctl(set_no_new_privileges, 1, 0, 0, 0)
     # Landlock without one rule that allows: no file is written, made, moved or run, no port opened.
     create_ruleset, restrict_self = 444, 446
@@ -231,14 +230,21 @@ def confine(settings: dict[str, Any]) -> None:
         os.close(ruleset)
 
 
-def read_exactly(length: int, parent: int) -> bytes:
-    """Return `length` bytes of input, or end the process when the parent is gone."""
+def end_with(parent: int) -> None:
+    """End this process soon after its parent, whatever it does then.
+
+    The pipe does not tell: a fork of the parent may hold it open. Nor does the kernel: it ends a process with the
+    thread that started it.
+    """
+    while os.getppid() == parent:
+        time.sleep(LOOK_UP_SECONDS)
+    os._exit(0)
+
+
+def read_exactly(length: int) -> bytes:
+    """Return `length` bytes of input, or end the process when the pipe is closed."""
     parts = []
     while length:
-        while not select.select([0], [], [], IDLE_SECONDS)[0]:
-            # A fork of the parent may hold the pipe open after the parent is gone.
-            if os.getppid() != parent:
-                os._exit(0)
         part = os.read(0, length)
         if not part:
             os._exit(0)
@@ -259,16 +265,15 @@ def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
     for deadly in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(deadly, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM, signal.SIGPROF])
-    parent = os.getppid()
     header = struct.Struct("<I")
 
     def frame() -> Any:
-        return marshal.loads(read_exactly(header.unpack(read_exactly(4, parent))[0], parent))
+        return marshal.loads(read_exactly(header.unpack(read_exactly(4))[0]))
 
     settings = frame()
     confine(settings)
-    if settings["parent"] != os.getppid():
-        return
+    _thread.stack_size(1 << 18)
+    _thread.start_new_thread(end_with, (settings["parent"],))
     databases = open_databases(settings)
     gc.freeze()
     gc.set_threshold(MOST_ROWS_UNCOLLECTED)
