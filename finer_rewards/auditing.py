@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Executor, Query
+from finer_rewards.neighbours.reversing import hang_on_order
+from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
@@ -91,14 +89,15 @@ def audit_golds(
         Finding(kind='fails', reason='no such column: nme')
     """
     found: list[list[Finding]] = []
-    with TemporaryDirectory() as copies:
+    with ExitStack() as stack:
+        workshop = None
+        if isinstance(executor, SQLite):
+            workshop = stack.enter_context(Workshop(executor.root, timeout=executor.timeout, workers=1))
         for start in range(0, len(golds), _BATCH):
             batch = golds[start : start + _BATCH]
             runs = executor.execute_many([Query(gold.sql, gold.db, keep=True) for gold in batch])
             found += [_in_result(run) for run in runs]
-            for index in (
-                _in_order(batch, runs, executor, Path(copies)) if isinstance(executor, SQLite) else ()
-            ):
+            for index in _in_order(batch, runs, workshop) if workshop is not None else ():
                 if not found[start + index]:
                     found[start + index].append(Finding("order", "rows in reverse give another result"))
             if on_done is not None:
@@ -156,10 +155,8 @@ def _in_result(run: Execution) -> list[Finding]:
     return found
 
 
-def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite, copies: Path) -> set[int]:
+def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], workshop: Workshop) -> set[int]:
     """Return which golds have another result on rows in another order."""
-    from finer_rewards.neighbours.reversing import hang_on_order
-
     by_db: dict[str, list[int]] = defaultdict(list)
     for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
         if run.ok and not run.volatile:
@@ -167,32 +164,13 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], executor: SQLite
     found = set()
     for db, places in by_db.items():
         statements, known = [golds[index].sql for index in places], [runs[index] for index in places]
-        hanging = hang_on_order(_path(db, executor), statements, known, timeout=executor.timeout)
-        copy = _permuted(db, executor, copies)
-        turned = executor.execute_many([Query(sql, copy) for sql in statements]) if copy else known
+        hanging = hang_on_order(db, statements, known, workshop)
+        turned = workshop.in_other_order("permuted", db, statements) or known
         for index, run, other, hangs in zip(places, known, turned, hanging, strict=True):
             differs = other.ok and not compare(run, other, "strict", gold_sql=golds[index].sql).match
             if run.rows and not run.truncated and (hangs or differs):
                 found.add(index)
     return found
-
-
-def _permuted(db: str, executor: SQLite, copies: Path) -> str:
-    """Return the copy of a database with its rows backwards, made when it is first asked for; "" for none."""
-    from finer_rewards.neighbours.permuting import permuted_copy
-
-    copy = copies / f"{sha256(db.encode()).hexdigest()[:16]}.sqlite"
-    if not copy.exists() and not permuted_copy(_path(db, executor), copy):
-        copy.unlink(missing_ok=True)
-        return ""
-    return str(copy)
-
-
-def _path(db: str, executor: SQLite) -> str | os.PathLike[str]:
-    try:
-        return executor.find(db)
-    except ConfigError:
-        return db
 
 
 def _repeated(golds: Sequence[Gold]) -> dict[int, Finding]:

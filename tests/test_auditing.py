@@ -188,6 +188,7 @@ def test_a_record_with_several_golds(
 
 def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) -> None:
     from finer_rewards.neighbours.reversing import hang_on_order
+    from finer_rewards.neighbours.workshop import Workshop
 
     path = tmp_path / "versions.sqlite"
     with closing(sqlite3.connect(path)) as connection:
@@ -206,4 +207,5 @@ def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) 
     }
     with SQLite(tmp_path) as executor:
         runs = [executor.execute(sql, "versions") for sql in golds]
-    assert hang_on_order(path, list(golds), runs, timeout=5) == list(golds.values())
+    with Workshop(tmp_path, workers=1) as workshop:
+        assert hang_on_order("versions", list(golds), runs, workshop) == list(golds.values())

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from random import Random
 
 import pytest
 
 import finer_rewards as fr
 from finer_rewards.cli import main
-from finer_rewards.engines.sqlite.files import SQLiteFile
+from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.executing.siblings import sibling_path
-from finer_rewards.neighbours import Suite, build_neighbours, find_siblings, neighbours_of, read_suite
+from finer_rewards.neighbours import Suite, build_neighbours, find_siblings, neighbours_of, suite_of
+from finer_rewards.neighbours.chance import Chance
 from finer_rewards.neighbours.generating import RECIPES, make_instance
 from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
 from finer_rewards.neighbours.mutants import guess_of, mutants_of
@@ -45,6 +48,12 @@ GOLDS = (
     "SELECT name FROM singer ORDER BY age DESC LIMIT 1",
     "SELECT DISTINCT country FROM singer",
 )
+
+
+def path_of(db: str) -> Path:
+    path = sibling_path(db)
+    assert path is not None
+    return path
 
 
 def schema_of(path: Path) -> Schema:
@@ -86,7 +95,7 @@ def test_guesses_and_near_misses_match_no_longer(make_db: MakeDb) -> None:
         assert got == [0.0, 0.0, 1.0]
     assert suite.kill_rate is not None and suite.kill_rate > 0.95
     assert all(one.pinned and not one.problem for one in suite.golds)
-    assert 0 < len(suite.instances) <= 8
+    assert all(0 < len(one.instances) <= 8 for one in suite.golds)
 
 
 def test_other_ways_to_write_the_gold_still_match(make_db: MakeDb) -> None:
@@ -138,25 +147,55 @@ def test_a_text_that_refers_to_a_number_refers_to_a_row(make_db: MakeDb) -> None
           INSERT INTO singer SELECT i, 'Singer ' || i FROM n;
         INSERT INTO concert SELECT singer_id, 41 - singer_id, 2010 + singer_id % 7 FROM singer WHERE singer_id < 30""",
     )
-    source = read_source(SQLiteFile.look(path), schema_of(path), [], [], 0)
+    settings = {"busy_timeout": 1.0, "limits": []}
+    connection = Connection(f"file:{path}?mode=ro", settings)
+    source = read_source(connection)
+    connection.close()
     for number, recipe in enumerate(RECIPES):
-        tables = make_instance(source, [], recipe, Random(number)).tables
+        tables = make_instance(source, [], recipe, Chance(str(number))).tables
         singers = {row[0] for row in tables["singer"]}
         assert tables["concert"] and all(row[1] in singers for row in tables["concert"] if row[1] is not None)
 
 
-def test_the_manifest_reads_back_and_a_changed_database_is_noticed(make_db: MakeDb) -> None:
+def test_what_was_built_reads_back_and_a_changed_database_is_noticed(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
-    with pytest.raises(ConfigError, match=r"there are none.*testsuite build"):
-        read_suite(path)
+    with pytest.raises(ConfigError, match=r"are not there.*testsuite build"):
+        suite_of(path)
     suite = build(path)
-    assert read_suite(path) == suite
+    read = suite_of(path)
+    assert (read.folder, read.digest) == (suite.folder, suite.digest)
+    assert {one.sql: one for one in read.golds} == {one.sql: one for one in suite.golds}
     assert json.loads((suite.folder / "manifest.json").read_text())["kill_rate"] == suite.kill_rate
     assert neighbours_of(path, "SELECT country FROM singer") == ()
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM concert")
     with pytest.raises(ConfigError, match="another content"):
         neighbours_of(path)
+
+
+def test_neighbours_of_a_gold_hang_on_nothing_but_it_and_the_content(make_db: MakeDb, tmp_path: Path) -> None:
+    path = make_db("concert", CONCERTS)
+    (tmp_path / "copy").mkdir()
+    copy = tmp_path / "copy" / "other_name.sqlite"
+    copy.write_bytes(path.read_bytes())
+    together = build_neighbours(path, GOLDS, folder=tmp_path / "together", workers=2)
+    backwards = build_neighbours(copy, GOLDS[::-1], folder=tmp_path / "backwards", workers=1)
+    for gold in GOLDS:
+        alone = build_neighbours(path, [gold], folder=tmp_path / "alone", workers=1)
+        reports = [suite.report(gold) for suite in (together, backwards, alone)]
+        assert reports[0] is not None and reports[0].instances
+        assert reports[0] == reports[1] == reports[2]
+
+
+def test_a_new_gold_is_added_to_what_is_there(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    suite = build(path, GOLDS[:3])
+    before = {file: Path(file).stat().st_mtime_ns for file in suite.paths}
+    steps: list[int] = []
+    more = build_neighbours(path, GOLDS[:4], workers=1, on_step=steps.append)
+    assert {file: Path(file).stat().st_mtime_ns for file in before} == before
+    assert steps == [3, 1] and more.golds[:3] == suite.golds
+    assert len(suite_of(path).golds) == 4
 
 
 def test_a_folder_with_something_else_in_it_is_left_alone(make_db: MakeDb) -> None:
@@ -177,7 +216,7 @@ def test_an_instance_that_ties_at_the_limit_does_not_serve(make_db: MakeDb) -> N
         ["SELECT name FROM singer ORDER BY age DESC LIMIT 1", "SELECT age FROM singer ORDER BY age LIMIT 2"],
     )
     for one in suite.golds:
-        assert one.serves
+        assert one.instances
         for file in suite.paths_for(one.sql):
             with closing(sqlite3.connect(file)) as connection:
                 ages = [age for (age,) in connection.execute("SELECT age FROM singer ORDER BY age DESC")]
@@ -185,20 +224,51 @@ def test_an_instance_that_ties_at_the_limit_does_not_serve(make_db: MakeDb) -> N
             assert ages[cut - 1] != ages[cut]
 
 
-def test_a_gold_gets_the_siblings_on_which_it_can_be_judged(make_db: MakeDb) -> None:
+def test_a_gold_gets_siblings_that_are_built_when_they_are_not_there(
+    make_db: MakeDb, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = make_db("concert", CONCERTS)
     suite = build(path)
     unknown = "SELECT name FROM singer ORDER BY country LIMIT 1"  # ties wherever a country comes twice
     with fr.SQLite(path.parent, workers=1) as executor:
-        asked = [("concert", GOLDS[0]), ("concert", unknown), (str(path), GOLDS[0]), ("nowhere", GOLDS[0])]
-        known, other, by_path, missing = find_siblings(executor, asked, most=8)
+        asked = [("concert", GOLDS[0]), (str(path), GOLDS[0]), ("nowhere", GOLDS[0])]
+        known, by_path, missing = find_siblings(executor, asked, most=8)
         contents = [Path(file).read_bytes() for file in suite.paths_for(GOLDS[0])]
-        assert [sibling_path(db).read_bytes() for db in known.dbs] == contents
-        assert [sibling_path(db) for db in by_path.dbs] == [sibling_path(db) for db in known.dbs]
-        for db in other.dbs:
-            assert not executor.execute_many([Query(unknown, db, keep=True)])[0].ambiguous
+        assert [path_of(db).read_bytes() for db in known.dbs] == contents
+        assert [path_of(db) for db in by_path.dbs] == [path_of(db) for db in known.dbs]
         assert missing.dbs == () and not missing.error
         assert len(find_siblings(executor, asked[:1], most=1)[0].dbs) == 1
+        assert "built" not in capsys.readouterr().err
+        (other,) = find_siblings(executor, [("concert", unknown)], most=8)
+        assert "built neighbours of concert for 1 of 1 golds" in capsys.readouterr().err
+        assert find_siblings(executor, [("concert", f" {unknown};")], most=8) == [other]
+        assert "built" not in capsys.readouterr().err
+        for db in other.dbs:
+            assert not executor.execute_many([Query(unknown, db, keep=True)])[0].ambiguous
+
+
+def test_processes_that_want_the_same_build_it_once(make_db: MakeDb, tmp_path: Path) -> None:
+    path = make_db("concert", CONCERTS)
+    script = (
+        "import sys, finer_rewards as fr\n"
+        "with fr.Scorer('execution_match()', fr.SQLite(sys.argv[1], workers=1), neighbours=8) as scorer:\n"
+        f"    print(scorer.score_one(fr.Sample({GOLDS[3]!r}, {GOLDS[3]!r}, 'concert')).value)\n"
+    )
+    environment = {**os.environ, "FINER_REWARDS_CACHE": str(tmp_path / "cache")}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(path.parent)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    answers = [process.communicate(timeout=120) for process in started]
+    assert [out.strip() for out, _ in answers] == ["1.0"] * 3
+    assert sum("built neighbours" in err for _, err in answers) == 1
+    assert not list((tmp_path / "cache").rglob("*.part"))
 
 
 def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
@@ -246,28 +316,27 @@ def test_the_scorer_asks_the_neighbours(make_db: MakeDb) -> None:
         assert scorer.signature.digest != before
 
 
-@pytest.mark.parametrize("how", ["database", "manifest"])
-def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(make_db: MakeDb, how: str) -> None:
-    path, other = make_db("concert", CONCERTS), make_db("other", CONCERTS)
-    build(path)
-    build(other)
-    samples = [fr.Sample("SELECT count(1) FROM singer", GOLDS[0], db) for db in ("concert", "other")]
+def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(
+    make_db: MakeDb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make_db("concert", CONCERTS)
+    full = tmp_path / "full"
+    full.write_text("no folder")
+    samples = [fr.Sample(gold, gold, "concert") for gold in GOLDS[:2]]
     with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1), neighbours=8) as scorer:
-        assert [score.value for score in scorer.score(samples)] == [1.0, 1.0]
-        if how == "database":
-            with closing(sqlite3.connect(path)) as connection:
-                connection.execute("DELETE FROM singer WHERE rowid = 1")
-                connection.commit()
-        else:
-            (path.parent / "concert" / "neighbours" / "manifest.json").unlink()
-        samples = [replace(one, completion="SELECT count(2) FROM singer") for one in samples]
-        lost, kept = scorer.score(samples)
-        assert (lost.value, lost.status, kept.value) == (None, Status.neighbours_lost, 1.0)
-        assert "neighbours" in lost.reason and ("content" if how == "database" else "none") in lost.reason
-    # One that begins with them is told what to do.
+        assert scorer.score_one(samples[0]).value == 1.0
+        monkeypatch.setenv("FINER_REWARDS_CACHE", str(full))
+        lost = scorer.score_one(samples[1])
+        assert (lost.value, lost.status) == (None, Status.neighbours_lost)
+        assert "could not be made" in lost.reason and lost.status.blame == "system"
+        assert scorer.score_one(replace(samples[1], completion="SELECT 1 FROM singer")).value == 0.0
+        monkeypatch.undo()
+        assert scorer.score_one(samples[1]).value == 1.0
+    # One that begins without is told so: where neighbours were asked for by an error, else by a warning.
+    monkeypatch.setenv("FINER_REWARDS_CACHE", str(full))
     with (
         fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1), neighbours=8) as scorer,
-        pytest.raises(ConfigError, match="testsuite build"),
+        pytest.raises(ConfigError, match="could not be made"),
     ):
         scorer.score(samples)
 
@@ -286,16 +355,14 @@ def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> No
     (tmp_path / "one").mkdir()
     none = digest("one")
     build_neighbours(path, GOLDS, folder=tmp_path / "one", workers=1)
-    build_neighbours(path, GOLDS, folder=tmp_path / "two", workers=1)
+    build_neighbours(path, GOLDS[::-1], folder=tmp_path / "two", workers=1)
     build_neighbours(path, GOLDS, folder=tmp_path / "seed", workers=1, seed=1)
     build_neighbours(path, GOLDS[:2], folder=tmp_path / "golds", workers=1)
     # Known before anything is scored, the same wherever they lie, and for every batch.
     assert digest("one") == digest("two") == digest("one", sample=guess)
     assert len({none, digest("one"), digest("seed"), digest("golds")}) == 4
-    build(path)
-    assert digest(None) == digest("one")
-    build(path, seed=1)  # built anew while the executor lives
-    assert digest(None) == digest("seed")
+    # Those that are built when they are needed hang on the data and the version of what makes them alone.
+    assert digest(None) == none == digest(None, sample=guess)
 
 
 def test_a_row_named_by_its_key_keeps_its_other_names(make_db: MakeDb) -> None:
@@ -333,8 +400,8 @@ def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_p
     assert json.loads(capsys.readouterr().out)["value"] == 0.0
     assert main(score) == 0
     assert json.loads(capsys.readouterr().out)["value"] == 1.0
-    assert main([*score, "--neighbours", "8"]) == 2
-    assert "testsuite build" in capsys.readouterr().err
+    assert main([*score, "--neighbours", "8"]) == 0
+    assert json.loads(capsys.readouterr().out)["value"] == 0.0
     gold.write_text("SELECT name FROM singer WHERE age > 400\tconcert\nSELECT nme FROM singer\tconcert\n")
     assert main(build_them) == 1
     assert "it does not run" in capsys.readouterr().out

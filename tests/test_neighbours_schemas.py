@@ -29,7 +29,7 @@ def pinned(path: Path, *golds: str) -> Suite:
 
 def problem(path: Path, gold: str) -> GoldReport:
     (one,) = build(path, gold).golds
-    assert not one.pinned and not one.serves
+    assert not one.pinned and not one.instances
     return one
 
 
@@ -216,7 +216,7 @@ def test_golds_that_nothing_pins_down(make_db: MakeDb, gold: str, said: str) -> 
     path = make_db("t", "CREATE TABLE t (a INT, b TEXT); INSERT INTO t VALUES (1,'x'),(2,'y'),(3,'z')")
     (one,) = build_neighbours(path, [gold], workers=1, timeout=0.2).golds
     assert said in one.problem
-    assert not one.pinned and not one.serves
+    assert not one.pinned and not one.instances
 
 
 def test_no_golds_and_no_database(make_db: MakeDb, tmp_path: Path) -> None:

@@ -26,10 +26,9 @@ EXAMPLES = """\
   finer-rewards testsuite build --db concert.sqlite --gold gold.sql -o neighbours/ --instances 4 --seed 1
   finer-rewards score pred.sql dev_gold.sql --db spider/database --neighbours 8
 
-Neighbours lie beside their database, as ID/neighbours/NN.sqlite with a manifest.json, or under -o. Each record
-has db, gold, killed of mutants (its near misses), kill_rate, killed_by_source (what the database alone tells
-apart), equivalent, neighbours (how many serve it), pinned and problem. Exit status: 1 when some gold cannot be
-pinned down by any neighbour.
+Neighbours lie beside their database, as ID/neighbours/*.sqlite with a manifest.json, or under -o. What is there is
+not made again. Each record has db, gold, killed of mutants (its near misses), kill_rate, equivalent, neighbours
+(how many it has), pinned and problem. Exit status: 1 when some gold cannot be pinned down by any neighbour.
 """
 COLUMNS = (
     "db",
@@ -37,7 +36,6 @@ COLUMNS = (
     "kill_rate",
     "killed",
     "mutants",
-    "killed_by_source",
     "equivalent",
     "neighbours",
     "pinned",
@@ -77,7 +75,7 @@ def register(subparsers: Any) -> None:
         type=number("--instances", int, "a positive whole number"),
         default=8,
         metavar="N",
-        help="neighbours of a database, at most (8)",
+        help="neighbours of a gold, at most (8)",
     )
     parser.add_argument(
         "--seed", type=int, default=0, metavar="N", help="the same seed gives the same neighbours (0)"
@@ -101,7 +99,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Build the neighbours of each database, and report on each gold."""
     from finer_rewards.engines.sqlite.files import resolve_database
-    from finer_rewards.neighbours import STEPS, build_neighbours
+    from finer_rewards.neighbours import build_neighbours
 
     entries = read_statements(arguments.gold, side="gold", file_format=arguments.gold_format)
     found = find_databases(arguments.db, [entry.db for entry in entries], arguments.gold)
@@ -115,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"`-o` should be a folder, but {arguments.output} is a file. Pass another path.")
     suites: list[tuple[str, Suite]] = []
     lost = 0
-    with Progress("instances tried", STEPS * len(golds)) as bar:
+    with Progress("golds", sum(map(len, golds.values()))) as bar:
         for name, statements in golds.items():
             try:
                 path = find(name)
@@ -123,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
                 bar.hide()
                 print(f"finer-rewards: {error}", file=sys.stderr)
                 lost += 1
-                bar.advance(STEPS)
+                bar.advance(len(statements))
                 continue
             suite = build_neighbours(
                 path,
@@ -153,9 +151,8 @@ def _records(suites: Iterable[tuple[str, Suite]]) -> Iterator[dict[str, Any]]:
                 one.kill_rate,
                 one.killed,
                 one.mutants,
-                one.killed_by_source,
                 one.equivalent,
-                len(one.serves),
+                len(one.instances),
                 one.pinned,
                 one.problem,
             )

@@ -63,7 +63,7 @@ class Task:
     Args:
         kind: `run`, `schema`, or what else the worker knows.
         database: the key by which the worker keeps the connection (`None`: it does not), and how to open it.
-        sql: the statement.
+        sql: the statement, or what else the kind takes.
         timeout: seconds it may take.
         allowance: seconds of a processor that it may take.
     """
@@ -81,7 +81,7 @@ class Task:
     )
 
     def __init__(
-        self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float = math.inf
+        self, kind: str, database: tuple[Any, str], sql: Any, timeout: float, allowance: float = math.inf
     ) -> None:
         self.kind = kind
         self.database = database

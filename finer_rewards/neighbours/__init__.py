@@ -1,19 +1,17 @@
 """Neighbour databases: siblings of a database that tell a lucky guess from a right query."""
 
-from finer_rewards.neighbours.building import STEPS, build_neighbours
-from finer_rewards.neighbours.finding import find_siblings, has_siblings, neighbours_digest
-from finer_rewards.neighbours.suite import (
-    GoldReport,
-    Neighbour,
-    Suite,
-    neighbours_folder,
+from finer_rewards.neighbours.building import INSTANCES, build_neighbours
+from finer_rewards.neighbours.finding import (
+    find_siblings,
+    has_siblings,
+    neighbours_digest,
     neighbours_of,
-    read_suite,
-    suites_digest,
+    suite_of,
 )
+from finer_rewards.neighbours.store import GoldReport, Neighbour, Suite, neighbours_folder
 
 __all__ = [
-    "STEPS",
+    "INSTANCES",
     "GoldReport",
     "Neighbour",
     "Suite",
@@ -23,6 +21,5 @@ __all__ = [
     "neighbours_digest",
     "neighbours_folder",
     "neighbours_of",
-    "read_suite",
-    "suites_digest",
+    "suite_of",
 ]

@@ -1,78 +1,50 @@
-"""Choose, of many instances made, the few on which near misses of the golds give other results.
-
-After Zhong, Yu, Klein, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites", EMNLP 2020.
-"""
+"""From golds to the records of their neighbours: what is asked of the workers, and what is made of the answers."""
 
 from __future__ import annotations
 
 import os
-import random
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, Final
 
-from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.neighbours.generating import RECIPES, Instance, make_instance, merge_instances
-from finer_rewards.neighbours.gold_facts import Condition, Join, conditions_of, joins_of, read_query
-from finer_rewards.neighbours.mutants import Mutant, guess_of, mutants_of, recited_key
-from finer_rewards.neighbours.source import Source, read_source
-from finer_rewards.neighbours.suite import (
+from finer_rewards.neighbours.prepared import Prepared, Trial, prepare
+from finer_rewards.neighbours.store import (
     GoldReport,
     Neighbour,
     Suite,
-    install,
     neighbours_folder,
-    write_instance,
+    read_report,
+    store_report,
+    unique_golds,
+    write_manifest,
 )
-from finer_rewards.neighbours.usable_golds import limited_parts, usable_on
+from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.operations import OperationsError, sql_operations
-from finer_rewards.schema import Schema
-from finer_rewards.sql_text import normalise
-from finer_rewards.types import Execution
+from finer_rewards.schema import Column, ForeignKey, Schema, Table
+from finer_rewards.types import Status
 
-__all__ = ["STEPS", "build_neighbours"]
+__all__ = ["INSTANCES", "build_neighbours", "build_reports", "workers_for"]
 
-_ROUNDS = (24, 16)
-_MERGED = 20
-_MINDED = 4  # golds that an instance of a later round is made for
-#: How many instances are made and tried, at most.
-STEPS = sum(_ROUNDS) + _MERGED
-
-_Pair = tuple[int, int]  # (gold, mutant)
-_SERVED = -1  # in the place of a mutant: the gold can be used there at all
-
-
-@dataclass
-class _Gold:
-    """A gold, and what is known of it."""
-
-    sql: str
-    problem: str = ""
-    conditions: list[Condition] = field(default_factory=list)
-    joins: list[Join] = field(default_factory=list)
-    parts: list[str] = field(default_factory=list)
-    mutants: list[Mutant] = field(default_factory=list)
-    killed_by_source: set[int] = field(default_factory=set)
-    equivalent: set[int] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class _Trial:
-    """An instance that was made: where it is, the golds it serves, and what it kills."""
-
-    file: Path
-    recipe: str
-    renames: bool
-    instance: Instance = field(repr=False)
-    rows: int
-    serves: frozenset[int]
-    kills: frozenset[_Pair]
+#: How many neighbours of a gold there are, at most.
+INSTANCES: Final = 8
+#: CPU seconds that the neighbours of one gold may take.
+_SECONDS = 20.0
+_BATCH = 64
+# Numbers of the instances that are tried for every gold, and for those of which near misses live then.
+_FIRST, _MORE = (0, 3), (3, 22)
+# Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
+_STUBBORN = ("join kind", "group")
+# Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
+_LEAST, _LEAST_SINGLE = 2, 3
+_GUESSES = ("guess", "recited key")
+#: How a gold ends that ends so whatever the limits.
+_LASTING = (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 
 
 def build_neighbours(
@@ -80,30 +52,31 @@ def build_neighbours(
     golds: Iterable[str],
     *,
     folder: str | os.PathLike[str] | None = None,
-    instances: int = 8,
+    instances: int = INSTANCES,
     seed: int = 0,
     timeout: float = 2.0,
     workers: int | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Suite:
-    """Build the neighbours of a database: few small siblings that tell its golds from near misses.
+    """Build the neighbours of golds: for each few small siblings of the database that tell it from near misses.
 
-    Near misses of each gold (`mutants_of`, and a query that recites its result) are run on instances made by
-    sampling real rows, by changing them around the constants of the golds, and by filling the schema anew;
-    then the fewest instances are chosen that give other results for the most near misses.
+    Near misses of a gold (`mutants_of`, and a query that recites its result) are run on instances made by sampling
+    real rows, by changing them around the constants of the gold, and by filling the schema anew; the fewest
+    instances are kept that give other results for the most near misses. All of it happens in workers, under the
+    limits of predictions. What is there already is not made again.
 
     Args:
         db: the path of the database file. It is only read.
         golds: its gold queries.
         folder: where to put them (`FOLDER/ID/neighbours`); `None` means beside the database.
-        instances: how many to keep at most.
-        seed: the same seed, database and golds give the same neighbours.
-        timeout: seconds that one query may take.
-        workers: processes that run queries.
-        on_step: called with the number of steps done since, out of `STEPS`.
+        instances: how many to keep for a gold at most.
+        seed: the same seed, content of the database and gold give the same neighbours, whatever else is asked for.
+        timeout: seconds that a gold may take on the database itself.
+        workers: processes that do the work.
+        on_step: called with the number of golds done since.
 
     Returns:
-        The suite, which is also written, with its manifest.
+        The neighbours of these golds, which are also written, with a manifest.
 
     Raises:
         ConfigError: the database cannot be read, or the folder cannot be used.
@@ -114,244 +87,207 @@ def build_neighbours(
         )
     path = resolve_database(str(Path(db).absolute()))
     home = neighbours_folder(path, folder)
-    home.parent.mkdir(parents=True, exist_ok=True)
-    file = SQLiteFile.look(path)
-    texts = list({normalise(sql): sql for sql in golds}.values())
-    step = on_step or (lambda _: None)
-    with (
-        tempfile.TemporaryDirectory(dir=home.parent, prefix=".neighbours-") as scratch,
-        SQLite(".", timeout=timeout, workers=workers, clock="cpu") as executor,
-    ):
-        schema = executor.schema(str(path))
-        known = _look_at(texts, schema, executor, str(path))
-        source = read_source(
-            file,
-            schema,
-            [one for gold in known for one in gold.conditions],
-            [one for gold in known for one in gold.joins],
-            seed,
+    if home.is_file() or (home.is_dir() and not (home / "golds").is_dir() and any(home.iterdir())):
+        raise ConfigError(
+            f"{home} should be a folder of neighbours, but it holds something else. Move it away, or pass -o."
         )
-        trials = _try_instances(known, source, executor, Path(scratch), seed, instances, step)
-        chosen = _choose(trials, instances)
-        for index, number in _equivalent(known, _alive(known, chosen), source.obeyed()):
-            known[index].equivalent.add(number)
-        draft = Path(scratch) / "neighbours"
-        draft.mkdir()
-        neighbours = []
-        for number, trial in enumerate(chosen):
-            name = f"{number:02}.sqlite"
-            content = trial.file.read_bytes()
-            digest = sha256(content).hexdigest()
-            neighbours.append(Neighbour(name, trial.recipe, trial.rows, len(content), digest))
-            trial.file.replace(draft / name)
-        suite = Suite(
-            draft,
-            path.name,
-            file.digest(),
-            seed,
-            tuple(neighbours),
-            tuple(_report(index, gold, chosen) for index, gold in enumerate(known)),
-            source.notes,
+    digest = SQLiteFile.look(path).digest()
+    texts = unique_golds(golds)
+    with Workshop(timeout=timeout, workers=workers_for(len(texts), workers), clock="cpu") as workshop:
+        known = {}
+        for sql in texts:
+            report = read_report(home, sql, digest)
+            if report is not None and (report.seed, report.most) == (seed, instances):
+                known[sql] = report
+        if on_step is not None and known:
+            on_step(len(known))
+        missing = [sql for sql in texts if sql not in known]
+        made = build_reports(
+            str(path),
+            missing,
+            digest,
+            home,
+            executor=workshop,
+            workshop=workshop,
+            instances=instances,
+            seed=seed,
+            on_step=on_step,
         )
-        suite.write_manifest()
-        install(draft, home)
-    return replace(suite, folder=home)
+    known.update(zip(missing, made, strict=True))
+    suite = Suite(home, path.name, digest, tuple(known[sql] for sql in texts))
+    home.mkdir(parents=True, exist_ok=True)
+    write_manifest(suite)
+    return suite
 
 
-def _look_at(texts: Sequence[str], schema: Schema, executor: SQLite, db: str) -> list[_Gold]:
-    """Read each gold, and find the near misses that run on the database itself."""
-    runs = executor.execute_many([Query(sql, db, keep=True) for sql in texts])
-    known = [_read_gold(sql, run, schema) for sql, run in zip(texts, runs, strict=True)]
-    tried = executor.execute_many([Query(one.sql, db) for gold in known for one in gold.mutants])
-    results = iter(tried)
-    for gold, run in zip(known, runs, strict=True):
-        usable: list[Mutant] = []
-        for mutant in gold.mutants:
-            result = next(results)
-            if result.ok and not result.truncated:
-                if _scorable(run) and not compare(run, result, "strict", gold_sql=gold.sql).match:
-                    gold.killed_by_source.add(len(usable))
-                usable.append(mutant)
-        gold.mutants = usable
-    return known
+def workers_for(golds: int, most: int | None) -> int:
+    """Return how many workers so many golds are worth: one starts about as long as a few golds take."""
+    return max(1, min(most or min(os.cpu_count() or 1, 8), golds // 16))
 
 
-def _read_gold(sql: str, run: Execution, schema: Schema) -> _Gold:
-    if not run.ok:
-        return _Gold(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
-    if run.volatile:
-        return _Gold(sql, "its result changes from run to run")
-    gold = _Gold(sql)
-    guess = guess_of(run.rows, sorted(run.tables or ()))
-    tree = read_query(sql, schema)
-    gold.mutants = [] if guess is None else [guess]
-    if tree is not None:
-        gold.conditions = conditions_of(tree, schema)
-        gold.joins = joins_of(tree, schema)
-        gold.parts = limited_parts(tree)
-        recited = recited_key(tree, run.rows, run.order)
-        gold.mutants += [] if recited is None else [recited]
-        gold.mutants += mutants_of(tree, schema)
-    if not run.tables:
-        gold.problem = "it reads no table"
-    return gold
-
-
-def _scorable(run: Execution) -> bool:
-    """Whether execution match has a value where this is the gold's result."""
-    return run.ok and bool(run.rows) and not (run.truncated or run.ambiguous or run.volatile)
-
-
-def _try_instances(
-    golds: Sequence[_Gold],
-    source: Source,
+def build_reports(
+    db: str,
+    golds: Sequence[str],
+    source: str,
+    home: Path,
+    *,
     executor: SQLite,
-    scratch: Path,
-    seed: int,
-    most: int,
-    step: Callable[[int], None],
-) -> list[_Trial]:
-    """Make instances in rounds; each round has the golds in mind whose near misses live.
+    workshop: Workshop,
+    instances: int = INSTANCES,
+    seed: int = 0,
+    on_step: Callable[[int], None] | None = None,
+) -> list[GoldReport]:
+    """Build neighbours of golds, and write their records and files into a folder.
 
-    Where more are wanted than may be kept, two are made one.
+    Args:
+        db: the database.
+        golds: its golds.
+        source: digest of its content.
+        home: the folder.
+        executor: runs the golds on the database itself.
+        workshop: makes the neighbours.
+        instances: how many to keep for a gold at most.
+        seed: the seed.
+        on_step: called with the number of golds done since.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
-    trials: list[_Trial] = []
-    alive = _alive(golds, trials)
-
-    def attempt(recipe: str, renames: bool, instance: Instance) -> None:
-        file = scratch / f"try-{len(trials)}.sqlite"
-        rows = write_instance(file, source, instance)
-        serves, kills = _kills(golds, alive, executor, str(file))
-        kills |= {(index, _SERVED) for index in serves}
-        trials.append(_Trial(file, recipe, renames, instance, rows, serves, kills))
-        step(1)
-
-    for turn, count in enumerate(_ROUNDS if source.tables else ()):
-        if turn:
-            alive -= _equivalent(golds, _alive(golds, trials), source.obeyed())
-        left = alive & _alive(golds, _choose(trials, most))
-        if not left:
-            break
-        living = [golds[index].conditions for index in sorted({index for index, _ in left})]
-        for _ in range(count):
-            recipe = RECIPES[len(trials) % len(RECIPES)]
-            rng = random.Random(f"{seed}:{len(trials)}")
-            # One instance cannot be all things to many golds.
-            minded = rng.sample(living, min(len(living), _MINDED)) if turn else living
-            attempt(str(recipe), recipe.renames, make_instance(source, minded, recipe, rng))
-    tried: set[tuple[Path, Path]] = set()
-    for _ in range(_MERGED):
-        kept = _choose(trials, most)
-        files = {one.file for one in kept}
-        wanted = [one for one in _choose(trials, 3 * most) if one.file not in files]
-        couples = [
-            (first, second)
-            for second in wanted
-            for first in kept
-            if first.renames == second.renames and (first.file, second.file) not in tried
-        ]
-        if not couples:
-            break
-        first, second = min(couples, key=lambda two: two[0].rows + two[1].rows)
-        tried.add((first.file, second.file))
-        merged = merge_instances(source, first.instance, second.instance)
-        attempt(f"{first.recipe}; {second.recipe}", first.renames, merged)
-    step(STEPS - len(trials))
-    return trials
-
-
-def _alive(golds: Sequence[_Gold], trials: Sequence[_Trial]) -> set[_Pair]:
-    """The near misses that neither the database nor an instance kills."""
-    every = {(index, number) for index, gold in enumerate(golds) for number in range(len(gold.mutants))}
-    dead = {pair for trial in trials for pair in trial.kills}
-    return {pair for pair in every - dead if pair[1] not in golds[pair[0]].killed_by_source}
-
-
-def _kills(
-    golds: Sequence[_Gold], alive: set[_Pair], executor: SQLite, db: str
-) -> tuple[frozenset[int], frozenset[_Pair]]:
-    sound = [index for index, gold in enumerate(golds) if not gold.problem]
-    found, usable = usable_on(
-        db, [golds[index].sql for index in sound], [golds[index].parts for index in sound], executor
-    )
-    runs = dict(zip(sound, found, strict=True))
-    serves = frozenset(index for index, good in zip(sound, usable, strict=True) if good)
-    pairs = sorted(pair for pair in alive if pair[0] in serves)
-    tried = executor.execute_many([Query(golds[index].mutants[number].sql, db) for index, number in pairs])
-    kills = frozenset(
-        (index, number)
-        for (index, number), result in zip(pairs, tried, strict=True)
-        if result.ok and not compare(runs[index], result, "strict", gold_sql=golds[index].sql).match
-    )
-    return serves, kills
-
-
-def _choose(trials: Sequence[_Trial], most: int) -> list[_Trial]:
-    """Greedily the instance that kills the most near misses that live; of equals, the one that serves more.
-
-    Instances that part codes from their names come last, for what no other kills.
-    """
-    chosen: list[_Trial] = []
-    dead: set[_Pair] = set()
-    tame = [trial for trial in trials if not trial.renames]
-    for some, room in ((tame, max(1, most - 1)), (trials, most)):
-        while len(chosen) < room:
-            best = max(some, key=lambda trial: (len(trial.kills - dead), len(trial.serves)), default=None)
-            if best is None or not best.kills - dead:
-                break
-            chosen.append(best)
-            dead |= best.kills
-    for trial in chosen[::-1]:  # what later ones made superfluous
-        others = {pair for other in chosen if other is not trial for pair in other.kills}
-        if trial.kills <= others:
-            chosen.remove(trial)
-    return [_only_where_needed(trial, chosen) if trial.renames else trial for trial in chosen]
-
-
-def _only_where_needed(trial: _Trial, chosen: Sequence[_Trial]) -> _Trial:
-    others = {pair for other in chosen if other is not trial for pair in other.kills}
-    needing = frozenset(index for index, _ in trial.kills - others)
-    kills = frozenset(pair for pair in trial.kills if pair[0] in needing)
-    return replace(trial, serves=trial.serves & needing, kills=kills)
-
-
-def _equivalent(golds: Sequence[_Gold], pairs: Iterable[_Pair], schema: Schema) -> set[_Pair]:
-    """Of near misses that live, those that can be shown to mean the same as the gold."""
-    found = set()
-    for index, number in pairs:
-        try:
-            mine, other = (
-                sql_operations(sql, schema=schema)
-                for sql in (golds[index].sql, golds[index].mutants[number].sql)
-            )
-        except OperationsError:
-            continue
-        if mine == other:
-            found.add((index, number))
+    found = []
+    schema = executor.schema(db) if golds else Schema(())
+    for start in range(0, len(golds), _BATCH):
+        batch = golds[start : start + _BATCH]
+        runs = executor.execute_many([Query(sql, db, keep=True) for sql in batch])
+        known = [prepare(sql, run, schema, executor, db) for sql, run in zip(batch, runs, strict=True)]
+        _try(known, db, workshop, seed)
+        for gold, run in zip(known, runs, strict=True):
+            report, contents = _report(gold, instances)
+            report = replace(report, source=source, seed=seed, most=instances)
+            # A gold that ran out of time may do better under other limits.
+            if run.status in _LASTING:
+                home.mkdir(parents=True, exist_ok=True)
+                store_report(home, report, contents)
+            found.append(report)
+        if on_step is not None:
+            on_step(len(batch))
     return found
 
 
-def _report(index: int, gold: _Gold, chosen: Sequence[_Trial]) -> GoldReport:
-    serves = tuple(number for number, trial in enumerate(chosen) if index in trial.serves)
-    dead = {number for trial in chosen for owner, number in trial.kills if owner == index}
-    counted = set(range(len(gold.mutants))) - gold.equivalent
-    killed = (gold.killed_by_source | dead) & counted
-    guesses = {number for number in counted if gold.mutants[number].kind in ("guess", "recited key")}
-    pinned = bool(serves) and guesses <= killed and bool(killed)
+def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> None:
+    """Try instances: a few for every gold, then more for those of which near misses live that are none in disguise."""
+    for numbers in (_FIRST, _MORE):
+        waiting = [gold for gold in golds if gold.request and (gold.living or numbers is _FIRST)]
+        requests = []
+        for gold in waiting:
+            living = [gold.mutants[number] for number in gold.living]
+            hopeless = all(one.kind in _STUBBORN for one in living)
+            patience = 0 if numbers is _FIRST else 2 if hopeless else 6
+            requests.append(
+                (db, (*(gold.request or ()), [one.sql for one in living], seed, numbers, patience))
+            )
+        for gold, answer in zip(waiting, workshop.ask("make", requests, _SECONDS), strict=True):
+            if answer.value is None:
+                gold.problem = f"its neighbours could not be made: {answer.error}"
+                gold.request = None
+                gold.trials.clear()
+                continue
+            trials, obeyed, gold.notes = answer.value
+            numbered = gold.living
+            gold.trials += [Trial.of(trial, numbered) for trial in trials]
+            told = {number for trial in gold.trials for number in trial.told | trial.counted}
+            gold.living = [number for number in numbered if number not in told]
+            same = _equivalent(gold, gold.living, _schema_of(obeyed)) if gold.living else set()
+            gold.equivalent |= same
+            gold.living = [number for number in gold.living if number not in same]
+
+
+def _chosen(gold: Prepared, most: int) -> list[Trial]:
+    """Return the trials that tell the most near misses from the gold, the most telling first.
+
+    Greedily the one that tells the most that no other does yet; then, where that leaves few, others that tell the
+    most: what a policy will write is not among the near misses. Instances that part codes from their names fail who
+    rightly knows a code, so they come last, for what no other tells.
+    """
+    tame = [trial for trial in gold.trials if "renamed" not in trial.recipe]
+    found: list[Trial] = []
+    told: set[int] = set()
+    counted: set[int] = set()
+
+    def news(trial: Trial) -> tuple[int, int, int]:
+        return len(trial.told - told), len(trial.counted - counted - told), -trial.rows
+
+    for some in (tame, gold.trials):
+        while len(found) < most:
+            best = max((trial for trial in some if trial not in found), key=news, default=None)
+            if best is None or not any(news(best)[:2]):
+                break
+            found.append(best)
+            told |= best.told
+            counted |= best.counted
+        if some is tame:
+            seen = {trial.answer for trial in found}
+            least = _LEAST_SINGLE if all(trial.answer_rows == 1 for trial in tame) else _LEAST
+            for trial in sorted(tame, key=lambda trial: -len(trial.told)):
+                if len(found) < min(least, most) and trial.answer not in seen:
+                    seen.add(trial.answer)
+                    found.append(trial)
+    return found
+
+
+def _report(gold: Prepared, most: int) -> tuple[GoldReport, Mapping[str, bytes]]:
+    made = _chosen(gold, most)
+    told = {number for trial in made for number in (*trial.told, *trial.counted)}
+    living = [number for number in range(len(gold.mutants)) if number not in told | gold.equivalent]
+    guesses = {number for number, one in enumerate(gold.mutants) if one.kind in _GUESSES}
+    pinned = bool(told) and guesses <= told
     problem = gold.problem
-    if not problem and not serves:
+    if not problem and not made:
         problem = "no instance serves it: on each it is empty, fails, or cuts through a tie at a LIMIT"
     elif not problem and not pinned:
         problem = "its result is the same on every instance"
-    living = [gold.mutants[number] for number in sorted(counted - killed)]
-    return GoldReport(
+    neighbours, contents = [], {}
+    for trial in made:
+        digest = sha256(trial.content).hexdigest()
+        name = f"{digest[:16]}.sqlite"
+        neighbours.append(Neighbour(name, trial.recipe, trial.rows, len(trial.content), digest))
+        contents[name] = trial.content
+    report = GoldReport(
         gold.sql,
-        len(counted),
-        len(gold.equivalent),
-        len(gold.killed_by_source),
-        len(killed),
-        serves,
-        pinned,
-        problem,
-        tuple(f"{one.kind}: {one.sql}" for one in living),
+        instances=tuple(neighbours),
+        mutants=len(gold.mutants) - len(gold.equivalent),
+        equivalent=len(gold.equivalent),
+        killed=len(told),
+        pinned=pinned,
+        problem=problem,
+        survivors=tuple(f"{gold.mutants[number].kind}: {gold.mutants[number].sql}" for number in living),
+        notes=tuple(gold.notes),
+    )
+    return report, contents
+
+
+def _equivalent(gold: Prepared, living: Iterable[int], schema: Schema) -> set[int]:
+    """Of near misses that live, those that can be shown to mean the same as the gold."""
+    found = set()
+    for number in living:
+        try:
+            mine, other = (sql_operations(sql, schema=schema) for sql in (gold.sql, gold.mutants[number].sql))
+        except OperationsError:
+            continue
+        if mine == other:
+            found.add(number)
+    return found
+
+
+def _schema_of(obeyed: Iterable[tuple[Any, ...]]) -> Schema:
+    return Schema(
+        tuple(
+            Table(
+                name,
+                tuple(Column(*one) for one in columns),
+                (),
+                tuple(map(tuple, keys)),
+                tuple(ForeignKey(tuple(ours), to, tuple(theirs)) for ours, to, theirs in references),
+            )
+            for name, columns, keys, references in obeyed
+        )
     )

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Mapping
-from typing import Final
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-from finer_rewards.neighbours.gold_facts import Condition
-from finer_rewards.neighbours.source import SourceTable
-from finer_rewards.types import Cell, Row
+    from finer_rewards.neighbours.chance import Chance
+    from finer_rewards.neighbours.facts import Condition
+    from finer_rewards.neighbours.source import SourceTable
+    from finer_rewards.types import Cell, Row
 
-__all__ = ["DANGLING", "NULL", "Draft", "drop_orphans", "keep_individuals", "resolve", "seek_in", "unique"]
+__all__ = [
+    "DANGLING",
+    "NULL",
+    "Draft",
+    "drop_orphans",
+    "keep_determined",
+    "keep_individuals",
+    "resolve",
+    "seek_in",
+    "unique",
+]
 
-DANGLING: Final = -1  # a reference to nothing, kept as the data has it
-NULL: Final = -2
+DANGLING = -1  # a reference to nothing, kept as the data has it
+NULL = -2
 
 
 class Draft:
@@ -23,19 +34,17 @@ class Draft:
         self.table = table
         self.rows = rows
         self.links: list[list[int]] = []
-        self.linked = {place for one in table.references for place in one.columns}
+        self.linked = table.linked
         self.single_keys = {key[0] for key in table.keys if len(key) == 1}
         self.named = sorted(self.single_keys - self.linked)
         self.parted = False
         self.sought: list[int] = []  # rows that have what a gold looks for
         self.twins: dict[int, int] = {}  # rows repeated, and where
-        self._real: dict[int, dict[Cell, Row]] = {}
 
     def real_row(self, place: int, value: Cell) -> Row | None:
         """The row of the data that a value of a key names."""
-        if place not in self._real:
-            self._real[place] = {row[place]: row for row in self.table.rows}
-        return self._real[place].get(value)
+        found = self.table.rows.places((place,)).get((value,))
+        return None if found is None else self.table.rows[found]
 
 
 def seek_in(
@@ -43,17 +52,17 @@ def seek_in(
     number: int,
     drafts: Mapping[str, Draft],
     sought: Mapping[str, list[Condition]],
-    rng: random.Random,
+    rng: Chance,
     depth: int,
 ) -> None:
     """Write into a row, and into rows it refers to, what a gold looks for (by table), or nearly so."""
     draft = drafts[name]
-    places = {title.lower(): index for index, title in enumerate(draft.table.columns)}
+    places = draft.table.place
     for one in sought.get(name, ()):
         place = places.get(one.column)
         if place is None or rng.random() < 0.15:
             continue
-        value = rng.choice(one.near if one.near and rng.random() < 0.3 else one.meets)
+        value = rng.choice(one.near if one.near and rng.random() < 0.45 else one.meets)
         if place in draft.linked:
             _link_to(draft, number, place, value, drafts)
         else:
@@ -105,7 +114,7 @@ def resolve(draft: Draft, drafts: Mapping[str, Draft]) -> None:
                     row[ours] = parent[link][theirs]
 
 
-def keep_individuals(draft: Draft, rng: random.Random) -> None:
+def keep_individuals(draft: Draft, rng: Chance) -> None:
     """Let rows that golds name by their key have the texts that name them in the data, and no other row."""
     for one in draft.table.individuals:
         for place, text in one.texts:
@@ -115,6 +124,26 @@ def keep_individuals(draft: Draft, rng: random.Random) -> None:
                     row[place] = text
                 elif row[place] == text:
                     row[place] = rng.choice(others)
+
+
+def keep_determined(
+    draft: Draft, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: Chance
+) -> None:
+    """Let a column go on to say what another is: the data promises it, and a query may rest on that."""
+    for first, second in draft.table.determined:
+        known = draft.table.mapping(first, second)
+        wanted = set(pools.get((name, second), ()))
+        if wanted and first not in draft.linked and (name, first) not in pools:
+            # What a gold looks for stays; what says it gives way.
+            saying: dict[Cell, list[Cell]] = {}
+            for value, other in known.items():
+                saying.setdefault(other, []).append(value)
+            for row in draft.rows:
+                if row[second] in wanted and row[second] in saying:
+                    row[first] = rng.choice(saying[row[second]])
+        for row in draft.rows:
+            if row[first] is not None:
+                row[second] = known.setdefault(row[first], row[second])
 
 
 def unique(draft: Draft) -> list[int]:

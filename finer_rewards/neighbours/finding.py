@@ -3,23 +3,38 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Sequence
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query
 from finer_rewards.executing.abilities import FindsSiblings
-from finer_rewards.executing.siblings import Siblings, sibling_id, sibling_path
-from finer_rewards.neighbours.suite import Suite, neighbours_folder, read_suite, suites_digest
+from finer_rewards.executing.siblings import Siblings, neighbours_cache, sibling_id
+from finer_rewards.neighbours.building import build_reports, workers_for
+from finer_rewards.neighbours.store import (
+    GENERATOR,
+    GoldReport,
+    Suite,
+    cached,
+    locked,
+    neighbours_folder,
+    read_report,
+    read_suite,
+    suites_digest,
+    unique_golds,
+)
+from finer_rewards.neighbours.workshop import Workshop
+from finer_rewards.sql_text import normalise
 
 __all__ = ["find_siblings", "has_siblings", "neighbours_digest"]
 
-_Folder = str | None
+_PATIENCE = 600.0  # seconds to wait for another process that builds for the same database
+_SECONDS = 2.0  # that a gold may take on its database while neighbours are made of it
 
 
 def has_siblings(executor: object) -> bool:
@@ -28,88 +43,147 @@ def has_siblings(executor: object) -> bool:
 
 
 def find_siblings(
-    executor: object, asked: Sequence[tuple[str, str]], *, most: int, folder: _Folder = None
+    executor: object,
+    asked: Sequence[tuple[str, str]],
+    *,
+    most: int,
+    folder: str | None = None,
+    on_step: Callable[[int], None] | None = None,
 ) -> list[Siblings]:
     """Return the siblings for each database and gold, or why there are none; nothing for a missing database.
+
+    They are looked for in the folder, or beside the database, then in the cache folder; what is nowhere is built
+    there, while other processes that want the same wait for it.
 
     Args:
         executor: what runs the SQL; one that holds no files itself passes the question on.
         asked: pairs of database and gold.
         most: how many siblings to return at most, the most telling ones.
         folder: where neighbours are, if not beside the databases.
+        on_step: called with the number of pairs done since.
     """
     if isinstance(executor, FindsSiblings):
         return list(executor.siblings(asked, most=most, folder=folder))
     if not isinstance(executor, SQLite):
         return [Siblings()] * len(asked)
-    suites: dict[str, Suite | None] = {}
-    errors: dict[str, str] = {}
-    for db in dict.fromkeys(db for db, _ in asked):
-        try:
-            suites[db] = _suite(db, os.fspath(executor.root), folder)
-        except ConfigError as error:
-            suites[db], errors[db] = None, str(error)
-    unknown = {
-        Query(gold, path, keep=True): None
-        for db, gold in asked
-        for suite in (suites[db],)
-        if suite is not None and not suite.knows(gold)
-        for path in suite.paths
-    }
-    runs = dict(zip(unknown, executor.execute_many(list(unknown)) if unknown else (), strict=True))
-    found = []
+    by_db: dict[str, list[str]] = {}
     for db, gold in asked:
-        suite = suites[db]
-        ids: list[str] = []
-        for one in suite.instances if suite is not None else ():
-            path = str(suite.folder / one.file) if suite is not None else ""
-            run = runs.get(Query(gold, path, keep=True))
-            serves = (
-                path in suite.paths_for(gold)
-                if suite is not None and run is None
-                else run is not None and run.ok and not (run.truncated or run.ambiguous or run.volatile)
-            )
-            if serves and suite is not None:
-                ids.append(_installed(path, sibling_id(db, suite.digest, one.digest)))
-        found.append(Siblings(tuple(ids[:most]), errors.get(db, "")))
+        by_db.setdefault(db, []).append(gold)
+    found: dict[tuple[str, str], Siblings] = {}
+    for db, golds in by_db.items():
+        found.update(
+            zip([(db, gold) for gold in golds], _of_database(executor, db, golds, most, folder), strict=True)
+        )
+        if on_step is not None:
+            on_step(len(golds))
+    return [found[pair] for pair in asked]
+
+
+def neighbours_digest(executor: object, folder: str | None = None) -> str:
+    """Return what tells the neighbours in use from others: the version of what makes them, and those in a folder."""
+    if isinstance(executor, FindsSiblings):
+        return executor.siblings_digest(folder)
+    own = suites_digest(folder or executor.root) if isinstance(executor, SQLite) else ""
+    return f"{GENERATOR}:{own}" if own else str(GENERATOR)
+
+
+def suite_of(db: str | os.PathLike[str], *, folder: str | os.PathLike[str] | None = None) -> Suite:
+    """Return the neighbours that were built for a database file, beside it or under a folder.
+
+    Raises:
+        ConfigError: there are none for what it holds now.
+    """
+    path = resolve_database(str(Path(db).absolute()))
+    return read_suite(path, SQLiteFile.look(path).digest(), folder=folder)
+
+
+def neighbours_of(
+    db: str | os.PathLike[str], gold: str | None = None, *, folder: str | os.PathLike[str] | None = None
+) -> tuple[str, ...]:
+    """Return the files of a database's neighbours, for `Sample(db=(path, *neighbours_of(path, gold)))`.
+
+    Args:
+        db: the path of the database file.
+        gold: return those on which this gold is to be judged; none where they were not made for it.
+            `None` returns all.
+        folder: where the neighbours were put, if not beside the database.
+
+    Raises:
+        ConfigError: there are none for what the database holds now.
+    """
+    suite = suite_of(db, folder=folder)
+    return suite.paths if gold is None else suite.paths_for(gold)
+
+
+@dataclass
+class _Home:
+    """Where the neighbours of a database are looked for."""
+
+    path: Path
+    content: str
+    own: Path
+    cache: Path
+
+    def report(self, gold: str) -> GoldReport | None:
+        """Return the record of a gold, its files being in the cache."""
+        found = read_report(self.own, gold, self.content)
+        if found is not None:
+            cached(found, self.own)
+            return found
+        return read_report(self.cache, gold, self.content)
+
+
+def _of_database(
+    executor: SQLite, db: str, golds: Sequence[str], most: int, folder: str | None
+) -> list[Siblings]:
+    try:
+        file = SQLiteFile.look(executor.find(db))
+        content = _digest(file, file.identity)
+    except (ConfigError, OSError):
+        return [Siblings()] * len(golds)  # whoever runs the sample says what is wrong with its database
+    path = Path(file.path)
+    home = _Home(path, content, neighbours_folder(path, folder), neighbours_cache(content))
+    try:
+        known = {normalise(gold): home.report(gold) for gold in golds}
+        if None in known.values():
+            with locked(home.cache, patience=_PATIENCE):
+                missing = [gold for gold in unique_golds(golds) if known[normalise(gold)] is None]
+                built = {normalise(gold): home.report(gold) for gold in missing}
+                missing = [gold for gold in missing if built[normalise(gold)] is None]
+                known.update(built)
+                made = _build(executor, db, missing, home) if missing else []
+                known.update(zip(map(normalise, missing), made, strict=True))
+    except (OSError, ConfigError) as error:
+        return [
+            Siblings(error=f"Neighbours of {path.name} could not be made in {home.cache}: {error}.")
+        ] * len(golds)
+    found = []
+    for gold in golds:
+        report = known[normalise(gold)]
+        instances = () if report is None else report.instances
+        found.append(Siblings(tuple(sibling_id(db, content, one.digest) for one in instances[:most])))
     return found
 
 
-def neighbours_digest(executor: object, folder: _Folder = None) -> str:
-    """Return what tells the neighbours in use from others."""
-    if isinstance(executor, FindsSiblings):
-        return executor.siblings_digest(folder)
-    return suites_digest(folder or executor.root) if isinstance(executor, SQLite) else ""
+def _build(executor: SQLite, db: str, golds: Sequence[str], home: _Home) -> list[GoldReport]:
+    started = time.monotonic()
+    workers = workers_for(len(golds), executor.workers)
+    with Workshop(timeout=_SECONDS, workers=workers, clock="cpu") as workshop:
+        made = build_reports(
+            str(home.path), golds, home.content, home.cache, executor=workshop, workshop=workshop
+        )
+    served = sum(bool(report.instances) for report in made)
+    size = sum(one.bytes for report in made for one in report.instances)
+    print(
+        f"finer-rewards: built neighbours of {os.path.basename(db)} for {served} of {len(made)} golds in "  # noqa: PTH119
+        f"{time.monotonic() - started:.1f} s: {sum(len(report.instances) for report in made)} small databases, "
+        f"{size / 1024:.0f} KiB, kept in {home.cache}",
+        file=sys.stderr,
+        flush=True,
+    )
+    return made
 
 
-def _suite(db: str, root: str, folder: _Folder) -> Suite | None:
-    try:
-        path = resolve_database(db, root).absolute()
-        file = SQLiteFile.look(path)
-    except (ConfigError, OSError):
-        return None  # whoever runs the sample says what is wrong with its database
-    home = neighbours_folder(path, folder)
-    try:
-        written = (home / "manifest.json").stat().st_mtime_ns
-    except OSError:
-        written = 0
-    return _read(str(path), folder, file.identity, written)
-
-
-@lru_cache(maxsize=256)
-def _read(path: str, folder: _Folder, _identity: object, _written: int) -> Suite:
-    """Read a suite once for each state of the database and of the manifest."""
-    return read_suite(Path(path), folder=folder)
-
-
-def _installed(file: str, sibling: str) -> str:
-    """Put a file where the id of a sibling says, and return the id."""
-    place = sibling_path(sibling)
-    assert place is not None
-    if not place.exists():
-        place.parent.mkdir(parents=True, exist_ok=True)
-        number, name = tempfile.mkstemp(dir=place.parent)
-        os.close(number)
-        shutil.copyfile(file, name)
-        Path(name).replace(place)
-    return sibling
+@lru_cache(maxsize=4096)
+def _digest(file: SQLiteFile, _identity: object) -> str:
+    return file.digest()

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Literal
+from dataclasses import dataclass
 
 from finer_rewards.neighbours.drafts import (
     DANGLING,
     NULL,
     Draft,
     drop_orphans,
+    keep_determined,
     keep_individuals,
     resolve,
     seek_in,
     unique,
 )
-from finer_rewards.neighbours.gold_facts import Condition
-from finer_rewards.neighbours.source import Reference, Source
-from finer_rewards.neighbours.values import FILLS, fill, fresh
-from finer_rewards.types import Cell, Row
+from finer_rewards.neighbours.values import FILLS, bounds_of, fill, fresh
 
-__all__ = ["RECIPES", "Instance", "Recipe", "make_instance", "merge_instances"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
+
+    from finer_rewards.neighbours.chance import Chance
+    from finer_rewards.neighbours.facts import Condition
+    from finer_rewards.neighbours.source import Reference, Source
+    from finer_rewards.neighbours.values import Bounds
+    from finer_rewards.types import Cell, Row
+
+__all__ = ["RECIPES", "Instance", "Recipe", "make_instance"]
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,19 @@ class Recipe:
         return parts + ", renamed" * self.renames
 
 
-#: Tried in turn, the most like the real data first.
-RECIPES: Final = (
-    Recipe("sample", 30),
-    Recipe("sample", 40, change=0.3, sought=0.3, doubles=0.15),
-    Recipe("new", 24, change=1.0, sought=0.4, doubles=0.2),
-    Recipe("sample", 60, change=0.6, sought=0.5, doubles=0.25),
-    Recipe("sample", 12, change=0.2, sought=0.2),
+#: Tried in turn, those first that tell the most for what they cost.
+RECIPES = (
+    Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
+    Recipe("sample", 24, change=0.6, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, sought=0.5, doubles=0.25),
+    Recipe("sample", 60, change=0.5, sought=0.5, doubles=0.25),
     Recipe("new", 60, change=1.0, sought=0.6, doubles=0.3),
+    Recipe("sample", 12, change=0.3, sought=0.35, doubles=0.2),
     Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.25),
-    Recipe("new", 60, change=1.0, sought=0.6, doubles=0.25, renames=True),
+    Recipe("new", 40, change=1.0, sought=0.6, doubles=0.25, renames=True),
+    Recipe("new", 12, change=1.0, sought=0.3, doubles=0.2),
+    Recipe("sample", 30, change=0.2, sought=0.2, doubles=0.1),
+    Recipe("new", 100, change=1.0, sought=0.6, doubles=0.3),
 )
 
 
@@ -74,7 +83,7 @@ class Instance:
 
 
 def make_instance(
-    source: Source, golds: Sequence[Sequence[Condition]], recipe: Recipe, rng: random.Random
+    source: Source, golds: Sequence[Sequence[Condition]], recipe: Recipe, rng: Chance
 ) -> Instance:
     """Return an instance.
 
@@ -96,22 +105,14 @@ def make_instance(
         _relink(draft, drafts, recipe, rng)
         _seek(name, drafts, sought, recipe, rng)
         _double(name, drafts, pools, recipe, rng)
+        _seek_in_twins(name, drafts, sought, rng)
     for _ in range(2):  # a second time for cycles
         for draft in drafts.values():
             resolve(draft, drafts)
-    for draft in drafts.values() if not recipe.renames else ():
-        keep_individuals(draft, rng)
-    return _finished(drafts)
-
-
-def merge_instances(source: Source, first: Instance, second: Instance) -> Instance:
-    """Return an instance with the rows of two; where they repeat a key, those of the first."""
-    drafts = {
-        name: Draft(table, [list(row) for one in (first, second) for row in one.tables[name]])
-        for name, table in source.tables.items()
-    }
-    for draft in drafts.values():
-        draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
+    for name, draft in drafts.items():
+        keep_determined(draft, pools, name, rng)
+        if not recipe.renames:
+            keep_individuals(draft, rng)
     return _finished(drafts)
 
 
@@ -161,21 +162,18 @@ def _as_spelled(source: Source, condition: Condition) -> Condition:
                 return value[at : at + len(text)]
         return text
 
-    return replace(
-        condition, meets=tuple(map(spelled, condition.meets)), near=tuple(map(spelled, condition.near))
+    return condition._replace(
+        meets=tuple(map(spelled, condition.meets)), near=tuple(map(spelled, condition.near))
     )
 
 
 def _place(source: Source, condition: Condition) -> int | None:
     table = source.tables.get(condition.table)
-    for index, name in enumerate(table.columns if table is not None else ()):
-        if name.lower() == condition.column:
-            return index
-    return None
+    return None if table is None else table.place.get(condition.column)
 
 
 def _sampled(
-    source: Source, pools: Mapping[tuple[str, int], list[Cell]], recipe: Recipe, rng: random.Random
+    source: Source, pools: Mapping[tuple[str, int], list[Cell]], recipe: Recipe, rng: Chance
 ) -> dict[str, list[list[Cell]]]:
     """Real rows, those that golds look for more likely, and all rows that they refer to."""
     chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables}
@@ -184,7 +182,7 @@ def _sampled(
         wanted = {place: set(values) for (owner, place), values in pools.items() if owner == name}
         sought = [
             number
-            for number, row in enumerate(table.rows)
+            for number, row in enumerate(table.rows if wanted else ())
             if any(row[place] in values for place, values in wanted.items())
         ]
         for number in rng.sample(sought, min(len(sought), size // 2)):
@@ -192,21 +190,13 @@ def _sampled(
         rest = range(len(table.rows))
         for number in rng.sample(rest, min(len(rest), size - min(size, len(chosen[name])))):
             chosen[name][number] = None
-    places = {
-        (one.to_table, one.to_columns): {
-            tuple(row[place] for place in one.to_columns): number
-            for number, row in enumerate(source.tables[one.to_table].rows)
-        }
-        for table in source.tables.values()
-        for one in table.references
-    }
     waiting = [(name, number) for name, numbers in chosen.items() for number in numbers]
     while waiting:
         name, number = waiting.pop()
         table = source.tables[name]
         for one in table.references:
             value = tuple(table.rows[number][place] for place in one.columns)
-            parent = places[one.to_table, one.to_columns].get(value)
+            parent = source.tables[one.to_table].rows.places(one.to_columns).get(value)
             if parent is not None and parent not in chosen[one.to_table]:
                 chosen[one.to_table][parent] = None
                 waiting.append((one.to_table, parent))
@@ -240,7 +230,7 @@ def _change_columns(
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: random.Random,
+    rng: Chance,
 ) -> None:
     table, count = draft.table, len(draft.rows)
     if recipe.start == "new":
@@ -263,8 +253,10 @@ def _change_columns(
         if place in table.nullable and rng.random() < 0.5:
             values = [None if rng.random() < 0.15 else value for value in values]
         elif place not in table.nullable:
+            bounds = bounds_of(known) if None in values else None
             values = [
-                value if value is not None else fresh(known, table.types[place], rng) for value in values
+                value if value is not None else fresh(known, table.types[place], rng, bounds)
+                for value in values
             ]
         for row, value in zip(draft.rows, values, strict=True):
             row[place] = value
@@ -275,29 +267,44 @@ def _name(
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: random.Random,
+    rng: Chance,
 ) -> None:
     """Give new rows keys: most those of a real row, all together, so that a code goes with its name."""
     draft.parted = recipe.renames
-    real = [] if recipe.renames else list(draft.table.rows)
-    rng.shuffle(real)
-    real.sort(key=lambda row: all(row[place] not in pools.get((name, place), ()) for place in draft.named))
-    real = real[: (3 * len(draft.rows) + 3) // 4]
+    real: list[Row] = []
+    if not recipe.renames:
+        count = (3 * len(draft.rows) + 3) // 4
+        sought = [(place, set(pools[name, place])) for place in draft.named if (name, place) in pools]
+        rows = draft.table.rows
+        real = (
+            [row for row in rows if any(row[place] in values for place, values in sought)] if sought else []
+        )
+        rng.shuffle(real)
+        taken = set(map(id, real))
+        more = rng.sample(rows, min(len(rows), count))
+        real = [*real, *[row for row in more if id(row) not in taken]][:count]
     for place in draft.named:
-        taken = [row[place] for row in real]
-        sought = list(pools.get((name, place), []))
-        rng.shuffle(sought)
-        known = [*sought, *draft.table.values(place)]
-        others = fill("distinct", len(draft.rows) + len(real), known, draft.table.types[place], rng)
+        names = [row[place] for row in real]
+        looked_for = list(pools.get((name, place), []))
+        rng.shuffle(looked_for)
+        known = [*looked_for, *draft.table.values(place)]
+        bounds = _bounds(draft, place, pools.get((name, place), ()))
+        others = fill("distinct", len(draft.rows) + len(real), known, draft.table.types[place], rng, bounds)
         # What golds look for first, then what is new.
-        values = list(dict.fromkeys([*taken, *sought[: len(draft.rows) // 2], *others]))
+        values = list(dict.fromkeys([*names, *looked_for[: len(draft.rows) // 2], *others]))
         if not real:
             values[: len(draft.rows)] = rng.sample(values[: len(draft.rows)], len(values[: len(draft.rows)]))
         for row, value in zip(draft.rows, values, strict=False):
             row[place] = value
 
 
-def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: random.Random) -> None:
+def _bounds(draft: Draft, place: int, pool: Sequence[Cell]) -> Bounds:
+    """The bounds of the numbers that a column has or that a gold looks for."""
+    found = [one for one in (draft.table.rows.bounds(place), bounds_of(pool)) if one is not None]
+    return (min(low for low, _ in found), max(high for _, high in found)) if found else None
+
+
+def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: Chance) -> None:
     """Let references point elsewhere: to all rows alike, or to one row once, the next twice, and so on."""
     for index, one in enumerate(draft.table.references):
         parents = list(range(len(drafts[one.to_table].rows)))
@@ -319,20 +326,23 @@ def _double(
     drafts: Mapping[str, Draft],
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: random.Random,
+    rng: Chance,
 ) -> None:
     """Repeat rows under another key, those that a gold looks for more likely; what refers to one, also to its twin."""
     draft = drafts[name]
     if not draft.rows:
         return
+    known = {
+        place: [*pools.get((name, place), []), *draft.table.values(place)] for place in draft.single_keys
+    }
+    bounds = {place: _bounds(draft, place, pools.get((name, place), ())) for place in known}
     for _ in range(int(len(draft.rows) * recipe.doubles)):
-        number = rng.randrange(len(draft.rows))
+        number = rng.randint(0, len(draft.rows) - 1)
         if draft.sought and rng.random() < 0.5:
             number = rng.choice(draft.sought)
         row = list(draft.rows[number])
         for place in draft.single_keys:
-            known = [*pools.get((name, place), []), *draft.table.values(place)]
-            row[place] = fresh(known, draft.table.types[place], rng, spread=3)
+            row[place] = fresh(known[place], draft.table.types[place], rng, bounds[place], spread=3)
         draft.twins[number] = len(draft.rows)
         draft.rows.append(row)
         for one, links in zip(draft.table.references, draft.links, strict=True):
@@ -346,7 +356,7 @@ def _seek(
     drafts: Mapping[str, Draft],
     golds: Sequence[Mapping[str, list[Condition]]],
     recipe: Recipe,
-    rng: random.Random,
+    rng: Chance,
 ) -> None:
     """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
     own = [sought for sought in golds if name in sought]
@@ -354,3 +364,13 @@ def _seek(
         if rng.random() < recipe.sought:
             drafts[name].sought.append(number)
             seek_in(name, number, drafts, rng.choice(own), rng, depth=3)
+
+
+def _seek_in_twins(
+    name: str, drafts: Mapping[str, Draft], golds: Sequence[Mapping[str, list[Condition]]], rng: Chance
+) -> None:
+    """Write what a gold looks for into some repeated rows: alike but for that, as INTERSECT and EXCEPT want them."""
+    own = [sought for sought in golds if name in sought]
+    for number in drafts[name].twins.values() if own else ():
+        if rng.random() < 0.5:
+            seek_in(name, number, drafts, rng.choice(own), rng, depth=1)

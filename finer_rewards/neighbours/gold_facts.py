@@ -3,51 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from finer_rewards.neighbours.facts import Condition, Join
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
 
-__all__ = ["Condition", "Join", "conditions_of", "joins_of", "read_query", "tables_of"]
+__all__ = ["conditions_of", "joins_of", "limited_parts", "read_query", "tables_of"]
 
 _MAX_CHARACTERS = 20_000
 _FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
-
-
-@dataclass(frozen=True)
-class Condition:
-    """A gold compares a column with constants.
-
-    Args:
-        table: the table, lower case.
-        column: the column, lower case.
-        meets: values that meet the condition.
-        near: values that just miss it, or sit on its edge.
-        any_case: true when upper and lower case are the same to it.
-        beside: where the column must be equal to a value, every column that the gold mentions; else `None`.
-    """
-
-    table: str
-    column: str
-    meets: tuple[Cell, ...]
-    near: tuple[Cell, ...]
-    any_case: bool = False
-    beside: frozenset[str] | None = None
-
-
-@dataclass(frozen=True)
-class Join:
-    """A gold takes two columns to be equal."""
-
-    left: tuple[str, str]
-    right: tuple[str, str]
 
 
 def read_query(sql: str, schema: Schema) -> exp.Query | None:
@@ -73,6 +44,15 @@ def read_query(sql: str, schema: Schema) -> exp.Query | None:
         ):
             column.replace(exp.Literal.string(name.name))
     return tree
+
+
+def limited_parts(tree: exp.Query) -> list[str]:
+    """Return the subqueries that cut an order at a LIMIT, as statements of their own."""
+    return [
+        part.sql("sqlite")
+        for part in tree.find_all(exp.Select)
+        if part.parent is not None and part.args.get("limit") and part.args.get("order")
+    ]
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:

@@ -12,7 +12,7 @@ from finer_rewards.neighbours.gold_facts import tables_of
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell, Row
 
-__all__ = ["Mutant", "guess_of", "mutants_of", "recited_key"]
+__all__ = ["Mutant", "guess_of", "mutants_of", "promises_of", "recited_key"]
 
 Change = Callable[[Any], None]
 _MOST = 60
@@ -26,6 +26,7 @@ _OTHER_COMPARISON: dict[Any, tuple[Any, ...]] = {
     exp.LT: (exp.LTE, exp.GT),
     exp.LTE: (exp.LT, exp.GTE),
 }
+_OTHER_EDGE: dict[Any, Any] = {exp.GT: exp.GTE, exp.GTE: exp.GT, exp.LT: exp.LTE, exp.LTE: exp.LT}
 _OTHER_AGGREGATE: dict[Any, tuple[Any, ...]] = {
     exp.Sum: (exp.Avg, exp.Max),
     exp.Avg: (exp.Sum, exp.Max),
@@ -70,13 +71,25 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
         for kind, change in _changes(node, schema):
             copy = tree.copy()
             change(list(copy.walk())[index])
-            sql = copy.sql("sqlite")
+            sql = copy.sql("sqlite", copy=False)
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
     mutants = list(found.values())
     # Of a long query, changes all along it rather than only at its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
+
+
+def promises_of(tree: exp.Query) -> list[str]:
+    """Return queries that a reader takes for the same where the data lets him: its bound an average."""
+    found = []
+    for index, node in enumerate(list(tree.walk())):
+        other = _OTHER_EDGE.get(type(node))
+        if other is not None and node.find(exp.Avg) is not None:
+            copy = tree.copy()
+            _becomes(other)(list(copy.walk())[index])
+            found.append(copy.sql("sqlite"))
+    return found
 
 
 def guess_of(rows: Sequence[Row], tables: Sequence[str]) -> Mutant | None:

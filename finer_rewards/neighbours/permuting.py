@@ -1,41 +1,53 @@
-"""A copy of a database with the rows of its tables stored in the reverse order."""
+"""Results on a copy of a database with the rows of its tables stored in the reverse order; in a worker, in memory."""
 
 from __future__ import annotations
 
-import os
 import sqlite3
-from contextlib import closing
-from pathlib import Path
 
 from finer_rewards._sqlite_catalog import quote
-from finer_rewards.engines.sqlite.worker import leave_out_undecodable
-from finer_rewards.neighbours.reversing import read_only_uri
+from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
 
-__all__ = ["permuted_copy"]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from finer_rewards.executing.worker import Answer
+
+__all__ = ["permuted"]
 
 _MOST_BYTES = 64 << 20
 
 
-def permuted_copy(db: str | os.PathLike[str], to: str | os.PathLike[str]) -> bool:
-    """Copy a database, and store the rows of each table backwards; return whether that could be done.
+class _Copy(Connection):
+    """A connection to a copy in memory."""
 
-    Rows of a table with an INTEGER PRIMARY KEY, or without row ids, have no order but that of the key, and
-    stay. A database of more than 64 MiB is not copied.
+    source: Connection
+
+    def connect(self, uri: str) -> Any:
+        """Copy the database, and turn its tables."""
+        raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
+        self.source.raw.backup(raw)
+        self.budget = self.source.budget
+        raw.set_progress_handler(self._out_of_time, 1000)
+        _turn(raw)
+        return raw
+
+
+def permuted(connection: Connection, statements: list[str], timeout: float) -> list[Answer] | None:
+    """Run statements on a copy of a database that stores the rows of each table backwards.
+
+    Rows of a table with an INTEGER PRIMARY KEY, or without row ids, have no order but that of the key, and stay.
+    `None` for a database of more than 64 MiB.
     """
-    path = Path(db).absolute()
-    if path.stat().st_size > _MOST_BYTES:
-        return False
+    pages = connection.raw.execute("PRAGMA page_count").fetchone()[0]
+    if pages * connection.raw.execute("PRAGMA page_size").fetchone()[0] > _MOST_BYTES:
+        return None
+    kind = type("_CopyOf", (_Copy,), {"source": connection})
+    copy = kind("", connection.settings)
     try:
-        with (
-            closing(sqlite3.connect(read_only_uri(path), uri=True)) as source,
-            closing(sqlite3.connect(to, isolation_level=None)) as copy,
-        ):
-            source.backup(copy)
-            copy.execute("PRAGMA synchronous=OFF")
-            _turn(copy)
-    except sqlite3.Error:
-        return False
-    return True
+        return [copy.run(sql, timeout) for sql in statements]
+    finally:
+        copy.close()
 
 
 def _turn(copy: sqlite3.Connection) -> None:

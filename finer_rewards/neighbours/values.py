@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-import random
 import re
-from collections.abc import Sequence
-from typing import Final, Literal
 
-from finer_rewards.types import Cell
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
 
-__all__ = ["FILLS", "Fill", "fill", "fresh"]
+    from finer_rewards.neighbours.chance import Chance
+    from finer_rewards.types import Cell
 
-Fill = Literal["drawn", "few", "stairs", "distinct"]
-FILLS: Final[tuple[Fill, ...]] = ("drawn", "few", "stairs", "distinct")
+    Fill = Literal["drawn", "few", "stairs", "distinct"]
+    Bounds = tuple[float, float] | None
+
+__all__ = ["FILLS", "bounds_of", "fill", "fresh"]
+
+FILLS: tuple[Fill, ...] = ("drawn", "few", "stairs", "distinct")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)", re.DOTALL)
 _SYLLABLES = ("ba", "ko", "lin", "mer", "ta", "ro", "vi", "sen", "du", "gar", "pel", "no")
 
 
-def fill(how: Fill, count: int, known: Sequence[Cell], declared: str, rng: random.Random) -> list[Cell]:
+def fill(
+    how: Fill,
+    count: int,
+    known: Sequence[Cell],
+    declared: str,
+    rng: Chance,
+    bounds: Bounds = None,
+) -> list[Cell]:
     """Return values for the rows of a column.
 
     Args:
@@ -27,18 +39,20 @@ def fill(how: Fill, count: int, known: Sequence[Cell], declared: str, rng: rando
         known: values it has, or that a gold looks for.
         declared: the declared type, upper case.
         rng: the source of chance.
+        bounds: those of the numbers among the known values, where they were found before.
     """
+    bounds = bounds or bounds_of(known)
     if how == "distinct":
-        return _distinct(count, known, declared, rng)
+        return _distinct(count, known, declared, rng, bounds)
     if how == "drawn":
         return [
-            rng.choice(known) if known and rng.random() < 0.8 else fresh(known, declared, rng)
+            rng.choice(known) if known and rng.random() < 0.8 else fresh(known, declared, rng, bounds)
             for _ in range(count)
         ]
     size = rng.randint(2, 4) if how == "few" else rng.randint(3, 6)
     values = rng.sample(list(known), min(size, len(known)))
     while len(values) < size:
-        values.append(fresh(known, declared, rng))
+        values.append(fresh(known, declared, rng, bounds))
     if how == "few":
         return [rng.choice(values) for _ in range(count)]
     stairs = [value for step, value in enumerate(values, 1) for _ in range(step)]
@@ -47,21 +61,27 @@ def fill(how: Fill, count: int, known: Sequence[Cell], declared: str, rng: rando
     return filled
 
 
-def _distinct(count: int, known: Sequence[Cell], declared: str, rng: random.Random) -> list[Cell]:
+def _distinct(count: int, known: Sequence[Cell], declared: str, rng: Chance, bounds: Bounds) -> list[Cell]:
     values: dict[Cell, None] = dict.fromkeys(rng.sample(list(known), min(len(known), (count + 1) // 2)))
     for attempt in range(20 * count):
         if len(values) >= count:
             break
-        values.setdefault(fresh(known, declared, rng, spread=1 + attempt // 20))
+        values.setdefault(fresh(known, declared, rng, bounds, spread=1 + attempt // 20))
     found = list(values)
     rng.shuffle(found)
     return found + [None] * (count - len(found))
 
 
-def fresh(known: Sequence[Cell], declared: str, rng: random.Random, *, spread: int = 1) -> Cell:
+def bounds_of(known: Sequence[Cell]) -> Bounds:
+    """Return the least and the greatest number among values; `None` without any."""
+    numbers = [value for value in known if isinstance(value, (int, float)) and -1e15 < value < 1e15]
+    return (min(numbers), max(numbers)) if numbers else None
+
+
+def fresh(known: Sequence[Cell], declared: str, rng: Chance, bounds: Bounds, *, spread: int = 1) -> Cell:
     """Return a value that looks like the known ones, or that the declared type takes.
 
-    Numbers stay in the range known, widened by `spread`, and are negative only where known ones are.
+    Numbers stay within the bounds, widened by `spread`, and are negative only where known ones are.
     """
     like = rng.choice(known) if known else None
     if isinstance(like, bytes):
@@ -69,7 +89,7 @@ def fresh(known: Sequence[Cell], declared: str, rng: random.Random, *, spread: i
     if isinstance(like, str):
         return _fresh_text(like, rng)
     if isinstance(like, (int, float)):
-        return _fresh_number(known, isinstance(like, float), rng, spread)
+        return _fresh_number(bounds, isinstance(like, float), rng, spread)
     if any(mark in declared for mark in ("INT", "BOOL")):
         return rng.randint(0, 20 * spread)
     if any(mark in declared for mark in ("REAL", "FLOA", "DOUB", "NUM", "DEC")):
@@ -83,17 +103,16 @@ def fresh(known: Sequence[Cell], declared: str, rng: random.Random, *, spread: i
     return _word(rng)
 
 
-def _fresh_number(known: Sequence[Cell], real: bool, rng: random.Random, spread: int) -> float:
-    numbers = [value for value in known if isinstance(value, (int, float)) and abs(value) < 1e15]
-    if not numbers:
+def _fresh_number(bounds: Bounds, real: bool, rng: Chance, spread: int) -> float:
+    if bounds is None:
         return rng.randint(0, 20 * spread)
-    low, high = min(numbers), max(numbers)
+    low, high = bounds
     room = max(4.0, (high - low) * 0.2) * spread
     low, high = (low if low >= 0 and low < room else low - room), high + room
     return round(rng.uniform(low, high), 2) if real else rng.randint(int(low), int(high))
 
 
-def _fresh_text(like: str, rng: random.Random) -> str:
+def _fresh_text(like: str, rng: Chance) -> str:
     date = _DATE.fullmatch(like)
     if date:
         year = int(date[1]) + rng.randint(-2, 2)
@@ -104,5 +123,5 @@ def _fresh_text(like: str, rng: random.Random) -> str:
     return word.lower() if like.islower() else word.upper() if like.isupper() and len(like) > 1 else word
 
 
-def _word(rng: random.Random) -> str:
+def _word(rng: Chance) -> str:
     return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()

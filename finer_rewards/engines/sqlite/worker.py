@@ -269,7 +269,7 @@ class Databases:
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
 
     def answer(
-        self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float
+        self, kind: str, database: tuple[Any, str], sql: Any, timeout: float, allowance: float
     ) -> Answer:
         """Return the answer to one request."""
         if self.settings.get("clock") == "cpu":
@@ -280,30 +280,42 @@ class Databases:
             # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
             ALARMS.off()
             while len(self.connections) >= self.settings["max_connections"]:
-                self.connections.popitem(last=False)[1].close()
+                self.close(self.connections.popitem(last=False)[1])
             try:
                 connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
         ALARMS.set(timeout + self.settings["margin"], allowance)
-        if kind == "schema":
-            try:
-                answer: Answer = ("ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0)
-            except sqlite3.Error as error:
-                answer = lost(error)
-        else:
-            answer = connection.run(sql, timeout, allowance)
+        answer = self.work(connection, kind, sql, timeout, allowance)
         if key is None or answer[0] in ("unavailable", "too_large"):
             ALARMS.off()
-            connection.close()  # it holds a lock, or the memory, or is at fault itself
+            self.close(connection)  # it holds a lock, or the memory, or is at fault itself
         else:
             self.connections[key] = connection
         return answer
 
+    def work(self, connection: Connection, kind: str, sql: Any, timeout: float, allowance: float) -> Answer:
+        """Return the answer to a request on an open database."""
+        if kind != "schema":
+            return connection.run(sql, timeout, allowance)
+        try:
+            return "ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0
+        except sqlite3.Error as error:
+            return lost(error)
 
-def open_databases(settings: dict[str, Any]) -> Databases:
-    """Make what answers the requests; SQLite's memory is limited for the whole process."""
+    def close(self, connection: Connection) -> None:
+        """Let go of a database."""
+        connection.close()
+
+
+def limit_memory(settings: dict[str, Any]) -> None:
+    """Limit SQLite's memory for the whole process."""
     connection = sqlite3.connect(":memory:")
     connection.execute(f"PRAGMA hard_heap_limit={settings['heap']}")
     connection.close()
+
+
+def open_databases(settings: dict[str, Any]) -> Databases:
+    """Make what answers the requests."""
+    limit_memory(settings)
     return Databases(settings)

@@ -1,0 +1,115 @@
+"""A gold made ready for the workers: what it looks for, its near misses, and what tells whether it can be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
+from finer_rewards.executing.order_probe import probes
+from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, limited_parts, read_query
+from finer_rewards.neighbours.mutants import Mutant, guess_of, mutants_of, promises_of, recited_key
+from finer_rewards.neighbours.reversing import unfold_tree
+from finer_rewards.schema import Schema
+from finer_rewards.types import Execution
+
+__all__ = ["Prepared", "Trial", "prepare"]
+
+
+class Trial(NamedTuple):
+    """An instance that a gold can be judged on; see `make_trials`."""
+
+    number: int
+    recipe: str
+    rows: int
+    content: bytes
+    told: frozenset[int]
+    counted: frozenset[int]
+    answer: str
+    answer_rows: int
+
+    @classmethod
+    def of(cls, made: Sequence[Any], mutants: Sequence[int]) -> Trial:
+        """Return a trial of some of the mutants."""
+        number, recipe, rows, content, told, counted, answer, count = made
+        strong, weak = ({mutants[place] for place in places} for places in (told, counted))
+        return cls(number, recipe, rows, content, frozenset(strong), frozenset(weak), answer, count)
+
+
+@dataclass
+class Prepared:
+    """A gold, its near misses, what is asked of the workers, and what they found.
+
+    Args:
+        sql: the gold.
+        problem: why it cannot be pinned down; empty as long as that is open.
+        mutants: its near misses.
+        request: what a worker is asked, up to the mutants (see `make_trials`); `None` where nothing is.
+        living: the mutants that nothing tells from it yet, by number.
+        equivalent: those that mean the same.
+        trials: the instances on which it can be judged.
+        notes: what of the database could not be taken over.
+    """
+
+    sql: str
+    problem: str = ""
+    mutants: tuple[Mutant, ...] = ()
+    request: tuple[Any, ...] | None = None
+    living: list[int] = field(default_factory=list)
+    equivalent: set[int] = field(default_factory=set)
+    trials: list[Trial] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str) -> Prepared:
+    """Return a gold made ready, given what it did on the database."""
+    if not run.ok:
+        return Prepared(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
+    if run.volatile:
+        return Prepared(sql, "its result changes from run to run")
+    if not run.tables:
+        return Prepared(sql, "it reads no table")
+    tree = read_query(sql, schema)
+    mutants: list[Mutant] = []
+    conditions, joins, parts, promises = [], [], [], []
+    extremes = None
+    ordered = False
+    guess = guess_of(() if run.truncated else run.rows, sorted(run.tables))
+    mutants += [] if guess is None else [guess]
+    if tree is not None:
+        conditions, joins = conditions_of(tree, schema), joins_of(tree, schema)
+        parts = limited_parts(tree)
+        extremes = unfold_tree(tree)
+        ordered = bool(tree.args.get("order"))
+        recited = recited_key(tree, run.rows, run.order)
+        mutants += [] if recited is None else [recited]
+        promises = _kept(promises_of(tree), run, executor, db)
+        mutants += [one for one in mutants_of(tree, schema) if one.sql not in promises]
+    ties = []
+    for part in dict.fromkeys([*parts, *([sql] if "limit" in sql.lower() else [])]):
+        asked = probes(part, executor.dialect, executor.sorting)
+        if asked and asked[0].limit is not None:
+            ties.append((part, asked[0].sql, asked[0].limit, [key.column for key in asked[0].keys]))
+    request = (
+        sql,
+        list(map(tuple, conditions)),
+        list(map(tuple, joins)),
+        ordered,
+        ties,
+        None if extremes is None else tuple(extremes),
+        promises,
+    )
+    return Prepared(sql, "", tuple(mutants), request, list(range(len(mutants))))
+
+
+def _kept(promises: Sequence[str], run: Execution, executor: SQLite, db: str) -> list[str]:
+    """Return the statements that give on the real database what the gold gives."""
+    runs = executor.execute_many([Query(sql, db) for sql in promises]) if promises else []
+    rows = sorted(map(repr, run.rows))
+    return [
+        sql
+        for sql, other in zip(promises, runs, strict=True)
+        if other.ok and sorted(map(repr, other.rows)) == rows
+    ]

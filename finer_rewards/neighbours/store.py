@@ -1,0 +1,327 @@
+"""Neighbours on disk: a folder for each database, in it a record a gold and the files that the records name.
+
+    HOME/golds/GOLD.json       what the neighbours do for one gold
+    HOME/INSTANCE.sqlite       a neighbour, named by the digest of its content; golds may share one
+    HOME/manifest.json         all records together, where `testsuite build` made them
+
+Every file appears whole or not at all, so that processes share a folder without waiting for each other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Final
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.siblings import neighbours_cache
+from finer_rewards.replacing import replacing
+from finer_rewards.sql_text import normalise
+
+__all__ = [
+    "GENERATOR",
+    "GoldReport",
+    "Neighbour",
+    "Suite",
+    "cached",
+    "locked",
+    "neighbours_folder",
+    "read_report",
+    "read_suite",
+    "report_path",
+    "store_report",
+    "suites_digest",
+    "unique_golds",
+    "write_manifest",
+]
+
+#: Raised when the same database and gold give other neighbours.
+GENERATOR: Final = 3
+_MANIFEST: Final = "manifest.json"
+_PAUSE = 0.02
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """One instance: its file, how it was made, its rows and bytes, and the digest of its content."""
+
+    file: str
+    recipe: str
+    rows: int
+    bytes: int
+    digest: str
+
+
+@dataclass(frozen=True)
+class GoldReport:
+    """What the neighbours do for one gold.
+
+    Args:
+        sql: the gold, as given.
+        source: digest of the database's content.
+        seed: the seed that its neighbours were made with.
+        most: how many there may be.
+        instances: its neighbours, the most telling first.
+        mutants: its near misses and guesses that are not known to be equivalent.
+        equivalent: near misses left out, for they mean the same where keys and references hold that the data obeys
+            (and so does every neighbour).
+        killed: near misses that a neighbour tells from the gold.
+        pinned: true when some neighbour gives it another result, so that a recited result fails.
+        problem: why it cannot be pinned down; empty when it is.
+        survivors: the near misses that live, each with its kind.
+        notes: what of the database could not be taken over.
+        generator: the version of what made them.
+    """
+
+    sql: str
+    source: str = ""
+    seed: int = 0
+    most: int = 0
+    instances: tuple[Neighbour, ...] = ()
+    mutants: int = 0
+    equivalent: int = 0
+    killed: int = 0
+    pinned: bool = False
+    problem: str = ""
+    survivors: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    generator: int = GENERATOR
+
+    @property
+    def kill_rate(self) -> float | None:
+        """The share of near misses killed; `None` when there are none."""
+        return self.killed / self.mutants if self.mutants else None
+
+
+@dataclass(frozen=True)
+class Suite:
+    """The neighbours of one database.
+
+    Args:
+        folder: where they lie.
+        source: name of the database file.
+        digest: digest of its content.
+        golds: what they do for each gold.
+    """
+
+    folder: Path
+    source: str
+    digest: str
+    golds: tuple[GoldReport, ...]
+
+    @property
+    def instances(self) -> tuple[Neighbour, ...]:
+        """All neighbours, each once."""
+        return tuple({one.digest: one for gold in self.golds for one in gold.instances}.values())
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The files of all neighbours."""
+        return tuple(str(self.folder / one.file) for one in self.instances)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What of the database could not be taken over."""
+        return tuple(dict.fromkeys(note for gold in self.golds for note in gold.notes))
+
+    @property
+    def kill_rate(self) -> float | None:
+        """The share of all near misses killed; `None` when there are none."""
+        mutants = sum(one.mutants for one in self.golds)
+        return sum(one.killed for one in self.golds) / mutants if mutants else None
+
+    def report(self, gold: str) -> GoldReport | None:
+        """Return what the neighbours do for a gold; `None` for one that they were not made for."""
+        text = normalise(gold)
+        return next((one for one in self.golds if normalise(one.sql) == text), None)
+
+    def knows(self, gold: str) -> bool:
+        """Return whether the neighbours were made for this gold."""
+        return self.report(gold) is not None
+
+    def paths_for(self, gold: str) -> tuple[str, ...]:
+        """Return the neighbours of a gold; none for one that they were not made for."""
+        found = self.report(gold)
+        return () if found is None else tuple(str(self.folder / one.file) for one in found.instances)
+
+
+def neighbours_folder(db: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> Path:
+    """Return where the neighbours of a database file lie: beside it, or under another folder, by its id.
+
+    Example:
+        >>> neighbours_folder("databases/concert/concert.sqlite").as_posix()
+        'databases/concert/neighbours'
+        >>> neighbours_folder("databases/concert.sqlite").as_posix()
+        'databases/concert/neighbours'
+    """
+    path = Path(db)
+    if folder is not None:
+        return Path(folder) / path.stem / "neighbours"
+    home = path.parent if path.parent.name == path.stem else path.parent / path.stem
+    return home / "neighbours"
+
+
+def report_path(home: Path, gold: str) -> Path:
+    """Return the file of what the neighbours in a folder do for a gold."""
+    return home / "golds" / f"{sha256(normalise(gold).encode(errors='replace')).hexdigest()[:16]}.json"
+
+
+def read_report(home: Path, gold: str, source: str) -> GoldReport | None:
+    """Return what the neighbours in a folder do for a gold of a database with this content.
+
+    `None` where there is none, where it is damaged, or made from another content or by another generator.
+    """
+    path = report_path(home, gold)
+    try:
+        seen = path.stat()
+        found = _report(str(path), seen.st_ino, seen.st_size, seen.st_mtime_ns)
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    current = found.source == source and found.generator == GENERATOR
+    return found if current and normalise(found.sql) == normalise(gold) else None
+
+
+@lru_cache(maxsize=8192)
+def _report(path: str, *_state: int) -> GoldReport:
+    """Read a record once for each state of the file."""
+    found: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    values = {one.name: found[one.name] for one in fields(GoldReport)}
+    instances = tuple(Neighbour(**one) for one in values["instances"])
+    for one in instances:
+        if not (len(one.digest) >= 16 and one.file == f"{one.digest[:16]}.sqlite" and one.digest.isalnum()):
+            raise ValueError(f"{one.file!r} is no file of a neighbour")
+    return GoldReport(
+        **{
+            **values,
+            "instances": instances,
+            "survivors": tuple(values["survivors"]),
+            "notes": tuple(values["notes"]),
+        }
+    )
+
+
+def store_report(home: Path, report: GoldReport, contents: Mapping[str, bytes]) -> None:
+    """Write the record of a gold, after the files that it names.
+
+    Args:
+        home: the folder of the database's neighbours.
+        report: the record.
+        contents: by file name what the neighbours hold.
+    """
+    path = report_path(home, report.sql)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for name, content in contents.items():
+        if not (home / name).exists():
+            with replacing(home / name) as draft:
+                draft.write_bytes(content)
+    text = json.dumps(asdict(report), ensure_ascii=False)
+    with replacing(path) as draft:
+        draft.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def write_manifest(suite: Suite) -> None:
+    """Write all records together, for people and their scripts."""
+    record = {
+        "format": GENERATOR,
+        "source": suite.source,
+        "digest": suite.digest,
+        "kill_rate": suite.kill_rate,
+        "instances": [asdict(one) for one in suite.instances],
+        "golds": [{**asdict(one), "kill_rate": one.kill_rate} for one in suite.golds],
+        "notes": suite.notes,
+    }
+    text = json.dumps(record, indent=1, ensure_ascii=False)
+    with replacing(suite.folder / _MANIFEST) as draft:
+        draft.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def read_suite(
+    db: str | os.PathLike[str], digest: str, *, folder: str | os.PathLike[str] | None = None
+) -> Suite:
+    """Return the neighbours built for a database file, beside it or under a folder.
+
+    Raises:
+        ConfigError: there are none for what the database holds now.
+    """
+    path = Path(db).absolute()
+    home = neighbours_folder(path, folder)
+    found = []
+    others = 0
+    for file in sorted((home / "golds").glob("*.json")):
+        try:
+            seen = file.stat()
+            report = _report(str(file), seen.st_ino, seen.st_size, seen.st_mtime_ns)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if report.source == digest and report.generator == GENERATOR:
+            found.append(report)
+        else:
+            others += 1
+    if not found:
+        why = "were made from another content, or by another version" if others else "are not there"
+        raise ConfigError(
+            f"{path} should have neighbours in {home}, but they {why}. "
+            f"Build them: finer-rewards testsuite build --db {path} --gold FILE."
+        )
+    return Suite(home, path.name, digest, tuple(found))
+
+
+def suites_digest(under: str | os.PathLike[str]) -> str:
+    """Return what tells the neighbours under a folder from others; empty without any.
+
+    Args:
+        under: the folder in which they lie as `ID/neighbours`.
+    """
+    found = set()
+    for file in Path(under).glob("*/neighbours/golds/*.json"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            seen = file.stat()
+            report = _report(str(file), seen.st_ino, seen.st_size, seen.st_mtime_ns)
+            found.add(f"{report.source}:{report.sql}:{[one.digest for one in report.instances]}")
+    return sha256("\n".join(sorted(found)).encode(errors="replace")).hexdigest()[:16] if found else ""
+
+
+def cached(report: GoldReport, home: Path) -> None:
+    """Put the neighbours of a gold where their ids lead: into the cache."""
+    cache = neighbours_cache(report.source)
+    for one in report.instances:
+        place = cache / one.file
+        if not place.exists():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            content = (home / one.file).read_bytes()
+            with replacing(place) as draft:
+                draft.write_bytes(content)
+
+
+@contextlib.contextmanager
+def locked(home: Path, *, patience: float) -> Iterator[None]:
+    """Let one process at a time work in a folder; after `patience` seconds it works there all the same.
+
+    The system gives the lock back when a process ends. Work done twice does no harm: files appear whole.
+    """
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / ".lock").open("wb") as file:
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError:
+                time.sleep(_PAUSE)
+        yield
+
+
+def unique_golds(golds: Iterable[str]) -> list[str]:
+    """Return golds that differ in more than white space, the first text of each."""
+    found: dict[str, str] = {}
+    for gold in golds:
+        found.setdefault(normalise(gold), gold)
+    return list(found.values())

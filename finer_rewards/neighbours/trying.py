@@ -1,0 +1,341 @@
+"""An instance as a database in memory, and what a gold and its near misses do there.
+
+This runs in a worker, so it needs the standard library only. What a statement may cost is counted in steps of SQLite,
+not in seconds: what an instance tells must not hang on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+from itertools import permutations
+from zlib import crc32
+
+from finer_rewards._sqlite_catalog import quote
+from finer_rewards.engines.sqlite.worker import leave_out_undecodable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from finer_rewards.neighbours.generating import Instance
+    from finer_rewards.neighbours.source import Source
+    from finer_rewards.types import Cell, Row
+
+__all__ = ["Template", "Trial", "Wanted", "differs", "extreme_ties", "serialised", "try_instance"]
+
+_STEPS = 1_000  # of SQLite, between two looks at the count
+_MOST_STEPS = 2_000_000  # that one statement may take
+_MOST_ROWS = 2_000  # of a result
+_MOST_BYTES = 4 << 20  # of a database
+_MOST_PERMUTED = 5  # columns whose order is tried out
+_LIMIT_ATTACHED = 7
+
+
+class Wanted:
+    """What is asked of an instance.
+
+    Args:
+        gold: the gold.
+        ordered: whether the order of its rows counts.
+        ties: (statement, the same with its sort keys shown and one row more, its LIMIT, which columns are keys): where
+            a LIMIT cuts through a tie the gold has several right results.
+        extremes: (statement, columns of the group, whether the greatest counts) of a query that takes columns from
+            the row of a group's extreme value.
+        promises: statements that give what the gold gives on the real database, and that a reader would accept.
+        mutants: near misses, which an instance is to tell from the gold.
+    """
+
+    def __init__(
+        self,
+        gold: str,
+        ordered: bool,
+        ties: Sequence[tuple[str, str, int, Sequence[int | None]]],
+        extremes: tuple[str, int, bool] | None,
+        promises: Sequence[str],
+        mutants: Sequence[str],
+    ) -> None:
+        self.gold = gold
+        self.ordered = ordered
+        self.ties = ties
+        self.extremes = extremes
+        self.promises = promises
+        self.mutants = mutants
+
+
+class Trial:
+    """An instance that the gold can be judged on.
+
+    Args:
+        content: the database file.
+        rows: how many rows it has.
+        told: the mutants that give other rows.
+        counted: the mutants that differ only in how often a row comes, or in its order.
+        answer: digest of the rows of the gold, and how many there are.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        rows: int,
+        told: frozenset[int],
+        counted: frozenset[int],
+        answer: tuple[str, int],
+    ) -> None:
+        self.content = content
+        self.rows = rows
+        self.told = told
+        self.counted = counted
+        self.answer = answer
+
+
+class Template:
+    """A database with the tables of a source and no rows, to begin instances with."""
+
+    def __init__(self, source: Source) -> None:
+        self.raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
+        budget = _Budget(self.raw)
+        self.raw.execute("PRAGMA page_size=1024")
+        # What a statement refers to may come later, and what this SQLite lacks is lacking in the source too.
+        for statement in source.script:
+            _attempt(self.raw, budget, statement)
+
+    def close(self) -> None:
+        """Let go of it."""
+        self.raw.close()
+
+
+def try_instance(template: Template, source: Source, instance: Instance, wanted: Wanted) -> Trial | None:
+    """Return what happens on an instance; `None` when the gold cannot be judged there.
+
+    It cannot when it fails there, has no row or nothing but NULL, when it or a part of it cuts through a tie at a
+    LIMIT, when it gives another result on rows read backwards, or when something that the real database promises does
+    not hold.
+    """
+    raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
+    try:
+        template.raw.backup(raw)
+        budget = _Budget(raw)
+        count = _write(raw, source, instance, budget)
+        return _judge(raw, count, wanted, budget)
+    finally:
+        raw.close()
+
+
+class _Budget:
+    """Ends a statement after so many steps."""
+
+    def __init__(self, raw: sqlite3.Connection) -> None:
+        self.left = 0
+        raw.text_factory = leave_out_undecodable
+        if sys.version_info >= (3, 11):
+            raw.setlimit(_LIMIT_ATTACHED, 0)
+        raw.set_progress_handler(self._step, _STEPS)
+
+    def renew(self) -> None:
+        self.left = _MOST_STEPS // _STEPS
+
+    def _step(self) -> int:
+        self.left -= 1
+        return self.left < 0
+
+
+def _write(raw: sqlite3.Connection, source: Source, instance: Instance, budget: _Budget) -> int:
+    """Fill the database, and return its number of rows.
+
+    What the schema forbids (a CHECK, say) is left out, so the schema always holds.
+    """
+    raw.execute("BEGIN")
+    count = 0
+    for name, rows in instance.tables.items():
+        table = source.tables[name]
+        insert = (
+            f"INSERT OR IGNORE INTO {quote(table.name)} ({', '.join(map(quote, table.columns))})"
+            f" VALUES ({', '.join('?' * len(table.columns))})"
+        )
+        budget.renew()
+        try:
+            raw.execute("SAVEPOINT rows")
+            count += raw.executemany(insert, rows).rowcount
+            raw.execute("RELEASE rows")
+        except (sqlite3.Error, OverflowError, UnicodeError):
+            raw.execute("ROLLBACK TO rows")
+            count += sum(_attempt(raw, budget, insert, row) for row in rows)
+    raw.execute("COMMIT")
+    return count
+
+
+def _attempt(raw: sqlite3.Connection, budget: _Budget, statement: str, values: Row = ()) -> int:
+    budget.renew()
+    try:
+        return max(0, raw.execute(statement, values).rowcount)
+    except (sqlite3.Error, OverflowError, UnicodeError, sqlite3.Warning):
+        return 0
+
+
+def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _Budget) -> Trial | None:
+    raw.execute("PRAGMA query_only=1")
+
+    def run(sql: str) -> list[Row] | None:
+        budget.renew()
+        try:
+            cursor = raw.execute(sql)
+            rows = cursor.fetchmany(_MOST_ROWS + 1)
+            cursor.close()
+        except (sqlite3.Error, sqlite3.Warning, OverflowError, UnicodeError, MemoryError, ValueError):
+            return None
+        return None if len(rows) > _MOST_ROWS else rows
+
+    gold = run(wanted.gold)
+    if not gold or all(cell is None for row in gold for cell in row):
+        return None
+    raw.execute("PRAGMA reverse_unordered_selects=1")
+    backwards = run(wanted.gold)
+    raw.execute("PRAGMA reverse_unordered_selects=0")
+    if backwards is None or differs(gold, backwards):
+        return None
+    # Where rows tie in the order, it is not known which order is right.
+    ordered = wanted.ordered and gold == backwards
+    for sql, longer, limit, keys in wanted.ties:
+        shown, more = run(sql), run(longer)
+        if shown is not None and more is not None and _ties(shown, more, limit, keys):
+            return None
+    if wanted.extremes is not None:
+        sql, groups, greatest = wanted.extremes
+        rows = run(sql)
+        if rows is not None and extreme_ties(rows, groups, greatest):
+            return None
+    for sql in wanted.promises:
+        rows = run(sql)
+        if rows is None or differs(gold, rows):
+            return None
+    told, counted = set(), set()
+    for number, sql in enumerate(wanted.mutants):
+        rows = run(sql)
+        if rows is not None:
+            kind = differs(gold, rows) or ("order" if ordered and _other_order(gold, rows) else "")
+            if kind == "rows":
+                told.add(number)
+            elif kind:
+                counted.add(number)
+    if not told and not counted:
+        return None
+    raw.execute("PRAGMA query_only=0")
+    content = serialised(raw)
+    if len(content) > _MOST_BYTES:
+        return None
+    return Trial(content, count, frozenset(told), frozenset(counted), (_digest(gold), len(gold)))
+
+
+def _digest(rows: Iterable[Row]) -> str:
+    return f"{crc32(repr(sorted(map(repr, rows))).encode(errors='replace')):08x}"
+
+
+def _ties(rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence[int | None]) -> bool:
+    """Whether the last row within a LIMIT has the sort keys of the first one beyond."""
+    count = len(rows)
+    if count != limit or not count or len(longer) <= count:
+        return False
+    width = len(rows[0])
+
+    def key(row: Row) -> Row:
+        return (*row[width:], *[row[column] for column in keys if column is not None])
+
+    return key(longer[count - 1]) == key(longer[count])
+
+
+def extreme_ties(rows: Sequence[Row], groups: int, greatest: bool) -> bool:
+    """Whether several rows have a group's extreme value, and differ in the columns taken."""
+    best: dict[Row, tuple[tuple[int, Any], set[Row]]] = {}
+    for row in rows:
+        group, taken, value = row[:groups], row[groups:-1], row[-1]
+        if value is None:
+            continue
+        # As SQLite orders them: numbers, texts, blobs.
+        rank = (2 if isinstance(value, bytes) else 1 if isinstance(value, str) else 0, value)
+        held = best.get(group)
+        if held is not None and held[0] == rank:
+            held[1].add(taken)
+        elif held is None or (rank > held[0]) == greatest:
+            best[group] = (rank, {taken})
+    return any(len(taken) > 1 for _, taken in best.values())
+
+
+def differs(gold: Sequence[Row], rows: Sequence[Row]) -> str:
+    """Return how two results differ: `rows`, `repeats` when only in how often rows come; empty when they do not.
+
+    The order of rows does not count, nor that of columns, since some modes permit another one: what differs here does
+    so in every mode of our own.
+    """
+    if gold == rows:
+        return ""
+    if bool(gold) != bool(rows):
+        return "rows"
+    if not gold:
+        return ""
+    if len(gold[0]) != len(rows[0]):
+        return "rows"
+    ours, theirs = [_rounded(row) for row in gold], [_rounded(row) for row in rows]
+    kinds = [_same(ours, theirs)]
+    width = len(gold[0])
+    if kinds[0] != "same" and 1 < width <= _MOST_PERMUTED:
+        columns = [set(column) for column in zip(*ours, strict=True)]
+        others = [set(column) for column in zip(*theirs, strict=True)]
+        for order in permutations(range(width)):
+            if all(columns[place] == others[other] for place, other in enumerate(order)):
+                kinds.append(_same(ours, [tuple([row[other] for other in order]) for row in theirs]))
+    return "" if "same" in kinds else "repeats" if "set" in kinds else "rows"
+
+
+def _same(ours: list[Row], theirs: list[Row]) -> str:
+    if set(ours) != set(theirs):
+        return "no"
+    if len(ours) != len(theirs):
+        return "set"
+    counts: dict[Row, int] = {}
+    for row in ours:
+        counts[row] = counts.get(row, 0) + 1
+    for row in theirs:
+        counts[row] = counts.get(row, 0) - 1
+    return "set" if any(counts.values()) else "same"
+
+
+def _other_order(gold: Sequence[Row], rows: Sequence[Row]) -> bool:
+    return [_rounded(row) for row in gold] != [_rounded(row) for row in rows]
+
+
+def _rounded(row: Row) -> Row:
+    for cell in row:
+        if isinstance(cell, float):
+            return tuple(map(_round, row))
+    return row
+
+
+def _round(cell: Cell) -> Cell:
+    """A number as one that hardly differs: sums of floats hang on the order of the rows."""
+    if not isinstance(cell, float):
+        return cell
+    return int(cell) if cell.is_integer() and abs(cell) < 1e15 else float(f"{cell:.9g}")
+
+
+def serialised(raw: sqlite3.Connection) -> bytes:
+    """Return the file that a database in memory would be."""
+    if sys.version_info >= (3, 11):
+        return raw.serialize()
+    import _sqlite3
+    import ctypes
+
+    # Python 3.10 does not offer it, but its SQLite does; a connection object begins with its handle.
+    library = ctypes.CDLL(_sqlite3.__file__)
+    library.sqlite3_serialize.restype = ctypes.c_void_p
+    library.sqlite3_free.argtypes = [ctypes.c_void_p]
+    handle = ctypes.c_void_p.from_address(id(raw) + object.__basicsize__)
+    size = ctypes.c_int64()
+    found = library.sqlite3_serialize(handle, b"main", ctypes.byref(size), 0)
+    if not found:
+        return b""
+    try:
+        return ctypes.string_at(found, size.value)
+    finally:
+        library.sqlite3_free(found)

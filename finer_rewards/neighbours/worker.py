@@ -1,0 +1,97 @@
+"""The worker process that does for neighbours, and for `check`, what strangers' golds and schemas take part in.
+
+Besides what `engines/sqlite/worker.py` knows it answers these kinds, each with a marshalled value in the place of SQL
+and of rows; `building.py` and `workshop.py` ask them:
+
+    make       what `make_trials` takes after the database → what it returns, and what could not be taken over
+    reversed   statements → the answer to each, with every scan that no ORDER BY governs going backwards
+    permuted   statements → the answer to each, on a copy with the rows of its tables stored backwards; None for a
+               database that is too large
+"""
+
+from __future__ import annotations
+
+import marshal
+import sqlite3
+
+from finer_rewards.engines.sqlite.worker import Connection, Databases, limit_memory
+from finer_rewards.executing.worker import Budget
+from finer_rewards.neighbours.permuting import permuted
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from finer_rewards.executing.worker import Answer
+    from finer_rewards.neighbours.source import Source
+    from finer_rewards.neighbours.trying import Template
+
+_MOST_SOURCES = 4
+
+
+class Workshop(Databases):
+    """Open databases, and what was read of the last few to make neighbours of."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self.sources: dict[int, tuple[Source, Template]] = {}
+
+    def work(self, connection: Connection, kind: str, sql: Any, timeout: float, allowance: float) -> Answer:
+        """Return the answer to a request on an open database."""
+        if kind not in ("make", "reversed", "permuted"):
+            return super().work(connection, kind, sql, timeout, allowance)
+        connection.budget = Budget(timeout, allowance)
+        try:
+            if kind == "make":
+                found = self._make(connection, marshal.loads(sql))
+            else:
+                run = permuted if kind == "permuted" else _reversed
+                found = run(connection, marshal.loads(sql), connection.settings["timeout"])
+        except (
+            sqlite3.Error,
+            sqlite3.Warning,
+            MemoryError,
+            UnicodeError,
+            OverflowError,
+            ValueError,
+        ) as error:
+            status = "timeout" if connection.budget.left() <= 0 else "failed"
+            return status, (), [], 0.0, str(error) or type(error).__name__, False, None, "", 0
+        return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", 0
+
+    def _make(self, connection: Connection, request: tuple[Any, ...]) -> Any:
+        from finer_rewards.neighbours.making import make_trials
+        from finer_rewards.neighbours.source import read_source
+        from finer_rewards.neighbours.trying import Template
+
+        key = id(connection)
+        known = self.sources.get(key)
+        if known is None:
+            while len(self.sources) >= _MOST_SOURCES:
+                self._forget(next(iter(self.sources)))
+            source = read_source(connection)
+            known = self.sources[key] = source, Template(source)
+        return *make_trials(connection, *known, *request), list(known[0].notes)
+
+    def _forget(self, key: int) -> None:
+        if key in self.sources:
+            self.sources.pop(key)[1].close()
+
+    def close(self, connection: Connection) -> None:
+        """Let go of a database, and of what was read of it."""
+        self._forget(id(connection))
+        super().close(connection)
+
+
+def _reversed(connection: Connection, statements: list[str], timeout: float) -> list[Answer]:
+    connection.raw.execute("PRAGMA reverse_unordered_selects=1")
+    try:
+        return [connection.run(sql, timeout) for sql in statements]
+    finally:
+        connection.raw.execute("PRAGMA reverse_unordered_selects=0")
+
+
+def open_databases(settings: dict[str, Any]) -> Workshop:
+    """Make what answers the requests."""
+    limit_memory(settings)
+    return Workshop(settings)
