@@ -27,6 +27,7 @@ from transformers import PreTrainedTokenizerFast, PrinterCallback, Qwen2Config, 
 from trl import GRPOConfig, GRPOTrainer
 
 import finer_rewards as fr
+from finer_rewards.adapters.trl import TRLReward
 
 REWARD = "2 * execution_match() + 0.2 * executable() + 0.1 * well_formed(min_thought=8)"
 
@@ -124,7 +125,7 @@ def train(folder: str, *, steps: int, warm_up_steps: int = 50, seed: int = 0) ->
 
     rows = [{"prompt": question.text, "gold": question.sql, "db": "company"} for question in questions()]
     scorer = fr.Scorer(REWARD, fr.SQLite(folder, timeout=5))
-    reward = fr.adapters.trl.TRLReward(scorer)
+    reward = TRLReward(scorer)
     reward.check(rows)
 
     arguments = GRPOConfig(

@@ -356,3 +356,50 @@ def test_two_ray_actors_get_the_same_rewards_also_while_workers_die(root: str, t
     assert len(out["lost"]) == 4
     for _, got in out["lost"]:
         assert all(one in (right, [0.0, 1.0]) for one, right in zip(got, wanted, strict=True))
+
+
+def write_rows(folder: Path, label: Any) -> Path:
+    path = folder / "train.jsonl"
+    path.write_text(json.dumps({"input": "?", "label": label}) + "\n")
+    return path
+
+
+WRONG = {
+    "a missing database": {"gold": GOLD, "db": "no_such_db"},
+    "a wrong column": {"query": GOLD, "db": "shop"},
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_reward_that_names_its_dataset_checks_it_when_it_is_loaded(
+    root: str, tmp_path: Path, what: str
+) -> None:
+    rows = write_rows(tmp_path, LABEL)
+    shim = write_shim(tmp_path / "reward.py", SPEC, root=root, dataset=rows)
+    assert load_as_openrlhf_does(shim)([GOLD], [""], [LABEL])["rewards"] == 3.0
+    write_rows(tmp_path, WRONG[what])
+    for load in (
+        lambda: load_as_openrlhf_does(shim),
+        lambda: write_shim(shim, SPEC, root=root, dataset=rows),
+    ):
+        with pytest.raises(ConfigError, match=r"no_such_db|should have a column 'gold'"):
+            load()
+    with pytest.raises(ConfigError, match="is not there"):
+        write_shim(shim, SPEC, root=str(tmp_path / "nowhere"), dataset=rows)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("what", WRONG)
+def test_openrlhf_does_not_start_on_rows_that_cannot_be_used(root: str, tmp_path: Path, what: str) -> None:
+    pytest.importorskip("ray")
+    pytest.importorskip("openrlhf.utils")
+    shim = write_shim(tmp_path / "reward.py", SPEC, root=root, dataset=write_rows(tmp_path, LABEL))
+    write_rows(tmp_path, WRONG[what])
+    program = "import sys; from openrlhf.utils.agent import SingleTurnAgentExecutor as E; E([sys.argv[1]])"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(shim)], capture_output=True, text=True, timeout=400,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "finer_rewards.errors.ConfigError: " in done.stderr.splitlines()[-1]

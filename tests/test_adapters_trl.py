@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import json
 import multiprocessing
 import pickle
 import subprocess
@@ -403,3 +404,39 @@ def test_the_adapter_is_there_and_light() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_first_batch_without_databases_raises_and_later_ones_do_not(db: str) -> None:
+    call = {"prompts": ["?"] * 2, "completions": [GOLD] * 2, "gold": [GOLD] * 2}
+    with fr.Scorer(REWARD, fr.SQLite(Path(db).parent, workers=1)) as scorer:
+        reward = TRLReward(scorer)
+        for _ in range(2):  # not said once and then forgotten
+            with pytest.raises(
+                ConfigError, match=r"none of the first 2 samples.*'no_such_db'.*check\(dataset\)"
+            ):
+                reward(**call, db=["no_such_db"] * 2)
+        assert reward(**call, db=[db, "no_such_db"]) == [3.0, None]
+        assert reward(**call, db=["no_such_db"] * 2) == [None, None]
+
+
+def test_what_trl_passes_beside_the_columns_is_left_alone(scorer: fr.Scorer, db: str) -> None:
+    call = {"prompts": ["?"], "completions": [GOLD], "gold": [GOLD]}
+    assert TRLReward(scorer)(**call, db=[db], some=None, processing_class=object(), short=[]) == [3.0]
+    for wrong in (None, [db, db], object()):
+        with pytest.raises(ConfigError, match=r"`db` should hold one value a completion, but got"):
+            TRLReward(scorer)(**call, db=wrong)
+
+
+def test_a_dataset_is_checked_in_its_file(scorer: fr.Scorer, db: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(json.dumps({"prompt": "?", "gold": GOLD, "db": db}) + "\n")
+    TRLReward(scorer).check(path)
+    for text, said in (
+        ('{"prompt": "?", "gold": "x"}', "should have a column 'db'"),
+        ("{", "line 1 .* is not JSON"),
+    ):
+        path.write_text(text + "\n")
+        with pytest.raises(ConfigError, match=said):
+            TRLReward(scorer).check(str(path))
+    with pytest.raises(ConfigError, match="is not there"):
+        TRLReward(scorer).check(tmp_path / "none.jsonl")

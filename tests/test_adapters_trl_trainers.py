@@ -80,6 +80,24 @@ def components(folder):
     return record(trainer) | {"weights": reward_weights(functions)}
 
 
+def mistakes(folder):
+    # Each ends the run before a step is made.
+    model, tokenizer, rows, executor = parts(folder)
+    said = {}
+    for what, change in {"database": {"db": "no_such_database"}, "column": {"database": "company", "db": None}}.items():
+        wrong = [{name: one for name, one in {**row, **change}.items() if one is not None} for row in rows]
+        with fr.Scorer(trl_tiny.REWARD, executor) as scorer:
+            trainer = GRPOTrainer(
+                model=model, reward_funcs=TRLReward(scorer), args=config(GRPOConfig, folder),
+                train_dataset=Dataset.from_list(wrong), processing_class=tokenizer,
+            )
+            try:
+                trainer.train()
+            except fr.errors.ConfigError as error:
+                said[what] = [str(error), trainer.state.global_step]
+    return said
+
+
 def chat(folder):
     model, tokenizer, rows, executor = parts(folder)
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }} {% endfor %}"
@@ -392,3 +410,12 @@ def test_two_ranks_survive_what_fails_on_one(tmp_path: Path) -> None:
     for values in out["values"]:
         usable(values[:4], 1.0)
         assert values[4:] == [1.0] * 4
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_a_mistake_ends_the_run_before_its_first_step(tmp_path: Path) -> None:
+    said = run(tmp_path, "mistakes")
+    assert "for none of the first" in said["database"][0] and "no_such_database" in said["database"][0]
+    assert "should have a column 'db', but it has" in said["column"][0]
+    assert said["database"][1] == said["column"][1] == 0

@@ -268,3 +268,34 @@ def test_a_root_of_another_machine_is_warned_of(tmp_path: Path) -> None:
     assert f"+reward.custom_reward_function.reward_kwargs.root='{tmp_path / 'there'}'" in lines
     with pytest.raises(ConfigError, match="is not there"):
         compute_score("spider", "SELECT 1", "SELECT 1", {"db": "shop"}, root=str(tmp_path / "there"))
+
+
+def test_a_run_without_databases_ends_soon_and_one_lost_later_goes_on(root: str, caplog) -> None:
+    def scored(db: str, **more: Any) -> dict[str, float]:
+        return compute_score("spider", GOLD, GOLD, {"db": db}, spec=SPEC, root=root, **more)
+
+    for _ in range(7):
+        assert scored("no_such_db", timeout=7)["unscorable"] == 1
+    assert [one.getMessage()[:30] for one in caplog.records] == ["A sample cannot be scored (sai"]
+    with pytest.raises(ConfigError, match="none of the first 8 samples"):
+        scored("no_such_db", timeout=7)
+    assert scored("shop", timeout=8)["unscorable"] == 0
+    for _ in range(9):
+        assert scored("no_such_db", timeout=8)["unscorable"] == 1
+
+
+def test_the_rows_of_a_file_are_checked(root: str, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow", reason="needs pyarrow")
+    pytest.importorskip("pyarrow.parquet")
+    row = {
+        "data_source": "spider",
+        "prompt": [],
+        "reward_model": {"ground_truth": GOLD},
+        "extra_info": {"db": "shop"},
+    }
+    path = tmp_path / "train.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row] * 3), path)
+    assert check(path, root=root, spec=SPEC) == 3
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{**row, "extra_info": {"db": "shp"}}]), path)
+    with pytest.raises(ConfigError, match="Did you mean 'shop'"):
+        check(str(path), root=root, spec=SPEC)

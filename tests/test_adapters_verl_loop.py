@@ -98,6 +98,29 @@ if level == "worker":
         assert [record["reward_score"] for record in records] == [record["score"] for record in out[name]]
         if name.startswith("manager"):
             assert [dict(one) for one in data.non_tensor_batch["extra_info"]] == before
+    # Rows on which nothing can be learnt: said when the manager is made, or by the first samples.
+    import pyarrow, pyarrow.parquet
+    row = {"data_source": "spider", "prompt": [], "reward_model": {"ground_truth": "SELECT a FROM t"},
+           "extra_info": {"db": "nowhere"}}
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), f"{folder}/rows.parquet")
+    out["said"] = []
+    wrong = config("manager")
+    wrong.data.train_files = f"{folder}/rows.parquet"
+    try:
+        RewardLoopWorker(wrong)
+    except Exception as error:
+        out["said"].append(str(error))
+    for one in data.non_tensor_batch["extra_info"]:
+        one["db"] = "nowhere"
+    try:
+        plain = config("compute_score")
+        plain.reward.custom_reward_function.reward_kwargs.timeout = 5.0  # another scorer
+        other = RewardLoopWorker(plain)
+        other.loop.run_until_complete(other.compute_score_batch(data.repeat(2)))
+    except Exception as error:
+        out["said"].append(str(error))
+    for one, row in zip(data.non_tensor_batch["extra_info"], rows):
+        one["db"] = row["db"]
     with losing_workers() as killed:
         records = worker.loop.run_until_complete(worker.compute_score_batch(data))
     out["lost"], out["killed"] = [record["reward_extra_info"] for record in records], len(killed)
@@ -183,6 +206,8 @@ def test_the_reward_loop_worker_of_verl_gets_the_same_scores(root: str, tmp_path
     assert [record["told"] for record in own] == [
         [f"Question {i // 2}?", 7, f"group {i // 2}"] for i in range(len(REAL))
     ]
+    by_file, by_samples = out["said"]
+    assert "nowhere" in by_file and "for none of the first 8 samples" in by_samples
     assert out["killed"] >= 1
     check_lost([[record[key] for key in KEYS] for record in out["lost"]], root)
 

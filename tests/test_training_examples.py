@@ -213,7 +213,15 @@ def launched(tmp_path: Path) -> Iterator[Any]:
     launcher.chmod(0o755)
 
     def arguments(name: str, *options: str, **settings: str) -> list[str]:
-        settings = {"PYTHON": str(launcher), "DATABASES": str(FERRIES), **settings}
+        rows = tmp_path / "rows.jsonl"
+        rows.touch()
+        settings = {
+            "PYTHON": str(launcher),
+            "DATABASES": str(FERRIES),
+            "ROWS": str(rows),
+            "DEV": str(rows),
+            **settings,
+        }
         said = run(["bash", str(TRAIN / name), *options], tmp_path, **settings)
         found: list[str] = json.loads(said.splitlines()[-1])
         return found
@@ -226,15 +234,19 @@ def test_the_scripts_name_the_reward_and_say_what_is_wrong_with_it(launched: Any
     assert module == "verl.trainer.main_ppo"
     assert overrides[-1] == "trainer.nnodes=2"
     assert "reward.custom_reward_function.path=pkg://finer_rewards.adapters.verl" in overrides
-    (tmp_path / "rows.jsonl").write_text("")
-    arguments = launched("openrlhf_grpo_3b.sh", ROWS=str(tmp_path / "rows.jsonl"))
+    arguments = launched("openrlhf_grpo_3b.sh")
     shim = Path(arguments[arguments.index("--reward.remote_url") + 1])
     reward = runpy.run_path(str(shim))["reward_func"]
     reply = reward([f"prompt{GOLD}"], ["prompt"], [json.dumps({"gold": GOLD, "db": "ferries"})])
-    assert reply["rewards"] == 0  # without a thought it is malformed
+    assert reply["rewards"] == 4
     for name in ("verl_grpo_3b.sh", "openrlhf_grpo_3b.sh"):
         with pytest.raises(AssertionError, match="Did you mean"):
-            launched(name, REWARD="execution_mtch()", ROWS=str(tmp_path / "rows.jsonl"))
+            launched(name, REWARD="execution_mtch()")
+        label = {"gold": GOLD, "db": "feries", "question": "?"}
+        row = {"data_source": "x", "prompt": [], "reward_model": {"ground_truth": GOLD}, "extra_info": label}
+        (tmp_path / "wrong.jsonl").write_text(json.dumps({**row, "label": label}))
+        with pytest.raises(AssertionError, match="Did you mean 'ferries'"):
+            launched(name, ROWS=str(tmp_path / "wrong.jsonl"))
 
 
 @pytest.mark.slow
@@ -269,8 +281,7 @@ def test_the_parser_and_the_checks_of_openrlhf_take_the_arguments(
     launched: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("openrlhf", reason="needs OpenRLHF: pip install 'finer-rewards[openrlhf]'")
-    (tmp_path / "rows.jsonl").write_text("")
-    arguments = launched("openrlhf_grpo_3b.sh", ROWS=str(tmp_path / "rows.jsonl"))
+    arguments = launched("openrlhf_grpo_3b.sh")
     assert arguments[:2] == ["-m", "openrlhf.cli.train_ppo_ray"]
 
     class Trained(Exception):  # noqa: N818

@@ -21,13 +21,14 @@ PROMPTS=${PROMPTS:-1} # a step; each gets 32 completions
 
 # The file that OpenRLHF loads: two lines that name the reward. Its path must be absolute.
 mkdir -p "$OUTPUT"
-shim=$("$PYTHON" - "$OUTPUT/reward.py" "$REWARD" "$DATABASES" "$BEST" "$MEMORY" <<'PY'
+# It checks the rows when it is written, and again when OpenRLHF loads it.
+shim=$("$PYTHON" - "$OUTPUT/reward.py" "$REWARD" "$DATABASES" "$BEST" "$MEMORY" "$ROWS" <<'PY'
 import sys
 from finer_rewards.adapters.openrlhf import write_shim
 
-path, reward, databases, best, memory = sys.argv[1:]
+path, reward, databases, best, memory, rows = sys.argv[1:]
 more = {"memory": memory} if memory else {}
-options = {"root": databases, "best": float(best), "timeout": 10, "question": "question"}
+options = {"root": databases, "best": float(best), "timeout": 10, "question": "question", "dataset": rows}
 print(write_shim(path, reward, **options, **more))
 PY
 )

@@ -22,12 +22,14 @@ OUTPUT=${OUTPUT:-verl-grpo}
 PROMPTS=${PROMPTS:-1} # a step; each gets 32 completions
 
 # The overrides that name our reward, quoted for Hydra.
-lines=$("$PYTHON" - "$REWARD" "$DATABASES" "$MEMORY" <<'PY'
+lines=$("$PYTHON" - "$REWARD" "$DATABASES" "$MEMORY" "$ROWS" "$DEV" <<'PY'
 import os, sys
-from finer_rewards.adapters.verl import overrides
+from finer_rewards.adapters.verl import check, overrides
 
-reward, databases, memory = sys.argv[1:]
+reward, databases, memory, *files = sys.argv[1:]
 more = {"memory": os.path.abspath(memory)} if memory else {}
+for rows in files:  # every row and database, before anything is started
+    check(rows, spec=reward, root=databases, **more)
 print(*overrides(reward, databases, asynchronous=True, timeout=10, **more), sep="\n")
 PY
 )

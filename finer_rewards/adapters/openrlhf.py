@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers
+from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers, read_rows
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
@@ -90,7 +90,13 @@ def openrlhf_reward(
 
 
 def build(
-    spec: str = "execution_match()", *, root: str = ".", memory: str | None = None, **options: Any
+    spec: str = "execution_match()",
+    *,
+    root: str = ".",
+    memory: str | None = None,
+    dataset: str | None = None,
+    label: str = "label",
+    **options: Any,
 ) -> RewardFunction:
     """Return `openrlhf_reward` for a reward as it prints, or a preset's name, over SQLite databases.
 
@@ -98,12 +104,17 @@ def build(
         spec: the reward.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
         memory: folder of a `TraceMemory`, for rewards that search one.
+        dataset: the JSONL or Parquet file that is trained on: its rows are checked before anything is scored.
+        label: the column of it that `--data.label_key` names.
         options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`; and `log`, a file
             for score logs.
     """
     known = ("best", "fallback", "gold", "db", "question", "answer", "dialect", "endings")
     own = {name: options.pop(name) for name in known if name in options}
-    return openrlhf_reward(scorer_for(spec, root, options, memory), **own)
+    reward = openrlhf_reward(scorer_for(spec, root, options, memory), **own)
+    if dataset is not None:
+        reward.check(dataset, label=label)
+    return reward
 
 
 def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
@@ -157,9 +168,10 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
         raise ConfigError(
             f"`write_shim(path)` should end in .py, but got {target.name!r}. OpenRLHF goes by the ending."
         )
-    for name in ("root", "memory"):
-        if name in options and not (is_url(options[name]) or is_address(options[name])):
-            options[name] = str(Path(options[name]).resolve())  # OpenRLHF loads the file in another folder
+    for name in ("root", "memory", "dataset"):
+        place = str(options.get(name, "http://"))
+        if not (is_url(place) or is_address(place)):
+            options[name] = str(Path(place).resolve())  # OpenRLHF loads the file in another folder
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
     name, function = ("AgentExecutor", "build_agent") if agent else ("reward_func", "build")
@@ -180,7 +192,6 @@ class RewardFunction:
         self.fields = fields
         self.best = best
         self.fallback = fallback
-        self._warned: set[Status] = set()
         self.endings = endings
 
     def __call__(
@@ -204,11 +215,13 @@ class RewardFunction:
             records = [(self.fallback, lost)] * len(queries)
         return self._reply(records, error)
 
-    def check(self, dataset: Iterable[Mapping[str, Any]], *, label: str = "label") -> int:
+    def check(
+        self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], *, label: str = "label"
+    ) -> int:
         """Read every label as training would, and look up its databases: call it before the first step.
 
         Args:
-            dataset: the rows.
+            dataset: the rows, or the JSONL or Parquet file that holds them.
             label: the column that `--data.label_key` names.
 
         Returns:
@@ -230,7 +243,7 @@ class RewardFunction:
                 self.fields.check(found, where="The label", caller="openrlhf_reward")
             return self._item("", "", row[label])
 
-        return check_items(self.scorer, map(read, dataset), gold=f"{label}.{self.fields.gold}")
+        return check_items(self.scorer, map(read, read_rows(dataset)), gold=f"{label}.{self.fields.gold}")
 
     def _item(self, query: str, prompt: str, label: Any) -> Sample | Score:
         row = _row(label)
@@ -241,9 +254,6 @@ class RewardFunction:
         return self.fields.sample(row, response_of(query, prompt, self.endings), prompt)
 
     def _record(self, judged: Judged) -> tuple[float, dict[str, float]]:
-        if judged.score.value is None and judged.status not in self._warned:
-            self._warned.add(judged.status)
-            _LOGGER.warning("A sample cannot be scored (said once for this cause): %s", judged.score.reason)
         value = self.fallback if judged.score.value is None else float(judged.score.value)
         return value, numbers(self.scorer.reward, judged)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from finer_rewards.components import component_metrics, component_values
-from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.components import component_metrics, component_values, reason_of
+from finer_rewards.errors import ConfigError, DataError, suggest
+from finer_rewards.extras import extra
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
@@ -22,8 +27,16 @@ __all__ = [
     "measurements",
     "numbers",
     "question_of",
+    "read_rows",
+    "refuse_lost",
     "truth_of",
 ]
+
+_LOGGER = logging.getLogger("finer_rewards")
+# By scorer: the causes for which it was said that a sample has no value; and how many samples have come, if no
+# database was found for any of them (`None` once one was).
+_SAID: WeakKeyDictionary[Scorer, set[Status]] = WeakKeyDictionary()
+_LOST: WeakKeyDictionary[Scorer, int | None] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -44,6 +57,11 @@ class Fields:
     question: str | None = None
     answer: str | None = None
     dialect: str | None = None
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that are read."""
+        return frozenset(filter(None, (self.gold, self.db, self.question, self.answer)))
 
     def check(self, present: Iterable[str], *, where: str, caller: str) -> None:
         """Raise a `ConfigError` that names the columns which are there when one that is needed is not."""
@@ -96,6 +114,37 @@ class Judged:
     evidence: Evidence | None = None
 
 
+def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of a dataset, or of the JSONL or Parquet file of that name.
+
+    Raises:
+        DataError: there is no such file, or a line is not JSON.
+        MissingExtraError: it is a Parquet file, and pyarrow is not installed.
+    """
+    if not isinstance(dataset, (str, os.PathLike)):
+        yield from dataset
+        return
+    path = Path(dataset)
+    if not path.is_file():
+        raise DataError(
+            f"`dataset` should be a JSONL or Parquet file, but {path} is not there. Check the path."
+        )
+    if path.suffix == ".parquet":
+        with extra("prepare", "Reading Parquet", "pyarrow"):
+            import pyarrow.parquet
+        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+        return
+    with path.open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                yield json.loads(line)
+            except ValueError:
+                raise DataError(
+                    f"`dataset` should be JSONL or .parquet, but line {number} of {path} is not JSON."
+                ) from None
+
+
 def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -> int:
     """Look at the samples of a whole dataset as training would, each database once, and return how many there are.
 
@@ -130,7 +179,42 @@ def judge(scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None =
         Judged(score, one.answer.sql, _status(one, score), one)
         for one, score in zip(evidence, scorer.grade(evidence, step=step), strict=True)
     )
-    return [next(judged) if isinstance(item, Sample) else _unread(item) for item in items]
+    found = [next(judged) if isinstance(item, Sample) else _unread(item) for item in items]
+    _say_why(scorer, found)
+    return found
+
+
+def refuse_lost(scorer: Scorer, judged: Sequence[Judged], *, least: int = 1) -> None:
+    """Raise if no database was found for anything that was scored so far: training would learn nothing.
+
+    Args:
+        scorer: what scored.
+        judged: what became of the samples.
+        least: how many there have to be, for trainers that ask for one at a time.
+
+    Raises:
+        ConfigError: so many samples have come, and all of them are `unavailable`.
+    """
+    lost = _LOST.get(scorer, 0)
+    if lost is None or not judged:
+        return
+    lost = lost + len(judged) if all(one.status is Status.unavailable for one in judged) else None
+    _LOST[scorer] = lost
+    if lost is not None and lost >= least:
+        _LOST[scorer] = 0
+        raise ConfigError(
+            f"The databases of the dataset should be found, but for none of the first {lost} samples one was. "
+            f"{judged[0].score.reason} Call check(dataset) before training: it says which."
+        )
+
+
+def _say_why(scorer: Scorer, judged: Iterable[Judged]) -> None:
+    """Log each cause for which a sample has no value, once a scorer."""
+    said = _SAID.setdefault(scorer, set())
+    for one in judged:
+        if one.score.value is None and one.status not in said:
+            said.add(one.status)
+            _LOGGER.warning("A sample cannot be scored (said once for this cause): %s", reason_of(one.score))
 
 
 def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str, float]]:

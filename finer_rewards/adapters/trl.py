@@ -11,13 +11,23 @@ or, with one function for each term of the sum, which TRL then weighs, logs and 
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, measurements, question_of
+from finer_rewards.adapters.rows import (
+    Fields,
+    Judged,
+    check_items,
+    judge,
+    measurements,
+    question_of,
+    read_rows,
+    refuse_lost,
+)
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.memory_protocol import LearningMemory
@@ -51,7 +61,8 @@ class TRLReward:
             on its place in a batch nor on the number of ranks. Call `flush()` after training.
 
     Raises:
-        ConfigError: an argument cannot be used. When called: the dataset lacks a column.
+        ConfigError: an argument cannot be used. When called: the dataset lacks a column, or no database was found
+            for the whole first batch.
 
     Example:
         >>> from finer_rewards import Scorer
@@ -144,13 +155,16 @@ class TRLReward:
                 log_metric(f"{self.prefix}/{metric}", value)
         return [self._value(one.score) for one in judged]
 
-    def check(self, dataset: Iterable[Mapping[str, Any]]) -> None:
+    def check(self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> None:
         """Read every row as training would, and look up its databases: call it before the first step.
+
+        Args:
+            dataset: the rows, or the JSONL or Parquet file that holds them.
 
         Raises:
             ConfigError: a column is missing, or a row cannot be used; says which.
         """
-        check_items(self.scorer, map(self._read, dataset), gold=self.fields.gold)
+        check_items(self.scorer, map(self._read, read_rows(dataset)), gold=self.fields.gold)
 
     def _read(self, row: Mapping[str, Any]) -> Sample | Score:
         if not isinstance(row, Mapping):
@@ -171,15 +185,18 @@ class TRLReward:
         self, prompts: Sequence[Any] | None, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]]
     ) -> list[Sample | Score]:
         self.fields.check(columns, where="The dataset given to the trainer", caller="TRLReward")
+        # TRL passes what it likes beside the columns, and more with each release.
+        columns = {name: values for name, values in columns.items() if name in self.fields.columns}
+        if prompts is None:
+            prompts = [""] * len(completions)
         for name, values in (("prompts", prompts), *columns.items()):
-            if values is not None and len(values) != len(completions):
+            got = len(values) if hasattr(values, "__len__") else f"{values!r:.60}"
+            if got != len(completions):
                 raise ConfigError(
-                    f"`{name}` should hold one value a completion, but got {len(values)} for "
+                    f"`{name}` should hold one value a completion, but got {got} for "
                     f"{len(completions)} completions. Repeat it for every completion of a prompt."
                 )
-        questions = (
-            [question_of(prompt) for prompt in prompts] if prompts is not None else [""] * len(completions)
-        )
+        questions = [question_of(prompt) for prompt in prompts]
         return [
             self.fields.sample(
                 {name: values[index] for name, values in columns.items()},
@@ -253,7 +270,9 @@ class _Batches:
             if batch.judged is None:
                 if self.remember:
                     self._learn(wait=step is not None)
-                batch.judged = judge(self.scorer, items, step=step)
+                judged = judge(self.scorer, items, step=step)
+                refuse_lost(self.scorer, judged)
+                batch.judged = judged
                 if self.remember:
                     with self._lock:
                         self._step = step or 0

@@ -21,12 +21,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import os
 import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.adapters.rows import check_items, question_of, truth_of
+from finer_rewards.adapters.rows import check_items, question_of, read_rows, refuse_lost, truth_of
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
@@ -34,6 +35,7 @@ from finer_rewards.types import Sample, Score
 
 __all__ = ["build_manager", "check", "compute_score", "compute_score_async", "overrides"]
 
+_LOST_AT_FIRST = 8  # samples of a process: verl asks for one at a time
 _HERE = "pkg://finer_rewards.adapters.verl"
 
 
@@ -58,7 +60,8 @@ def compute_score(
     """Return the score of one response, and its components, under the same keys for every sample.
 
     verl has no word for *cannot be scored*: such a sample gets `fallback` and `unscorable` 1. A broken gold
-    gives that to its whole group, whose advantage is then 0.
+    gives that to its whole group, whose advantage is then 0. When no database was found for any of the first 8
+    samples of a process, something is wrong with all of them, and the run should end.
 
     Args:
         data_source: column `data_source`; not used.
@@ -83,7 +86,8 @@ def compute_score(
         `score`, `acc` (1 for an execution match), each component of the reward, `unscorable`.
 
     Raises:
-        ConfigError: the configuration cannot be used, or rows name no database under that key.
+        ConfigError: the configuration cannot be used, rows name no database under that key, or no database was
+            found for the first 8 samples.
 
     Example:
         >>> compute_score("spider", "SELECT 1", "SELECT 1", {"db": "any"}, spec="well_formed(policy='plain')")
@@ -102,6 +106,7 @@ def compute_score(
         prompt=question_of(row.get("prompt")),
         meta={name: row[name] for name in ("step", "group") if row.get(name) is not None},
     )
+    refuse_lost(asked.scorer, [judged], least=_LOST_AT_FIRST)
     return asked.record(judged)
 
 
@@ -118,11 +123,11 @@ async def compute_score_async(
     return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
 
 
-def check(dataset: Iterable[Mapping[str, Any]], **options: Any) -> int:
+def check(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], **options: Any) -> int:
     """Read every row of a parquet as training would, and look up its databases: call it before the first step.
 
     Args:
-        dataset: the rows, such as `pandas.read_parquet(file).to_dict("records")`.
+        dataset: the rows, or the Parquet or JSONL file that holds them.
         options: those of `compute_score`.
 
     Returns:
@@ -147,7 +152,7 @@ def check(dataset: Iterable[Mapping[str, Any]], **options: Any) -> int:
         found = asked.check(given, where="`extra_info` of a row", caller="reward_kwargs")
         return found.sample(given, "", question_of(row["prompt"]))
 
-    return check_items(asked.scorer, map(read, dataset), gold="reward_model.ground_truth")
+    return check_items(asked.scorer, map(read, read_rows(dataset)), gold="reward_model.ground_truth")
 
 
 def build_manager() -> Any:
@@ -178,6 +183,7 @@ def _manager() -> Any:
             # verl tells where its reward model is served only when it serves one.
             served = reward_model.get("reward_router_address") is not None
             self._reward_model = reward_model if served else {}
+            _check_files(config)
 
         async def run_single(self, data: Any) -> dict[str, Any]:
             """Return `reward_score` and `reward_extra_info`; of several sequences the last counts."""
@@ -203,6 +209,17 @@ def _manager() -> Any:
 
     FinerRewardManager.__module__, FinerRewardManager.__qualname__ = __name__, "FinerRewardManager"
     return FinerRewardManager
+
+
+def _check_files(config: Any) -> None:
+    """Check the rows that verl is to train on, where the reward is ours and the files are here."""
+    asked = config.reward.get("custom_reward_function") or {}
+    if asked.get("path") != _HERE:
+        return
+    files = config.data.train_files
+    for file in [files] if isinstance(files, str) else files:
+        if os.path.isfile(file):  # noqa: PTH113 - `hdfs://...` is no path
+            check(file, **(asked.get("reward_kwargs") or {}))
 
 
 def __getattr__(name: str) -> Any:
