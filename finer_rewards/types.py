@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Choices",
     "Evidence",
     "Execution",
     "Neighbourhood",
@@ -63,7 +64,7 @@ class Status(Enum):
     gold_random = ("data", "The gold SQL is random, so this sample cannot be scored.")
     gold_ambiguous = (
         "data",
-        "The gold SQL cuts through a tie at its LIMIT, so more than one result is right.",
+        "More than one result of the gold SQL is right, as when its LIMIT cuts through a tie.",
     )
     gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
 
@@ -181,6 +182,31 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Choices:
+    """The results that are as right as the one that a gold query gave, as far as they are known.
+
+    Args:
+        why: what leaves open which result is right, for a person.
+        runs: where a LIMIT cuts through ties of its ORDER BY, all that is right: for each run of rows that tie, in
+            order, the rows, and how many of them a result holds.
+        results: where it is something else, results known to be right; there may be others. With neither, nothing
+            can be said.
+    """
+
+    why: str
+    runs: tuple[tuple[tuple[Row, ...], int], ...] = ()
+    results: tuple[tuple[Row, ...], ...] = ()
+
+    @classmethod
+    def read(cls, found: Mapping[str, Any] | None) -> Choices | None:
+        """Return what `dataclasses.asdict` wrote, after it went through JSON."""
+        if found is None:
+            return None
+        runs = tuple((tuple(map(tuple, rows)), count) for rows, count in found["runs"])
+        return cls(found["why"], runs, tuple(tuple(map(tuple, rows)) for rows in found["results"]))
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """What one query did on one database.
 
@@ -195,10 +221,11 @@ class Execution:
         volatile: `"clock"` when the query reads the clock, `"random"` when it is otherwise not
             reproducible, empty when neither.
         order: for a gold query with a top-level ORDER BY, the sort key of each row; else `None`.
-        ambiguous: for a gold query, true when its LIMIT cuts through a tie.
+        ambiguous: for a gold query, true when several results are right, as when its LIMIT cuts through a tie.
         steps: opcodes the engine ran, in whole thousands; the same every time, unlike `seconds`. `None` when
             the engine does not count them.
         cpu_seconds: seconds of a processor that it took in the worker.
+        choices: for an ambiguous gold query, what else is right, as far as that is known.
     """
 
     status: Status
@@ -213,6 +240,7 @@ class Execution:
     ambiguous: bool = False
     steps: int | None = None
     cpu_seconds: float = 0.0
+    choices: Choices | None = None
 
     @property
     def ok(self) -> bool:

@@ -69,7 +69,7 @@ def gold(executor: SQLite, sql: str) -> Execution:
         ("SELECT name FROM singer UNION SELECT city FROM singer ORDER BY 1", None),
         ("SELECT (SELECT name FROM singer ORDER BY age LIMIT 1)", None),
         ("SELECT 'ORDER BY' FROM singer", None),
-        ("SELECT name FROM singer ORDER BY age LIMIT 1 + 1", None),
+        ("SELECT name FROM singer WHERE age > 30 ORDER BY age LIMIT 1 + 1", (41, 41)),
     ],
 )
 def test_sort_keys(executor, sql, order):
@@ -92,7 +92,8 @@ def test_sort_keys(executor, sql, order):
         ("SELECT name FROM singer ORDER BY age DESC, name LIMIT 1", False),
         ("SELECT name FROM singer WHERE age < 30 ORDER BY age LIMIT 1", False),
         ("SELECT id FROM singer WHERE age < 30 ORDER BY age LIMIT 1", True),
-        ("SELECT name FROM singer ORDER BY age DESC LIMIT 1 OFFSET 1", False),
+        ("SELECT name FROM singer ORDER BY age DESC LIMIT 1 OFFSET 1", True),
+        ("SELECT name FROM singer ORDER BY age DESC LIMIT 1 OFFSET 2", False),
         ("SELECT name FROM singer ORDER BY age DESC LIMIT 100", False),
         ("SELECT name FROM singer ORDER BY age DESC LIMIT 0", False),
         ("SELECT city FROM singer GROUP BY city ORDER BY count(*) > 1 LIMIT 1", True),

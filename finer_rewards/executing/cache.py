@@ -8,7 +8,7 @@ import marshal
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards import exact
 from finer_rewards.recent import Recent
 from finer_rewards.replacing import replacing
-from finer_rewards.types import Execution, Row, Status
+from finer_rewards.types import Choices, Execution, Row, Status
 
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
 __all__ = ["ResultCache", "size_of"]
 
-_FORMAT = 3
+_FORMAT = 4
 _MOST_DIGESTS = 4096
 _Key = tuple[str, str]  # (where the database is, statement)
 _LASTING = frozenset(
@@ -146,6 +146,7 @@ def _encode(execution: Execution) -> bytes:
             "ambiguous": execution.ambiguous,
             "steps": execution.steps,
             "cpu_seconds": execution.cpu_seconds,
+            "choices": None if execution.choices is None else asdict(execution.choices),
         }
     )
 
@@ -163,7 +164,8 @@ def _decode(data: bytes) -> Execution:
     )
     order = None if found["order"] is None else _rows(found["order"])
     names = ("ambiguous", "steps", "cpu_seconds")
-    return replace(execution, order=order, **{name: found[name] for name in names})
+    more = {name: found[name] for name in names}
+    return replace(execution, order=order, choices=Choices.read(found["choices"]), **more)
 
 
 def _rows(found: list[list[Any]]) -> tuple[Row, ...]:

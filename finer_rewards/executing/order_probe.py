@@ -17,7 +17,7 @@ from typing import Any, Literal
 from finer_rewards.sql_text import outside_quotes
 from finer_rewards.types import Cell, Execution, Row
 
-__all__ = ["Probe", "Sorting", "probes", "with_order"]
+__all__ = ["Probe", "Ranking", "Sorting", "probes", "rankings", "sort_key", "with_order"]
 
 _MAX_CHARACTERS = 50_000
 _WORD = re.compile(r"\w+")
@@ -80,16 +80,53 @@ def probes(sql: str, dialect: str, sorting: Sorting) -> list[Probe]:
         >>> [probe.sql for probe in probes("SELECT name FROM singer ORDER BY age DESC LIMIT 1", "sqlite", Sorting())]
         ['SELECT name, age FROM singer ORDER BY age DESC LIMIT 2']
     """
+    statement = _statement(sql, dialect, sorting)
+    return [] if statement is None else statement.probes()
+
+
+def _statement(sql: str, dialect: str, sorting: Sorting) -> _Statement | None:
     if len(sql) > _MAX_CHARACTERS or "order" not in sql.lower():
-        return []
+        return None
     from sqlglot import tokenize
     from sqlglot.errors import TokenError
 
     try:
         tokens = tokenize(sql, read=dialect)
     except TokenError:
-        return []
-    return _Statement(sql, tokens, sorting).probes()
+        return None
+    return _Statement(sql, tokens, sorting)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """A statement that shows the rank of each row of another, by the engine's own rules of sorting.
+
+    Args:
+        sql: the statement, its last columns the sort keys that the result does not show, the number of rows before
+            those that tie with this one plus 1, the number of rows up to the last of them, and that of all rows.
+        keys: the terms of the ORDER BY.
+        unlimited: the statement up to its LIMIT; empty when it has none.
+    """
+
+    sql: str
+    keys: tuple[_Key, ...]
+    unlimited: str
+
+    def tied(self, first: int, last: int) -> str:
+        """Return the statement that shows the rows from one place to another, counted from 1, in place of its own."""
+        return f"{self.unlimited} LIMIT {last - first + 1} OFFSET {first - 1}"
+
+
+def rankings(sql: str, dialect: str, sorting: Sorting) -> list[Ranking]:
+    """Return the statements that rank the rows of a query, the likeliest first; none when none is safe.
+
+    Example:
+        >>> sql = "SELECT name FROM singer ORDER BY age LIMIT 1"
+        >>> [one.sql for one in rankings(sql, "sqlite", Sorting())]  # doctest: +ELLIPSIS
+        ['SELECT name, age, RANK() OVER (ORDER BY age), COUNT(*) ... COUNT(*) OVER () FROM singer ORDER BY age LIMIT 1']
+    """
+    statement = _statement(sql, dialect, sorting)
+    return [] if statement is None else statement.rankings()
 
 
 class _Statement:
@@ -111,14 +148,15 @@ class _Statement:
                 depth -= 1
                 if not depth:
                     self.outer.append(("()", opened, token.end + 1))
-            elif not depth:
+            elif not depth and (text != ";" or quoted):
                 written = sql[token.start : token.end + 1]
                 self.outer.append(
                     (written if quoted else " ".join(written.upper().split()), token.start, token.end + 1)
                 )
         self.balanced = depth == 0
 
-    def probes(self) -> list[Probe]:
+    def _places(self) -> tuple[list[str], int, int, int, int] | None:
+        """Return the words, and where select list, FROM or what follows, ORDER BY and LIMIT are; or `None`."""
         words = [text for text, _, _ in self.outer]
         if (
             not self.balanced
@@ -127,28 +165,72 @@ class _Statement:
             or words.count("LIMIT") > 1
             or _SET_OPERATIONS & set(words)
         ):
-            return []
+            return None
         first = words.index("SELECT") + 1
         order = words.index("ORDER BY")
         limited = words.index("LIMIT") if "LIMIT" in words else len(words)
         clauses = [index for index in range(first, len(words)) if words[index] in _CLAUSES]
         if not first < clauses[0] or order > limited or words[first] == "DISTINCT":
+            return None
+        return words, first, clauses[0], order, limited
+
+    def probes(self) -> list[Probe]:
+        places = self._places()
+        if places is None:
             return []
+        words, first, after, order, limited = places
         limit, more = self._limit(words, limited)
         if "LIMIT" in words and limit is None:
             return []
-        aliases = self._aliases(first, clauses[0])
+        aliases = self._aliases(first, after)
         terms = self._split(order + 1, limited)
         found = []
         for keys in ([self._key(*term, aliases, resolve) for term in terms] for resolve in (False, True)):
             shown = "".join(f", {key.expression}" for key in keys if key.column is None)
-            head = self.outer[clauses[0] - 1][2]
+            head = self.outer[after - 1][2]
             end = self.outer[limited - 1][2]
             text = f"{self.sql[:head]}{shown}{self.sql[head:end]}{more}"
             probe = Probe(text, tuple(keys), limit, self.sorting.text_by_bytes)
             if probe not in found:
                 found.append(probe)
         return found
+
+    def rankings(self) -> list[Ranking]:
+        places = self._places()
+        if places is None:
+            return []
+        words, first, after, order, limited = places
+        aliases, terms = self._aliases(first, after), self._split(order + 1, limited)
+        items = self._split(first, after)
+        head, end = self.outer[after - 1][2], self.outer[limited - 1][2]
+        rest = self.sql[end : self.outer[-1][2]]
+        found: list[Ranking] = []
+        for resolve in (False, True):
+            keys = [self._key(*term, aliases, resolve) for term in terms]
+            written = [self._ranked(key, term, items) for key, term in zip(keys, terms, strict=True)]
+            if "" in written:
+                return found
+            by = ", ".join(written)
+            shown = "".join(f", {key.expression}" for key in keys if key.column is None)
+            shown += f", RANK() OVER (ORDER BY {by}), COUNT(*) OVER (ORDER BY {by}), COUNT(*) OVER ()"
+            unlimited = f"{self.sql[:head]}{shown}{self.sql[head:end]}"
+            one = Ranking(unlimited + rest, tuple(keys), unlimited if "LIMIT" in words else "")
+            if one not in found:
+                found.append(one)
+        return found
+
+    def _ranked(self, key: _Key, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
+        """Return a term as a window can sort by it: a window knows neither places of columns nor aliases."""
+        expression = key.expression
+        if key.column is not None:
+            if not 0 <= key.column < len(items) or any(self.outer[end - 1][0] == "*" for _, end in items):
+                return ""
+            start, end = items[key.column]
+            alias = [i for i in range(start, end) if self.outer[i][0] == "AS"]
+            expression = self._text(start, alias[0] if alias else end)
+        start, end = term
+        stop = next((i for i in range(start, end) if self.outer[i][0] in ("ASC", "DESC", "NULLS")), end)
+        return f"{expression} {self.sql[self.outer[stop][1] : self.outer[end - 1][2]] if stop < end else ''}".rstrip()
 
     def _limit(self, words: list[str], at: int) -> tuple[int | None, str]:
         """Return the LIMIT, and the clause that lets one more row through."""
@@ -237,7 +319,7 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
         return None
     if len(run.rows) < count or len(run.columns) != width + sum(key.column is None for key in probe.keys):
         return None
-    order = tuple(_sort_key(row, width, probe.keys) for row in run.rows)
+    order = tuple(sort_key(row, width, probe.keys) for row in run.rows)
     if None in order or not _is_sorted(order, probe):
         return None
     ambiguous = False
@@ -249,7 +331,8 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
     return replace(gold, order=tuple(key for key in order[:count] if key is not None), ambiguous=ambiguous)
 
 
-def _sort_key(row: Row, width: int, keys: tuple[_Key, ...]) -> Row | None:
+def sort_key(row: Row, width: int, keys: tuple[_Key, ...]) -> Row | None:
+    """Return the sort key of a row that shows it: the columns it names, and those after the result's own."""
     appended = iter(row[width:])
     if any(key.column is not None and not 0 <= key.column < width for key in keys):
         return None

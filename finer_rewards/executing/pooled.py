@@ -16,10 +16,11 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import ResultCache
 from finer_rewards.executing.limits import Limits
-from finer_rewards.executing.order_probe import Probe, Sorting, probes, with_order
+from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
+from finer_rewards.executing.right_results import Steps, right_results
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
@@ -63,6 +64,8 @@ class PooledExecutor(Limits, ABC):
 
     dialect: ClassVar[str]
     sorting: ClassVar[Sorting] = Sorting()
+    # Returns the names of the views in lower case, and the statements that made them; "" where that cannot be asked.
+    views_sql: ClassVar[str] = ""
     max_sql: ClassVar[int] = 200_000
     max_connections: ClassVar[int] = 16
     #: Whether what predictions did is kept for the next batch: where looking at a database tells every change.
@@ -72,6 +75,7 @@ class PooledExecutor(Limits, ABC):
     _golds: ResultCache = field(init=False)
     _predicted: ResultCache = field(init=False)
     _schemas: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
+    _views: dict[Hashable, dict[str, str]] = field(init=False, default_factory=dict)
 
     __eq__ = object.__eq__  # what runs workers is nobody else's equal
     __hash__ = object.__hash__
@@ -225,32 +229,55 @@ class PooledExecutor(Limits, ABC):
         return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
-        """Run the tasks; of gold queries find out what their ORDER BY means, where that can be."""
-        waiting = {
-            key: found
-            for key in tasks
-            if key in kept and (found := probes(key[1], self.dialect, self.sorting))
-        }
-        asked = {key: self._probe(tasks[key], found[0]) for key, found in waiting.items()}
+        """Run the tasks; of gold queries find out which results are right, as far as that can be."""
+        golds = {key: task for key, task in tasks.items() if key in kept}
+        views = self._views_tasks(golds.values())
         # Neighbours in the queue go to the same worker, which then has the database open.
-        self._pool.run(sorted([*tasks.values(), *asked.values()], key=lambda task: task.database[1]))
+        self._pool.run(sorted([*tasks.values(), *views.values()], key=lambda task: task.database[1]))
         decoded = _Decoded()
         executions = {key: decoded.execution(task.answer) for key, task in tasks.items()}
-        while waiting:
-            for key, task in asked.items():
-                probe, *others = waiting.pop(key)
-                gold = executions[key]
-                shown = with_order(gold, decoded.execution(task.answer), probe) if gold.ok else gold
-                if shown is not None:
-                    executions[key] = shown
-                elif others:
-                    waiting[key] = others
-            asked = {key: self._probe(tasks[key], found[0]) for key, found in waiting.items()}
-            self._pool.run(list(asked.values()))
+        for database, task in views.items():
+            self._views[database] = {
+                str(name): str(made) for name, made in decoded.execution(task.answer).rows
+            }
+        steps: dict[_Key, Steps] = {}
+        asked: dict[_Key, list[Task]] = {}
+        for key, task in golds.items():
+            known = self._views.get(task.database, {})
+            steps[key] = right_results(key[1], executions[key], self.dialect, self.sorting, known)
+            asked[key] = []
+        first = True
+        while asked:
+            going: dict[_Key, list[Task]] = {}
+            for key, some in asked.items():
+                runs = [decoded.execution(task.answer) for task in some]
+                try:
+                    statements = next(steps[key]) if first else steps[key].send(runs)
+                except StopIteration as done:
+                    executions[key] = done.value
+                else:
+                    task = tasks[key]
+                    going[key] = [Task("run", task.database, sql, task.timeout) for sql in statements]
+            more = (task for some in going.values() for task in some)
+            self._pool.run(sorted(more, key=lambda task: task.database[1]))
+            asked, first = going, False
         return executions
 
-    def _probe(self, task: Task, probe: Probe) -> Task:
-        return Task("run", task.database, probe.sql, task.timeout)
+    def _views_tasks(self, golds: Iterable[Task]) -> dict[Hashable, Task]:
+        """Return the tasks that read how views were made, where that is not known or may have changed."""
+        if not self.views_sql:
+            return {}
+        if len(self._views) > _MOST_SCHEMAS:
+            self._views.clear()
+        unknown = {
+            task.database: task
+            for task in golds
+            if task.database not in self._views or task.database[0] is None
+        }
+        return {
+            database: Task("run", database, self.views_sql, task.timeout)
+            for database, task in unknown.items()
+        }
 
     def _look_or_say_why(self, db: str) -> Database | Execution:
         try:

@@ -8,7 +8,7 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
-from finer_rewards.types import Execution, Recall, Sample, Status
+from finer_rewards.types import Choices, Execution, Recall, Sample, Status
 
 __all__ = ["TOKEN", "execution_from", "recall_from", "record", "sample_from", "schema_from"]
 
@@ -24,6 +24,7 @@ def record(value: Execution | Recall | Schema) -> dict[str, Any]:
     found["status"] = value.status.name
     if isinstance(value, Execution):
         found["tables"] = None if value.tables is None else sorted(value.tables)
+        found["choices"] = None if value.choices is None else asdict(value.choices)
     return found
 
 
@@ -38,6 +39,7 @@ def execution_from(found: Mapping[str, Any]) -> Execution:
             "rows": tuple(map(tuple, found["rows"])),
             "tables": None if tables is None else frozenset(tables),
             "order": None if order is None else tuple(map(tuple, order)),
+            "choices": Choices.read(found.get("choices")),
         }
     )
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
-from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
+from finer_rewards.comparing import Comparison, Mode, canonical_mode, compare, find_mode
+from finer_rewards.comparing.choices import compare_with_choices
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.reward import reward
-from finer_rewards.types import Cell, Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.sql_text import normalise
+from finer_rewards.types import Cell, Choices, Evidence, Execution, Score, Status, Trial, unscored
 
 __all__ = ["executable", "execution_match"]
 
@@ -161,7 +164,8 @@ class _Judge:
             if not all(gold.ok for gold in golds):
                 continue
             beside = [gold for trial in self._neighbours(rewriting, index) for gold in trial.golds]
-            fault = _unusable([*golds, *beside], self.guards)
+            gold_sql = dict(enumerate(self.evidence.sample.golds)).get(index)
+            fault = _unusable([*golds, *beside], self.guards, itself=self._is_statement(gold_sql))
             if fault is None:
                 usable.append(index)
             masked = masked or fault
@@ -218,19 +222,16 @@ class _Judge:
         if ruled_out is not None:
             return ruled_out
         sample = self.evidence.sample
-        gold_sql = sample.golds[index] if index < len(sample.golds) else None
+        gold_sql = dict(enumerate(sample.golds)).get(index)  # answer rows have none
         reason = ""
+        masked: Score | None = None
         for trial, gold in zip(trials, golds, strict=True):
             assert trial.predicted is not None
-            comparison = compare(
-                gold,
-                trial.predicted,
-                self.mode,
-                gold_sql=gold_sql,
-                predicted_sql=self.evidence.answer.sql,
-                question=sample.question,
-            )
+            comparison = self._comparison(gold, trial.predicted, gold_sql)
             where = f" on {trial.db}" if len(trials) > 1 else ""
+            if comparison is None:
+                masked = _open(gold)
+                continue
             if not comparison.match:
                 return Score(0.0, comparison.reason + where)
             if (
@@ -240,7 +241,29 @@ class _Judge:
             ):
                 return Score(0.0, "columns of like values are in another order than the gold's" + where)
             reason = comparison.reason
-        return Score(1.0, reason)
+        return masked or Score(1.0, reason)
+
+    def _comparison(self, gold: Execution, predicted: Execution, gold_sql: str | None) -> Comparison | None:
+        """Return what comparing comes to; `None` where the prediction may be right, but is not known to be."""
+        comparing = partial(
+            compare, mode=self.mode, gold_sql=gold_sql, predicted_sql=self.evidence.answer.sql
+        )
+        comparison = comparing(gold, predicted, question=self.evidence.sample.question)
+        if not gold.ambiguous or self.guards.ambiguous != "choices" or self._is_statement(gold_sql):
+            return comparison
+        choices = gold.choices or Choices("")
+        if choices.runs and self.mode.rule == "aligned":
+            if comparison.match:
+                return comparison
+            ordered = self.mode.counts_order(gold_sql)
+            return compare_with_choices(choices, predicted, self.mode, ordered=ordered)
+        others = (replace(gold, rows=rows, order=None) for rows in choices.results)
+        return next((found for other in others if (found := comparing(other, predicted)).match), None)
+
+    def _is_statement(self, gold_sql: str | None) -> bool:
+        """True when the prediction is the gold itself, which is right whatever its ties."""
+        sql = self.evidence.answer.sql
+        return gold_sql is not None and sql is not None and normalise(gold_sql) == normalise(sql)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:
@@ -254,6 +277,11 @@ def did_not_run(predicted: Execution | None) -> Score:
     return Score(0.0, reason, predicted.status)
 
 
+def _open(gold: Execution) -> Score:
+    """Return the score without a value of a gold of which several results are right."""
+    return unscored(Status.gold_ambiguous, "" if gold.choices is None else f"The gold: {gold.choices.why}.")
+
+
 def _shown(run: Execution, most: int = 3) -> str:
     """Return how many rows there are, and the first ones."""
     rows = ", ".join(f"{row!r:.80}" for row in run.rows[:most])
@@ -261,14 +289,24 @@ def _shown(run: Execution, most: int = 3) -> str:
     return f"{len(run.rows)} row{'s' * (len(run.rows) != 1)}" + (f" {rows}{dots}" if rows else "")
 
 
-def _unusable(golds: list[Execution], guards: _Guards) -> Score | None:
-    """Return the unscored score when a gold that ran says nothing all the same."""
+def _unusable(golds: list[Execution], guards: _Guards, *, itself: bool) -> Score | None:
+    """Return the unscored score when a gold that ran says nothing all the same.
+
+    Args:
+        golds: what it did on every database.
+        guards: what says nothing.
+        itself: whether the prediction is the gold statement.
+    """
     if guards.deterministic and any(gold.volatile == "random" for gold in golds):
         return unscored(Status.gold_random)
     if not guards.accept_truncated and any(gold.truncated for gold in golds):
         return unscored(Status.gold_too_large)
-    if guards.ambiguous != "accept" and any(gold.ambiguous for gold in golds):
-        return unscored(Status.gold_ambiguous)
+    for gold in golds:
+        known = gold.choices is not None and (gold.choices.runs or gold.choices.results)
+        if gold.ambiguous and (
+            guards.ambiguous == "mask" or (guards.ambiguous == "choices" and not (known or itself))
+        ):
+            return _open(gold)
     if guards.empty == "mask" and not any(gold.rows for gold in golds):
         return unscored(Status.gold_empty)
     return None

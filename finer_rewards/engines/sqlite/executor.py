@@ -52,6 +52,7 @@ class SQLite(FileExecutor):
     """
 
     dialect = "sqlite"
+    views_sql = "SELECT lower(name), sql FROM sqlite_master WHERE type = 'view'"
     remembers = True
 
     max_length: str | int = limit("8MiB", partial(size_in_bytes, most=LARGEST))
