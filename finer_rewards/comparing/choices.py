@@ -13,6 +13,7 @@ from finer_rewards.types import Choices, Execution
 __all__ = ["compare_with_choices"]
 
 _Codes = tuple[int, ...]
+_MOST_TIED = 100  # rows that may stand together for the few that a LIMIT lets through
 _MOST_ORDERS = 500  # of columns, tried before the search is given up
 
 
@@ -20,7 +21,7 @@ def compare_with_choices(choices: Choices, predicted: Execution, mode: Mode, *, 
     """Compare a predicted result with all that is right.
 
     Right is as many rows of each run of ties as the gold has, runs in their order where that counts; and all the
-    rows that tie together, whatever their order and number.
+    rows that tie together, whatever their order, if they are few enough to be an answer (at most 100).
 
     Args:
         choices: the runs of a gold, as found by an executor.
@@ -58,7 +59,7 @@ def compare_with_choices(choices: Choices, predicted: Execution, mode: Mode, *, 
         shown = list(zip(*(found[column] for column in columns), strict=True))
         if _is_choice(runs, shown, ordered):
             return matched("a right choice of the rows that tie at gold's LIMIT", "tie", columns)
-        if set(shown) == set(rows):
+        if len(rows) <= _MOST_TIED and set(shown) == set(rows):
             return matched("all the rows that tie at gold's LIMIT", "tie", columns)
     return Comparison(False, 0.0, "no right choice of the rows that tie at gold's LIMIT", "tie")
 
