@@ -11,6 +11,7 @@ from typing import Final
 from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Executor, Query
+from finer_rewards.executing.right_results import CUTS_TIES
 from finer_rewards.neighbours.reversing import hang_on_order
 from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.sql_text import normalise
@@ -151,7 +152,10 @@ def _in_result(run: Execution) -> list[Finding]:
     elif all(cell is None for row in run.rows for cell in row):
         found.append(Finding("null_only", f"{len(run.rows)} row{'s' * (len(run.rows) > 1)} of NULL"))
     if run.ambiguous:
-        found.append(Finding("tied", "a row left out ties with one let through"))
+        if run.choices is None or run.choices.why in CUTS_TIES:
+            found.append(Finding("tied", "a row left out ties with one let through"))
+        else:
+            found.append(Finding("order", f"rows in reverse may give another result: {run.choices.why}"))
     return found
 
 

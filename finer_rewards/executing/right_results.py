@@ -18,12 +18,14 @@ from finer_rewards.executing.order_probe import Sorting, probes, rankings, sort_
 from finer_rewards.executing.tie_breaks import Variants, variants
 from finer_rewards.types import Choices, Execution, Row
 
-__all__ = ["Steps", "right_results"]
+__all__ = ["CUTS_TIES", "Steps", "right_results"]
 
 Steps = Generator[list[str], list[Execution], Execution]
 
 _CUT = "its LIMIT cuts through rows that tie"
 _MOST = "its LIMIT cuts through a tie over more than half of what it ranks"
+#: Why a gold is open whose own LIMIT cuts through a tie.
+CUTS_TIES = frozenset((_CUT, _MOST))
 _CHANCE = "it leaves to chance which rows a LIMIT or a window takes of those that tie"
 _ANY = "it has a LIMIT without an order"
 _BARE = "it shows, or strings together, columns of several rows in the order they happen to come in"
