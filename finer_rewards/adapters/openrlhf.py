@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.adapters.rows import Fields, Judged, check_items, judge, numbers, read_rows
+from finer_rewards.adapters.rows import Fields, Judged, check_items, for_float32, judge, numbers, read_rows
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
@@ -254,7 +254,7 @@ class RewardFunction:
         return self.fields.sample(row, response_of(query, prompt, self.endings), prompt)
 
     def _record(self, judged: Judged) -> tuple[float, dict[str, float]]:
-        value = self.fallback if judged.score.value is None else float(judged.score.value)
+        value = self.fallback if judged.score.value is None else for_float32(judged.score.value)
         return value, numbers(self.scorer.reward, judged)
 
     def _reply(self, records: list[tuple[float, dict[str, float]]], error: float) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -22,6 +23,7 @@ __all__ = [
     "Fields",
     "Judged",
     "check_items",
+    "for_float32",
     "judge",
     "match_of",
     "measurements",
@@ -238,6 +240,20 @@ def numbers(reward: Reward, judged: Judged) -> dict[str, float]:
     record = {name: float(value or 0) for name, value in values.items()}
     record["unscorable"] = float(judged.score.value is None)
     return record
+
+
+def for_float32(value: float) -> float:
+    """Return the value to the nearest 2**-16, so that a trainer adds up equal rewards without error.
+
+    Trainers subtract the mean of a group in float32. The mean of eight times 2.1 is not 2.1 there, and what is left,
+    divided by a deviation as small, is an advantage of -0.19 for all of the group in verl (more in OpenRLHF, which adds
+    1e-9 where verl adds 1e-6): a gradient out of nothing. A multiple of 2**-16 below 4 is exact in sums of up to 64.
+
+    Example:
+        >>> for_float32(2.1), for_float32(1.5), for_float32(0.0)
+        (2.100006103515625, 1.5, 0.0)
+    """
+    return round(value * 65536) / 65536 if isfinite(value) else value
 
 
 def match_of(reward: Reward, judged: Judged) -> float:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.adapters.rows import Fields, Judged, judge, match_of, numbers
+from finer_rewards.adapters.rows import Fields, Judged, for_float32, judge, match_of, numbers
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
@@ -108,7 +108,7 @@ class RowScorer:
     def record(self, judged: Judged) -> dict[str, float]:
         """Return `score`, `acc` (1 for an execution match), each component, `unscorable`: always the same keys."""
         value, reward = judged.score.value, self.scorer.reward
-        score = float(self.fallback if value is None else value)
+        score = float(self.fallback) if value is None else for_float32(value)
         return {"score": score, "acc": match_of(reward, judged), **numbers(reward, judged)}
 
 

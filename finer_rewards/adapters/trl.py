@@ -22,6 +22,7 @@ from finer_rewards.adapters.rows import (
     Fields,
     Judged,
     check_items,
+    for_float32,
     judge,
     measurements,
     question_of,
@@ -208,9 +209,9 @@ class TRLReward:
 
     def _value(self, score: Score) -> float | None:
         if score.value is None or self._term is None:
-            return score.value
+            return None if score.value is None else for_float32(score.value)
         part = score.parts[self._term][1] if self.scorer.reward.name == "total" else score
-        return None if part.value is None else self._factor * part.value
+        return None if part.value is None else for_float32(self._factor * part.value)
 
 
 def reward_weights(functions: Iterable[Any]) -> list[float]:
