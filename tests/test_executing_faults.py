@@ -22,6 +22,7 @@ import pytest
 
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
+from finer_rewards.executing.process import Program
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
@@ -422,3 +423,26 @@ def test_no_worker_can_be_started(root, monkeypatch):
         assert execution.status is Status.unavailable and "ended when it started" in execution.error
         monkeypatch.undo()
         assert executor.execute("SELECT 1", "numbers").ok
+
+
+DEAF = """
+class Databases:
+    def __init__(self, settings):
+        pass
+
+    def answer(self, *request):
+        while True:
+            pass
+
+open_databases = Databases
+"""
+
+
+def test_a_query_that_nothing_else_ends_is_ended_from_here(root, tmp_path, monkeypatch):
+    """It computes, so it is to blame, and nobody waits until its process is gone."""
+    (tmp_path / "deaf.py").write_text(DEAF)
+    monkeypatch.setattr(SQLite, "program", Program(str(tmp_path / "deaf.py"), grace=60.0))
+    with SQLite(root, workers=1, timeout=0.3) as executor:
+        run = executor.execute("SELECT 1", "numbers")
+        assert run.status is Status.timeout and "killed after the limit of 0.3 s" in run.error
+        assert executor.restarts == 1 and executor.process_ids == []

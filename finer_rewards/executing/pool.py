@@ -33,6 +33,7 @@ from finer_rewards.executing.stopping import STOP, StoppedError
 
 __all__ = ["Pool"]
 
+OVERDUE = MARGIN + 0.03  # seconds past its limit after which a query that computes is given up from here
 BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
 MOST_AHEAD = 256
@@ -49,6 +50,7 @@ class _Resources:
 
     def __init__(self) -> None:
         self.workers: list[WorkerProcess] = []
+        self.dying: list[WorkerProcess] = []  # killed, and not yet gone: much memory takes its time
         self.selector: selectors.BaseSelector | None = None
         self.wake: tuple[int, int] | None = None
 
@@ -73,8 +75,8 @@ class _Resources:
         self._leave(WorkerProcess.forget)
 
     def _leave(self, part_with: Callable[[WorkerProcess], object]) -> None:
-        while self.workers:
-            part_with(self.workers.pop())
+        while self.workers or self.dying:
+            part_with((self.workers or self.dying).pop())
         if self.selector is not None:
             self.selector.close()
         for end in self.wake or ():
@@ -242,17 +244,20 @@ class Pool:
             task = worker.asked[0][1]
             if not task.wanted and (task.answer is None or now - worker.turn_began > long):
                 behind = [task for _, task in worker.asked]
-                self._drop(worker)
+                self._let_go(worker)
                 self._requeue(behind)
 
     def _await_answers(self, longest: float) -> None:
         selector, wake = self._held.open()
         now = time.monotonic()
         waits = [longest]
+        self._held.dying = [worker for worker in self._held.dying if worker.process.poll() is None]
         for worker in self._workers:
             if worker.asked:
                 turn = now - worker.turn_began
                 waits.append(self._patience(worker) - turn)
+                if (due := worker.asked[0][1].timeout + OVERDUE) > turn:
+                    waits.append(due - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
         # To be woken for each answer costs more than many a query; half of what is left is safe to sleep.
@@ -290,6 +295,8 @@ class Pool:
             if turn > self._patience(worker):
                 # Stopped from outside, or deaf to its own timer: not known to be the query's doing.
                 self._bury(worker)
+            elif self._overdue(worker, turn):
+                self._give_up(worker)
             elif turn > LONG_TURN:
                 self._share(worker)
 
@@ -300,6 +307,20 @@ class Pool:
         seconds = worker.asked[0][1].timeout + MARGIN + worker.grace
         # On a machine with much else to do, CPU time passes slowly.
         return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
+
+    def _overdue(self, worker: WorkerProcess, turn: float) -> bool:
+        """Whether the kernel ends a worker, or should have, for what its query did."""
+        task = worker.asked[0][1]
+        counts = worker.ready and worker.computes and self.settings.get("clock") != "cpu"
+        return counts and turn > task.timeout + OVERDUE and not worker.starved(task)
+
+    def _give_up(self, worker: WorkerProcess) -> None:
+        """Book a query that is overdue; nobody has to wait until its process has given back its memory."""
+        self.restarts += 1
+        (_, task), *behind = worker.asked
+        self._let_go(worker)
+        self._book(task, ended("timeout", f"killed after the limit of {task.timeout:g} s", task.timeout))
+        self._requeue([task for _, task in behind])
 
     def _share(self, slow: WorkerProcess) -> None:
         """Queue again what waits behind a slow query; whichever worker comes first answers."""
@@ -367,12 +388,22 @@ class Pool:
             self._queue.extendleft(reversed([task for task in tasks if task.wanted]))
 
     def _drop(self, worker: WorkerProcess) -> int:
+        """End a worker, and return how it had ended."""
+        self._remove(worker)
+        return worker.end()
+
+    def _let_go(self, worker: WorkerProcess) -> None:
+        """Kill a worker, and do not wait for its end."""
+        self._remove(worker)
+        worker.kill()
+        self._held.dying.append(worker)
+
+    def _remove(self, worker: WorkerProcess) -> None:
         selector, _ = self._held.open()
         self._workers.remove(worker)
         for end in (worker.output, worker.input):
             with contextlib.suppress(KeyError):
                 selector.unregister(end)
-        return worker.end()
 
     def close(self) -> None:
         """End the workers; a call that is running ends first."""

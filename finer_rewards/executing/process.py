@@ -233,11 +233,15 @@ class WorkerProcess:
         """Return about how many seconds of work its pipe holds."""
         return max(0.0, self.turn_began + self.task_seconds * len(self.asked) - now)
 
-    def end(self) -> int:
-        """Kill the process and return how it had ended."""
+    def kill(self) -> None:
+        """Kill the process."""
         self._close()
         if self.process.poll() is None:
             self.process.kill()
+
+    def end(self) -> int:
+        """Kill the process and return how it had ended."""
+        self.kill()
         return self.process.wait()
 
     def forget(self) -> None:

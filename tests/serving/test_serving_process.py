@@ -159,14 +159,3 @@ def test_the_missing_extra_is_named(root: Path, capsys: pytest.CaptureFixture[st
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert main(["serve", "--db", str(root)]) == 2
     assert "pip install 'finer-rewards[server]'" in capsys.readouterr().err
-
-
-def test_a_server_that_is_killed_leaves_no_worker(process) -> None:
-    server, url = process("--timeout", "600", "--workers", "1")
-    with ThreadPoolExecutor(1) as pool, Remote(url, timeout=20, patience=0.2) as remote:
-        slow = pool.submit(remote.execute, SLOW, "shop")
-        until(lambda: b"threads_running 1" in ask(url, "/metrics", method="GET")[2].encode())
-        workers = workers_of(server.pid)
-        server.kill()
-        assert workers and gone(workers)
-        assert slow.result(20).status is Status.unavailable
