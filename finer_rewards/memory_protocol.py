@@ -22,6 +22,8 @@ class Memory(Protocol):
         *,
         top_k: int = 20,
         scope: Literal["other", "same", "any"] = "other",
+        questions: Sequence[str] = (),
+        sqls: Sequence[str] = (),
     ) -> list[Recall]:
         """Return what is remembered that resembles each thought."""
 

@@ -302,7 +302,14 @@ class Scorer:
         if self.memory is None or self._searches is None:
             return [None] * len(batch)
         thoughts = [answer.thought or "" for answer in answers]
-        return list(self.memory.search(thoughts, [sample.dbs[0] for sample in batch], **self._searches))
+        recalls = self.memory.search(
+            thoughts,
+            [sample.dbs[0] for sample in batch],
+            questions=[sample.question for sample in batch],
+            sqls=[answer.sql or "" for answer in answers],
+            **self._searches,
+        )
+        return list(recalls)
 
     def _schemas(self, batch: list[Sample]) -> dict[str, tuple[Schema | None, str]]:
         wanted = dict.fromkeys(sample.dbs[0] for sample in batch)

@@ -295,6 +295,7 @@ class Recall:
         traces: keys of the verified traces, in the order of `verified`.
         zero_centroid: what a text about something else gets for `centroid`: the zero of a calibrated scale.
         zero_nearest: the same for the nearest verified trace.
+        copied: share, in [0, 1], of the runs of five words of the thought that those verified traces hold too.
     """
 
     status: Status = Status.ok
@@ -305,6 +306,7 @@ class Recall:
     traces: tuple[str, ...] = ()
     zero_centroid: float = 0.0
     zero_nearest: float = 0.0
+    copied: float = 0.0
 
 
 @dataclass(frozen=True)

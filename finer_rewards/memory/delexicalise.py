@@ -5,9 +5,9 @@ than one kind of query on two databases, which defeats retrieval from other data
 a trace is how it reasons.
 
 A closed list of words about querying and of English function words is kept, synonyms under one spelling; a
-number or a quoted text becomes *value*, everything else is taken for a name: *column* when it is written as one
-(`age`, `singer.age`, `birth_year`, `birthYear`), else *name*. No schema is needed, so a trace is masked the same
-wherever it is read.
+number or a quoted text becomes *value*, words of any explanation (*however*, *ensure*) are left out, everything else is
+taken for a name: *column* when it is written as one (`age`, `singer.age`, `birth_year`, `birthYear`), else *name*. No
+schema is needed, so a trace is masked the same wherever it is read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CONCEPTS: Final[Mapping[str, str]] = {
     "minimum": "minimum min smallest lowest least fewest shortest youngest earliest cheapest worst",
     "distinct": "distinct unique different duplicate duplicates deduplicate deduplication repeated repeats twice once",
     "join": "join joins joined joining link links linked linking connect connects connected connecting combine "
-    "combined combining relate related relationship foreign match matched matching",
+    "combined combining relate related relationship foreign match matches matched matching corresponding corresponds",
     "where": "where filter filters filtered filtering condition conditions restrict restricts restricted restriction "
     "restrictions predicate predicates criterion criteria narrow narrows satisfy satisfies satisfying whose",
     "group": "group groups grouped grouping each per bucket buckets bucketed collection collections partition",
@@ -54,9 +54,10 @@ _CONCEPTS: Final[Mapping[str, str]] = {
     "null": "null missing empty",
     "case": "case",
     "compare": "compare compares compared comparison bound",
+    "compute": "compute computes computed computing calculate calculates calculated calculating calculation",
     "ratio": "ratio percentage percent divide divided fraction",
     "select": "select selects selected selecting return returns returned returning project projects projection "
-    "output outputs show shows display report",
+    "retrieve retrieves retrieved retrieving output outputs show shows display report",
     "from": "from source",
     "table": "table tables relation relations",
     "column": "column columns field fields attribute attributes",
@@ -77,6 +78,13 @@ one two three four five ask asks asked asking question answer answers answered u
 get gets give gives given take takes taken use uses used using make makes made keep keeps kept know apply applies
 applied result results list step way thing things other another some such own let us me data database schema clause
 """
+
+#: Words of any explanation, which say neither how it reasons nor what about.
+_GENERAL_SPEECH: Final = frozenset(
+    """identify includes include including check checks checking information determine determines final multiple based
+    steps relevant ensure ensures correct required directly however approach necessary single details now specific write
+    generate available provided associated let's doesn't don't here's i'll it's that's""".split()  # noqa: SIM905
+)
 
 _TOKEN: Final = re.compile(
     r"""'[^'\n]{0,80}'(?!\w)|"[^"\n]{0,80}"|`[^`\n]{1,80}`|\d+(?:[.,]\d+)*|[^\W\d_]\w*(?:\.\w+)*(?:'\w+)?|[<>=!]+|\*"""
@@ -123,4 +131,6 @@ def _masked(token: str) -> str:
         return _SIGNS.get(token, "")
     if _WRITTEN_AS_NAME.match(token):
         return "column"
+    if token.casefold() in _GENERAL_SPEECH:
+        return ""
     return _KEPT.get(token.casefold(), "name")

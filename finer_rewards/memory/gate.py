@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import HashingEmbedder, shorten
+from finer_rewards.memory.stuffing import is_foreign, name_pieces, named, stuffed
 from finer_rewards.memory.trace import Trace, database_id
 from finer_rewards.types import Evidence, Score
 
@@ -76,10 +77,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Gate:
-    """The rules for entry. The defaults are those of the published FINER-SQL code where it has them.
+    """The rules for entry. Length, density and repetition are as in the published FINER-SQL code, but for the fewest
+    words, 30 there: that shuts out terse models, whose thoughts of 10 words are about their query as well.
+
+    What only looks like reasoning is refused too: lists of words, words for a judge, hidden characters.
 
     Args:
         min_words: fewest words of a thought.
+        min_named: least share of the words of the names and values in its SQL that a thought mentions.
         max_words: most words.
         min_mentions: fewest mentions of tables and columns.
         min_density: fewest mentions a word.
@@ -94,7 +99,8 @@ class Gate:
         'too short'
     """
 
-    min_words: int = 30
+    min_words: int = 8
+    min_named: float = 0.25
     max_words: int = 2_000
     min_mentions: int = 2
     min_density: float = 0.05
@@ -117,7 +123,12 @@ class Gate:
             reason = _unsound(evidence)
             if reason:
                 return Decision(refused=reason)
-        return Decision(verified=verified, refused=self.check_text(answer.thought or "", _names(evidence)))
+        thought = answer.thought or ""
+        reason = self.check_text(thought, _names(evidence))
+        reason = reason or stuffed(thought, evidence.sample.question, answer.sql)
+        if not reason and named(thought, answer.sql) < self.min_named and not is_foreign(thought):
+            reason = "is not about its query"
+        return Decision(verified=verified, refused=reason)
 
     def is_near(self, thought: str, stored: Sequence[str]) -> bool:
         """True when the thought nearly repeats one of those stored.
@@ -173,17 +184,18 @@ def scored_pairs(scored: Iterable[tuple[Evidence, Score]]) -> list[tuple[Evidenc
 def trace_of(evidence: Evidence, verified: bool, model: str, step: int, signature: str) -> Trace:
     """Return the trace of a scored sample."""
     sample = evidence.sample
-    question = str(sample.meta.get("question_id", sample.question) or "\n".join(sample.golds))
+    number = sample.meta.get("question_id")
     return Trace(
         text=evidence.answer.thought or "",
         db=database_id(sample.db),
-        question=question,
+        question=sample.question or ("" if number else "\n".join(sample.golds)),
         sql=evidence.answer.sql or "",
         verified=verified,
         model=model,
         step=step,
         time=time.time(),
         signature=signature,
+        question_id=str(number) if number else "",
     )
 
 
@@ -207,13 +219,7 @@ def _names(evidence: Evidence) -> frozenset[str]:
     if evidence.schema is not None:
         for table in evidence.schema.tables:
             names.update((table.name, *(column.name for column in table.columns)))
-    return frozenset(piece for name in names for piece in (name.casefold(), *_pieces(name)))
-
-
-def _pieces(name: str) -> list[str]:
-    """Return the words of a name: `birthYear` and `birth_year` are birth and year."""
-    parts = [part.casefold() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+", name)]
-    return [part.removesuffix("s") if len(part) > 3 else part for part in parts if len(part) > 1]
+    return frozenset(piece for name in names for piece in (name.casefold(), *name_pieces(name)))
 
 
 @lru_cache(maxsize=4096)

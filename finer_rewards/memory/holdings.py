@@ -41,7 +41,7 @@ class Holdings:
             present = self.rows.get(row.trace.key)
             # Two writers may hold the same trace with another time or step: the earlier one stays.
             if present is None:
-                self._questions[row.trace.verified, row.trace.db, row.trace.question] += 1
+                self._questions[row.trace.verified, row.trace.db, row.trace.asked] += 1
             if present is None or row.age < present.age:
                 self.rows[row.trace.key] = row
                 self._built = None
@@ -83,9 +83,9 @@ class Holdings:
         trace = row.trace
         if trace.key in self.rows or any(other.trace.key == trace.key for other in batch):
             return "already stored"
-        alike = (trace.verified, trace.db, trace.question)
+        alike = (trace.verified, trace.db, trace.asked)
         asked = self._questions[alike] + sum(
-            (other.trace.verified, other.trace.db, other.trace.question) == alike for other in batch
+            (other.trace.verified, other.trace.db, other.trace.asked) == alike for other in batch
         )
         if asked >= gate.per_question:
             return "enough traces of this question"

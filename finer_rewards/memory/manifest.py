@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["SPACE", "agree", "as_made"]
 
 #: Rises when the masking, the operations or the background change, and with them all vectors.
-MEANING: Final = 1
+MEANING: Final = 2
 SPACE: Final = ("delexicalise", "centre")
 _MOVE: Final = "move the traces to a new memory with `export` and `import_`."
 

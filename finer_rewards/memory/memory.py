@@ -114,6 +114,9 @@ class TraceMemory:
         dbs: Sequence[str | tuple[str, ...]],
         top_k: int = 20,
         scope: Scope = "other",
+        *,
+        questions: Sequence[str] = (),
+        sqls: Sequence[str] = (),
     ) -> list[Recall]:
         """Find the traces most similar to each thought.
 
@@ -122,6 +125,8 @@ class TraceMemory:
             dbs: the database each is about.
             top_k: most verified and most failed traces a thought.
             scope: traces of other databases, of the same one, or of any.
+            questions: the question that each thought answers, in words: what it asks for is compared too.
+            sqls: the SQL under each thought: one that shares a name with it is about something.
 
         Returns:
             One `Recall` a thought; its status is `memory_unavailable` where the embedder failed.
@@ -129,7 +134,7 @@ class TraceMemory:
         Raises:
             ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
         """
-        check_search(thoughts, dbs, top_k, scope)
+        check_search(thoughts, dbs, top_k, scope, questions, sqls)
         with self._lock:
             self._own()
             shelves = self._held.shelves()
@@ -138,8 +143,11 @@ class TraceMemory:
             [database_id(db) for db in dbs],
             top_k,
             scope,
+            questions=questions,
+            sqls=sqls,
             shelves=shelves,
             embed=self._vectors,
+            join=self._space.joined,
             fingerprint=self.embedder.fingerprint,
         )
 
@@ -252,7 +260,7 @@ class TraceMemory:
             admitted: list[Row] = []
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
-                row = Row(trace, vectors[trace.text]) if trace.text in vectors else None
+                row = Row(trace, vectors[trace.key]) if trace.key in vectors else None
                 reason = failed if row is None else self._held.refuses(row, admitted, self.gate)
                 if row is not None and not reason:
                     admitted.append(row)
@@ -283,13 +291,13 @@ class TraceMemory:
         for line, traces in read_traces(Path(path)):
             new = [trace for trace in traces if trace.key not in self._held.rows]
             vectors = self._embedded(new)
-            if any(trace.text not in vectors for trace in new):
+            if any(trace.key not in vectors for trace in new):
                 raise DataError(
                     f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
                 )
             with self._lock:
                 self._own()
-                self._store_rows([Row(trace, vectors[trace.text]) for trace in new], [])
+                self._store_rows([Row(trace, vectors[trace.key]) for trace in new], [])
             added += len(new)
             if progress is not None:
                 progress(line)
@@ -384,21 +392,23 @@ class TraceMemory:
     def _damages(self) -> list[Damage]:
         return [damage for found in self._store.damages.values() for damage in found]
 
-    def _vectors(self, thoughts: Sequence[str]) -> list[Vector | None]:
-        vectors = self._space.vectors(thoughts)
+    def _vectors(
+        self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
+    ) -> list[Vector | None]:
+        vectors = self._space.vectors(thoughts, questions, sqls)
         for vector in vectors:
             if vector is not None:
                 self._held.measure(len(vector))
         return vectors
 
     def _embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
-        """Return the vectors by text, but for texts of which the embedder made numbers that are not finite."""
-        texts = list(dict.fromkeys(trace.text for trace in traces))
-        if texts:
+        """Return the vectors by key, but for traces of which the embedder made numbers that are not finite."""
+        if traces:
             with self._lock:
                 self._settle(write=True)
-        vectors = zip(texts, self._vectors(texts), strict=True)
-        return {text: vector.astype("<f2") for text, vector in vectors if vector is not None}
+        columns = ([getattr(trace, name) for trace in traces] for name in ("text", "question", "sql"))
+        vectors = zip(traces, self._vectors(*columns), strict=True)
+        return {trace.key: vector.astype("<f2") for trace, vector in vectors if vector is not None}
 
     def _store_rows(self, rows: Sequence[Row], tallies: Sequence[Tally]) -> None:
         from finer_rewards.memory.shelves import packed

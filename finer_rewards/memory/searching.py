@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["Asked", "MemoryElsewhere", "MemoryLostError", "Scope", "check_search", "recall_thoughts"]
 
 Scope = Literal["other", "same", "any"]
-Asked = tuple[str, "str | tuple[str, ...]"]
+#: A thought, the database it is about, its question and its SQL.
+Asked = tuple[str, "str | tuple[str, ...]", str, str]
 
 
 class MemoryLostError(ConfigError):
@@ -37,11 +38,16 @@ class MemoryElsewhere(ABC):
         dbs: Sequence[str | tuple[str, ...]],
         top_k: int = 20,
         scope: Scope = "other",
+        *,
+        questions: Sequence[str] = (),
+        sqls: Sequence[str] = (),
     ) -> list[Recall]:
         """Find the traces most similar to each thought; see `TraceMemory.search`."""
-        check_search(thoughts, dbs, top_k, scope)
+        check_search(thoughts, dbs, top_k, scope, questions, sqls)
+        none = [""] * len(thoughts)
+        given: list[Asked] = list(zip(thoughts, dbs, questions or none, sqls or none, strict=True))
         # Each thought travels once: a group of completions often thinks alike.
-        asked = list(dict.fromkeys(zip(thoughts, dbs, strict=True)))
+        asked = list(dict.fromkeys(given))
         found: dict[Asked, Recall] = {}
         lost = Recall()
         try:
@@ -49,7 +55,7 @@ class MemoryElsewhere(ABC):
                 found[asked[len(found)]] = recall
         except MemoryLostError as error:
             lost = Recall(Status.memory_unavailable, error=str(error))
-        return [found.get(pair, lost) for pair in zip(thoughts, dbs, strict=True)]
+        return [found.get(one, lost) for one in given]
 
     @abstractmethod
     def describe(self) -> Mapping[str, object]:
@@ -65,9 +71,19 @@ class MemoryElsewhere(ABC):
 
 
 def check_search(
-    thoughts: Sequence[str], dbs: Sequence[str | tuple[str, ...]], top_k: int, scope: Scope
+    thoughts: Sequence[str],
+    dbs: Sequence[str | tuple[str, ...]],
+    top_k: int,
+    scope: Scope,
+    questions: Sequence[str] = (),
+    sqls: Sequence[str] = (),
 ) -> None:
     """Raise `ConfigError` when a search cannot be made of these."""
+    for name, given in (("questions", questions), ("sqls", sqls)):
+        if len(given) not in (0, len(thoughts)):
+            raise ConfigError(
+                f"`search({name}=...)` should be empty or one a thought, but got {len(given)} for {len(thoughts)}."
+            )
     if len(thoughts) != len(dbs):
         raise ConfigError(
             f"`search(thoughts, dbs)` should get as many of each, but got {len(thoughts)} and {len(dbs)}."
@@ -87,8 +103,11 @@ def recall_thoughts(
     top_k: int,
     scope: Scope,
     *,
+    questions: Sequence[str],
+    sqls: Sequence[str],
     shelves: Shelves,
-    embed: Callable[[Sequence[str]], list[Vector | None]],
+    embed: Callable[..., list[Vector | None]],
+    join: Callable[[Sequence[Vector | None], Sequence[str]], list[Vector | None]],
     fingerprint: str,
 ) -> list[Recall]:
     """Embed the thoughts together and search for each.
@@ -98,14 +117,23 @@ def recall_thoughts(
         dbs: the id of the database each is about.
         top_k: most verified and most failed traces a thought.
         scope: traces of other databases, of the same one, or of any.
+        questions: the question of each, or none.
+        sqls: the SQL of each, or none.
         shelves: where to search.
+        join: returns vectors with what questions ask for added.
         embed: returns the unit vector of each text, `None` where the embedder made none.
         fingerprint: what the embedder is called.
     """
     asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
+    known = [bool(questions) and bool(questions[place].strip()) for place in asked]
     try:
-        vectors = embed([thoughts[place] for place in asked])
+        vectors = embed(
+            *([each[place] for place in asked] if each else () for each in (thoughts, questions, sqls))
+        )
         unrelated = embed(UNRELATED) if asked else []
+        if any(known):
+            vectors = join(vectors, [questions[place] for place in asked])
+            shelves.join(join)
     except FinerError:
         raise
     except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
@@ -115,11 +143,23 @@ def recall_thoughts(
         Status.memory_unavailable, error=f"{fingerprint} returned numbers that are not finite"
     )
     recalls = [not_finite if thought.strip() else Recall() for thought in thoughts]
-    found = [(place, vector) for place, vector in zip(asked, vectors, strict=True) if vector is not None]
     strangers = [vector for vector in unrelated if vector is not None]
-    answers = shelves.recall(
-        [vector for _, vector in found], [dbs[place] for place, _ in found], top_k, scope, strangers
-    )
-    for (place, _), recall in zip(found, answers, strict=True):
-        recalls[place] = recall
+    # Without its question a thought is compared with thoughts alone, whatever else is in the batch.
+    for with_questions in (False, True):
+        found = [
+            (place, vector)
+            for place, vector, one in zip(asked, vectors, known, strict=True)
+            if vector is not None and one == with_questions
+        ]
+        answers = shelves.recall(
+            [vector for _, vector in found],
+            [dbs[place] for place, _ in found],
+            top_k,
+            scope,
+            strangers,
+            thoughts=[thoughts[place] for place, _ in found],
+            asked=with_questions,
+        )
+        for (place, _), recall in zip(found, answers, strict=True):
+            recalls[place] = recall
     return recalls

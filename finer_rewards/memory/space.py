@@ -1,23 +1,28 @@
 r"""What similarity means in one memory: how a thought becomes a unit vector.
 
-With `delexicalise` a thought is embedded twice, as its masked words and as the operations it plans, and the two
-vectors are added; without, as it is. A thought that plans no operation is about no query: its vector is zero,
-and so is its similarity to everything. With `centre` the mean vector of `BACKGROUND`, embedded in the same way,
-is subtracted first:
+With `delexicalise` a thought is embedded twice, as its masked words and as the operations it plans, and the two vectors
+are added; without, as it is. A thought that plans no operation and shares no name with its question or its query is
+about no query: its vector is zero, and so is its similarity to everything. With `centre` the mean vector of
+`BACKGROUND`, embedded in the same way, is subtracted first:
 
 $$ v(t) = \mathrm{unit}\Bigl(\sum_p \mathrm{unit}(e(p(t)) - c_p)\Bigr), \qquad c_p = \tfrac1B \sum_b e(p(b)) $$
+
+Where the question is known, what it asks for is added, counting for less: $\mathrm{unit}(\sqrt2\, v(t) + v(q))$. It
+says more of the kind of a query than a thought of a few words does.
 
 Cosines of raw embeddings are high for any two traces, because what all reasoning has in common points one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from finer_rewards.memory.delexicalise import delexicalise
 from finer_rewards.memory.embedders import CachedEmbedder, Embedder, shorten
-from finer_rewards.memory.plan import planned_operations
+from finer_rewards.memory.plan import asked_operations, planned_operations
+from finer_rewards.memory.stuffing import is_foreign, touches
 from finer_rewards.memory.texts import BACKGROUND
 
 if TYPE_CHECKING:
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vector = NDArray[np.float32]
+    Wide = NDArray[np.float64]
 
 __all__ = ["Space"]
 
@@ -47,38 +53,52 @@ class Space:
     ) -> None:
         self.embedder = CachedEmbedder(embedder)
         self.masks = masks
-        self.parts: tuple[Callable[[str], str], ...] = (delexicalise, _plan) if masks else (_as_it_is,)
         self.centres = centres
         self._middles: list[Vector] | None = None
 
-    def vectors(self, thoughts: Sequence[str]) -> list[Vector | None]:
-        """Return the unit vector of each thought; `None` where the embedder made none."""
-        import numpy as np
+    def vectors(
+        self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
+    ) -> list[Vector | None]:
+        """Return the unit vector of each thought; `None` where the embedder made none.
 
-        from finer_rewards.memory.index import unit
-
+        Args:
+            thoughts: reasoning.
+            questions: the question that each answers, looked at for its names only; none, or one a thought.
+            sqls: the SQL under each, likewise.
+        """
         if not thoughts:
             return []
         if self.centres and self._middles is None:
             self.use(self.learn())
-        middles = self._middles
-        sums: list[NDArray[np.float64] | None] = [None] * len(thoughts)
-        for number, part in enumerate(self.parts):
-            made = self.embedder.vectors([part(shorten(thought)) for thought in thoughts])
-            for line, vector in enumerate(made):
-                moved = None if vector is None else _moved(vector, middles[number] if middles else None)
-                before = sums[line] if number else None
-                sums[line] = (
-                    moved if number == 0 else None if before is None or moved is None else before + moved
-                )
-        # Rounded as they are stored, so that a thought equals its own trace.
-        aimless = [self.masks and not planned_operations(shorten(thought)) for thought in thoughts]
-        return [
-            None
-            if total is None
-            else unit(total[None] * (not stray))[0].astype(np.float16).astype(np.float32)
-            for total, stray in zip(sums, aimless, strict=True)
-        ]
+        given = list(zip(thoughts, questions or repeat(""), sqls or repeat("")))  # noqa: B905
+        # A group of completions often thinks alike.
+        texts = {one: self._texts(*one) for one in dict.fromkeys(given)}
+        return self._summed(texts, given)
+
+    def joined(self, vectors: Sequence[Vector | None], questions: Sequence[str]) -> list[Vector | None]:
+        """Return the vectors of thoughts with what their questions ask for added; zero stays zero."""
+        import numpy as np
+
+        from finer_rewards.memory.index import unit
+
+        if not self.masks:
+            return list(vectors)
+        texts = [" ".join(asked_operations(shorten(question))) for question in questions]
+        wanted = list(dict.fromkeys(filter(None, texts)))
+        middle = self._middles[-1] if self._middles else None
+        asked = {
+            text: _moved(vector, middle)
+            for text, vector in zip(wanted, self.embedder.vectors(wanted) if wanted else [], strict=True)
+        }
+        made: list[Vector | None] = []
+        for vector, text in zip(vectors, texts, strict=True):
+            part = asked.get(text)
+            if vector is None or part is None or not vector.any():
+                made.append(vector)
+            else:
+                total = 2**0.5 * vector.astype(np.float64) + part
+                made.append(unit(total[None])[0].astype(np.float16).astype(np.float32))
+        return made
 
     def learn(self) -> list[list[float]]:
         """Embed the background; return the centre of each part.
@@ -89,10 +109,8 @@ class Space:
         import numpy as np
 
         means: list[list[float]] = []
-        for part in self.parts:
-            made = [
-                vector for vector in self.embedder.vectors(list(map(part, BACKGROUND))) if vector is not None
-            ]
+        for part in zip(*map(self._texts, BACKGROUND), strict=True):
+            made = [vector for vector in self.embedder.vectors(part) if vector is not None]
             if len(made) < len(BACKGROUND):
                 raise OSError(f"{self.embedder.fingerprint} returned numbers that are not finite")
             means.append([round(float(number), 7) for number in np.mean(np.stack(made), axis=0)])
@@ -104,21 +122,51 @@ class Space:
 
         self._middles = [np.asarray(middle, dtype=np.float32) for middle in middles]
 
+    def _texts(self, thought: str, question: str = "", sql: str = "") -> tuple[str, ...]:
+        """Return what of a thought is embedded, part by part; an empty part counts for nothing."""
+        short = shorten(thought)
+        if not self.masks:
+            return (short,)
+        planned = planned_operations(short)
+        if not planned and (is_foreign(short) or touches(short, question, sql)):
+            planned = planned_operations(short, about=True)
+        return (delexicalise(short), " ".join(planned)) if planned else ("", "")
 
-def _moved(vector: Vector, middle: Vector | None) -> NDArray[np.float64]:
+    def _summed(
+        self, texts: dict[tuple[str, str, str], tuple[str, ...]], given: Sequence[tuple[str, str, str]]
+    ) -> list[Vector | None]:
+        import numpy as np
+
+        from finer_rewards.memory.index import unit
+
+        moved: dict[tuple[int, str], Wide | None] = {}
+        length = 1
+        for number, column in enumerate(zip(*texts.values(), strict=True)):
+            # An embedder that is never asked says no length, and a thought about nothing needs a vector of it too.
+            wanted = list(dict.fromkeys(filter(None, column))) or ["query"]
+            middle = self._middles[number] if self._middles else None
+            for text, vector in zip(wanted, self.embedder.vectors(wanted), strict=True):
+                length = length if vector is None else len(vector)
+                moved[number, text] = _moved(vector, middle)
+        made: dict[tuple[str, str, str], Vector | None] = {}
+        for one, parts in texts.items():
+            total: Wide | None = np.zeros(length)
+            for place in enumerate(parts):
+                part = moved[place] if place[1] else 0.0
+                total = None if part is None or total is None else total + part
+            # Rounded as they are stored, so that a thought equals its own trace.
+            made[one] = None if total is None else unit(total[None])[0].astype(np.float16).astype(np.float32)
+        return [made[one] for one in given]
+
+
+def _moved(vector: Vector | None, middle: Vector | None) -> Wide | None:
     import numpy as np
 
+    if vector is None:
+        return None
     wide = vector.astype(np.float64)
     if middle is None or not wide.any():
         return wide
     wide = wide - middle
     length = float(np.sqrt((wide * wide).sum()))
     return wide / length if length else wide
-
-
-def _as_it_is(thought: str) -> str:
-    return thought
-
-
-def _plan(thought: str) -> str:
-    return " ".join(planned_operations(thought))

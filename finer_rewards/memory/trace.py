@@ -26,13 +26,14 @@ class Trace:
     Args:
         text: the thought.
         db: id of the database it is about.
-        question: id or words of the question.
+        question: words of the question.
         sql: the SQL it produced.
         verified: true when execution showed the SQL right, false when it showed it wrong.
         model: what wrote it.
         step: the training step it was written at.
         time: when it was stored, seconds since 1970.
         signature: digest of the scoring signature that judged it.
+        question_id: id of the question; left out, its words are its id.
 
     Example:
         >>> a, b = Trace("Count the singers.", "concert"), Trace("count THE singers", "concert", time=9.0)
@@ -49,12 +50,18 @@ class Trace:
     step: int = 0
     time: float = 0.0
     signature: str = ""
+    question_id: str = ""
+
+    @property
+    def asked(self) -> str:
+        """What its question is known by."""
+        return self.question_id or self.question
 
     @cached_property
     def key(self) -> str:
         """Digest of what makes it the same trace: outcome, database, question and words."""
         words = " ".join(_WORDS.findall(self.text.casefold()))
-        parts = ("verified" if self.verified else "failed", self.db, self.question, words)
+        parts = ("verified" if self.verified else "failed", self.db, self.asked, words)
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
     def as_record(self) -> dict[str, Any]:

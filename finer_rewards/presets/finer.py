@@ -79,7 +79,7 @@ def finer_paper(*, mode: str | Mode = "bird") -> Reward:
         Hoang et al., FINER-SQL, ICDE 2026, arXiv:2605.03465, section 4.
     """
     executed = gate(condition=execution_match(mode=mode), then=2 * constant(), otherwise=executable())
-    reasoning = memory_reward(calibrated=False, executed=False)
+    reasoning = memory_reward(calibrated=False, executed=False, grounded=False)
     return well_formed(policy="finer") + executed + atomic_f1(metric="jaccard") + reasoning
 
 
@@ -101,7 +101,7 @@ def finer_reference(*, mode: str | Mode = "finer_reference") -> Reward:
         Hoang et al., FINER-SQL, ICDE 2026: the published code, commit 3436ab7.
     """
     near = gate(condition=executable(), then=constant() + atomic_reference())
-    reasoning = memory_reward(calibrated=False, executed=False)
+    reasoning = memory_reward(calibrated=False, executed=False, grounded=False)
     return gate(
         condition=well_formed(policy="finer"),
         then=constant()

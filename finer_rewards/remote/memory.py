@@ -15,6 +15,7 @@ from finer_rewards.types import Evidence, Recall, Sample, Score
 __all__ = ["RemoteMemory"]
 
 _BATCH = 4096  # thoughts or samples a request, at most: what a server takes unless it is told otherwise
+_FIELDS = ("thoughts", "dbs", "questions", "sqls")
 _LONGEST = 600.0  # seconds that the embedding of a batch may take
 
 
@@ -89,10 +90,12 @@ class RemoteMemory(Served, MemoryElsewhere):
 
     def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> Iterator[Recall]:
         while asked:
-            batch = first_batch(asked, [len(thought) for thought, _ in asked[:_BATCH]])
+            batch = first_batch(
+                asked,
+                [len(thought) + len(question) + len(sql) for thought, _, question, sql in asked[:_BATCH]],
+            )
             payload = {
-                "thoughts": [thought for thought, _ in batch],
-                "dbs": [db for _, db in batch],
+                **{name: [one[place] for one in batch] for place, name in enumerate(_FIELDS)},
                 "top_k": top_k,
                 "scope": scope,
             }

@@ -133,8 +133,10 @@ class RayMemory(MemoryElsewhere):
         return f"RayMemory({self.name!r})"
 
     def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> list[Recall]:
-        thoughts, dbs = [thought for thought, _ in asked], [db for _, db in asked]
-        return list(self._ask(self._actor.search.remote(thoughts, dbs, top_k, scope)))
+        thoughts, dbs, questions, sqls = (
+            (list(column) for column in zip(*asked, strict=True)) if asked else ([],) * 4
+        )
+        return list(self._ask(self._actor.search.remote(thoughts, dbs, top_k, scope, questions, sqls)))
 
     def _ask(self, reference: Any) -> Any:
         """Return an answer; what the memory itself raised is raised again here."""
@@ -172,8 +174,16 @@ class _Holder:
             raise self._problem
         return self._memory
 
-    def search(self, thoughts: list[str], dbs: list[Any], top_k: int, scope: Scope) -> list[Recall]:
-        return self._own().search(thoughts, dbs, top_k, scope)
+    def search(
+        self,
+        thoughts: list[str],
+        dbs: list[Any],
+        top_k: int,
+        scope: Scope,
+        questions: list[str],
+        sqls: list[str],
+    ) -> list[Recall]:
+        return self._own().search(thoughts, dbs, top_k, scope, questions=questions, sqls=sqls)
 
     def remember(self, scored: list[tuple[Evidence, Score]], model: str, step: int, signature: str) -> Report:
         self._own()

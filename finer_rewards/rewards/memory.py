@@ -11,6 +11,9 @@ from finer_rewards.types import Evidence, Recall, Score, Status, unscored
 
 __all__ = ["memory"]
 
+#: Shares of runs of five words: thoughts of one model are alike up to the one, nothing written anew reaches the other.
+_ALIKE, _COPY = 0.5, 0.8
+
 Variant = Literal["centroid", "contrastive", "max"]
 Scope = Literal["other", "same", "any"]
 
@@ -35,16 +38,21 @@ def memory(
     scope: Scope = "other",
     calibrated: bool = True,
     executed: bool = True,
+    grounded: bool = True,
     empty: float = 0.0,
 ) -> Score:
     r"""Similarity of the thought to verified reasoning traces, in [0, 1].
 
-    Formula: min(1, max(0, (s - z) / (1 - z))), with s by variant, v the vector of the thought, V and F the
+    Formula: g min(1, max(0, (s - z) / (1 - z))), with s by variant, v the vector of the thought, V and F the
     `top_k` nearest verified and failed traces:
 
     - centroid: cos(v, mean of V),
     - max: the largest cos(v, t) for t in V,
     - contrastive: the largest in V minus the largest in F.
+
+    g is how far the thought is about its own query: 0.4 + 0.6 min(1, 2 w), with w the share of the words of the names
+    and values of the SQL that it mentions; down to a tenth of that where from 0.5 to 0.8 of its runs of five words, or
+    more, are copied from V; 0 for a list of words, words for a judge, and hidden characters.
 
     z is the similarity that a text about something else has in the same memory; 0 for the contrastive variant and when
     not calibrated.
@@ -55,6 +63,7 @@ def memory(
         scope: traces of other databases (paper), of the same one, or of any.
         calibrated: take z off, so that unrelated text is worth 0.
         executed: 0 unless the SQL ran on every database: reasoning above broken SQL is worth nothing.
+        grounded: multiply by g, so that stuffed and copied thoughts do not pay; false: g = 1, as published.
         empty: the value while the memory holds no verified trace to compare with.
 
     Returns:
@@ -81,13 +90,35 @@ def memory(
         return Score(0.0, "no thought")
     if not recall.verified or recall.centroid is None:
         return Score(float(empty), "no verified traces yet")
+    ground, doubt = _ground(evidence, recall) if grounded else (1.0, "")
     similarity, zero, words = _similarity(recall, recall.centroid, variant)
     zero = zero if calibrated else 0.0
     value = min(1.0, max(0.0, (similarity - zero) / (1.0 - zero))) if zero < 1.0 else 0.0
-    metrics = {"similarity": similarity, "zero": zero, "traces": float(len(recall.verified))}
-    return Score(
-        value, f"{words} {similarity:.3f}" + (f", unrelated text {zero:.3f}" if zero else ""), metrics=metrics
-    )
+    metrics = {
+        "similarity": similarity,
+        "zero": zero,
+        "ground": ground,
+        "traces": float(len(recall.verified)),
+    }
+    notes = [f"{words} {similarity:.3f}", f"unrelated text {zero:.3f}" if zero else "", doubt]
+    return Score(value * ground, ", ".join(filter(None, notes)), metrics=metrics)
+
+
+def _ground(evidence: Evidence, recall: Recall) -> tuple[float, str]:
+    """Return how far a thought is about its own query, in [0, 1], and what speaks against it."""
+    from finer_rewards.memory.stuffing import named, stuffed
+
+    thought, sql = evidence.answer.thought or "", evidence.answer.sql or ""
+    reason = stuffed(thought, evidence.sample.question, sql)
+    if reason:
+        return 0.0, reason
+    share = named(thought, sql)
+    ground = 0.4 + 0.6 * min(1.0, 2 * share)
+    notes = [] if share >= 0.5 else [f"mentions {share:.0%} of the names of its query"]
+    if recall.copied > _ALIKE:
+        ground *= max(0.1, (_COPY - recall.copied) / (_COPY - _ALIKE))
+        notes.append(f"{recall.copied:.0%} copied")
+    return ground, ", ".join(notes)
 
 
 def _similarity(recall: Recall, centroid: float, variant: Variant) -> tuple[float, float, str]:

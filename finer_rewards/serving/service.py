@@ -147,10 +147,18 @@ class Service:
         }
 
     def search(self, payload: Any, leaving: Event) -> Any:
-        """Search the memory: `{"thoughts", "dbs", "top_k", "scope"}` to `{"recalls": [...]}`."""
-        fields = _fields(payload, thoughts=list, dbs=list, top_k=(int, 20), scope=(str, "other"))
+        """Search the memory: `{"thoughts", "dbs", "questions", "sqls", "top_k", "scope"}` to `{"recalls": [...]}`."""
+        fields = _fields(
+            payload,
+            thoughts=list,
+            dbs=list,
+            questions=(list, []),
+            sqls=(list, []),
+            top_k=(int, 20),
+            scope=(str, "other"),
+        )
         self._check_batch(len(fields["thoughts"]), "thoughts")
-        for name, kinds in (("thoughts", str), ("dbs", (str, list))):
+        for name, kinds in (("thoughts", str), ("dbs", (str, list)), ("questions", str), ("sqls", str)):
             for place, item in enumerate(fields[name]):
                 if not isinstance(item, kinds) or (not item and name == "dbs"):
                     raise ConfigError(f"`{name}[{place}]` should be text, but got {item!r:.80}. Send text.")
@@ -161,7 +169,14 @@ class Service:
                 "Ask for fewer."
             )
         memory = self._needs_memory()
-        recalls = memory.search(fields["thoughts"], dbs, top_k=fields["top_k"], scope=fields["scope"])
+        recalls = memory.search(
+            fields["thoughts"],
+            dbs,
+            top_k=fields["top_k"],
+            scope=fields["scope"],
+            questions=fields["questions"],
+            sqls=fields["sqls"],
+        )
         return {"recalls": list(map(record, recalls))}
 
     def remember(self, payload: Any, leaving: Event) -> Any:

@@ -96,7 +96,13 @@ class KnownThoughts:
         self.texts = texts
 
     def search(
-        self, thoughts: Sequence[str], dbs: Sequence[str], *, top_k: int = 20, scope: str = "other"
+        self,
+        thoughts: Sequence[str],
+        dbs: Sequence[str],
+        *,
+        top_k: int = 20,
+        scope: str = "other",
+        **_: object,
     ) -> list[Recall]:
         """Return a perfect recall for each thought it has."""
         return [
