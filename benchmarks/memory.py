@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.memory_parts import take_apart
+from benchmarks.memory_real import real_tables
 from benchmarks.memory_speed import space_table, speed_table
 from benchmarks.memory_traces import Made, database_columns, made_traces, write
 from benchmarks.memory_writers import HELD_OUT, WRITERS
@@ -99,53 +100,6 @@ def kinds_table(data: Path, embedders: Sequence[Embedder]) -> None:
         for name, space in spaces(embedders):
             found = kind_aucs(embedded(space, [trace.text for trace in chosen]), chosen)
             print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in found.values()) + " |", flush=True)
-
-
-def real_table(data: Path, embedders: Sequence[Embedder]) -> None:
-    """Print where reasoning that a model wrote stands among made traces: 25 of them, few, but not templates."""
-    path = data / "traces/haoranluo_grpo/tmp_ab_result__ab_flash_think_25.jsonl"
-    real = []
-    for line in path.read_text().splitlines():
-        record = json.loads(line)
-        parts = take_apart(record["gold_sql"])
-        if parts is not None and record["reasoning_content"]:
-            real.append(
-                Made(record["reasoning_content"], record["db_id"], parts.kind, -1, record["gold_sql"])
-            )
-    made = random.Random(0).sample(made_traces(data, seed=0, writers=WRITERS), 500)
-    dbs, kinds = Counter(trace.db for trace in real), Counter(trace.kind for trace in real)
-    print(
-        f"\n## Reasoning that a model wrote\n\n{len(real)} traces of deepseek-v4-flash about Spider questions, on "
-        f"{dict(dbs)}, of the kinds {dict(kinds)}, each asked of {len(made)} made traces "
-        "and of the others. *easy* and *hard* as above; "
-        "*reward*: to the centroid of the 20 nearest on other databases, calibrated, as the median of the real traces "
-        "and as the mean of unrelated texts.\n"
-    )
-    print(
-        "| embedding | easy | hard | asked, hard | reward, real | reward, unrelated |\n|---|---|---|---|---|---|"
-    )
-    pool = [*made, *real]
-    db, kind = np.array([trace.db for trace in pool]), np.array([trace.kind for trace in pool])
-    for name, space in spaces(embedders):
-        vectors = embedded(space, [trace.text for trace in pool])
-        asked = embedded(space, [trace.text for trace in real])
-        strays, others = embedded(space, UNRELATED[::2]), embedded(space, UNRELATED[1::2])
-        found: dict[str, list[float]] = {"easy": [], "hard": []}
-        for trace, products in zip(real, asked @ vectors.T, strict=True):
-            home, same = db == trace.db, kind == trace.kind
-            for measure, worse in (("easy", ~same & ~home), ("hard", ~same & home)):
-                if (same & ~home).any() and worse.any():
-                    found[measure].append(auc(products[same & ~home], products[worse]))
-        index = {True: _sorted_index(vectors[: len(made)], [trace.db for trace in made])}
-        zero = max(0.0, float(_similarities(index, strays, [""] * len(strays), "centroid").max()))
-        rewards = [
-            np.clip((_similarities(index, given, names, "centroid") - zero) / (1 - zero), 0, 1)
-            for given, names in ((asked, [trace.db for trace in real]), (others, [""] * len(others)))
-        ]
-        means = [float(np.mean(values)) if values else float("nan") for values in found.values()]
-        figures = [f"{means[0]:.3f}", f"{means[1]:.3f}", str(len(found["hard"]))]
-        figures += [f"{np.median(rewards[0]):.3f}", f"{rewards[1].mean():.3f}"]
-        print(f"| {name} | {' | '.join(figures)} |", flush=True)
 
 
 def candidates(data: Path, right: int, wrong: int) -> list[tuple[str, str, bool, int]]:
@@ -261,7 +215,7 @@ def main() -> None:
 
             embedders.append(SentenceEmbedder(options.model))
         if options.what == "real":
-            real_table(options.data, embedders)
+            real_tables(options.data, embedders)
         else:
             kinds_table(options.data, embedders)
             verdicts_table(options.data, embedders)

@@ -1,10 +1,11 @@
 """What the trace memory tells apart on reasoning that models really wrote; `python -m benchmarks.memory real`.
 
-How the ways to compare were chosen, written down before the rest was looked at (2026-11-30, 18:40 UTC): a database is
+How the ways to compare were chosen, written down before the rest was looked at (2026-11-30, 18:36 UTC): a database is
 *choosing* when the first byte of the SHA-256 of its id is odd, else *confirming*. On choosing databases alone, of the
 ways to compare thoughts the one with the best *hard* for the hashing embedder was taken, of ways within 0.005 the
 simplest; *same author* must not fall below what it was. Then everything was measured on the confirming databases, once.
-A way to tell right from wrong within a group is claimed only when its interval on the confirming databases is above 0.5.
+A way to tell right from wrong within a group is claimed only when its interval on the confirming databases is above
+0.5.
 """
 
 from __future__ import annotations

@@ -86,13 +86,15 @@ _NAMED: Final = re.compile(r"\b[^\W_]+_\w+\b|\b\w+\.\w+\b|\b[a-z]+[A-Z]\w*\b|\b\
 #: Numbers of steps, sub-questions and items of a list: they count sentences, not rows.
 _NUMBERING: Final = re.compile(
     r"\b(?:sub-?questions?|steps?|quer(?:y|ies)|parts?|sections?|options?)\W{0,3}\d+\b"
-    r"|^[\s*#-]*\(?\d+[.):]",
+    r"|(?:^[\s*#-]*|(?<=[.:;!?\"')] ))\(?\d+[.):](?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
-#: A value that rows are compared with: quoted, a number, or behind a sign.
+#: How many rows are kept: a number, but no value.
+_KEPT_ROWS: Final = re.compile(r"\b(?:limit|top|first|last|after)\W{0,2}\d{1,2}\b", re.IGNORECASE)
+#: A value that rows are compared with: quoted, a number, or behind a sign. A quoted question is none.
 _VALUE: Final = re.compile(
-    r"(?:'[^'\n]{1,80}'(?!\w)|\"[^\"\n]{1,80}\")(?! (?:value|column|table|field)\b)"
-    r"|(?<![\w.])\d[\d,.]*(?![\w.)]|\.\s)|[<>=]+ ?'?\d"
+    r"(?:'[^'\n?]{1,40}'(?!\w)|\"[^\"\n?]{1,40}\")(?! (?:value|column|table|field)\b)"
+    r"|(?<![\w.])\d+(?:[.,]\d+)*(?![\w)])|[<>=]+ ?'?\d"
 )
 _PROPER_NAME: Final = re.compile(r"(?<=[a-z,'] )[A-Z][\w&.-]*")
 
@@ -117,7 +119,7 @@ def planned_operations(thought: str, *, about: bool = False) -> tuple[str, ...]:
     text = _masked(numbered)
     found = _found(text, _CUE)
     about = about or bool(found) or bool(_ABOUT_QUERIES.search(text))
-    if about and _VALUE.search(numbered):
+    if about and _VALUE.search(_KEPT_ROWS.sub(" ", numbered)):
         found.add("filter")
     return tuple(sorted(found)) or (("retrieve",) if about else ())
 
@@ -133,7 +135,7 @@ def asked_operations(question: str) -> tuple[str, ...]:
         ()
     """
     found = _found(_masked(question), _ASKED_CUE)
-    if _VALUE.search(question) or _PROPER_NAME.search(question):
+    if _VALUE.search(_KEPT_ROWS.sub(" ", question)) or _PROPER_NAME.search(question):
         found.add("filter")
     return tuple(sorted(found))
 
