@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finer_rewards.memory.shelves import Shelves
+    from finer_rewards.memory.shelves import Joins, Shelves
 
     Vector = NDArray[np.float32]
 
@@ -107,7 +107,7 @@ def recall_thoughts(
     sqls: Sequence[str],
     shelves: Shelves,
     embed: Callable[..., list[Vector | None]],
-    join: Callable[[Sequence[Vector | None], Sequence[str]], list[Vector | None]],
+    join: Joins,
     fingerprint: str,
 ) -> list[Recall]:
     """Embed the thoughts together and search for each.
@@ -132,7 +132,9 @@ def recall_thoughts(
         )
         unrelated = embed(UNRELATED) if asked else []
         if any(known):
-            vectors = join(vectors, [questions[place] for place in asked])
+            vectors = join(
+                vectors, [thoughts[place] for place in asked], [questions[place] for place in asked]
+            )
             shelves.join(join)
     except FinerError:
         raise

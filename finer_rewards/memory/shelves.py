@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
     Stored = NDArray[np.float16]
-    Joins = Callable[[Sequence[Vector | None], Sequence[str]], list[Vector | None]]
+    #: From vectors, thoughts and questions to vectors with what the questions ask for added.
+    Joins = Callable[[Sequence[Vector | None], Sequence[str], Sequence[str]], list[Vector | None]]
 
 __all__ = ["Row", "Shelf", "Shelves", "copied", "packed", "unpacked"]
 
@@ -65,7 +66,10 @@ class Shelf:
     def join(self, join: Joins) -> None:
         """Index the traces with what their questions ask for as well."""
         if self._asked is None:
-            made = join(list(self.index.vectors), [trace.question for trace in self.traces])
+            texts, questions = (
+                [getattr(trace, name) for trace in self.traces] for name in ("text", "question")
+            )
+            made = join(list(self.index.vectors), texts, questions)
             whole = [own if one is None else one for one, own in zip(made, self.index.vectors, strict=True)]
             self._asked = self._index(np.stack(whole)) if whole else self.index
 

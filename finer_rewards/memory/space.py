@@ -7,8 +7,9 @@ about no query: its vector is zero, and so is its similarity to everything. With
 
 $$ v(t) = \mathrm{unit}\Bigl(\sum_p \mathrm{unit}(e(p(t)) - c_p)\Bigr), \qquad c_p = \tfrac1B \sum_b e(p(b)) $$
 
-Where the question is known, what it asks for is added, counting for less: $\mathrm{unit}(\sqrt2\, v(t) + v(q))$. It
-says more of the kind of a query than a thought of a few words does.
+Where the question is known, two more vectors are added: of the operations that it asks for, q, and of those together
+with the planned ones, qp: $\mathrm{unit}(\sqrt2\, v(t) + v(q) + v(qp))$. A question says more of the kind of a query
+than a thought of a few words does.
 
 Cosines of raw embeddings are high for any two traces, because what all reasoning has in common points one way.
 """
@@ -75,7 +76,9 @@ class Space:
         texts = {one: self._texts(*one) for one in dict.fromkeys(given)}
         return self._summed(texts, given)
 
-    def joined(self, vectors: Sequence[Vector | None], questions: Sequence[str]) -> list[Vector | None]:
+    def joined(
+        self, vectors: Sequence[Vector | None], thoughts: Sequence[str], questions: Sequence[str]
+    ) -> list[Vector | None]:
         """Return the vectors of thoughts with what their questions ask for added; zero stays zero."""
         import numpy as np
 
@@ -83,20 +86,21 @@ class Space:
 
         if not self.masks:
             return list(vectors)
-        texts = [" ".join(asked_operations(shorten(question))) for question in questions]
-        wanted = list(dict.fromkeys(filter(None, texts)))
+        given = list(zip(thoughts, questions, strict=True))
+        texts = {one: _asked(*one) for one in dict.fromkeys(given)}
+        wanted = list(dict.fromkeys(text for pair in texts.values() for text in pair if text))
         middle = self._middles[-1] if self._middles else None
-        asked = {
+        known: dict[str, Wide | None] = {
             text: _moved(vector, middle)
-            for text, vector in zip(wanted, self.embedder.vectors(wanted) if wanted else [], strict=True)
+            for text, vector in zip(wanted, self.embedder.vectors(wanted) if wanted else (), strict=True)
         }
         made: list[Vector | None] = []
-        for vector, text in zip(vectors, texts, strict=True):
-            part = asked.get(text)
-            if vector is None or part is None or not vector.any():
+        for vector, one in zip(vectors, given, strict=True):
+            parts = [known[text] for text in texts[one] if text]
+            if vector is None or not vector.any() or not parts or any(part is None for part in parts):
                 made.append(vector)
             else:
-                total = 2**0.5 * vector.astype(np.float64) + part
+                total = 2**0.5 * vector.astype(np.float64) + sum(part for part in parts if part is not None)
                 made.append(unit(total[None])[0].astype(np.float16).astype(np.float32))
         return made
 
@@ -157,6 +161,13 @@ class Space:
             # Rounded as they are stored, so that a thought equals its own trace.
             made[one] = None if total is None else unit(total[None])[0].astype(np.float16).astype(np.float32)
         return [made[one] for one in given]
+
+
+def _asked(thought: str, question: str) -> tuple[str, str]:
+    """Return what a question asks for, and that together with what the thought plans, as texts."""
+    asked = asked_operations(shorten(question))
+    planned = planned_operations(shorten(thought), about=True)
+    return " ".join(asked), " ".join(sorted({*asked, *planned}))
 
 
 def _moved(vector: Vector | None, middle: Vector | None) -> Wide | None:
