@@ -60,7 +60,10 @@ _ASKED: Final[Mapping[str, str]] = {
 
 
 def _alternatives(cues: Mapping[str, str]) -> re.Pattern[str]:
-    return re.compile("|".join(rf"(?P<{name}>\b(?:{words})\b)" for name, words in cues.items()))
+    # The boundary stands in front of all, so that a place within a word is passed over at once.
+    return re.compile(
+        r"\b(?:" + "|".join(rf"(?P<{name}>(?:{words})\b)" for name, words in cues.items()) + ")"
+    )
 
 
 _CUE: Final = _alternatives(_CUES)
@@ -99,7 +102,6 @@ _VALUE: Final = re.compile(
 _PROPER_NAME: Final = re.compile(r"(?<=[a-z,'] )[A-Z][\w&.-]*")
 
 
-@lru_cache(maxsize=20_000)
 def planned_operations(thought: str, *, about: bool = False) -> tuple[str, ...]:
     """Return the operations a thought says it needs, in alphabetical order.
 
@@ -115,12 +117,10 @@ def planned_operations(thought: str, *, about: bool = False) -> tuple[str, ...]:
         >>> planned_operations("Whisk the eggs with flour and milk.")
         ()
     """
-    numbered = _NUMBERING.sub(" ", thought)
-    text = _masked(numbered)
-    found = _found(text, _CUE)
-    about = about or bool(found) or bool(_ABOUT_QUERIES.search(text))
-    if about and _VALUE.search(_KEPT_ROWS.sub(" ", numbered)):
-        found.add("filter")
+    found, about_queries, compares = _read(thought)
+    about = about or bool(found) or about_queries
+    if about and compares:
+        found = found | {"filter"}
     return tuple(sorted(found)) or (("retrieve",) if about else ())
 
 
@@ -138,6 +138,19 @@ def asked_operations(question: str) -> tuple[str, ...]:
     if _VALUE.search(_KEPT_ROWS.sub(" ", question)) or _PROPER_NAME.search(question):
         found.add("filter")
     return tuple(sorted(found))
+
+
+@lru_cache(maxsize=20_000)
+def _read(thought: str) -> tuple[frozenset[str], bool, bool]:
+    """Return the operations that are spoken of, whether a query is, and whether something is compared with a value."""
+    numbered = _NUMBERING.sub(" ", thought)
+    text = _masked(numbered)
+    found = _found(text, _CUE)
+    return (
+        frozenset(found),
+        bool(_ABOUT_QUERIES.search(text)),
+        bool(_VALUE.search(_KEPT_ROWS.sub(" ", numbered))),
+    )
 
 
 def _masked(text: str) -> str:

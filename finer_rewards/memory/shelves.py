@@ -176,7 +176,9 @@ def copied(thought: str, texts: Sequence[str]) -> float:
     runs = _runs(thought)
     if len(runs) < 6 or not texts:
         return 0.0
-    return float(np.isin(runs, np.concatenate([_runs(text) for text in texts])).mean())
+    held = np.sort(np.concatenate([_runs(text) for text in texts]))  # np.isin costs ten times as much
+    places = np.minimum(np.searchsorted(held, runs), len(held) - 1)
+    return float((held[places] == runs).mean()) if len(held) else 0.0
 
 
 @lru_cache(maxsize=50_000)

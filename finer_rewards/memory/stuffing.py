@@ -118,18 +118,15 @@ def is_foreign(thought: str) -> bool:
         >>> is_foreign("Ich nehme die Tabelle der Kunden und zähle die Zeilen."), is_foreign("Count the rows.")
         (True, False)
     """
-    letters = [letter for letter in thought if letter.isalpha()]
-    if sum(not unicodedata.name(letter, "LATIN").startswith("LATIN") for letter in letters) > 0.3 * len(
-        letters
-    ):
+    beyond_latin = sum(
+        letter > "\u024f" and letter.isalpha() for letter in ("" if thought.isascii() else thought)
+    )
+    if beyond_latin > 0.3 * sum(map(str.isalpha, thought)):
         return True
     words = [word.casefold() for word in _LETTERS.findall(thought)]
-    shares = {
-        language: sum(word in function for word in words) / max(1, len(words))
-        for language, function in _FUNCTION_WORDS.items()
-    }
+    shares = {language: sum(map(known.__contains__, words)) for language, known in _FUNCTION_WORDS.items()}
     best = max(shares, key=lambda language: (shares[language], language == "english"))
-    return best != "english" and shares[best] >= 0.15
+    return best != "english" and shares[best] >= 0.15 * len(words)
 
 
 def name_pieces(name: str) -> list[str]:
@@ -167,12 +164,14 @@ def _pieces_of(text: str) -> frozenset[str]:
 
 def _is_hidden(thought: str) -> bool:
     """True for text that shows little of what it holds: unseen characters, letters of two scripts within a word."""
+    if thought.isascii():
+        return False
     unseen = sum(unicodedata.category(sign) in ("Cf", "Cn", "Co") for sign in thought)
     if unseen > 0.05 * len(thought):
         return True
     mixed = 0
     for word in _LETTERS.findall(thought):
         if not word.isascii():
-            scripts = [unicodedata.name(letter, " ").split()[0] for letter in word if letter.isalpha()]
+            scripts = [unicodedata.name(letter, "?").split()[0] for letter in word if letter.isalpha()]
             mixed += any({a, b} in ({"LATIN", "CYRILLIC"}, {"LATIN", "GREEK"}) for a, b in pairwise(scripts))
     return mixed >= 3
