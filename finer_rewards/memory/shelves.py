@@ -142,12 +142,17 @@ class Shelves:
                 traces=tuple(self.verified.traces[row].key for row in rows),
                 zero_centroid=zero_centroid,
                 zero_nearest=zero_nearest,
-                copied=copied(thought, [self.verified.traces[row].text for row in rows]),
+                copied=copied(thought, self._texts_elsewhere(rows, db)),
             )
-            for vector, (rows, similarities), (_, others), thought in zip(
-                vectors, near, far, thoughts, strict=True
+            for vector, db, (rows, similarities), (_, others), thought in zip(
+                vectors, dbs, near, far, thoughts, strict=True
             )
         ]
+
+    def _texts_elsewhere(self, rows: NDArray[np.int64], db: str) -> list[str]:
+        """Return the texts of other databases: what is thought again on its own database is no copy."""
+        found = (self.verified.traces[row] for row in rows)
+        return [trace.text for trace in found if trace.db != db]
 
     def _zero(self, unrelated: Sequence[Vector], top_k: int, asked: bool) -> tuple[float, float]:
         """Return the most that unrelated texts get: similarity to the centroid, and to the nearest."""
