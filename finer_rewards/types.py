@@ -295,8 +295,8 @@ class Recall:
         traces: keys of the verified traces, in the order of `verified`.
         zero_centroid: what a text about something else gets for `centroid`: the zero of a calibrated scale.
         zero_nearest: the same for the nearest verified trace.
-        copied: share, in [0, 1], of the runs of five words of the thought that those of the verified traces that are about other
-            databases hold too.
+        copied: share, in [0, 1], of the runs of five words of the thought that verified traces of other databases,
+            among those found, hold too.
     """
 
     status: Status = Status.ok

@@ -52,7 +52,8 @@ def memory(
 
     g is how far the thought is about its own query: 0.4 + 0.6 min(1, 2 w), with w the share of the words of the names
     and values of the SQL that it mentions; down to a tenth of that where from 0.5 to 0.8 of its runs of five words, or
-    more, are copied from V; 0 for a list of words, words for a judge, and hidden characters.
+    more, are copied from those of V that are about other databases; 0 for a list of words,
+    words for a judge, and hidden characters.
 
     z is the similarity that a text about something else has in the same memory; 0 for the contrastive variant and when
     not calibrated.
