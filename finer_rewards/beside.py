@@ -42,6 +42,7 @@ class Beside:
         self.leaves = [leaf for leaf in reward.leaves() if wanted & leaf.needs] if self.most else []
         needs = {need for leaf in self.leaves for need in leaf.needs}
         self.rewritings = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
+        self._modes = reward.compared_under()
         self._executor = executor
         self._had = False
         if self.leaves and not has_siblings(executor):
@@ -137,7 +138,9 @@ class Beside:
             places.append(len(pairs) if dbs else None)
             if dbs:
                 pairs.append((replace(one.sample, gold=gold, db=dbs), one.answer))
-        readings = run_trials(self._executor, pairs, self.rewritings, predicted=predicted, gold=True)
+        readings = run_trials(
+            self._executor, pairs, self.rewritings, predicted=predicted, gold=True, modes=self._modes
+        )
         return [
             {} if place is None else {rewriting: trials[place] for rewriting, trials in readings.items()}
             for place in places

@@ -38,6 +38,8 @@ Function = Callable[..., float | Score]
 #: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks.
 NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory", "neighbours", "neighbours:asked")
 
+_RUNS: Final = frozenset(("execution", "predicted", "gold"))
+
 # Deeper ones print, but Python does not parse what they print.
 _DEEPEST: Final = 50
 
@@ -52,6 +54,7 @@ class Definition:
     needs: Callable[..., Iterable[str]]
     check: Callable[..., Mapping[str, Any] | None] | None
     combines: bool
+    compares: Callable[..., Iterable[Mode] | None]
 
 
 _DEFINITIONS: dict[str, Callable[..., Reward]] = {}
@@ -65,6 +68,10 @@ def known_rewards() -> Mapping[str, Callable[..., Reward]]:
 
 def _always(needs: frozenset[str]) -> Callable[..., frozenset[str]]:
     return lambda **_: needs
+
+
+def _reads_rows(**_: object) -> None:
+    """Say that a reward reads the rows of results itself."""
 
 
 @cache
@@ -151,6 +158,18 @@ class Reward:
             return () if self.name == "constant" else (self,)
         return tuple(dict.fromkeys(leaf for part in self.parts() for leaf in part.leaves()))
 
+    def compared_under(self) -> tuple[Mode, ...] | None:
+        """Return the modes under which its parts compare results; `None` where one reads the rows themselves."""
+        modes: dict[Mode, None] = {}
+        for leaf in self.leaves():
+            if not any(need in _RUNS or need.startswith("as:") for need in leaf.needs):
+                continue
+            found = leaf._definition.compares(**leaf.params)
+            if found is None:
+                return None
+            modes.update(dict.fromkeys(found))
+        return tuple(modes)
+
     def __repr__(self) -> str:
         return self._text
 
@@ -207,6 +226,7 @@ def reward(
     needs: Iterable[str] | Callable[..., Iterable[str]] = (),
     check: Callable[..., Mapping[str, Any] | None] | None = None,
     combines: bool = False,
+    compares: Callable[..., Iterable[Mode] | None] = _reads_rows,
 ) -> Callable[[Callable[Concatenate[Evidence, P], float | Score]], Callable[P, Reward]]:
     """Turn a function `(evidence, *, parameters) -> float | Score` into a factory of rewards.
 
@@ -216,6 +236,9 @@ def reward(
         check: called with the parameters when a reward is built; raises `ConfigError` to refuse them. May return
             those that it writes in another way.
         combines: true when the function calls other rewards it was given and handles their `None`.
+        compares: returns, by the parameters, the modes under which results are compared by whoever holds them, for a
+            function that looks at rows in no other way: then it may be shown no more than a few. It finds the
+            verdicts in `Trial.settled`.
 
     Returns:
         A decorator. The factory takes the function's parameters and returns a `Reward`.
@@ -237,7 +260,7 @@ def reward(
         signature = inspect.signature(function)
         own = list(signature.parameters.values())[1:]
         signature = signature.replace(parameters=own, return_annotation=Reward)
-        definition = Definition(function.__name__, function, signature, needs_of, check, combines)
+        definition = Definition(function.__name__, function, signature, needs_of, check, combines, compares)
 
         @wraps(function)
         def factory(*args: P.args, **kwargs: P.kwargs) -> Reward:

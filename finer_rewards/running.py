@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from typing import Literal
 
+from finer_rewards.comparing import Mode
+from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.rewriting import rewrite
-from finer_rewards.executing.abilities import deadline_of
+from finer_rewards.comparing.whole import Pair, digest_of
+from finer_rewards.executing.abilities import Settles, deadline_of
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.fingerprint import Digest
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial
 
 __all__ = ["run_trials"]
@@ -16,7 +22,13 @@ Pairs = Sequence[tuple[Sample, Answer]]
 
 
 def run_trials(
-    executor: Executor, pairs: Pairs, rewritings: Iterable[str], *, predicted: bool, gold: bool
+    executor: Executor,
+    pairs: Pairs,
+    rewritings: Iterable[str],
+    *,
+    predicted: bool,
+    gold: bool,
+    modes: Sequence[Mode] | None = None,
 ) -> dict[str, list[tuple[Trial, ...]]]:
     """Run every statement on every database, as written and rewritten.
 
@@ -28,13 +40,19 @@ def run_trials(
         rewritings: ways in which comparison modes rewrite statements, besides leaving them as written.
         predicted: whether predictions run.
         gold: whether golds run.
+        modes: the modes under which results are compared and nothing else is done with their rows; `None` where it is.
 
     Returns:
         By rewriting, `"none"` for the statements as written, the trials of each pair.
     """
+    digest: Digest | Literal[""] = ""
+    if modes is not None and isinstance(executor, Settles):
+        digest = digest_of(modes[0]) if modes else "bag"
     first, rest = _Batch(executor), _Batch(executor)
     readings = {
-        rewriting: _Reading(pairs, partial(rewrite, rewriting=rewriting), predicted=predicted, gold=gold)
+        rewriting: _Reading(
+            pairs, partial(rewrite, rewriting=rewriting), digest, predicted=predicted, gold=gold
+        )
         for rewriting in ("none", *rewritings)
     }
     for reading in readings.values():
@@ -43,7 +61,46 @@ def run_trials(
     for reading in readings.values():
         reading.ask_rest(first, rest)
     rest.run()
-    return {rewriting: reading.trials(first, rest) for rewriting, reading in readings.items()}
+    found = {rewriting: reading.trials(first, rest) for rewriting, reading in readings.items()}
+    if modes and predicted and gold and isinstance(executor, Settles):
+        _settle(executor, readings, found, modes)
+    return found
+
+
+def _settle(
+    executor: Settles,
+    readings: Mapping[str, _Reading],
+    found: dict[str, list[tuple[Trial, ...]]],
+    modes: Sequence[Mode],
+) -> None:
+    """Have the executor compare what did not come whole, and put the outcomes into the trials."""
+    places: list[tuple[str, int, int, Mode, int]] = []
+    asked: list[Pair] = []
+    for rewriting, trials in found.items():
+        reading = readings[rewriting]
+        concerned = [
+            mode for mode in modes if rewriting == mode.rewriting or (mode.as_written and rewriting == "none")
+        ]
+        for index, (sample, answer) in enumerate(reading.pairs):
+            for place, trial in enumerate(trials[index]):
+                run = trial.predicted
+                if run is None or not run.ok or answer.sql is None:
+                    continue
+                for number, gold in enumerate(trial.golds):
+                    if not gold.ok or not (run.truncated or gold.truncated):
+                        continue
+                    sql = sample.golds[number] if number < len(sample.golds) else None
+                    ran = "" if sql is None else reading.prepare(sql), reading.prepare(answer.sql)
+                    for mode in concerned:
+                        places.append((rewriting, index, place, mode, number))
+                        asked.append(Pair(trial.db, gold, run, mode, *ran, sql, answer.sql, sample.question))
+    known: dict[tuple[str, int, int], dict[tuple[Mode, int], Settled]] = {}
+    for (rewriting, index, place, mode, number), outcome in zip(places, executor.settle(asked), strict=True):
+        known.setdefault((rewriting, index, place), {})[mode, number] = outcome
+    for (rewriting, index, place), outcomes in known.items():
+        mended = list(found[rewriting][index])
+        mended[place] = replace(mended[place], settled=outcomes)
+        found[rewriting][index] = tuple(mended)
 
 
 class _Batch:
@@ -65,9 +122,18 @@ class _Batch:
 class _Reading:
     """All samples under one rewriting: the numbers of their queries, then their trials."""
 
-    def __init__(self, pairs: Pairs, prepare: Callable[[str], str], *, predicted: bool, gold: bool) -> None:
+    def __init__(
+        self,
+        pairs: Pairs,
+        prepare: Callable[[str], str],
+        digest: Digest | Literal[""],
+        *,
+        predicted: bool,
+        gold: bool,
+    ) -> None:
         self.pairs = pairs
         self.prepare = prepare
+        self.digest = digest
         self.predicted = predicted
         self.gold = gold
         # A group shares golds and databases.
@@ -86,7 +152,9 @@ class _Reading:
             number = None
             if self.predicted and answer.sql is not None:
                 golds = tuple(map(self.prepare, sample.golds)) if link and self.gold else ()
-                number = first.add(Query(self.prepare(answer.sql), sample.dbs[0], golds=golds))
+                number = first.add(
+                    Query(self.prepare(answer.sql), sample.dbs[0], golds=golds, digest=self.digest)
+                )
             self.firsts.append(number)
 
     def ask_rest(self, first: _Batch, rest: _Batch) -> None:
@@ -96,7 +164,7 @@ class _Reading:
             more = sample.dbs[1:]
             if more and number is not None and answer.sql is not None and first.runs[number].ok:
                 sql = self.prepare(answer.sql)
-                others = [rest.add(Query(sql, db)) for db in more]
+                others = [rest.add(Query(sql, db, digest=self.digest)) for db in more]
             self.others.append(others)
 
     def trials(self, first: _Batch, rest: _Batch) -> list[tuple[Trial, ...]]:

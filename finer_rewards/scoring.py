@@ -99,6 +99,7 @@ class Scorer:
                 f"The reward {self.reward!r} needs memory, but this scorer has none. "
                 "Pass memory=TraceMemory.open('traces/')."
             )
+        self._modes = self.reward.compared_under()
         self.neighbours = neighbours
         self._beside = Beside(self.reward, executor, neighbours)
         self._searches = _memory_settings(self.reward)
@@ -255,6 +256,7 @@ class Scorer:
                 self._rewritings,
                 predicted=self._runs_predicted,
                 gold=self._runs_gold,
+                modes=self._modes,
             )
         recalls = self._recall(batch, answers)
         schemas = self._schemas(batch)

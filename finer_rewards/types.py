@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from finer_rewards.errors import ConfigError, UnscorableError
 
 if TYPE_CHECKING:
+    from finer_rewards.comparing.mode import Mode
+    from finer_rewards.comparing.result import Settled
+    from finer_rewards.fingerprint import Fingerprint
     from finer_rewards.schema import Schema
 
 __all__ = [
@@ -68,6 +71,10 @@ class Status(Enum):
     )
     gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
 
+    undecided = (
+        "system",
+        "A limit cut off rows that the verdict depends on, so nothing was scored.",
+    )
     unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
     neighbours_lost = ("system", "Neighbours of the database could not be had, so nothing was scored.")
     memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
@@ -216,7 +223,7 @@ class Execution:
         rows: the rows fetched, in the order returned.
         seconds: time it took.
         error: the engine's own message, empty when there is none.
-        truncated: true when the row limit cut the result.
+        truncated: true when `rows` holds only the first rows: the row limit cut the result, or no more were needed.
         tables: base tables the engine read, lower case; `None` when that is not known.
         volatile: `"clock"` when the query reads the clock, `"random"` when it is otherwise not
             reproducible, empty when neither.
@@ -226,6 +233,7 @@ class Execution:
             the engine does not count them.
         cpu_seconds: seconds of a processor that it took in the worker.
         choices: for an ambiguous gold query, what else is right, as far as that is known.
+        fingerprint: what identifies the rows, where they are not all in `rows`.
     """
 
     status: Status
@@ -241,6 +249,7 @@ class Execution:
     steps: int | None = None
     cpu_seconds: float = 0.0
     choices: Choices | None = None
+    fingerprint: Fingerprint | None = None
 
     @property
     def ok(self) -> bool:
@@ -256,11 +265,13 @@ class Trial:
         db: the database, as the sample names it.
         predicted: what the predicted SQL did; `None` when it was not run.
         golds: what each gold did, in the order of `Sample.golds` (or the answer rows).
+        settled: what came of comparing large results where all their rows were, by mode and number of the gold.
     """
 
     db: str
     predicted: Execution | None
     golds: tuple[Execution, ...] = ()
+    settled: Mapping[tuple[Mode, int], Settled] = field(default_factory=dict, hash=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -185,7 +185,9 @@ def test_guards_can_be_switched(folder: Path) -> None:
         assert fr.Scorer(r.execution_match(mode="bird"), executor).score_one(constant).value == 1.0
         cut = fr.SQLite(str(folder), max_rows=2)
         every = sample("SELECT name FROM singer", gold="SELECT name FROM singer")
-        assert fr.Scorer(r.execution_match(), cut).score_one(every).status is fr.Status.gold_too_large
+        assert fr.Scorer(r.execution_match(), cut).score_one(every).value == 1.0
+        zero = fr.Scorer(r.execution_match(truncated="zero"), cut).score_one(every)
+        assert zero.status is fr.Status.gold_too_large
         few = sample("SELECT name FROM singer", gold="SELECT name FROM singer WHERE id < 3")
         assert fr.Scorer(r.execution_match(), cut).score_one(few).value == 0.0
         assert fr.Scorer(r.execution_match(truncated="accept"), cut).score_one(every).value == 1.0

@@ -14,7 +14,7 @@ from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
-from finer_rewards.comparing.rules import rule
+from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.comparing.statements import asks_for_best, drops_repeats, limits_to_one
 from finer_rewards.types import Row
 
@@ -31,7 +31,18 @@ class _OutOfWorkError(Exception):
     """The search for a column order was given up."""
 
 
+def _equates(mode: Mode, ordered: bool) -> Equates:
+    return Equates(
+        digest="set" if mode.repeats == "ignore" else "bag",
+        ordered=ordered,
+        counted=mode.repeats == "count",
+        different=not (mode.fold_text or mode.numeric_text),
+        width=not mode.extra_columns,
+    )
+
+
 @rule(
+    equates=_equates,
     reads={
         "row_order", "relative_tolerance", "absolute_tolerance", "extra_columns", "permute_columns",
         "numeric_text", "fold_text", "accept_truncated", "accept_empty", "repeats", "one_of_best",

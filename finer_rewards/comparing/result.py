@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Comparison", "Sides", "Table", "table_of"]
+__all__ = ["Comparison", "Settled", "Sides", "Table", "swapped", "table_of"]
 
 SHOWN_ROWS = 3
 
@@ -46,6 +46,22 @@ class Comparison:
     def assuming(self, what: str) -> Comparison:
         """Return the comparison with one more thing that was taken for granted."""
         return replace(self, assumed="; ".join(filter(None, (what, self.assumed))))
+
+
+class Settled(NamedTuple):
+    """What came of comparing two results where all their rows were.
+
+    Args:
+        comparison: `None` where a limit left it open.
+        swapped: whether two columns of like values follow each other the other way round than in the gold.
+        ambiguous: whether the gold's LIMIT cuts through a tie.
+        reason: why it is open.
+    """
+
+    comparison: Comparison | None
+    swapped: bool = False
+    ambiguous: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +162,29 @@ def _frozen(cell: Any) -> Any:
     except TypeError:
         return type(cell).__name__, repr(cell)
     return cell
+
+
+def swapped(rows: Iterable[Row], columns: Sequence[int]) -> bool:
+    """Return whether two columns of much the same values follow each other the other way round than in the gold.
+
+    Args:
+        rows: rows of the gold.
+        columns: for each gold column, the predicted column it was matched to.
+    """
+    values = list(zip(*rows, strict=False))  # two databases may give `*` different widths
+    shown = list(enumerate(columns))[: len(values)]
+    return any(
+        place > other_place and _alike(values[index], values[other])
+        for index, place in shown
+        for other, other_place in shown[index + 1 :]
+    )
+
+
+def _alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    if one == other:
+        return False  # the same column twice: there is nothing to tell apart
+    ours, theirs = set(one) - {None}, set(other) - {None}
+    return 2 * len(ours & theirs) >= len(ours | theirs) > 0
 
 
 def counted(number: int, word: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from finer_rewards.comparing.result import Comparison, Sides
 from finer_rewards.errors import ConfigError, suggest
@@ -13,9 +13,31 @@ from finer_rewards.extras import package_folder
 if TYPE_CHECKING:
     from finer_rewards.comparing.mode import Mode
 
-__all__ = ["Rule", "find_rule", "rule"]
+__all__ = ["Equates", "Rule", "find_rule", "rule"]
 
 Function = Callable[[Sides, "Mode"], Comparison]
+
+
+class Equates(NamedTuple):
+    """Which results a rule is sure of without looking at their cells.
+
+    Args:
+        alike: equal rows in the same order match.
+        digest: in any order too: each as often (`bag`), or only which there are (`set`).
+        ordered: not so where the order is another.
+        counted: results with different numbers of rows do not match.
+        different: a result with more different rows than another does not match it.
+        width: results with different numbers of columns do not match.
+        exact: nor do results that differ in a cell which only its own bytes equal.
+    """
+
+    alike: bool = True
+    digest: Literal["bag", "set"] = "bag"
+    ordered: bool = False
+    counted: bool = True
+    different: bool = True
+    width: bool = True
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -28,6 +50,7 @@ class Rule:
         reads: the fields of the mode that it reads; the others cannot be set.
         module: where it is defined; importing that registers it.
         needs_pandas: whether it runs on pandas, which the extra `published` brings.
+        equates: see `rule`.
     """
 
     name: str
@@ -35,6 +58,12 @@ class Rule:
     reads: frozenset[str]
     module: str
     needs_pandas: bool
+    equates: Callable[[Mode, bool], Equates] | None = None
+
+    @property
+    def runs_anywhere(self) -> bool:
+        """Whether it needs this library and nothing else, so that a worker process can compare by it."""
+        return self.module.startswith("finer_rewards.") and not self.needs_pandas
 
     def check_installed(self) -> None:
         """Raise when the package that the rule runs on is missing.
@@ -49,12 +78,19 @@ class Rule:
 _RULES: dict[str, Rule] = {}
 
 
-def rule(*, reads: Iterable[str] = (), needs_pandas: bool = False) -> Callable[[Function], Function]:
+def rule(
+    *,
+    reads: Iterable[str] = (),
+    needs_pandas: bool = False,
+    equates: Callable[[Mode, bool], Equates] | None = None,
+) -> Callable[[Function], Function]:
     """Register a function `(sides, mode) -> Comparison` as a rule that a `Mode` can name.
 
     Args:
         reads: names of the fields of `Mode` that the function reads.
         needs_pandas: the function imports pandas.
+        equates: what large results need to have in common to match, by the mode and whether the order of rows
+            counts. Left out, their rows are always compared.
 
     Returns:
         A decorator that returns the function as it is.
@@ -80,7 +116,7 @@ def rule(*, reads: Iterable[str] = (), needs_pandas: bool = False) -> Callable[[
             raise ConfigError(
                 f"`@rule` should get a new name, but {name!r} is defined in {known.module}. Rename the function."
             )
-        _RULES[name] = Rule(name, function, frozenset(reads), function.__module__, needs_pandas)
+        _RULES[name] = Rule(name, function, frozenset(reads), function.__module__, needs_pandas, equates)
         return function
 
     return decorate

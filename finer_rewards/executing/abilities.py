@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.executing.siblings import Siblings
 
-__all__ = ["FindsSiblings", "deadline_of", "folders_of", "path_of", "workers_of"]
+__all__ = ["FindsSiblings", "Settles", "deadline_of", "folders_of", "path_of", "workers_of"]
 
 
 @runtime_checkable
@@ -22,6 +24,14 @@ class FindsSiblings(Protocol):
 
     def siblings_digest(self, folder: str | None = None) -> str:
         """Return what tells the neighbours in use there from others."""
+
+
+@runtime_checkable
+class Settles(Protocol):
+    """Compares results of which it has sent no more than the first rows."""
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Return what came of each pair, in order."""
 
 
 @runtime_checkable

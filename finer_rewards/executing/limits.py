@@ -94,6 +94,7 @@ class Limits:
         timeout: seconds a query may take.
         max_rows: rows fetched; a longer result is cut and marked `truncated`.
         max_bytes: size of a result, as bytes or as text such as `"32MiB"`; a larger one is `Status.too_large`.
+        max_batch_bytes: memory that the results of one batch may take here, about; those past it are `unavailable`.
         memory_limit: address space of each worker, as `max_bytes`.
         workers: processes; `None` means one a core, at most 8.
         deadline: `relative`, a prediction may take `deadline_floor` seconds of a processor, or `deadline_factor` times
@@ -113,6 +114,7 @@ class Limits:
     timeout: float = limit(30.0, positive)
     max_rows: int = limit(10_000, count)
     max_bytes: str | int = limit("32MiB", partial(size_in_bytes, most=LARGEST))
+    max_batch_bytes: str | int = limit("1GiB", partial(size_in_bytes, least=1 << 20))
     memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=128 << 20))
     workers: int | None = limit(None, count, decides=False)
     deadline: Deadline = limit("relative", partial(one_of, choices=("absolute", "relative")))

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from finer_rewards.sql_text import outside_quotes
 from finer_rewards.types import Cell, Execution, Row
 
-__all__ = ["Probe", "Ranking", "Sorting", "probes", "rankings", "sort_key", "with_order"]
+__all__ = ["Probe", "Ranking", "SortKey", "Sorting", "probes", "rankings", "sort_key", "with_order"]
 
 _MAX_CHARACTERS = 50_000
 _WORD = re.compile(r"\w+")
@@ -47,7 +47,7 @@ class Sorting:
 
 
 @dataclass(frozen=True)
-class _Key:
+class SortKey:
     """One term of an ORDER BY: the result column it names (from 0), or the expression to append."""
 
     column: int | None
@@ -68,7 +68,7 @@ class Probe:
     """
 
     sql: str
-    keys: tuple[_Key, ...]
+    keys: tuple[SortKey, ...]
     limit: int | None
     text_by_bytes: bool = True
 
@@ -109,7 +109,7 @@ class Ranking:
     """
 
     sql: str
-    keys: tuple[_Key, ...]
+    keys: tuple[SortKey, ...]
     unlimited: str
 
     def tied(self, first: int, last: int) -> str:
@@ -219,7 +219,7 @@ class _Statement:
                 found.append(one)
         return found
 
-    def _ranked(self, key: _Key, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
+    def _ranked(self, key: SortKey, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
         """Return a term as a window can sort by it: a window knows neither places of columns nor aliases."""
         expression = key.expression
         if key.column is not None:
@@ -269,7 +269,7 @@ class _Statement:
                 aliases[_name(last)] = self._text(begin, stop - 1)
         return aliases
 
-    def _key(self, start: int, end: int, aliases: dict[str, str], resolve: bool) -> _Key:
+    def _key(self, start: int, end: int, aliases: dict[str, str], resolve: bool) -> SortKey:
         """Read one term; with `resolve`, aliases inside an expression are replaced by what they stand for."""
         nulls, descending = "", False
         if end - start > 2 and self.outer[end - 2][0] == "NULLS":
@@ -285,7 +285,7 @@ class _Statement:
             text = aliases[_name(text)]
         elif resolve and aliases:
             text = _replace_names(text, aliases)
-        return _Key(column, text, descending, nulls_first)
+        return SortKey(column, text, descending, nulls_first)
 
 
 def _name(text: str) -> str:
@@ -331,7 +331,7 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
     return replace(gold, order=tuple(key for key in order[:count] if key is not None), ambiguous=ambiguous)
 
 
-def sort_key(row: Row, width: int, keys: tuple[_Key, ...]) -> Row | None:
+def sort_key(row: Row, width: int, keys: tuple[SortKey, ...]) -> Row | None:
     """Return the sort key of a row that shows it: the columns it names, and those after the result's own."""
     appended = iter(row[width:])
     if any(key.column is not None and not 0 <= key.column < width for key in keys):

@@ -7,6 +7,7 @@ workers for everybody, until its own tasks are done, and then hands over to the 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
@@ -33,6 +34,7 @@ from finer_rewards.executing.stopping import STOP, StoppedError
 
 __all__ = ["Pool"]
 
+FULL = "the results of this batch are more than max_batch_bytes allows"
 OVERDUE = MARGIN + 0.03  # seconds past its limit after which a query that computes is given up from here
 BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
@@ -111,8 +113,13 @@ class Pool:
         self._batches: list[Batch] = []
         self._failed_starts = 0
 
-    def run(self, tasks: Sequence[Task]) -> None:
-        """Answer every task. Any number of threads may call this at once."""
+    def run(self, tasks: Sequence[Task], room: float = math.inf) -> None:
+        """Answer every task. Any number of threads may call this at once.
+
+        Args:
+            tasks: what to answer.
+            room: bytes that their results may take; what comes then is lost, and says so.
+        """
         if not tasks:
             return
         if not sys.executable:
@@ -120,7 +127,7 @@ class Pool:
                 "`sys.executable` should be the path of Python, but it is empty. "
                 "An embedded interpreter has to set it before queries can run."
             )
-        batch = Batch(tasks)
+        batch = Batch(tasks, room)
         stop = STOP.get()
         with self._changed:
             self._batches.append(batch)
@@ -256,7 +263,7 @@ class Pool:
             if worker.asked:
                 turn = now - worker.turn_began
                 waits.append(self._patience(worker) - turn)
-                if (due := worker.asked[0][1].timeout + OVERDUE) > turn:
+                if (due := worker.asked[0][1].longest + OVERDUE) > turn:
                     waits.append(due - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
@@ -304,7 +311,8 @@ class Pool:
         """Return the seconds after which a worker that has not answered is given up."""
         if not worker.ready:
             return START_SECONDS
-        seconds = worker.asked[0][1].timeout + MARGIN + worker.grace
+        task = worker.asked[0][1]
+        seconds = task.longest + MARGIN + worker.grace
         # On a machine with much else to do, CPU time passes slowly.
         return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
 
@@ -312,7 +320,7 @@ class Pool:
         """Whether the kernel ends a worker, or should have, for what its query did."""
         task = worker.asked[0][1]
         counts = worker.ready and worker.computes and self.settings.get("clock") != "cpu"
-        return counts and turn > task.timeout + OVERDUE and not worker.starved(task)
+        return counts and turn > task.longest + OVERDUE and not worker.starved(task)
 
     def _give_up(self, worker: WorkerProcess) -> None:
         """Book a query that is overdue; nobody has to wait until its process has given back its memory."""
@@ -339,7 +347,8 @@ class Pool:
     def _book(self, task: Task, answer: Answer) -> None:
         if task.answer is not None or task.batch is None:
             return
-        task.answer = answer
+        task.batch.room -= sum(map(len, answer[2]))
+        task.answer = answer if task.batch.room >= 0 else ended("unavailable", FULL)
         task.batch.left -= 1
         if not task.batch.left:
             with self._changed:

@@ -11,16 +11,20 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import ResultCache
 from finer_rewards.executing.limits import Limits
-from finer_rewards.executing.order_probe import Sorting
+from finer_rewards.executing.order_probe import Sorting, probes
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.right_results import Steps, right_results
+from finer_rewards.executing.settling import Settler
+from finer_rewards.fingerprint import Digest, Fingerprint, fingerprint_of
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
@@ -28,10 +32,15 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 __all__ = ["Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
-_Key = tuple[str, str]  # (database, statement)
+_Digest = Digest | Literal[""]
+_Key = tuple[str, str, _Digest]  # (database, statement, what is to be told of rows that are not sent)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
+_SHIP = 32 << 10  # bytes of a result that are sent where only a comparison with it is wanted
+_SHIPPED = 16 << 20  # and of all such results in a batch
+_SHOWN = 3
+_DECODED = 10  # times as large as on their way are rows here
 _NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 
 
@@ -88,6 +97,7 @@ class PooledExecutor(Limits, ABC):
             "max_sql": self.max_sql,
             "max_connections": self.max_connections,
             "memory": self.memory_limit,
+            "ship": _SHIP,
             **self._settings(),
         }
         size = self.workers or max(1, min(os.cpu_count() or 1, 8))
@@ -188,19 +198,24 @@ class PooledExecutor(Limits, ABC):
         keys: list[_Key] = []
         kept: set[_Key] = set()
         allowances: dict[_Key, float] = {}
-        for (sql, db, keep, _), allowance in queries:
-            text = normal.get(sql)
+        texts: list[str] = []
+        for one, _ in queries:
+            text = normal.get(one.sql)
             if text is None:
-                text = normal[sql] = normalise(sql)
-            key = (db, text)
+                text = normal[one.sql] = normalise(one.sql)
+            texts.append(text)
+        # What somebody wants the rows of comes with them for all.
+        whole = {(one.db, text) for (one, _), text in zip(queries, texts, strict=True) if not one.digest}
+        for (one, allowance), text in zip(queries, texts, strict=True):
+            key: _Key = (one.db, text, "" if (one.db, text) in whole else one.digest)
             keys.append(key)
-            if keep:
+            if one.keep:
                 kept.add(key)
             allowances[key] = max(allowance, allowances.get(key, 0.0))
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
         for key, allowance in allowances.items():
-            db, text = key
+            db, text, digest = key
             database = databases.get(db)
             if database is None:
                 database = databases[db] = self._look_or_say_why(db)
@@ -210,10 +225,13 @@ class PooledExecutor(Limits, ABC):
             known = self._golds.get(database, text)
             if known is None and key not in kept:
                 known = self._predicted.get(database, text, allowance)
+                if known is None and digest:
+                    known = self._predicted.get(database, _as_kept(text, digest), allowance)
             if known is not None:
                 results[key] = known
             else:
-                tasks[key] = Task("run", database.request, text, self.timeout, allowance)
+                kind = f"glance:{digest}" if digest else "run"
+                tasks[key] = Task(kind, database.request, text, self.timeout, allowance)
         executions = self._run_with_order(tasks, kept) if tasks else {}
         for key, execution in executions.items():
             results[key] = execution
@@ -221,11 +239,12 @@ class PooledExecutor(Limits, ABC):
             task = tasks[key]
             if isinstance(database, Execution) or task.answer is None or task.deaths:
                 continue  # what a lost worker left says nothing of the next time
+            text = key[1] if execution.fingerprint is None else _as_kept(key[1], key[2])
             size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
             if key in kept:
                 self._golds.put(database, key[1], execution, size)
             elif self.remembers and database.request[0] is not None:
-                self._predicted.put(database, key[1], execution, size, task.allowance)
+                self._predicted.put(database, text, execution, size, task.allowance)
         return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
@@ -233,9 +252,10 @@ class PooledExecutor(Limits, ABC):
         golds = {key: task for key, task in tasks.items() if key in kept}
         views = self._views_tasks(golds.values())
         # Neighbours in the queue go to the same worker, which then has the database open.
-        self._pool.run(sorted([*tasks.values(), *views.values()], key=lambda task: task.database[1]))
+        room = int(self.max_batch_bytes) // _DECODED
+        self._pool.run(sorted([*tasks.values(), *views.values()], key=lambda task: task.database[1]), room)
         decoded = _Decoded()
-        executions = {key: decoded.execution(task.answer) for key, task in tasks.items()}
+        executions = {key: decoded.execution(task.answer, key[2]) for key, task in tasks.items()}
         for database, task in views.items():
             self._views[database] = {
                 str(name): str(made) for name, made in decoded.execution(task.answer).rows
@@ -278,6 +298,16 @@ class PooledExecutor(Limits, ABC):
             database: Task("run", database, self.views_sql, task.timeout)
             for database, task in unknown.items()
         }
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Compare results of which not all rows are here; see `settling.py`."""
+        return Settler(
+            self._pool.run,
+            self._look_or_say_why,
+            partial(probes, dialect=self.dialect, sorting=self.sorting),
+            lambda task: _Decoded().execution(task.answer),
+            self.timeout,
+        ).settle(pairs)
 
     def _look_or_say_why(self, db: str) -> Database | Execution:
         try:
@@ -348,6 +378,11 @@ def _used_up(run: Execution, allowance: float) -> bool:
     return run.status is Status.timeout and run.cpu_seconds >= allowance
 
 
+def _as_kept(text: str, digest: str) -> str:
+    """Return by what name a result is kept of which not all rows are here."""
+    return f"{text}\0{digest}"
+
+
 def _unreadable(db: str, why: object) -> ConfigError:
     return ConfigError(f"`db` should be a readable database, but {db!r} is not: {why}. Check it.")
 
@@ -372,8 +407,10 @@ class _Decoded:
 
     def __init__(self) -> None:
         self._rows: dict[tuple[bytes, ...], tuple[Row, ...]] = {}
+        self._room = _SHIPPED
 
-    def execution(self, answer: Answer | None) -> Execution:
+    def execution(self, answer: Answer | None, digest: _Digest = "") -> Execution:
+        """Return what an answer says; with a digest of later large results only the first rows."""
         assert answer is not None
         status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu = answer
         rows: tuple[Row, ...] = ()
@@ -382,6 +419,12 @@ class _Decoded:
             if found is None:
                 found = self._rows[key] = _rows(chunks)
             rows = found
+        known = Fingerprint(*truncated) if isinstance(truncated, tuple) else None
+        if digest and known is None and rows:
+            self._room -= sum(map(len, chunks))
+            if self._room < 0 and len(rows) > _SHOWN:
+                known = fingerprint_of(rows, digest, complete=not truncated)
+                rows = rows if known is None else rows[:_SHOWN]
         kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
         return Execution(
             Status[status],
@@ -389,9 +432,10 @@ class _Decoded:
             rows,
             seconds,
             error,
-            truncated,
+            bool(truncated) or known is not None,
             None if tables is None else frozenset(tables),
             kind,
             steps=None if steps is None else 1000 * steps,
             cpu_seconds=cpu,
+            fingerprint=known,
         )

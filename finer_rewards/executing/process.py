@@ -21,7 +21,16 @@ __all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
 
 # (status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu), as `worker.py` says.
 Answer = tuple[
-    str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None", float
+    str,
+    tuple[str, ...],
+    list[bytes],
+    float,
+    str,
+    "bool | tuple[Any, ...]",
+    "list[str] | None",
+    str,
+    "int | None",
+    float,
 ]
 
 HEADER = struct.Struct("<I")
@@ -76,6 +85,7 @@ class Task:
         "deaths",
         "kind",
         "sql",
+        "stages",
         "starved",
         "timeout",
     )
@@ -91,7 +101,13 @@ class Task:
         self.answer: Answer | None = None
         self.deaths = 0
         self.starved = False
+        self.stages = 1  # statements that it runs, each with its time
         self.batch: Batch | None = None
+
+    @property
+    def longest(self) -> float:
+        """Seconds that all its statements may take."""
+        return self.timeout * self.stages
 
     @property
     def wanted(self) -> bool:
@@ -102,10 +118,11 @@ class Task:
 class Batch:
     """The tasks that one caller waits for, until it does no more."""
 
-    __slots__ = ("abandoned", "left", "tasks")
+    __slots__ = ("abandoned", "left", "room", "tasks")
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    def __init__(self, tasks: Sequence[Task], room: float = math.inf) -> None:
         self.tasks = tasks
+        self.room = room  # bytes that results may take yet
         self.abandoned = False
         self.left = len(tasks)
         for task in tasks:

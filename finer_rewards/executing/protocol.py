@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
@@ -22,12 +22,15 @@ class Query(NamedTuple):
         db: the database, as the sample names it.
         keep: true for a gold query: its result is kept across batches, and what its ORDER BY means is found.
         golds: the gold queries that it will be held against, where the executor's deadline hangs on theirs.
+        digest: `bag` or `set` where a large result may come as its first rows and its fingerprint of that kind; empty
+            where all rows are wanted that the limits allow.
     """
 
     sql: str
     db: str
     keep: bool = False
     golds: tuple[str, ...] = ()
+    digest: Literal["bag", "set", ""] = ""
 
 
 @runtime_checkable

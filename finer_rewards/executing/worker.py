@@ -8,7 +8,10 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
 
     parent → worker   first frame: the settings, one dict (made by the executor and in `process.py`)
                       then: a list of requests, (number, kind, database, sql, timeout, allowance)
-                          kind       "run", "schema", or what else the engine knows
+                          kind       "run", "schema", or what else the engine knows; of every engine besides
+                                     "glance:DIGEST"  as run; of a large result a few rows and its fingerprint
+                                     "scan:DIGEST:MOST"  likewise, and its rows are read until there are more
+                                     "compare"        see `deciding.py`
                           database   (key, how to open it); the connection is kept by its key, if any
                           timeout    seconds that the statement may take
                           allowance  seconds of a processor that it may take
@@ -17,6 +20,7 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                           (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps,
                            cpu)
                           status     name of a member of `finer_rewards.Status`
+                          truncated  whether rows were left out, or the fingerprint of all
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
@@ -46,26 +50,52 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    #: Whether rows were left out, or the fingerprint of all those of which the first are sent.
+    Rest = bool | tuple[Any, ...]
+
 #: What an engine answers: see above, less the number and the time of a processor.
-Answer = tuple[str, tuple[str, ...], list[bytes], float, str, bool, "list[str] | None", str, "int | None"]
-#: Status, columns, chunks, message, whether rows were left out.
-Outcome = tuple[str, tuple[str, ...], list[bytes], str, bool]
+Answer = tuple[str, tuple[str, ...], list[bytes], float, str, "Rest", "list[str] | None", str, "int | None"]
+#: Status, columns, chunks, message, what was left out.
+Outcome = tuple[str, tuple[str, ...], list[bytes], str, "Rest"]
 
 FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
 INFINITY = float("inf")
 SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
 LOOK_UP_SECONDS = 0.25  # how often a worker looks whether its parent is still there
+SAMPLE_BYTES, LONGEST_CELL = 2048, 200  # of a result that is too large to be sent
+SCAN_SHARE = 16  # of the memory, for the rows of one result as bytes
+MANY = 1 << 40
 READY = marshal.dumps(("ready",))
 MOST_ROWS_UNCOLLECTED = 50_000  # rows are tuples of plain values: looking for cycles among them finds none
 
 
+class Shipping:
+    """How much of a result goes to the parent; `respond` sets it for each request.
+
+    Attributes:
+        most: bytes; of a larger result a few rows and the fingerprint go. None: all goes that the limits allow.
+        digest: what the fingerprint is to tell apart: see `fingerprint.py`.
+        enough: more rows than this need not be read; of a set, different rows.
+        scans: whether the limits are those of this process, so that reaching them is not the query's failure.
+    """
+
+    most: int | None = None
+    digest: Any = "bag"
+    enough = 1 << 40
+    scans = False
+
+
+SHIPPING = Shipping()
+
+
 def collect(
     fetch: Callable[[int], list[Any]], max_rows: int, max_bytes: int
-) -> tuple[list[bytes] | None, bool]:
-    """Return marshalled lists of rows, `None` when they are too large, and whether there were more rows."""
+) -> tuple[list[bytes] | None, Rest]:
+    """Return marshalled lists of rows, `None` when they are too large, and what was left out."""
     chunks: list[bytes] = []
     count, size, want = 0, 0, FIRST_CHUNK
+    making = None
     while True:
         want = min(want, max_rows + 1 - count)
         rows = fetch(want)
@@ -76,14 +106,85 @@ def collect(
             rows.pop()
         if rows:
             chunk = marshal.dumps(rows)
-            chunks.append(chunk)
             size += len(chunk)
-            if size > max_bytes:
+            if making is not None:
+                making.add(rows)
+            else:
+                chunks.append(chunk)
+            if size > max_bytes and not SHIPPING.scans:
                 return None, False
+            truncated = (
+                truncated or size > max_bytes or (making is not None and making.least > SHIPPING.enough)
+            )
+            if making is None and SHIPPING.most is not None and size > SHIPPING.most:
+                from finer_rewards.fingerprint import Fingerprinting
+
+                making = Fingerprinting(SHIPPING.digest)
+                for chunk in chunks:
+                    making.add(marshal.loads(chunk))
+                chunks = [sample(marshal.loads(chunks[0]))]
         if ended or truncated:
-            return chunks, truncated
+            return chunks, truncated if making is None else tuple(making.end(not truncated))
         # The rows ahead are taken to be as wide as those seen: no chunk goes far past the limit.
         want = max(1, min(LARGEST_CHUNK, (max_bytes - size) * count // max(size, 1)))
+
+
+def sample(rows: list[Any]) -> bytes:
+    """Return the first rows, marshalled, as far as they are short; of the first row the long cells are cut."""
+    shown = [tuple([cell[:LONGEST_CELL] if isinstance(cell, (str, bytes)) else cell for cell in rows[0]])]
+    for row in rows[1:]:
+        longer = marshal.dumps([*shown, row])
+        if len(longer) > SAMPLE_BYTES:
+            break
+        shown.append(row)
+    return marshal.dumps(shown)
+
+
+def respond(
+    databases: Any, settings: dict[str, Any], kind: str, database: tuple[Any, str], sql: Any, *limits: float
+) -> Answer:
+    """Return the answer to one request, as said above."""
+    if kind == "compare":
+        from finer_rewards.executing.deciding import decide
+
+        SHIPPING.most = None
+        return decide(
+            sql, lambda sql, most: scanned(databases, settings, database, sql, limits, most or MANY)
+        )
+    what, *how = kind.split(":")
+    if not how:
+        SHIPPING.most = None
+    else:
+        SHIPPING.most, SHIPPING.digest, SHIPPING.enough = (
+            settings["ship"],
+            how[0],
+            int(how[1]) if how[1:] else MANY,
+        )
+        if what == "scan":
+            return scanned(databases, settings, database, sql, limits, MANY)
+        kind = "run"
+    answer: Answer = databases.answer(kind, database, sql, *limits)
+    return answer
+
+
+def scanned(
+    databases: Any,
+    settings: dict[str, Any],
+    database: tuple[Any, str],
+    sql: str,
+    limits: tuple[float, ...],
+    max_rows: int,
+) -> Answer:
+    """Return the answer to a statement of which more rows are read than may be shown."""
+    shown = settings["max_rows"], settings["max_bytes"]
+    settings["max_rows"], settings["max_bytes"] = max_rows, settings["memory"] // SCAN_SHARE
+    SHIPPING.scans = True
+    try:
+        answer: Answer = databases.answer("run", database, sql, *limits)
+    finally:
+        settings["max_rows"], settings["max_bytes"] = shown
+        SHIPPING.scans = False
+    return answer
 
 
 def first_word(sql: str) -> str:
@@ -282,7 +383,7 @@ def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
     while True:
         for number, kind, database, sql, timeout, allowance in frame():
             began = time.process_time()
-            answer = databases.answer(kind, database, sql, timeout, allowance)
+            answer = respond(databases, settings, kind, database, sql, timeout, allowance)
             body = marshal.dumps((number, *answer, time.process_time() - began))
             tell(header.pack(len(body)) + body)
             if getattr(databases, "spent", False):

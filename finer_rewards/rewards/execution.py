@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from finer_rewards.comparing import Comparison, Mode, canonical_mode, compare, find_mode
+from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
+from finer_rewards.comparing.result import Settled, swapped
 from finer_rewards.comparing.rules import find_rule
+from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.reward import reward
 from finer_rewards.sql_text import normalise
-from finer_rewards.types import Cell, Choices, Evidence, Execution, Score, Status, Trial, unscored
+from finer_rewards.types import Choices, Evidence, Execution, Score, Status, Trial, unscored
 
 __all__ = ["executable", "execution_match"]
 
@@ -20,7 +22,7 @@ Empty = Literal["mask", "zero", "accept"]
 Ambiguous = Literal["mask", "choices", "accept"]
 
 
-@reward(needs={"predicted"})
+@reward(needs={"predicted"}, compares=lambda **_: ())
 def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score:
     """1 when the predicted SQL returned a result on every database, else 0.
 
@@ -47,6 +49,11 @@ def executable(evidence: Evidence, *, require_base_table: bool = False) -> Score
     return Score(1.0, "it runs")
 
 
+def _match_compares(mode: str | Mode, truncated: str | None, **_: object) -> tuple[Mode, ...] | None:
+    record = find_mode(mode)
+    return None if truncated == "accept" or needs_rows(record) else (record,)
+
+
 def _match_needs(mode: str | Mode, **_: object) -> Iterable[str]:
     record = find_mode(mode)
     yield "execution"
@@ -59,7 +66,7 @@ def _check_match(mode: str | Mode, **_: object) -> dict[str, str | Mode]:
     return {"mode": canonical_mode(mode)}
 
 
-@reward(needs=_match_needs, check=_check_match)
+@reward(needs=_match_needs, check=_check_match, compares=_match_compares)
 def execution_match(
     evidence: Evidence,
     mode: str | Mode = "answer",
@@ -89,8 +96,9 @@ def execution_match(
             compares like any other. answer: `mask`. With several databases a gold is empty when it is so on all.
         deterministic: a query that draws random numbers does not match, nor one that reads the clock
             where the gold does not; a random gold gives no value. answer: true.
-        truncated: what a result cut at the row limit means: `zero`, a cut prediction never matches and a cut
-            gold gives no value; `accept`, what there is of it is compared. answer: `zero`.
+        truncated: what a result longer than the row limit means. Left out, it is compared as a whole all the same,
+            where its rows are; where another limit cuts off rows that decide, there is no value. `zero`: such a
+            prediction never matches and such a gold gives no value; `accept`: the rows up to the limit are compared.
         ambiguous: what a gold means of which several results are right, as when its LIMIT cuts through a tie:
             `mask` gives no value; `choices`, each of them matches, and what may or may not be one has no value;
             `accept` compares with the one that came. answer: `choices`; strict: `mask`.
@@ -119,11 +127,11 @@ def execution_match(
         _rule(require_base_table, guarded),
         empty or record.empty_gold,
         _rule(deterministic, guarded),
-        (truncated or ("zero" if guarded else "accept")) == "accept",
+        truncated,
         ambiguous or record.ties,
         (swapped_columns or record.swapped_columns) == "accept",
     )
-    if guards.accept_truncated and "accept_truncated" in find_rule(record.rule).reads:
+    if truncated == "accept" and "accept_truncated" in find_rule(record.rule).reads:
         record = replace(record, accept_truncated=True)
     judge = _Judge(evidence, record, guards)
     score = judge.verdict(record.rewriting)
@@ -141,7 +149,7 @@ class _Guards:
     require_base_table: bool
     empty: Empty
     deterministic: bool
-    accept_truncated: bool
+    truncated: Literal["zero", "accept"] | None
     ambiguous: Ambiguous
     accept_swaps: bool
 
@@ -227,43 +235,73 @@ class _Judge:
         masked: Score | None = None
         for trial, gold in zip(trials, golds, strict=True):
             assert trial.predicted is not None
-            comparison = self._comparison(gold, trial.predicted, gold_sql)
+            found = self._comparison(trial, gold, gold_sql)
+            comparison = found.comparison
             where = f" on {trial.db}" if len(trials) > 1 else ""
-            if comparison is None:
-                masked = _open(gold)
+            if comparison is None or (found.ambiguous and self.guards.ambiguous != "accept"):
+                cut = gold.truncated or trial.predicted.truncated
+                masked = (
+                    unscored(Status.undecided, found.reason) if cut and not gold.ambiguous else _open(gold)
+                )
                 continue
             if not comparison.match:
                 return Score(0.0, comparison.reason + where)
-            if (
-                not self.guards.accept_swaps
-                and comparison.columns
-                and _traded_places(golds, comparison.columns)
-            ):
-                return Score(0.0, "columns of like values are in another order than the gold's" + where)
+            if not self.guards.accept_swaps and comparison.columns:
+                rows = (row for gold in golds for row in gold.rows)
+                if found.swapped if gold.truncated else swapped(rows, comparison.columns):
+                    return Score(0.0, "columns of like values are in another order than the gold's" + where)
             reason = comparison.reason
         return masked or Score(1.0, reason)
 
-    def _comparison(self, gold: Execution, predicted: Execution, gold_sql: str | None) -> Comparison | None:
-        """Return what comparing comes to; `None` where the prediction may be right, but is not known to be."""
-        comparing = partial(
-            compare, mode=self.mode, gold_sql=gold_sql, predicted_sql=self.evidence.answer.sql
-        )
-        comparison = comparing(gold, predicted, question=self.evidence.sample.question)
+    def _comparison(self, trial: Trial, gold: Execution, gold_sql: str | None) -> Settled:
+        """Return what comparing comes to; nothing where the prediction may be right, but is not known to be."""
+        predicted = trial.predicted
+        assert predicted is not None
+        found = self._settled(trial, gold, gold_sql)
         if not gold.ambiguous or self.guards.ambiguous != "choices" or self._is_statement(gold_sql):
-            return comparison
+            return found
+        comparison = found.comparison
+        if comparison is None or predicted.truncated:
+            return found if comparison is not None and comparison.match else Settled(None)
         choices = gold.choices or Choices("")
         if choices.runs and self.mode.rule == "aligned":
             if comparison.match:
-                return comparison
+                return found
             ordered = self.mode.counts_order(gold_sql)
-            return compare_with_choices(choices, predicted, self.mode, ordered=ordered)
+            return Settled(compare_with_choices(choices, predicted, self.mode, ordered=ordered))
+        comparing = partial(
+            compare,
+            mode=self.mode,
+            gold_sql=gold_sql,
+            predicted_sql=self.evidence.answer.sql,
+            question=self.evidence.sample.question,
+        )
         others = (replace(gold, rows=rows, order=None) for rows in choices.results)
-        return next((found for other in others if (found := comparing(other, predicted)).match), None)
+        return Settled(next((one for other in others if (one := comparing(other, predicted)).match), None))
 
     def _is_statement(self, gold_sql: str | None) -> bool:
         """True when the prediction is the gold itself, which is right whatever its ties."""
         sql = self.evidence.answer.sql
         return gold_sql is not None and sql is not None and normalise(gold_sql) == normalise(sql)
+
+    def _settled(self, trial: Trial, gold: Execution, gold_sql: str | None) -> Settled:
+        """Return what comparing a gold and the prediction came to."""
+        assert trial.predicted is not None
+        number = next(index for index, one in enumerate(trial.golds) if one is gold)
+        known = trial.settled.get((self.mode, number))
+        if known is not None:
+            return known
+        pair = Pair(
+            trial.db,
+            gold,
+            trial.predicted,
+            self.mode,
+            gold_sql=gold_sql,
+            predicted_sql=self.evidence.answer.sql,
+            question=self.evidence.sample.question,
+        )
+        cut = "the executor sent no more than the first rows, and does not compare them itself"
+        return Settled(pair.compared() if self.guards.truncated == "accept" else settled(pair), reason=cut)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:
@@ -299,7 +337,7 @@ def _unusable(golds: list[Execution], guards: _Guards, *, itself: bool) -> Score
     """
     if guards.deterministic and any(gold.volatile == "random" for gold in golds):
         return unscored(Status.gold_random)
-    if not guards.accept_truncated and any(gold.truncated for gold in golds):
+    if guards.truncated == "zero" and any(gold.truncated for gold in golds):
         return unscored(Status.gold_too_large)
     for gold in golds:
         known = gold.choices is not None and (gold.choices.runs or gold.choices.results)
@@ -329,25 +367,6 @@ def _ruled_out(trials: tuple[Trial, ...], golds: list[Execution], guards: _Guard
             return Score(0.0, "the query draws random values, so its result is not reproducible")
         if guards.deterministic and predicted.volatile == "clock" and gold.volatile != "clock":
             return Score(0.0, "the query reads the clock, which the gold does not")
-        if not guards.accept_truncated and predicted.truncated:
+        if guards.truncated == "zero" and predicted.truncated:
             return Score(0.0, "the predicted result was cut at the row limit, so it cannot be compared")
     return None
-
-
-def _traded_places(golds: list[Execution], columns: tuple[int, ...]) -> bool:
-    """True when two columns of much the same values follow each other the other way round than in the gold."""
-    rows = [row for gold in golds for row in gold.rows]
-    values = list(zip(*rows, strict=False))  # two databases may give `*` different widths
-    shown = list(enumerate(columns))[: len(values)]
-    return any(
-        place > other_place and _alike(values[index], values[other])
-        for index, place in shown
-        for other, other_place in shown[index + 1 :]
-    )
-
-
-def _alike(one: tuple[Cell, ...], other: tuple[Cell, ...]) -> bool:
-    if one == other:
-        return False  # the same column twice: there is nothing to tell apart
-    ours, theirs = set(one) - {None}, set(other) - {None}
-    return 2 * len(ours & theirs) >= len(ours | theirs) > 0

@@ -9,7 +9,7 @@ from finer_rewards.comparing.aligned import exact_mapping
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import is_select_text
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
-from finer_rewards.comparing.rules import rule
+from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.types import Row
 
 __all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
@@ -17,7 +17,7 @@ __all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_
 _NUMBERS = frozenset((int, float))
 
 
-@rule(reads={"accept_empty"})
+@rule(reads={"accept_empty"}, equates=lambda mode, ordered: Equates(digest="set", counted=False, exact=True))
 def row_set(sides: Sides, mode: Mode) -> Comparison:
     """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else."""
     gold, predicted = sides.gold.rows[: mode.max_rows], sides.predicted.rows[: mode.max_rows]
@@ -26,7 +26,7 @@ def row_set(sides: Sides, mode: Mode) -> Comparison:
     return verdict(sides, set(gold) == set(predicted), "set of rows")
 
 
-@rule()
+@rule(equates=lambda mode, ordered: Equates(alike=False))
 def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
     """`sorted(gold) == sorted(predicted)`; rows that Python cannot sort never match, not even themselves."""
     try:
@@ -36,7 +36,7 @@ def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
     return verdict(sides, equal, "sorted rows")
 
 
-@rule()
+@rule(equates=lambda mode, ordered: Equates(different=False))
 def qatch(sides: Sides, mode: Mode) -> Comparison:
     """Equally many rows, and equal sets of rows whose cells are sorted (NULL, numbers, text)."""
     gold, predicted = sides.gold.rows, sides.predicted.rows
@@ -55,7 +55,7 @@ def _cells_sorted(row: Row) -> tuple[Any, ...]:
     return tuple(sorted(row, key=key))
 
 
-@rule(reads={"row_order"})
+@rule(reads={"row_order"}, equates=lambda mode, ordered: Equates(ordered=ordered))
 def typed_rows(sides: Sides, mode: Mode) -> Comparison:
     """Bag of typed rows (1 is not 1.0); the list of them when gold has a top-level ORDER BY."""
     gold, predicted = sides.gold, sides.predicted
@@ -72,7 +72,7 @@ def _typed(row: Row) -> tuple[Any, ...]:
     return tuple((type(cell).__name__, cell if cell == cell else "nan") for cell in row)
 
 
-@rule(reads={"row_order"})
+@rule(reads={"row_order"}, equates=lambda mode, ordered: Equates(ordered=ordered, different=False))
 def test_suite(sides: Sides, mode: Mode) -> Comparison:
     """The test-suite evaluator's `result_eq`: bags (lists, if gold says ORDER BY) up to a column order.
 

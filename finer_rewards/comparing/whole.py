@@ -1,0 +1,154 @@
+"""Verdicts on results of which not all rows are here: what is sure without them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from finer_rewards.comparing.compare import compare
+from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.result import Comparison, counted
+from finer_rewards.comparing.rules import Equates, find_rule
+from finer_rewards.fingerprint import Digest, Fingerprint, fingerprint_of
+from finer_rewards.types import Execution
+
+__all__ = ["Pair", "digest_of", "equates", "needs_rows", "settled", "with_fingerprint"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A gold result and a predicted one that are to be compared.
+
+    Args:
+        db: the database.
+        gold: what the gold did.
+        predicted: what the prediction did.
+        mode: how they are compared.
+        gold_ran: the gold statement as it was run.
+        predicted_ran: the predicted one as it was run.
+        gold_sql: the gold statement as it was written, where rules look at it.
+        predicted_sql: the predicted one as it was written.
+        question: the question in words.
+    """
+
+    db: str
+    gold: Execution
+    predicted: Execution
+    mode: Mode
+    gold_ran: str = ""
+    predicted_ran: str = ""
+    gold_sql: str | None = None
+    predicted_sql: str | None = None
+    question: str = ""
+
+    def compared(self) -> Comparison:
+        """Compare the rows that are here."""
+        return compare(
+            self.gold,
+            self.predicted,
+            self.mode,
+            gold_sql=self.gold_sql,
+            predicted_sql=self.predicted_sql,
+            question=self.question,
+        )
+
+
+def needs_rows(mode: Mode) -> bool:
+    """Whether results have to be here to be compared: by a rule that no worker has, or in their first rows."""
+    return mode.max_rows is not None or not find_rule(mode.rule).runs_anywhere
+
+
+def equates(pair: Pair) -> Equates | None:
+    """Return which results the mode of a pair is sure of; `None` where its rule does not say."""
+    rule = find_rule(pair.mode.rule)
+    if rule.equates is None:
+        return None
+    ordered = pair.mode.counts_order(pair.gold_sql)
+    if pair.mode.row_order == "query" and pair.gold_sql is None:
+        ordered = pair.gold.order is not None
+    return rule.equates(pair.mode, ordered)
+
+
+def digest_of(mode: Mode) -> Digest:
+    """Return what the fingerprints of results have to tell for a mode."""
+    rule = find_rule(mode.rule)
+    return "bag" if rule.equates is None else rule.equates(mode, False).digest
+
+
+def settled(pair: Pair) -> Comparison | None:
+    """Return the comparison of a pair, as far as what is here tells it for sure; `None` where the rows would tell.
+
+    Example:
+        >>> from finer_rewards.comparing import modes
+        >>> from finer_rewards.types import Status
+        >>> one, cut = Execution(Status.ok, ("a",), ((1,),)), Execution(Status.ok, ("a",), ((1,),), truncated=True)
+        >>> settled(Pair("x", one, cut, modes()["strict"])).reason
+        'more than 1 row, but gold has 1 row'
+        >>> settled(Pair("x", cut, cut, modes()["strict"])) is None
+        True
+    """
+    gold, predicted, most = pair.gold, pair.predicted, pair.mode.max_rows
+    if all(not run.truncated or (most is not None and len(run.rows) >= most) for run in (gold, predicted)):
+        return pair.compared()
+    how = equates(pair)
+    if how is None:
+        return None
+    if how.width and gold.columns and predicted.columns and len(gold.columns) != len(predicted.columns):
+        columns = counted(len(predicted.columns), "column")
+        return _no_match(f"{columns}, but gold has {len(gold.columns):,}", "width")
+    ours, theirs = _known(gold, how), _known(predicted, how)
+    if ours is None or theirs is None:
+        return None
+    if how.counted and (_exceeds(theirs, ours) or _exceeds(ours, theirs)):
+        return _no_match(f"{_rows(theirs)}, but gold has {_rows(ours)}", "row_count")
+    one_will_do = theirs.most == 1 and pair.mode.one_of_best
+    if how.different and theirs.complete and ours.least > theirs.most and not one_will_do:
+        return _no_match(
+            f"at most {counted(theirs.most, 'different row')}, but gold has {ours.least:,}", "row_count"
+        )
+    if how.different and ours.complete and theirs.least > ours.most:
+        return _no_match(
+            f"{counted(theirs.least, 'different row')}, but gold has at most {ours.most:,}", "row_count"
+        )
+    if not (ours.complete and theirs.complete):
+        return None
+    if how.alike and ours.sequence == theirs.sequence:
+        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold, in the same order", "identical")
+    if how.alike and ours.rows == theirs.rows != b"" and not how.ordered:
+        width = tuple(range(len(gold.columns)))
+        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold", "rows", columns=width)
+    if how.exact and ours.plain and theirs.plain and ours.rows != theirs.rows:
+        return _no_match("the rows are not gold's", "rows")
+    return None
+
+
+def _no_match(reason: str, rule: str) -> Comparison:
+    return Comparison(False, 0.0, reason, rule)
+
+
+def _known(run: Execution, how: Equates) -> Fingerprint | None:
+    """Return what is known of the rows of a result."""
+    known = run.fingerprint
+    if known is not None and known.digest == how.digest:
+        return known
+    if not run.truncated:
+        return fingerprint_of(run.rows, how.digest)
+    if known is not None:  # what it says of rows in any order is of another kind
+        length, sequence = known.length, known.sequence
+        return Fingerprint(how.digest, length, length, sequence=sequence, complete=known.complete)
+    return Fingerprint(how.digest, len(run.rows), len(run.rows))
+
+
+def _exceeds(one: Fingerprint, other: Fingerprint) -> bool:
+    """Whether a result has more rows than another for sure."""
+    return other.complete and one.length + (not one.complete) > other.length
+
+
+def _rows(known: Fingerprint) -> str:
+    return f"{'' if known.complete else 'more than '}{counted(known.length, 'row')}"
+
+
+def with_fingerprint(run: Execution, scanned: Execution) -> Execution:
+    """Return what a statement did, with what reading all its rows has shown of them."""
+    if scanned.truncated:
+        return replace(run, fingerprint=scanned.fingerprint)
+    return replace(scanned, order=run.order)

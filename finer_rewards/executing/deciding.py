@@ -1,0 +1,99 @@
+"""What a worker does to compare two results that are too large to be sent: the same comparing, where the rows are.
+
+A request of the kind `compare` holds, marshalled, in the place of SQL:
+
+    (mode, gold, predicted, gold_sql, predicted_sql, question, most)
+        mode           its fields, by name
+        gold           (columns, rows, order), or (statement, probes): the statements that show its sort keys
+        predicted      the predicted statement
+        gold_sql ...   the statements as written, and the question, for rules that look at them
+        most           whether a prediction with more rows than the gold cannot match
+
+The answer is `ok` with one chunk, the fields of `Settled`, the comparison's first; or whatever a
+statement came to that gave no result; or `too_large`, where a limit leaves the comparison open.
+"""
+
+from __future__ import annotations
+
+import marshal
+
+from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.result import swapped
+from finer_rewards.comparing.whole import Pair
+from finer_rewards.executing.order_probe import Probe, SortKey, with_order
+from finer_rewards.types import Execution, Status
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from finer_rewards.executing.worker import Answer
+
+__all__ = ["decide"]
+
+
+class _OpenError(Exception):
+    """A statement gave no result, or not a whole one."""
+
+
+def decide(request: bytes, answer: Callable[[str, int], Answer]) -> Answer:
+    """Return the answer to a request of the kind `compare`.
+
+    Args:
+        request: the request.
+        answer: answers a statement with up to so many rows; 0 for all.
+    """
+    mode, gold_given, predicted_ran, gold_sql, predicted_sql, question, most = marshal.loads(request)
+
+    def run(sql: str, max_rows: int = 0) -> Execution:
+        status, columns, chunks, _, error, truncated, *_ = answer(sql, max_rows)
+        if status != "ok":
+            raise _OpenError(status, error)
+        found = tuple(row for chunk in chunks for row in marshal.loads(chunk))
+        return Execution(Status.ok, columns, found, truncated=bool(truncated))
+
+    try:
+        gold = _gold(gold_given, run)
+        predicted = run(predicted_ran, max(1, len(gold.rows)) if most else 0)
+        if gold.truncated or (predicted.truncated and not most):
+            raise _OpenError("too_large", "the rows are more than a worker may hold")
+        if predicted.truncated:
+            return _answer(
+                (False, 0.0, f"more than {len(gold.rows):,} rows, which is what gold has", "row_count")
+            )
+        pair = Pair("", gold, predicted, Mode(**mode), "", "", gold_sql, predicted_sql, question)
+        found = pair.compared()
+    except _OpenError as end:
+        status, error = end.args
+        return status, (), [], 0.0, error, False, None, "", 0
+    except MemoryError:
+        return "too_large", (), [], 0.0, "out of memory", False, None, "", 0
+    fields = (found.match, found.score, found.reason, found.rule)
+    shown = (_short(found.only_gold), _short(found.only_predicted), found.columns, found.assumed)
+    are_swapped = bool(found.columns) and swapped(gold.rows, found.columns or ())
+    return _answer((*fields, *shown), are_swapped, gold.ambiguous)
+
+
+def _gold(given: tuple[Any, ...], run: Any) -> Execution:
+    if len(given) == 3:
+        columns, found, order = given
+        return Execution(Status.ok, columns, tuple(found), order=None if order is None else tuple(order))
+    statement, probes = given
+    gold: Execution = run(statement)
+    for sql, keys, limit, by_bytes in probes if not gold.truncated else ():
+        probe = Probe(sql, tuple(SortKey(*key) for key in keys), limit, by_bytes)
+        shown = with_order(gold, run(sql), probe)
+        if shown is not None:
+            return shown
+    return gold
+
+
+def _short(found: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(
+        tuple(cell[:200] if isinstance(cell, (str, bytes)) else cell for cell in row) for row in found
+    )
+
+
+def _answer(fields: tuple[Any, ...], are_swapped: bool = False, ambiguous: bool = False) -> Answer:
+    return "ok", (), [marshal.dumps((fields, are_swapped, ambiguous))], 0.0, "", False, None, "", 0

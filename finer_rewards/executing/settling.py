@@ -1,0 +1,166 @@
+"""Comparing results that are too large to be sent: by their fingerprints, and where these do not tell, in a worker.
+
+First it is seen what is sure without more (`comparing/whole.py`). What hangs on rows that nobody has read is read
+to its end, for its fingerprint alone. What is open even then is compared by a worker, which runs both statements.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.comparing import Comparison, Mode
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair, equates, needs_rows, settled, with_fingerprint
+from finer_rewards.executing.order_probe import Probe
+from finer_rewards.executing.process import Task
+from finer_rewards.sql_text import normalise
+from finer_rewards.types import Execution, Status
+
+if TYPE_CHECKING:
+    from finer_rewards.executing.pooled import Database
+
+__all__ = ["Settler"]
+
+_STAGES = 3  # a worker runs the gold, what shows its sort keys, and the prediction
+_Scan = tuple[str, str, str]  # (database, statement, digest)
+
+
+class Settler:
+    """Settles pairs of one executor.
+
+    Args:
+        run: runs tasks to their end.
+        look: looks at a database.
+        probes: the statements that show the sort keys of another.
+        executed: turns a finished task into an execution.
+        timeout: seconds that a statement may take.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[Task]], None],
+        look: Callable[[str], Database | Execution],
+        probes: Callable[[str], Sequence[Probe]],
+        executed: Callable[[Task], Execution],
+        timeout: float,
+    ) -> None:
+        self._run, self._look, self._probes = run, look, probes
+        self._executed, self._timeout = executed, timeout
+        self._databases: dict[str, Database | Execution] = {}
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Return what came of each pair, in order."""
+        found: dict[int, Settled] = {}
+        for index, pair in enumerate(pairs):
+            comparison = settled(pair)
+            if comparison is not None:
+                found[index] = Settled(comparison)
+            elif needs_rows(pair.mode):
+                found[index] = Settled(None, reason=f"the mode {pair.mode.name} needs all rows here")
+        left = {index: pair for index, pair in enumerate(pairs) if index not in found}
+        left = self._scanned(left)
+        for index, pair in left.items():
+            comparison = settled(pair)
+            if comparison is not None:
+                found[index] = Settled(comparison)
+        left = {index: pair for index, pair in left.items() if index not in found}
+        found |= self._compared(left)
+        return [found[index] for index in range(len(pairs))]
+
+    def _scanned(self, pairs: dict[int, Pair]) -> dict[int, Pair]:
+        """Return the pairs with the fingerprints of what was cut off: of golds, then of predictions beside them."""
+        golds = {index: _scan(pair, pair.gold, pair.gold_ran) for index, pair in pairs.items()}
+        scans = self._scan(dict.fromkeys(scan for scan in golds.values() if scan is not None))
+        pairs = {
+            index: replace(pair, gold=_mended(pair.gold, scans.get(golds[index])))
+            for index, pair in pairs.items()
+        }
+        predicted = {
+            index: _scan(pair, pair.predicted, pair.predicted_ran)
+            for index, pair in pairs.items()
+            if not pair.gold.truncated or pair.gold.fingerprint is not None
+        }
+        enough: dict[_Scan, int] = {}
+        for index, scan in predicted.items():
+            if scan is not None:
+                known = pairs[index].gold.fingerprint
+                rows = len(pairs[index].gold.rows) if known is None else known.length
+                enough[scan] = max(rows, enough.get(scan, 0))
+        scans = self._scan({scan: f":{most}" for scan, most in enough.items()})
+        return {
+            index: replace(pair, predicted=_mended(pair.predicted, scans.get(predicted.get(index))))
+            for index, pair in pairs.items()
+        }
+
+    def _scan(self, asked: Mapping[_Scan, str | None]) -> dict[_Scan | None, Execution]:
+        tasks = {
+            scan: task
+            for scan, most in asked.items()
+            if (task := self._task(f"scan:{scan[2]}{most or ''}", scan[0], scan[1])) is not None
+        }
+        self._run(list(tasks.values()))
+        return {scan: self._executed(task) for scan, task in tasks.items()}
+
+    def _compared(self, pairs: dict[int, Pair]) -> dict[int, Settled]:
+        """Have workers compare what is left."""
+        tasks: dict[int, Task] = {}
+        found: dict[int, Settled] = {}
+        known: dict[tuple[str, bytes], Task] = {}
+        for index, pair in pairs.items():
+            request = marshal.dumps(self._request(pair))
+            task = known.get((pair.db, request)) or self._task("compare", pair.db, request)
+            if task is None:
+                found[index] = Settled(None, reason="the database is gone")
+            else:
+                task.stages = _STAGES
+                tasks[index] = known[pair.db, request] = task
+        self._run(list(known.values()))
+        for index, task in tasks.items():
+            assert task.answer is not None
+            status, _, chunks, _, error, *_ = task.answer
+            if status == "ok":
+                given, swapped, ambiguous = marshal.loads(chunks[0])
+                found[index] = Settled(Comparison(*given), swapped, ambiguous)
+            else:
+                found[index] = Settled(None, reason=f"{Status[status].sentence} {error}".strip())
+        return found
+
+    def _request(self, pair: Pair) -> tuple[Any, ...]:
+        gold: tuple[Any, ...] = (pair.gold.columns, pair.gold.rows, pair.gold.order)
+        if pair.gold.truncated:
+            ran = normalise(pair.gold_ran)
+            shown = [
+                (one.sql, [tuple(vars(key).values()) for key in one.keys], one.limit, one.text_by_bytes)
+                for one in self._probes(ran)
+            ]
+            gold = (ran, shown)
+        mode = {one.name: getattr(pair.mode, one.name) for one in fields(Mode)}
+        how = equates(pair)
+        texts = (normalise(pair.predicted_ran), pair.gold_sql, pair.predicted_sql, pair.question)
+        return mode, gold, *texts, how is not None and how.counted
+
+    def _task(self, kind: str, db: str, sql: Any) -> Task | None:
+        database = self._databases.get(db)
+        if database is None:
+            database = self._databases[db] = self._look(db)
+        return None if isinstance(database, Execution) else Task(kind, database.request, sql, self._timeout)
+
+
+def _scan(pair: Pair, run: Execution, ran: str) -> _Scan | None:
+    """Return what reading the rows of one side to their end would take; `None` where it would tell nothing."""
+    how = equates(pair)
+    known = run.fingerprint
+    if (
+        how is None
+        or not run.truncated
+        or (known is not None and known.complete and known.digest == how.digest)
+    ):
+        return None
+    return pair.db, normalise(ran), how.digest
+
+
+def _mended(run: Execution, scan: Execution | None) -> Execution:
+    return run if scan is None or not scan.ok else with_fingerprint(run, scan)
