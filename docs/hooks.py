@@ -55,8 +55,9 @@ def cli_page() -> str:
         "# Command line",
         "",
         "`finer-rewards VERB`, or `python -m finer_rewards VERB`. Data goes to standard output, talk to standard",
-        "error; `-` is standard input. Exit status: 0 done, 1 something could not be scored (the data or the system",
-        "is at fault), 2 wrong usage, 130 interrupted. Colours and progress bars appear on a terminal only.",
+        "error; `-` is standard input. Exit status: 0 done, 1 below `--fail-under` or the system failed (with",
+        "`--strict-golds`: a gold cannot be used), 2 wrong usage, 130 interrupted. Colours",
+        "and progress bars appear on a terminal only.",
         "",
     ]
     (verbs,) = (

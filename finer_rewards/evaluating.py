@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from statistics import fmean
+from dataclasses import dataclass, replace
+from operator import itemgetter
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.rewards import execution_match, soft_f1_reference
-from finer_rewards.rewards.efficiency import r_ves, steady_ratio, ves
+from finer_rewards.rewards.efficiency import LEAST_REPEATS, r_ves, steady_ratio, ves
 from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
 
@@ -31,7 +33,7 @@ class Outcome:
         question: the question.
         scores: execution match of each candidate; `None` as its value where gold or system is at fault.
         soft_f1: BIRD's soft F1 of each candidate, in [0, 1].
-        ratios: the gold query's time over the candidate's, for candidates that match; else `None`.
+        ratios: the gold query's time over the candidate's, once a repeat, for candidates that match; else `None`.
         sqls: the SQL found in each candidate.
         chosen: the candidate a vote chose; `None` when none ran, 0 when there is one candidate.
     """
@@ -39,7 +41,7 @@ class Outcome:
     question: Question
     scores: tuple[Score, ...]
     soft_f1: tuple[float | None, ...]
-    ratios: tuple[float | None, ...]
+    ratios: tuple[tuple[float, ...] | None, ...]
     sqls: tuple[str | None, ...]
     chosen: int | None
 
@@ -58,8 +60,10 @@ class Summary:
         scored: those with a value.
         accuracy: execution accuracy (EX) over the scored, in [0, 1]; `None` when none was scored.
         soft_f1: mean soft F1 over the scored.
-        ves: mean valid efficiency score, 1 for gold's speed.
-        r_ves: mean square root of BIRD's reward-based score.
+        ves: mean valid efficiency score, 1 for gold's speed; `None` when it was timed too seldom.
+        r_ves: mean square root of BIRD's reward-based score, likewise.
+        ves_spread: standard deviation of `ves` from repeat to repeat.
+        r_ves_spread: that of `r_ves`.
     """
 
     asked: int
@@ -68,6 +72,8 @@ class Summary:
     soft_f1: float | None
     ves: float | None
     r_ves: float | None
+    ves_spread: float | None = None
+    r_ves_spread: float | None = None
 
 
 def evaluate(
@@ -90,7 +96,7 @@ def evaluate(
         mode: how results are compared.
         strategy: how one of several candidates is chosen.
         repeat: how often a matching query and its gold are timed, one after the other; 1 takes the times of
-            the one run there is.
+            the one run there is. VES takes `LEAST_REPEATS`.
         neighbours: as `Scorer` takes it; a benchmark has none.
         advance: told how many questions are done.
     """
@@ -118,7 +124,7 @@ def evaluate(
                     scores,
                     tuple(soft(one).value for one in group),
                     tuple(
-                        _ratio(one, executor, repeat) if score.value == 1 else None
+                        _ratios(one, executor, repeat) if score.value == 1 else None
                         for one, score in zip(group, scores, strict=True)
                     ),
                     sqls,
@@ -143,14 +149,35 @@ def summarise(outcomes: Sequence[Outcome], candidate: int | None = None) -> Summ
     if not scored:
         return Summary(len(outcomes), 0, None, None, None, None)
     ratios = [one.ratios[place] for one, place in scored]
-    return Summary(
+    summary = Summary(
         asked=len(outcomes),
         scored=len(scored),
         accuracy=fmean(float(one.scores[place]) for one, place in scored),
         soft_f1=fmean(one.soft_f1[place] or 0.0 for one, place in scored),
-        ves=fmean(0.0 if ratio is None else ves(ratio) for ratio in ratios),
-        r_ves=fmean(0.0 if ratio is None else r_ves(ratio) ** 0.5 for ratio in ratios),
+        ves=None,
+        r_ves=None,
     )
+    repeats = min((len(some) for some in ratios if some is not None), default=0)
+    if repeats < LEAST_REPEATS:
+        return summary
+
+    def mean(measure: Callable[[float], float], of: Callable[[tuple[float, ...]], float]) -> float:
+        return fmean(0.0 if some is None else measure(of(some)) for some in ratios)
+
+    def spread(measure: Callable[[float], float]) -> float:
+        return stdev(mean(measure, itemgetter(repeat)) for repeat in range(repeats))
+
+    return replace(
+        summary,
+        ves=mean(ves, steady_ratio),
+        r_ves=mean(_root, steady_ratio),
+        ves_spread=spread(ves),
+        r_ves_spread=spread(_root),
+    )
+
+
+def _root(ratio: float) -> float:
+    return math.sqrt(r_ves(ratio))
 
 
 def recall(outcomes: Sequence[Outcome], n: int) -> float | None:
@@ -158,19 +185,18 @@ def recall(outcomes: Sequence[Outcome], n: int) -> float | None:
     return recall_at_n([[score.value for score in one.scores] for one in outcomes], n)
 
 
-def _ratio(evidence: Evidence, executor: Executor, repeat: int) -> float | None:
+def _ratios(evidence: Evidence, executor: Executor, repeat: int) -> tuple[float, ...] | None:
     predicted, gold = evidence.predicted, evidence.gold
     if predicted is None or gold is None:
         return None
     if repeat == 1:
-        return _over(gold, predicted)
+        return (_over(gold, predicted),)
     sql, db = evidence.answer.sql or "", evidence.sample.dbs[0]
     pairs = [
         (executor.execute(evidence.sample.golds[0], db), executor.execute(sql, db)) for _ in range(repeat)
     ]
-    return steady_ratio(
-        [_over(one, other) for one, other in pairs if one.ok and other.ok] or [_over(gold, predicted)]
-    )
+    # One that failed in a repeat, late on a busy machine, stands as it first ran.
+    return tuple(_over(one, other) if one.ok and other.ok else _over(gold, predicted) for one, other in pairs)
 
 
 def _over(gold: Execution, predicted: Execution) -> float:

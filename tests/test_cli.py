@@ -47,7 +47,7 @@ def score(files: Path, *more: object) -> int:
 
 
 def test_text_is_a_table_with_totals(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert score(files) == 1
+    assert score(files) == 0
     seen = capsys.readouterr()
     lines = seen.out.splitlines()
     assert lines[0].split() == ["#", "value", "status", "db", "reason"]
@@ -56,12 +56,13 @@ def test_text_is_a_table_with_totals(files: Path, capsys: pytest.CaptureFixture[
     assert re.match(r"3 +none  gold_failed +concert +no such column: nmae", lines[3])
     assert "mean 0.5000 over 2 scored of 3 statements" in lines
     assert "not scored: 1 gold_failed" in lines
+    assert "compared by answer" in lines
     assert "signature: scores:" in seen.err
     assert "scores:" not in seen.out
 
 
 def test_json_is_one_list_of_records(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert score(files, "--format", "json") == 1
+    assert score(files, "--format", "json") == 0
     seen = capsys.readouterr()
     records = json.loads(seen.out)
     assert [record["value"] for record in records] == [1.0, 0.0, None]
@@ -75,20 +76,29 @@ def test_json_is_one_list_of_records(files: Path, capsys: pytest.CaptureFixture[
 
 def test_jsonl_and_csv_hold_the_same(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     reward = ("--reward", "execution_match() + 0.5 * executable()")
-    assert score(files, *reward, "--format", "jsonl") == 1
+    assert score(files, *reward, "--format", "jsonl") == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["executable"] for line in lines] == [1.0, 1.0, 1.0]
-    assert score(files, *reward, "--format", "csv") == 1
+    assert score(files, *reward, "--format", "csv") == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     assert [row["value"] for row in rows] == ["1.5", "0.5", ""]
     assert rows[0].keys() == lines[0].keys()
 
 
 def test_explain_option_shows_the_tree(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert score(files, "--reward", "execution_match() + 0.5 * executable()", "--explain") == 1
+    assert score(files, "--reward", "execution_match() + 0.5 * executable()", "--explain") == 0
     text = capsys.readouterr().out
     assert f"predicted  {PREDICTED[0]}" in text
     assert re.search(r"1\.000  0\.5 \* executable\(\)  \(it runs\)", text)
+
+
+@pytest.mark.parametrize("verb", ["score", "explain"])
+def test_an_unusable_gold_fails_only_where_that_is_asked_for(files: Path, verb: str) -> None:
+    arguments = (verb, files / "pred.sql", files / "gold.sql", "--db", files / "concert.sqlite")
+    assert run(*arguments) == 0
+    assert run(*arguments, "--strict-golds") == 1
+    (files / "concert.sqlite").write_bytes(b"SQLite format 3\0" + b"x" * 4096)
+    assert run(*arguments) == 1  # that is the system's fault
 
 
 def test_mode_preset_and_fail_under(tmp_path: Path, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,7 +113,7 @@ def test_mode_preset_and_fail_under(tmp_path: Path, files: Path, capsys: pytest.
 
 def test_output_file_takes_its_format_from_its_name(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     target = files / "scores.jsonl"
-    assert score(files, "-o", target) == 1
+    assert score(files, "-o", target) == 0
     assert len([json.loads(line) for line in target.read_text().splitlines()]) == 3
     assert capsys.readouterr().out == ""
     assert not list(files.glob(".scores*"))
@@ -206,7 +216,7 @@ def test_explain_writes_cells_that_json_lacks(files: Path, capsys: pytest.Captur
 def test_unscored_golds_come_with_the_switch(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     empty = "SELECT name FROM singer WHERE age > 100"
     arguments = (empty, empty, "--db", files / "concert.sqlite")
-    assert run("score", *arguments) == 1
+    assert run("score", *arguments) == 0
     found = re.search(r'--reward "(.+)"', capsys.readouterr().out)
     assert found is not None
     assert run("score", *arguments, "--reward", found.group(1)) == 0
@@ -256,7 +266,7 @@ def test_demo_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert all(record["lesson"].split()[0] in seen.out for record in records)
     command = re.search(r"finer-rewards (score .+)", seen.err)
     assert command is not None
-    assert main(command.group(1).split()) == 1
+    assert main(command.group(1).split()) == 0
     assert "mean 0.3333 over 6 scored of 7" in capsys.readouterr().out
     assert run("demo", "--keep", tmp_path / "example") == 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import sqlite3
 
 import pytest
@@ -74,6 +75,42 @@ def test_formats_and_the_threshold(spider, tmp_path, capsys):
     assert report["mode"] == "test_suite" and report["scored"] == report["asked"] == 3
     status, out, _ = run(capsys, "evaluate", predicted, spider, "--format", "jsonl")
     assert [json.loads(line)["value"] for line in out.splitlines()] == [1.0, 1.0, 0.0] and status == 0
+
+
+@pytest.mark.parametrize("mode", ["test_suite", "bird", "strict", "answer"])
+def test_score_and_evaluate_say_the_same_number_and_name_the_mode(spider, tmp_path, capsys, mode):
+    predicted = write(
+        tmp_path / "p.sql", [f"{sql}\tcities" for sql in GOLD[:1]] + ["SELECT 1\tcities", "SELECT 1\ttowns"]
+    )
+    _, out, _ = run(capsys, "evaluate", predicted, spider, "--mode", mode)
+    shown = out.split("\nall ")[1].split()[1]
+    assert f"Compared by {mode};" in out
+    questions, databases = str(next(spider.glob("dev.json"))), str(spider / "database")
+    _, out, _ = run(capsys, "score", predicted, questions, "--db", databases, "--mode", mode)
+    mean = re.search(r"mean ([\d.]+) over", out)
+    assert mean is not None and f"{100 * float(mean.group(1)):.1f}" == f"{float(shown):.1f}"
+    assert f"compared by {mode}" in out
+
+
+def test_an_unusable_gold_fails_an_evaluation_only_where_that_is_asked_for(spider, tmp_path, capsys):
+    predicted = write(tmp_path / "p.sql", [*GOLD, GOLD[0]])
+    questions = json.loads((spider / "dev.json").read_text())
+    questions[0]["query"] = "SELECT nope FROM city"
+    (spider / "dev.json").write_text(json.dumps(questions))
+    assert run(capsys, "evaluate", predicted, spider)[0] == 0
+    assert run(capsys, "evaluate", predicted, spider, "--strict-golds")[0] == 1
+
+
+def test_efficiency_is_told_from_enough_repeats_with_its_spread(spider, tmp_path, capsys):
+    predicted = write(tmp_path / "p.sql", [*GOLD, "SELECT 1"])
+    _, out, _ = run(capsys, "evaluate", predicted, spider)
+    assert "from --repeat 5 on" in out and out.split("\nall ")[1].split()[3:5] == ["-", "-"]
+    _, out, _ = run(capsys, "evaluate", predicted, spider, "--repeat", "5", "--format", "json")
+    report = json.loads(out)
+    assert report["ves"] > 0 and report["r_ves"] > 0
+    assert report["ves_spread"] >= 0 and report["r_ves_spread"] >= 0
+    _, out, _ = run(capsys, "evaluate", predicted, spider, "--repeat", "5")
+    assert "Over 5 repeats VES and R-VES have standard deviations of" in out
 
 
 def test_missing_databases_are_left_out_and_said(spider, tmp_path, capsys):

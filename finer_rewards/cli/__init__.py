@@ -1,7 +1,8 @@
 """The command line: `finer-rewards VERB`.
 
 Data goes to standard output, talk (progress, signature, warnings, summary) to standard error. Exit 0: done;
-1: something could not be scored, or the mean is below `--fail-under`; 2: wrong usage; 130: interrupted.
+1: the system failed (a database or a worker), with `--strict-golds` a gold cannot be used, or the mean is below
+`--fail-under`; 2: wrong usage; 130: interrupted.
 
 A verb is one file here, with `register(subparsers)` and `run(arguments) -> int`, and one line of `VERBS`.
 """
@@ -61,7 +62,8 @@ _EXAMPLES = """examples:
   finer-rewards demo
   finer-rewards doctor
 
-`finer-rewards VERB --help` says more. Exit status: 0 done, 1 something could not be scored, 2 wrong usage.
+`finer-rewards VERB --help` says more. Exit status: 0 done, 1 below --fail-under or the system failed (with
+--strict-golds: a gold cannot be used), 2 wrong usage.
 """
 
 

@@ -14,13 +14,16 @@ from finer_rewards.cli.options import (
     add_executor,
     add_output,
     add_parser,
+    add_strict_golds,
     chosen_executor,
     chosen_neighbours,
+    exit_status,
     number,
 )
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
 from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import ConfigError
+from finer_rewards.rewards.efficiency import LEAST_REPEATS, steady_ratio
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Benchmark
@@ -76,7 +79,7 @@ def register(subparsers: Any) -> None:
         type=number("--repeat", int, "a positive whole number"),
         default=1,
         metavar="N",
-        help="times a right query and its gold are timed for VES (1)",
+        help=f"times a right query and its gold are timed for VES and R-VES, which takes {LEAST_REPEATS} or more",
     )
     parser.add_argument(
         "--failures", metavar="FILE", help="write what is not right, one JSON record a question"
@@ -87,6 +90,7 @@ def register(subparsers: Any) -> None:
         metavar="X",
         help="exit 1 when EX is below X",
     )
+    add_strict_golds(parser)
     add_executor(parser)
     add_output(parser)
 
@@ -145,7 +149,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     if low:
         print(f"finer-rewards: EX is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
-    return 1 if faults or low else 0
+    return 1 if low else exit_status(faults, arguments)
 
 
 def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str, ...]]:
@@ -180,7 +184,7 @@ def _record(one: Outcome) -> dict[str, Any]:
         "status": score.status.name,
         "reason": score.reason,
         "soft_f1": one.soft_f1[place],
-        "ratio": one.ratios[place],
+        "ratio": None if (ratios := one.ratios[place]) is None else steady_ratio(ratios),
         "chosen": one.chosen,
         "predicted": one.sqls[place],
         "gold": one.question.gold[0] if len(one.question.gold) == 1 else list(one.question.gold),
@@ -229,7 +233,13 @@ def _tables(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespac
     wide = max(24, *(len(one.question.db) for one in outcomes))
     head = f"{'':<{wide}}  {'questions':>9}" + "".join(f"  {name:>7}" for name in MEASURES)
     voted = f", {arguments.strategy} over {count} candidates" if count > 1 else ""
+    timed = summarise(outcomes)
     yield f"Compared by {mode}{voted}; EX and soft-F1 in per cent, VES and R-VES times 100."
+    if timed.ves_spread is None or timed.r_ves_spread is None:
+        yield f"VES and R-VES are not given: they say something from --repeat {LEAST_REPEATS} on."
+    else:
+        spread = f"{100 * timed.ves_spread:.2f} and {100 * timed.r_ves_spread:.2f}"
+        yield f"Over {arguments.repeat} repeats VES and R-VES have standard deviations of {spread}."
     yield ""
     yield head
     for name, part in (*_levels(outcomes), ("all", list(outcomes))):

@@ -16,17 +16,19 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_strict_golds,
     chosen_executor,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
+    exit_status,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
 from finer_rewards.reporting.records import Scored, database_name
-from finer_rewards.types import Execution
+from finer_rewards.types import Execution, Status
 
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
@@ -56,6 +58,7 @@ def register(subparsers: Any) -> None:
     add_reward(parser)
     add_executor(parser)
     add_output(parser, ("text", "json", "jsonl"))
+    add_strict_golds(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -73,12 +76,12 @@ def run(arguments: argparse.Namespace) -> int:
     neighbours = chosen_neighbours(arguments)
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
-    unscored = 0
+    unscored: set[Status] = set()
 
     def records(scored: Iterator[Scored]) -> Iterator[dict[str, Any]]:
-        nonlocal unscored
         for one in scored:
-            unscored += one.score.value is None
+            if one.score.value is None:
+                unscored.add(one.score.status)
             number = one.record["number"] if arguments.only is None else arguments.only
             record = _record(one, number, executor)
             predicted, gold = one.evidence.predicted, one.evidence.gold
@@ -94,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             records(score_in_batches(scorer, samples)), kind, file, (), lambda record: _lines(record, file)
         )
         print(f"signature: {scorer.signature}", file=sys.stderr)
-    return 1 if unscored else 0
+    return exit_status(unscored, arguments)
 
 
 def _record(scored: Scored, number: int, executor: Executor) -> dict[str, Any]:

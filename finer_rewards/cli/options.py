@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -19,10 +19,12 @@ __all__ = [
     "add_output",
     "add_parser",
     "add_reward",
+    "add_strict_golds",
     "chosen_executor",
     "chosen_memory",
     "chosen_neighbours",
     "chosen_reward",
+    "exit_status",
     "made_executor",
     "number",
 ]
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
+    from finer_rewards.types import Status
 
 FORMATS = ("text", "json", "jsonl", "csv")
 
@@ -188,7 +191,7 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
     """Add --reward, --preset, --mode and --memory."""
     group = parser.add_argument_group("reward (execution match when none is given)")
     group.add_argument(
-        "--mode", metavar="NAME", help="how results are compared (strict); see `finer-rewards modes`"
+        "--mode", metavar="NAME", help="how results are compared (answer); see `finer-rewards modes`"
     )
     group.add_argument(
         "--preset", metavar="NAME", help="a published or shipped reward; see `finer-rewards presets`"
@@ -207,6 +210,26 @@ def add_embedder(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--embedder", metavar="NAME", help="hashing, URL#MODEL or a sentence-transformers model (the paper's)"
     )
+
+
+def add_strict_golds(parser: argparse.ArgumentParser) -> None:
+    """Add --strict-golds."""
+    parser.add_argument(
+        "--strict-golds",
+        action="store_true",
+        help="exit 1 when a gold cannot be used, not only when the system failed",
+    )
+
+
+def exit_status(unscored: Iterable[Status], arguments: argparse.Namespace) -> int:
+    """Return 1 when the system failed, with --strict-golds also when a gold cannot be used, else 0.
+
+    Args:
+        unscored: how the samples without a value ended.
+        arguments: what was given.
+    """
+    faults = {"system", "data"} if arguments.strict_golds else {"system"}
+    return int(any(status.blame in faults for status in unscored))
 
 
 def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS) -> None:

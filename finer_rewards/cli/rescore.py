@@ -14,10 +14,12 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_strict_golds,
     chosen_executor,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
+    exit_status,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.progress import Progress
@@ -25,7 +27,7 @@ from finer_rewards.cli.terminal import one_line, paint, statement, visible
 from finer_rewards.components import component_names, component_values, reason_of
 from finer_rewards.reporting.comparing import signature_changes
 from finer_rewards.reporting.rollouts import Rollout, read_rollouts
-from finer_rewards.types import Score
+from finer_rewards.types import Score, Status
 
 EXAMPLES = """\
   finer-rewards rescore scores.jsonl --db databases/ --preset finer --memory traces/
@@ -57,6 +59,7 @@ def register(subparsers: Any) -> None:
     add_reward(parser)
     add_executor(parser)
     add_output(parser)
+    add_strict_golds(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -107,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     ):
         print(f"signature: {change}", file=sys.stderr)
     print(f"signature: {after}", file=sys.stderr)
-    return 1 if summary.unscored else 0
+    return exit_status(summary.unscored, arguments)
 
 
 class _Summary:
@@ -117,11 +120,12 @@ class _Summary:
         self.before: list[float] = []
         self.after: list[float] = []
         self.kinds: Counter[str] = Counter()
-        self.unscored = 0
+        self.unscored: set[Status] = set()
 
     def add(self, rollout: Rollout, score: Score) -> None:
         """Count one sample."""
-        self.unscored += score.value is None
+        if score.value is None:
+            self.unscored.add(score.status)
         if rollout.value is not None:
             self.before.append(rollout.value)
         if score.value is not None:

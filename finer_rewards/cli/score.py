@@ -17,16 +17,20 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_strict_golds,
     chosen_executor,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
+    exit_status,
     number,
 )
 from finer_rewards.cli.output import format_of, open_output, write_records
 from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible
+from finer_rewards.comparing import find_mode
 from finer_rewards.components import component_names
 from finer_rewards.reporting.records import COLUMNS, Scored, database_name
+from finer_rewards.reward import Reward
 from finer_rewards.types import Sample, Score, Status
 
 EXAMPLES = """\
@@ -62,6 +66,7 @@ def register(subparsers: Any) -> None:
         metavar="X",
         help="exit 1 when the mean of the scored statements is below X",
     )
+    add_strict_golds(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -74,6 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     totals = Totals()
+    compared = compared_by(reward)
     with Scorer(
         reward, executor, memory=memory, neighbours=chosen_neighbours(arguments), log=arguments.log
     ) as scorer:
@@ -84,14 +90,22 @@ def run(arguments: argparse.Namespace) -> int:
             lines = _Lines(inputs.samples, file)
             write_records(records, kind, file, [*COLUMNS, *names], lines, head=lines.head())
             if kind == "text":
-                file.writelines(f"{line}\n" for line in ("", *totals.lines(names)))
+                file.writelines(f"{line}\n" for line in ("", *totals.lines(names), *compared))
     if kind != "text":
-        print("\n".join(totals.lines(names)), file=sys.stderr)
+        print("\n".join([*totals.lines(names), *compared]), file=sys.stderr)
     print(f"signature: {signature}", file=sys.stderr)
     if totals.is_under(arguments.fail_under):
         print(f"finer-rewards: the mean is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
         return 1
-    return 1 if totals.unscored else 0
+    return exit_status((Status[name] for name in totals.unscored), arguments)
+
+
+def compared_by(reward: Reward) -> list[str]:
+    """Return a line that names the modes under which execution match compares; none when it does not take part."""
+    modes = [
+        find_mode(leaf.params["mode"]).name for leaf in reward.leaves() if leaf.name == "execution_match"
+    ]
+    return [f"compared by {', '.join(dict.fromkeys(modes))}"] if modes else []
 
 
 class Totals:
