@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from math import isfinite, nan
 from typing import Any
 
-__all__ = ["dumps", "loads", "tagged", "untagged"]
+__all__ = ["dumps", "loads", "parse_json", "tagged", "untagged"]
 
 
 def dumps(value: Any) -> bytes:
@@ -31,8 +31,13 @@ def dumps(value: Any) -> bytes:
 
 def loads(data: bytes) -> Any:
     """Return the value of a JSON text written by `dumps`, or by anybody; raises `ValueError` when it is none."""
+    return parse_json(data, object_hook=untagged)
+
+
+def parse_json(text: str | bytes, **options: Any) -> Any:
+    """Return what `json.loads` does; raises `ValueError`, and nothing else, when it is no JSON that can be read."""
     try:
-        return json.loads(data, object_hook=untagged)
+        return json.loads(text, **options)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from finer_rewards.errors import ConfigError, DataError, suggest
+from finer_rewards.exact import parse_json
 from finer_rewards.parsing import completion_text
 from finer_rewards.sql_text import bare, split_statements
 
@@ -253,16 +254,17 @@ def _line_entry(line: str) -> Entry:
 
 def _json(text: str, name: str, line: int = 0) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except json.JSONDecodeError as error:
         where = line or error.lineno
         raise DataError(
             f"{name} should be JSON, but line {where}, column {error.colno} is not: {error.msg}. "
             "Mend that line, or name the file's format."
         ) from None
-    except RecursionError:
+    except ValueError as error:  # nested too deeply, or a number of thousands of digits
         raise DataError(
-            f"{name} should be JSON, but it is nested too deeply. Check that it is the right file."
+            f"{name} should be JSON that can be read, but {f'line {line}' if line else 'it'} is not: {error}. "
+            "Check that it is the right file."
         ) from None
 
 

@@ -204,14 +204,6 @@ class Choices:
     runs: tuple[tuple[tuple[Row, ...], int], ...] = ()
     results: tuple[tuple[Row, ...], ...] = ()
 
-    @classmethod
-    def read(cls, found: Mapping[str, Any] | None) -> Choices | None:
-        """Return what `dataclasses.asdict` wrote, after it went through JSON."""
-        if found is None:
-            return None
-        runs = tuple((tuple(map(tuple, rows)), count) for rows, count in found["runs"])
-        return cls(found["why"], runs, tuple(tuple(map(tuple, rows)) for rows in found["results"]))
-
 
 @dataclass(frozen=True, slots=True)
 class Execution:

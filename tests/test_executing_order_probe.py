@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.exact import dumps, loads
 from finer_rewards.executing import Query
-from finer_rewards.executing.cache import _decode, _encode
 from finer_rewards.executing.order_probe import Sorting, probes
+from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.types import Execution, Status
 
 SCRIPT = """
@@ -189,6 +190,6 @@ def test_cells_survive_the_disk(rows):
     execution = Execution(
         Status.ok, ("a",), rows, 0.5, "", True, frozenset({"t"}), order=rows, ambiguous=True
     )
-    back = _decode(_encode(execution))
+    back = execution_from(loads(dumps(execution_record(execution))))
     assert [list(map(bits, row)) for row in back.rows] == [list(map(bits, row)) for row in rows]
     assert back.order is not None and math.isclose(back.seconds, 0.5) and back.ambiguous and back.truncated

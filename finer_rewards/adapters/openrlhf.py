@@ -13,7 +13,6 @@ The label of a row is a mapping, or its JSON, with `gold` and `db`.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +24,7 @@ from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 from finer_rewards.parsing import without_endings
 from finer_rewards.scoring import Scorer
@@ -298,7 +298,7 @@ def _prompt_end(query: str, prompt: str) -> int:
 def _row(label: Any) -> Mapping[str, Any] | None:
     if isinstance(label, str):
         try:
-            label = json.loads(label)
+            label = parse_json(label)
         except ValueError:
             return None
     return label if isinstance(label, Mapping) else None

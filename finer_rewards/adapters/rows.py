@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from finer_rewards.components import component_metrics, component_values, reason_of
 from finer_rewards.errors import ConfigError, DataError, suggest
+from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
@@ -140,7 +140,7 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                yield json.loads(line)
+                yield parse_json(line)
             except ValueError:
                 raise DataError(
                     f"`dataset` should be JSONL or .parquet, but line {number} of {path} is not JSON."
@@ -277,7 +277,7 @@ def _status(evidence: Evidence, score: Score) -> Status:
 
 
 def _rows(value: Any) -> Any:
-    return json.loads(value) if isinstance(value, str) else _plain(value)
+    return parse_json(value) if isinstance(value, str) else _plain(value)
 
 
 def _plain(value: Any) -> Any:
@@ -303,7 +303,7 @@ def truth_of(ground_truth: Any) -> Mapping[str, Any]:
     """Return the keys that a gold stands for: the gold SQL itself, or a mapping (or its JSON) that holds it."""
     if isinstance(ground_truth, str) and ground_truth.lstrip().startswith("{"):
         try:
-            ground_truth = json.loads(ground_truth)
+            ground_truth = parse_json(ground_truth)
         except ValueError:
             return {"gold": ground_truth}
     return ground_truth if isinstance(ground_truth, Mapping) else {"gold": ground_truth}

@@ -13,7 +13,6 @@ own, plug the reward into any task whose data has `gold` and `db`, its options i
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from typing import Any
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.errors import ConfigError
+from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 
 __all__ = ["build_tasks", "finer"]
@@ -149,7 +149,7 @@ def _rows(path: str, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
     with file.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 row = None
             missing = [name for name in needed if name not in row] if isinstance(row, Mapping) else needed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
@@ -24,6 +23,7 @@ from finer_rewards.cli.output import format_of, json_text, open_output, write_re
 from finer_rewards.cli.progress import Progress
 from finer_rewards.cli.terminal import one_line
 from finer_rewards.errors import DataError
+from finer_rewards.exact import parse_json
 
 if TYPE_CHECKING:
     from finer_rewards.memory import TraceMemory
@@ -230,7 +230,7 @@ def _records(path: str) -> Iterator[dict[str, Any]]:
             continue
         where = f"{path}, line {line_number}"
         try:
-            record = json.loads(line)
+            record = parse_json(line)
         except ValueError as error:
             raise DataError(f"`{where}` should be JSON, but it is not ({error}). Correct the line.") from None
         if not isinstance(record, dict):

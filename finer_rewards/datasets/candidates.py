@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from finer_rewards.errors import DataError
+from finer_rewards.exact import parse_json
 from finer_rewards.files import Entry, read_statements
 
 __all__ = ["LISTS", "Candidates", "read_candidates", "read_groups"]
@@ -52,9 +52,9 @@ def read_groups(path: str | Path) -> list[Candidates] | None:
     text = file.read_text(encoding="utf-8-sig")
     try:
         if file.suffix == ".json":
-            records = json.loads(text)
+            records = parse_json(text)
         else:
-            records = [json.loads(line) for line in text.split("\n") if line.strip()]
+            records = [parse_json(line) for line in text.split("\n") if line.strip()]
     except ValueError:
         return None  # read as predictions, the message names the line
     if not isinstance(records, list) or not records or not all(isinstance(one, dict) for one in records):

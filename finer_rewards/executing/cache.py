@@ -8,22 +8,22 @@ import marshal
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import asdict, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards import exact
+from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.recent import Recent
 from finer_rewards.replacing import replacing
-from finer_rewards.types import Choices, Execution, Row, Status
+from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
 __all__ = ["ResultCache", "size_of"]
 
-_FORMAT = 4
+_FORMAT = 5
 _MOST_DIGESTS = 4096
 _Key = tuple[str, str]  # (where the database is, statement)
 _LASTING = frozenset(
@@ -48,6 +48,7 @@ class ResultCache:
     ) -> None:
         self.folder = folder
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
+        self._max_bytes = max_bytes
         self._kept = Recent[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
@@ -67,8 +68,11 @@ class ResultCache:
         if self.folder is None:
             return None
         try:
-            execution = _decode(self._path(database, sql).read_bytes())
-        except (OSError, ValueError, KeyError, TypeError):
+            path = self._path(database, sql)
+            if path.stat().st_size > self._max_bytes:
+                return None
+            execution = _decode(path.read_bytes())
+        except (OSError, ValueError):
             return None  # not there, or damaged: the query runs again
         self._keep(key, identity, execution, size_of(execution.rows))
         return execution
@@ -95,7 +99,7 @@ class ResultCache:
             path = self._path(database, sql)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as draft:
-                draft.write_bytes(_encode(execution))
+                draft.write_bytes(exact.dumps(execution_record(execution)))
 
     def clear(self) -> None:
         """Forget what is kept in memory."""
@@ -132,43 +136,11 @@ def size_of(rows: tuple[Row, ...]) -> int:
     return cells + len(rows) * (60 + 40 * len(rows[0]))
 
 
-def _encode(execution: Execution) -> bytes:
-    return exact.dumps(
-        {
-            "status": execution.status.name,
-            "columns": execution.columns,
-            "rows": execution.rows,
-            "seconds": execution.seconds,
-            "error": execution.error,
-            "truncated": execution.truncated,
-            "tables": None if execution.tables is None else sorted(execution.tables),
-            "order": execution.order,
-            "ambiguous": execution.ambiguous,
-            "steps": execution.steps,
-            "cpu_seconds": execution.cpu_seconds,
-            "choices": None if execution.choices is None else asdict(execution.choices),
-        }
-    )
-
-
 def _decode(data: bytes) -> Execution:
-    found = exact.loads(data)
-    execution = Execution(
-        Status[found["status"]],
-        tuple(found["columns"]),
-        _rows(found["rows"]),
-        found["seconds"],
-        found["error"],
-        found["truncated"],
-        None if found["tables"] is None else frozenset(found["tables"]),
-    )
-    order = None if found["order"] is None else _rows(found["order"])
-    names = ("ambiguous", "steps", "cpu_seconds")
-    more = {name: found[name] for name in names}
-    return replace(execution, order=order, choices=Choices.read(found["choices"]), **more)
-
-
-def _rows(found: list[list[Any]]) -> tuple[Row, ...]:
-    rows = tuple(map(tuple, found))
-    hash(rows)  # raises `TypeError` where a cell is none
-    return rows
+    """Return the execution of a file, or raise `ValueError`: what would not have been kept was not written here."""
+    execution = execution_from(exact.loads(data))
+    if execution.status not in _LASTING or execution.volatile:
+        raise ValueError("it is of no lasting status")
+    if not {len(execution.columns)}.issuperset(map(len, execution.rows)):
+        raise ValueError("its rows are not as wide as its columns")
+    return execution

@@ -127,8 +127,7 @@ class _Home:
     def report(self, gold: str) -> GoldReport | None:
         """Return the record of a gold, its files being in the cache."""
         found = read_report(self.own, gold, self.content)
-        if found is not None:
-            cached(found, self.own)
+        if found is not None and cached(found, self.own):
             return found
         return read_report(self.cache, gold, self.content)
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.exact import parse_json
 from finer_rewards.executing.siblings import neighbours_cache
 from finer_rewards.replacing import replacing
 from finer_rewards.sql_text import normalise
@@ -47,6 +48,12 @@ __all__ = [
 GENERATOR: Final = 3
 _MANIFEST: Final = "manifest.json"
 _PAUSE = 0.02
+_LARGEST: Final = 1 << 53
+_KINDS: Final[Mapping[Any, type]] = {
+    "str": str,
+    "int": int,
+    "bool": bool,
+}  # as the fields of records declare them
 
 
 @dataclass(frozen=True)
@@ -192,9 +199,18 @@ def read_report(home: Path, gold: str, source: str) -> GoldReport | None:
 @lru_cache(maxsize=8192)
 def _report(path: str, *_state: int) -> GoldReport:
     """Read a record once for each state of the file."""
-    found: Mapping[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    found: Mapping[str, Any] = parse_json(Path(path).read_text(encoding="utf-8"))
     values = {one.name: found[one.name] for one in fields(GoldReport)}
     instances = tuple(Neighbour(**one) for one in values["instances"])
+    for record, kind in ((values, GoldReport), *((vars(one), Neighbour) for one in instances)):
+        for field in fields(kind):
+            value = record[field.name]
+            if field.type in _KINDS and type(value) is not _KINDS[field.type]:
+                raise TypeError(f"{field.name} is of another type")
+            if isinstance(value, int) and abs(value) > _LARGEST:
+                raise ValueError(f"{field.name} is too large")
+    if not all(isinstance(text, str) for text in (*values["survivors"], *values["notes"])):
+        raise TypeError("a note is no text")
     for one in instances:
         if not (len(one.digest) >= 16 and one.file == f"{one.digest[:16]}.sqlite" and one.digest.isalnum()):
             raise ValueError(f"{one.file!r} is no file of a neighbour")
@@ -289,16 +305,26 @@ def suites_digest(under: str | os.PathLike[str]) -> str:
     return sha256("\n".join(sorted(found)).encode(errors="replace")).hexdigest()[:16] if found else ""
 
 
-def cached(report: GoldReport, home: Path) -> None:
-    """Put the neighbours of a gold where their ids lead: into the cache."""
+def cached(report: GoldReport, home: Path) -> bool:
+    """Put the neighbours of a gold where their ids lead: into the cache, which all databases of this content share.
+
+    Returns:
+        False where a file is not there, or is not the one that the record means: nothing else gets into the cache.
+    """
     cache = neighbours_cache(report.source)
     for one in report.instances:
         place = cache / one.file
         if not place.exists():
+            try:
+                content = (home / one.file).read_bytes()
+            except OSError:
+                return False
+            if sha256(content).hexdigest() != one.digest:
+                return False
             place.parent.mkdir(parents=True, exist_ok=True)
-            content = (home / one.file).read_bytes()
             with replacing(place) as draft:
                 draft.write_bytes(content)
+    return True
 
 
 @contextlib.contextmanager

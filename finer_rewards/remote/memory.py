@@ -103,7 +103,11 @@ class RemoteMemory(Served, MemoryElsewhere):
                 answer = self._client.post("/memory/search", payload, within=_LONGEST)
             except ServerLostError as error:
                 raise MemoryLostError(str(error)) from None
-            yield from (recall_from(one) for _, one in zip(batch, answer["recalls"], strict=True))
+            try:
+                recalls = [recall_from(one) for _, one in zip(batch, answer["recalls"], strict=True)]
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                raise MemoryLostError(f"{self.url} answered nonsense: {error!r:.200}") from None
+            yield from recalls
             asked = asked[len(batch) :]
 
     def _tell(self, method: str, path: str) -> Any:

@@ -7,8 +7,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
-from finer_rewards.types import Choices, Execution, Recall, Sample, Status
+from finer_rewards.types import Execution, Recall, Sample, Status
 
 __all__ = ["TOKEN", "execution_from", "recall_from", "record", "sample_from", "schema_from"]
 
@@ -20,28 +21,12 @@ def record(value: Execution | Recall | Schema) -> dict[str, Any]:
     """Return an execution, a recall or a schema as a mapping of JSON values."""
     if isinstance(value, Schema):
         return asdict(value)
-    found = {field.name: getattr(value, field.name) for field in fields(value)}
-    found["status"] = value.status.name
     if isinstance(value, Execution):
-        found["tables"] = None if value.tables is None else sorted(value.tables)
-        found["choices"] = None if value.choices is None else asdict(value.choices)
-    return found
-
-
-def execution_from(found: Mapping[str, Any]) -> Execution:
-    """Return the execution that `record` wrote."""
-    tables, order = found["tables"], found["order"]
-    return Execution(
-        **{
-            **found,
-            "status": Status[found["status"]],
-            "columns": tuple(found["columns"]),
-            "rows": tuple(map(tuple, found["rows"])),
-            "tables": None if tables is None else frozenset(tables),
-            "order": None if order is None else tuple(map(tuple, order)),
-            "choices": Choices.read(found.get("choices")),
-        }
-    )
+        return execution_record(value)
+    return {
+        **{field.name: getattr(value, field.name) for field in fields(value)},
+        "status": value.status.name,
+    }
 
 
 def recall_from(found: Mapping[str, Any]) -> Recall:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
+from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 from finer_rewards.types import Status
 
@@ -241,7 +241,7 @@ class _Reader:
 
     def signatures(self) -> list[dict[str, Any]]:
         contents = {
-            row["signature"]: json.loads(row["scorer"])
+            row["signature"]: parse_json(row["scorer"])
             for row in self.rows(
                 """
                 SELECT signature, any_value(scorer) AS scorer FROM lines

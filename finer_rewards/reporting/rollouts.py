@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.exact import untagged
+from finer_rewards.exact import parse_json, untagged
 from finer_rewards.reporting.reading import log_files
 from finer_rewards.types import Sample
 
@@ -66,8 +65,8 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
                     continue
                 where = f"Line {number} of {path}"
                 try:
-                    record = json.loads(line, object_hook=untagged)
-                except (ValueError, RecursionError):  # its writer was killed
+                    record = parse_json(line, object_hook=untagged)
+                except ValueError:  # its writer was killed
                     unreadable += 1
                     continue
                 if isinstance(record, dict) and isinstance(record.get("scorer"), dict):
