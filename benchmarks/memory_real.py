@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from sqlglot import expressions as exp
 
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.plan import asked_operations, planned_operations
 from finer_rewards.memory.space import Space
+from finer_rewards.thoughts.plan import asked_operations, planned_operations
 
 Array = NDArray[Any]
 Record = Mapping[str, Any]

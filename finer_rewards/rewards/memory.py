@@ -7,6 +7,7 @@ from typing import Literal
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import reward
+from finer_rewards.thoughts.stuffing import named, stuffed
 from finer_rewards.types import Evidence, Recall, Score, Status, unscored
 
 __all__ = ["memory"]
@@ -107,8 +108,6 @@ def memory(
 
 def _ground(evidence: Evidence, recall: Recall) -> tuple[float, str]:
     """Return how far a thought is about its own query, in [0, 1], and what speaks against it."""
-    from finer_rewards.memory.stuffing import named, stuffed
-
     thought, sql = evidence.answer.thought or "", evidence.answer.sql or ""
     reason = stuffed(thought, evidence.sample.question, sql)
     if reason:
