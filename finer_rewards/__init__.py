@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards import presets, rewards
+from finer_rewards.advantages import group_advantages
 from finer_rewards.comparing import Mode, compare, register_mode
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import FinerError
@@ -45,6 +46,7 @@ __all__ = [
     "TraceMemory",
     "adapters",
     "compare",
+    "group_advantages",
     "operation_f1",
     "parse_completion",
     "parse_reward",

@@ -1,0 +1,95 @@
+"""Advantages for a training loop of one's own: groups of scores in, numbers out, with what has no score left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from statistics import stdev
+from typing import Final, Literal
+
+from finer_rewards.errors import ConfigError
+from finer_rewards.types import Score
+
+__all__ = ["group_advantages"]
+
+_SCALES: Final = ("group", "batch", "none")
+
+
+def group_advantages(
+    scores: Iterable[Score | float | None],
+    group_size: int,
+    *,
+    scale: Literal["group", "batch", "none"] = "group",
+) -> list[float | None]:
+    """Return the advantage of each completion over the others of its prompt; `None` where there is no score.
+
+    Formula: (r - m) / s, with r the value, m the mean of the group's values and s their standard deviation (GRPO), that
+    of all values of the batch, or 1 (Dr. GRPO). What cannot be scored has no part in m and s. A group whose values
+    are all equal, or of which one alone has a value, has advantages of exactly 0, as is every advantage over an s of 0.
+
+    Leave out of the loss what is `None`, or give it 0: it says nothing of the completion. A gold that cannot be used
+    leaves a whole group out.
+
+    Args:
+        scores: scores or their values, the `group_size` completions of one prompt after those of another.
+        group_size: completions of a prompt.
+        scale: `"group"`, the sample standard deviation (n - 1) of the group; `"batch"`, that of all values;
+            `"none"`, no scaling.
+
+    Raises:
+        ConfigError: the scores are not whole groups, or an argument cannot be used.
+
+    Example:
+        >>> group_advantages([4.0, 1.0, None, 1.0], 4, scale="none")
+        [2.0, -1.0, None, -1.0]
+        >>> group_advantages([2.1, 2.1, 2.1, 2.1], 4)
+        [0.0, 0.0, 0.0, 0.0]
+
+    References:
+        GRPO: Shao et al., DeepSeekMath, 2024, arXiv:2402.03300, section 4.1. Dr. GRPO: Liu et al., Understanding
+        R1-Zero-Like Training, 2025, arXiv:2503.20783. By the batch: Hu et al., REINFORCE++, 2025, arXiv:2501.03262.
+        TRL adds 1e-4 to s, verl 1e-6; here s of 0 is the only case apart.
+    """
+    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
+        raise ConfigError(
+            f"`group_advantages(group_size=...)` should be a count of completions, but got {group_size!r:.80}."
+        )
+    if scale not in _SCALES:
+        raise ConfigError(
+            f"`group_advantages(scale=...)` should be one of {', '.join(_SCALES)}, but got {scale!r:.80}."
+        )
+    values = [_value(score) for score in scores]
+    if len(values) % group_size:
+        raise ConfigError(
+            f"`group_advantages(scores, {group_size})` should get whole groups of {group_size}, but got {len(values)} "
+            "scores. Pass unscored ones too, as `None`."
+        )
+    batch = _spread([value for value in values if value is not None])
+    found: list[float | None] = []
+    for start in range(0, len(values), group_size):
+        group = values[start : start + group_size]
+        scored = [value for value in group if value is not None]
+        mean = math.fsum(scored) / len(scored) if scored else 0.0
+        own = _spread(scored)
+        spread = {"group": own, "batch": batch, "none": 1.0}[scale]
+        # Equal values differ from their mean by a rounding error, which a small spread would make large.
+        found += [
+            None if value is None else (value - mean) / spread if own and spread else 0.0 for value in group
+        ]
+    return found
+
+
+def _value(score: Score | float | None) -> float | None:
+    value = score.value if isinstance(score, Score) else score
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ConfigError(
+            f"`group_advantages(scores)` should get scores, finite numbers or None, but got {value!r:.80}. "
+            "Pass what `Scorer.score` returns."
+        )
+    return float(value)
+
+
+def _spread(values: Sequence[float]) -> float:
+    return stdev(values) if len(set(values)) > 1 else 0.0
