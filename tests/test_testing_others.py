@@ -157,7 +157,7 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
         if text is None:
             text = f"<think>{thought}</think>\n{attack.sql}".replace("{folder}", str(tmp_path))
         answer = {"gold": question.gold if attack.gold is None else attack.gold, "dbs": dbs}
-        strict = attack.rule in ("not_above_failing", "unusable")
+        strict = attack.rule in ("not_above_failing", "unusable", "unusable_tie")
         cases[strict].append(
             case(
                 f"{number} {attack.kind}: {attack.title}",

@@ -52,7 +52,7 @@ def test_honest_mistakes_are_mistakes_on_the_first_database(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("spec", ["execution_match()", "arctic(mode='strict')"])
 def test_strict_rewards_hold(spec: str) -> None:
-    report = ft.redteam(spec, kinds=QUICK, timeout=2)
+    report = ft.redteam(spec, kinds=QUICK, databases=2, timeout=2)
     assert report.score == 1.0, "\n".join(report.lines())
 
 
@@ -61,7 +61,7 @@ def test_strict_rewards_hold(spec: str) -> None:
 def test_strict_rewards_hold_against_everything(spec: str) -> None:
     if spec == "finer()" and "finer" not in fr.presets.PRESETS:
         pytest.skip("there is no preset finer yet")
-    report = ft.redteam(spec, timeout=2, examples=200)
+    report = ft.redteam(spec, databases=2, timeout=2, examples=200)
     assert report.score == 1.0, "\n".join(report.lines())
 
 
@@ -295,13 +295,33 @@ def test_wrong_arguments(options: Any) -> None:
 
 def test_the_command_prints_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redteam", "arctic", "--kinds", "constant,compare", "--timeout", "2"]) == 1
-    lines = capsys.readouterr().out.splitlines()
-    assert re.match(r"constant +9 of +9 held", lines[0])
-    assert any(
-        line.startswith("  accepted: the order reversed: it has 1, and the right answer 1") for line in lines
+    one, two = capsys.readouterr().out.split("A sample names two databases")
+    assert re.search(r"^constant +[0-8] of +9 held$", one, re.M)
+    assert re.search(r"^constant +9 of +9 held$", two, re.M)
+    for part in (one, two):
+        assert "  accepted: the order reversed: it has 1, and the right answer 1" in part
+        assert part.splitlines()[-1].startswith("score 0.")
+    assert main(["redteam", "arctic", "--kinds", "constant,compare", "--fail-under", "0.3"]) == 0
+
+
+def test_ours_and_the_users_are_tried_under_the_same_terms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import finer_rewards as fr\n"
+        "from finer_rewards.adapters.trl import TRLReward\n"
+        "ours = TRLReward(fr.Scorer('execution_match()', fr.SQLite('/', workers=1), neighbours=0))\n"
+        "def single(completions, gold, db, **columns):\n"
+        "    return ours(None, completions, gold=gold, db=[str(one) for one in db])\n"
     )
-    assert lines[-1].startswith("score 0.")
-    assert main(["redteam", "arctic", "--kinds", "constant,compare", "--fail-under", "0.5"]) == 0
+    seen = []
+    for spec in ("execution_match()", f"{tmp_path / 'mine.py'}:ours", f"{tmp_path / 'mine.py'}:single"):
+        main(["redteam", spec, "--kinds", "constant", "--format", "json"])
+        seen.append(json.loads(capsys.readouterr().out)["runs"])
+    ours, theirs, single = seen
+    assert [run["databases"] for run in ours] == [1, 2] and ours[0]["score"] < ours[1]["score"] == 1
+    assert [run["kinds"] for run in theirs] == [run["kinds"] for run in ours]
+    assert [run["kinds"] for run in single] == [ours[0]["kinds"]]  # it cannot take a list of databases
 
 
 def test_the_command_on_a_file_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -311,8 +331,9 @@ def test_the_command_on_a_file_as_json(tmp_path: Path, capsys: pytest.CaptureFix
     spec = f"{tmp_path / 'mine.py'}:reward"
     assert main(["redteam", spec, "--kinds", "comment", "--columns", "truth=gold", "--format", "json"]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["reward"] == "reward" and report["kinds"]["comment"]["tried"] == 4
-    assert {finding["title"] for finding in report["findings"] if finding["verdict"] == "accepted"} >= {
+    run = report["runs"][0]
+    assert report["reward"] == "reward" and run["kinds"]["comment"]["tried"] == 4
+    assert {finding["title"] for finding in run["findings"] if finding["verdict"] == "accepted"} >= {
         "the gold in a comment",
         "nothing but a comment",
     }

@@ -36,7 +36,7 @@ def register(subparsers: Any) -> None:
         subparsers,
         "redteam",
         "Try known attacks and the laws of a reward on a reward function, and print what came through, by kind.\n"
-        "Exit 1 when the share that held is below --fail-under.",
+        "Exit 1 when the share that held, the lesser of one and two databases, is below --fail-under.",
         EXAMPLES,
     )
     parser.add_argument(
@@ -66,7 +66,7 @@ def register(subparsers: Any) -> None:
         type=int,
         choices=(1, 2),
         metavar="N",
-        help="databases that a sample names, 1 or 2 (2 for a reward, 1 for a function)",
+        help="databases that a sample names, 1 or 2 (first one, then two)",
     )
     group = parser.add_argument_group("what is tried")
     group.add_argument("--kinds", metavar="KIND,...", help="kinds of attacks, and `law` (all)")
@@ -93,27 +93,47 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = KINDS if arguments.kinds is None else tuple(filter(None, arguments.kinds.split(",")))
     template = {"template": _unescaped(arguments.template)} if arguments.template else {}
     kind = format_of(arguments.format, arguments.output)
-    with Progress("attacks", attack_count(chosen)) as bar:
-        report = redteam(
-            reward,
-            calls=arguments.calls,
-            columns=_columns(arguments.columns),
-            kinds=chosen,
-            databases=arguments.databases,
-            lo=arguments.lo,
-            hi=arguments.hi,
-            timeout=arguments.timeout,
-            examples=arguments.examples,
-            progress=lambda done, _: bar.advance(int(done > 0)),
-            **template,
-        )
+    counts = (1, 2) if arguments.databases is None else (arguments.databases,)
+    reports: dict[int, Report] = {}
+    with Progress("attacks", len(counts) * attack_count(chosen)) as bar:
+        for count in counts:
+            reports[count] = redteam(
+                reward,
+                calls=arguments.calls,
+                columns=_columns(arguments.columns),
+                # The laws bring databases of their own: once is enough.
+                kinds=[one for one in chosen if one != "law" or count == counts[0]],
+                databases=count,
+                lo=arguments.lo,
+                hi=arguments.hi,
+                timeout=arguments.timeout,
+                examples=arguments.examples,
+                progress=lambda done, _: bar.advance(int(done > 0)),
+                **template,
+            )
+    if len(counts) > 1 and _takes_one(reports[2]):
+        del reports[2]
     with open_output(arguments.output) as file:
         if kind == "json":
-            json.dump(_record(report), file, indent=1)
+            records = [{"databases": count, **_record(report)} for count, report in reports.items()]
+            json.dump({"reward": reports[counts[0]].name, "runs": records}, file, indent=1)
             file.write("\n")
         else:
-            file.writelines(f"{_painted(line)}\n" for line in report.lines())
-    return 1 if report.score < arguments.fail_under else 0
+            for count, report in reports.items():
+                file.write(f"{paint(_headings[count], 'bold')}\n")
+                file.writelines(f"{_painted(line)}\n" for line in report.lines())
+            if len(counts) > len(reports):
+                file.write("Not tried on two databases: it takes one a sample.\n")
+    return 1 if min(report.score for report in reports.values()) < arguments.fail_under else 0
+
+
+_headings = {1: "A sample names one database:", 2: "A sample names two databases, and a match holds on both:"}
+
+
+def _takes_one(report: Report) -> bool:
+    """Return whether not even an honest answer could be scored."""
+    unscored = "an honest answer cannot be scored"
+    return bool(report.findings) and all(unscored in finding.reason for finding in report.findings)
 
 
 def attack_count(kinds: Collection[str]) -> int:
@@ -125,7 +145,6 @@ def attack_count(kinds: Collection[str]) -> int:
 
 def _record(report: Report) -> dict[str, Any]:
     return {
-        "reward": report.name,
         "score": report.score,
         "kinds": {kind: {"held": held, "tried": tried} for kind, (held, tried) in report.kinds().items()},
         "findings": [asdict(finding) for finding in report.findings],

@@ -120,7 +120,7 @@ def redteam(
     columns: Mapping[str, str] | None = None,
     template: str = TEMPLATE,
     kinds: Collection[str] = KINDS,
-    databases: int | None = None,
+    databases: int = 1,
     lo: float = -math.inf,
     hi: float = math.inf,
     timeout: float = 5.0,
@@ -137,8 +137,8 @@ def redteam(
         columns: as for `check_reward`.
         template: how a completion is written, with `{thought}` and `{sql}`.
         kinds: which kinds of attacks, out of `KINDS`.
-        databases: how many instances of the schema a sample names, 1 or 2; when left out, 2 for a `Reward`,
-            1 for a function. Few guesses survive a second one.
+        databases: how many instances of the schema a sample names, 1 or 2, for whatever is tried: what a lucky
+            guess earns on one, few earn on both. The command line tries both.
         lo: smallest value, for the law of the range.
         hi: largest value.
         timeout: seconds a query (of a `Reward`) or a call (of a function) may take.
@@ -161,7 +161,7 @@ def redteam(
             raise ConfigError(
                 f"There is no kind of attack {kind!r}. {suggest(kind, KINDS)}Known: {', '.join(KINDS)}."
             )
-    if databases not in (None, 1, 2):
+    if databases not in (1, 2):
         raise ConfigError(f"`redteam(databases=...)` should be 1 or 2, but got {databases!r}.")
     subject = as_subject(
         reward,
@@ -177,7 +177,7 @@ def redteam(
     findings: list[Finding] = []
     with contextlib.closing(subject), tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
         paths = build_worlds(Path(folder))
-        used = paths[: databases or (2 if subject.several else 1)]
+        used = paths[:databases]
         field = _Field(subject, template, tuple(map(str, used)), Path(folder), timeout)
         for number, attack in enumerate(chosen):
             progress(number, len(chosen))
@@ -244,7 +244,9 @@ class _Field:
             told = " and ".join(map(_number, dict.fromkeys(values)))
             return "accepted", f"the same completion had {told}"
         value = values[0]
-        if attack.rule == "unusable":
+        if attack.rule == "unusable_tie" and self.subject.takes_ties:
+            return "skipped", "its mode takes any of the tied rows for an answer"
+        if attack.rule in ("unusable", "unusable_tie"):
             return self._unusable(value, failing)
         if right is None or self._passes_over(right, failing):
             return "skipped", "the right answer has no value"

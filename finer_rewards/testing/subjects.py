@@ -70,12 +70,14 @@ class Subject(ABC):
         abstains: it can give `None`.
         several: it takes several databases a sample.
         overlooks_repeats: it says itself that repeated rows do not count.
+        takes_ties: it says itself that any of the rows between which a gold's LIMIT chooses is right.
     """
 
     name: str
     abstains: bool
     several: bool
     overlooks_repeats: bool = False
+    takes_ties: bool = False
 
     @abstractmethod
     def score(self, cases: Sequence[Case]) -> list[float | None]:
@@ -136,8 +138,11 @@ class RewardSubject(Subject):
         modes = [find_mode(leaf.params["mode"]) for leaf in reward.leaves() if leaf.name == "execution_match"]
         # Of the published modes that do so it is told; one with guards does so by choice.
         self.overlooks_repeats = any(mode.require_base_table and mode.repeats != "count" for mode in modes)
+        self.takes_ties = any(mode.require_base_table and mode.ties == "choices" for mode in modes)
         searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
-        self.scorer = Scorer(reward, executor or SQLite("/", timeout=timeout, workers=2), memory=searched)
+        # Neighbours are what a user adds: what is tried is the reward, on the databases that the case names.
+        runs = executor or SQLite("/", timeout=timeout, workers=2)
+        self.scorer = Scorer(reward, runs, memory=searched, neighbours=0)
 
     def score(self, cases: Sequence[Case]) -> list[float | None]:
         """Return one value a case."""

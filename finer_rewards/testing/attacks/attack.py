@@ -22,6 +22,7 @@ VERIFIED: Final = (
 #: * `as_right`: the same as the right answer.
 #: * `unchanged`: the honest mistake has the same value before and after the attack was scored.
 #: * `unusable`: no value, for the gold says nothing; where the trainer knows no None, no more than SQL that fails.
+#: * `unusable_tie`: that, unless the reward says that any of several rows is right.
 Rule = Literal[
     "below_right",
     "counts_repeats",
@@ -31,6 +32,7 @@ Rule = Literal[
     "as_right",
     "unchanged",
     "unusable",
+    "unusable_tie",
 ]
 
 

@@ -206,7 +206,7 @@ CONDUCT: Final[tuple[Attack, ...]] = (
         "a gold with a tie at its LIMIT",
         "count",
         "SELECT ship_id FROM visit WHERE id = 6",
-        "unusable",
+        "unusable_tie",
         gold="SELECT ship_id FROM visit ORDER BY crates LIMIT 1",
     ),
     Attack("gold", "a gold that writes", "count", _COUNT, "unusable", gold="DELETE FROM visit"),
