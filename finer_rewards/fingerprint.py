@@ -14,6 +14,7 @@ Digest = Literal["bag", "set"]
 _PIECE = 4096
 #: Cells that are equal exactly when their bytes are.
 _PLAIN = frozenset((int, str, bytes, type(None)))
+_BYTES = (b"\xed\xb2", b"\xed\xb3")  # how lone surrogates begin, which stand for bytes that are not UTF-8
 _VERSION = 2  # of marshal: the same value gives the same bytes, whoever else refers to it
 
 
@@ -29,6 +30,7 @@ class Fingerprint(NamedTuple):
         rows: digest of the rows in any order: of all, or of the different ones.
         plain: whether there is no cell that may equal one of other bytes.
         complete: whether these are all rows of the result.
+        decodes: whether all text is UTF-8; some modes read other text in ways of their own.
     """
 
     digest: Digest
@@ -39,6 +41,7 @@ class Fingerprint(NamedTuple):
     rows: bytes = b""
     plain: bool = False
     complete: bool = False
+    decodes: bool = True
 
 
 class Fingerprinting:
@@ -57,6 +60,7 @@ class Fingerprinting:
         self.sequence = blake2b(digest_size=16)
         self.rows = blake2b(digest_size=16)
         self.kinds: set[type] = set()
+        self.decodes = True
         self.keys: list[bytes] = []
         self.different: set[bytes] = set()
         self.unnumbered: set[bytes] = set()
@@ -67,6 +71,7 @@ class Fingerprinting:
         self.count += len(keys)
         written = b"".join(keys)
         self.size += len(written)
+        self.decodes = self.decodes and not any(start in written for start in _BYTES)
         self.sequence.update(written)
         self.kinds.update(map(type, chain.from_iterable(rows)))
         if self.digest == "bag":
@@ -101,7 +106,7 @@ class Fingerprinting:
             self.rows.update(b"".join(keys[start : start + _PIECE]))
         most, least = (self.count, 0) if self.digest == "bag" else (len(self.different), self.least)
         digests = self.sequence.digest(), self.rows.digest()
-        return Fingerprint(self.digest, self.count, most, least, *digests, self.plain, complete)
+        return Fingerprint(self.digest, self.count, most, least, *digests, self.plain, complete, self.decodes)
 
 
 def fingerprint_of(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import find_mode
-from finer_rewards.comparing.result import Comparison, Sides, table_of
+from finer_rewards.comparing.result import Comparison, Sides, decoded, has_undecodable, table_of
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.types import Execution
 
@@ -68,6 +69,13 @@ def compare(
         predicted_sql,
         question,
     )
+    if how.undecodable != "keep":
+        found = {name: has_undecodable(getattr(sides, name)) for name in ("gold", "predicted")}
+        if how.undecodable == "error" and any(found.values()):
+            why = f"the evaluator cannot decode the text of the {'gold' if found['gold'] else 'predicted'} result"
+            return Comparison(False, 0.0, why, "evaluator_error")
+        if any(found.values()):
+            sides = replace(sides, gold=decoded(sides.gold), predicted=decoded(sides.predicted))
     rule = find_rule(how.rule)
     rule.check_installed()
     comparison = rule.function(sides, how)

@@ -18,6 +18,7 @@ RowOrder = Literal["never", "text", "query", "always"]
 EmptyGold = Literal["mask", "zero", "accept"]
 Repeats = Literal["count", "distinct", "ignore"]
 Ties = Literal["mask", "choices", "accept"]
+Undecodable = Literal["keep", "drop", "error"]
 Swapped = Literal["zero", "accept"]
 _CHOICES: dict[str, tuple[str, ...]] = {
     "row_order": ("never", "text", "query", "always"),
@@ -25,6 +26,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "repeats": ("count", "distinct", "ignore"),
     "ties": ("mask", "choices", "accept"),
     "swapped_columns": ("zero", "accept"),
+    "undecodable": ("keep", "drop", "error"),
     "rewriting": ("none", "repair", "repair_and_drop_distinct"),
 }
 # Fields that are not the rule's affair; another that the rule does not read would be ignored.
@@ -34,6 +36,7 @@ _EVERY_RULE_READS = frozenset(
         "rule",
         "rewriting",
         "as_written",
+        "undecodable",
         "max_rows",
         "require_base_table",
         "empty_gold",
@@ -73,6 +76,8 @@ class Mode:
         accept_empty: two empty results match.
         condition_columns: gold columns that count, by position; empty for all.
         null_is_zero: NULL is read as 0.
+        undecodable: what text is whose bytes are not UTF-8: `keep`, they are told apart; `drop`, they are left out, as
+            the test-suite evaluator does; `error`, a result with such text never matches, as in BIRD's.
         max_rows: rows beyond this many are not looked at; `None` for all.
         rewriting: what happens to both statements before they run (see `prepare`).
         as_written: rewards accept a match of the statements as written too, besides one as rewritten.
@@ -105,6 +110,7 @@ class Mode:
     accept_empty: bool = True
     condition_columns: tuple[int, ...] = ()
     null_is_zero: bool = False
+    undecodable: Undecodable = "keep"
     max_rows: int | None = None
     rewriting: Literal["none", "repair", "repair_and_drop_distinct"] = "none"
     as_written: bool = False

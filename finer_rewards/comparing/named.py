@@ -22,7 +22,12 @@ _IBM = "IBM, text2sql-eval-toolkit 1.6.0, 2025"
 
 # Published evaluators compare and do no more.
 _Published = partial(
-    Mode, require_base_table=False, empty_gold="accept", ties="accept", swapped_columns="accept"
+    Mode,
+    require_base_table=False,
+    empty_gold="accept",
+    ties="accept",
+    swapped_columns="accept",
+    undecodable="drop",
 )
 
 _MODES = (
@@ -109,6 +114,7 @@ _MODES = (
     _Published(
         "bird",
         rule="row_set",
+        undecodable="error",
         description="set(gold) == set(predicted) in Python: duplicates, row order and names do not count,"
         " column order does; two empty results match. Also the rule of SkyRL-SQL, CSC-SQL, "
         "OmniSQL and Arctic.",
@@ -117,6 +123,7 @@ _MODES = (
     _Published(
         "bird_nonempty",
         rule="row_set",
+        undecodable="error",
         accept_empty=False,
         max_rows=5000,
         description="As bird over the first 5,000 rows, and neither result may be empty.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,10 @@ from typing import Any, NamedTuple
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Comparison", "Settled", "Sides", "Table", "swapped", "table_of"]
+__all__ = ["Comparison", "Settled", "Sides", "Table", "decoded", "has_undecodable", "swapped", "table_of"]
+
+
+_BYTES = re.compile("[\udc80-\udcff]")
 
 SHOWN_ROWS = 3
 
@@ -132,6 +136,23 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
             f"but got {side!r:.80}. Write one row as [(1, 'x')]."
         ) from None
     return _checked(Table(rows, None if columns is None else tuple(columns)), name)
+
+
+def has_undecodable(table: Table) -> bool:
+    """Whether a table has text with bytes that are not UTF-8: lone surrogates stand for them."""
+    return any(
+        isinstance(cell, str) and not cell.isascii() and _BYTES.search(cell)
+        for row in table.rows
+        for cell in row
+    )
+
+
+def decoded(table: Table) -> Table:
+    """Return a table without the bytes that are not UTF-8."""
+    rows = tuple(
+        tuple(_BYTES.sub("", cell) if isinstance(cell, str) else cell for cell in row) for row in table.rows
+    )
+    return replace(table, rows=rows)
 
 
 def _checked(table: Table, name: str) -> Table:

@@ -111,6 +111,8 @@ def settled(pair: Pair) -> Comparison | None:
         )
     if not (ours.complete and theirs.complete):
         return None
+    if pair.mode.undecodable != "keep" and not (ours.decodes and theirs.decodes):
+        return None
     if how.alike and ours.sequence == theirs.sequence:
         return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold, in the same order", "identical")
     if how.alike and ours.rows == theirs.rows != b"" and not how.ordered:

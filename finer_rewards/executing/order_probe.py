@@ -367,4 +367,9 @@ def _rank(value: Cell) -> tuple[int, float | bytes]:
         return 0, 0
     if isinstance(value, (int, float)):
         return 1, value
-    return (2, value.encode("utf-8", "surrogatepass")) if isinstance(value, str) else (3, value)
+    if not isinstance(value, str):
+        return 3, value
+    try:
+        return 2, value.encode("utf-8", "surrogateescape")  # bytes that are no text, as the engine has them
+    except UnicodeEncodeError:
+        return 2, value.encode("utf-8", "surrogatepass")

@@ -19,6 +19,8 @@ _BLANK_THOUGHT = 20  # characters of white space; templates without thinking wri
 _LONG_FENCES = re.compile(r"`{4,}|^[ \t]*~{3,}", re.MULTILINE)
 # Before a fence after another one: it does not correct that one, but offers a choice.
 _OFFERED = re.compile(r"\W*(?:\Z|or\b|alternativ|another|otherwise|option)", re.IGNORECASE)
+# Not one of several: two at the end are an error of BIRD's evaluator.
+_END = re.compile(r"(?<![;\s])\s*;\Z")
 _ANSWER_TAGS = ("answer", "solution", "final_answer", "sql", "query")
 _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
 _SQL_LABELS = frozenset({"bigquery", "duckdb", "oracle", "postgres", "snowflake"})
@@ -230,10 +232,10 @@ def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:
 
 
 def _statement(text: str | None) -> tuple[str | None, str]:
-    """Return the SQL without white space and final `;` around it, and what is wrong with it."""
+    """Return the SQL without white space and a final `;` around it, and what is wrong with it."""
     if text is None:
         return None, "there is no SQL"
-    sql = text.strip("\ufeff \t\r\n\f\v").rstrip("; \t\r\n\f\v")
+    sql = _END.sub("", text.strip("\ufeff \t\r\n\f\v"))
     if first_word(sql) >= len(sql):
         return None, "the answer holds no statement" if sql else "there is no SQL"
     if not begins_query(sql):

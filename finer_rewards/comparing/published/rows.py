@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -14,12 +15,20 @@ from finer_rewards.types import Row
 
 __all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
 
+_TWO_ENDS = re.compile(r";\s*;\s*\Z")
 _NUMBERS = frozenset((int, float))
 
 
 @rule(reads={"accept_empty"}, equates=lambda mode, ordered: Equates(digest="set", counted=False, exact=True))
 def row_set(sides: Sides, mode: Mode) -> Comparison:
-    """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else."""
+    """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else.
+
+    The evaluator runs the text as it is, and Python's sqlite3 takes a second `;` for another statement.
+    """
+    if any(_TWO_ENDS.search(sql or "") for sql in (sides.gold_sql, sides.predicted_sql)):
+        return Comparison(
+            False, 0.0, "the evaluator takes a second `;` for another statement", "evaluator_error"
+        )
     gold, predicted = sides.gold.rows[: mode.max_rows], sides.predicted.rows[: mode.max_rows]
     if not mode.accept_empty and not (gold and predicted):
         return Comparison(False, 0.0, "an empty result never matches", "empty")

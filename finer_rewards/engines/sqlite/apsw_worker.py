@@ -99,7 +99,6 @@ class Connection(worker.Connection):
     """A connection of apsw, and one of `sqlite3` for text that is not UTF-8, which apsw cannot give."""
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
-        self.uri = uri
         self.plain: worker.Connection | None = None
         super().__init__(uri, settings)
 

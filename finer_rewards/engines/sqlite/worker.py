@@ -30,20 +30,24 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What a query may do, as SQLite numbers it.
-READ, SELECT, FUNCTION, RECURSIVE = 20, 21, 31, 33
+READ, SELECT, FUNCTION, RECURSIVE, PRAGMA = 20, 21, 31, 33, 19
 DENY = 1
 FORBIDDEN_FUNCTIONS = frozenset(
-    ("load_extension", "fts3_tokenizer", "readfile", "writefile", "edit", "fsdir", "lsmode", "zipfile")
+    (
+        "load_extension",
+        "fts3_tokenizer",
+        "readfile",
+        "writefile",
+        "edit",
+        "fsdir",
+        "lsmode",
+        "zipfile",
+        "optimize",
+    )
 )
 RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
-CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
 DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
-# Beside a date function, text put together out of literals only is taken to be a hidden 'now'.
-READS_CLOCK = r"""(?ix) ['"]now['"] | \b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)
-    | \bstrftime\s*\(\s*(?:'[^']*'|"[^"]*")\s*\)
-    | '[^']*' \s*\|\|\s* ' | "(?:n|no|ow|w)" \s*\|\| | \bx'
-    | \b(?:char|lower|upper|replace|substr|substring|trim|ltrim|rtrim|unhex|printf|format|concat|concat_ws|reverse)
-      \s*\(\s* (?:'[^']*'|\d+) (?:\s*,\s*(?:'[^']*'|\d+))* \s*\)"""
+CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
 ROW_SOURCES = ("select", "with", "values")
 NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
 # How messages begin that are not about the query. Further on, a message may hold names that a query chose.
@@ -66,6 +70,7 @@ class Connection:
     """One read-only connection, its limits, and what its authorizer saw."""
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
+        self.uri = uri
         self.settings = settings
         self.clock = time.process_time if settings.get("clock") == "cpu" else time.monotonic
         self.budget = Budget(INFINITY)
@@ -83,17 +88,20 @@ class Connection:
         self.raw.execute("PRAGMA query_only=1")
         self.tables: set[str] = set()
         self.views: dict[str, str] = {}
+        virtual = []
         for kind, name, sql in self.raw.execute("SELECT type, name, sql FROM sqlite_master"):
+            if kind == "table" and (sql or "")[:14].upper() == "CREATE VIRTUAL":
+                virtual.append(quote(name))
             if kind == "table" and not name.lower().startswith("sqlite_"):
                 self.tables.add(name.lower())
             elif kind == "view":
                 self.views[name.lower()] = sql or ""
-        for table_function in ("json_each", "json_tree"):
-            # Their first use declares a table, which the authorizer would take for a write.
+        for source in ("json_each('[]')", "json_tree('[]')", "dbstat", *virtual):
+            # Their first use declares a table, and prepares statements, which the authorizer would take for writes.
             try:
-                self.raw.execute(f"SELECT 1 FROM {table_function}('[]')").fetchall()
+                self.raw.execute(f"SELECT 1 FROM {source} LIMIT 0").fetchall()
             except sqlite3.Error:
-                break  # this SQLite has no JSON
+                continue  # this SQLite has no such module, or the table is damaged
         if sys.version_info >= (3, 11):
             for category, limit in settings["limits"]:
                 self.raw.setlimit(category, limit)
@@ -132,9 +140,11 @@ class Connection:
                 name = (second or "").lower()
                 if name not in FORBIDDEN_FUNCTIONS:
                     see_function(name)
+                    if inside:
+                        see_view(inside)
                     return 0
-            elif self.trusted:
-                return 0
+            elif self.trusted or (action == PRAGMA and first == "data_version" and second is None):
+                return 0  # the latter is asked by full-text tables, whether they were written meanwhile
             self.denied = True
             return DENY
 
@@ -164,11 +174,11 @@ class Connection:
         finally:
             self.trusted = True
         status, columns, chunks, message, truncated = outcome
+        seconds = self.clock() - started
         tables, volatile = None, ""
         if status == "ok":
             tables = [name for read in self.read if (name := (read or "").lower()) in self.tables]
             volatile = self._volatile(sql)
-        seconds = self.clock() - started
         return status, columns, chunks, seconds, message, truncated, tables, volatile, self.checks
 
     def _attempt(self, sql: str) -> Outcome:
@@ -192,7 +202,7 @@ class Connection:
         except sqlite3.OperationalError as error:
             if "Could not decode" not in str(error):
                 raise
-        self.raw.text_factory = leave_out_undecodable
+        self.raw.text_factory = keep_undecodable
         try:
             return self._fetch(sql)
         finally:
@@ -236,11 +246,12 @@ class Connection:
         if self.functions & CLOCK_FUNCTIONS:
             return "clock"
         if self.functions & DATE_FUNCTIONS:
-            import re
+            from finer_rewards.engines.sqlite.clock import may_read_clock, reads_clock
 
             texts = [sql] + [self.views.get(name.lower(), "") for name in self.views_used]
-            if any(re.search(READS_CLOCK, text) for text in texts):
-                return "clock"
+            if any(map(may_read_clock, texts)):
+                rows = self.settings["max_rows"] + 1
+                return "clock" if reads_clock(self.uri, sql, rows, lambda: self.budget.left() <= 0) else ""
         return ""
 
     def schema(self) -> list[tuple[Any, ...]]:
@@ -252,8 +263,13 @@ class Connection:
 
 
 def leave_out_undecodable(raw: bytes) -> str:
-    """Return text as the official evaluators read it: without the bytes that are not UTF-8."""
+    """Return text without the bytes that are not UTF-8."""
     return raw.decode("utf-8", "ignore")
+
+
+def keep_undecodable(raw: bytes) -> str:
+    """Return text with a sign of its own, a lone surrogate, for each byte that is not UTF-8."""
+    return raw.decode("utf-8", "surrogateescape")
 
 
 class Databases:
@@ -300,7 +316,7 @@ class Databases:
             return connection.run(sql, timeout, allowance)
         try:
             return "ok", (), [marshal.dumps(connection.schema())], 0.0, "", False, None, "", 0
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
             return lost(error)
 
     def close(self, connection: Connection) -> None:
