@@ -223,3 +223,16 @@ def test_the_test_suite_evaluator_mends_golds_as_it_mends_predictions(executor, 
         assert scorer.score_one(fr.Sample("SELECT -9", gold=gold, db="shop")).value == 0
     with fr.Scorer("execution_match('strict')", executor, neighbours=0) as scorer:
         assert scorer.score_one(fr.Sample(mended, gold=gold, db="shop")).status is Status.gold_failed
+
+
+@pytest.mark.parametrize(("mode", "value"), [("strict", 0), ("test_suite", 1), ("bird", 0)])
+def test_such_text_in_more_rows_than_are_fetched(executor, path, mode, value):
+    """Digests of rows say nothing of how a mode reads it."""
+    many = "(WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c LIMIT 50)"
+    gold, other = (f"SELECT name, x FROM rider, {many} WHERE id = {number}" for number in (1, 2))
+    with (
+        fr.SQLite(path.parent, workers=1, max_rows=5, engine=executor.engine) as small,
+        fr.Scorer(fr.rewards.execution_match(mode), small, neighbours=0) as scorer,
+    ):
+        samples = [fr.Sample(text, gold=gold, db="shop") for text in (other, gold + " ")]
+        assert [score.value for score in scorer.score(samples)] == [value, 0 if mode == "bird" else 1]
