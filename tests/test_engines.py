@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -14,6 +15,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards.engines.registry import ENGINES
 from finer_rewards.executing import Query
 
 TIMEOUT = 1.0
@@ -277,3 +279,14 @@ def test_scores_are_those_of_sqlite(engine: Engine, make_db, same_in_all, mode: 
     # NULL sorts elsewhere where the query does not say: the pair is right in one of them.
     elsewhere = ("ORDER BY kind",) if engine.name == "duckdb" else ("ORDER BY kind", "price DESC")
     assert [gold for gold in differing if not any(part in gold for part in elsewhere)] == []
+
+
+def test_doctor_says_what_the_installed_sqlite_does_otherwise_than_newer_ones() -> None:
+    found = {fact.name: fact.found for fact in ENGINES["sqlite"].facts()}["SQLite among versions"]
+    connection = sqlite3.connect(":memory:")
+    rounded, day, text = connection.execute(
+        "SELECT ROUND(2.675, 2), date('2023-02-29'), CAST(0.1 + 0.2 AS TEXT)"
+    ).fetchone()
+    assert ("ROUND(2.675, 2) is 2.68" in found) == (rounded == 2.68)
+    assert ("date('2023-02-29') is itself" in found) == (day == "2023-02-29")
+    assert ("15 digits" in found) == (text == "0.3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -13,7 +14,7 @@ from typing import Any, NamedTuple
 from finer_rewards.executing.databases import database_names
 from finer_rewards.executing.pooled import PooledExecutor
 
-__all__ = ["Check", "Engine", "Fact", "Place", "files_at", "package_fact"]
+__all__ = ["Check", "Engine", "Fact", "Place", "changes_fact", "files_at", "package_fact"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,28 @@ def files_at(
         return Place(".", str(path.absolute()))
     folders = [child.name for child in sorted(path.iterdir()) if child.is_dir() and is_database(child)]
     return Place(str(path), names=[*database_names(path, suffixes), *folders])
+
+
+def changes_fact(name: str, installed: str, changes: Mapping[str, str]) -> Fact:
+    """Return what an engine does otherwise than its newer versions, which may move a score.
+
+    Args:
+        name: of the engine.
+        installed: its version.
+        changes: what older versions do, by the version that does it no more.
+
+    Example:
+        >>> changes_fact("SQLite", "3.45.1", {"3.44": "no CONCAT", "3.46": "date('2023-02-29') is itself"}).found
+        "date('2023-02-29') is itself (until 3.46)"
+    """
+    older = [
+        f"{what} (until {since})" for since, what in changes.items() if _number(installed) < _number(since)
+    ]
+    return Fact(f"{name} among versions", True, "; ".join(older) or "as the newest that is known")
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:3])
 
 
 def package_fact(name: str, package: str, extra: str) -> Fact:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from finer_rewards.engines.duckdb.executor import DuckDB
 from finer_rewards.engines.duckdb.files import OWN_SUFFIXES, SUFFIXES, is_duckdb_place
-from finer_rewards.engines.engine import Check, Engine, files_at, package_fact
+from finer_rewards.engines.engine import Check, Engine, Fact, changes_fact, files_at, package_fact
 from finer_rewards.engines.sqlite.files import SUFFIXES as SQLITE_SUFFIXES
 from finer_rewards.executing.databases import database_names
 
@@ -27,6 +27,15 @@ def _owns(place: str) -> bool:
     return bool(database_names(path, OWN_SUFFIXES)) or any(map(is_duckdb_place, folders))
 
 
+# What docs/engines/differences.md shows to have changed; its script runs the versions.
+_CHANGES = {"2.0": "5 % 0 is NULL, and IN () is refused"}
+
+
+def _facts() -> tuple[Fact, ...]:
+    installed = package_fact("DuckDB", "duckdb", "duckdb")
+    return (installed, changes_fact("DuckDB", installed.found, _CHANGES)) if installed.ok else (installed,)
+
+
 DUCKDB = Engine(
     "duckdb",
     DuckDB,
@@ -35,7 +44,7 @@ DUCKDB = Engine(
     suffixes=(*OWN_SUFFIXES, ".parquet"),
     extra="duckdb",
     packages=("duckdb",),
-    facts=lambda: (package_fact("DuckDB", "duckdb", "duckdb"),),
+    facts=_facts,
     checks=(
         Check("DuckDB: a query runs", "SELECT sum(x) FROM t", "ok"),
         Check("DuckDB: an endless query ends", _ENDLESS, "timeout"),
