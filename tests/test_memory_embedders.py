@@ -156,7 +156,7 @@ def test_names_of_embedders() -> None:
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("finer_rewards.extras.find_spec", {"numpy": find_spec("numpy")}.get)
     with pytest.raises(
-        MissingExtraError, match=r"sentence-transformers.*pip install 'finer-rewards\[memory\]'"
+        MissingExtraError, match=r"sentence-transformers.*pip install 'finer-rewards\[sentence\]'"
     ):
         TraceMemory.open(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -186,7 +186,7 @@ def embedder_from(spec: str | Embedder) -> Embedder:
             raise ConfigError(
                 f"`hashing:N` should have a whole number, but got {spec!r}. Write 'hashing:1024'."
             )
-        return HashingEmbedder(int(detail)) if detail else HashingEmbedder()
+        return HashingEmbedder(int(detail[:9])) if detail else HashingEmbedder()
     if name in ("http", "https"):
         from finer_rewards.memory.endpoint import EndpointEmbedder
 

@@ -24,8 +24,8 @@ __all__ = ["EndpointEmbedder"]
 class EndpointEmbedder:
     """Asks `POST URL/embeddings`, many texts a request, with the standard library only.
 
-    A refusal for load (429) or by the server (5xx), and a lost connection, are tried again, each time after
-    twice the wait; anything else raises at once.
+    The key and the texts go to that address alone: a redirect is an error. A refusal for load (429) or by the server
+    (5xx), and a lost connection, are tried again, each time after twice the wait; anything else raises at once.
 
     Args:
         url: base URL, e.g. `"http://localhost:8000/v1"`.
@@ -109,7 +109,7 @@ class EndpointEmbedder:
     def _send(self, request: urllib.request.Request) -> Any:
         for attempt in range(self.retries + 1):
             try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:
+                with _OPENER.open(request, timeout=self.timeout) as response:
                     return json.loads(response.read())
             except urllib.error.HTTPError as error:
                 with error:
@@ -126,6 +126,16 @@ class EndpointEmbedder:
 
     def __repr__(self) -> str:
         return f"EndpointEmbedder({self.url!r}, {self.model!r})"
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect: the key and the texts go to the address that the user gave, and nowhere else."""
+
+    def redirect_request(self, *_: object, **__: object) -> None:
+        """Return no further request, so that the answer is an error."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _numbers(embedding: list[float] | str) -> NDArray[np.float32]:

@@ -127,6 +127,7 @@ class Index:
         if scope == "any":
             owns = np.zeros_like(owns)
         hits: Hits = []
+        top_k = min(top_k, len(self))
         for start in range(0, len(dbs), _BATCH):
             some, own = queries[start : start + _BATCH], owns[start : start + _BATCH]
             search = self._own_rows if scope == "same" else self._other_rows

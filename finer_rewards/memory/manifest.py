@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.embedders import Embedder, embedder_from
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 from finer_rewards.memory.store import Store
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SPACE", "agree", "as_made"]
+__all__ = ["SPACE", "agree", "as_made", "checked_centres"]
 
 #: Rises when the masking, the operations or the background change, and with them all vectors.
 MEANING: Final = 2
 SPACE: Final = ("delexicalise", "centre")
+FORMAT: Final = 1
 _MOVE: Final = "move the traces to a new memory with `export` and `import_`."
 
 
@@ -44,12 +45,13 @@ def agree(
     spec = embedder if embedder is None or isinstance(embedder, str) else ""
     flags = {"delexicalise": delexicalise, "centre": centre}
     wanted = {
-        "format": 1,
+        "format": FORMAT,
         "embedder": chosen.fingerprint if chosen else "",
         "spec": DEFAULT_EMBEDDER if spec is None else spec,
         **{name: 0 if flag is False else MEANING for name, flag in flags.items()},
     }
     found = Store(folder).describe_once("memory.json", wanted)
+    _check_content(folder, found)
     for name, flag in flags.items():
         _check_flag(folder, name, flag, found.get(name))
     if chosen is None:
@@ -86,7 +88,7 @@ def _own(folder: Path, spec: str) -> str:
     Whoever made the folder wrote it, and it may come from anywhere: an address there would be sent the reasoning and
     the user's key, a model there would be loaded.
     """
-    if spec == DEFAULT_EMBEDDER or re.fullmatch(r"hashing(:\d+)?", spec, re.ASCII):
+    if re.fullmatch(r"hashing(:\d+)?", spec, re.ASCII):
         return spec
     raise ConfigError(
         f"`embedder` should be given for the memory at `{folder}`, which was made with {spec!r:.200}: nothing is sent "
@@ -105,9 +107,52 @@ def _check_new(folder: Path, create: bool) -> None:
         )
 
 
+def _check_content(folder: Path, found: Mapping[str, Any]) -> None:
+    if found.get("format") != FORMAT:
+        raise DataError(
+            f"The memory at `{folder}` should be of format {FORMAT}, but is of {found.get('format')!r:.80}: another "
+            f"release made it. With that one, {_MOVE}"
+        )
+    for name in ("embedder", "spec"):
+        if not isinstance(found.get(name), str):
+            raise DataError(
+                f"`{folder / 'memory.json'}` should have a text for {name!r}, but has {found.get(name)!r:.80}. "
+                "Restore it from a copy."
+            )
+
+
+def checked_centres(
+    path: Path, found: Mapping[str, Any], parts: int, dimension: int = 0
+) -> list[list[float]]:
+    """Return the vectors that a folder says are subtracted.
+
+    Args:
+        path: of the file.
+        found: what is in it.
+        parts: how many there should be.
+        dimension: how long they should be; 0 while that is not known.
+
+    Raises:
+        DataError: they are none: a mean of unit vectors is a list of numbers from -1 to 1.
+    """
+    centres = found.get("centres")
+    if (
+        isinstance(centres, list)
+        and len(centres) == parts
+        and isinstance(centres[0], list)
+        and dimension in (0, len(centres[0]))
+        and all(isinstance(centre, list) and len(centre) == len(centres[0]) > 0 for centre in centres)
+        and all(
+            type(number) in (int, float) and abs(number) <= 1.01 for centre in centres for number in centre
+        )
+    ):
+        return centres
+    raise DataError(f"`{path}` should hold means of unit vectors, but does not. Restore it from a copy.")
+
+
 def _check_flag(folder: Path, name: str, wanted: bool | None, found: Any) -> None:
-    if found not in (0, MEANING):
-        raise ConfigError(
+    if type(found) is not int or found not in (0, MEANING):
+        raise DataError(
             f"The memory at `{folder}` should have {name!r} 0 or {MEANING}, but has {found!r}: another release "
             f"made it. With that one, {_MOVE}"
         )

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from finer_rewards.errors import DataError, FinerError
 from finer_rewards.extras import package_folder
@@ -18,7 +18,7 @@ from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
 from finer_rewards.memory.holdings import Holdings
-from finer_rewards.memory.manifest import SPACE, agree
+from finer_rewards.memory.manifest import SPACE, agree, checked_centres
 from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
 from finer_rewards.memory.space import Space
 from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
@@ -367,7 +367,9 @@ class TraceMemory:
         """Use the centre this memory was made with; before the first trace is written, write it down."""
         if not self._settled and (write or (self.path / "centre.json").exists()):
             learnt = self._space.learn() if write else []
-            self._space.use(self._store.describe_once("centre.json", {"centres": learnt})["centres"])
+            found = self._store.describe_once("centre.json", {"centres": learnt})
+            length = getattr(self.embedder, "dimension", None) or 0
+            self._space.use(checked_centres(self.path / "centre.json", found, self._space.parts, length))
             self._settled = True
 
     def _take_in(self) -> None:
@@ -375,19 +377,35 @@ class TraceMemory:
 
         self._settle(write=False)
         new: list[Row] = []
+        tallies: list[Tally] = []
         for entry in self._store.read_new():
             if isinstance(entry, Tally):
-                self._held.tallies[entry.id] = entry
+                tallies.append(entry)
             else:
                 new.append(Row(entry.trace, unpacked(entry.vector)))
-        self._held.keep(new)
         corrupt = [damage for damage in self._damages() if not damage.torn]
         if corrupt:
-            raise DataError(
-                f"The memory at `{self.path}` should be whole, but {len(corrupt)} parts of it are corrupt, "
-                f"first {corrupt[0].size} bytes at {corrupt[0].start} of {corrupt[0].file}. Nothing was "
-                f"changed. Save what can be read: `TraceMemory.repair({str(self.path)!r}, to=NEW_FOLDER)`."
+            first = corrupt[0]
+            self._refuse(
+                f"{len(corrupt)} parts of it are corrupt, first {first.size} bytes at {first.start} of {first.file}"
+                f"{': ' if first.reason else ''}{first.reason}"
             )
+        lengths = {len(row.vector) for row in new} | (
+            {self._held.dimension} if self._held.dimension else set()
+        )
+        if len(lengths) > 1:
+            self._refuse(f"it holds vectors of the lengths {sorted(lengths)}")
+        planted = sum(not row.is_unit for row in new)
+        if planted:
+            self._refuse(f"{planted} of its vectors are not of length 1")
+        self._held.tallies.update({tally.id: tally for tally in tallies})
+        self._held.keep(new)
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DataError(
+            f"The memory at `{self.path}` should be whole, but {what}. Nothing was changed. "
+            f"Save what can be read: `TraceMemory.repair({str(self.path)!r}, to=NEW_FOLDER)`."
+        )
 
     def _damages(self) -> list[Damage]:
         return [damage for found in self._store.damages.values() for damage in found]

@@ -50,7 +50,7 @@ class SentenceEmbedder:
         device: str | None = None,
         dtype: str = "float32",
     ) -> None:
-        package_folder("memory", f"The embedder {model!r}", "sentence-transformers")
+        package_folder("sentence", f"The embedder {model!r}", "sentence-transformers")
         self.model = str(model)
         self.prompt = (QWEN_PROMPT if "Qwen3-Embedding" in self.model else "") if prompt is None else prompt
         self.dimension = dimension

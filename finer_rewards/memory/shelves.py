@@ -12,6 +12,7 @@ from zlib import crc32
 import numpy as np
 
 from finer_rewards.memory.index import Index, Scope
+from finer_rewards.memory.store import ROUNDING
 from finer_rewards.memory.trace import Trace
 from finer_rewards.types import Recall
 
@@ -40,6 +41,13 @@ class Row:
     def place(self) -> tuple[str, str]:
         """Where it stands among others: by database, then by key."""
         return self.trace.db, self.trace.key
+
+    @property
+    def is_unit(self) -> bool:
+        """True for a vector of length 1, or of a thought about nothing: all 0."""
+        wide = self.vector.astype(np.float32)
+        square = float(wide @ wide)
+        return len(wide) > 0 and (square == 0.0 or abs(square - 1.0) <= ROUNDING)
 
     @property
     def age(self) -> tuple[int, float, str]:

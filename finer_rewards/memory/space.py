@@ -55,6 +55,8 @@ class Space:
         self.embedder = CachedEmbedder(embedder)
         self.masks = masks
         self.centres = centres
+        #: How many texts of a thought are embedded.
+        self.parts = 2 if masks else 1
         self._middles: list[Vector] | None = None
 
     def vectors(

@@ -8,6 +8,8 @@
 A record is `magic, length, crc32, payload`. A writer that dies leaves at most one cut record at the end of
 its own file, which readers skip and report. Nobody writes to another's file, so no one waits; a record in two
 files (after an interrupted `compact`) counts once, because a trace is known by its content.
+
+A folder may come from anywhere, so what is in it is checked, and reading it takes time in proportion to its size.
 """
 
 from __future__ import annotations
@@ -16,25 +18,42 @@ import contextlib
 import json
 import os
 import secrets
+import stat
 import struct
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.trace import Trace
 from finer_rewards.replacing import replacing, sync
 
-__all__ = ["Damage", "Entry", "Record", "Store", "Tally", "frame", "replace_file", "scan"]
+__all__ = [
+    "Damage",
+    "Entry",
+    "Record",
+    "Store",
+    "Tally",
+    "file_content",
+    "frame",
+    "is_unit",
+    "json_object",
+    "replace_file",
+    "scan",
+]
 
-FORMAT = 1
 _MAGIC = b"\xf1TRC"
 _HEAD = struct.Struct("<4sII")
 _LENGTH = struct.Struct("<I")
 _SUFFIX = ".traces"
+#: Longest payload of a record, and longest description of a memory.
+MOST_BYTES: Final = 64 << 20
+#: Bytes that may be checksummed in vain, a byte of a segment: heads that lead nowhere cost no more than that.
+_IN_VAIN: Final = 4
+ROUNDING: Final = 0.02  # More than float16 numbers change the square of the length of a unit vector by.
 
 
 @dataclass(frozen=True)
@@ -65,12 +84,14 @@ class Damage:
         start: first byte.
         size: how many.
         torn: true for a cut record at the very end, as a killed writer leaves; false for corruption.
+        reason: what is wrong with a record that was read whole; empty for bytes that are none.
     """
 
     file: str
     start: int
     size: int
     torn: bool
+    reason: str = ""
 
 
 def frame(entry: Entry) -> bytes:
@@ -95,18 +116,23 @@ def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], lis
     """
     entries: list[Entry] = []
     damages: list[Damage] = []
+    heads = _Heads(data)
     place = 0
     while place < len(data):
-        size = _whole(data, place)
+        size = heads.whole(place)
         if size:
-            entries.append(_entry(data, place, size))
+            try:
+                entries.append(_entry(data, place, size))
+            except DataError as error:
+                damages.append(Damage(file, offset + place, size, torn=False, reason=str(error)))
             place += size
             continue
         found = data.find(_MAGIC, place + 1)
-        while found != -1 and not _whole(data, found):
-            found = data.find(_MAGIC, found + 1)
+        while found != -1 and not heads.whole(found):
+            # Past what may be done in vain nothing more is looked for: no accident leaves so many heads.
+            found = -1 if heads.exhausted else data.find(_MAGIC, found + 1)
         end = len(data) if found == -1 else found
-        torn = found == -1 and _is_cut(data, place)
+        torn = found == -1 and not heads.exhausted and _is_cut(data, place)
         damages.append(Damage(file, offset + place, end - place, torn))
         if torn:
             break
@@ -114,15 +140,32 @@ def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], lis
     return entries, damages, offset + place
 
 
-def _whole(data: bytes, place: int) -> int:
-    """Return the size of the whole record at `place`, 0 when there is none."""
-    if len(data) - place < _HEAD.size:
+class _Heads:
+    """Looks at heads of records, and counts the bytes checksummed for those that were none."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._view = memoryview(data)
+        self.in_vain = 0
+
+    @property
+    def exhausted(self) -> bool:
+        """True when more was done in vain than an accident explains."""
+        return self.in_vain > _IN_VAIN * len(self._data) + MOST_BYTES // 64
+
+    def whole(self, place: int) -> int:
+        """Return the size of the whole record at `place`, 0 when there is none."""
+        if len(self._data) - place < _HEAD.size:
+            return 0
+        magic, length, checksum = _HEAD.unpack_from(self._data, place)
+        start = place + _HEAD.size
+        end = start + int(length)
+        if magic != _MAGIC or not _LENGTH.size <= length <= MOST_BYTES or end > len(self._data):
+            return 0
+        if zlib.crc32(self._view[start:end]) == checksum:
+            return end - place
+        self.in_vain += length
         return 0
-    magic, length, checksum = _HEAD.unpack_from(data, place)
-    start, end = place + _HEAD.size, place + _HEAD.size + length
-    if magic != _MAGIC or length < _LENGTH.size or end > len(data):
-        return 0
-    return end - place if zlib.crc32(memoryview(data)[start:end]) == checksum else 0
 
 
 def _is_cut(data: bytes, place: int) -> bool:
@@ -130,17 +173,58 @@ def _is_cut(data: bytes, place: int) -> bool:
     if len(data) - place < _HEAD.size:
         return _MAGIC.startswith(data[place : place + 4])
     magic, length, _ = _HEAD.unpack_from(data, place)
-    return bool(magic == _MAGIC and place + _HEAD.size + length > len(data))
+    return bool(magic == _MAGIC and length <= MOST_BYTES and place + _HEAD.size + length > len(data))
 
 
 def _entry(data: bytes, place: int, size: int) -> Entry:
+    """Return what a whole record holds; raise `DataError` when its writer was not this library."""
     start = place + _HEAD.size
     (length,) = _LENGTH.unpack_from(data, start)
-    text = data[start + _LENGTH.size : start + _LENGTH.size + length]
-    content = json.loads(text)
-    if "refused" in content:
-        return Tally(content["id"], content["refused"])
-    return Record(Trace.from_record(content), data[start + _LENGTH.size + length : place + size])
+    text, vector = (
+        data[start + _LENGTH.size : place + size][:length],
+        data[start + _LENGTH.size + length : place + size],
+    )
+    content = json_object(text, "record")
+    if "refused" not in content:
+        if len(vector) % 2:
+            raise DataError(f"`record` should hold float16 numbers, but has {len(vector)} bytes of them.")
+        return Record(Trace.from_record(content), vector)
+    name, refused = content.get("id"), content["refused"]
+    counts = refused.items() if isinstance(refused, dict) else [("", None)]
+    if not isinstance(name, str) or any(type(count) is not int or count < 0 for _, count in counts):
+        raise DataError(f"`record` should count refusals, but holds {refused!r:.80}.")
+    return Tally(name, refused)
+
+
+def is_unit(vector: bytes) -> bool:
+    """True for the float16 numbers of a vector of length 1, or of a thought about nothing: all 0.
+
+    Example:
+        >>> is_unit(struct.pack("<2e", 0.6, 0.8)), is_unit(struct.pack("<2e", 60_000, 0)), is_unit(b"")
+        (True, False, False)
+    """
+    numbers = struct.unpack(f"<{len(vector) // 2}e", vector)
+    square = sum(number * number for number in numbers)
+    return bool(numbers) and (square == 0.0 or abs(square - 1.0) <= ROUNDING)
+
+
+def json_object(text: bytes, where: str) -> dict[str, Any]:
+    """Return the JSON object in some bytes.
+
+    Raises:
+        DataError: there is none, or none that can be read: not UTF-8, nested too deep, a number too long.
+    """
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DataError(
+            f"`{where}` should be JSON, but it is damaged ({error}). Restore it from a copy."
+        ) from None
+    if not isinstance(content, dict):
+        raise DataError(
+            f"`{where}` should be a JSON object, but holds {content!r:.80}. Restore it from a copy."
+        )
+    return content
 
 
 class Store:
@@ -165,13 +249,7 @@ class Store:
             with self._writing():
                 self.segments.mkdir(parents=True, exist_ok=True)
                 replace_file(path, json.dumps(dict(content), indent=1).encode(), exclusive=True)
-        try:
-            found = json.loads(path.read_bytes())
-        except ValueError as error:
-            raise DataError(
-                f"`{path}` should be JSON, but it is damaged ({error}). Restore it from a copy."
-            ) from None
-        return dict(found)
+        return json_object(file_content(path), str(path))
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Append entries; when this returns they are on the disk, whatever happens to this process."""
@@ -207,11 +285,10 @@ class Store:
 
     def _read_on(self, path: Path) -> list[Entry]:
         offset = self._read.get(path.name, 0)
-        if path.stat().st_size <= offset:
+        found = path.lstat()
+        if stat.S_ISREG(found.st_mode) and found.st_size <= offset:
             return []
-        with path.open("rb") as handle:
-            handle.seek(offset)
-            data = handle.read()
+        data = file_content(path, offset)
         entries, damages, self._read[path.name] = scan(data, path.name, offset)
         known = [damage for damage in self.damages.get(path.name, []) if not damage.torn]
         self.damages[path.name] = known + damages
@@ -219,6 +296,11 @@ class Store:
 
     def files(self) -> list[Path]:
         """Return the segments there are, in order of name."""
+        if self.segments.is_symlink() or (self.segments.exists() and not self.segments.is_dir()):
+            raise DataError(
+                f"`{self.segments}` should be a folder, but it is a link or a file: what is written would go "
+                "elsewhere. Copy what it stands for."
+            )
         return sorted(self.segments.glob(f"*{_SUFFIX}"))
 
     def idle(self) -> list[Path]:
@@ -276,6 +358,21 @@ def replace_file(path: Path, data: bytes, *, exclusive: bool = False) -> None:
     """Write a whole file so that no reader ever sees half of it; with `exclusive` an existing one stays."""
     with replacing(path, durable=True, exclusive=exclusive) as draft:
         draft.write_bytes(data)
+
+
+def file_content(path: Path, offset: int = 0) -> bytes:
+    """Return the bytes of a file of the memory from `offset` on.
+
+    Raises:
+        DataError: it is no file: a link would lead out of the folder, a pipe or a device would never end.
+    """
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise DataError(
+            f"`{path}` should be a regular file, but it is something else. Copy what it stands for."
+        )
+    with path.open("rb") as handle:
+        handle.seek(offset)
+        return handle.read()
 
 
 def _lock(descriptor: int) -> None:

@@ -10,7 +10,7 @@ from functools import cached_property
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, Final
 
 from finer_rewards.errors import DataError
 
@@ -77,7 +77,7 @@ class Trace:
         """
         try:
             record = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataError(f"`{where}` should be JSON, but it is not ({error}). Correct the line.") from None
         if not isinstance(record, dict):
             raise DataError(
@@ -97,11 +97,13 @@ class Trace:
             if name not in kept:
                 raise DataError(f"`{where}` should have a {name!r}, but got {sorted(record)!r:.120}. Add it.")
         for name, value in kept.items():
-            if not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and name != "verified"):
+            wrong = not isinstance(value, _TYPES[name]) or (isinstance(value, bool) and name != "verified")
+            if wrong or (isinstance(value, (int, float)) and not abs(value) <= _LARGEST):
                 raise DataError(f"`{where}` has a {name!r} of the wrong type: {value!r:.80}. Correct it.")
         return cls(**kept)
 
 
+_LARGEST: Final = 1e15  # Of a step, and of seconds since 1970.
 _TYPES: Mapping[str, tuple[type, ...]] = {
     field.name: {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(field.type)]
     for field in fields(Trace)
@@ -114,7 +116,7 @@ def read_traces(path: Path, batch: int = 512) -> Iterator[tuple[int, list[Trace]
     Raises:
         DataError: a line is not a trace.
     """
-    with path.open(encoding="utf-8") as lines:
+    with path.open(encoding="utf-8", errors="backslashreplace") as lines:
         numbered = ((number, line) for number, line in enumerate(lines, 1) if line.strip())
         while some := list(islice(numbered, batch)):
             read = [Trace.from_line(line, f"{path}, line {number}") for number, line in some]

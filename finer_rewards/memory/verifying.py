@@ -6,8 +6,12 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from finer_rewards.errors import ConfigError
-from finer_rewards.memory.store import Damage, Entry, Record, Store, replace_file
+from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.extras import optional
+from finer_rewards.memory.embedders import HashingEmbedder
+from finer_rewards.memory.manifest import agree, checked_centres
+from finer_rewards.memory.space import Space
+from finer_rewards.memory.store import Damage, Entry, Record, Store, file_content, is_unit, replace_file
 
 __all__ = ["Verification", "repair_folder", "verify_folder"]
 
@@ -46,6 +50,9 @@ class Verification:
 def verify_folder(path: str | Path) -> Verification:
     """Read every segment of a memory and check it; needs neither its embedder nor numpy.
 
+    Vectors should be of length 1. Those of the hashing embedder are made once more and compared, where there is numpy:
+    a vector that is not that of its text was planted.
+
     Raises:
         ConfigError: there is no memory in the folder.
     """
@@ -74,7 +81,7 @@ def repair_folder(path: str | Path, to: str | Path) -> Verification:
     (target / "segments").mkdir(parents=True)
     for name in ("memory.json", "centre.json"):
         if (source / name).exists():
-            replace_file(target / name, (source / name).read_bytes())
+            replace_file(target / name, file_content(source / name))
     store = Store(target)
     store.append(entries)
     store.close()
@@ -89,14 +96,63 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
     store = Store(folder)
     entries = list(store.read_new())
     damages = tuple(damage for found in store.damages.values() for damage in found)
-    records = {entry.trace.key: entry for entry in entries if isinstance(entry, Record)}
     problems = [
         f"{damage.file}: {damage.size} bytes at {damage.start} are corrupt"
+        f"{': ' if damage.reason else ''}{damage.reason}"
         for damage in damages
         if not damage.torn
     ]
+    good: list[Entry] = []
+    records: dict[str, Record] = {}
+    planted = 0
+    for entry in entries:
+        if isinstance(entry, Record):
+            if not is_unit(entry.vector):
+                planted += 1
+                continue
+            records[entry.trace.key] = entry
+        good.append(entry)
+    if planted:
+        problems.append(f"{planted} vectors are not of length 1")
     sizes = Counter(len(record.vector) // 2 for record in records.values())
     if len(sizes) > 1:
         problems.append(f"vectors of different lengths: {dict(sizes)}")
+    try:
+        problems += _compared(folder, store, list(records.values()))
+    except DataError as error:
+        problems.append(str(error))
+    except ConfigError:
+        pass  # Made with an embedder that is not at hand.
     verified = sum(record.trace.verified for record in records.values())
-    return entries, Verification(verified, len(records) - verified, damages, tuple(problems))
+    return good, Verification(verified, len(records) - verified, damages, tuple(problems))
+
+
+def _compared(folder: Path, store: Store, records: list[Record]) -> list[str]:
+    """Return what is wrong with vectors that can be made again: those of a memory that hashes its words."""
+    embedder, flags = agree(folder, None, None, None, create=False)
+    if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None or not records:
+        return []
+    import numpy as np
+
+    space = Space(embedder, masks=flags["delexicalise"], centres=flags["centre"])
+    problems: list[str] = []
+    if flags["centre"]:
+        learnt = space.learn()
+        if (folder / "centre.json").exists():
+            kept = checked_centres(
+                folder / "centre.json",
+                store.describe_once("centre.json", {}),
+                space.parts,
+                embedder.dimension,
+            )
+            if np.shape(kept) != np.shape(learnt) or not np.allclose(kept, learnt, atol=1e-3):
+                problems.append(f"centre.json does not hold the means that {embedder.fingerprint} makes")
+        space.use(learnt)
+    columns = ([getattr(record.trace, name) for record in records] for name in ("text", "question", "sql"))
+    strange = 0
+    for record, made in zip(records, space.vectors(*columns), strict=True):
+        held = np.frombuffer(record.vector, dtype="<f2").astype(np.float32)
+        strange += made is None or len(made) != len(held) or not np.allclose(made, held, atol=0.01)
+    if strange:
+        problems.append(f"{strange} vectors are not those of their texts")
+    return problems
