@@ -15,7 +15,7 @@ from sqlglot import TokenType, exp
 
 from ._sqlite_tokens import before_operand
 
-__all__ = ["AmbiguousNotError", "mark_brackets", "regrouped"]
+__all__ = ["ENGINES", "AmbiguousNotError", "mark_brackets", "regrouped"]
 
 # Of these functions sqlglot makes operators, which have no rank where they are calls.
 _OPERATOR_FUNCTIONS = {
@@ -90,6 +90,10 @@ def mark_brackets(tokens: list[Any], dialect: str) -> None:
 
 class AmbiguousNotError(Exception):
     """A tree does not tell where a NOT stood."""
+
+
+#: The dialects whose ranks are known.
+ENGINES = frozenset(_TABLES)
 
 
 class _Operator(NamedTuple):

@@ -14,7 +14,7 @@ from sqlglot import TokenType
 
 from .facts import cast_affinity
 
-__all__ = ["UNARY_PLUS", "as_sqlite_means", "before_operand", "refused_by_sqlite"]
+__all__ = ["UNARY_PLUS", "as_engine_means", "before_operand", "refused_by_sqlite"]
 
 #: The name of the function that stands for unary plus.
 UNARY_PLUS = "unary plus"
@@ -37,10 +37,11 @@ def _like(token: Any, kind: Any, text: str) -> Any:
     return type(token)(kind, text, token.line, token.col, token.start, token.end)
 
 
-def as_sqlite_means(tokens: list[Any], sql: str) -> list[Any]:
-    """Return the tokens with casts to affinities, unary plus as a function, and names in backticks without them."""
+def as_engine_means(tokens: list[Any], sql: str, dialect: str) -> list[Any]:
+    """Return the tokens with unary plus as a function and, in SQLite, casts to affinities and backticks left out."""
     partner = _partners(tokens)
-    types = _cast_types(tokens, partner)
+    sqlite = dialect == "sqlite"
+    types = _cast_types(tokens, partner) if sqlite else {}
     found: list[Any] = []
     closing: dict[int, int] = {}  # how many brackets to add after a token
     place = 0
@@ -49,7 +50,7 @@ def as_sqlite_means(tokens: list[Any], sql: str) -> list[Any]:
         if place in types:
             place, declared = types[place]
             found.append(_like(token, _type_of_token(declared), declared))
-        elif token.token_type is TokenType.IDENTIFIER and sql[token.start] in "`[":
+        elif sqlite and token.token_type is TokenType.IDENTIFIER and sql[token.start] in "`[":
             found.append(_like(token, TokenType.VAR, token.text))
         elif token.token_type is TokenType.PLUS and before_operand(tokens, place):
             end = _operand_end(tokens, place + 1, partner)

@@ -48,7 +48,8 @@ def _fix_in(term: Term, context: Context) -> Term:
         parts = (*parts, *right.items)
     if not any(_explicit(part) or context.collation(part) for part in parts):
         return term
-    chosen = "tuple" if left[0] == "tuple" else _explicit(left) or context.collation(left) or "binary"
+    own = left if _has_collation(left) or not isinstance(right, Select) else right.items[0]
+    chosen = "tuple" if left[0] == "tuple" else _explicit(left) or context.collation(own) or "binary"
     return (term[0], ("collate", _without(left), chosen), *term[2:])
 
 
@@ -60,12 +61,26 @@ def _fix_value(term: Term, context: Context) -> Term:
 def _fix_setop(term: Term, context: Context) -> Term:
     """The collation of the first branch counts, and its spelling of equal texts is what is shown."""
     items = [item for branch in term[2] if isinstance(branch, Select) for item in branch.items]
-    return (*term, SIDES_COUNT) if any(map(context.collation, items)) else term
+    return (*term, BY_COLLATION) if any(map(context.collation, items)) else term
 
 
-#: Says of a compound query that the order of its branches counts.
-SIDES_COUNT: Term = ("word", "sides count")
-_FIXES = {**dict.fromkeys(COMPARISONS, _fix), "in": _fix_in, "value": _fix_value, "setop": _fix_setop}
+def _fix_select(block: Select, context: Context) -> Select:
+    """Of texts that a collation takes for equal, DISTINCT and GROUP BY show one; no rule knows which."""
+    folds = block.distinct is True or block.group
+    if folds and any(map(context.collation, (*block.items, *(block.group or ())))):
+        return block._replace(extra=(*block.extra, BY_COLLATION))
+    return block
+
+
+#: Says that a query shows one of several texts that a collation takes for equal.
+BY_COLLATION: Term = ("word", "by collation")
+_FIXES = {
+    **dict.fromkeys(COMPARISONS, _fix),
+    "in": _fix_in,
+    "value": _fix_value,
+    "setop": _fix_setop,
+    "select": _fix_select,
+}
 _OWN = "own"  # a collation that a term has by itself, so that the other side's COLLATE goes before it
 
 
@@ -110,7 +125,7 @@ def shown(query: Any, context: Context) -> Any:
     """Return the query of a whole text with each `+x` that it shows as x: nothing compares it any more."""
     if isinstance(query, Select):
         return query._replace(items=tuple(bare(item, context) for item in query.items))
-    if query[0] == "setop":
+    if query[0] == "setop" and BY_COLLATION not in query[6:]:
         return (*query[:2], tuple(shown(branch, context) for branch in query[2]), *query[3:])
     return query
 
@@ -143,9 +158,13 @@ def _alike(term: Term, other: Term, context: Context) -> bool:
     if other[0] == "null":
         return True
     if other[0] in _CONSTANTS:
-        return kind == "text" if other[0] == "text" else kind in _NUMERIC
+        return kind == "blob" or (kind == "text" if other[0] == "text" else kind in _NUMERIC)
     inner = other[1] if other[0] == "value" else other
     theirs = context.affinity(inner)
-    if other[0] != "value" and theirs in _NUMERIC:
-        return kind in (*_NUMERIC, "text")
-    return (kind in _NUMERIC and theirs in _NUMERIC) or (kind == theirs == "text")
+    if other[0] == "value":
+        return kind == "blob" or (kind in _NUMERIC and theirs in _NUMERIC) or kind == theirs == "text"
+    if kind == "blob":
+        return theirs in (*_NUMERIC, "blob", "none")
+    return (theirs in _NUMERIC and kind in (*_NUMERIC, "text")) or (
+        kind == "text" and theirs in ("text", "blob")
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
@@ -16,7 +16,7 @@ from .plain import read_plain
 from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
-from .terms import Term
+from .terms import Select, Term, columns_of
 
 __all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
 
@@ -49,8 +49,10 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
 def canonical_form(query: Term, facts: Facts) -> Canonical:
     """Return the canonical form of what `read_query` returned."""
     context = Context(facts)
+    unknown = _unknown(query)
     query = rewrite(query, context)
     heads = context.survey(query)
+    query = _keep_unknown(query, unknown)
     loosely = named = canonical(query, lambda block: equal_classes(block, context), context.nested)
     if heads & LOOSENED and loosens(query):
         context.loose = True
@@ -59,6 +61,20 @@ def canonical_form(query: Term, facts: Facts) -> Canonical:
         if about != query:
             loosely = canonical(about, lambda block: equal_classes(block, context))
     return Canonical(named, loosely, tuple(context.notes))
+
+
+def _unknown(query: Term) -> set[Term]:
+    """Return the columns of a query that no source has; with them it fails, whatever a rewrite finds."""
+    return {column for column in columns_of(query) if column[1] == -1}
+
+
+def _keep_unknown(query: Any, before: set[Term]) -> Any:
+    """Return a rewritten query with the unknown columns that the rewrites have lost."""
+    lost = before - _unknown(query) if before else before
+    if not lost:
+        return query
+    said = ("unknown", *sorted(lost))
+    return query._replace(extra=(*query.extra, said)) if isinstance(query, Select) else (*query, said)
 
 
 class Canonical(NamedTuple):

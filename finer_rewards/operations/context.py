@@ -12,8 +12,8 @@ __all__ = ["Context"]
 #: The collation of a column of a compound query, in a database where columns have collations.
 UNKNOWN = "unknown"
 # What has no type converts nothing, so 1 and 1.0 stay two values that are equal.
-_UNLIKE = ("none", "citext")
-_NUMERIC = ("number", "real", "date")
+_UNLIKE = ("blob", "citext")
+_UNCONVERTED = ({"number", "real", "date"}, {"text", "blob"}, {"blob", "none"})
 _VALUES = {"number": "number", "text": "text"}
 _NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
 _SURVEYED = _NUMBERED.union(QUERY_HEADS, ("left",))
@@ -111,9 +111,10 @@ class Context:
         return term
 
     def affinity(self, term: Term) -> str:
-        """Return what a comparison with a term converts to: `number`, `real`, `text`, `date` or `none`.
+        """Return what a comparison with a term converts to: `number`, `real`, `text`, `date`, `blob` or `none`.
 
-        Empty where that is not known: without a schema, and for computed terms in dialects with types.
+        A column of affinity BLOB is not converted to text, what has no affinity is. Empty where it is not known:
+        without a schema, and for computed terms in dialects with types.
         """
         head = term[0]
         if head == "column":
@@ -153,7 +154,7 @@ class Context:
         first, second = (_VALUES.get(one[0], "") or self.affinity(one) for one in (a, b))
         if "" in (first, second):
             return self.facts.known or first != second
-        return first != second and not (first in _NUMERIC and second in _NUMERIC)
+        return first != second and not any({first, second} <= kinds for kinds in _UNCONVERTED)
 
     def collation(self, term: Term) -> str:
         """Return the collation that a term has of its own; empty for the one that compares byte by byte."""

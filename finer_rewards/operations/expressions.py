@@ -96,7 +96,10 @@ def read_term(node: Any, scope: Resolver) -> Term:
     if isinstance(node, exp.Query):
         return ("scalar", scope.query(node))
     if isinstance(node, exp.Anonymous) and node.this == UNARY_PLUS:
-        return ("value", read_term(node.expressions[0], scope))
+        operand = read_term(node.expressions[0], scope)
+        if scope.dialect == "sqlite":
+            return ("value", operand)
+        return operand if operand[0] == "number" else ("call", "+", operand)  # of a text it is an error
     if isinstance(node, exp.Anonymous) and scope.dialect != "sqlite" and _name(node) == "mod":
         return ("%", *_arguments(node, scope))  # SQLite's is one of floating point
     if isinstance(node, (exp.Max, exp.Min)) and node.expressions and scope.dialect == "sqlite":
@@ -285,8 +288,17 @@ def _is(node: Any, scope: Resolver) -> Term:
     return ("is", read_term(node.this, scope), read_term(right, scope))
 
 
+def _over(term: Any) -> Any:
+    """Return the function of a window, which folds no rows although it may be named as an aggregate is."""
+    if not isinstance(term, tuple) or not term:
+        return term
+    if term[0] == "aggregate":
+        return ("windowed", *term[1:])
+    return (*term[:1], *map(_over, term[1:])) if term[0] in ("node", "this", "filtered") else term
+
+
 def _window(node: Any, scope: Resolver) -> Term:
-    inner = read_term(node.this, scope)
+    inner: Term = _over(read_term(node.this, scope))
     specs = [node]  # a window may be built on a named one, and that on another
     while len(specs) <= _MOST_WINDOWS:
         base = specs[-1].args.get("alias")

@@ -20,7 +20,7 @@ class TableFacts:
 
     Args:
         columns: names, in order.
-        affinity: `number`, `real`, `text`, `date`, `none`, or empty (not known), for each column.
+        affinity: `number`, `real`, `text`, `date`, `blob`, or empty (not known), for each column.
         kinds: what columns have in common whose equal values are the same value.
         collations: the collation of each column that does not compare byte by byte.
         not_null: columns that are never NULL.
@@ -75,11 +75,11 @@ _AFFINITIES = (
     ("real", ("REAL", "FLOA", "DOUB")),
 )
 #: The class of values of each affinity.
-CLASS_OF = {"integer": "number", "numeric": "number", "real": "real", "text": "text", "blob": "none"}
+CLASS_OF = {"integer": "number", "numeric": "number", "real": "real", "text": "text", "blob": "blob"}
 
 
 def affinity_of(declared: str, dialect: str = "sqlite") -> str:
-    """Return the class of values a declared type holds; `none` where SQLite converts nothing."""
+    """Return the class of values a declared type holds; `blob` where SQLite converts nothing."""
     upper = declared.upper()
     affinity = cast_affinity(upper)
     if dialect != "sqlite" and ("STRING" in upper or affinity == "blob"):

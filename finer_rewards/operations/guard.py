@@ -24,8 +24,8 @@ from finer_rewards.locks import ForkSafeLock
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.sql_text import COMMENT, QUOTED_ANYWHERE
 
-from ._ranks import AmbiguousNotError, mark_brackets, regrouped
-from ._sqlite_tokens import as_sqlite_means, before_operand, refused_by_sqlite
+from ._ranks import ENGINES, AmbiguousNotError, mark_brackets, regrouped
+from ._sqlite_tokens import as_engine_means, before_operand, refused_by_sqlite
 
 __all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable", "tree_of"]
 
@@ -115,7 +115,10 @@ def parse_query(sql: str, dialect: str) -> Any:
                 refused = refused_by_sqlite(tokens)
                 if refused is not None:
                     raise OperationsError(f"The SQL does not parse: {refused}")
-                tokens = as_sqlite_means(tokens, sql)
+            if dialect in ENGINES:
+                tokens = as_engine_means(tokens, sql, dialect)
+            if dialect == "duckdb" and any(token.text.upper() == "SYMMETRIC" for token in tokens):
+                raise OperationsError("The SQL does not parse: DuckDB has no BETWEEN SYMMETRIC")
             parsed = read.parser().parse(tokens, sql)
             statements = [one for one in parsed if one is not None and type(one) is not exp.Semicolon]
     except ParseError as error:

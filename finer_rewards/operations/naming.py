@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
-from ._values import SIDES_COUNT
+from ._values import BY_COLLATION
 from .terms import Outer, Select, Term, fold_heads, is_leaf, is_query, larger_than, remake, substitute, walk
 
 __all__ = ["canonical"]
@@ -67,7 +67,7 @@ def _query(query: Term, names: Names, depth: int) -> Term:
         return _select(query, names, depth)
     if query[0] == "setop":
         branches = [_query(branch, names, depth) for branch in query[2]]
-        if not query[1].startswith("except") and SIDES_COUNT not in query[6:]:
+        if not query[1].startswith("except") and BY_COLLATION not in query[6:]:
             branches.sort(key=repr)
         rest = tuple(_term(part, names, depth) for part in query[3:])
         return ("setop", query[1], tuple(branches), *rest)

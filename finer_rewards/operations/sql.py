@@ -114,7 +114,7 @@ def _term(term: Term) -> str:
         return f"({to_sql(term[1])})"
     if head == "call":
         return f"{term[1]}({', '.join(map(_term, term[2:]))})"
-    if head == "aggregate":
+    if head in ("aggregate", "windowed"):
         return f"{term[1]}({'DISTINCT ' if term[2] else ''}{', '.join(map(_term, term[3:]))})"
     if head == "case":
         pairs = zip(term[1:-1:2], term[2:-1:2], strict=True)

@@ -9,7 +9,8 @@ or numbers. Tuples compare, hash and print in C, and every generic walk is one r
     ("and", ...)  ("or", ...)  ("not", a)  ("=", a, b)  ("<", a, b)  ...  ("is", a, b)  ("is not", a, b)
     ("in", a, ("list", ...))  ("in", a, query)  ("exists", query)  ("scalar", query)
     ("call", name, ...)  ("aggregate", name, distinct, ...)  ("window", function, partition, order, frame)
-    ("case", when, then, when, then, ..., otherwise)
+    ("case", when, then, when, then, ..., otherwise)  ("windowed", name, distinct, ...) as the function of a window
+    ("value", a) and ("collate", a, name): see `_values.py`
 
 A *query* is a `Select`, or `("setop", operator, branches, order, limit, offset)`, or `("values", rows)`.
 A *source* is `("table", number, name)`, `("derived", number, query)`, `("function", number, term)`,

@@ -216,6 +216,7 @@ _SPEAKERS: dict[str, object] = {
     "scalar": lambda term, depth: f"({say(term[1], depth)})",
     "call": _call,
     "aggregate": _aggregate,
+    "windowed": _aggregate,
     "case": _case,
     "cast": lambda term, depth: f"cast({say(term[1], depth)} as {term[2]})",
     "collate": lambda term, depth: f"{_wrap(term[1], depth)} collate {term[2]}",

@@ -273,6 +273,8 @@ def merge_derived_outer(block: Select, context: Context) -> Select:
         return block
     mapping: dict[Term, Term] = {}
     outers = tuple(_merge_in_outer(one, mapping, block) for one in block.outers)
+    # What stands on the padded side now is padded too.
+    context.padded |= {column[1] for column in mapping.values()}
     return substitute(block._replace(outers=outers), mapping) if mapping else block
 
 

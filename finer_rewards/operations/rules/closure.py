@@ -32,7 +32,8 @@ class Closure:
         if sources is not None:
             self.all_sources = {number: one for number, one in self.all_sources.items() if number in sources}
             self.outer_conditions = []
-        self.columns = {term for term in fixed if term[0] == "column"}
+        # Texts that a collation takes for equal are one group, but not one value.
+        self.columns = {term for term in fixed if term[0] == "column" and not context.collation(term)}
         self.rows: set[int] = set()
         self.equalities = [
             one

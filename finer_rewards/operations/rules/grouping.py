@@ -129,6 +129,7 @@ def having_to_where(block: Select, context: Context) -> Select:
         if not contains(one, "aggregate")
         and not any(is_query(part) for part in walk(one))
         and closure.fixes(one)
+        and (context.facts.dialect != "duckdb" or columns_of(one) <= set(block.group))
     ]
     if not moved:
         return block
