@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import sqlite3
 
-from finer_rewards.engines.sqlite.worker import DATE_FUNCTIONS
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["may_read_clock", "reads_clock"]
+__all__ = ["DATE_FUNCTIONS", "may_read_clock", "reads_clock"]
 
+#: The functions that read the clock where an argument says so.
+DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
 #: What stands in the text of a query with a date function that reads the clock, openly or not.
 _SUSPECT = re.compile(
     r"""(?ix) ['"][^'"]*now[^'"]*['"] | ['"](?:n|no|o|ow|w)['"] | subsec

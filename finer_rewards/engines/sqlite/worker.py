@@ -13,6 +13,7 @@ from collections import OrderedDict
 
 from finer_rewards._sqlite_catalog import quote as quote
 from finer_rewards._sqlite_catalog import read_catalog
+from finer_rewards.engines.sqlite.clock import DATE_FUNCTIONS, may_read_clock, reads_clock
 from finer_rewards.executing.worker import (
     ALARMS,
     INFINITY,
@@ -46,7 +47,6 @@ FORBIDDEN_FUNCTIONS = frozenset(
     )
 )
 RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
-DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
 CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
 ROW_SOURCES = ("select", "with", "values")
 NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
@@ -246,8 +246,6 @@ class Connection:
         if self.functions & CLOCK_FUNCTIONS:
             return "clock"
         if self.functions & DATE_FUNCTIONS:
-            from finer_rewards.engines.sqlite.clock import may_read_clock, reads_clock
-
             texts = [sql] + [self.views.get(name.lower(), "") for name in self.views_used]
             if any(map(may_read_clock, texts)):
                 rows = self.settings["max_rows"] + 1
