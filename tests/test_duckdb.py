@@ -19,6 +19,7 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing import Query
+from finer_rewards.types import Status
 
 duckdb = pytest.importorskip("duckdb", reason="needs DuckDB: pip install 'finer-rewards[duckdb]'")
 
@@ -426,3 +427,35 @@ class Wrapped:
 
 sys.modules["duckdb"] = Wrapped()
 """
+
+
+def test_infinite_dates_are_no_others(tmp_path: Path) -> None:
+    with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
+        connection.execute(
+            "CREATE TABLE t AS SELECT * FROM (VALUES (1, DATE 'infinity', TIMESTAMP '-infinity'), "
+            "(2, DATE '9999-12-31', TIMESTAMP '9999-12-31 23:59:59.999999'), "
+            "(3, DATE '0001-01-01', NULL)) AS v(a, d, m)"
+        )
+    with fr.DuckDB(tmp_path, workers=1) as executor:
+        run = executor.execute("SELECT a, d, m AS d FROM t ORDER BY a -- all", "t")
+        assert run.columns == ("a", "d", "d")
+        assert run.rows == (
+            (1, "infinity", "-infinity"),
+            (2, "9999-12-31", "9999-12-31 23:59:59.999999"),
+            (3, "0001-01-01", None),
+        )
+        with fr.Scorer("execution_match('strict')", executor) as scorer:
+            sample = fr.Sample("SELECT DATE '9999-12-31' FROM t LIMIT 1", "SELECT d FROM t WHERE a = 1", "t")
+            assert scorer.score_one(sample).value == 0
+
+
+@pytest.mark.parametrize("sql", ["SELECT pg_sleep(60)", "SELECT nap(60)", "SELECT sleep_ms(60000)"])
+def test_a_query_that_would_sleep_does_not_begin_to(tmp_path: Path, sql: str) -> None:
+    with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
+        if not connection.execute(
+            "SELECT 1 FROM duckdb_functions() WHERE function_name = 'pg_sleep'"
+        ).fetchall():
+            pytest.skip("this DuckDB cannot sleep")
+        connection.execute("CREATE MACRO nap(x) AS pg_sleep(x)")
+    with fr.DuckDB(tmp_path, workers=1, timeout=30) as executor:
+        assert executor.execute(sql, "t").status is Status.refused

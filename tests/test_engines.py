@@ -48,7 +48,8 @@ def duckdb_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         with duckdb.connect(str(folder / f"{name}.duckdb")) as connection:
             connection.execute(script)
 
-    new("band", SCRIPT)
+    macros = ["nap(x) AS pg_sleep(x)", "chance() AS random() + 1", "moment() AS TABLE SELECT now() AS at"]
+    new("band", SCRIPT + "".join(f"CREATE MACRO {macro};" for macro in macros))
     with fr.DuckDB(folder, timeout=TIMEOUT, workers=1, memory_limit="512MiB") as executor:
         yield Engine("duckdb", partial(fr.DuckDB, folder), executor, new)
 
@@ -185,11 +186,26 @@ FACTS = {
     "duckdb": [
         ("SELECT name FROM singer USING SAMPLE 2", {"singer"}, "random"),
         ("SELECT uuid()", frozenset(), "random"),
+        ("SELECT ago(INTERVAL 1 DAY)", frozenset(), "clock"),
+        ("SELECT chance()", frozenset(), "random"),
+        ("SELECT * FROM moment()", frozenset(), "clock"),
+        ("SELECT current_database(), array_append([1], 2)", frozenset(), ""),
     ],
     "postgres": [
         ("SELECT relname FROM pg_class", frozenset(), ""),
         ("SELECT name FROM singer TABLESAMPLE SYSTEM (50)", {"singer"}, "random"),
         ("SELECT current_date - born FROM singer", {"singer"}, "clock"),
+        ("SELECT name FROM singer WHERE born < 'now'", {"singer"}, "clock"),
+        (
+            "SELECT ('n' || 'ow')::text::date IS NULL OR 'now'::text::date IS NULL FROM singer",
+            {"singer"},
+            "clock",
+        ),
+        ("SELECT name FROM singer WHERE name IN ('now', 'Today')", {"singer"}, ""),
+        ("SELECT txid_current()", frozenset(), "random"),
+        ("SELECT pg_backend_pid()", frozenset(), "random"),
+        ("SELECT pg_stat_get_numscans(1)", frozenset(), "random"),
+        ("SELECT current_database(), current_user", frozenset(), ""),
     ],
 }
 

@@ -35,6 +35,37 @@ def converter_of(kind: str) -> Callable[[Any], Any] | None:
     return plain
 
 
+class EndOfTimeError(Exception):
+    """A date is the first or the last that Python has, or lies beyond."""
+
+
+def may_be_endless(kind: str) -> bool:
+    """Whether a type is of dates, of which `infinity` is one."""
+    return kind.startswith(("DATE", "TIMESTAMP")) and not kind.endswith("]")
+
+
+def at_an_end(value: Any) -> bool:
+    """Whether a date is the first or the last that Python has, as `infinity` comes, too."""
+    return not isinstance(value, str) and (value.year == 1 or value.year == 9999)
+
+
+def asking_for_endless(sql: str, moments: list[int], width: int) -> str:
+    """Return the query that shows, after the columns of another, which of some dates have no end."""
+    names = [f"c{place}" for place in range(width)]
+    ends = [
+        f"CASE WHEN c{one}::VARCHAR IN ('infinity', '-infinity') THEN c{one}::VARCHAR END" for one in moments
+    ]
+    return f"SELECT {', '.join(names + ends)} FROM ({sql}\n) AS answer({', '.join(names)})"
+
+
+def with_endless(row: tuple[Any, ...], moments: list[int], width: int) -> tuple[Any, ...]:
+    """Return a row of that query as a row of the other."""
+    cells = list(row[:width])
+    for place, end in zip(moments, row[width:], strict=True):
+        cells[place] = cells[place] if end is None else end
+    return tuple(cells)
+
+
 def number(value: Any) -> Any:
     """Return a decimal number as SQLite keeps it: whole numbers whole, others as floats."""
     whole = int(value)

@@ -15,7 +15,16 @@ import threading
 import time
 from collections import OrderedDict
 
-from finer_rewards.engines.duckdb.cells import converted, converter_of, utc_module
+from finer_rewards.engines.duckdb.cells import (
+    EndOfTimeError,
+    asking_for_endless,
+    at_an_end,
+    converted,
+    converter_of,
+    may_be_endless,
+    utc_module,
+    with_endless,
+)
 from finer_rewards.executing import worker
 
 TYPE_CHECKING = False
@@ -123,6 +132,13 @@ class Connection:
         )
         self.views = self._names("SELECT view_name FROM duckdb_views() WHERE NOT internal")
         self.kinds_of_views: dict[str, str] = {}
+        self.macros: dict[str, list[str]] = {}
+        for name, text in self.raw.execute(
+            "SELECT lower(function_name), CASE function_type WHEN 'macro' THEN 'SELECT ' ELSE '' END"
+            " || macro_definition FROM duckdb_functions() WHERE macro_definition IS NOT NULL"
+        ).fetchall():
+            self.macros.setdefault(name, []).append(text)
+        self.of_macros: dict[str, tuple[str, str]] = {}
 
     def _names(self, sql: str) -> set[str]:
         return {name.lower() for (name,) in self.raw.execute(sql).fetchall()}
@@ -143,6 +159,14 @@ class Connection:
                     break
                 at = text.upper().find(" AS ", at + 1)
         return self.kinds_of_views[name]
+
+    def _of_macro(self, name: str) -> tuple[str, str]:
+        """Return what a macro does that is not allowed, and whether it is random or reads the clock."""
+        if name not in self.of_macros:
+            self.of_macros[name] = ("", "")  # for one that calls the function of its own name
+            trees = [self._tree(self.raw, text) for text in self.macros.get(name, ())]
+            self.of_macros[name] = self._look_through([tree for tree in trees if tree is not None])
+        return self.of_macros[name]
 
     def _tree(self, session: Any, sql: str) -> Any:
         import json
@@ -204,18 +228,33 @@ class Connection:
             return end("not_a_query" if refused == "SHOW" else "refused", f"{refused} is not allowed")
         cursor.execute(sql)
         columns = tuple([column[0] for column in cursor.description])
+        kinds = [str(column[1]) for column in cursor.description]
         converters = [
             (place, converter)
-            for place, column in enumerate(cursor.description)
-            if (converter := converter_of(str(column[1]))) is not None
+            for place, one in enumerate(kinds)
+            if (converter := converter_of(one)) is not None
         ]
+        moments = [place for place, one in enumerate(kinds) if may_be_endless(one)]
 
         def fetch(count: int) -> list[Any]:
             rows = cursor.fetchmany(count)
+            if any(row[place] is not None and at_an_end(row[place]) for place in moments for row in rows):
+                raise EndOfTimeError
             return [converted(row, converters) for row in rows] if converters else rows
 
+        def fetch_told(count: int) -> list[Any]:
+            # Python's dates end where those of DuckDB do not: beside each stands whether it is endless.
+            return [
+                with_endless(converted(row, converters), moments, len(kinds))
+                for row in cursor.fetchmany(count)
+            ]
+
         max_bytes = self.settings["max_bytes"]
-        chunks, truncated = worker.collect(fetch, self.settings["max_rows"], max_bytes)
+        try:
+            chunks, truncated = worker.collect(fetch, self.settings["max_rows"], max_bytes)
+        except EndOfTimeError:
+            cursor.execute(asking_for_endless(sql, moments, len(kinds)))
+            chunks, truncated = worker.collect(fetch_told, self.settings["max_rows"], max_bytes)
         if chunks is None:
             return end("too_large", f"the result is larger than {max_bytes} bytes")
         return ("ok", columns, chunks, "", truncated), kind
@@ -238,6 +277,10 @@ class Connection:
                 name = str(node["function"].get("function_name", "?")).lower()
                 if name not in ROW_MAKERS and name not in self.own_macros:
                     return f"the table function {name}", ""
+                refused, of_macro = self._of_macro(name)
+                if refused:
+                    return refused, ""
+                kinds.add(of_macro)
             elif kind == "BASE_TABLE":
                 name = str(node.get("table_name", "")).lower()
                 if name.startswith(ENGINE_STATE) and name not in self.own_tables:
@@ -247,7 +290,10 @@ class Connection:
                 name = str(node["function_name"]).lower()
                 if name in FORBIDDEN_FUNCTIONS:
                     return f"the function {name}", ""
-                kinds.add(self.functions.get(name, ""))
+                refused, of_macro = self._of_macro(name)
+                if refused:
+                    return refused, ""
+                kinds |= {self.functions.get(name, ""), of_macro}
                 # The age of one time is that from then to today. DuckDB 2 has another word for what a function gets.
                 if name == "age" and len(node.get("children") or node.get("arguments") or ()) == 1:
                     kinds.add("clock")

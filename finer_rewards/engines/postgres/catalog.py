@@ -22,12 +22,28 @@ RANDOM = re.compile(
     r"\b(?:random|random_normal|gen_random_uuid|uuidv[47]|uuid_generate_\w+)\s*\(|\btablesample\b(?!.*\brepeatable\b)",
     re.IGNORECASE | re.DOTALL,
 )
+#: Functions of nothing that say how it stands with the server, a transaction or a session: it may never be so again.
+STATE = """
+    SELECT DISTINCT proname FROM pg_catalog.pg_proc WHERE provolatile <> 'i' AND pronargs = 0 AND prokind = 'f'
+    AND pronamespace = 'pg_catalog'::regnamespace
+    AND prorettype <> ALL ('{trigger,event_trigger,tsm_handler,index_am_handler,table_am_handler}'::regtype[])
+    AND proname <> ALL ('{current_user,session_user,user,current_database,current_schema,version,pg_client_encoding,
+        getdatabaseencoding,now,transaction_timestamp,statement_timestamp,clock_timestamp,timeofday}')
+"""
+#: Of something, or tables: statistics, transactions and snapshots.
+MOVING = re.compile(r"\b(?:pg_stat|txid_|pg_snapshot|pg_current_|pg_visible_in|pg_xact_)\w*", re.IGNORECASE)
 CLOCK = re.compile(
     r"\b(?:current_date|current_time|current_timestamp|localtime|localtimestamp)\b"
     r"|\b(?:now|transaction_timestamp|statement_timestamp|clock_timestamp|timeofday)\s*\(\s*\)"
-    r"|\bage\s*\([^(),]*\)|'(?:now|today|tomorrow|yesterday)'",
+    r"|\bage\s*\([^(),]*\)",
     re.IGNORECASE,
 )
+#: A moment where a time is wanted, and a word where text is; how a plan writes text, a word in it, text made a time.
+MOMENT = re.compile(r"'(?:now|today|tomorrow|yesterday)'", re.IGNORECASE)
+TEXT = re.compile(r"'([^']*)'::(?:text|character varying|bpchar|name|unknown)\b", re.IGNORECASE)
+MOMENT_IN_TEXT = re.compile(r"(?:^|[{,])\"?(?:now|today|tomorrow|yesterday)(?=\"?(?:$|[},]))", re.IGNORECASE)
+MADE_TIME = re.compile(r"\)::(?:date|time)", re.IGNORECASE)
+CALL = re.compile(r"([a-z_\x80-\uffff][\w$]*)\s*\(")
 #: What was read: locks are held on every table and view that the query names, until the transaction ends.
 READ = """
     SELECT c.relkind, c.relname, CASE WHEN c.relkind = 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END

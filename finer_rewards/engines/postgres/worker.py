@@ -21,15 +21,22 @@ import time
 from collections import OrderedDict
 
 from finer_rewards.engines.postgres.catalog import (
+    CALL,
     CLOCK,
     ESCAPED_NAME,
     FUNCTIONS,
     HARMLESS,
+    MADE_TIME,
+    MOMENT,
+    MOMENT_IN_TEXT,
+    MOVING,
     RANDOM,
     READ,
     RIGHTS,
     SCHEMA,
     SECRET,
+    STATE,
+    TEXT,
     WORD,
 )
 from finer_rewards.engines.postgres.cells import CONVERTERS, rows_of, text
@@ -110,6 +117,7 @@ class Connection:
                 "the role is a superuser, for whom nothing is forbidden: pass one that may only read (CREATE ROLE "
                 "reader LOGIN; GRANT pg_read_all_data TO reader), or superuser=True",
             )
+        self.state = {name for (name,) in self.rows(STATE)}
         self.forbidden = {name for (name,) in self.rows(FUNCTIONS) if not HARMLESS.fullmatch(name)} | SECRET
 
     def ask(self, sql: str, deadline: float | None = None, *, alone: bool = False) -> Any:
@@ -248,7 +256,21 @@ class Connection:
             else:
                 tables.append(name.lower())
         whole = "\n".join(texts)
-        return tables, "random" if RANDOM.search(whole) else "clock" if CLOCK.search(whole) else ""
+        moves = MOVING.search(whole) or self.state.intersection(CALL.findall(whole.lower()))
+        if moves or RANDOM.search(whole):
+            return tables, "random"
+        reads = CLOCK.search(whole) or any(map(MOMENT.search, texts[1:])) or self._names_a_moment(sql)
+        return tables, "clock" if reads else ""
+
+    def _names_a_moment(self, sql: str) -> bool:
+        """Whether `'now'` and its like stand for times in a query: beside text, its plan has them as they stand."""
+        words = MOMENT.findall(sql)
+        if not words:
+            return False
+        result = self.ask(f"EXPLAIN (VERBOSE, COSTS OFF) {sql}", alone=True)
+        plan = "\n".join(row[0] for row in rows_of(result, [text]))
+        kept = sum(len(MOMENT_IN_TEXT.findall(part)) for part in TEXT.findall(plan))
+        return kept < len(words) or MADE_TIME.search(plan) is not None
 
     def _explain(self, error: BaseException, timeout: float) -> tuple[str, str]:
         message = str(error) or type(error).__name__
