@@ -52,10 +52,8 @@ def right_results(
     """
     if not gold.ok or gold.volatile or gold.truncated:
         return gold
-    text = sql.lower()
-    ways = [_ranked, _probed] if "limit" in text else [_probed, _ranked]
     ranked = False
-    for way in ways if "order" in text else ():
+    for way in (_ranked, _probed) if "order" in sql.lower() else ():
         found = yield from way(sql, gold, dialect, sorting)
         if found is not None:
             gold, ranked = found, way is _ranked

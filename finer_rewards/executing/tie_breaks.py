@@ -1,4 +1,4 @@
-"""The same query with every tie broken one way, and the other way: where they differ, several results are right.
+"""The same query with every tie broken in one way and in others: where they differ, several results are right.
 
 What SQL leaves to chance is which rows a LIMIT takes of those that tie, their order where a subquery or a window
 sorts them, the row that a bare column of a GROUP BY is read from, and the order in which GROUP_CONCAT concatenates.
@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = ["Variants", "variants"]
 
@@ -32,12 +32,22 @@ _COLUMN = re.compile(r'(?:\w+|"[^"]*"|`[^`]*`|\[[^\]]*\])')
 _VIEW = re.compile(r"\s*CREATE\s.*?\bVIEW\b.*?(?P<columns>\([^)]*\))?\s+AS\s+(?P<select>.*)\Z", re.I | re.S)
 
 
+class _Way(NamedTuple):
+    """How ties are broken: by the columns in one direction, beginning with the first (step 1) or the last (-1)."""
+
+    direction: str
+    step: int
+
+
+_WAYS = tuple(_Way(direction, step) for step in (1, -1) for direction in ("", " DESC"))
+
+
 @dataclass(frozen=True)
 class Variants:
     """Statements that give the result of a query if nothing is left to chance.
 
     Args:
-        choices: the query with its ties broken upwards, and downwards: each gives a right result.
+        choices: the query with its ties broken by its columns, upwards and downwards: each gives a right result.
         checked: the query with NULL for whatever is read from one of several rows that differ; empty when there is
             nothing of that kind.
         extremes: a query that has a row when several rows have the least or greatest value that the query reads other
@@ -99,19 +109,18 @@ def variants(
     if block is None:
         return Variants()
     choices = []
-    for direction in ("", " DESC"):
-        text = _edited(sql, _tie_breaks(block, sql, direction, width, top))
+    for way in _WAYS:
+        text = _edited(sql, _tie_breaks(block, sql, way, width, top))
         broken = {}
         for name, made in shown.items():
             parts = _VIEW.match(made)
             inside = None if parts is None else _read(parts["select"], dialect)
             if parts is not None and inside is not None:
-                edits = list(_tie_breaks(inside, parts["select"], direction, 1, True))
+                edits = list(_tie_breaks(inside, parts["select"], way, 1, True))
                 if edits:
                     broken[name] = f"{parts['columns'] or ''} AS ({_edited(parts['select'], edits)})"
         choices.append(_in_front(text, broken))
-    if choices[0] == sql or choices[0] == choices[1]:
-        choices = []
+    choices = [text for text in dict.fromkeys(choices) if text != sql]
     texts = block.texts
     unordered = "ORDER BY" not in texts and any(word in texts for word in _CUTS)
     if dialect != "sqlite":
@@ -190,20 +199,18 @@ def _split(texts: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     return list(zip([start, *(comma + 1 for comma in commas)], [*commas, end], strict=True))
 
 
-def _tie_breaks(
-    top: _Block, sql: str, direction: str, width: int, at_top: bool
-) -> Iterator[tuple[int, int, str]]:
+def _tie_breaks(top: _Block, sql: str, way: _Way, width: int, at_top: bool) -> Iterator[tuple[int, int, str]]:
     for block in top.all():
         texts = block.texts
         if "SELECT" in texts and (at_top or not block.top):
-            yield from _after_order(block, direction, width if block.top else None)
+            yield from _after_order(block, way, width if block.top else None)
         for place in range(2, len(texts)):
             function = texts[place - 3] if place > 2 else ""
             if texts[place - 1] == "OVER" and place in block.inner and function in _BY_PLACE:
-                yield from _in_window(block, block.inner[place], sql, direction)
+                yield from _in_window(block, block.inner[place], sql, way)
 
 
-def _after_order(block: _Block, direction: str, width: int | None) -> Iterator[tuple[int, int, str]]:
+def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[int, int, str]]:
     texts = block.texts
     last_select = len(texts) - 1 - texts[::-1].index("SELECT")
     ordered = "ORDER BY" in texts[last_select:]
@@ -214,12 +221,12 @@ def _after_order(block: _Block, direction: str, width: int | None) -> Iterator[t
         items = _items(block)
         starred = any("*" in texts[start:end] for start, end in items)
         width = 1 if starred else max(1, len(items))
-    places = ", ".join(f"{place}{direction}" for place in range(1, width + 1))
+    places = ", ".join(f"{place}{way.direction}" for place in range(1, width + 1)[:: way.step])
     end = block.words[cut - 1][2]
     yield end, end, f", {places}" if ordered else f" ORDER BY {places}"
 
 
-def _in_window(block: _Block, window: _Block, sql: str, direction: str) -> Iterator[tuple[int, int, str]]:
+def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[tuple[int, int, str]]:
     if "ORDER BY" not in window.texts:
         return
     texts = block.texts
@@ -233,11 +240,11 @@ def _in_window(block: _Block, window: _Block, sql: str, direction: str) -> Itera
         elif len(words) == 2:  # an alias without AS
             end -= 1
         if _COLUMN.fullmatch(texts[end - 1]):
-            terms.append(sql[block.words[start][1] : block.words[end - 1][2]] + direction)
+            terms.append(sql[block.words[start][1] : block.words[end - 1][2]] + way.direction)
     cut = next((i for i, text in enumerate(window.texts) if text in _FRAMES), len(window.words))
     if terms:
         at = window.words[cut - 1][2]
-        yield at, at, f", {', '.join(terms)}"
+        yield at, at, f", {', '.join(terms[:: way.step])}"
 
 
 def _checks(top: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
@@ -341,13 +348,13 @@ def _extremes(block: _Block, sql: str) -> str:
     shown = [f"{key} AS k{i}" for i, key in enumerate(keys)]
     shown += [f"{written(start, alias)} AS b{i}" for i, (start, alias, _) in enumerate(bare)]
     partition = f"PARTITION BY {', '.join(keys)} " if keys else ""
-    order = f"{value} DESC" if texts[places[0] - 1] == "MAX" else value
+    order = f"{value}{' DESC' if texts[places[0] - 1] == 'MAX' else ''} NULLS LAST"
     group = f" GROUP BY {', '.join(f'k{i}' for i in range(len(keys)))}" if keys else ""
     several = " OR ".join(f"NOT ({_one_value(f'b{i}')})" for i in range(len(bare)))
     return (
-        f"SELECT COUNT(*) FROM (SELECT {', '.join(shown)}, {value} AS v, "
+        f"SELECT COUNT(*) FROM (SELECT {', '.join(shown)}, "
         f"RANK() OVER ({partition}ORDER BY {order}) AS r {written(source, end)}) "
-        f"WHERE r = 1 AND v IS NOT NULL{group} HAVING {several} LIMIT 1"
+        f"WHERE r = 1{group} HAVING {several} LIMIT 1"
     )
 
 
