@@ -7,8 +7,10 @@ import json
 import os
 import pickle
 import socket
+import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
 from pathlib import Path
@@ -151,6 +153,51 @@ def test_names_of_embedders() -> None:
     with pytest.raises(ConfigError, match="http"):
         EndpointEmbedder("localhost:8000")
     assert pickle.loads(pickle.dumps(CachedEmbedder(HashingEmbedder(32)))).fingerprint == "hashing:32"
+
+
+class Counting:
+    """An embedder that counts the texts it is asked for."""
+
+    fingerprint = "counting"
+    asked = 0
+
+    def embed(self, texts: Sequence[str]) -> Any:
+        self.asked += len(texts)
+        return HashingEmbedder(32).embed(texts)
+
+
+def test_embeddings_are_kept_on_disk_by_content(tmp_path: Path) -> None:
+    texts = [f"Count the rows of table {number}." for number in range(1200)]
+    first, second, other = Counting(), Counting(), Counting()
+    other.fingerprint = "another"
+    cached = CachedEmbedder(first, folder=tmp_path / "cache")
+    made = cached.vectors(texts + texts)
+    again = pickle.loads(pickle.dumps(CachedEmbedder(second, folder=tmp_path / "cache"))).vectors(texts)
+    assert [one.tolist() for one in made[:1200]] == [one.tolist() for one in again]
+    assert first.asked == 1200
+    assert CachedEmbedder(second, folder=tmp_path / "cache").vectors(texts[:5])
+    CachedEmbedder(other, folder=tmp_path / "cache").vectors(texts[:5])
+    assert (second.asked, other.asked) == (0, 5)
+
+
+def test_a_damaged_file_of_embeddings_is_no_more_than_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "embeddings.sqlite").write_bytes(b"no database" * 1000)
+    counting = Counting()
+    assert CachedEmbedder(counting, folder=tmp_path).vectors(["Count."])[0] is not None
+    assert counting.asked == 1
+    (tmp_path / "x").mkdir()
+    with closing(sqlite3.connect(tmp_path / "x" / "embeddings.sqlite")) as made, made:
+        made.execute("CREATE TABLE vectors (key TEXT, vector TEXT)")
+    assert CachedEmbedder(counting, folder=tmp_path / "x").vectors(["Count."])[0] is not None
+
+
+def test_a_thought_is_embedded_once_a_batch(tmp_path: Path) -> None:
+    counting = Counting()
+    with TraceMemory.open(tmp_path, counting, durable=False) as memory:
+        memory.search(["Count the singers."] * 50, ["pets"] * 50, questions=["How many?"] * 50)
+        before = counting.asked
+        memory.search(["Sort the singers by age."] * 50, ["pets"] * 50, questions=["Who is oldest?"] * 50)
+        assert counting.asked - before <= 4  # its words, its plan, what is asked, both
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

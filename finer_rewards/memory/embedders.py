@@ -7,11 +7,13 @@ import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER, SentenceEmbedder
+from finer_rewards.memory.vector_file import VectorFile
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,12 +91,16 @@ class HashingEmbedder:
 class CachedEmbedder:
     """An embedder that embeds each text once, shortens long ones, and checks what comes back.
 
+    With a folder the vectors are kept there too, so that the next run does not make them again.
+
     A row that is not finite becomes `None`: that text has no vector. A row of zeros stays zeros.
     """
 
-    def __init__(self, inner: Embedder, size: int = 20_000) -> None:
+    def __init__(self, inner: Embedder, size: int = 20_000, folder: str | Path | None = None) -> None:
         self.inner = inner
         self.size = size
+        self.folder = folder
+        self._file = None if folder is None else VectorFile(folder, inner.fingerprint)
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
         self._lock = ForkSafeLock()
 
@@ -114,20 +120,26 @@ class CachedEmbedder:
             known: dict[str, NDArray[np.float32] | None] = {
                 text: self._vectors[text] for text in short if text in self._vectors
             }
+        if self._file is not None:
+            kept = self._file.get([text for text in dict.fromkeys(short) if text not in known])
+            known |= {text: np.frombuffer(vector, "<f2").astype(np.float32) for text, vector in kept.items()}
         # In order of length a batch wastes little padding.
         missing = sorted({text for text in short if text not in known}, key=lambda text: (len(text), text))
         if missing:
             made = self._checked(self.inner.embed(missing), len(missing))
             finite: NDArray[np.bool_] = np.asarray(np.isfinite(made).all(axis=1))
             rounded = unit(np.where(finite[:, None], made, 0.0)).astype(np.float16).astype(np.float32)
-            known |= {text: rounded[line] if finite[line] else None for line, text in enumerate(missing)}
-            with self._lock:
-                for text in missing:
-                    vector = known[text]
-                    if vector is not None:
-                        self._vectors[text] = vector
-                while len(self._vectors) > self.size:
-                    self._vectors.popitem(last=False)
+            new = {text: rounded[line] for line, text in enumerate(missing) if finite[line]}
+            known |= {text: new.get(text) for text in missing}
+            if self._file is not None:
+                self._file.put({text: vector.astype("<f2").tobytes() for text, vector in new.items()})
+        with self._lock:
+            for text in dict.fromkeys(short):
+                vector = known[text]
+                if vector is not None:
+                    self._vectors[text] = vector
+            while len(self._vectors) > self.size:
+                self._vectors.popitem(last=False)
         return [known[text] for text in short]
 
     def _checked(self, made: Any, count: int) -> NDArray[np.float64]:
@@ -141,8 +153,8 @@ class CachedEmbedder:
             )
         return array
 
-    def __reduce__(self) -> tuple[type[CachedEmbedder], tuple[Embedder, int]]:
-        return type(self), (self.inner, self.size)
+    def __reduce__(self) -> tuple[type[CachedEmbedder], tuple[Embedder, int, str | Path | None]]:
+        return type(self), (self.inner, self.size, self.folder)
 
 
 def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:

@@ -57,7 +57,9 @@ class TraceMemory:
         self.gate = gate
         self._options = dict(options)
         self._lock = ForkSafeLock()
-        self._space = Space(embedder, masks=options["delexicalise"], centres=options["centre"])
+        self._space = Space(
+            embedder, masks=options["delexicalise"], centres=options["centre"], cache=options["cache"]
+        )
         self._settled = not options["centre"]
         self._store = Store(path, durable=options["durable"])
         self._process = os.getpid()
@@ -78,6 +80,7 @@ class TraceMemory:
         exact_up_to: int | None = 200_000,
         backend: Literal["auto", "faiss", "numpy"] = "auto",
         durable: bool = True,
+        cache: str | Path | None = None,
     ) -> TraceMemory:
         """Open the memory in a folder; make one when there is none.
 
@@ -94,6 +97,8 @@ class TraceMemory:
             exact_up_to: past so many traces of one outcome FAISS searches approximately (IVF); `None`: never.
             backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
             durable: wait for the disk at each `remember`, so that traces survive even a power cut.
+            cache: folder of your own to keep embeddings in, by content, for the next run and other ranks of this
+                machine; the hashing embedder is faster without.
 
         Raises:
             ConfigError: the memory was made with another embedder, or the folder cannot be made.
@@ -103,7 +108,13 @@ class TraceMemory:
         package_folder("memory", "TraceMemory", "numpy")
         folder = Path(path)
         chosen, flags = agree(folder, embedder, delexicalise, centre, create=create)
-        options = {**flags, "exact_up_to": exact_up_to, "backend": backend, "durable": durable}
+        options = {
+            **flags,
+            "exact_up_to": exact_up_to,
+            "backend": backend,
+            "durable": durable,
+            "cache": cache,
+        }
         return cls(folder, chosen, gate or Gate(), options)
 
     # -- reading

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finer_rewards.memory.delexicalise import delexicalise
@@ -43,6 +44,7 @@ class Space:
         embedder: turns text into vectors.
         masks: true to mask names and look at the planned operations.
         centres: true to subtract the mean of `BACKGROUND`.
+        cache: folder to keep embeddings in; none by default.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class Space:
         *,
         masks: bool = True,
         centres: bool = True,
+        cache: str | Path | None = None,
     ) -> None:
-        self.embedder = CachedEmbedder(embedder)
+        self.embedder = CachedEmbedder(embedder, folder=cache)
         self.masks = masks
         self.centres = centres
         #: How many texts of a thought are embedded.

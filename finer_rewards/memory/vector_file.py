@@ -1,0 +1,75 @@
+"""Vectors kept on disk by the text they are of, so that a run that is started again embeds nothing twice."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from finer_rewards.memory.store import is_unit
+
+__all__ = ["VectorFile"]
+
+_AT_ONCE: Final = 500  # Keys a statement, which SQLite limits.
+_PATIENCE: Final = 10.0  # Seconds to wait for another process that writes.
+
+
+class VectorFile:
+    """One SQLite file in a folder that several processes share. What cannot be read from it is embedded again.
+
+    Args:
+        folder: made when it is missing.
+        fingerprint: of the embedder; vectors of others are kept beside.
+    """
+
+    def __init__(self, folder: str | Path, fingerprint: str) -> None:
+        self.path = Path(folder) / "embeddings.sqlite"
+        self._fingerprint = fingerprint
+
+    def get(self, texts: Sequence[str]) -> dict[str, bytes]:
+        """Return the float16 numbers of the texts that are known."""
+        keys = {self._key(text): text for text in texts}
+        found: dict[str, bytes] = {}
+        waiting = iter(keys)
+        if not self.path.exists():
+            return found
+        try:
+            with self._opened() as opened:
+                while some := list(islice(waiting, _AT_ONCE)):
+                    marks = ",".join("?" * len(some))
+                    rows = opened.execute(f"SELECT key, vector FROM vectors WHERE key IN ({marks})", some)
+                    found.update({keys[key]: vector for key, vector in rows if _is_vector(vector)})
+        except (sqlite3.Error, KeyError):
+            return {}
+        return found
+
+    def put(self, vectors: Mapping[str, bytes]) -> None:
+        """Keep vectors; where the file cannot be written they are not kept."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self._opened() as opened, opened:
+                opened.execute(
+                    "CREATE TABLE IF NOT EXISTS vectors (key BLOB PRIMARY KEY, vector BLOB) WITHOUT ROWID"
+                )
+                rows = ((self._key(text), vector) for text, vector in vectors.items())
+                opened.executemany("INSERT OR IGNORE INTO vectors VALUES (?, ?)", rows)
+        except (sqlite3.Error, OSError):
+            return
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
+        # Opened anew each time, as a connection does not survive a fork.
+        with closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as opened:
+            opened.execute("PRAGMA journal_mode = WAL")
+            yield opened
+
+    def _key(self, text: str) -> bytes:
+        return sha256(f"{self._fingerprint}\0{text}".encode("utf-8", "surrogatepass")).digest()
+
+
+def _is_vector(found: object) -> bool:
+    return isinstance(found, bytes) and len(found) % 2 == 0 and is_unit(found)
