@@ -3,20 +3,25 @@
 * `json`: a list of records or of texts, or BIRD's `{"0": "SQL\\t----- bird -----\\tdb_id"}`.
 * `jsonl`: a record or a text a line.
 * `lines`: a statement a line, as Spider has it: `SQL<TAB>db_id`, or no id; a blank one is empty SQL.
+* `csv`: a record a row under a row of names (`.csv`, `.tsv`).
 * `sql`: statements parted by `;`, over as many lines as they like, with comments.
 
 A file is JSON when its name says so or its text begins with `{` or `[`; it is `jsonl` when the name says so,
 or when its second line begins with `{` like the first. It is `lines` when each line ends in `<TAB>db_id`, or
 when at least nine in ten are whole queries; blank lines between queries that all end in `;` make it `sql`.
 
-Text is UTF-8 (or UTF-16 with its mark); a byte-order mark and Windows line ends are accepted.
+Text is UTF-8 (or UTF-16 with its mark); a byte-order mark, Windows line ends and gzip are accepted.
 """
 
 from __future__ import annotations
 
+import csv
+import gzip
+import io
 import json
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +36,7 @@ __all__ = ["FORMATS", "Entry", "read_pairs", "read_statements"]
 
 Side = Literal["predicted", "gold"]
 
-FORMATS: Final = ("json", "jsonl", "lines", "sql")
+FORMATS: Final = ("csv", "json", "jsonl", "lines", "sql")
 
 #: Where a record keeps what we want, first match first.
 _COMPLETION_KEYS = ("completion", "response", "messages")
@@ -43,6 +48,11 @@ _SQL_KEYS: Final[Mapping[Side, tuple[str, ...]]] = {
 _DB_KEYS = ("db_id", "db", "database", "db_name")
 _ID_KEYS = ("question_id", "instance_id", "qid")
 _QUESTION_KEYS = ("question", "utterance")
+
+_QUOTED = ("'=", "'+", "'-", "'@")
+_LARGEST = 4 << 30  # bytes of a file that is unpacked
+_PACKED = {b"\x28\xb5\x2f\xfd": "unzstd", b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 _BIRD_MARK = "\t----- bird -----\t"
 _SPIDER_LINE = re.compile(r"(?P<sql>.*)\t[ ]*(?P<db>[\w.-]+)\s*", re.DOTALL)
@@ -177,6 +187,10 @@ def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[list[E
         entries = [
             _entry(_json(line, name, number), side, f"{name}, line {number},") for number, line in rows
         ]
+    elif file_format == "csv":
+        entries = list(
+            _csv_entries(text, "\t" if str(path).removesuffix(".gz").endswith(".tsv") else ",", side, name)
+        )
     elif file_format == "lines":
         lines = text.removesuffix("\n").split("\n")
         entries = [_line_entry(line) for line in lines]
@@ -191,6 +205,10 @@ def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[list[E
 
 
 def _text(path: str | Path, name: str) -> str:
+    if _ADDRESS.match(str(path)):
+        raise DataError(
+            f"{name} should be a file here, but it is an address: nothing is fetched. Download it first."
+        )
     try:
         data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
     except FileNotFoundError:
@@ -202,6 +220,7 @@ def _text(path: str | Path, name: str) -> str:
         raise DataError(
             f"{name} should be readable, but: {reason}. Check the path and its permissions."
         ) from None
+    data = _unpacked(data, name)
     if data.startswith(b"SQLite format 3\0"):
         raise DataError(
             f"{name} should hold statements, but it is a SQLite database. Pass it as the database."
@@ -219,7 +238,30 @@ def _text(path: str | Path, name: str) -> str:
         ) from None
 
 
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Return the content of a file packed by gzip; of another packer, say how to unpack it."""
+    if data.startswith(b"\x1f\x8b"):
+        packed = gzip.GzipFile(fileobj=io.BytesIO(data))
+        try:
+            data = packed.read(_LARGEST + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            raise DataError(
+                f"{name} should be whole, but unpacking it fails: {error}. Pack it again."
+            ) from None
+        if len(data) > _LARGEST:
+            raise DataError(
+                f"{name} should hold at most {_LARGEST >> 30} GiB unpacked, but it holds more. Unpack it, and cut it."
+            )
+    for begins, command in _PACKED.items():
+        if data.startswith(begins):
+            raise DataError(
+                f"{name} should be text or packed by gzip, but it is not. Unpack it: `{command} FILE`."
+            )
+    return data
+
+
 def _recognise(text: str, path: str) -> str:
+    path = path.removesuffix(".gz")
     begins = text.lstrip()[0]
     if path.endswith((".json", ".jsonl", ".ndjson")) or begins in "{[":
         lines = [line for line in text.split("\n") if line.strip()]
@@ -227,6 +269,8 @@ def _recognise(text: str, path: str) -> str:
         return "jsonl" if in_lines or (begins == "{" and len(lines) > 1 and lines[1][0] == "{") else "json"
     lines = text.removesuffix("\n").split("\n")
     filled = [line for line in lines if line.strip()]
+    if path.endswith((".csv", ".tsv")) and not _QUERY.match(text):
+        return "csv"
     if all(_SPIDER_LINE.fullmatch(line) for line in filled):
         return "lines"
     if len(filled) < 2 or sum(map(_is_whole_query, filled)) < 0.9 * len(filled):
@@ -266,6 +310,24 @@ def _json(text: str, name: str, line: int = 0) -> Any:
             f"{name} should be JSON that can be read, but {f'line {line}' if line else 'it'} is not: {error}. "
             "Check that it is the right file."
         ) from None
+
+
+def _csv_entries(text: str, separator: str, side: Side, name: str) -> Iterator[Entry]:
+    try:
+        rows = list(csv.DictReader(io.StringIO(text), delimiter=separator, strict=True))
+    except csv.Error as error:
+        raise DataError(
+            f"{name} should be CSV, but it is not: {error}. Mend it, or name the file's format."
+        ) from None
+    for index, row in enumerate(rows, 1):
+        if None in row or None in row.values():
+            raise DataError(
+                f"{name}, row {index}, should have {len(rows[0])} cells, as its first line. Mend that row."
+            )
+        # A quote before what a spreadsheet would calculate is ours: see `cli/output.py`.
+        yield _entry(
+            {key: cell[cell[:2] in _QUOTED :] for key, cell in row.items()}, side, f"{name}, row {index},"
+        )
 
 
 def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -90,6 +91,12 @@ def find_databases(
         )
     chosen = engine_named(engine) if engine else engine_at(path)
     server = chosen.addresses(path)
+    scheme = re.match(r"[A-Za-z][\w+.-]*(?=:/)", path)
+    if scheme and not server and not Path(path).exists():
+        raise ConfigError(
+            f"`--db` should be a file, a folder, or the address of a server that an engine knows, but no engine knows "
+            f"{scheme[0]}: addresses, and nothing is fetched. Pass the path of a file here."
+        )
     if not server and not Path(path).exists():
         near = suggest(Path(path).name, (entry.name for entry in Path(path).absolute().parent.glob("*")))
         raise ConfigError(

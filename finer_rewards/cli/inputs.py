@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+from pathlib import Path
 from typing import NamedTuple
 
 from finer_rewards.cli.databases import Databases, find_databases
@@ -32,7 +33,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     Raises:
         ConfigError: something is missing, unreadable, or does not go together.
     """
-    if _is_sql(arguments.predicted) and _is_sql(arguments.gold):
+    if all(map(_is_statement, (arguments.predicted, arguments.gold))):
         pairs = [(Entry(arguments.predicted), Entry(arguments.gold))]
     else:
         pairs = read_pairs(
@@ -64,5 +65,8 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     return Inputs(samples, databases)
 
 
-def _is_sql(text: str) -> bool:
-    return re.match(r"\s*(select|with|values)\s", text, re.IGNORECASE) is not None
+def _is_statement(text: str) -> bool:
+    """Whether an argument is SQL, right or wrong, and not the name of a file: those have no white space inside."""
+    if text == "-" or Path(text).exists() or re.match(r"\w+://", text):
+        return False
+    return re.match(r"\s*\w+\s+\S", text) is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, TextIO
 
@@ -59,6 +59,13 @@ def register(subparsers: Any) -> None:
     parser.add_argument(
         "--explain", action="store_true", help="show both statements and the tree of each score"
     )
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument(
+        "--summary", action="store_true", help="text: only what it comes to, no row a statement"
+    )
+    shown.add_argument(
+        "--wrong", action="store_true", help="text: only rows of what is no match or has no score"
+    )
     parser.add_argument("--log", metavar="FILE", help="append a score log, for `report` and `rescore`")
     parser.add_argument(
         "--fail-under",
@@ -87,10 +94,12 @@ def run(arguments: argparse.Namespace) -> int:
         with open_output(arguments.output) as file:
             names = component_names(reward)
             records = _records(score_in_batches(scorer, inputs.samples), totals, explain=arguments.explain)
-            lines = _Lines(inputs.samples, file)
-            write_records(records, kind, file, [*COLUMNS, *names], lines, head=lines.head())
+            lines = _Lines(inputs.samples, file, _chosen(arguments, names))
+            head = () if arguments.summary else lines.head()
+            write_records(records, kind, file, [*COLUMNS, *names], lines, head=head)
             if kind == "text":
-                file.writelines(f"{line}\n" for line in ("", *totals.lines(names), *compared))
+                gap = () if arguments.summary else ("",)
+                file.writelines(f"{line}\n" for line in (*gap, *totals.lines(names), *compared))
     if kind != "text":
         print("\n".join([*totals.lines(names), *compared]), file=sys.stderr)
     print(f"signature: {signature}", file=sys.stderr)
@@ -165,10 +174,23 @@ def _records(scored: Iterable[Scored], totals: Totals, *, explain: bool) -> Iter
         yield {**one.record, "explanation": one.score.explain()} if explain else one.record
 
 
+def _chosen(arguments: argparse.Namespace, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
+    """Return which records have a row: all, none, or those that are wrong."""
+    match = next((name for name in names if name.startswith("execution_match")), "value")
+
+    def wrong(record: Mapping[str, Any]) -> bool:
+        return record["value"] is None or (record[match] or 0) < 1
+
+    return wrong if arguments.wrong else lambda record: not arguments.summary
+
+
 class _Lines:
     """Prints a record as one line of a table, or with its explanation below it."""
 
-    def __init__(self, samples: Sequence[Sample], file: TextIO) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], file: TextIO, chosen: Callable[[Mapping[str, Any]], bool]
+    ) -> None:
+        self._chosen = chosen
         names = {database_name(sample.dbs[0]) for sample in samples}
         number = len(str(len(samples)))
         self._widths = (-number, -7, 12, min(max(map(len, names)), 20))
@@ -180,6 +202,8 @@ class _Lines:
         return table([row], self._widths, self._file, ("dim",) * 5)
 
     def __call__(self, record: Mapping[str, Any]) -> Iterator[str]:
+        if not self._chosen(record):
+            return
         value, status = record["value"], Status[record["status"]]
         colours = ("dim", "" if value is None else "green" if value > 0 else "red", COLOURS[status.blame])
         shown = "none" if value is None else f"{value:.3f}"
