@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from finer_rewards.executing.siblings import Siblings
 from finer_rewards.neighbours import find_siblings, has_siblings, neighbours_digest
 from finer_rewards.reward import Reward
 from finer_rewards.running import run_trials
-from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status, Trial
+from finer_rewards.sql_text import folded
+from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status
 
 __all__ = ["Beside", "Neighbours"]
 
 Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None
 _MOST = 8
-_ByRewriting = dict[str, tuple[Trial, ...]]
 
 
 class Beside:
@@ -67,26 +67,64 @@ class Beside:
         if not runs or self._executor is None:
             return found
         siblings = self._siblings([found[index].sample for index in runs])
-        lost = {index: error for index in runs if (error := _error(found[index].sample, siblings))}
+        groups: dict[Hashable, list[int]] = {}
+        for index, run in runs.items():
+            one = found[index]
+            # Many completions of a group differ in what the engine does not look at. (Published modes look at names.)
+            sql = (one.answer.sql if self.asked else folded(one.answer.sql or "")) if run else None
+            groups.setdefault((one.sample.dbs[0], one.sample.gold, sql), []).append(index)
         for run in (True, False):
-            asked = [
-                (index, gold)
-                for index, mine in runs.items()
-                if mine is run and index not in lost
-                for gold in found[index].sample.golds
-            ]
-            trials = dict(zip(asked, self._trials(found, asked, siblings, run), strict=True))
-            for index in dict.fromkeys(index for index, _ in asked):
-                own = [trials[index, gold] for gold in found[index].sample.golds]
-                readings = {
-                    rewriting: tuple(one.get(rewriting, ()) for one in own)
-                    for rewriting in ("none", *self.rewritings)
-                }
-                found[index] = replace(found[index], neighbours=Neighbourhood(readings, self.asked))
-        for index, error in lost.items():
-            status = Neighbourhood({}, self.asked, Status.neighbours_lost, error)
-            found[index] = replace(found[index], neighbours=status)
+            leaders = [found[same[0]] for same in groups.values() if runs[same[0]] is run]
+            beside = iter(self._observed(leaders, siblings, run))
+            for same in groups.values():
+                if runs[same[0]] is run:
+                    self._settle(found, same, next(beside))
         return found
+
+    def _settle(self, found: list[Evidence], same: Sequence[int], neighbourhood: Neighbourhood) -> None:
+        """Give what happens on neighbours to samples that share it; what is judged alike is judged once."""
+        first = found[same[0]]
+        leader = replace(first, neighbours=neighbourhood)
+        leader.learn({leaf: leaf(leader) for leaf in self.leaves})
+        found[same[0]] = leader
+        for index in same[1:]:
+            one = found[index]
+            found[index] = replace(one, neighbours=neighbourhood)
+            found[index].learn(
+                {leaf: leader.known[leaf] for leaf in self.leaves if one.known[leaf] == first.known[leaf]}
+            )
+
+    def _observed(
+        self, leaders: Sequence[Evidence], siblings: Mapping[tuple[str, str], Siblings], run: bool
+    ) -> list[Neighbourhood]:
+        """Return what happens on neighbours of each, the golds alone where the predictions are not to run."""
+        assert self._executor is not None
+        pairs: list[tuple[Sample, Answer]] = []
+        places: list[list[int | None]] = []
+        errors = [_error(one.sample, siblings) for one in leaders]
+        for one, error in zip(leaders, errors, strict=True):
+            mine: list[int | None] = []
+            for gold in one.sample.golds:
+                dbs = siblings[one.sample.dbs[0], gold].dbs
+                mine.append(len(pairs) if dbs and not error else None)
+                if dbs and not error:
+                    pairs.append((replace(one.sample, gold=gold, db=dbs), one.answer))
+            places.append(mine)
+        readings = run_trials(
+            self._executor, pairs, self.rewritings, predicted=run, gold=True, modes=self._modes
+        )
+        return [
+            Neighbourhood({}, self.asked, Status.neighbours_lost, error)
+            if error
+            else Neighbourhood(
+                {
+                    rewriting: tuple(() if place is None else trials[place] for place in mine)
+                    for rewriting, trials in readings.items()
+                },
+                self.asked,
+            )
+            for mine, error in zip(places, errors, strict=True)
+        ]
 
     def _matters(self, evidence: Evidence) -> bool | None:
         """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
@@ -94,6 +132,7 @@ class Beside:
         if not self.leaves or len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
             return None
         scores = [leaf(evidence) for leaf in self.leaves]
+        evidence.learn(dict(zip(self.leaves, scores, strict=True)))
         if any(score.value == 1.0 for score in scores):
             return True
         if any(score.status is Status.gold_empty for score in scores):
@@ -121,31 +160,6 @@ class Beside:
         self._had = True
         return dict(zip(asked, found, strict=True))
 
-    def _trials(
-        self,
-        evidence: Sequence[Evidence],
-        asked: Sequence[tuple[int, str]],
-        siblings: Mapping[tuple[str, str], Siblings],
-        predicted: bool,
-    ) -> list[_ByRewriting]:
-        """Return the trials of a gold on its neighbours, by rewriting; nothing where it has none."""
-        assert self._executor is not None
-        pairs: list[tuple[Sample, Answer]] = []
-        places: list[int | None] = []
-        for index, gold in asked:
-            one = evidence[index]
-            dbs = siblings[one.sample.dbs[0], gold].dbs
-            places.append(len(pairs) if dbs else None)
-            if dbs:
-                pairs.append((replace(one.sample, gold=gold, db=dbs), one.answer))
-        readings = run_trials(
-            self._executor, pairs, self.rewritings, predicted=predicted, gold=True, modes=self._modes
-        )
-        return [
-            {} if place is None else {rewriting: trials[place] for rewriting, trials in readings.items()}
-            for place in places
-        ]
-
 
 def _error(sample: Sample, siblings: Mapping[tuple[str, str], Siblings]) -> str:
     return next((found.error for gold in sample.golds if (found := siblings[sample.dbs[0], gold]).error), "")
@@ -154,7 +168,7 @@ def _error(sample: Sample, siblings: Mapping[tuple[str, str], Siblings]) -> str:
 def _read(neighbours: Neighbours) -> tuple[int, str | None]:
     """Return how many neighbours to use at most, and the folder that has them, if not the usual ones."""
     if neighbours is None:
-        return 0, None
+        return _MOST, None
     if isinstance(neighbours, int) and not isinstance(neighbours, bool) and neighbours >= 0:
         return neighbours, None
     most, folder = neighbours if isinstance(neighbours, tuple) else (_MOST, neighbours)

@@ -138,6 +138,8 @@ class Reward:
 
     def __call__(self, evidence: Evidence) -> Score:
         """Return the score of one piece of evidence."""
+        if evidence.known and (known := evidence.known.get(self)) is not None:
+            return known
         fault = fault_of(self._own_needs, evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.

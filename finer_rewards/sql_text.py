@@ -14,6 +14,7 @@ __all__ = [
     "QUOTED",
     "QUOTED_ANYWHERE",
     "bare",
+    "folded",
     "normalise",
     "one_line",
     "outside_quotes",
@@ -33,6 +34,7 @@ COMMENT = r"--[^\n]*|/\*.*?(?:\*/|\Z)"
 _ENDS = " \t\n\f\r;"
 _SPACES = re.compile(rf"({QUOTED})|[ \t\n\f\r]{{2,}}|[\t\n\f\r]")
 _ASIDE = re.compile(rf"({QUOTED})|(?:{COMMENT}|\s)+", re.DOTALL)
+_AROUND_MARKS = re.compile(r" ?([(),=<>]) ?")
 _QUOTED = re.compile(f"({QUOTED})")
 _OPAQUE = re.compile(f"{QUOTED}|{COMMENT}", re.DOTALL)
 _SEPARATOR = re.compile(f"{QUOTED}|{COMMENT}|(;)", re.DOTALL)
@@ -97,6 +99,21 @@ def outside_quotes(sql: str, change: Callable[[str], str]) -> str:
     pieces = _QUOTED.split(sql)
     pieces[::2] = map(change, pieces[::2])
     return "".join(pieces)
+
+
+def folded(sql: str) -> str:
+    """Return the text with the case and the spaces that SQLite does not look at taken out; comments stay.
+
+    Example:
+        >>> folded("SELECT Name FROM singer WHERE  Country = 'Italy';")
+        "select name from singer where country='Italy'"
+    """
+    sql = normalise(sql)
+    return sql if "--" in sql or "/*" in sql else outside_quotes(sql, _fold).strip()
+
+
+def _fold(piece: str) -> str:
+    return _AROUND_MARKS.sub(r"\1", piece.lower())
 
 
 def split_statements(text: str) -> list[str]:

@@ -342,6 +342,10 @@ class Evidence:
     trials: tuple[Trial, ...] = ()
     dialect: str = ""
     neighbours: Neighbourhood | None = None
+    #: Scores of parts of the reward that were found on the way.
+    known: Mapping[object, Score] = field(
+        default_factory=dict, init=False, repr=False, compare=False, hash=False
+    )
 
     def __post_init__(self) -> None:
         if not self.dialect:
@@ -353,6 +357,10 @@ class Evidence:
             first = self.trials[0]
             object.__setattr__(self, "predicted", first.predicted)
             object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
+
+    def learn(self, known: Mapping[object, Score]) -> None:
+        """Keep the scores of parts of the reward that were found on the way, so that they need not be found again."""
+        object.__setattr__(self, "known", known)
 
     def __hash__(self) -> int:
         return hash((self.sample, self.answer, self.trials))

@@ -123,10 +123,12 @@ def test_metrics_and_table_are_logged(scorer: fr.Scorer, db: str) -> None:
     trainer = Trainer(TRLReward(scorer))
     trainer.rewards(inputs(db), COMPLETIONS)
     assert set(trainer.metrics) == {
-        f"finer/{name}" for name in ("execution_match", "executable", "unscorable", "timeouts", "unparsed")
+        f"finer/{name}"
+        for name in ("execution_match", "executable", "lucky", "unscorable", "timeouts", "unparsed")
     }
     assert trainer.mean("finer/execution_match") == pytest.approx(2 / 5)
     assert trainer.mean("finer/executable") == pytest.approx(4 / 6)
+    assert trainer.mean("finer/lucky") == 0
     assert trainer.mean("finer/unscorable") == pytest.approx(1 / 6)
     assert trainer.mean("finer/unparsed") == pytest.approx(1 / 6)
     assert trainer.mean("finer/timeouts") == 0

@@ -104,7 +104,7 @@ def computed() -> dict[str, dict[str, float | None]]:
         with fr.SQLite(folder) as executor:
             for reward in REWARDS:
                 cases = {**samples, **(formed if reward in FORM_REWARDS else {})}
-                scores = fr.Scorer(reward, executor).score(cases.values())
+                scores = fr.Scorer(reward, executor, neighbours=0).score(cases.values())
                 found[reward] = {
                     case: None if score.value is None else round(score.value, 6)
                     for case, score in zip(cases, scores, strict=True)

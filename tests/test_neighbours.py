@@ -240,7 +240,7 @@ def test_a_gold_gets_siblings_that_are_built_when_they_are_not_there(
         assert len(find_siblings(executor, asked[:1], most=1)[0].dbs) == 1
         assert "built" not in capsys.readouterr().err
         (other,) = find_siblings(executor, [("concert", unknown)], most=8)
-        assert "built neighbours of concert for 1 of 1 golds" in capsys.readouterr().err
+        assert "neighbours of concert for 1 of 1 golds" in capsys.readouterr().err
         assert find_siblings(executor, [("concert", f" {unknown};")], most=8) == [other]
         assert "built" not in capsys.readouterr().err
         for db in other.dbs:
@@ -267,7 +267,7 @@ def test_processes_that_want_the_same_build_it_once(make_db: MakeDb, tmp_path: P
     ]
     answers = [process.communicate(timeout=120) for process in started]
     assert [out.strip() for out, _ in answers] == ["1.0"] * 3
-    assert sum("built neighbours" in err for _, err in answers) == 1
+    assert sum("finer-rewards: built" in err for _, err in answers) == 1
     assert not list((tmp_path / "cache").rglob("*.part"))
 
 

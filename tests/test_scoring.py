@@ -100,7 +100,7 @@ def test_only_what_the_reward_needs_is_run() -> None:
 
 
 def test_right_wrong_broken_and_unusable(folder: Path) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         right, wrong, broken, prose, bad_gold, missing = scorer.score(
             [
                 sample("SELECT name FROM singer WHERE NOT age <= 40"),
@@ -121,7 +121,7 @@ def test_right_wrong_broken_and_unusable(folder: Path) -> None:
 
 def test_a_match_must_hold_on_every_database(folder: Path) -> None:
     guess = sample("SELECT name FROM singer WHERE id IN (1, 3, 4)")
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(guess).value == 1.0
         both = fr.Sample(guess.completion, GOLD, db=("concert", "neighbour"))
         assert scorer.score_one(both).value == 0.0
@@ -130,14 +130,14 @@ def test_a_match_must_hold_on_every_database(folder: Path) -> None:
 
 def test_the_best_of_several_golds_wins(folder: Path) -> None:
     golds = ("SELECT name FROM singer WHERE id = 2", GOLD)
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(sample(GOLD, gold=golds)).value == 1.0
         assert scorer.score_one(sample("SELECT name FROM singer", gold=golds)).value == 0.0
 
 
 def test_answer_rows_supervise_without_sql(folder: Path) -> None:
     rows = (("Ann",), ("Cy",), ("Di",))
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(fr.Sample(GOLD, (), "concert", answer=rows)).value == 1.0
         assert scorer.score_one(fr.Sample("SELECT name FROM singer", (), "concert", answer=rows)).value == 0.0
         nothing = scorer.score_one(fr.Sample(GOLD, (), "concert"))
@@ -161,14 +161,14 @@ def test_answer_rows_supervise_without_sql(folder: Path) -> None:
     ],
 )
 def test_strict_guards(folder: Path, sql: str, gold: str, value: float | None) -> None:
-    with fr.Scorer(r.execution_match(mode="strict"), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(mode="strict"), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(sample(sql, gold=gold)).value == value
 
 
 @pytest.mark.parametrize("gold", ["SELECT name FROM singer WHERE age > 99", "SELECT random()", "SELECT nope"])
 @pytest.mark.parametrize("sql", [GOLD, "SELECT nope", "DROP TABLE singer", ""])
 def test_an_unusable_gold_says_nothing_of_any_prediction(folder: Path, sql: str, gold: str) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         score = scorer.score_one(sample(sql, gold=gold))
     assert score.value is None and score.status.blame == "data"
 
@@ -177,20 +177,31 @@ def test_guards_can_be_switched(folder: Path) -> None:
     empty = sample("SELECT name FROM singer WHERE age > 99", gold="SELECT name FROM singer WHERE age > 98")
     constant = sample("SELECT 3", gold="SELECT count(*) FROM singer WHERE age > 40")
     with fr.SQLite(str(folder)) as executor:
-        assert fr.Scorer(r.execution_match(empty="zero"), executor).score_one(empty).value == 0.0
-        assert fr.Scorer(r.execution_match(empty="accept"), executor).score_one(empty).value == 1.0
         assert (
-            fr.Scorer(r.execution_match(require_base_table=False), executor).score_one(constant).value == 1.0
+            fr.Scorer(r.execution_match(empty="zero"), executor, neighbours=0).score_one(empty).value == 0.0
         )
-        assert fr.Scorer(r.execution_match(mode="bird"), executor).score_one(constant).value == 1.0
+        assert (
+            fr.Scorer(r.execution_match(empty="accept"), executor, neighbours=0).score_one(empty).value == 1.0
+        )
+        assert (
+            fr.Scorer(r.execution_match(require_base_table=False), executor, neighbours=0)
+            .score_one(constant)
+            .value
+            == 1.0
+        )
+        assert (
+            fr.Scorer(r.execution_match(mode="bird"), executor, neighbours=0).score_one(constant).value == 1.0
+        )
         cut = fr.SQLite(str(folder), max_rows=2)
         every = sample("SELECT name FROM singer", gold="SELECT name FROM singer")
-        assert fr.Scorer(r.execution_match(), cut).score_one(every).value == 1.0
-        zero = fr.Scorer(r.execution_match(truncated="zero"), cut).score_one(every)
+        assert fr.Scorer(r.execution_match(), cut, neighbours=0).score_one(every).value == 1.0
+        zero = fr.Scorer(r.execution_match(truncated="zero"), cut, neighbours=0).score_one(every)
         assert zero.status is fr.Status.gold_too_large
         few = sample("SELECT name FROM singer", gold="SELECT name FROM singer WHERE id < 3")
-        assert fr.Scorer(r.execution_match(), cut).score_one(few).value == 0.0
-        assert fr.Scorer(r.execution_match(truncated="accept"), cut).score_one(every).value == 1.0
+        assert fr.Scorer(r.execution_match(), cut, neighbours=0).score_one(few).value == 0.0
+        assert (
+            fr.Scorer(r.execution_match(truncated="accept"), cut, neighbours=0).score_one(every).value == 1.0
+        )
         cut.close()
 
 
@@ -215,21 +226,24 @@ def test_guards_can_be_switched(folder: Path) -> None:
 def test_columns_may_be_reordered_where_values_tell_them_apart(
     folder: Path, sql: str, gold: str, value: float
 ) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(sample(sql, gold=gold)).value == value
 
 
 def test_a_mode_that_rewrites_runs_what_it_rewrote(folder: Path) -> None:
     distinct = sample("SELECT country FROM singer", gold="SELECT DISTINCT country FROM singer")
     with fr.SQLite(str(folder)) as executor:
-        assert fr.Scorer(r.execution_match(mode="test_suite"), executor).score_one(distinct).value == 1.0
+        assert (
+            fr.Scorer(r.execution_match(mode="test_suite"), executor, neighbours=0).score_one(distinct).value
+            == 1.0
+        )
         kept = r.execution_match(mode="test_suite_keep_distinct")
         assert fr.Scorer(kept, executor).score_one(distinct).value == 0.0
 
 
 def test_order_and_company_do_not_matter(folder: Path) -> None:
     samples = [sample(sql) for sql in (GOLD, "SELECT 1", "x", "SELECT name FROM singer", GOLD + " -- c")] * 3
-    with fr.Scorer("execution_match() + 0.1 * executable()", fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer("execution_match() + 0.1 * executable()", fr.SQLite(str(folder)), neighbours=0) as scorer:
         together = scorer.score(samples)
         assert together == [scorer.score_one(one) for one in samples]
         assert together[::-1] == scorer.score(samples[::-1])
@@ -237,13 +251,16 @@ def test_order_and_company_do_not_matter(folder: Path) -> None:
 
 def test_threads_share_a_scorer(folder: Path) -> None:
     samples = [sample(GOLD), sample("SELECT name FROM singer"), sample("SELECT nope")]
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer, ThreadPoolExecutor(8) as threads:
+    with (
+        fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer,
+        ThreadPoolExecutor(8) as threads,
+    ):
         results = list(threads.map(lambda _: [score.value for score in scorer.score(samples)], range(32)))
     assert results == [[1.0, 0.0, 0.0]] * 32
 
 
 def test_a_scorer_pickles(folder: Path) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score_one(sample(GOLD)).value == 1.0
         with pickle.loads(pickle.dumps(scorer)) as copy:
             assert copy.score_one(sample(GOLD)).value == 1.0
@@ -274,7 +291,7 @@ def test_a_scorer_is_not_built_without_what_it_needs() -> None:
 
 
 def test_an_empty_batch_is_no_batch(folder: Path) -> None:
-    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder))) as scorer:
+    with fr.Scorer(r.execution_match(), fr.SQLite(str(folder)), neighbours=0) as scorer:
         assert scorer.score([]) == []
 
 
@@ -359,7 +376,7 @@ def test_async_scores_are_equal_and_shared(folder: Path) -> None:
     async def everything(scorer: fr.Scorer) -> list[list[fr.Score]]:
         return await asyncio.gather(*(scorer.ascore(samples[start:]) for start in range(8)))
 
-    with fr.Scorer("execution_match()", fr.SQLite(folder, workers=2)) as scorer:
+    with fr.Scorer("execution_match()", fr.SQLite(folder, workers=2), neighbours=0) as scorer:
         expected = scorer.score(samples)
         assert asyncio.run(everything(scorer)) == [expected[start:] for start in range(8)]
 
@@ -380,7 +397,7 @@ def test_a_cancelled_await_ends_its_queries_and_no_others(folder: Path) -> None:
         late = time.monotonic() - began
         return await other, late
 
-    with fr.Scorer("execution_match()", executor) as scorer:
+    with fr.Scorer("execution_match()", executor, neighbours=0) as scorer:
         began = time.monotonic()
         scores, late = asyncio.run(cancel_one(scorer))
         assert late < 1
@@ -394,7 +411,7 @@ def test_a_cancelled_await_ends_its_queries_and_no_others(folder: Path) -> None:
 def test_what_is_kept_for_the_next_batch_is_bounded_by_its_size() -> None:
     long = {f"SELECT {number}": [("x" * 4_000_000,)] for number in range(12)}
     executor = Recorder({**long, GOLD: [("x" * 100,)]})
-    with fr.Scorer(r.execution_match("bird"), executor) as scorer:
+    with fr.Scorer(r.execution_match("bird"), executor, neighbours=0) as scorer:
         kept = [weakref.ref(scorer.observe([sample(GOLD)])[0])]
         for sql in long:
             evidence = scorer.observe([sample(sql)])

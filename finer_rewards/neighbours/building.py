@@ -41,7 +41,7 @@ _FIRST, _MORE = (0, 3), (3, 22)
 # Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
 _STUBBORN = ("join kind", "group")
 # Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
-_LEAST, _LEAST_SINGLE = 2, 3
+_LEAST, _LEAST_SINGLE = 1, 2
 _GUESSES = ("guess", "recited key")
 #: How a gold ends that ends so whatever the limits.
 _LASTING = (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -14,7 +14,7 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import FindsSiblings
-from finer_rewards.executing.siblings import Siblings, neighbours_cache, sibling_id
+from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
 from finer_rewards.neighbours.building import build_reports, workers_for
 from finer_rewards.neighbours.store import (
     GENERATOR,
@@ -70,13 +70,35 @@ def find_siblings(
     for db, gold in asked:
         by_db.setdefault(db, []).append(gold)
     found: dict[tuple[str, str], Siblings] = {}
+    built: dict[str, list[GoldReport]] = {}
+    started = time.monotonic()
     for db, golds in by_db.items():
         found.update(
-            zip([(db, gold) for gold in golds], _of_database(executor, db, golds, most, folder), strict=True)
+            zip(
+                [(db, gold) for gold in golds],
+                _of_database(executor, db, golds, most, folder, built),
+                strict=True,
+            )
         )
         if on_step is not None:
             on_step(len(golds))
+    if built:
+        _tell(built, time.monotonic() - started)
     return [found[pair] for pair in asked]
+
+
+def _tell(built: Mapping[str, list[GoldReport]], seconds: float) -> None:
+    """Say what was built."""
+    made = [report for reports in built.values() for report in reports]
+    instances = {one.digest: one.bytes for report in made for one in report.instances}
+    served = sum(bool(report.instances) for report in made)
+    names = ", ".join(list(built)[:3]) + (f" and {len(built) - 3} more" if len(built) > 3 else "")
+    print(
+        f"finer-rewards: built {len(instances)} neighbours of {names} for {served} of {len(made)} golds in "
+        f"{seconds:.1f} s ({sum(instances.values()) / 1024:.0f} KiB, kept in {cache_folder()})",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def neighbours_digest(executor: object, folder: str | None = None) -> str:
@@ -133,7 +155,12 @@ class _Home:
 
 
 def _of_database(
-    executor: SQLite, db: str, golds: Sequence[str], most: int, folder: str | None
+    executor: SQLite,
+    db: str,
+    golds: Sequence[str],
+    most: int,
+    folder: str | None,
+    built: dict[str, list[GoldReport]],
 ) -> list[Siblings]:
     try:
         file = SQLiteFile.look(executor.find(db))
@@ -147,10 +174,10 @@ def _of_database(
         if None in known.values():
             with locked(home.cache, patience=_PATIENCE):
                 missing = [gold for gold in unique_golds(golds) if known[normalise(gold)] is None]
-                built = {normalise(gold): home.report(gold) for gold in missing}
-                missing = [gold for gold in missing if built[normalise(gold)] is None]
-                known.update(built)
-                made = _build(executor, db, missing, home) if missing else []
+                others = {normalise(gold): home.report(gold) for gold in missing}
+                missing = [gold for gold in missing if others[normalise(gold)] is None]
+                known.update(others)
+                made = _build(executor, missing, home, built) if missing else []
                 known.update(zip(map(normalise, missing), made, strict=True))
     except (OSError, ConfigError) as error:
         return [
@@ -164,22 +191,15 @@ def _of_database(
     return found
 
 
-def _build(executor: SQLite, db: str, golds: Sequence[str], home: _Home) -> list[GoldReport]:
-    started = time.monotonic()
+def _build(
+    executor: SQLite, golds: Sequence[str], home: _Home, built: dict[str, list[GoldReport]]
+) -> list[GoldReport]:
     workers = workers_for(len(golds), executor.workers)
     with Workshop(timeout=_SECONDS, workers=workers, clock="cpu") as workshop:
         made = build_reports(
             str(home.path), golds, home.content, home.cache, executor=workshop, workshop=workshop
         )
-    served = sum(bool(report.instances) for report in made)
-    size = sum(one.bytes for report in made for one in report.instances)
-    print(
-        f"finer-rewards: built neighbours of {os.path.basename(db)} for {served} of {len(made)} golds in "  # noqa: PTH119
-        f"{time.monotonic() - started:.1f} s: {sum(len(report.instances) for report in made)} small databases, "
-        f"{size / 1024:.0f} KiB, kept in {home.cache}",
-        file=sys.stderr,
-        flush=True,
-    )
+    built[home.path.stem] = made
     return made
 
 

@@ -27,7 +27,7 @@ from finer_rewards.executing.worker import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
 # What a query may do, as SQLite numbers it.
@@ -96,12 +96,8 @@ class Connection:
                 self.tables.add(name.lower())
             elif kind == "view":
                 self.views[name.lower()] = sql or ""
-        for source in ("json_each('[]')", "json_tree('[]')", "dbstat", *virtual):
-            # Their first use declares a table, and prepares statements, which the authorizer would take for writes.
-            try:
-                self.raw.execute(f"SELECT 1 FROM {source} LIMIT 0").fetchall()
-            except sqlite3.Error:
-                continue  # this SQLite has no such module, or the table is damaged
+        self.declared = False
+        self._declare(virtual)
         if sys.version_info >= (3, 11):
             for category, limit in settings["limits"]:
                 self.raw.setlimit(category, limit)
@@ -117,6 +113,14 @@ class Connection:
     def close(self) -> None:
         """Close the database."""
         self.raw.close()
+
+    def _declare(self, sources: Iterable[str]) -> None:
+        """Use virtual tables: the first use declares them, and prepares statements, which would be taken for writes."""
+        for source in sources:
+            try:
+                self.raw.execute(f"SELECT 1 FROM {source} LIMIT 0").fetchall()
+            except sqlite3.Error:
+                continue  # this SQLite has no such module, or the table is damaged
 
     def _out_of_time(self) -> bool:
         self.checks += 1
@@ -152,6 +156,9 @@ class Connection:
 
     def run(self, sql: str, timeout: float, allowance: float = INFINITY) -> Answer:
         """Run one statement and return its answer."""
+        if not self.declared and any(name in sql.lower() for name in ("json_", "dbstat")):
+            self.declared = True
+            self._declare(("json_each('[]')", "json_tree('[]')", "dbstat"))
         self.denied = self.trusted = False
         self.checks = 0
         self.read.clear()
