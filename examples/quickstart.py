@@ -1,6 +1,6 @@
 """Score what a model wrote against gold SQL, and see why each completion got what it got.
 
-pip install finer-rewards
+pip install .
 python examples/quickstart.py
 """
 
