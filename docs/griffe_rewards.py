@@ -1,7 +1,7 @@
 """Shows a reward as it is called, and every example as code.
 
-The decorator binds `evidence`, and what is returned is a `Reward`. Of `Example:` griffe makes a box of prose; a section with
-code in it is called `Examples:`.
+The decorator binds `evidence`, and what is returned is a `Reward`. Of `Example:` griffe makes a box of prose; a section
+with code in it is called `Examples:`.
 """
 
 from __future__ import annotations
