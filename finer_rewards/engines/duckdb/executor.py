@@ -112,8 +112,8 @@ class DuckDB(FileExecutor):
     Args:
         root: the folder in which database ids are looked up (`ID/ID.duckdb`, `ID.duckdb`, the same with
             `.sqlite`, or a folder `ID` of Parquet files).
-        timeout: seconds a query may take. This and what follows are explained in `Limits`.
-        max_rows, max_bytes, memory_limit, workers, deadline, deadline_factor, deadline_floor: see there. Here
+        timeout: seconds a query may take. This, `max_rows`, `max_bytes`, `memory_limit`, `workers`,
+            `deadline`, `deadline_factor` and `deadline_floor` are explained in `Limits`. Here
             `memory_limit` is what each worker may write; DuckDB's own limit, which leaves out what functions take,
             is half of it.
         max_copy: size of the SQLite or Parquet files that are copied; more are not opened.
