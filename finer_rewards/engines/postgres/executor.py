@@ -77,7 +77,8 @@ class Postgres(PooledExecutor):
         dsn: the server, as libpq takes it: `postgresql://reader@host/name`, or `host=... user=...`; what it
             leaves out comes from the `PG...` variables.
         timeout: seconds a query may take; the server cancels it then. This, `max_rows`,
-            `max_bytes`, `memory_limit`, `workers`, `deadline`, `deadline_factor` and `deadline_floor` are explained in `Limits`. Each worker
+            `max_bytes`, `memory_limit`, `workers`, `deadline`, `deadline_factor` and `deadline_floor` are explained in
+            `Limits`. Each worker
             has a session for each of its last databases.
         db_means: what a sample's `db` names: a `database` of the server, a `schema` of the database in the
             dsn, or `nothing`: every query runs in the database of the dsn (as BIRD mini-dev's dump has it).

@@ -28,7 +28,8 @@ class SQLite(FileExecutor):
     Args:
         root: the folder in which database ids are looked up (`ID/ID.sqlite` or `ID.sqlite`).
         timeout: seconds a query may take. This, `max_rows`, `max_bytes`, `memory_limit`, `workers`,
-            `deadline`, `deadline_factor` and `deadline_floor` are explained in `Limits`. SQLite itself may use half of `memory_limit`.
+            `deadline`, `deadline_factor` and `deadline_floor` are explained in `Limits`.
+            SQLite itself may use half of `memory_limit`.
         cache: a folder in which results of gold queries are kept from run to run, as JSON; `None` keeps
             them in memory only, for as long as this object lives.
         max_length: longest text or blob SQLite may make, in bytes (Python 3.11 and later).
