@@ -171,7 +171,7 @@ def _proved(path: Path, suite: Suite) -> int:
             (run,) = executor.execute_many([Query(gold.sql, str(path), keep=True)])
             request = prepare(gold.sql, run, schema, executor, str(path)).request
             assert request is not None
-            _, looked_for, joins, ordered, ties, extremes, promises = request
+            _, looked_for, joins, ordered, ties, extremes, promises, _ = request
             conditions = [Condition(*one) for one in looked_for]
             mine = source.with_gold(connection, conditions, [Join(*one) for one in joins])
             for number in range(HELD_OUT):

@@ -66,7 +66,7 @@ def build(path: Path, golds: Sequence[str] = GOLDS, **options: int) -> Suite:
 
 
 def match(path: Path, gold: str, predicted: Sequence[str], dbs: Sequence[str] = ()) -> list[float | None]:
-    with fr.Scorer(execution_match(), fr.SQLite(path.parent, workers=1)) as scorer:
+    with fr.Scorer(execution_match(), fr.SQLite(path.parent, workers=1), neighbours=0) as scorer:
         return [
             score.value
             for score in scorer.score([fr.Sample(sql, gold, (str(path), *dbs)) for sql in predicted])

@@ -39,7 +39,7 @@ _BATCH = 64
 # Numbers of the instances that are tried for every gold, and for those of which near misses live then.
 _FIRST, _MORE = (0, 3), (3, 22)
 # Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
-_STUBBORN = ("join kind", "group")
+_STUBBORN = ("join kind", "group", "dead join", "like")
 # Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
 _LEAST, _LEAST_SINGLE = 1, 2
 _GUESSES = ("guess", "recited key")
@@ -181,7 +181,7 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
         for gold in waiting:
             living = [gold.mutants[number] for number in gold.living]
             hopeless = all(one.kind in _STUBBORN for one in living)
-            patience = 0 if numbers is _FIRST else 2 if hopeless else 6
+            patience = 0 if numbers is _FIRST else 2 if hopeless else 4
             requests.append(
                 (db, (*(gold.request or ()), [one.sql for one in living], seed, numbers, patience))
             )

@@ -45,6 +45,8 @@ class Recipe:
         renames: whether codes and names that go together in the data are parted in new rows. Only that tells
             who recites the code of a name from who looks it up; but it also fails who rightly knows it, so
             such an instance serves only the golds that need it.
+        avoids: whether columns have none of the values that the gold looks for.
+        bare: whether tables that the gold does not look at are left empty, as far as nothing refers to them.
     """
 
     start: Literal["sample", "new"]
@@ -53,18 +55,21 @@ class Recipe:
     sought: float = 0.0
     doubles: float = 0.0
     renames: bool = False
+    bare: bool = False
+    avoids: bool = False
 
     def __str__(self) -> str:
         parts = f"{self.start} {self.rows}, change {self.change:g}, sought {self.sought:g}, double {self.doubles:g}"
-        return parts + ", renamed" * self.renames
+        return parts + ", renamed" * self.renames + ", bare" * self.bare + ", avoiding" * self.avoids
 
 
 #: Tried in turn, those first that tell the most for what they cost.
 RECIPES = (
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
     Recipe("sample", 24, change=0.6, sought=0.5, doubles=0.25),
-    Recipe("new", 16, change=1.0, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, sought=0.1, doubles=0.25, bare=True),
     Recipe("sample", 60, change=0.5, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, doubles=0.25, avoids=True),
     Recipe("new", 60, change=1.0, sought=0.6, doubles=0.3),
     Recipe("sample", 12, change=0.3, sought=0.35, doubles=0.2),
     Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.25),
@@ -83,7 +88,11 @@ class Instance:
 
 
 def make_instance(
-    source: Source, golds: Sequence[Sequence[Condition]], recipe: Recipe, rng: Chance
+    source: Source,
+    golds: Sequence[Sequence[Condition]],
+    recipe: Recipe,
+    rng: Chance,
+    looked_at: frozenset[str] | None = None,
 ) -> Instance:
     """Return an instance.
 
@@ -92,10 +101,16 @@ def make_instance(
         golds: the conditions of each gold to have in mind.
         recipe: how to make it.
         rng: the source of chance; the same state gives the same instance.
+        looked_at: the tables that the gold reads, lower case, where that is known.
     """
     golds = [[_as_spelled(source, one) for one in conditions] for conditions in golds]
     pools = _pools(source, golds)
-    start = _sampled(source, pools, recipe, rng) if recipe.start == "sample" else _blank(source, recipe)
+    tables = looked_at or frozenset()
+    sampled = recipe.start == "sample"
+    start = _sampled(source, pools, recipe, rng, tables) if sampled else _blank(source, recipe, tables)
+    if recipe.bare and looked_at is not None:
+        needed = _needed(source, looked_at)
+        start = {name: rows if name in needed else [] for name, rows in start.items()}
     sought = [_by_table(conditions) for conditions in golds]
     drafts = {name: Draft(table, start[name]) for name, table in source.tables.items()}
     for draft in drafts.values():
@@ -124,6 +139,18 @@ def _finished(drafts: Mapping[str, Draft]) -> Instance:
     return Instance(
         {name: tuple(tuple(draft.rows[number]) for number in kept[name]) for name, draft in drafts.items()}
     )
+
+
+def _needed(source: Source, tables: frozenset[str]) -> set[str]:
+    """The tables, and those that their rows refer to."""
+    needed: set[str] = set()
+    waiting = [name for name in tables if name in source.tables]
+    while waiting:
+        name = waiting.pop()
+        if name not in needed:
+            needed.add(name)
+            waiting += [one.to_table for one in source.tables[name].references]
+    return needed
 
 
 def _pools(source: Source, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
@@ -173,12 +200,17 @@ def _place(source: Source, condition: Condition) -> int | None:
 
 
 def _sampled(
-    source: Source, pools: Mapping[tuple[str, int], list[Cell]], recipe: Recipe, rng: Chance
+    source: Source,
+    pools: Mapping[tuple[str, int], list[Cell]],
+    recipe: Recipe,
+    rng: Chance,
+    looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
     """Real rows, those that golds look for more likely, and all rows that they refer to."""
     chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables}
     for name, table in source.tables.items():
-        size = min(recipe.rows, max(3, len(table.rows) * 3 // 5)) if table.references else 6
+        whole = bool(table.references) or name in looked_at
+        size = min(recipe.rows, max(3, len(table.rows) * 3 // 5)) if whole else 6
         wanted = {place: set(values) for (owner, place), values in pools.items() if owner == name}
         sought = [
             number
@@ -206,11 +238,11 @@ def _sampled(
     }
 
 
-def _blank(source: Source, recipe: Recipe) -> dict[str, list[list[Cell]]]:
+def _blank(source: Source, recipe: Recipe, looked_at: frozenset[str]) -> dict[str, list[list[Cell]]]:
     return {
         name: [
             [None] * len(table.columns)
-            for _ in range(recipe.rows if table.references else max(5, recipe.rows // 3))
+            for _ in range(recipe.rows if table.references or name in looked_at else max(5, recipe.rows // 3))
         ]
         for name, table in source.tables.items()
     }
@@ -241,6 +273,10 @@ def _change_columns(
         new = recipe.start == "new"
         pool = pools.get((name, place), [])
         known = [*pool, *table.values(place)]
+        if recipe.avoids and pool:
+            avoided = set(pool)
+            known = [value for value in table.values(place) if value not in avoided]
+            pool = []
         values: list[Cell]
         if not new and rng.random() >= recipe.change:
             continue

@@ -138,7 +138,8 @@ def _read(node: Any) -> Iterator[tuple[exp.Column, list[Cell], list[Cell]]]:
         values: list[Cell] = [value for one in node.expressions if (value := _constant(one)) is not None]
         for column in _columns(node.this):
             if values:
-                yield column, values, []
+                near = [_shift(one, 1) if not isinstance(one, str) else f"New {one}" for one in values]
+                yield column, values, [one for one in near if one not in values]
     elif isinstance(node, exp.Like):
         pattern = _constant(node.expression)
         for column in _columns(node.this):
@@ -179,7 +180,8 @@ def _constant(node: Any) -> Cell:
 def _compared(kind: Any, value: Cell) -> tuple[list[Cell], list[Cell]]:
     over, under = _shift(value, 1), _shift(value, -1)
     if kind is exp.EQ:
-        return [value], [over, under] if not isinstance(value, str) else []
+        # Of text, longer ones: whoever looks for a part of it finds them too.
+        return [value], [over, under] if not isinstance(value, str) else [f"{value}s", f"New {value}"]
     if kind is exp.NEQ:
         return [over], [value]
     if kind is exp.GT:

@@ -34,6 +34,7 @@ def make_trials(
     ties: list[tuple[Any, ...]],
     extremes: tuple[Any, ...] | None,
     promises: list[str],
+    tables: list[str],
     mutants: list[str],
     seed: int,
     numbers: tuple[int, int],
@@ -54,6 +55,7 @@ def make_trials(
         ties: see there.
         extremes: see there.
         promises: see there.
+        tables: those that the gold reads, lower case.
         mutants: see there.
         seed: the seed.
         numbers: the first instance to make, and the one to end before.
@@ -75,7 +77,9 @@ def make_trials(
             break
         recipe = RECIPES[number % len(RECIPES)]
         rng = Chance(f"{seed}:{number}:{gold}")
-        trial = try_instance(template, mine, make_instance(mine, [looked_for], recipe, rng), wanted)
+        trial = try_instance(
+            template, mine, make_instance(mine, [looked_for], recipe, rng, frozenset(tables)), wanted
+        )
         news = trial is not None and bool(alive & (trial.told | trial.counted))
         vain = 0 if news else vain + 1
         if trial is None or (patience and not news):

@@ -51,8 +51,9 @@ class Mutant:
 def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
     """Return the near misses of a query, each with one change; equal texts once, at most 60.
 
-    Kinds: predicate dropped, comparison, constant, and/or, aggregate, distinct, join key, join kind, join
-    dropped, direction, order dropped, limit, column, group, set operation, negation.
+    Kinds: predicate dropped, comparison, constant, like, and/or, aggregate, sum by distinct, distinct, join key, join
+    kind, join dropped, dead join, direction, order dropped, stored row, limit, column, group, set operation, negation,
+    named value.
 
     Example:
         >>> from finer_rewards.schema import schema_from_ddl
@@ -74,10 +75,66 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
             sql = copy.sql("sqlite", copy=False)
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
-    mutants = list(found.values())
+    mutants = [*_shortcuts(tree, schema), *found.values()]
     # Of a long query, changes all along it rather than only at its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
+
+
+def _shortcuts(tree: exp.Query, schema: Schema) -> list[Mutant]:
+    """Return what a policy finds before it understands: a stored row, a value that is named, a join for show."""
+    found: list[Mutant] = []
+    tables = {table.name.lower() for table in tree.find_all(exp.Table)}
+    if (
+        isinstance(tree, exp.Select)
+        and tree.args.get("order")
+        and _takes_one(tree)
+        and not tree.args.get("group")
+    ):
+        for descending in (False, True):
+            copy = tree.copy()
+            order = exp.Ordered(this=exp.column("rowid"), desc=descending)
+            if len(tables) == 1:
+                copy.set("order", exp.Order(expressions=[order]))
+                found.append(Mutant("stored row", copy.sql("sqlite", copy=False)))
+    if isinstance(tree, exp.Select) and len(tree.expressions) == 1 and tables and _takes_one(tree):
+        first = sorted(tables)[0].replace('"', '""')
+        values = dict.fromkeys(
+            one.sql("sqlite") for one in tree.find_all(exp.Literal) if one.is_string and one.this
+        )
+        found += [
+            Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
+        ]
+    # One that nothing read here refers to: it may be empty, and then the join is not for show only.
+    near = _referred(tables, schema)
+    others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
+    if isinstance(tree, exp.Select) and others and not tree.args.get("group") and tables:
+        copy = tree.copy()
+        copy.set("distinct", exp.Distinct())
+        other = exp.Table(this=exp.to_identifier(others[0], quoted=True))
+        copy.append(
+            "joins",
+            exp.Join(this=other, on=exp.EQ(this=exp.Literal.number(1), expression=exp.Literal.number(1))),
+        )
+        found.append(Mutant("dead join", copy.sql("sqlite", copy=False)))
+    return found
+
+
+def _referred(tables: set[str], schema: Schema) -> set[str]:
+    """The tables, and those that they refer to."""
+    found: set[str] = set()
+    waiting = list(tables)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [
+                key.to_table.lower()
+                for table in schema.tables
+                if table.name.lower() == name
+                for key in table.foreign_keys
+            ]
+    return found
 
 
 def promises_of(tree: exp.Query) -> list[str]:
@@ -149,6 +206,8 @@ def _changes(node: Any, schema: Schema) -> Iterator[tuple[str, Change]]:
     elif isinstance(node, exp.Count):
         yield from _of_count(node, schema)
     elif type(node) in _OTHER_AGGREGATE:
+        if isinstance(node, exp.Avg) and isinstance(node.this, exp.Column):
+            yield from _by_distinct(node, schema)
         for aggregate in _OTHER_AGGREGATE[type(node)]:
             yield "aggregate", _becomes(aggregate)
     elif isinstance(node, exp.Ordered):
@@ -250,10 +309,22 @@ def _of_literal(node: exp.Literal) -> Iterator[tuple[str, Change]]:
             yield "constant", _replaced(exp.Literal.string(f"%{text}%"))
     else:
         yield "constant", _replaced(exp.Literal.string(f"{text}x"))
+        if isinstance(node.parent, exp.EQ) and isinstance(node.parent.this, exp.Column) and len(text) > 3:
+            yield "like", _as_like(f"%{text[1:]}%")
 
 
 def _replaced(by: exp.Expression) -> Change:
     return lambda place: place.replace(by.copy())
+
+
+def _as_like(pattern: str) -> Change:
+    def change(place: exp.Expression) -> None:
+        equality = place.parent
+        assert equality is not None
+        like = exp.Like(this=equality.this.copy(), expression=exp.Literal.string(pattern))
+        equality.replace(like)
+
+    return change
 
 
 def _of_count(node: exp.Count, schema: Schema) -> Iterator[tuple[str, Change]]:
@@ -278,6 +349,14 @@ def _of_count(node: exp.Count, schema: Schema) -> Iterator[tuple[str, Change]]:
             for one in table.columns
         ):
             yield "aggregate", lambda place: place.replace(exp.Sum(this=place.this))
+
+
+def _by_distinct(node: exp.Avg, schema: Schema) -> Iterator[tuple[str, Change]]:
+    """An average as a sum over how many different values another column has."""
+    for name in _other_columns(node.this, schema)[:1]:
+        other = exp.column(name, table=node.this.table or None, quoted=not name.isidentifier())
+        count = exp.Count(this=exp.Distinct(expressions=[other]))
+        yield "sum by distinct", _replaced(exp.Div(this=exp.Sum(this=node.this.copy()), expression=count))
 
 
 def _of_set_operation(node: exp.SetOperation) -> Iterator[tuple[str, Change]]:

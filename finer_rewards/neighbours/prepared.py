@@ -100,6 +100,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         ties,
         None if extremes is None else tuple(extremes),
         promises,
+        sorted(run.tables),
     )
     return Prepared(sql, "", tuple(mutants), request, list(range(len(mutants))))
 

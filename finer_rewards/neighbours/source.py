@@ -466,7 +466,7 @@ def _observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterat
         if (
             ((column,) in referred and (not table.rows or table.rows.never_repeats(column, 3)))
             or (is_id and not table.keys and table.rows.never_repeats(column, 3))
-            or _names_rows(table, column, 2 if referred else _TELLING_ROWS)
+            or _names_rows(table, column, _TELLING_ROWS)
         ):
             yield (column,)
     links = tuple(sorted(table.linked))
