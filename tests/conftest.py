@@ -10,6 +10,15 @@ from pathlib import Path
 
 import pytest
 
+try:
+    from hypothesis import settings
+except ImportError:  # the environments of some adapters have none
+    pass
+else:
+    # An example may take any time: a busy machine is no fault of what is tested.
+    settings.register_profile("anywhere", deadline=None)
+    settings.load_profile("anywhere")
+
 ROOT = Path(__file__).parent.parent
 # Shells start what runs in the background deaf to Ctrl-C, and children inherit that: tests interrupt some.
 signal.signal(signal.SIGINT, signal.default_int_handler)

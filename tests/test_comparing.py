@@ -7,12 +7,12 @@ import pickle
 import random
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import at_most
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlparse.engine import FilterStack
@@ -285,25 +285,23 @@ def test_the_column_search_never_explodes() -> None:
         columns = chance.sample(range(len(rows[0])), len(rows[0]))
         return chance.sample([tuple(row[i] for i in columns) for row in rows], len(rows))
 
-    started = time.perf_counter()
-    same = [(1,) * 26] * 30
-    assert compare(same, list(same)).match
-    assert compare([*same, (1,) * 25 + (2,)], [(2,) + (1,) * 25, *same]).match
-    noise = [tuple(chance.randint(0, 1) for _ in range(26)) for _ in range(200)]
-    assert compare(noise, reordered(noise)).match
-    assert compare(ring(26), reordered(ring(26))).match
-    assert not compare(ring(26), reordered(ring(13, 13))).match
-    assert not compare(ring(26), reordered(ring(13, 13)), "test_suite").match
-    assert compare([(i,) * 40 for i in range(9)], [(i,) * 40 for i in range(9)][::-1]).match
-    assert time.perf_counter() - started < 5
+    with at_most(2_500_000):
+        same = [(1,) * 26] * 30
+        assert compare(same, list(same)).match
+        assert compare([*same, (1,) * 25 + (2,)], [(2,) + (1,) * 25, *same]).match
+        noise = [tuple(chance.randint(0, 1) for _ in range(26)) for _ in range(200)]
+        assert compare(noise, reordered(noise)).match
+        assert compare(ring(26), reordered(ring(26))).match
+        assert not compare(ring(26), reordered(ring(13, 13))).match
+        assert not compare(ring(26), reordered(ring(13, 13)), "test_suite").match
+        assert compare([(i,) * 40 for i in range(9)], [(i,) * 40 for i in range(9)][::-1]).match
 
 
-def test_ten_thousand_rows_are_compared_in_tens_of_milliseconds() -> None:
+def test_ten_thousand_rows_are_compared_with_a_few_calls_a_row() -> None:
     rows = [(i, f"name {i % 7}", i * 0.37, None if i % 5 else "a", i % 3) for i in range(10_000)]
     shuffled = random.Random(1).sample(rows, len(rows))
-    started = time.perf_counter()
-    assert compare(rows, shuffled).match
-    assert time.perf_counter() - started < 2  # tens of milliseconds on an idle machine
+    with at_most(250_000):
+        assert compare(rows, shuffled).match
 
 
 def test_spider2_infers_types_anew_every_500_rows() -> None:
@@ -378,9 +376,8 @@ assert not any(name.split(".")[0] in ("sqlglot", "sqlparse", "numpy", "pandas") 
 
 @pytest.mark.parametrize("text", ["a," * 90_000, "(" * 180_000, "distinct " * 20_000, "; " * 90_000])
 def test_a_hostile_text_is_not_lexed(text: str) -> None:
-    started = time.perf_counter()
-    assert modes()["test_suite"].prepare("SELECT " + text) == "SELECT " + text
-    assert time.perf_counter() - started < 1  # the lexer took ten seconds and more
+    with at_most(1_000):  # the lexer made millions
+        assert modes()["test_suite"].prepare("SELECT " + text) == "SELECT " + text
 
 
 PIECES = [
@@ -426,6 +423,5 @@ def test_columns_of_shares_are_told_apart_in_any_order(width: int, height: int) 
 def test_a_search_among_numbers_that_are_all_alike_ends() -> None:
     draw = random.Random(7)
     rows = [tuple(1 + 2e-9 * draw.random() for _ in range(26)) for _ in range(2)]
-    started = time.perf_counter()
-    assert not compare(rows, [(7, *row[:0:-1]) for row in rows]).match
-    assert time.perf_counter() - started < 5  # it took twenty
+    with at_most(3_000_000):
+        assert not compare(rows, [(7, *row[:0:-1]) for row in rows]).match

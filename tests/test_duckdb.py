@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
@@ -332,7 +333,7 @@ def test_every_known_attack_is_contained(shared_data, tmp_path, monkeypatch):
             run = executor.execute(item["sql"], "target")
             seconds = time.monotonic() - began
             denied = item["expectation"].startswith("deny")
-            if run.status.name == "unavailable" or seconds > 8 or (denied and run.ok and run.tables):
+            if run.status.name == "unavailable" or seconds > LONG or (denied and run.ok and run.tables):
                 wrong.append(
                     (item["id"], item["sql"][:80], run.status.name, run.error[:80], round(seconds, 2))
                 )
@@ -371,7 +372,7 @@ def test_the_attacks_of_the_collection_are_contained(shared_data, tmp_path, monk
                 began = time.monotonic()
                 score = scorer.score_one(fr.Sample(text, item["gold_sql"] or "", str(path)))
                 seconds = time.monotonic() - began
-                if score.status.blame == "system" or seconds > limits["timeout_s"] + 8:
+                if score.status.blame == "system" or seconds > limits["timeout_s"] + LONG:
                     wrong.append((item["id"], score.reason, seconds))
         if contents(tmp_path) != before:
             wrong.append((item["id"], "something was written"))

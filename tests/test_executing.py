@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bounds import LONG, assert_linear
 
 from finer_rewards.engines.duckdb import DuckDB
 from finer_rewards.engines.sqlite import SQLite
@@ -241,12 +242,11 @@ def test_quoted_space_and_comments_are_left_alone(sql):
 
 
 def test_deadlines(hasty):
-    clock = hasty.clock
     for sql in (COUNT_FOR_EVER, ONE_LONG_OPCODE, "SELECT printf('%.*c', 900000000, 'x')"):
         began = time.monotonic()
         execution = hasty.execute(sql, "shop")
         assert execution.status in (Status.timeout, Status.too_large), (sql, execution)
-        assert clock == "cpu" or time.monotonic() - began < 2
+        assert time.monotonic() - began < LONG
         assert hasty.execute("SELECT 1", "shop").ok
 
 
@@ -258,15 +258,19 @@ def test_a_slow_query_harms_nobody(hasty):
     assert [execution.rows[0][0] for execution in executions[:3] + executions[5:]] == list(range(100))
 
 
-def test_large_results(hasty):
+def test_large_results(root):
     rows = (
         "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < 2000000) SELECT {} FROM c"
     )
-    many = hasty.execute(rows.format("x"), "shop")
-    assert many.ok and many.truncated and len(many.rows) == 10_000 and many.rows[-1] == (10_000,)
-    exactly = hasty.execute(rows.replace("2000000", "10000").format("x"), "shop")
-    assert exactly.ok and not exactly.truncated and len(exactly.rows) == 10_000
-    assert hasty.execute(rows.format("zeroblob(1000000)"), "shop").status is Status.too_large
+    with SQLite(root, timeout=LONG, workers=1, memory_limit="512MiB") as patient:
+        many = patient.execute(rows.format("x"), "shop")
+        assert many.ok and many.truncated and len(many.rows) == 10_000 and many.rows[-1] == (10_000,)
+        exactly = patient.execute(rows.replace("2000000", "10000").format("x"), "shop")
+        assert exactly.ok and not exactly.truncated and len(exactly.rows) == 10_000
+        assert patient.execute(rows.format("zeroblob(1000000)"), "shop").status is Status.too_large
+
+
+def test_results_that_grow_and_grow(hasty):
     doubling = (
         "WITH RECURSIVE c(s) AS (SELECT 'x' UNION ALL SELECT s || s FROM c) SELECT max(length(s)) FROM c"
     )
@@ -404,10 +408,9 @@ def test_a_schema_that_is_not_utf8(tmp_path):
 
 
 def test_hostile_text_is_read_once():
-    began = time.monotonic()
     for text in ("[", "'", '"', "`", "(", "[ \n", "''  ", "- "):
         normalise("SELECT \n " + text * 300_000)
-    assert time.monotonic() - began < 10
+        assert_linear(lambda length, text=text: normalise("SELECT \n " + text * length), 30_000)
 
 
 def test_schema(executor):

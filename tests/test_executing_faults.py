@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
@@ -190,16 +191,14 @@ def test_threads_share_the_workers(root):
 
 
 def test_threads_do_not_wait_for_a_slow_one(root):
-    with SQLite(root, workers=2, timeout=2) as executor:
+    with SQLite(root, workers=2, timeout=10 * LONG) as executor:
         executor.execute_many([square(number) for number in range(100)])
-        slow = threading.Thread(target=executor.execute, args=(SLOW.format(10**9), "numbers"))
+        slow = threading.Thread(target=executor.execute, args=(SLOW.format(10**12), "numbers"))
         slow.start()
         time.sleep(0.2)
-        began = time.monotonic()
         assert executor.execute(*square(5)[:2]).ok
-        assert time.monotonic() - began < 1
         assert slow.is_alive()
-        slow.join()
+    slow.join()
 
 
 def test_workers_outlive_the_thread_that_started_them(root):

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
@@ -219,7 +220,7 @@ def test_no_attack_on_the_executor_leaves_anything(
         before = bench.files()
         started = time.monotonic()
         score = bench.one(bench.item["completion"], TOTAL)
-        late = time.monotonic() - started > bench.item["limits"]["timeout_s"] + 2
+        late = time.monotonic() - started > bench.item["limits"]["timeout_s"] + LONG
         if late or score.status.blame == "system" or bench.files() != before:
             found[bench.item["id"]] = score
     judged(found)
@@ -231,8 +232,8 @@ def test_everything_ends_in_time_and_memory(benches: list[Bench]) -> None:
         started = time.monotonic()
         score = bench.one(bench.item["completion"], TOTAL)
         limit = float(bench.item["limits"].get("timeout_s", 5))
-        # Start of the interpreter and of a worker come on top of the item's own second; the machine may be busy.
-        if time.monotonic() - started > limit + 2:
+        # What is not ended by its limit does not end; how soon it is ended, a busy machine decides.
+        if time.monotonic() - started > limit + LONG:
             found[bench.item["id"]] = score
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     assert peak < 1500, f"a worker grew to {peak:.0f} MiB"

@@ -3,9 +3,9 @@ from __future__ import annotations
 
 import sys
 import threading
-import time
 
 import pytest
+from bounds import at_most
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.operations import Operation, Operations, OperationsError, operation_f1, sql_operations
@@ -146,10 +146,8 @@ REFUSED = [
 
 @pytest.mark.parametrize("sql", REFUSED, ids=lambda sql: repr(sql[:30]))
 def test_refusals_are_typed_and_quick(sql: str) -> None:
-    start = time.perf_counter()
-    with pytest.raises(OperationsError):
+    with at_most(2_000_000), pytest.raises(OperationsError):
         sql_operations(sql)
-    assert time.perf_counter() - start < 5
 
 
 READ = [
@@ -177,15 +175,14 @@ READ = [
     "SELECT " + ", ".join(f"SUM(a{i}) OVER (PARTITION BY b{i} ORDER BY c{i})" for i in range(600)) + " FROM t",
     "SELECT CASE " + " ".join(f"WHEN a = {i} THEN {i}" for i in range(1_500)) + " END FROM t",
 ]  # fmt: skip
-BOUND = 2.0  # seconds, as `guard` states it
-LOADED = 5  # what a busy machine may add
 
 
 @pytest.mark.parametrize("sql", READ, ids=lambda sql: repr(sql[:30]))
 def test_large_queries_are_read_in_bounded_time(sql: str) -> None:
-    start = time.process_time()
-    assert len(sql_operations(sql)) > 1
-    assert time.process_time() - start < BOUND * LOADED
+    with at_most(
+        20_000_000
+    ):  # what takes two seconds of an idle machine, as `guard` promises, makes so many at most
+        assert len(sql_operations(sql)) > 1
 
 
 @pytest.mark.parametrize("side", ["FULL", "RIGHT", "LEFT"])
@@ -197,11 +194,9 @@ def test_more_joins_than_are_read_in_time_are_refused(side: str) -> None:
 
 def test_aliases_of_aliases_do_not_double_the_time() -> None:
     items = ", ".join(f"a{one}+a{one} AS a{one + 1}" for one in range(40))
-    began = time.perf_counter()
     for tail in ("", " AND IIF(a40, 1, 2)"):  # plain, and not
-        with pytest.raises(OperationsError, match="once CTEs and aliases are in place"):
+        with at_most(2_000_000), pytest.raises(OperationsError, match="once CTEs and aliases are in place"):
             sql_operations(f"SELECT age AS a0, {items} FROM singer WHERE a40 > 1{tail}", schema=SCHEMA)
-    assert time.perf_counter() - began < 5
 
 
 def test_position_of_a_syntax_error() -> None:

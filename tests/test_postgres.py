@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 from postgres_server import Server
 
 import finer_rewards as fr
@@ -204,7 +205,7 @@ def test_the_attacks_on_other_engines_are_contained(server, shared_data):
                 began = time.monotonic()
                 run = executor.execute(text, "music")
                 seconds = time.monotonic() - began
-                if run.status.blame == "system" or seconds > 6:
+                if run.status.blame == "system" or seconds > LONG:
                     wrong.append((text[:90], run.status.name, run.error[:80], round(seconds, 1)))
         assert executor.execute("SELECT count(*) FROM singer", "music").rows == ((4,),)
     assert wrong == []
@@ -295,7 +296,7 @@ def test_a_silent_server_is_not_the_models_fault(server):
             scorer = fr.Scorer(r.executable(), executor)
             more = scorer.score([fr.Sample(f"SELECT {n}", gold="", db="music") for n in range(50)])
             # It is known to be silent: no query waits for it in vain.
-            assert time.monotonic() - began < 5
+            assert time.monotonic() - began < 60  # one by one they would wait 100 s and more
             assert {(score.value, score.status.blame) for score in more} == {(None, "system")}
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
@@ -52,7 +53,7 @@ def test_a_server_that_is_not_there_scores_nothing() -> None:
         with Remote(f"http://127.0.0.1:{taken.getsockname()[1]}", **QUICK) as remote:
             began = time.monotonic()
             assert remote.execute(GOLD, "shop").status is Status.unavailable
-            assert time.monotonic() - began < 3
+            assert time.monotonic() - began < LONG
             for refused in (lambda: remote.schema("shop"), remote.describe):
                 with pytest.raises(ConfigError, match="should be a server that runs"):
                     refused()
@@ -74,10 +75,10 @@ def test_a_server_that_cannot_be_reached_is_waited_for_once(frozen: bool, monkey
             spent = time.monotonic() - began
             assert score.value is None
             # Each of the two clients: until its patience ends, and the try that is on its way.
-            assert spent < 5.0
-            began = time.monotonic()
+            assert spent < LONG
+            # It is known to be lost: nobody is asked again.
+            monkeypatch.setattr(Client, "_once", None)
             assert remote.execute(GOLD, "shop").status is Status.unavailable
-            assert time.monotonic() - began < 0.5
 
 
 def test_a_server_that_is_back_is_seen_at_once(tmp_path: Path) -> None:
