@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import marshal
 from collections.abc import Iterable, Sequence
+from hashlib import blake2s
 from itertools import chain, repeat
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-__all__ = ["Digest", "Fingerprint", "Fingerprinting", "fingerprint_of"]
+__all__ = ["TOLD", "Fingerprint", "Fingerprinting", "fingerprint_of"]
 
-Digest = Literal["bag", "set"]
-
-_PIECE = 4096
+TOLD = 2048
 #: Cells that are equal exactly when their bytes are.
 _PLAIN = frozenset((int, str, bytes, type(None)))
 _BYTES = (b"\xed\xb2", b"\xed\xb3")  # how lone surrogates begin, which stand for bytes that are not UTF-8
@@ -22,104 +21,78 @@ class Fingerprint(NamedTuple):
     """What is known of the rows of a result.
 
     Args:
-        digest: `bag` or `set`: what `rows` is made of.
         length: how many rows were looked at.
-        most: no more of these are different rows.
-        least: no fewer are, however close numbers may be and still be equal.
+        least: so many of these are different for sure, however close numbers may be and still be equal.
         sequence: digest of the rows in their order.
-        rows: digest of the rows in any order: of all, or of the different ones.
-        plain: whether there is no cell that may equal one of other bytes.
+        rows: digest of the rows in any order, each as often as it comes.
         complete: whether these are all rows of the result.
         decodes: whether all text is UTF-8; some modes read other text in ways of their own.
     """
 
-    digest: Digest
     length: int
-    most: int
     least: int = 0
     sequence: bytes = b""
     rows: bytes = b""
-    plain: bool = False
     complete: bool = False
     decodes: bool = True
 
 
 class Fingerprinting:
-    """Makes a fingerprint of rows that come bit by bit.
+    """Makes a fingerprint of rows that come bit by bit, in the memory of a few.
 
     Args:
-        digest: `bag`, in which a row counts as often as it comes, or `set`.
+        told: between which rows it is told how many are different.
     """
 
-    def __init__(self, digest: Digest) -> None:
-        # Not `hashlib`, which takes as long to import as a hundred queries.
-        from _blake2 import blake2b
-
-        self.digest = digest
-        self.count = self.size = 0
-        self.sequence = blake2b(digest_size=16)
-        self.rows = blake2b(digest_size=16)
-        self.kinds: set[type] = set()
-        self.decodes = True
-        self.keys: list[bytes] = []
+    def __init__(self, told: tuple[int, int] = (0, TOLD)) -> None:
+        self.told = told
+        self.count = self.size = self.total = 0
+        self.sequence = blake2s(digest_size=16)
+        self.plain = self.decodes = True
         self.different: set[bytes] = set()
-        self.unnumbered: set[bytes] = set()
 
     def add(self, rows: Sequence[Any]) -> None:
         """Take the next rows."""
         keys = list(map(marshal.dumps, rows, repeat(_VERSION)))
-        self.count += len(keys)
+        before, self.count = self.count, self.count + len(keys)
         written = b"".join(keys)
         self.size += len(written)
-        self.decodes = self.decodes and not any(start in written for start in _BYTES)
         self.sequence.update(written)
-        self.kinds.update(map(type, chain.from_iterable(rows)))
-        if self.digest == "bag":
-            self.keys += keys
-        else:
-            self.different.update(keys)
-            if not self.plain:
-                # Numbers may be equal to each other within a tolerance; rows that differ elsewhere never are.
-                self.unnumbered.update(
-                    marshal.dumps(
-                        [None if isinstance(cell, (int, float)) else cell for cell in row], _VERSION
-                    )
-                    for row in rows
-                )
+        self.decodes = self.decodes and not any(start in written for start in _BYTES)
+        # A sum does not depend on the order, and to sort takes longer.
+        self.total += sum([int.from_bytes(one.digest(), "little") for one in map(blake2s, keys)])
+        if self.told[0] < self.count and before < self.told[1]:
+            self._tell(rows, keys)
 
-    @property
-    def plain(self) -> bool:
-        """Whether no cell so far may equal one of other bytes."""
-        return self.kinds <= _PLAIN
-
-    @property
-    def least(self) -> int:
-        """How many rows there are at least that count: of a set, different ones."""
-        if self.digest == "bag":
-            return self.count
-        return len(self.different if self.plain else self.unnumbered)
+    def _tell(self, rows: Sequence[Any], keys: Sequence[bytes]) -> None:
+        if self.plain and not _PLAIN.issuperset(map(type, chain.from_iterable(rows))):
+            self.plain = False
+            self.different.clear()
+        if not self.plain:
+            # Numbers may be equal within a tolerance; rows that differ in something else never are.
+            keys = [
+                marshal.dumps([None if isinstance(cell, (int, float)) else cell for cell in row], _VERSION)
+                for row in rows
+            ]
+        self.different.update(keys)
 
     def end(self, complete: bool) -> Fingerprint:
         """Return the fingerprint."""
-        keys = sorted(self.keys or self.different)
-        for start in range(0, len(keys), _PIECE):
-            self.rows.update(b"".join(keys[start : start + _PIECE]))
-        most, least = (self.count, 0) if self.digest == "bag" else (len(self.different), self.least)
-        digests = self.sequence.digest(), self.rows.digest()
-        return Fingerprint(self.digest, self.count, most, least, *digests, self.plain, complete, self.decodes)
+        rows = (self.total % 2**256).to_bytes(32, "little")
+        return Fingerprint(
+            self.count, len(self.different), self.sequence.digest(), rows, complete, self.decodes
+        )
 
 
-def fingerprint_of(
-    rows: Iterable[Sequence[Any]], digest: Digest, complete: bool = True
-) -> Fingerprint | None:
+def fingerprint_of(rows: Iterable[Sequence[Any]], complete: bool = True) -> Fingerprint | None:
     """Return the fingerprint of rows, all of a result or not; `None` where a cell is of a kind that has none.
 
     Example:
-        >>> some, others = fingerprint_of([(1,), (2,)], "bag"), fingerprint_of([(2,), (1,)], "bag")
+        >>> some, others = fingerprint_of([(1,), (2,)]), fingerprint_of([(2,), (1,)])
         >>> some.rows == others.rows, some.sequence == others.sequence
         (True, False)
     """
-    making = Fingerprinting(digest)
+    making = Fingerprinting()
     try:
         making.add(list(rows))
     except ValueError:

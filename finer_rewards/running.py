@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Literal
 
 from finer_rewards.comparing import Mode
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.rewriting import rewrite
-from finer_rewards.comparing.whole import Pair, digest_of
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.executing.abilities import Settles, deadline_of
 from finer_rewards.executing.protocol import Executor, Query
-from finer_rewards.fingerprint import Digest
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial
 
 __all__ = ["run_trials"]
@@ -45,13 +43,11 @@ def run_trials(
     Returns:
         By rewriting, `"none"` for the statements as written, the trials of each pair.
     """
-    digest: Digest | Literal[""] = ""
-    if modes is not None and isinstance(executor, Settles):
-        digest = digest_of(modes[0]) if modes else "bag"
+    glance = modes is not None and isinstance(executor, Settles)
     first, rest = _Batch(executor), _Batch(executor)
     readings = {
         rewriting: _Reading(
-            pairs, partial(rewrite, rewriting=rewriting), digest, predicted=predicted, gold=gold
+            pairs, partial(rewrite, rewriting=rewriting), glance, predicted=predicted, gold=gold
         )
         for rewriting in ("none", *rewritings)
     }
@@ -126,14 +122,14 @@ class _Reading:
         self,
         pairs: Pairs,
         prepare: Callable[[str], str],
-        digest: Digest | Literal[""],
+        glance: bool,
         *,
         predicted: bool,
         gold: bool,
     ) -> None:
         self.pairs = pairs
         self.prepare = prepare
-        self.digest = digest
+        self.glance = glance
         self.predicted = predicted
         self.gold = gold
         # A group shares golds and databases.
@@ -153,7 +149,7 @@ class _Reading:
             if self.predicted and answer.sql is not None:
                 golds = tuple(map(self.prepare, sample.golds)) if link and self.gold else ()
                 number = first.add(
-                    Query(self.prepare(answer.sql), sample.dbs[0], golds=golds, digest=self.digest)
+                    Query(self.prepare(answer.sql), sample.dbs[0], golds=golds, glance=self.glance)
                 )
             self.firsts.append(number)
 
@@ -164,7 +160,7 @@ class _Reading:
             more = sample.dbs[1:]
             if more and number is not None and answer.sql is not None and first.runs[number].ok:
                 sql = self.prepare(answer.sql)
-                others = [rest.add(Query(sql, db, digest=self.digest)) for db in more]
+                others = [rest.add(Query(sql, db, glance=self.glance)) for db in more]
             self.others.append(others)
 
     def trials(self, first: _Batch, rest: _Batch) -> list[tuple[Trial, ...]]:

@@ -33,7 +33,6 @@ class _OutOfWorkError(Exception):
 
 def _equates(mode: Mode, ordered: bool) -> Equates:
     return Equates(
-        digest="set" if mode.repeats == "ignore" else "bag",
         ordered=ordered,
         counted=mode.repeats == "count",
         different=not (mode.fold_text or mode.numeric_text),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from finer_rewards.comparing.result import Comparison, Sides
 from finer_rewards.errors import ConfigError, suggest
@@ -22,22 +22,18 @@ class Equates(NamedTuple):
     """Which results a rule is sure of without looking at their cells.
 
     Args:
-        alike: equal rows in the same order match.
-        digest: in any order too: each as often (`bag`), or only which there are (`set`).
-        ordered: not so where the order is another.
+        alike: equal rows match, in the same order and,
+        ordered: unless it counts, in any other.
         counted: results with different numbers of rows do not match.
-        different: a result with more different rows than another does not match it.
+        different: a result with more different rows than another has rows does not match it.
         width: results with different numbers of columns do not match.
-        exact: nor do results that differ in a cell which only its own bytes equal.
     """
 
     alike: bool = True
-    digest: Literal["bag", "set"] = "bag"
     ordered: bool = False
     counted: bool = True
     different: bool = True
     width: bool = True
-    exact: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
@@ -24,7 +24,7 @@ from finer_rewards.executing.process import Answer, Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.right_results import Steps, right_results
 from finer_rewards.executing.settling import Settler
-from finer_rewards.fingerprint import Digest, Fingerprint, fingerprint_of
+from finer_rewards.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
@@ -32,8 +32,7 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 __all__ = ["Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
-_Digest = Digest | Literal[""]
-_Key = tuple[str, str, _Digest]  # (database, statement, what is to be told of rows that are not sent)
+_Key = tuple[str, str, bool]  # (database, statement, whether of a large result the first rows will do)
 
 _PREDICTED_BYTES = 32 << 20
 _MOST_SCHEMAS = 4096
@@ -205,9 +204,9 @@ class PooledExecutor(Limits, ABC):
                 text = normal[one.sql] = normalise(one.sql)
             texts.append(text)
         # What somebody wants the rows of comes with them for all.
-        whole = {(one.db, text) for (one, _), text in zip(queries, texts, strict=True) if not one.digest}
+        whole = {(one.db, text) for (one, _), text in zip(queries, texts, strict=True) if not one.glance}
         for (one, allowance), text in zip(queries, texts, strict=True):
-            key: _Key = (one.db, text, "" if (one.db, text) in whole else one.digest)
+            key: _Key = (one.db, text, one.glance and (one.db, text) not in whole)
             keys.append(key)
             if one.keep:
                 kept.add(key)
@@ -215,7 +214,7 @@ class PooledExecutor(Limits, ABC):
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
         for key, allowance in allowances.items():
-            db, text, digest = key
+            db, text, glance = key
             database = databases.get(db)
             if database is None:
                 database = databases[db] = self._look_or_say_why(db)
@@ -225,13 +224,14 @@ class PooledExecutor(Limits, ABC):
             known = self._golds.get(database, text)
             if known is None and key not in kept:
                 known = self._predicted.get(database, text, allowance)
-                if known is None and digest:
-                    known = self._predicted.get(database, _as_kept(text, digest), allowance)
+                if known is None and glance:
+                    known = self._predicted.get(database, _as_kept(text), allowance)
             if known is not None:
                 results[key] = known
             else:
-                kind = f"glance:{digest}" if digest else "run"
-                tasks[key] = Task(kind, database.request, text, self.timeout, allowance)
+                tasks[key] = Task(
+                    "glance" if glance else "run", database.request, text, self.timeout, allowance
+                )
         executions = self._run_with_order(tasks, kept) if tasks else {}
         for key, execution in executions.items():
             results[key] = execution
@@ -239,7 +239,7 @@ class PooledExecutor(Limits, ABC):
             task = tasks[key]
             if isinstance(database, Execution) or task.answer is None or task.deaths:
                 continue  # what a lost worker left says nothing of the next time
-            text = key[1] if execution.fingerprint is None else _as_kept(key[1], key[2])
+            text = key[1] if execution.fingerprint is None else _as_kept(key[1])
             size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
             if key in kept:
                 self._golds.put(database, key[1], execution, size)
@@ -378,9 +378,9 @@ def _used_up(run: Execution, allowance: float) -> bool:
     return run.status is Status.timeout and run.cpu_seconds >= allowance
 
 
-def _as_kept(text: str, digest: str) -> str:
+def _as_kept(text: str) -> str:
     """Return by what name a result is kept of which not all rows are here."""
-    return f"{text}\0{digest}"
+    return f"{text}\0"
 
 
 def _unreadable(db: str, why: object) -> ConfigError:
@@ -409,8 +409,8 @@ class _Decoded:
         self._rows: dict[tuple[bytes, ...], tuple[Row, ...]] = {}
         self._room = _SHIPPED
 
-    def execution(self, answer: Answer | None, digest: _Digest = "") -> Execution:
-        """Return what an answer says; with a digest of later large results only the first rows."""
+    def execution(self, answer: Answer | None, glance: bool = False) -> Execution:
+        """Return what an answer says; at a glance, of many results only the first rows."""
         assert answer is not None
         status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu = answer
         rows: tuple[Row, ...] = ()
@@ -420,10 +420,10 @@ class _Decoded:
                 found = self._rows[key] = _rows(chunks)
             rows = found
         known = Fingerprint(*truncated) if isinstance(truncated, tuple) else None
-        if digest and known is None and rows:
+        if glance and known is None and rows:
             self._room -= sum(map(len, chunks))
             if self._room < 0 and len(rows) > _SHOWN:
-                known = fingerprint_of(rows, digest, complete=not truncated)
+                known = fingerprint_of(rows, complete=not truncated)
                 rows = rows if known is None else rows[:_SHOWN]
         kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
         return Execution(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
@@ -22,15 +22,14 @@ class Query(NamedTuple):
         db: the database, as the sample names it.
         keep: true for a gold query: its result is kept across batches, and what its ORDER BY means is found.
         golds: the gold queries that it will be held against, where the executor's deadline hangs on theirs.
-        digest: `bag` or `set` where a large result may come as its first rows and its fingerprint of that kind; empty
-            where all rows are wanted that the limits allow.
+        glance: true where of a large result the first rows and its fingerprint will do.
     """
 
     sql: str
     db: str
     keep: bool = False
     golds: tuple[str, ...] = ()
-    digest: Literal["bag", "set", ""] = ""
+    glance: bool = False
 
 
 @runtime_checkable

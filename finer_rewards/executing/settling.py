@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 __all__ = ["Settler"]
 
 _STAGES = 3  # a worker runs the gold, what shows its sort keys, and the prediction
-_Scan = tuple[str, str, str]  # (database, statement, digest)
+_Scan = tuple[str, str]  # (database, statement)
 
 
 class Settler:
@@ -84,12 +84,15 @@ class Settler:
             if not pair.gold.truncated or pair.gold.fingerprint is not None
         }
         enough: dict[_Scan, int] = {}
+        counted = True
         for index, scan in predicted.items():
             if scan is not None:
-                known = pairs[index].gold.fingerprint
+                how, known = equates(pairs[index]), pairs[index].gold.fingerprint
+                counted = counted and how is not None and how.counted
                 rows = len(pairs[index].gold.rows) if known is None else known.length
                 enough[scan] = max(rows, enough.get(scan, 0))
-        scans = self._scan({scan: f":{most}" for scan, most in enough.items()})
+        ends = ":counted" if counted else ""
+        scans = self._scan({scan: f":{most}{ends}" for scan, most in enough.items()})
         return {
             index: replace(pair, predicted=_mended(pair.predicted, scans.get(predicted.get(index))))
             for index, pair in pairs.items()
@@ -99,7 +102,7 @@ class Settler:
         tasks = {
             scan: task
             for scan, most in asked.items()
-            if (task := self._task(f"scan:{scan[2]}{most or ''}", scan[0], scan[1])) is not None
+            if (task := self._task(f"scan{most or ''}", *scan)) is not None
         }
         self._run(list(tasks.values()))
         return {scan: self._executed(task) for scan, task in tasks.items()}
@@ -151,15 +154,10 @@ class Settler:
 
 def _scan(pair: Pair, run: Execution, ran: str) -> _Scan | None:
     """Return what reading the rows of one side to their end would take; `None` where it would tell nothing."""
-    how = equates(pair)
     known = run.fingerprint
-    if (
-        how is None
-        or not run.truncated
-        or (known is not None and known.complete and known.digest == how.digest)
-    ):
+    if equates(pair) is None or not run.truncated or (known is not None and known.complete):
         return None
-    return pair.db, normalise(ran), how.digest
+    return pair.db, normalise(ran)
 
 
 def _mended(run: Execution, scan: Execution | None) -> Execution:

@@ -9,9 +9,10 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
     parent → worker   first frame: the settings, one dict (made by the executor and in `process.py`)
                       then: a list of requests, (number, kind, database, sql, timeout, allowance)
                           kind       "run", "schema", or what else the engine knows; of every engine besides
-                                     "glance:DIGEST"  as run; of a large result a few rows and its fingerprint
-                                     "scan:DIGEST:MOST"  likewise, and its rows are read until there are more
-                                     "compare"        see `deciding.py`
+                                     "glance"     as run; of a large result a few rows and its fingerprint
+                                     "scan"       likewise, and all rows are read; "scan:MOST", until there are
+                                                  more different ones, "scan:MOST:counted", until there are more
+                                     "compare"    see `deciding.py`
                           database   (key, how to open it); the connection is kept by its key, if any
                           timeout    seconds that the statement may take
                           allowance  seconds of a processor that it may take
@@ -75,13 +76,11 @@ class Shipping:
 
     Attributes:
         most: bytes; of a larger result a few rows and the fingerprint go. None: all goes that the limits allow.
-        digest: what the fingerprint is to tell apart: see `fingerprint.py`.
-        enough: more rows than this need not be read; of a set, different rows.
+        enough: more rows than this need not be read if they are all different.
         scans: whether the limits are those of this process, so that reaching them is not the query's failure.
     """
 
     most: int | None = None
-    digest: Any = "bag"
     enough = 1 << 40
     scans = False
 
@@ -105,21 +104,25 @@ def collect(
         if truncated:
             rows.pop()
         if rows:
-            chunk = marshal.dumps(rows)
-            size += len(chunk)
             if making is not None:
                 making.add(rows)
+                size = making.size
             else:
+                chunk = marshal.dumps(rows)
                 chunks.append(chunk)
+                size += len(chunk)
             if size > max_bytes and not SHIPPING.scans:
                 return None, False
             truncated = (
-                truncated or size > max_bytes or (making is not None and making.least > SHIPPING.enough)
+                truncated
+                or size > max_bytes
+                or (making is not None and len(making.different) > SHIPPING.enough)
             )
             if making is None and SHIPPING.most is not None and size > SHIPPING.most:
-                from finer_rewards.fingerprint import Fingerprinting
+                from finer_rewards.fingerprint import TOLD, Fingerprinting
 
-                making = Fingerprinting(SHIPPING.digest)
+                told = (SHIPPING.enough, MANY) if SHIPPING.scans else (0, TOLD)
+                making = Fingerprinting(told)
                 for chunk in chunks:
                     making.add(marshal.loads(chunk))
                 chunks = [sample(marshal.loads(chunks[0]))]
@@ -151,17 +154,12 @@ def respond(
         return decide(
             sql, lambda sql, most: scanned(databases, settings, database, sql, limits, most or MANY)
         )
-    what, *how = kind.split(":")
-    if not how:
-        SHIPPING.most = None
-    else:
-        SHIPPING.most, SHIPPING.digest, SHIPPING.enough = (
-            settings["ship"],
-            how[0],
-            int(how[1]) if how[1:] else MANY,
-        )
-        if what == "scan":
-            return scanned(databases, settings, database, sql, limits, MANY)
+    SHIPPING.most = settings["ship"] if kind.startswith(("glance", "scan")) else None
+    if kind.startswith("scan"):
+        _, most, counted = f"{kind}::".split(":")[:3]
+        SHIPPING.enough = int(most or MANY)
+        return scanned(databases, settings, database, sql, limits, SHIPPING.enough if counted else MANY)
+    if kind == "glance":
         kind = "run"
     answer: Answer = databases.answer(kind, database, sql, *limits)
     return answer
