@@ -117,27 +117,21 @@ def test_each_database_is_looked_for_once(tmp_path, monkeypatch, capsys):
     assert sorted(asked) == ["one", "two"]
 
 
-NAMED = re.compile(r"sqlite|duckdb|postgres|psycopg|parquet", re.IGNORECASE)
-FILE_FORMAT = {
-    "pyarrow.parquet",
-    "parquet",
-    "ParquetFile",
-}  # a training set may be a Parquet file, whatever runs the SQL
+NAMED = re.compile(r"sqlite|duckdb|postgres|psycopg", re.IGNORECASE)
 
 
 def _names(path: Path) -> set[str]:
-    """The names in a file's code, less what `import` binds, that are those of an engine."""
-    tree = ast.parse(path.read_text())
-    names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    names |= {
-        alias.name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    return {name for name in names if NAMED.search(name) and name not in FILE_FORMAT}
+    """The names in a file's code that are those of an engine, and the texts that are compared with."""
+    tree = list(ast.walk(ast.parse(path.read_text())))
+    names = {node.id for node in tree if isinstance(node, ast.Name)}
+    names |= {node.attr for node in tree if isinstance(node, ast.Attribute)}
+    for node in tree:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names |= {alias.name for alias in node.names} | {getattr(node, "module", None) or ""}
+        elif isinstance(node, ast.Compare):
+            compared = (node.left, *node.comparators)
+            names |= {str(one.value) for one in compared if isinstance(one, ast.Constant)}
+    return {name for name in names if NAMED.search(name)}
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ class Limits:
             what the slowest of its golds took where that is more, and never more than `timeout` seconds: hopeless
             queries then cost little. `absolute`, every query may take `timeout` seconds.
         deadline_factor: see there.
-        deadline_floor: see there. (Of PostgreSQL, whose processor is another's, seconds of any kind.)
+        deadline_floor: see there. (Where a server's processor does the work, seconds of any kind.)
 
     Raises:
         ConfigError: a value cannot be used.

@@ -30,16 +30,18 @@ _NOT_BEFORE_ALIAS |= frozenset(("COLLATE", "CASE", "WHEN", "THEN", "ELSE", "SELE
 
 @dataclass(frozen=True)
 class Sorting:
-    """How an engine sorts where a query does not say.
+    """How an engine sorts where a query does not say, and what else it leaves to chance.
 
     Args:
         nulls: `smallest`: NULL comes first in ascending order and last in descending order; `largest`: the other way
             round; `last`: always.
         text_by_bytes: false when text is sorted by the rules of a language.
+        bare_columns: true when a column may be shown that a GROUP BY does not name; of which row is left to chance.
     """
 
     nulls: Literal["smallest", "largest", "last"] = "smallest"
     text_by_bytes: bool = True
+    bare_columns: bool = False
 
     def nulls_first(self, descending: bool) -> bool:
         """Whether NULL comes before all else."""

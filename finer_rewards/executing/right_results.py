@@ -60,7 +60,14 @@ def right_results(
             break
     if gold.ambiguous and gold.choices is not None:
         return gold
-    left = variants(sql, dialect, width=len(gold.columns), top=not ranked, views=views)
+    left = variants(
+        sql,
+        dialect,
+        width=len(gold.columns),
+        top=not ranked,
+        bare_columns=sorting.bare_columns,
+        views=views,
+    )
     if not (left.choices or left.checked or left.extremes):
         return gold
     return (yield from _varied(sql, gold, left))

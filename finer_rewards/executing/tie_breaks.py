@@ -83,7 +83,13 @@ class _Block:
 
 
 def variants(
-    sql: str, dialect: str, *, width: int, top: bool, views: Mapping[str, str] | None = None
+    sql: str,
+    dialect: str,
+    *,
+    width: int,
+    top: bool,
+    bare_columns: bool = False,
+    views: Mapping[str, str] | None = None,
 ) -> Variants:
     """Return the variants of a query; none when nothing in it is left to chance.
 
@@ -92,6 +98,7 @@ def variants(
         dialect: sqlglot's name of its dialect.
         width: how many columns its result has.
         top: whether ties at its own LIMIT are broken too.
+        bare_columns: whether the engine shows columns that a GROUP BY does not name.
         views: the statements that made the views of the database, by name in lower case.
 
     Example:
@@ -123,8 +130,8 @@ def variants(
     choices = [text for text in dict.fromkeys(choices) if text != sql]
     texts = block.texts
     unordered = "ORDER BY" not in texts and any(word in texts for word in _CUTS)
-    if dialect != "sqlite":
-        return Variants(tuple(choices), unordered=unordered)  # others ask for a GROUP BY to be complete
+    if not bare_columns:
+        return Variants(tuple(choices), unordered=unordered)
     checked = _edited(sql, _checks(block, sql))
     checked = "" if checked == sql else checked
     return Variants(tuple(choices), checked, _extremes(block, sql), unordered)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
+from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program
 from finer_rewards.extras import extra
 from finer_rewards.schema import Schema, schema_from_catalog
@@ -52,6 +53,7 @@ class SQLite(FileExecutor):
     """
 
     dialect = "sqlite"
+    sorting = Sorting(bare_columns=True)
     views_sql = "SELECT lower(name), sql FROM sqlite_master WHERE type = 'view'"
     remembers = True
 
