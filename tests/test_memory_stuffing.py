@@ -235,3 +235,29 @@ def test_a_copy_pays_less_the_more_is_copied(judged: Callable[..., list[fr.Score
 def test_published_presets_keep_the_raw_cosine(judged: Callable[..., Sequence[fr.Score]]) -> None:
     assert "grounded=False" in repr(fr.presets.finer_paper())
     assert "grounded=False" in repr(fr.presets.finer_reference())
+
+
+def test_stuffed_thoughts_above_right_sql_enter_no_memory(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "firm.sqlite")) as made:
+        made.executescript(
+            """CREATE TABLE department (id INTEGER PRIMARY KEY, city TEXT);
+            CREATE TABLE employee (id INTEGER PRIMARY KEY, name TEXT, dept_id INTEGER);
+            INSERT INTO department VALUES (1, 'Berlin'), (2, 'Bonn');
+            INSERT INTO employee VALUES (1, 'Ann', 1), (2, 'Bo', 1), (3, 'Cy', 2);"""
+        )
+    # A thought about the same plan in other words is honest; copies are the memory's to tell, not the gate's.
+    fluent = {"one plan for all questions", "a copied thought, one word changed", "five copied thoughts"}
+    kept = {"two copied thoughts and names", "a copied thought", "names and filler"}
+    names = [name for name in STUFFED if name not in fluent | kept]
+    form = "<think>\n{}\n</think>\n```sql\n{}\n```"
+    thoughts = [STUFFED[name] for name in names] + [HONEST]
+    samples = [fr.Sample(form.format(one, GOLD), GOLD, "firm", QUESTION) for one in thoughts]
+    with (
+        TraceMemory.open(tmp_path / "memory", "hashing", durable=False) as memory,
+        fr.Scorer(r.execution_match(), fr.SQLite(tmp_path, workers=1)) as scorer,
+    ):
+        evidence = scorer.observe(samples)
+        report = memory.remember(list(zip(evidence, map(scorer.reward, evidence), strict=True)))
+    admitted = [name for name, one in zip(names, report.decisions, strict=False) if not one.refused]
+    assert admitted == []
+    assert report.decisions[-1].refused == ""

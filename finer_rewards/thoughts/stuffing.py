@@ -27,7 +27,7 @@ _SQL_WORDS: Final = frozenset(
     when then else end between like glob is null cast text integer int real numeric date lower upper round over
     partition with recursive values true false substr length coalesce ifnull strftime year month""".split()  # noqa: SIM905
 )
-#: Words that sentences are held together by, a language each; none is a word of SQL.
+#: Words that sentences are held together by, a language each; none is a word of SQL, and none a letter, as aliases are.
 _FUNCTION_WORDS: Final[Mapping[str, frozenset[str]]] = {
     language: frozenset(words.split())
     for language, words in {
@@ -35,13 +35,13 @@ _FUNCTION_WORDS: Final[Mapping[str, frozenset[str]]] = {
         " have do does need needs so then if there into their will can must should them one also but because",
         "german": "der die das den dem des ein eine einen einer und ist sind nicht mit für von aus auf ich wir zu dass"
         " nur nach bei werden wird",
-        "spanish": "el la los las un una de que y en es son para por con se no del al como su más entonces",
+        "spanish": "el la los las un una de que en es son para por con se del al como su más entonces",
         "french": "le la les un une de des que et est sont pour par avec dans il nous du au ce qui pas je",
-        "portuguese": "o a os as um uma de que e é são para por com se não do da em no na como ele",
-        "italian": "il la lo gli le un una di che e è sono per con non del della in si nel come dei",
-        "dutch": "de het een van en is zijn niet met voor dat die in op te er we ik om naar",
+        "portuguese": "os um uma de que são para por com se não da em na como ele",
+        "italian": "il la lo gli le un una di che sono per con non del della si nel come dei",
+        "dutch": "de het een van en zijn niet met voor dat die op te er ik om naar",
         "turkish": "bir ve bu için ile olan olarak daha gibi kadar sonra en ne var yok",
-        "polish": "i w z na do że się nie jest są to dla od po który która oraz",
+        "polish": "na że się nie jest są dla od po który która oraz",
         "indonesian": "yang dan di dari untuk dengan ini itu adalah pada tidak ke kita harus",
     }.items()
 }
