@@ -20,7 +20,9 @@ from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.adapters.verl import compute_score
 from finer_rewards.cli import main
+from finer_rewards.comparing import modes
 from finer_rewards.datasets import writing
+from finer_rewards.datasets.modes import EVALUATION_MODES, TRAINING_MODES, mode_of_rows
 from finer_rewards.datasets.preparing import Row, message_counter, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
 from finer_rewards.datasets.sources import read_source
@@ -74,6 +76,21 @@ def test_counts_in_are_counts_out_and_what_is_listed(benchmark: Path, tmp_path: 
     assert {one["question_id"]: one["kind"] for one in report["left_out"]} == {"12": "fails", "13": "empty"}
     assert report["left_out_by_reason"] == {"fails": 1, "empty": 1}
     assert report["kind"] == "bird"
+
+
+def test_the_mode_goes_with_the_layout_and_is_said(benchmark: Path, tmp_path: Path, capsys: Any) -> None:
+    out = tmp_path / "rows"
+    assert prepare(benchmark, out, "--to", "trl") == 0
+    assert "finer(mode='bird_train')" in capsys.readouterr().err
+    assert mode_of_rows(out / "train.jsonl") == mode_of_rows(out) == "bird_train"
+    assert mode_of_rows(out, training=False) == "bird"
+    assert prepare(benchmark, tmp_path / "own", "--to", "trl", "--mode", "strict") == 0
+    assert "by strict, as --mode says" in capsys.readouterr().err
+    assert mode_of_rows(tmp_path / "own") == "strict"
+    assert mode_of_rows(tmp_path) == mode_of_rows(tmp_path, training=False) == "answer"
+    assert prepare(benchmark, tmp_path / "none", "--to", "trl", "--mode", "strikt") == 2
+    assert not (tmp_path / "none").exists()
+    assert set(TRAINING_MODES.values()) | set(EVALUATION_MODES.values()) <= set(modes())
 
 
 def test_findings_can_be_kept_and_the_audit_left_out(benchmark: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 import tiny
 
 import finer_rewards as fr
+from finer_rewards.datasets import mode_of_rows
 from finer_rewards.datasets.benchmark import LEVELS, Question
 from finer_rewards.evaluating import Outcome, evaluate, recall, summarise
 
@@ -102,7 +103,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4, help="questions at once, without vLLM (4)")
     parser.add_argument("--vllm", action="store_true", help="generate with vLLM")
     parser.add_argument(
-        "--mode", default="test_suite", help="how results are compared; bird for BIRD (test_suite)"
+        "--mode", default="", help="how results are compared; by the layout of the data when left out"
     )
     parser.add_argument("--strategy", default="vav", help="how candidates are voted on (vav)")
     parser.add_argument("--seed", type=int, default=0)
@@ -135,10 +136,10 @@ def main() -> None:
         questions.append(
             Question(place, row["question_id"], row["db_id"], golds, row["question"], row["level"])
         )
+    mode = options.mode or mode_of_rows(options.data, training=False)
+    print(f"results are compared by {mode}")
     with fr.SQLite(options.databases) as executor:
-        outcomes = list(
-            evaluate(questions, candidates, executor, mode=options.mode, strategy=options.strategy)
-        )
+        outcomes = list(evaluate(questions, candidates, executor, mode=mode, strategy=options.strategy))
     levels = [level for level in LEVELS if any(one.question.level == level for one in outcomes)]
     groups = {level: [one for one in outcomes if one.question.level == level] for level in levels}
     results = {name: measures(some, options.n) for name, some in {**groups, "all": outcomes}.items()}

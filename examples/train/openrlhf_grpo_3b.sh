@@ -13,7 +13,8 @@ PYTHON=${PYTHON:-python3}
 MODEL=${MODEL:-Qwen/Qwen2.5-Coder-3B-Instruct}
 ROWS=$(realpath "${ROWS:-rows/train.jsonl}")
 DATABASES=$(realpath "${DATABASES:-databases}")
-REWARD=${REWARD:-"finer(memory=False)"} # a reward or the name of a preset; with memory: finer, and MEMORY=traces/
+MODE=${MODE:-}     # how results are compared; by the layout of the data, which `prepare` wrote beside the rows
+REWARD=${REWARD:-} # finer() in that mode; or a reward, or a preset: with memory "finer(mode='bird_train')" and MEMORY=traces/
 BEST=${BEST:-4}                         # its largest value, for dynamic filtering
 MEMORY=${MEMORY:-}
 OUTPUT=${OUTPUT:-openrlhf-grpo}
@@ -22,11 +23,14 @@ PROMPTS=${PROMPTS:-1} # a step; each gets 32 completions
 # The file that OpenRLHF loads: two lines that name the reward. Its path must be absolute.
 mkdir -p "$OUTPUT"
 # It checks the rows when it is written, and again when OpenRLHF loads it.
-shim=$("$PYTHON" - "$OUTPUT/reward.py" "$REWARD" "$DATABASES" "$BEST" "$MEMORY" "$ROWS" <<'PY'
+shim=$("$PYTHON" - "$OUTPUT/reward.py" "$REWARD" "$MODE" "$DATABASES" "$BEST" "$MEMORY" "$ROWS" <<'PY'
 import sys
 from finer_rewards.adapters.openrlhf import write_shim
+from finer_rewards.datasets import mode_of_rows
 
-path, reward, databases, best, memory, rows = sys.argv[1:]
+path, reward, mode, databases, best, memory, rows = sys.argv[1:]
+reward = reward or f"finer(mode={mode or mode_of_rows(rows)!r}, memory=False)"
+print(f"reward: {reward}", file=sys.stderr)
 more = {"memory": memory} if memory else {}
 options = {"root": databases, "best": float(best), "timeout": 10, "question": "question", "dataset": rows}
 print(write_shim(path, reward, **options, **more))

@@ -22,6 +22,7 @@ from trl import SFTConfig, SFTTrainer, TrlParser
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards.datasets import mode_of_rows
 from finer_rewards.errors import DataError
 
 DEFAULTS = {
@@ -63,7 +64,9 @@ class Script:
     databases: str = field(default="databases", metadata={"help": "folder of the databases"})
     traces: str = field(default="traces.jsonl", metadata={"help": "completions of a teacher, by question_id"})
     policy: str = field(default="finer", metadata={"help": "the form a trace must have; see `well_formed`"})
-    mode: str = field(default="strict", metadata={"help": "how results are compared"})
+    mode: str = field(
+        default="", metadata={"help": "how results are compared; by the layout of the data when left out"}
+    )
     memory: str = field(default="", metadata={"help": "also remember the verified traces in this folder"})
     smoke: bool = field(default=False, metadata={"help": "a tiny model and its own data, on a CPU"})
 
@@ -84,7 +87,9 @@ def verified(script: Script) -> tuple[list[dict[str, Any]], int]:
         if str(one["question_id"]) in rows
     ]
     samples = [fr.Sample(text, row["gold_sql"], row["db_id"], row["question"]) for row, text in known]
-    reward = r.gate(condition=r.well_formed(policy=script.policy), then=r.execution_match(mode=script.mode))
+    mode = script.mode or mode_of_rows(script.data)
+    print(f"results are compared by {mode}")
+    reward = r.gate(condition=r.well_formed(policy=script.policy), then=r.execution_match(mode=mode))
     memory = fr.TraceMemory.open(script.memory) if script.memory else None
     with fr.Scorer(reward, fr.SQLite(script.databases), memory=memory) as scorer:
         evidence = scorer.observe(samples)

@@ -25,6 +25,7 @@ from trl import GRPOConfig, GRPOTrainer, TrlParser
 
 import finer_rewards as fr
 from finer_rewards.adapters.trl import TRLReward
+from finer_rewards.datasets import mode_of_rows
 
 #: The paper's run on Spider: one 48 GB GPU. One prompt a step, its 32 completions one after the other.
 PAPER = {
@@ -74,6 +75,9 @@ class Script:
     reward: str = field(
         default="", metadata={"help": "a reward or preset; finer(), without memory unless --memory"}
     )
+    mode: str = field(
+        default="", metadata={"help": "how finer() compares results; by the layout of the data when left out"}
+    )
     memory: str = field(
         default="", metadata={"help": "folder of verified traces: read by memory(), and added to"}
     )
@@ -100,7 +104,9 @@ def build_reward(script: Script, output: str, columns: list[str]) -> TRLReward:
     """Return the reward function; what it scores is logged for `finer-rewards report`."""
     memory = fr.TraceMemory.open(script.memory, script.embedder or None) if script.memory else None
     spec = script.reward or "finer"
-    reward = fr.preset("finer", memory=memory is not None) if spec == "finer" else fr.parse_reward(spec)
+    mode = script.mode or mode_of_rows(script.data)
+    finer = fr.preset("finer", mode=mode, memory=memory is not None)
+    reward = finer if spec == "finer" else fr.parse_reward(spec)
     log = Path(output) / f"scores-{os.environ.get('RANK', '0')}.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     scorer = fr.Scorer(reward, fr.SQLite(script.databases, timeout=script.timeout), memory=memory, log=log)

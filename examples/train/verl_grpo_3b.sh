@@ -16,17 +16,21 @@ MODEL=${MODEL:-Qwen/Qwen2.5-Coder-3B-Instruct}
 ROWS=${ROWS:-rows/train.parquet}
 DEV=${DEV:-dev/dev.parquet}
 DATABASES=$(realpath "${DATABASES:-databases}")
-REWARD=${REWARD:-"finer(memory=False)"} # a reward or the name of a preset; with memory: finer, and MEMORY=traces/
+MODE=${MODE:-}     # how results are compared; by the layout of the data, which `prepare` wrote beside the rows
+REWARD=${REWARD:-} # finer() in that mode; or a reward, or a preset: with memory "finer(mode='bird_train')" and MEMORY=traces/
 MEMORY=${MEMORY:-}
 OUTPUT=${OUTPUT:-verl-grpo}
 PROMPTS=${PROMPTS:-1} # a step; each gets 32 completions
 
 # The overrides that name our reward, quoted for Hydra.
-lines=$("$PYTHON" - "$REWARD" "$DATABASES" "$MEMORY" "$ROWS" "$DEV" <<'PY'
+lines=$("$PYTHON" - "$REWARD" "$MODE" "$DATABASES" "$MEMORY" "$ROWS" "$DEV" <<'PY'
 import os, sys
 from finer_rewards.adapters.verl import check, overrides
+from finer_rewards.datasets import mode_of_rows
 
-reward, databases, memory, *files = sys.argv[1:]
+reward, mode, databases, memory, *files = sys.argv[1:]
+reward = reward or f"finer(mode={mode or mode_of_rows(files[0])!r}, memory=False)"
+print(f"reward: {reward}", file=sys.stderr)
 more = {"memory": os.path.abspath(memory)} if memory else {}
 for rows in files:  # every row and database, before anything is started
     check(rows, spec=reward, root=databases, **more)

@@ -99,11 +99,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and write the tables or the records."""
     from finer_rewards.comparing import find_mode
     from finer_rewards.datasets.benchmark import read_benchmark
+    from finer_rewards.datasets.modes import EVALUATION_MODES
     from finer_rewards.evaluating import at_fault, evaluate, summarise
     from finer_rewards.voting import vote
 
     benchmark = read_benchmark(arguments.benchmark, arguments.db)
-    mode = arguments.mode or ("bird" if benchmark.bird else "test_suite")
+    mode = arguments.mode or EVALUATION_MODES["bird" if benchmark.bird else "spider"]
     find_mode(mode)
     vote([], arguments.strategy, sqls=[])
     questions = benchmark.questions

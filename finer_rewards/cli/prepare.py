@@ -75,6 +75,10 @@ def register(subparsers: Any) -> None:
         help="longest prompt, in tokens (2048 with --tokenizer); without --tokenizer in characters",
     )  # fmt: skip
     group.add_argument("--tokenizer", metavar="NAME", help="folder or hub name of the model's tokenizer")
+    parser.add_argument(
+        "--mode", metavar="NAME",
+        help="how rewards are to compare results: spider_train, bird_train or answer, by the layout of DATA",
+    )  # fmt: skip
     group = parser.add_argument_group("rows")
     group.add_argument(
         "--dev-share", type=number("--dev-share", float, "a positive number"), metavar="X",
@@ -108,6 +112,8 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, audit, write the prompts, split, and write the folder."""
+    from finer_rewards.comparing import find_mode
+    from finer_rewards.datasets.modes import TRAINING_MODES
     from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows, split_by_database
     from finer_rewards.datasets.prompts import named_prompt
     from finer_rewards.datasets.sources import read_source
@@ -118,6 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"`--to` should be one of {', '.join(TRAINERS)}, but got {arguments.to!r}. "
             f"{suggest(arguments.to, TRAINERS)}".rstrip()
         )
+    if arguments.mode:
+        find_mode(arguments.mode)
     file_format = arguments.format or TRAINERS[arguments.to]
     check_output(arguments.output, file_format)
     prompt = named_prompt(arguments.prompt)
@@ -174,7 +182,11 @@ def run(arguments: argparse.Namespace) -> int:
                 strict=True,
             )
         )
-    report = _report(arguments, source, splits, left_out, max_prompt, aggregate_first)
+    mode = arguments.mode or TRAINING_MODES.get(source.kind, "answer")
+    report = {
+        "mode": mode,
+        **_report(arguments, source, splits, left_out, max_prompt, aggregate_first),
+    }
     paths = write_folder(
         arguments.output, records_for(arguments.to, splits, source.kind), file_format, report
     )
@@ -188,6 +200,8 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     _say_reasons(left_out)
+    why = "as --mode says" if arguments.mode else f"for data read as {source.kind}"
+    print(f"rewards compare results by {mode}, {why}: finer(mode={mode!r})", file=sys.stderr)
     return 0
 
 

@@ -27,7 +27,7 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "ties": ("mask", "choices", "accept"),
     "swapped_columns": ("zero", "accept"),
     "undecodable": ("keep", "drop", "error"),
-    "rewriting": ("none", "repair", "repair_and_drop_distinct"),
+    "rewriting": ("none", "repair", "repair_and_drop_distinct", "drop_distinct"),
 }
 # Fields that are not the rule's affair; another that the rule does not read would be ignored.
 _EVERY_RULE_READS = frozenset(
@@ -112,7 +112,7 @@ class Mode:
     null_is_zero: bool = False
     undecodable: Undecodable = "keep"
     max_rows: int | None = None
-    rewriting: Literal["none", "repair", "repair_and_drop_distinct"] = "none"
+    rewriting: Literal["none", "repair", "repair_and_drop_distinct", "drop_distinct"] = "none"
     as_written: bool = False
     require_base_table: bool = True
     empty_gold: EmptyGold = "mask"

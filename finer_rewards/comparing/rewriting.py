@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
+from functools import lru_cache, partial
+
+from finer_rewards.sql_text import outside_quotes
 
 __all__ = ["rewrite"]
 
@@ -11,6 +13,7 @@ __all__ = ["rewrite"]
 _LONGEST = 20_000
 # Where one statement may end and what is stripped; the rest goes through the lexer unchanged.
 _CONCERNED = re.compile(r";|distinct|\bgo\b", re.IGNORECASE)
+_DISTINCT = re.compile(r"\bdistinct\b", re.IGNORECASE)
 _CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
 
 
@@ -21,7 +24,7 @@ def rewrite(sql: str, rewriting: str) -> str:
         sql: the statement as written.
         rewriting: `none`; `repair` joins `> =`, `< =` and `! =` and puts 2020 for YEAR(CURDATE());
             `repair_and_drop_distinct` also strips every DISTINCT and all but the first statement of a
-            text of at most 20,000 characters.
+            text of at most 20,000 characters; `drop_distinct` does nothing but strip every DISTINCT.
 
     Example:
         >>> rewrite("SELECT count(DISTINCT a) FROM t WHERE b > = 2", "repair_and_drop_distinct")
@@ -29,6 +32,8 @@ def rewrite(sql: str, rewriting: str) -> str:
     """
     if rewriting == "none":
         return sql
+    if rewriting == "drop_distinct":
+        return outside_quotes(sql, partial(_DISTINCT.sub, ""))
     for broken, joined in (("> =", ">="), ("< =", "<="), ("! =", "!=")):
         sql = sql.replace(broken, joined)
     if rewriting == "repair_and_drop_distinct":

@@ -5,6 +5,7 @@
 `finer-rewards prepare` does it all; these are its parts.
 """
 
+from finer_rewards.datasets.modes import mode_of_rows
 from finer_rewards.datasets.preparing import message_counter, prepare_rows, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
 from finer_rewards.datasets.schema_text import describe_database, schema_prompt
@@ -16,6 +17,7 @@ __all__ = [
     "chat_prompt",
     "describe_database",
     "message_counter",
+    "mode_of_rows",
     "prepare_rows",
     "read_source",
     "records_for",
