@@ -117,13 +117,22 @@ def _ignores_repeats(sides: Sides, mode: Mode) -> bool:
 def _without_repeats(sides: Sides, mode: Mode) -> Sides:
     """Return both sides with the first of each row; its sort key stays beside it."""
     gold, predicted = sides.gold, sides.predicted
+    counts = len(set(gold.rows)), len(set(predicted.rows))
+    if counts == (len(gold.rows), len(predicted.rows)) and counts[0] == counts[1]:
+        return sides
     keys: tuple[Iterable[Any], Iterable[Any]] = gold.rows, predicted.rows
-    if len(set(gold.rows)) != len(set(predicted.rows)) and gold.width == predicted.width:
+    if counts[0] != counts[1] and gold.width == predicted.width and _inexact(gold.rows, predicted.rows):
         # Rows within the tolerance of each other are one row too.
         search = _Search.over(gold, predicted, mode)
         if not search.cells.loose:
             keys = zip(*search.gold_columns, strict=True), zip(*search.predicted_columns, strict=True)
     return replace(sides, gold=gold.first_of_each(keys[0]), predicted=predicted.first_of_each(keys[1]))
+
+
+def _inexact(*sides: Sequence[Row]) -> bool:
+    """True when some cell is a number that only a tolerance may call equal to another."""
+    exact = (int, str, bytes, type(None))
+    return not all(isinstance(cell, exact) for rows in sides for row in rows for cell in row)
 
 
 _EXACT = Mode("exact", permute_columns=True)

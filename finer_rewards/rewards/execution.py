@@ -174,8 +174,7 @@ class _Judge:
             if not all(gold.ok for gold in golds):
                 continue
             beside = [gold for trial in self._neighbours(rewriting, index) for gold in trial.golds]
-            gold_sql = dict(enumerate(self.evidence.sample.golds)).get(index)
-            fault = _unusable([*golds, *beside], self.guards, itself=self._is_statement(gold_sql))
+            fault = self._unusable([*golds, *beside], index)
             if fault is None:
                 usable.append(index)
             masked = masked or fault
@@ -231,8 +230,7 @@ class _Judge:
         ruled_out = _ruled_out(trials, golds, self.guards)
         if ruled_out is not None:
             return ruled_out
-        sample = self.evidence.sample
-        gold_sql = dict(enumerate(sample.golds)).get(index)  # answer rows have none
+        gold_sql = self._gold_sql(index)
         reason = ""
         masked: Score | None = None
         for trial, gold in zip(trials, golds, strict=True):
@@ -281,6 +279,27 @@ class _Judge:
         others = (replace(gold, rows=rows, order=None) for rows in choices.results)
         return Settled(next((one for other in others if (one := comparing(other, predicted)).match), None))
 
+    def _gold_sql(self, index: int) -> str | None:
+        golds = self.evidence.sample.golds
+        return golds[index] if index < len(golds) else None  # answer rows have none
+
+    def _unusable(self, golds: list[Execution], index: int) -> Score | None:
+        """Return the unscored score when a gold that ran, here and on neighbours, says nothing all the same."""
+        guards = self.guards
+        if guards.deterministic and any(gold.volatile == "random" for gold in golds):
+            return unscored(Status.gold_random)
+        if guards.truncated == "zero" and any(gold.truncated for gold in golds):
+            return unscored(Status.gold_too_large)
+        for gold in golds:
+            if not gold.ambiguous or guards.ambiguous == "accept":
+                continue
+            known = gold.choices is not None and (gold.choices.runs or gold.choices.results)
+            if guards.ambiguous == "mask" or not (known or self._is_statement(self._gold_sql(index))):
+                return _open(gold)
+        if guards.empty == "mask" and not any(gold.rows for gold in golds):
+            return unscored(Status.gold_empty)
+        return None
+
     def _is_statement(self, gold_sql: str | None) -> bool:
         """True when the prediction is the gold itself, which is right whatever its ties."""
         sql = self.evidence.answer.sql
@@ -327,29 +346,6 @@ def _shown(run: Execution, most: int = 3) -> str:
     rows = ", ".join(f"{row!r:.80}" for row in run.rows[:most])
     dots = ", ..." if len(run.rows) > most else ""
     return f"{len(run.rows)} row{'s' * (len(run.rows) != 1)}" + (f" {rows}{dots}" if rows else "")
-
-
-def _unusable(golds: list[Execution], guards: _Guards, *, itself: bool) -> Score | None:
-    """Return the unscored score when a gold that ran says nothing all the same.
-
-    Args:
-        golds: what it did on every database.
-        guards: what says nothing.
-        itself: whether the prediction is the gold statement.
-    """
-    if guards.deterministic and any(gold.volatile == "random" for gold in golds):
-        return unscored(Status.gold_random)
-    if guards.truncated == "zero" and any(gold.truncated for gold in golds):
-        return unscored(Status.gold_too_large)
-    for gold in golds:
-        known = gold.choices is not None and (gold.choices.runs or gold.choices.results)
-        if gold.ambiguous and (
-            guards.ambiguous == "mask" or (guards.ambiguous == "choices" and not (known or itself))
-        ):
-            return _open(gold)
-    if guards.empty == "mask" and not any(gold.rows for gold in golds):
-        return unscored(Status.gold_empty)
-    return None
 
 
 def _ruled_out(trials: tuple[Trial, ...], golds: list[Execution], guards: _Guards) -> Score | None:
