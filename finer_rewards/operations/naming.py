@@ -208,10 +208,11 @@ def _colours(block: Select, own: list[Term], bases: dict[int, str]) -> dict[int,
     colours = dict(bases)
     for _ in range(3):
         fresh = {}
+        masked: dict[tuple[int, int], Any] = {}
         for source in own:
             number = source[1]
             seen = sorted(
-                repr(_mask(fact, number, colours)) for fact, numbers in mentions if number in numbers
+                repr(_mask(fact, number, colours, masked)) for fact, numbers in mentions if number in numbers
             )
             fresh[number] = f"{bases[number]} {'|'.join(seen)}"
         # Only the order of the colours matters; short ones keep the next round short.
@@ -226,17 +227,23 @@ def _colours(block: Select, own: list[Term], bases: dict[int, str]) -> dict[int,
 _SOURCES = ("table", "derived", "function", "self", "full")
 
 
-def _mask(term: Any, own: int, colours: dict[int, str]) -> Any:
+def _mask(term: Any, own: int, colours: dict[int, str], masked: dict[tuple[int, int], Any]) -> Any:
+    """Return a term with each source called by its colour, and one of them `me`."""
     if not isinstance(term, tuple) or not term:
         return term
     if len(term) > 1 and isinstance(term[1], int) and term[0] in ("column", *_SOURCES):
         name = "me" if term[1] == own else colours.get(term[1], "?")
-        return (term[0], name, *(_mask(part, own, colours) for part in term[2:]))
-    parts = [_mask(part, own, colours) for part in term]
+        return (term[0], name, *(_mask(part, own, colours, masked) for part in term[2:]))
+    shared = term[0] == "same"  # one object wherever a column of the class stands
+    if shared and (id(term), own) in masked:
+        return masked[id(term), own]
+    parts = [_mask(part, own, colours, masked) for part in term]
     if term[0] in _COMMUTATIVE:
         parts[1:] = sorted(parts[1:], key=repr)
     elif not isinstance(term[0], str):
         parts.sort(key=repr)
+    if shared:
+        masked[id(term), own] = tuple(parts)
     return tuple(parts)
 
 

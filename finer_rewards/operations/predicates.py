@@ -305,7 +305,11 @@ def _arithmetic(term: Term, context: Context) -> Term:
         result = a + b if head == "+" else a - b if head == "-" else a * b
         if abs(result) < 2**62:
             return ("number", str(result))
-    if head in ("+", "*") and repr(right) < repr(left):
+    if head in ("+", "*") and (
+        right[0] < left[0]
+        if right[0] != left[0]
+        else repr(right) < repr(left)  # a repr of a long sum takes long
+    ):
         left, right = right, left
     return (head, left, right)
 

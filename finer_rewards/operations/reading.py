@@ -15,6 +15,7 @@ from .terms import ONE, Select, Term, conjuncts, contains
 
 __all__ = ["Reader"]
 
+_MOST_COLUMNS = 1_000  # of a block; where `*` stands for more, it stays as it is
 _MOST_PARTS = 1_000  # CTEs and aliases are read once for each use, which can double at every level
 
 
@@ -332,7 +333,13 @@ class Scope(FromClause):
     def star(self, table: str, options: Term, items: list[Term], names: list[Any]) -> None:
         """Add the columns that `*` stands for, of all sources or of one."""
         chosen = [entry for entry in self.entries if not table or entry.alias == table]
-        if chosen and not options and all(entry.columns is not None for entry in chosen):
+        width = len(items) + sum(len(entry.columns or ()) for entry in chosen)
+        if (
+            chosen
+            and not options
+            and width <= _MOST_COLUMNS
+            and all(entry.columns is not None for entry in chosen)
+        ):
             for entry in chosen:
                 for name, term in (entry.columns or {}).items():
                     if table or name not in entry.hidden:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sqlglot import exp
 
 from .expressions import read_term
-from .guard import OperationsError
+from .guard import OperationsError, within
 from .terms import ONE, Group, Outer, Select, Term, conjuncts
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class FromClause(ABC):
     dialect: str
     entries: list[Entry]
     common: dict[str, CommonTable]
+    merged: int = 0  # columns, by USING and NATURAL
 
     @abstractmethod
     def beside(self, outer: Scope | None) -> Scope:
@@ -148,6 +149,11 @@ class FromClause(ABC):
         scope.common = self.common
         return scope
 
+    def enter_source(self, entry: Entry) -> None:
+        """Make a source known to the names of this block."""
+        self.entries.append(entry)
+        within("sources of one FROM clause", len(self.entries))
+
     def base_table(
         self, name: str, alias: str, body: Body, renamed: Sequence[str] = (), options: Iterable[Term] = ()
     ) -> None:
@@ -157,7 +163,7 @@ class FromClause(ABC):
         known = {column: ("column", number, column) for column in columns} if columns else None
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
-        self.entries.append(Entry(alias, known, number))
+        self.enter_source(Entry(alias, known, number))
         body.sources.append(("table", number, name, *options))
 
     def _table(self, node: Any, alias: str, body: Body) -> None:
@@ -179,7 +185,7 @@ class FromClause(ABC):
             places: dict[str, Term] = {
                 one: ("column", number, place) for place, one in enumerate(common.names)
             }
-            self.entries.append(Entry(alias, places or None, number))
+            self.enter_source(Entry(alias, places or None, number))
             body.sources.append(("self", number, common.own_number))
             return
         recursive = isinstance(common.node, exp.SetOperation) and any(
@@ -217,7 +223,7 @@ class FromClause(ABC):
             places.setdefault(name, ("column", number, place))  # type: ignore[union-attr]
         if "*" in names:
             places = None
-        self.entries.append(Entry(alias, places, number))
+        self.enter_source(Entry(alias, places, number))
         body.sources.append(("derived", number, query))
 
     def _call(self, node: Any, alias: str, body: Body) -> None:
@@ -257,6 +263,8 @@ class FromClause(ABC):
                 if any(name in (one.columns or ()) and name not in one.hidden for one in left_entries)
             ]
         condition: list[Term] = []
+        self.merged += len(shared)
+        within("columns merged by USING", self.merged)
         for name in shared:
             condition += self._merge(name, left_entries, right_entries, side)
         on = join.args.get("on")

@@ -47,11 +47,13 @@ def group_to_distinct(block: Select, context: Context) -> Select:
     """
     if not block.group or not _plain_keys(block) or _folds(block) or block.extra:
         return block
+    closure = Closure(block, block.group, context)
+    if not all(map(closure.fixes, block.having)):
+        return block  # a condition on some row of a group
     plain = block._replace(group=None, having=(), where=(*block.where, *block.having))
     items = {item for item in block.items if item[0] not in CONSTANTS}
     if items == {key for key in block.group if key[0] not in CONSTANTS}:
         return plain._replace(distinct=block.distinct or True)
-    closure = Closure(block, block.group, context)
     if closure.one_row:
         return plain
     if block.distinct and all(closure.fixes(item) for item in block.items):
@@ -73,6 +75,8 @@ def group_to_exists(block: Select, context: Context) -> Select:
             kept.add(source[1])
     own = numbers_in(block.sources)
     if not kept or kept == own:
+        return block
+    if not all(map(Closure(block, block.group, context).fixes, block.having)):
         return block
     used = sources_of((block.items, block.group, block.having, block.order))
     if used & (own - kept) or not Closure(block, block.group, context, kept).one_row:
