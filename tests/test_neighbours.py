@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.auditing import Gold, audit_golds
 from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.errors import ConfigError
@@ -413,3 +414,36 @@ def test_a_column_moved_past_columns_alike_still_matches(make_db: MakeDb) -> Non
     build(path, [gold])
     moved = "SELECT country, min(age), max(age) FROM singer GROUP BY country"
     assert match(path, gold, [moved], neighbours_of(path, gold)) == [1.0]
+
+
+def test_golds_and_schemas_of_strangers_run_in_workers_only(
+    make_db: MakeDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing that a gold or a schema takes part in may reach a connection of this process.
+    path = make_db("concert", CONCERTS)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("a database was opened in this process")
+
+    monkeypatch.setattr(sqlite3, "connect", refuse)
+    suite = build(path, GOLDS[:2])
+    assert all(one.instances for one in suite.golds)
+    with fr.SQLite(path.parent, workers=1) as executor:
+        found = audit_golds([Gold(gold, "concert") for gold in GOLDS], executor)
+    assert found == [()] * len(GOLDS)
+
+
+def test_a_gold_that_is_heavy_only_backwards_ends_within_the_limits(make_db: MakeDb) -> None:
+    path = make_db(
+        "heavy",
+        """CREATE TABLE t (a INT); INSERT INTO t VALUES (1), (2), (3);
+        CREATE TABLE n (i INT); WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM r WHERE i < 3000)
+          INSERT INTO n SELECT i FROM r""",
+    )
+    # Read forwards the first row ends it; read backwards it counts the pairs of pairs of 3,000 rows.
+    gold = "SELECT a, CASE WHEN a = 1 THEN 0 ELSE (SELECT count(*) FROM n x, n y, n z) END FROM t LIMIT 1"
+    with fr.SQLite(path.parent, workers=1, timeout=0.5) as executor:
+        assert executor.execute(gold, "heavy").ok
+        assert audit_golds([Gold(gold, "heavy")], executor) == [()]
+    (report,) = build_neighbours(path, [gold], workers=1, timeout=0.5).golds
+    assert report.problem or report.instances

@@ -9,12 +9,19 @@ from functools import lru_cache
 
 from finer_rewards.comparing.ordering import tokens_of
 
-__all__ = ["asks_for_best", "drops_repeats", "limits_to_one"]
+__all__ = ["asks_for_best", "drops_repeats", "limits_to_one", "shows_constants"]
 
 _AGGREGATES = frozenset(
     (
         "avg", "count", "group_concat", "json_group_array", "json_group_object", "max", "min", "string_agg",
         "sum", "total",
+    )
+)  # fmt: skip
+_LIST_ENDS = frozenset(("from", "where", "group", "having", "order", "limit", "union", "intersect", "except"))
+_CONSTANT_WORDS = frozenset(
+    (
+        "all", "and", "as", "between", "case", "cast", "distinct", "else", "end", "false", "glob", "in", "is", "isnull",
+        "like", "not", "notnull", "null", "or", "then", "true", "when",
     )
 )  # fmt: skip
 _BEST = frozenset(("=", "(", "select", best, "(") for best in ("max", "min"))
@@ -61,6 +68,38 @@ def limits_to_one(sql: str) -> bool:
         (True, False)
     """
     return [word for word in _words(sql, depth=0) if word != ";"][-2:] == ["limit", "1"]
+
+
+@lru_cache(maxsize=4096)
+def shows_constants(sql: str) -> bool:
+    """True when no column that a statement shows is read from anywhere.
+
+    Example:
+        >>> shows_constants("SELECT 6, upper('x') AS n FROM t"), shows_constants("SELECT 1 UNION SELECT a FROM t")
+        (True, False)
+        >>> shows_constants("SELECT COUNT(*) FROM t"), shows_constants("SELECT (SELECT a FROM t)")
+        (False, False)
+    """
+    listing, after_as, shown = False, False, False
+    before = ""
+    found = tokens_of(sql[:200_000])
+    for (kind, text, depth), (_, following, _) in zip(found, [*found[1:], ("", "", 0)], strict=False):
+        word = text.lower() if kind in ("word", "mark", "number") else f"({kind})"
+        if kind == "word" and depth == 0 and word in ("select", "values", "with", *_LIST_ENDS):
+            if word in ("values", "with"):
+                return False
+            listing = word == "select"
+            shown = shown or listing
+        elif listing and kind != "mark" and kind != "number" and kind != "text" and not after_as:
+            call = following == "(" and word not in _AGGREGATES
+            alias = before in (")", "(text)", "end") or before[:1].isdigit()
+            if kind != "word" or not (call or alias or word in _CONSTANT_WORDS):
+                return False
+        elif listing and word == "*" and before in ("select", "distinct", ",", "(", "."):
+            return False
+        after_as = word == "as"
+        before = word
+    return shown
 
 
 def _words(sql: str, depth: int) -> list[str]:

@@ -11,6 +11,7 @@ from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
 from finer_rewards.comparing.result import Settled, swapped
 from finer_rewards.comparing.rules import find_rule
+from finer_rewards.comparing.statements import shows_constants
 from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.reward import reward
 from finer_rewards.sql_text import normalise
@@ -93,7 +94,8 @@ def execution_match(
 
     Args:
         mode: how results are compared: a name (`finer-rewards modes` lists them), or a `Mode` of your own.
-        require_base_table: a query that reads no base table does not match. answer: true.
+        require_base_table: a query that reads no base table does not match, nor one that shows nothing but
+            constants where the gold does not. answer: true.
         empty: what an empty gold result means: `mask` gives no value, `zero` no match, `accept`
             compares like any other. answer: `mask`. With several databases a gold is empty when it is so on all.
         deterministic: a query that draws random numbers does not match, nor one that reads the clock
@@ -231,6 +233,10 @@ class _Judge:
         if ruled_out is not None:
             return ruled_out
         gold_sql = self._gold_sql(index)
+        sql = self.evidence.answer.sql
+        guarded = self.guards.require_base_table and gold_sql and sql
+        if guarded and shows_constants(sql or "") and not shows_constants(gold_sql or ""):
+            return Score(0.0, "the query shows nothing but constants, so its result is a guess")
         reason = ""
         masked: Score | None = None
         for trial, gold in zip(trials, golds, strict=True):
