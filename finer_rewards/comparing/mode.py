@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
+from functools import cached_property
 from importlib import import_module
 from typing import Any, Literal
 
@@ -187,16 +188,17 @@ class Mode:
         return f"Mode({', '.join(shown)})"
 
     def __eq__(self, other: Any) -> bool:
-        return isinstance(other, Mode) and self._key() == other._key()
+        return isinstance(other, Mode) and (self is other or self._key == other._key)
 
     def __hash__(self) -> int:
-        return hash(self._key())
+        return hash(self._key)
 
     def __reduce__(self) -> tuple[Callable[[str, Mapping[str, Any]], Mode], tuple[str, dict[str, Any]]]:
         # Where it is read, the module of a rule from outside this package has to be imported first.
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return _restore, (find_rule(self.rule).module, values)
 
+    @cached_property
     def _key(self) -> tuple[Any, ...]:
         # Prose about a mode is not part of what it does.
         return tuple(
