@@ -37,7 +37,7 @@ def shop(tmp_path: Path) -> Path:
 
 
 def score(reward: fr.Reward, db: Path, gold: str, predicted: str) -> float | None:
-    with fr.Scorer(reward, fr.SQLite(workers=1)) as scorer:
+    with fr.Scorer(reward, fr.SQLite(workers=1), neighbours=0) as scorer:
         return scorer.score_one(fr.Sample(predicted, gold, str(db))).value
 
 

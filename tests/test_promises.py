@@ -209,15 +209,17 @@ Scored = Callable[..., float | None]
 def scored(shop: Path) -> Scored:
     executor = fr.SQLite(shop, timeout=0.5)
 
-    def value(reward: fr.Reward | str, predicted: str, gold: str, thought: str = "Take it.") -> float | None:
-        text = f"<think>{thought}</think><answer>{predicted}</answer>"
-        with fr.Scorer(reward, executor) as scorer:
+    def value(
+        reward: fr.Reward | str, predicted: str, gold: str, neighbours: int | None = None
+    ) -> float | None:
+        text = f"<think>Take it.</think><answer>{predicted}</answer>"
+        with fr.Scorer(reward, executor, neighbours=neighbours) as scorer:
             return scorer.score_one(fr.Sample(text, gold, "shop")).value
 
     return value
 
 
-MATCH = r.execution_match()
+MATCH = r.execution_match()  # under `answer`
 STRICT = r.execution_match(mode="strict")
 FINER = fr.presets.finer(memory=False)
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n, item"
@@ -225,16 +227,15 @@ ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELEC
 
 def a_guess(scored: Scored) -> None:
     for guess in ("SELECT 3", "VALUES (3)", "WITH x AS (SELECT 3) SELECT * FROM x"):
-        assert scored(STRICT, guess, "SELECT min(price) FROM item") == 0
+        for mode in (MATCH, STRICT):
+            assert scored(mode, guess, "SELECT min(price) FROM item", neighbours=0) == 0
 
 
 def an_empty_gold(scored: Scored) -> None:
-    assert (
-        scored(STRICT, "SELECT name FROM item WHERE price > 99", "SELECT name FROM item WHERE price < 0")
-        is None
-    )
-    empty = r.execution_match(mode="strict", empty="mask")
-    assert scored(empty, "SELECT 1", "SELECT name FROM item WHERE price < 0") is None
+    gold, wrong = "SELECT name FROM item WHERE price < 0", "SELECT name FROM item WHERE price > 99"
+    assert scored(STRICT, wrong, gold, neighbours=0) is None
+    assert scored(STRICT, gold, gold, neighbours=0) is None
+    assert scored(STRICT, wrong, gold) in (None, 0.0)  # some neighbour has rows for it
 
 
 def bags_of_whole_rows(scored: Scored) -> None:
@@ -246,7 +247,9 @@ def bags_of_whole_rows(scored: Scored) -> None:
         "SELECT name, name FROM item",
         "SELECT name, price FROM item UNION ALL SELECT name, price FROM item",
     ):
-        assert scored(STRICT, wrong, gold) == 0, wrong
+        assert scored(STRICT, wrong, gold, neighbours=0) == 0, wrong
+        if "UNION ALL" not in wrong:
+            assert scored(MATCH, wrong, gold, neighbours=0) == 0, wrong
     ordered = "SELECT name FROM item ORDER BY price, id"
     assert scored(STRICT, "SELECT name FROM item ORDER BY price DESC, id", ordered) == 0
     assert scored(STRICT, ordered, ordered) == 1
