@@ -167,3 +167,28 @@ def test_a_batch_has_a_budget(executor: fr.SQLite) -> None:
         assert 0 < len(lost) < len(runs)
         assert all("max_batch_bytes" in run.error for run in lost)
         assert small.execute_many(queries[:1])[0].ok  # the next batch has a budget of its own
+
+
+def test_what_was_settled_is_known_in_the_next_batch(executor: fr.SQLite) -> None:
+    asked: list[str] = []
+    texts = ["SELECT name, id FROM t", "SELECT id, name FROM t ORDER BY name", "SELECT id FROM t"]
+    samples = [fr.Sample(text, "SELECT id, name FROM t", "x") for text in texts]
+    with fr.SQLite(executor.root, workers=1) as whole:
+        run = whole._pool.run
+
+        def counted(tasks: Any, *room: Any) -> None:
+            asked.extend(task.kind.partition(":")[0] for task in tasks)
+            run(tasks, *room)
+
+        def values() -> list[float | None]:
+            asked.clear()
+            # A new scorer: it remembers no observation.
+            return [
+                score.value for score in fr.Scorer(r.execution_match(), whole, neighbours=0).score(samples)
+            ]
+
+        whole._pool.run = counted  # type: ignore[method-assign]
+        assert values() == [1.0, 1.0, 0.0]
+        assert {"glance", "scan", "compare"} <= set(asked)
+        assert values() == [1.0, 1.0, 0.0]
+        assert not {"glance", "scan", "compare"} & set(asked)

@@ -25,6 +25,7 @@ from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.right_results import Steps, right_results
 from finer_rewards.executing.settling import Settler
 from finer_rewards.fingerprint import Fingerprint, fingerprint_of
+from finer_rewards.recent import Recent
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
@@ -35,6 +36,7 @@ Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str, bool]  # (database, statement, whether of a large result the first rows will do)
 
 _PREDICTED_BYTES = 32 << 20
+_SETTLED_BYTES = 16 << 20
 _MOST_SCHEMAS = 4096
 _SHIP = 32 << 10  # bytes of a result that are sent where only a comparison with it is wanted
 _SHIPPED = 16 << 20  # and of all such results in a batch
@@ -82,6 +84,7 @@ class PooledExecutor(Limits, ABC):
     _pool: Pool = field(init=False)
     _golds: ResultCache = field(init=False)
     _predicted: ResultCache = field(init=False)
+    _settled: Recent[Any] = field(init=False, default_factory=partial(Recent[Any], _SETTLED_BYTES))
     _schemas: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
     _views: dict[Hashable, dict[str, str]] = field(init=False, default_factory=dict)
 
@@ -307,6 +310,7 @@ class PooledExecutor(Limits, ABC):
             partial(probes, dialect=self.dialect, sorting=self.sorting),
             lambda task: _Decoded().execution(task.answer),
             self.timeout,
+            self._settled if self.remembers else Recent(0),
         ).settle(pairs)
 
     def _look_or_say_why(self, db: str) -> Database | Execution:

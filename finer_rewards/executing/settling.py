@@ -7,8 +7,9 @@ to its end, for its fingerprint alone. What is open even then is compared by a w
 from __future__ import annotations
 
 import marshal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields, replace
+from hashlib import blake2s
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.comparing import Comparison, Mode
@@ -16,6 +17,7 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair, equates, needs_rows, settled, with_fingerprint
 from finer_rewards.executing.order_probe import Probe
 from finer_rewards.executing.process import Task
+from finer_rewards.recent import Recent
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Settler"]
 
 _STAGES = 3  # a worker runs the gold, what shows its sort keys, and the prediction
+_WEIGHT = 4096  # bytes that what is kept takes, about: a few rows
 _Scan = tuple[str, str]  # (database, statement)
 
 
@@ -37,6 +40,7 @@ class Settler:
         probes: the statements that show the sort keys of another.
         executed: turns a finished task into an execution.
         timeout: seconds that a statement may take.
+        kept: what was found before.
     """
 
     def __init__(
@@ -46,9 +50,10 @@ class Settler:
         probes: Callable[[str], Sequence[Probe]],
         executed: Callable[[Task], Execution],
         timeout: float,
+        kept: Recent[Any],
     ) -> None:
         self._run, self._look, self._probes = run, look, probes
-        self._executed, self._timeout = executed, timeout
+        self._executed, self._timeout, self._kept = executed, timeout, kept
         self._databases: dict[str, Database | Execution] = {}
 
     def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
@@ -99,21 +104,34 @@ class Settler:
         }
 
     def _scan(self, asked: Mapping[_Scan, str | None]) -> dict[_Scan | None, Execution]:
-        tasks = {
-            scan: task
-            for scan, most in asked.items()
-            if (task := self._task(f"scan{most or ''}", *scan)) is not None
-        }
+        found: dict[_Scan | None, Execution] = {}
+        tasks: dict[_Scan, Task] = {}
+        for scan, most in asked.items():
+            known = self._kept.get(self._key(*scan))
+            if known is not None:
+                found[scan] = known
+            elif (task := self._task(f"scan{most or ''}", *scan)) is not None:
+                tasks[scan] = task
         self._run(list(tasks.values()))
-        return {scan: self._executed(task) for scan, task in tasks.items()}
+        for scan, task in tasks.items():
+            run = found[scan] = self._executed(task)
+            if run.ok and not run.volatile and run.fingerprint is not None and run.fingerprint.complete:
+                self._keep(self._key(*scan), run)
+        return found
 
     def _compared(self, pairs: dict[int, Pair]) -> dict[int, Settled]:
         """Have workers compare what is left."""
         tasks: dict[int, Task] = {}
         found: dict[int, Settled] = {}
         known: dict[tuple[str, bytes], Task] = {}
+        keys: dict[int, Hashable] = {}
         for index, pair in pairs.items():
             request = marshal.dumps(self._request(pair))
+            keys[index] = self._key(pair.db, blake2s(request).digest())
+            before = self._kept.get(keys[index])
+            if before is not None:
+                found[index] = before
+                continue
             task = known.get((pair.db, request)) or self._task("compare", pair.db, request)
             if task is None:
                 found[index] = Settled(None, reason="the database is gone")
@@ -127,6 +145,8 @@ class Settler:
             if status == "ok":
                 given, swapped, ambiguous = marshal.loads(chunks[0])
                 found[index] = Settled(Comparison(*given), swapped, ambiguous)
+                if not (pairs[index].gold.volatile or pairs[index].predicted.volatile):
+                    self._keep(keys[index], found[index])
             else:
                 found[index] = Settled(None, reason=f"{Status[status].sentence} {error}".strip())
         return found
@@ -145,10 +165,25 @@ class Settler:
         texts = (normalise(pair.predicted_ran), pair.gold_sql, pair.predicted_sql, pair.question)
         return mode, gold, *texts, how is not None and how.counted
 
-    def _task(self, kind: str, db: str, sql: Any) -> Task | None:
+    def _database(self, db: str) -> Database | Execution:
         database = self._databases.get(db)
         if database is None:
             database = self._databases[db] = self._look(db)
+        return database
+
+    def _key(self, db: str, what: str | bytes) -> Hashable:
+        """Return the name by which something is kept: another content has another. None where no change is noticed."""
+        database = self._database(db)
+        if isinstance(database, Execution) or database.request[0] is None:
+            return None
+        return database.place, database.identity, what
+
+    def _keep(self, key: Hashable, value: Execution | Settled) -> None:
+        if key is not None:
+            self._kept.put(key, value, _WEIGHT)
+
+    def _task(self, kind: str, db: str, sql: Any) -> Task | None:
+        database = self._database(db)
         return None if isinstance(database, Execution) else Task(kind, database.request, sql, self._timeout)
 
 
