@@ -255,3 +255,31 @@ def test_spiders_mode_matches_as_written_or_without_distinct(climbs: str, execut
             ("SELECT nope FROM climb", "SELECT name FROM climb", None),
         ):
             assert scorer.score_one(fr.Sample(predicted, gold, climbs)).value == value, predicted
+
+
+@pytest.mark.parametrize(
+    ("sql", "ambiguous"),
+    [
+        ("SELECT id FROM sale ORDER BY price DESC LIMIT 1", True),
+        ("SELECT id FROM sale ORDER BY price DESC LIMIT 20%", True),
+        ("SELECT id FROM sale ORDER BY price DESC OFFSET 1 LIMIT 1", True),
+        ("SELECT id FROM sale QUALIFY row_number() OVER (ORDER BY price DESC) = 1", True),
+        ("SELECT arg_max(id, price) FROM sale", True),
+        ("SELECT any_value(id) FROM sale", True),
+        ("SELECT string_agg(title, ',') FROM sale", True),
+        ("SELECT string_agg(title, ',' ORDER BY title) FROM sale", False),
+        ("SELECT arg_max(price, price), any_value(price) FROM sale WHERE price = 9", False),
+        ("SELECT price FROM sale ORDER BY price DESC LIMIT 1", False),
+        ("SELECT id FROM sale ORDER BY price DESC, id LIMIT 1", False),
+    ],
+)
+def test_duckdb_leaves_things_open_in_its_own_words(tmp_path: Path, sql: str, ambiguous: bool) -> None:
+    duckdb = pytest.importorskip("duckdb")
+    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE sale (id INTEGER, price INTEGER, title VARCHAR)")
+        connection.execute(
+            "INSERT INTO sale VALUES (1, 9, 'a'), (2, 9, 'b'), (3, 5, 'c'), (4, 1, 'd'), (5, 1, 'e')"
+        )
+    with fr.DuckDB(str(tmp_path), workers=1) as executor:
+        (run,) = executor.execute_many([Query(sql, "shop", keep=True)])
+    assert run.ok and run.ambiguous is ambiguous, run.choices

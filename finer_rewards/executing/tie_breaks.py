@@ -16,7 +16,8 @@ __all__ = ["Variants", "variants"]
 
 _MAX_CHARACTERS = 50_000
 _CONCERNED = re.compile(
-    r"\b(?:limit|fetch|over|group\s+by|order\s+by|group_concat|string_agg|json_group_array|count|sum|avg|min|max|total)\b",
+    r"\b(?:limit|fetch|over|group\s+by|order\s+by|group_concat|string_agg|json_group_array|count|sum|avg|min|max|total"
+    r"|listagg|array_agg|list|json_agg|any_value|arbitrary|first|last|arg_max|arg_min|max_by|min_by)\b",
     re.IGNORECASE,
 )
 _CUTS = ("LIMIT", "OFFSET", "FETCH")
@@ -25,7 +26,11 @@ _ENDS_SELECT_LIST = (
 )  # fmt: skip
 _ENDS_GROUP_BY = ("HAVING", "WINDOW", "ORDER BY", "LIMIT", "UNION", "INTERSECT", "EXCEPT")
 _BY_PLACE = ("ROW_NUMBER", "FIRST_VALUE", "NTH_VALUE", "LAG", "LEAD", "NTILE")
-_CONCATENATES = ("GROUP_CONCAT", "STRING_AGG", "JSON_GROUP_ARRAY")
+_CONCATENATES = (
+    "GROUP_CONCAT", "STRING_AGG", "JSON_GROUP_ARRAY", "LISTAGG", "ARRAY_AGG", "LIST", "JSON_AGG", "ANY_VALUE",
+    "ARBITRARY", "FIRST", "LAST",
+)  # fmt: skip
+_EXTREME_OF = ("ARG_MAX", "ARG_MIN", "MAX_BY", "MIN_BY")
 _AGGREGATES = frozenset((*_CONCATENATES, "COUNT", "SUM", "AVG", "TOTAL", "MIN", "MAX", "JSON_GROUP_OBJECT"))
 _FRAMES = ("ROWS", "RANGE", "GROUPS")
 _COLUMN = re.compile(r'(?:\w+|"[^"]*"|`[^`]*`|\[[^\]]*\])')
@@ -130,11 +135,10 @@ def variants(
     choices = [text for text in dict.fromkeys(choices) if text != sql]
     texts = block.texts
     unordered = "ORDER BY" not in texts and any(word in texts for word in _CUTS)
-    if not bare_columns:
-        return Variants(tuple(choices), unordered=unordered)
-    checked = _edited(sql, _checks(block, sql))
+    checked = _edited(sql, _checks(block, sql, bare_columns))
     checked = "" if checked == sql else checked
-    return Variants(tuple(choices), checked, _extremes(block, sql), unordered)
+    extremes = _extremes(block, sql) if bare_columns else ""
+    return Variants(tuple(choices), checked, extremes, unordered)
 
 
 def _views_used(sql: str, views: Mapping[str, str]) -> dict[str, str]:
@@ -215,6 +219,25 @@ def _tie_breaks(top: _Block, sql: str, way: _Way, width: int, at_top: bool) -> I
             function = texts[place - 3] if place > 2 else ""
             if texts[place - 1] == "OVER" and place in block.inner and function in _BY_PLACE:
                 yield from _in_window(block, block.inner[place], sql, way)
+        for place, inner in block.inner.items():
+            if texts[max(place - 1, 0)] in _EXTREME_OF and "FILTER" not in texts[place : place + 2]:
+                yield from _of_extreme(block.words[place], inner, sql, way)
+
+
+def _of_extreme(
+    whole: tuple[str, int, int], inner: _Block, sql: str, way: _Way
+) -> Iterator[tuple[int, int, str]]:
+    """Break the ties of `arg_max(shown, value)` by a hash of what is shown, upwards or downwards."""
+    terms = _split(inner.texts, 0, len(inner.words))
+    if len(terms) != 2 or not all(end > start for start, end in terms):
+        return
+    shown, value = (sql[inner.words[start][1] : inner.words[end - 1][2]] for start, end in terms)
+    order = f"18446744073709551615 - hash({shown})" if way.direction else f"hash({shown})"
+    _, start, stop = whole
+    yield (
+        start, stop,
+        f"({shown}, ({value}, {order})) FILTER (WHERE {value} IS NOT NULL AND {shown} IS NOT NULL)",
+    )  # fmt: skip
 
 
 def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[int, int, str]]:
@@ -254,7 +277,7 @@ def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[t
         yield at, at, f", {', '.join(terms[:: way.step])}"
 
 
-def _checks(top: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
+def _checks(top: _Block, sql: str, bare: bool) -> Iterator[tuple[int, int, str]]:
     for block in top.all():
         texts = block.texts
         sorted_inside = any(
@@ -270,7 +293,8 @@ def _checks(top: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
                 term = sql[inner.words[begin][1] : inner.words[first[1] - 1][2]]
                 start, end = block.words[place - 1][1], block.words[place][2]
                 yield start, end, f"CASE WHEN COUNT(DISTINCT {term}) < 2 THEN {sql[start:end]} END"
-        yield from _bare_columns(block, sql)
+        if bare:
+            yield from _bare_columns(block, sql)
 
 
 def _bare_columns(block: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
