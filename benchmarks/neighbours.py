@@ -270,7 +270,7 @@ def _pairs(data: Path, built: Sequence[Built]) -> list[str]:
             for dbs in ((str(one.path),), (str(one.path), *paths)):
                 samples.append(Sample(pair["sql_b"], pair["sql_a"], dbs))
             labels.append(pair["label"] == "equivalent")
-    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu")) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu"), neighbours=0) as scorer:
         values = [score.value for score in scorer.score(samples)]
     counts = Counter(zip(labels, values[::2], values[1::2], strict=True))
     lines = ["Pairs made by others, whose first query is a gold:", ""]
@@ -295,7 +295,7 @@ def _hacks(data: Path, scratch: Path) -> list[str]:
         golds = [item["gold_sql"] for item in items if item["schema_sql"] == script]
         suites[script] = (path, build_neighbours(path, golds))
     counts: Counter[tuple[str, float | None, float | None]] = Counter()
-    with Scorer(execution_match(), SQLite(".", timeout=3.0, clock="cpu")) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=3.0, clock="cpu"), neighbours=0) as scorer:
         for item in items:
             path, suite = suites[item["schema_sql"]]
             for what, wanted in (("attack", "execution_must_be_0"), ("control", "execution_must_be_1")):
@@ -331,7 +331,7 @@ def _candidates(
                 notes.append({"db": one.name, "gold": question["gold"], "sql": sql, "systems": len(same),
                               "question": question["question"], "recorded": verdict})  # fmt: skip
     counts: Counter[tuple[Any, ...]] = Counter()
-    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu")) as scorer:
+    with Scorer(execution_match(), SQLite(".", timeout=5.0, clock="cpu"), neighbours=0) as scorer:
         for start in range(0, len(notes), 2000):
             scores = scorer.score(samples[2 * start : 2 * start + 4000])
             for note, alone, beside in zip(

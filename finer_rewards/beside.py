@@ -126,6 +126,11 @@ class Beside:
             for mine, error in zip(places, errors, strict=True)
         ]
 
+    def build(self, asked: Sequence[tuple[str, str]]) -> None:
+        """Have the neighbours of databases and golds built, where they count for the reward."""
+        if self.leaves and self._executor is not None and asked:
+            self._had_all(asked)
+
     def _matters(self, evidence: Evidence) -> bool | None:
         """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
         sample = evidence.sample
@@ -141,8 +146,12 @@ class Beside:
         return None
 
     def _siblings(self, samples: Sequence[Sample]) -> dict[tuple[str, str], Siblings]:
+        return self._had_all(
+            list(dict.fromkeys((sample.dbs[0], gold) for sample in samples for gold in sample.golds))
+        )
+
+    def _had_all(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Siblings]:
         assert self._executor is not None
-        asked = list(dict.fromkeys((sample.dbs[0], gold) for sample in samples for gold in sample.golds))
         found = find_siblings(self._executor, asked, most=self.most, folder=self.folder)
         error = next((one.error for one in found if one.error), "")
         # A run that began with neighbours is not finished with less: what lacks them is left unscored.

@@ -44,9 +44,10 @@ class Scorer:
         reward: a `Reward`, or the text of one.
         executor: runs SQL, e.g. `SQLite("databases/")`; may be left out when the reward runs nothing.
         memory: a `TraceMemory`; needed by rewards that use one.
-        neighbours: siblings of each database on which a match must hold too, so that a lucky guess is none: 0 for
-            none, a number for at most so many, a folder that has them (`finer-rewards testsuite build -o FOLDER`),
-            or both, `(4, "neighbours/")`.
+        neighbours: small siblings of each database on which a match must hold too, so that a lucky guess is none. By
+            default modes of our own have them: built when a gold is first judged, into a cache folder
+            (`$FINER_REWARDS_CACHE`). 0 for none, a number for at most so many, in published modes too, a folder that
+            has them (`finer-rewards testsuite build -o FOLDER`), or both, `(4, "neighbours/")`.
         parse: turns a completion into an `Answer`.
         log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
 
@@ -117,6 +118,20 @@ class Scorer:
     def neighbours_folder(self) -> str | None:
         """The folder that has the neighbours; `None` for the usual places."""
         return self._beside.folder
+
+    def build_neighbours(self, samples: Iterable[Sample]) -> None:
+        """Build what neighbours the samples need, which is otherwise done when a gold is first judged.
+
+        Args:
+            samples: what is to be scored; their completions do not matter.
+        """
+        pairs = [
+            (sample.dbs[0], gold)
+            for sample in samples
+            if len(sample.dbs) == 1 and sample.answer is None
+            for gold in sample.golds
+        ]
+        self._beside.build(list(dict.fromkeys(pairs)))
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
         """Parse, run and recall for a batch; identical work is done once.

@@ -78,7 +78,7 @@ def test_guesses_and_near_misses_match_no_longer(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     suite = build(path)
     near_misses = {
-        GOLDS[0]: ["SELECT 7 FROM singer LIMIT 1", "SELECT max(singer_id) FROM singer"],
+        GOLDS[0]: ["SELECT min(age) - 18 FROM singer", "SELECT max(singer_id) FROM singer"],
         GOLDS[1]: [
             "SELECT name FROM singer WHERE age > 40 AND country <> 'Italy'",
             "SELECT name FROM singer WHERE age <> 25 AND country = 'France'",
@@ -301,7 +301,7 @@ def test_a_guess_recites_the_result() -> None:
 def test_the_scorer_asks_the_neighbours(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     build(path)
-    guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
+    guess = fr.Sample("SELECT max(singer_id) FROM singer", GOLDS[0], "concert")
     right = fr.Sample("SELECT count(1) FROM singer", GOLDS[0], "concert")
     executor = fr.SQLite(path.parent, workers=1)
     with fr.Scorer("execution_match()", executor, neighbours=0) as scorer:
@@ -315,6 +315,42 @@ def test_the_scorer_asks_the_neighbours(make_db: MakeDb) -> None:
             "by luck: not on concert#neighbour-" in lucky.reason and "the gold gives 1 row (" in lucky.reason
         )
         assert scorer.signature.digest != before
+
+
+def test_neighbours_are_built_before_the_first_step_where_a_dataset_is_checked(
+    make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINER_REWARDS_CACHE", str(tmp_path / "cache"))
+    path = make_db("concert", CONCERTS)
+    samples = [fr.Sample("", gold, "concert") for gold in GOLDS[:2]]
+    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1)) as scorer:
+        scorer.build_neighbours(samples)
+        assert "neighbours of concert for 2 of 2 golds" in capsys.readouterr().err
+        assert [score.value for score in scorer.score([replace(samples[0], completion=GOLDS[0])])] == [1.0]
+        assert capsys.readouterr().err == ""
+    # Published modes have none unless they are asked for.
+    bird = "execution_match(mode='bird')"
+    lucky = replace(samples[0], completion="SELECT max(singer_id) FROM singer")
+    with fr.Scorer(bird, fr.SQLite(path.parent, workers=1)) as plain:
+        assert plain.score_one(lucky).value == 1.0
+    with fr.Scorer(bird, fr.SQLite(path.parent, workers=1), neighbours=8) as careful:
+        assert careful.score_one(lucky).value == 0.0
+
+
+def test_an_empty_gold_is_judged_where_a_neighbour_has_rows(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    gold = "SELECT name FROM singer WHERE country = 'Norway'"
+    completions = [
+        gold,
+        "SELECT name FROM singer WHERE country = 'Peru'",
+        "SELECT name FROM singer",
+        "SELECT nme",
+    ]
+    samples = [fr.Sample(sql, gold, "concert") for sql in completions]
+    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1)) as scorer:
+        assert [score.value for score in scorer.score(samples)] == [1.0, 0.0, 0.0, 0.0]
+    with fr.Scorer("execution_match()", fr.SQLite(path.parent, workers=1), neighbours=0) as scorer:
+        assert {score.value for score in scorer.score(samples[:3])} == {None}
 
 
 def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(
@@ -344,7 +380,7 @@ def test_neighbours_lost_in_mid_run_leave_their_samples_unscored(
 
 def test_the_signature_tells_suites_apart(make_db: MakeDb, tmp_path: Path) -> None:
     path = make_db("concert", CONCERTS)
-    guess = fr.Sample("SELECT 7 FROM singer LIMIT 1", GOLDS[0], "concert")
+    guess = fr.Sample("SELECT max(singer_id) FROM singer", GOLDS[0], "concert")
 
     def digest(folder: str | None, root: Path | str = path.parent, sample: fr.Sample | None = None) -> str:
         neighbours = (8, tmp_path / folder) if folder else 8
@@ -386,7 +422,7 @@ def test_command_line(make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_p
     gold = tmp_path / "gold.sql"
     gold.write_text("".join(f"{sql}\tconcert\n" for sql in GOLDS))
     guess = tmp_path / "guess.sql"
-    guess.write_text("SELECT 7 FROM singer LIMIT 1")
+    guess.write_text("SELECT max(singer_id) FROM singer")
     folder, built = str(path.parent), str(tmp_path / "built")
     build_them = ["testsuite", "build", "--db", folder, "--gold", str(gold), "-o", built, "--workers", "1"]
     assert main([*build_them, "--format", "json"]) == 0

@@ -150,10 +150,13 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
 def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -> int:
     """Look at the samples of a whole dataset as training would, each database once, and return how many there are.
 
+    What neighbours their golds need is built then, so that no step waits for it.
+
     Raises:
         ConfigError: a row cannot be used, or has no gold under the name `gold`; says which.
     """
     seen: set[str] = set()
+    samples: dict[tuple[object, object], Sample] = {}
     number = -1
     for number, item in enumerate(items):
         if isinstance(item, Score):
@@ -164,6 +167,8 @@ def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -
             if scorer.executor is not None and db not in seen:
                 seen.add(db)
                 scorer.executor.schema(db)
+        samples.setdefault((item.db, item.gold), item)
+    scorer.build_neighbours(samples.values())
     return number + 1
 
 
