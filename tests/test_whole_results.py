@@ -17,6 +17,7 @@ from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.executing import pooled
 from finer_rewards.executing.protocol import Query
 from finer_rewards.fingerprint import fingerprint_of
+from finer_rewards.serving.confined import Confined
 
 CELLS = st.one_of(
     st.none(),
@@ -192,3 +193,11 @@ def test_what_was_settled_is_known_in_the_next_batch(executor: fr.SQLite) -> Non
         assert {"glance", "scan", "compare"} <= set(asked)
         assert values() == [1.0, 1.0, 0.0]
         assert not {"glance", "scan", "compare"} & set(asked)
+
+
+def test_behind_a_server_too(executor: fr.SQLite) -> None:
+    with fr.SQLite(executor.root, workers=1) as whole:
+        scorer = fr.Scorer(r.execution_match(mode="strict"), Confined(whole), neighbours=0)
+        texts = ["SELECT name, id FROM t", "SELECT id FROM t", "SELECT a.id, a.name FROM t a, t b"]
+        found = scorer.score([fr.Sample(text, "SELECT id, name FROM t", "x") for text in texts])
+        assert [score.value for score in found] == [1.0, 0.0, 0.0]

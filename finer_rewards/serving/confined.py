@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair, settled
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
+from finer_rewards.executing.abilities import Settles, deadline_of, folders_of, path_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings, cache_folder, sibling_path
 from finer_rewards.neighbours import find_siblings, neighbours_digest
@@ -72,6 +74,12 @@ class Confined:
             Execution(Status.unavailable, error=outside[query.db]) if outside[query.db] else next(runs)
             for query in queries
         ]
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Compare results of which not all rows are here; what ran is known to lie under the root."""
+        if not isinstance(self.executor, Settles):
+            return [Settled(settled(pair), reason="the server's executor does not compare") for pair in pairs]
+        return [one._replace(reason=self.hide(one.reason)) for one in self.executor.settle(pairs)]
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database under the root; raises `ConfigError` for others."""
