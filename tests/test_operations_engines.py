@@ -75,6 +75,10 @@ ALIKE = [
     ("SELECT SUM(fans) OVER (ORDER BY id ROWS 1 PRECEDING) FROM band", "SELECT SUM(fans) OVER (ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW EXCLUDE NO OTHERS) FROM band"),
     ("SELECT CAST(fans AS UNSIGNED BIG INT) FROM band", "SELECT CAST(fans AS INTEGER) FROM band"),
     ("SELECT id FROM lot WHERE `units` = [id]", "SELECT id FROM lot WHERE units = id"),
+    ("SELECT ROUND(fans, 0), rowid FROM band WHERE name LIKE 'A%' AND fans IS 5 LIMIT -1", "SELECT ROUND(fans), id FROM band WHERE name LIKE 'a%' AND fans = 5"),
+    ("SELECT LAG(fans, 1) OVER (ORDER BY id) FROM band", "SELECT LAG(fans) OVER (ORDER BY id) FROM band"),
+    ("SELECT GROUP_CONCAT(name, ',') FROM band", "SELECT GROUP_CONCAT(name) FROM band"),
+    ("SELECT fans FROM band ORDER BY id LIMIT 3 OFFSET 0", "SELECT fans FROM band ORDER BY id LIMIT 3"),
     ("SELECT fans FROM band ORDER BY +1", "SELECT fans FROM band ORDER BY fans"),
     ("WITH x AS (SELECT id FROM y), y AS (SELECT id FROM band) SELECT id FROM x", "SELECT id FROM band"),
 ]  # fmt: skip

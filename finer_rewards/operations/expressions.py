@@ -293,7 +293,8 @@ def _over(term: Any) -> Any:
     if not isinstance(term, tuple) or not term:
         return term
     if term[0] == "aggregate":
-        return ("windowed", *term[1:])
+        stepped = term[1] in ("lag", "lead") and term[4:] == (("number", "1"),)
+        return ("windowed", *(term[1:4] if stepped else term[1:]))
     return (*term[:1], *map(_over, term[1:])) if term[0] in ("node", "this", "filtered") else term
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from finer_rewards.schema import Schema
+from finer_rewards.schema import Schema, Table
 
 __all__ = ["Facts", "TableFacts", "facts_of"]
 
@@ -23,6 +23,7 @@ class TableFacts:
         affinity: `number`, `real`, `text`, `date`, `blob`, or empty (not known), for each column.
         kinds: what columns have in common whose equal values are the same value.
         collations: the collation of each column that does not compare byte by byte.
+        rowid: the column that SQLite calls `rowid`, its INTEGER PRIMARY KEY.
         not_null: columns that are never NULL.
         keys: sets of columns that no two rows share; `unique` ones only where all are not NULL.
         references: (columns, table, its columns) of each foreign key.
@@ -32,6 +33,7 @@ class TableFacts:
     affinity: dict[str, str] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
     collations: dict[str, str] = field(default_factory=dict)
+    rowid: str = "rowid"
     not_null: frozenset[str] = frozenset()
     keys: tuple[frozenset[str], ...] = ()
     references: tuple[tuple[tuple[str, ...], str, tuple[str, ...]], ...] = ()
@@ -109,6 +111,10 @@ def facts_of(schema: Schema | None, dialect: str = "sqlite") -> Facts:
 _known: dict[tuple[str, str], Facts] = {}
 
 
+def _type_of(table: Table, name: str) -> str:
+    return next((column.type.upper() for column in table.columns if column.name.lower() == name), "")
+
+
 def _read_facts(schema: Schema, dialect: str) -> Facts:
     tables = {}
     primary = {table.name.lower(): _lower(table.primary_key) for table in schema.tables}
@@ -141,6 +147,7 @@ def _read_facts(schema: Schema, dialect: str) -> Facts:
                 for column in table.columns
                 if column.collation.lower() not in ("", "binary")
             },
+            rowid=key[0] if len(key) == 1 and _type_of(table, key[0]) == "INTEGER" else "rowid",
             not_null=not_null,
             keys=tuple(dict.fromkeys(keys)),
             references=tuple(one for one in references if len(one[0]) == len(one[2])),

@@ -215,7 +215,8 @@ class _PlainReader(PlainTerms):
 
     def limits(self) -> tuple[Term | None, Term | None]:
         limit = self.whole() if self.took("LIMIT") else None
-        return limit, self.whole() if limit is not None and self.took("OFFSET") else None
+        offset = self.whole() if limit is not None and self.took("OFFSET") else None
+        return limit, None if offset == ("number", "0") else offset
 
     def whole(self) -> Term:
         word = self.words[self.place]

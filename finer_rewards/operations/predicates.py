@@ -353,12 +353,23 @@ def _call(term: Term, context: Context) -> Term:
     name = term[1]
     if name in ("coalesce", "ifnull") and len(term) > 2:
         return _coalesce(("call", "coalesce", *term[2:]), context)
+    if name == "round" and len(term) == 4 and term[3] == ("number", "0"):
+        return term[:3]
     if name == "length" or name == "len":
         return ("call", "length", *term[2:])
     return term
 
 
+def _like(term: Term, context: Context) -> Term:
+    """SQLite's LIKE does not tell the case of ASCII letters."""
+    pattern = term[2]
+    plain = context.facts.dialect == "sqlite" and len(term) == 3 and pattern[0] == "text"
+    return ("like", term[1], ("text", pattern[1].lower())) if plain and pattern[1].isascii() else term
+
+
 def _aggregate(term: Term, context: Context) -> Term:
+    if term[1] == "group_concat" and len(term) == 5 and term[4] == ("text", ",") and not term[2]:
+        return term[:4]
     if term[1] == "count" and len(term) == 4:
         inner = term[3]
         if not term[2] and (inner == ("star",) or context.not_null(inner)):
@@ -398,6 +409,7 @@ _REWRITES: dict[str, Callable[[Term, Context], Term]] = {
     **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "is", "is not"), _comparison),
     "in": _in,
     "value": _value,
+    "like": _like,
     "exists": _exists,
     **dict.fromkeys(("+", "-", "*"), _arithmetic),
     "case": _case,

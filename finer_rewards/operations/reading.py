@@ -15,6 +15,7 @@ from .terms import ONE, Select, Term, conjuncts, contains
 
 __all__ = ["Reader"]
 
+_ROWID = ("rowid", "oid", "_rowid_")
 _MOST_COLUMNS = 1_000  # of a block; where `*` stands for more, it stays as it is
 _MOST_PARTS = 1_000  # CTEs and aliases are read once for each use, which can double at every level
 
@@ -173,8 +174,8 @@ class Scope(FromClause):
             scope = scope.outer
         if not table and quoted is not None and self.dialect == "sqlite":
             return ("text", quoted)
-        if not table and name in ("rowid", "oid", "_rowid_") and self.entries:
-            return ("column", self.entries[0].number, "rowid")
+        if not table and name in _ROWID and self.entries:
+            return self.entries[0].rowid
         return ("column", -1, f"{table}.{name}" if table else name)
 
     def aliased(self, name: str) -> Term:
@@ -186,7 +187,7 @@ class Scope(FromClause):
         if table:
             for entry in self.entries:
                 if entry.alias == table:
-                    return entry.find(name) or (("column", entry.number, name) if name == "rowid" else None)
+                    return entry.find(name) or (entry.rowid if name in _ROWID else None)
             return None
         unsure = None
         found = None
@@ -418,6 +419,11 @@ def _limit(node: Any, scope: Scope) -> Term | None:
         return None
     inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
     term = read_term(inner, scope) if inner is not None else ("word", node.sql())
+    nothing = (
+        term == ("number", "0") if isinstance(node, exp.Offset) else term[0] == "number" and term[1][0] == "-"
+    )
+    if scope.dialect == "sqlite" and nothing:
+        return None  # LIMIT -1 keeps all rows, OFFSET 0 skips none
     options = str(node.args.get("limit_options") or "").upper()
     rest = given(node) - {"expression", "count", "this", "direction"}
     if "TIES" not in options and "PERCENT" not in options:

@@ -45,6 +45,12 @@ class Entry:
     columns: dict[str, Term] | None
     number: int
     hidden: set[str] = field(default_factory=set)  # columns merged away by USING
+    key: str = "rowid"  # the column that SQLite calls `rowid`
+
+    @property
+    def rowid(self) -> Term:
+        """The number of a row."""
+        return ("column", self.number, self.key)
 
     def find(self, name: str) -> Term | None:
         """Return the column of that name, if the source has or may have it."""
@@ -163,7 +169,8 @@ class FromClause(ABC):
         known = {column: ("column", number, column) for column in columns} if columns else None
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
-        self.enter_source(Entry(alias, known, number))
+        key = self.reader.facts.table(name).rowid
+        self.enter_source(Entry(alias, known, number, key=key))
         body.sources.append(("table", number, name, *options))
 
     def _table(self, node: Any, alias: str, body: Body) -> None:

@@ -178,5 +178,6 @@ def loosens(query: Term) -> bool:
         or (part[0] in ("is", "is not") and part[2][0] == "column")
         or (part[0] == "in" and part[2][0] != "list")
         or (part[0] == "aggregate" and part[1] == "count" and part[3:] and part[3][0] == "column")
+        or (part[0] == "aggregate" and loose.summed_condition(part) is not None)
         for part in walk(query)
     )

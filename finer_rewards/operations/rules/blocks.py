@@ -45,7 +45,8 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     found: dict[Term, None] = {}
     for term in terms:
         for part in conjuncts(_truth(term)):
-            found[part] = None
+            equal = part[0] == "is" and part[2][0] in ("number", "text")  # only truth counts here
+            found[("=", *part[1:]) if equal else part] = None
     for one in [one for one in found if one[0] == "=" and one[1] == one[2]]:
         del found[one]
         found["is not", one[1], NULL] = None
@@ -57,8 +58,8 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
         # Two values that are alike and not both NULL are equal.
         if any(_needs(other, side) or other == ("is not", side, NULL) for other in found for side in one[1:]):
             del found[one]
-            equal: Term = ("=", *sorted(one[1:], key=repr))
-            found[equal] = None
+            same: Term = ("=", *sorted(one[1:], key=repr))
+            found[same] = None
     if len(found) <= _MOST_IMPLIED and any(one[0] == "is not" and one[2] == NULL for one in found):
         found = {one: None for one in found if not _implied(one, found)}
     return tuple(found)

@@ -9,17 +9,34 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context
-from ..terms import COUNT_ALL, ONE, Select, Term, computes_over_rows
+from ..predicates import is_truth, truth
+from ..terms import COUNT_ALL, NULL, ONE, Select, Term, computes_over_rows
 from .grouping import change_aggregates
 
 
 def count_rows(block: Select, context: Context) -> Select:
-    """COUNT(x) and COUNT(DISTINCT x) count rows."""
+    """COUNT(x) and COUNT(DISTINCT x) count rows; SUM of a condition counts those where it holds."""
 
     def change(term: Term) -> Any:
-        return COUNT_ALL if term[1] == "count" and term[3][0] == "column" else term
+        if term[1] == "count" and term[3][0] == "column":
+            return COUNT_ALL
+        condition = summed_condition(term)
+        return term if condition is None else ("aggregate", "count", False, ("case", condition, ONE, NULL))
 
     return change_aggregates(block, change)
+
+
+def summed_condition(term: Term) -> Term | None:
+    """Return the condition of SUM(p) and SUM(CASE WHEN p THEN 1 ELSE 0 END)."""
+    if term[1] != "sum" or term[2] or len(term) != 4:
+        return None
+    inner = term[3]
+    if is_truth(inner):
+        found: Term = inner
+        return found
+    if inner[0] == "case" and len(inner) == 4 and inner[2:] == (ONE, ("number", "0")):
+        return truth(inner[1])
+    return None
 
 
 def extreme_to_first(block: Select, context: Context) -> Select:
