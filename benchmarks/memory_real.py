@@ -15,6 +15,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +26,12 @@ import sqlglot
 from numpy.typing import NDArray
 from sqlglot import expressions as exp
 
-from finer_rewards.memory.embedders import Embedder
+from finer_rewards.memory import TraceMemory
+from finer_rewards.memory.embedders import Embedder, HashingEmbedder
 from finer_rewards.memory.space import Space
+from finer_rewards.rewards import memory
 from finer_rewards.thoughts.plan import asked_operations, planned_operations
+from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
 Array = NDArray[Any]
 Record = Mapping[str, Any]
@@ -209,6 +213,34 @@ def precision_table(traces: Sequence[Record], names: Sequence[str]) -> None:
         print(f"| {name} | {said} | {both / max(1, said):.2f} | {both / max(1, meant):.2f} |")
 
 
+def rewards(traces: Sequence[Record]) -> Array:
+    """Return what `memory()` pays each thought above SQL that ran, with the right thoughts of other databases kept."""
+    ran = Execution(Status.ok, ("a",), ((1,),))
+    with tempfile.TemporaryDirectory() as folder:
+        lines = [
+            json.dumps(
+                {"text": one["thought"], "db": one["db_id"], "question": one["question"], "sql": one["sql"]}
+            )
+            for one in traces
+            if one["correct"]
+        ]
+        Path(folder, "traces.jsonl").write_text("\n".join(lines))
+        with TraceMemory.open(Path(folder, "memory"), HashingEmbedder(), durable=False) as kept:
+            kept.import_(Path(folder, "traces.jsonl"))
+            thoughts, dbs, questions, sqls = (
+                [trace[name] for trace in traces] for name in ("thought", "db_id", "question", "sql")
+            )
+            recalls = kept.search(thoughts, dbs, questions=questions, sqls=sqls)
+    paid = []
+    for trace, recall in zip(traces, recalls, strict=True):
+        sample = Sample(trace["sql"], trace["gold"], trace["db_id"], trace["question"])
+        answer = Answer(trace["thought"], trace["sql"])
+        score = memory()(Evidence(sample, answer, predicted=ran, gold=ran, recall=recall))
+        assert score.value is not None
+        paid.append(score.value)
+    return np.array(paid)
+
+
 def real_tables(data: Path, embedders: Sequence[Embedder]) -> None:
     """Print all that is measured on real reasoning."""
     everything = read(data)
@@ -243,4 +275,9 @@ def real_tables(data: Path, embedders: Sequence[Embedder]) -> None:
             for by, values in candidates(Space(embedder), here).items():
                 overall = auc(values[flags], values[~flags])
                 print(f"| {name}: {by} | {in_groups(values, here)} | {overall:.3f} |", flush=True)
+        paid, flags = rewards(here), np.array([bool(trace["correct"]) for trace in here])
+        print(
+            f"\n`memory()`, hashing, above SQL that ran: mean {paid[flags].mean():.3f} of right answers, "
+            f"{paid[~flags].mean():.3f} of wrong ones; {np.mean(paid[flags] == 0):.1%} of the right ones get exactly 0."
+        )
         precision_table(here, ("pattern", "exclude", "having", "subquery", "group", "join", "filter"))

@@ -7,14 +7,10 @@ cannot be shipped.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks import memory_real  # noqa: E402
 from finer_rewards.memory import HashingEmbedder  # noqa: E402
 
