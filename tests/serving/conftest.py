@@ -40,7 +40,7 @@ def url(root: Path):
     # An executor of its own: nothing that `local` keeps helps it.
     with (
         SQLite(root, workers=1, timeout=10) as executor,
-        serving(fr.Scorer(SPEC, executor), best=4) as (url, _),
+        serving(fr.Scorer(SPEC, executor, neighbours=0), best=4) as (url, _),
     ):
         yield url
 
