@@ -181,7 +181,7 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
         for gold in waiting:
             living = [gold.mutants[number] for number in gold.living]
             hopeless = all(one.kind in _STUBBORN for one in living)
-            patience = 0 if numbers is _FIRST else 2 if hopeless else 4
+            patience = 0 if numbers is _FIRST else 3 if hopeless else 6
             requests.append(
                 (db, (*(gold.request or ()), [one.sql for one in living], seed, numbers, patience))
             )
@@ -196,9 +196,9 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
             gold.trials += [Trial.of(trial, numbered) for trial in trials]
             told = {number for trial in gold.trials for number in trial.told | trial.counted}
             gold.living = [number for number in numbered if number not in told]
-            same = _equivalent(gold, gold.living, _schema_of(obeyed)) if gold.living else set()
-            gold.equivalent |= same
-            gold.living = [number for number in gold.living if number not in same]
+            if numbers is _FIRST and gold.living:
+                gold.equivalent = _equivalent(gold, gold.living, _schema_of(obeyed))
+                gold.living = [number for number in gold.living if number not in gold.equivalent]
 
 
 def _chosen(gold: Prepared, most: int) -> list[Trial]:

@@ -67,6 +67,7 @@ class Recipe:
 RECIPES = (
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
     Recipe("sample", 24, change=0.6, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, sought=0.5, doubles=0.25),
     Recipe("new", 16, change=1.0, sought=0.1, doubles=0.25, bare=True),
     Recipe("sample", 60, change=0.5, sought=0.5, doubles=0.25),
     Recipe("new", 16, change=1.0, doubles=0.25, avoids=True),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlglot import exp
+from sqlglot import Dialect, exp
 
 from finer_rewards.neighbours.gold_facts import tables_of
 from finer_rewards.schema import Schema
@@ -67,12 +67,13 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
         predicate dropped: SELECT name FROM singer
     """
     found: dict[str, Mutant] = {}
-    original = tree.sql("sqlite")
+    write = Dialect.get_or_raise("sqlite").generator().generate
+    original = write(tree)
     for index, node in enumerate(list(tree.walk())):
         for kind, change in _changes(node, schema):
             copy = tree.copy()
             change(list(copy.walk())[index])
-            sql = copy.sql("sqlite", copy=False)
+            sql = write(copy, copy=False)
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
     mutants = [*_shortcuts(tree, schema), *found.values()]
