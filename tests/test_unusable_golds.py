@@ -35,14 +35,14 @@ def table() -> dict[str, list[str]]:
 @pytest.mark.parametrize("reward", table())
 def test_an_unusable_gold_gives_what_the_page_says(make_db: Callable[..., Path], reward: str) -> None:
     root = make_db("harbour", SCRIPT).parent
-    with fr.Scorer(reward, fr.SQLite(root, workers=1)) as scorer:
+    with fr.Scorer(reward, fr.SQLite(root, workers=1), neighbours=0) as scorer:
         scores = scorer.score([fr.Sample(WRONG, gold, "harbour") for gold in GOLDS.values()])
     assert ["None" if score.value is None else "a number" for score in scores] == table()[reward]
 
 
 def test_what_is_malformed_is_so_whatever_the_gold(make_db: Callable[..., Path]) -> None:
     root = make_db("harbour", SCRIPT).parent
-    with fr.Scorer("finer(memory=False)", fr.SQLite(root, workers=1)) as scorer:
+    with fr.Scorer("finer(memory=False)", fr.SQLite(root, workers=1), neighbours=0) as scorer:
         for gold in GOLDS.values():
             scores = scorer.score(
                 [fr.Sample(text, gold, "harbour") for text in ("no idea", WRONG, "no idea", "?")]
