@@ -49,7 +49,7 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
 def canonical_form(query: Term, facts: Facts) -> Canonical:
     """Return the canonical form of what `read_query` returned."""
     context = Context(facts)
-    unknown = _unknown(query)
+    unknown = _unknown(query) if facts.dialect == "sqlite" else set()
     query = rewrite(query, context)
     heads = context.survey(query)
     query = _keep_unknown(query, unknown)

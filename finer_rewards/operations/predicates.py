@@ -27,8 +27,10 @@ def simplify(query: Any, context: Context) -> Any:
     return query
 
 
-def is_truth(term: Term) -> bool:
-    """Return whether a term can be nothing but true, false or NULL."""
+def is_truth(term: Term, context: Context | None = None) -> bool:
+    """Return whether a term can be nothing but true, false or NULL; a column of type BOOLEAN too, but in SQLite."""
+    if context is not None and term[0] == "column" and context.facts.dialect != "sqlite":
+        return context.kind(term) in ("boolean", "bool")
     return term[0] in _TRUTHS
 
 
@@ -62,7 +64,7 @@ def negate(term: Term, context: Context) -> Term:
         return _comparison((NEGATED[head], *term[1:]), context)
     if head == "not":
         inner: Term = term[1]
-        return inner if is_truth(inner) else ("not", term)
+        return inner if is_truth(inner, context) else ("not", term)
     if head == "and":
         return _connective(("or", *(negate(part, context) for part in term[1:])), context)
     if head == "or":
@@ -107,7 +109,7 @@ def _connective(term: Term, context: Context) -> Term:
         return neutral
     if len(parts) == 1:
         only = next(iter(parts))
-        return only if is_truth(only) else ("not", ("not", only))
+        return only if is_truth(only, context) else ("not", ("not", only))
     if head == "or":
         if any(part[0] == "is" and ("is not", *part[1:]) in parts for part in parts):
             return TRUE

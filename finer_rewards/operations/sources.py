@@ -236,7 +236,7 @@ class FromClause(ABC):
     def _call(self, node: Any, alias: str, body: Body) -> None:
         number = next(self.reader.numbers)
         bare = node.copy()
-        if bare.this is None:
+        if isinstance(bare, exp.Table) and bare.this is None:
             raise OperationsError("The SQL cannot be read: ROWS FROM")
         renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
         bare.set("alias", None)

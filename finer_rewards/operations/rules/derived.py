@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..context import Context
 from ..terms import Select, Term, computes_over_rows, contains, substitute, walk
 from .blocks import grows_too_large, mergeable, split
+from .closure import CONSTANTS
 
 
 def unwrap(block: Select, context: Context) -> Term:
@@ -112,13 +113,18 @@ def _push_into_union(block: Select, number: int, inner: Term) -> Term | None:
 
 
 def drop_unread_columns(block: Select, context: Context) -> Select:
-    """A column of a derived table that nobody reads is dropped. Holds unless the table drops repeats."""
+    """A column of a derived table that nobody reads is dropped; it still counts for DISTINCT, as a key."""
     if not any(source[0] == "derived" for source in block.sources):
         return block
     for source in block.sources:
         query = source[2] if source[0] == "derived" else None
-        if not isinstance(query, Select) or query.distinct is True or len(query.items) < 2 or query.extra:
+        if not isinstance(query, Select) or len(query.items) < 2 or query.extra:
             continue
+        whole = query
+        if query.distinct is True:
+            query = _grouped(query)
+            if query is whole:
+                continue
         number = source[1]
         if any(item[0] == "column" and item[2] == "*" for item in query.items):
             continue
@@ -140,6 +146,15 @@ def drop_unread_columns(block: Select, context: Context) -> Select:
         sources = tuple(less if one is source else one for one in block.sources)
         return rest._replace(sources=sources)
     return block
+
+
+def _grouped(query: Select) -> Select:
+    """Return SELECT DISTINCT as GROUP BY on all items, of which one may then be left out; the same where it is not."""
+    keys = tuple(dict.fromkeys(item for item in query.items if item[0] not in CONSTANTS))
+    cut = query.limit is not None or query.offset is not None or query.order
+    if not keys or cut or query.aggregated or any(computes_over_rows(item) for item in query.items):
+        return query
+    return query._replace(distinct=False, group=keys)
 
 
 def _over_rows(block: Select) -> bool:
