@@ -58,7 +58,13 @@ def run_trials(
         reading.ask_rest(first, rest)
     rest.run()
     found = {rewriting: reading.trials(first, rest) for rewriting, reading in readings.items()}
-    if modes and predicted and gold and isinstance(executor, Settles):
+    if (
+        modes
+        and predicted
+        and gold
+        and any(run.truncated for batch in (first, rest) for run in batch.runs)
+        and isinstance(executor, Settles)
+    ):
         _settle(executor, readings, found, modes)
     return found
 

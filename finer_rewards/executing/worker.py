@@ -147,20 +147,21 @@ def respond(
     databases: Any, settings: dict[str, Any], kind: str, database: tuple[Any, str], sql: Any, *limits: float
 ) -> Answer:
     """Return the answer to one request, as said above."""
-    if kind == "compare":
+    if kind == "glance":
+        SHIPPING.most, kind = settings["ship"], "run"
+    elif kind == "compare":
         from finer_rewards.executing.deciding import decide
 
         SHIPPING.most = None
         return decide(
             sql, lambda sql, most: scanned(databases, settings, database, sql, limits, most or MANY)
         )
-    SHIPPING.most = settings["ship"] if kind.startswith(("glance", "scan")) else None
-    if kind.startswith("scan"):
+    elif kind.startswith("scan"):
         _, most, counted = f"{kind}::".split(":")[:3]
-        SHIPPING.enough = int(most or MANY)
+        SHIPPING.most, SHIPPING.enough = settings["ship"], int(most or MANY)
         return scanned(databases, settings, database, sql, limits, SHIPPING.enough if counted else MANY)
-    if kind == "glance":
-        kind = "run"
+    else:
+        SHIPPING.most = None
     answer: Answer = databases.answer(kind, database, sql, *limits)
     return answer
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
@@ -313,22 +313,22 @@ class _Judge:
 
     def _settled(self, trial: Trial, gold: Execution, gold_sql: str | None) -> Settled:
         """Return what comparing a gold and the prediction came to."""
-        assert trial.predicted is not None
+        predicted = trial.predicted
+        assert predicted is not None
+        texts: dict[str, Any] = {
+            "gold_sql": gold_sql,
+            "predicted_sql": self.evidence.answer.sql,
+            "question": self.evidence.sample.question,
+        }
+        whole = not (gold.truncated or predicted.truncated)
+        if whole or self.guards.truncated == "accept":
+            return Settled(compare(gold, predicted, self.mode, **texts))
         number = next(index for index, one in enumerate(trial.golds) if one is gold)
         known = trial.settled.get((self.mode, number))
         if known is not None:
             return known
-        pair = Pair(
-            trial.db,
-            gold,
-            trial.predicted,
-            self.mode,
-            gold_sql=gold_sql,
-            predicted_sql=self.evidence.answer.sql,
-            question=self.evidence.sample.question,
-        )
         cut = "the executor sent no more than the first rows, and does not compare them itself"
-        return Settled(pair.compared() if self.guards.truncated == "accept" else settled(pair), reason=cut)
+        return Settled(settled(Pair(trial.db, gold, predicted, self.mode, **texts)), reason=cut)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:
