@@ -191,9 +191,10 @@ def test_threads_share_the_workers(root):
 
 
 def test_threads_do_not_wait_for_a_slow_one(root):
-    with SQLite(root, workers=2, timeout=10 * LONG) as executor:
+    with SQLite(root, workers=2, timeout=10 * LONG, deadline_floor=5) as executor:
         executor.execute_many([square(number) for number in range(100)])
-        slow = threading.Thread(target=executor.execute, args=(SLOW.format(10**12), "numbers"))
+        endless = Query(SLOW.format(10**12), "numbers", golds=(square(1).sql,))
+        slow = threading.Thread(target=executor.execute_many, args=([endless],))
         slow.start()
         time.sleep(0.2)
         assert executor.execute(*square(5)[:2]).ok
