@@ -14,7 +14,7 @@ from itertools import permutations
 from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
 from finer_rewards.neighbours.chance import Chance
-from finer_rewards.neighbours.values import bounds_of
+from finer_rewards.neighbours.rows import Rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from finer_rewards.neighbours.facts import Condition, Join
-    from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Individual", "Reference", "Rows", "Source", "SourceTable", "read_source"]
+__all__ = ["Individual", "Reference", "Source", "SourceTable", "read_source"]
 
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample
 _LITERAL_ROWS = 5
@@ -55,65 +54,6 @@ class Individual:
     key: int
     value: Cell
     texts: tuple[tuple[int, str], ...]
-
-
-class Rows(tuple):  # type: ignore[type-arg]
-    """The rows of a table, and what is found out about their columns, once."""
-
-    def values(self, column: int) -> list[Cell]:
-        """Return the distinct values of a column, NULL left out, in the order they occur in."""
-        known = self._values.get(column)
-        if known is None:
-            known = self._values[column] = list(
-                dict.fromkeys([row[column] for row in self if row[column] is not None])
-            )
-        return known
-
-    def bounds(self, column: int) -> Bounds:
-        """Return the least and the greatest number of a column; `None` without any."""
-        if column not in self._bounds:
-            self._bounds[column] = bounds_of(self.values(column))
-        return self._bounds[column]
-
-    def has_null(self, column: int) -> bool:
-        """Return whether some row has NULL there."""
-        known = self._nulls.get(column)
-        if known is None:
-            known = self._nulls[column] = any(row[column] is None for row in self)
-        return known
-
-    def never_repeats(self, column: int, least: int) -> bool:
-        """Return whether the column holds no value twice and no NULL, and rows enough for that to mean something."""
-        return len(self) >= least and len(self.values(column)) == len(self)
-
-    def never_repeats_together(self, columns: tuple[int, ...], least: int) -> bool:
-        """Return the same of several columns, in which there may be NULL."""
-        return len(self) >= least and len(self.places(columns)) == len(self)
-
-    def places(self, columns: tuple[int, ...]) -> dict[Row, int]:
-        """Return the place of the last row with each combination of values."""
-        known = self._places.get(columns)
-        if known is None:
-            known = self._places[columns] = {
-                tuple([row[column] for column in columns]): place for place, row in enumerate(self)
-            }
-        return known
-
-    @cached_property
-    def _values(self) -> dict[int, list[Cell]]:
-        return {}
-
-    @cached_property
-    def _bounds(self) -> dict[int, Bounds]:
-        return {}
-
-    @cached_property
-    def _nulls(self) -> dict[int, bool]:
-        return {}
-
-    @cached_property
-    def _places(self) -> dict[tuple[int, ...], dict[Row, int]]:
-        return {}
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,73 @@
+"""The rows of a table as neighbours are made from them; in a worker, so this needs the standard library only."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from finer_rewards.neighbours.values import bounds_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from finer_rewards.neighbours.values import Bounds
+    from finer_rewards.types import Cell, Row
+
+__all__ = ["Rows"]
+
+
+class Rows(tuple):  # type: ignore[type-arg]
+    """The rows of a table, and what is found out about their columns, once."""
+
+    def values(self, column: int) -> list[Cell]:
+        """Return the distinct values of a column, NULL left out, in the order they occur in."""
+        known = self._values.get(column)
+        if known is None:
+            known = self._values[column] = list(
+                dict.fromkeys([row[column] for row in self if row[column] is not None])
+            )
+        return known
+
+    def bounds(self, column: int) -> Bounds:
+        """Return the least and the greatest number of a column; `None` without any."""
+        if column not in self._bounds:
+            self._bounds[column] = bounds_of(self.values(column))
+        return self._bounds[column]
+
+    def has_null(self, column: int) -> bool:
+        """Return whether some row has NULL there."""
+        known = self._nulls.get(column)
+        if known is None:
+            known = self._nulls[column] = any(row[column] is None for row in self)
+        return known
+
+    def never_repeats(self, column: int, least: int) -> bool:
+        """Return whether the column holds no value twice and no NULL, and rows enough for that to mean something."""
+        return len(self) >= least and len(self.values(column)) == len(self)
+
+    def never_repeats_together(self, columns: tuple[int, ...], least: int) -> bool:
+        """Return the same of several columns, in which there may be NULL."""
+        return len(self) >= least and len(self.places(columns)) == len(self)
+
+    def places(self, columns: tuple[int, ...]) -> dict[Row, int]:
+        """Return the place of the last row with each combination of values."""
+        known = self._places.get(columns)
+        if known is None:
+            known = self._places[columns] = {
+                tuple([row[column] for column in columns]): place for place, row in enumerate(self)
+            }
+        return known
+
+    @cached_property
+    def _values(self) -> dict[int, list[Cell]]:
+        return {}
+
+    @cached_property
+    def _bounds(self) -> dict[int, Bounds]:
+        return {}
+
+    @cached_property
+    def _nulls(self) -> dict[int, bool]:
+        return {}
+
+    @cached_property
+    def _places(self) -> dict[tuple[int, ...], dict[Row, int]]:
+        return {}
