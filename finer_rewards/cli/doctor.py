@@ -31,7 +31,8 @@ EXAMPLES = """\
 COLUMNS = ("group", "name", "ok", "found", "advice")
 #: The packages of each extra, by the name they are imported under.
 EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
-    "memory": ("faiss", "numpy", "sentence_transformers"),
+    "memory": ("faiss", "numpy"),
+    "sentence": ("faiss", "numpy", "sentence_transformers"),
     "similarity": ("apted",),
     "testing": ("hypothesis",),
     "trl": ("trl", "datasets"),

@@ -87,7 +87,8 @@ def _records(folder: Path, cases: list[dict[str, str]]) -> Iterator[dict[str, An
 
     bird = execution_match(mode="bird")
     samples = [Sample(case["predicted"], case["gold"], "ferries", case["question"]) for case in cases]
-    with Scorer(execution_match(), SQLite(folder, timeout=TIMEOUT, workers=2)) as scorer:
+    # As `score` judges, whose command is printed: neighbours are used when asked for.
+    with Scorer(execution_match(), SQLite(folder, timeout=TIMEOUT, workers=2), neighbours=0) as scorer:
         for number, (case, evidence) in enumerate(zip(cases, scorer.observe(samples), strict=True), 1):
             score = scorer.reward(evidence)
             rows: list[str] = []
