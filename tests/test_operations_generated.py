@@ -14,7 +14,7 @@ import pytest
 from engine_sql import SQLITE_DDL, TYPED_DDL, Writer, rows_for
 from postgres_server import Server, running
 
-from finer_rewards.operations import OperationsError
+from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.operations.canonicalising import canonical_query
 from finer_rewards.operations.facts import facts_of
 from finer_rewards.schema import schema_from_ddl
@@ -202,3 +202,33 @@ def test_postgres_bears_out_10_000_pairs(postgres: Server) -> None:
 @pytest.mark.slow
 def test_duckdb_bears_out_10_000_pairs() -> None:
     assert unsound(DuckDBDatabases(201), 201, 10_000) == []
+
+
+STRAY_TEXT = """LATERAL UNNEST ( ) [ ] ARRAY ROWS FROM generate_series ORDINALITY WITHIN GROUP FILTER PIVOT QUALIFY
+TABLESAMPLE ASOF SEMI ANTI :: -> ->> @> ~ SIMILAR TO ILIKE ANY ALL SOME ROLLUP CUBE GROUPING SETS INTERVAL DATE
+EXTRACT AT TIME ZONE FETCH FIRST ONLY TIES FOR UPDATE { } * EXCLUDE REPLACE COLUMNS USING WINDOW w AS OVER DISTINCT ON
+VALUES IS $1 ? :a NATURAL FULL NOT + ` " '"""
+STRAY = STRAY_TEXT.split()
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "duckdb", "postgres"])
+def test_damaged_texts_are_read_or_refused(dialect: str) -> None:
+    rng = random.Random(7)
+    writer = Writer(dialect, rng)
+    read = 0
+    for _ in range(150):
+        for sql in writer.family(2):
+            pieces = re.findall(r"\w+|\S", sql)
+            for _ in range(rng.choice([1, 2, 3])):
+                place = rng.randrange(len(pieces))
+                pieces[place : place + rng.randrange(2)] = [rng.choice(STRAY)]
+            try:
+                read += len(sql_operations(" ".join(pieces), dialect=dialect)) > 0
+            except OperationsError:
+                continue
+    assert read > 0
+
+
+def test_rows_from_is_refused() -> None:
+    with pytest.raises(OperationsError, match="ROWS FROM"):
+        sql_operations("SELECT * FROM ROWS FROM (generate_series(1, 2)) AS x", dialect="postgres")
