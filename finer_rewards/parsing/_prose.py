@@ -109,6 +109,8 @@ def begins_query(text: str) -> bool:
 
 def first_word(text: str) -> int:
     """Return where the first word stands, after white space, brackets and comments."""
+    if text[:1].isalpha():  # nearly every text, and this is asked several times of each
+        return 0
     at = 0
     while True:
         gap = _GAP.match(text, at)

@@ -235,7 +235,9 @@ def _statement(text: str | None) -> tuple[str | None, str]:
     """Return the SQL without white space and a final `;` around it, and what is wrong with it."""
     if text is None:
         return None, "there is no SQL"
-    sql = _END.sub("", text.strip("\ufeff \t\r\n\f\v"))
+    sql = text.strip("\ufeff \t\r\n\f\v")
+    if sql.endswith(";"):
+        sql = _END.sub("", sql)
     if first_word(sql) >= len(sql):
         return None, "the answer holds no statement" if sql else "there is no SQL"
     if not begins_query(sql):
