@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import marshal
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import blake2s
 from itertools import chain, repeat
@@ -14,6 +15,7 @@ TOLD = 2048
 #: Cells that are equal exactly when their bytes are.
 _PLAIN = frozenset((int, str, bytes, type(None)))
 _BYTES = (b"\xed\xb2", b"\xed\xb3")  # how lone surrogates begin, which stand for bytes that are not UTF-8
+_LONE = re.compile("[\udc80-\udcff]")
 _VERSION = 2  # of marshal: the same value gives the same bytes, whoever else refers to it
 
 
@@ -58,7 +60,11 @@ class Fingerprinting:
         written = b"".join(keys)
         self.size += len(written)
         self.sequence.update(written)
-        self.decodes = self.decodes and not any(start in written for start in _BYTES)
+        # Numbers may have such bytes too, so a sight of them is looked into.
+        if self.decodes and any(start in written for start in _BYTES):
+            self.decodes = not any(
+                isinstance(cell, str) and _LONE.search(cell) for cell in chain.from_iterable(rows)
+            )
         # A sum does not depend on the order, and to sort takes longer.
         self.total += sum([int.from_bytes(one.digest(), "little") for one in map(blake2s, keys)])
         if self.told[0] < self.count and before < self.told[1]:

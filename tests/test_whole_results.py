@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -201,3 +202,10 @@ def test_behind_a_server_too(executor: fr.SQLite) -> None:
         texts = ["SELECT name, id FROM t", "SELECT id FROM t", "SELECT a.id, a.name FROM t a, t b"]
         found = scorer.score([fr.Sample(text, "SELECT id, name FROM t", "x") for text in texts])
         assert [score.value for score in found] == [1.0, 0.0, 0.0]
+
+
+def test_numbers_are_no_undecodable_text() -> None:
+    number = struct.unpack("<d", b"\xed\xb2\xed\xb3\xed\xb2\xed\x3f")[0]
+    plain, lone = fingerprint_of([(number,)]), fingerprint_of([("a\udc80",)])
+    assert plain is not None and plain.decodes
+    assert lone is not None and not lone.decodes
