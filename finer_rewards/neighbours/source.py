@@ -406,7 +406,7 @@ def _observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterat
         if (
             ((column,) in referred and (not table.rows or table.rows.never_repeats(column, 3)))
             or (is_id and not table.keys and table.rows.never_repeats(column, 3))
-            or _names_rows(table, column)
+            or _names_rows(table, column, _TELLING_ROWS)
         ):
             yield (column,)
     links = tuple(sorted(table.linked))
@@ -419,14 +419,11 @@ def _places(table: SourceTable, names: Sequence[str]) -> tuple[int, ...]:
     return found if len(found) == len(names) else ()
 
 
-def _names_rows(table: SourceTable, column: int) -> bool:
-    """Whether a column holds text that never repeats: a name that some row shares would be news to the data.
-
-    Of a name two rows are enough: who looks a row up by its name relies on it, and people call that right.
-    """
+def _names_rows(table: SourceTable, column: int, least: int) -> bool:
+    """Whether a column holds text that never repeats: a name that some row shares would be news to the data."""
     title, own = table.columns[column].lower(), table.name.lower()
     named = any(word in title for word in _NAMES) or title in (own, own.removesuffix("s"))
-    return table.rows.never_repeats(column, 2 if named else 2 * _TELLING_ROWS) and all(
+    return table.rows.never_repeats(column, least if named else 2 * _TELLING_ROWS) and all(
         isinstance(value, str) for value in table.values(column)
     )
 
