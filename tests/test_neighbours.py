@@ -282,7 +282,9 @@ def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
     )
     assert {*expected.split(", "), "limit", "column", "distinct"} <= {one.kind for one in mutants}
     assert len({one.sql for one in mutants}) == len(mutants)
-    assert "T1.country = 'France'" in mutants[0].sql  # double quotes around no column are text
+    assert any(
+        "T1.country = 'France'" in one.sql for one in mutants
+    )  # double quotes around no column are text
     assert [(one.table, one.column, one.meets) for one in conditions_of(tree, schema)] == [
         ("concert", "year", (2014,)),
         ("singer", "country", ("France",)),

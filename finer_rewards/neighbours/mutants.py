@@ -106,6 +106,7 @@ def _shortcuts(tree: exp.Query, schema: Schema) -> list[Mutant]:
         found += [
             Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
         ]
+    found += _stored_values(tree, tables, schema)
     # One that nothing read here refers to: it may be empty, and then the join is not for show only.
     near = _referred(tables, schema)
     others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
@@ -119,6 +120,28 @@ def _shortcuts(tree: exp.Query, schema: Schema) -> list[Mutant]:
         )
         found.append(Mutant("dead join", copy.sql("sqlite", copy=False)))
     return found
+
+
+def _stored_values(tree: exp.Query, tables: set[str], schema: Schema) -> Iterator[Mutant]:
+    """A value that is asked for, taken from the first row stored, which happens to have it."""
+    for index, node in enumerate(tree.find_all(exp.EQ)):
+        column, value = node.this, node.expression
+        if not (isinstance(column, exp.Column) and isinstance(value, exp.Literal) and value.is_string):
+            continue
+        name = column.name.lower()
+        homes = [
+            table.name
+            for table in schema.tables
+            if table.name.lower() in tables and any(one.name.lower() == name for one in table.columns)
+        ]
+        if homes:
+            copy = tree.copy()
+            place = list(copy.find_all(exp.EQ))[index].expression
+            title = exp.column(exp.to_identifier(column.name, quoted=True))
+            place.replace(
+                exp.Subquery(this=exp.select(title).from_(exp.to_identifier(homes[0], quoted=True)).limit(1))
+            )
+            yield Mutant("stored value", copy.sql("sqlite", copy=False))
 
 
 def _referred(tables: set[str], schema: Schema) -> set[str]:

@@ -162,6 +162,7 @@ class Source:
             tables = _settled(connection, more) if _refer(more, joins) or read else more
             if not read:
                 self._joined[key] = tables
+        tables = {name: _with_names(table, conditions) for name, table in tables.items()}
         named = {
             name: _with_individuals(table, table.primary, conditions)
             for name, table in tables.items()
@@ -375,6 +376,20 @@ def _spelled(value: Cell, known: Mapping[Cell, Cell]) -> Cell:
         return known.get(float(value) if isinstance(value, str) else str(value), value)
     except ValueError:
         return value
+
+
+def _with_names(table: SourceTable, conditions: Sequence[Condition]) -> SourceTable:
+    """The table, in which a name that the gold looks a row up by stays that of one row, if it is so in the data.
+
+    Who writes `= (SELECT id ... WHERE name = 'Bore')` relies on it, and people call that right, however few the rows.
+    """
+    keys = [
+        (table.place[one.column],)
+        for one in conditions
+        if one.table == table.name.lower() and one.beside is not None and one.column in table.place
+        if _names_rows(table, table.place[one.column], 2)
+    ]
+    return replace(table, keys=tuple(dict.fromkeys((*table.keys, *keys)))) if keys else table
 
 
 def _with_individuals(table: SourceTable, key: int, conditions: Sequence[Condition]) -> SourceTable:
