@@ -127,7 +127,7 @@ def schema_prompt(
         >>> print(schema_prompt(schema))
         CREATE TABLE "order" (
           id INT PRIMARY KEY,
-          "unit price" DOUBLE
+          "unit price" REAL
         );
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 0:

@@ -125,7 +125,7 @@ def _matched_columns(gold: Any, predicted: Any) -> list[str] | int:
     free.columns = _unique_names(list(predicted.columns))
     chosen: list[str] = []
     for index, name in enumerate(gold.columns):
-        wanted = gold[name].sort_values().reset_index(drop=True)
+        wanted = _sorted(gold[name])
         near = (other for other in free.columns if _near(wanted, free[other]))
         found = next(near, None)
         if found is None:
@@ -135,12 +135,16 @@ def _matched_columns(gold: Any, predicted: Any) -> list[str] | int:
     return chosen
 
 
+def _sorted(column: Any) -> Any:
+    # By way of the index: from version 3 on pandas makes text of its own type of what it sorts, and NaN of None.
+    return column.loc[column.sort_values().index].reset_index(drop=True)
+
+
 def _near(wanted: Any, offered: Any) -> bool:
     from pandas.testing import assert_series_equal
 
-    offered = offered.sort_values().reset_index(drop=True)
     try:
-        assert_series_equal(wanted, offered, check_dtype=False, check_names=False)
+        assert_series_equal(wanted, _sorted(offered), check_dtype=False, check_names=False)
     except AssertionError:
         return False
     return True
