@@ -161,9 +161,16 @@ def test_the_judge_tells_pairs_apart() -> None:
 
 
 @pytest.mark.slow
-def test_sqlite_bears_out_180_000_pairs() -> None:
-    for seed in range(101, 119):
-        assert unsound(SQLiteDatabases(seed), seed, 10_000) == []
+@pytest.mark.parametrize("seed", [101, 102])
+def test_sqlite_bears_out_10_000_pairs(seed: int) -> None:
+    assert unsound(SQLiteDatabases(seed), seed, 10_000) == []
+
+
+@pytest.mark.slow
+@pytest.mark.longest
+@pytest.mark.parametrize("seed", range(103, 121))
+def test_sqlite_bears_out_180_000_more(seed: int) -> None:
+    assert unsound(SQLiteDatabases(seed), seed, 10_000) == []
 
 
 class PostgresDatabases(DuckDBDatabases):
@@ -195,13 +202,13 @@ def test_postgres_bears_out_a_hundred_pairs(postgres: Server) -> None:
 
 
 @pytest.mark.slow
-def test_postgres_bears_out_10_000_pairs(postgres: Server) -> None:
-    assert unsound(PostgresDatabases(301, postgres.dsn("owner", "postgres")), 301, 10_000) == []
+def test_postgres_bears_out_4_000_pairs(postgres: Server) -> None:
+    assert unsound(PostgresDatabases(301, postgres.dsn("owner", "postgres")), 301, 4_000) == []
 
 
 @pytest.mark.slow
-def test_duckdb_bears_out_10_000_pairs() -> None:
-    assert unsound(DuckDBDatabases(201), 201, 10_000) == []
+def test_duckdb_bears_out_1_500_pairs() -> None:
+    assert unsound(DuckDBDatabases(201), 201, 1_500) == []
 
 
 STRAY_TEXT = """LATERAL UNNEST ( ) [ ] ARRAY ROWS FROM generate_series ORDINALITY WITHIN GROUP FILTER PIVOT QUALIFY
