@@ -259,6 +259,7 @@ def verdicts(
 
 
 @pytest.mark.slow
+@pytest.mark.longest
 @pytest.mark.parametrize("law", LAWS)
 def test_laws_hold_on_many_examples(law: str, verdicts: dict[str, Future[None]]) -> None:
     verdicts[law].result()
