@@ -430,6 +430,9 @@ sys.modules["duckdb"] = Wrapped()
 """
 
 
+@pytest.mark.skipif(
+    duckdb.__version__.startswith("1.2."), reason="DuckDB 1.2 hands an infinite DATE over as 9999-12-31"
+)
 def test_infinite_dates_are_no_others(tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "t.duckdb")) as connection:
         connection.execute(
