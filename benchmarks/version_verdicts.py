@@ -75,7 +75,7 @@ for path, sql in pickle.load(sys.stdin.buffer):
         answers.append((True, rows))
     except apsw.InterruptError:
         answers.append((None, "late"))
-    except Exception as error:
+    except apsw.Error as error:
         answers.append((False, str(error)))
 pickle.dump(answers, sys.stdout.buffer)
 """
