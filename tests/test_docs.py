@@ -209,7 +209,8 @@ def test_contributing_fits_a_screen_and_ci_runs_its_commands() -> None:
 def test_spelling() -> None:
     pytest.importorskip("codespell_lib")
     command = [sys.executable, "-m", "codespell_lib", *map(str, PAGES), str(ROOT / "CHANGELOG.md")]
-    done = subprocess.run([*command, "-L", "nam"], capture_output=True, text=True)
+    # IIF is SQLite's function.
+    done = subprocess.run([*command, "-L", "nam,iif"], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
 
