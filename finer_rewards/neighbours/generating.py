@@ -104,7 +104,7 @@ def make_instance(
         rng: the source of chance; the same state gives the same instance.
         looked_at: the tables that the gold reads, lower case, where that is known.
     """
-    golds = [[_as_spelled(source, one) for one in conditions] for conditions in golds]
+    golds = [[_as_written(source, one) for one in conditions] for conditions in golds]
     pools = _pools(source, golds)
     tables = looked_at or frozenset()
     sampled = recipe.start == "sample"
@@ -176,12 +176,17 @@ def _by_table(conditions: Sequence[Condition]) -> dict[str, list[Condition]]:
     return found
 
 
-def _as_spelled(source: Source, condition: Condition) -> Condition:
-    """The condition with its texts in the case that the data has them in: LIKE does not tell."""
+def _as_written(source: Source, condition: Condition) -> Condition:
+    """The condition with its values as the data would write them.
+
+    Its texts are in the case that the data has them in, as LIKE does not tell, and its values keep the column's form.
+    """
     place = _place(source, condition)
-    if place is None or not condition.any_case:
+    if place is None:
         return condition
-    real = [value for value in source.tables[condition.table].values(place) if isinstance(value, str)]
+    rows = source.tables[condition.table].rows
+    form = rows.form(place)
+    real = [value for value in rows.values(place) if isinstance(value, str)] if condition.any_case else []
 
     def spelled(text: Cell) -> Cell:
         for value in real:
@@ -190,9 +195,12 @@ def _as_spelled(source: Source, condition: Condition) -> Condition:
                 return value[at : at + len(text)]
         return text
 
-    return condition._replace(
-        meets=tuple(map(spelled, condition.meets)), near=tuple(map(spelled, condition.near))
-    )
+    def written(values: Sequence[Cell]) -> tuple[Cell, ...]:
+        return tuple(dict.fromkeys(one for value in values for one in form.fitted(spelled(value))))
+
+    # What the data never has is still looked for: nothing else makes the gold's answer.
+    meets = written(condition.meets) or condition.meets
+    return condition._replace(meets=meets, near=written(condition.near))
 
 
 def _place(source: Source, condition: Condition) -> int | None:
@@ -287,6 +295,13 @@ def _change_columns(
         else:
             some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
             values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
+            form = table.rows.form(place)
+            values = [
+                rng.choice(known)
+                if known and not (value is None or form.takes(value) or value in pool)
+                else value
+                for value in values
+            ]
         if place in table.nullable and rng.random() < 0.5:
             values = [None if rng.random() < 0.15 else value for value in values]
         elif place not in table.nullable:

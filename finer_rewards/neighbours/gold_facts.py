@@ -10,11 +10,12 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from finer_rewards.neighbours.facts import Condition, Join
+from finer_rewards.neighbours.forms import moved
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
 
-__all__ = ["conditions_of", "joins_of", "limited_parts", "read_query", "tables_of"]
+__all__ = ["conditions_of", "joins_of", "limited_parts", "read_query", "skipped_parts", "tables_of"]
 
 _MAX_CHARACTERS = 20_000
 _FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
@@ -53,6 +54,19 @@ def limited_parts(tree: exp.Query) -> list[str]:
         for part in tree.find_all(exp.Select)
         if part.parent is not None and part.args.get("limit") and part.args.get("order")
     ]
+
+
+def skipped_parts(tree: exp.Query) -> list[str]:
+    """Return the statements that give the rows which an OFFSET leaves out."""
+    found = []
+    for part in tree.find_all(exp.Select):
+        offset = part.args.get("offset")
+        if offset is not None and part.args.get("order"):
+            copy = part.copy()
+            copy.set("limit", exp.Limit(expression=offset.expression.copy()))
+            copy.set("offset", None)
+            found.append(copy.sql("sqlite", copy=False))
+    return found
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:
@@ -194,10 +208,13 @@ def _compared(kind: Any, value: Cell) -> tuple[list[Cell], list[Cell]]:
 
 
 def _shift(value: Cell, step: int) -> Cell:
-    """A value a little above or below; of text, the last digit (of a date, say) or letter moves."""
+    """A value a little above or below: of a date the next day or second, of other text the last digit or letter."""
     if isinstance(value, (int, float)):
         return value + step
     if isinstance(value, str) and value:
+        later = moved(value, step)
+        if later is not None:
+            return later
         last = value[-1]
         if last.isdigit():
             return value[:-1] + str((int(last) + step) % 10)

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
 from finer_rewards.executing.order_probe import probes
-from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, limited_parts, read_query
+from finer_rewards.neighbours.gold_facts import (
+    conditions_of,
+    joins_of,
+    limited_parts,
+    read_query,
+    skipped_parts,
+)
 from finer_rewards.neighbours.mutants import Mutant, guess_of, mutants_of, promises_of, recited_key
 from finer_rewards.neighbours.reversing import unfold_tree
 from finer_rewards.schema import Schema
@@ -73,14 +79,14 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         return Prepared(sql, "it reads no table")
     tree = read_query(sql, schema)
     mutants: list[Mutant] = []
-    conditions, joins, parts, promises = [], [], [], []
+    conditions, joins, parts, skipped, promises = [], [], [], [], []
     extremes = None
     ordered = False
     guess = guess_of(() if run.truncated else run.rows, sorted(run.tables))
     mutants += [] if guess is None else [guess]
     if tree is not None:
         conditions, joins = conditions_of(tree, schema), joins_of(tree, schema)
-        parts = limited_parts(tree)
+        parts, skipped = limited_parts(tree), skipped_parts(tree)
         extremes = unfold_tree(tree)
         ordered = bool(tree.args.get("order"))
         recited = recited_key(tree, run.rows, run.order)
@@ -88,10 +94,11 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         promises = _kept(promises_of(tree), run, executor, db)
         mutants += [one for one in mutants_of(tree, schema) if one.sql not in promises]
     ties = []
-    for part in dict.fromkeys([*parts, *([sql] if "limit" in sql.lower() else [])]):
+    for part in dict.fromkeys([*parts, *skipped, *([sql] if "limit" in sql.lower() else [])]):
         asked = probes(part, executor.dialect, executor.sorting)
         if asked and asked[0].limit is not None:
-            ties.append((part, asked[0].sql, asked[0].limit, [key.column for key in asked[0].keys]))
+            keys = [key.column for key in asked[0].keys]
+            ties.append((part, asked[0].sql, asked[0].limit, keys, part in skipped))
     request = (
         sql,
         list(map(tuple, conditions)),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from functools import cached_property
 
+from finer_rewards.neighbours.forms import form_of
 from finer_rewards.neighbours.values import bounds_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from finer_rewards.neighbours.forms import Form
     from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
@@ -31,6 +33,13 @@ class Rows(tuple):  # type: ignore[type-arg]
         if column not in self._bounds:
             self._bounds[column] = bounds_of(self.values(column))
         return self._bounds[column]
+
+    def form(self, column: int) -> Form:
+        """Return what every value of a column obeys."""
+        known = self._forms.get(column)
+        if known is None:
+            known = self._forms[column] = form_of(self.values(column))
+        return known
 
     def has_null(self, column: int) -> bool:
         """Return whether some row has NULL there."""
@@ -62,6 +71,10 @@ class Rows(tuple):  # type: ignore[type-arg]
 
     @cached_property
     def _bounds(self) -> dict[int, Bounds]:
+        return {}
+
+    @cached_property
+    def _forms(self) -> dict[int, Form]:
         return {}
 
     @cached_property

@@ -39,8 +39,9 @@ class Wanted:
     Args:
         gold: the gold.
         ordered: whether the order of its rows counts.
-        ties: (statement, the same with its sort keys shown and one row more, its LIMIT, which columns are keys): where
-            a LIMIT cuts through a tie the gold has several right results.
+        ties: (statement, the same with its sort keys shown and one row more, its LIMIT, which columns are keys, whether
+            an OFFSET leaves its rows out): where a LIMIT cuts through a tie the gold has several right results, and
+            where rows left out tie, the next may be counted by rows or by values.
         extremes: (statement, columns of the group, whether the greatest counts) of a query that takes columns from
             the row of a group's extreme value.
         promises: statements that give what the gold gives on the real database, and that a reader would accept.
@@ -51,7 +52,7 @@ class Wanted:
         self,
         gold: str,
         ordered: bool,
-        ties: Sequence[tuple[str, str, int, Sequence[int | None]]],
+        ties: Sequence[tuple[str, str, int, Sequence[int | None], bool]],
         extremes: tuple[str, int, bool] | None,
         promises: Sequence[str],
         mutants: Sequence[str],
@@ -197,9 +198,9 @@ def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _Budget)
         return None
     # Where rows tie in the order, it is not known which order is right.
     ordered = wanted.ordered and gold == backwards
-    for sql, longer, limit, keys in wanted.ties:
+    for sql, longer, limit, keys, skipped in wanted.ties:
         shown, more = run(sql), run(longer)
-        if shown is not None and more is not None and _ties(shown, more, limit, keys):
+        if shown is not None and more is not None and _ties(shown, more, limit, keys, skipped):
             return None
     if wanted.extremes is not None:
         sql, groups, greatest = wanted.extremes
@@ -232,8 +233,10 @@ def _digest(rows: Iterable[Row]) -> str:
     return f"{crc32(repr(sorted(map(repr, rows))).encode(errors='replace')):08x}"
 
 
-def _ties(rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence[int | None]) -> bool:
-    """Whether the last row within a LIMIT has the sort keys of the first one beyond."""
+def _ties(
+    rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence[int | None], anywhere: bool
+) -> bool:
+    """Whether the last row within a LIMIT has the sort keys of the first one beyond; or any row those of the next."""
     count = len(rows)
     if count != limit or not count or len(longer) <= count:
         return False
@@ -242,7 +245,9 @@ def _ties(rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence
     def key(row: Row) -> Row:
         return (*row[width:], *[row[column] for column in keys if column is not None])
 
-    return key(longer[count - 1]) == key(longer[count])
+    return any(
+        key(longer[place]) == key(longer[place + 1]) for place in range(0 if anywhere else count - 1, count)
+    )
 
 
 def extreme_ties(rows: Sequence[Row], groups: int, greatest: bool) -> bool:

@@ -1,0 +1,131 @@
+"""What all values of a column promise: dates of one form, flags, numbers that are never negative, numbers only.
+
+A query may rest on such a promise, so neighbours keep it. In a worker, so this needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, datetime, timedelta
+from typing import NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finer_rewards.types import Cell
+
+__all__ = ["Form", "form_of", "is_day", "moved"]
+
+_FLAGS = (
+    frozenset([0, 1]),
+    *(frozenset(pair) for pair in (("0", "1"), ("T", "F"), ("Y", "N"), ("yes", "no"), ("Yes", "No"))),
+    *(frozenset(pair) for pair in (("true", "false"), ("True", "False"), ("TRUE", "FALSE"))),
+)
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
+_DIGIT = re.compile(r"\d")
+
+
+class Form(NamedTuple):
+    """What every value of a column obeys.
+
+    Args:
+        flags: the only values there are, where these are two that mean yes and no.
+        dates: two of its values, where all are days, or days with a time, written alike: those with the earliest and
+            with the latest time of day.
+        least: the least number, where there are only numbers.
+    """
+
+    flags: frozenset[Cell] = frozenset()
+    dates: tuple[str, ...] = ()
+    least: float | None = None
+
+    def takes(self, value: Cell) -> bool:
+        """Return whether the column may have the value."""
+        if self.flags:
+            return value in self.flags
+        if self.dates:
+            return isinstance(value, str) and _shape(value) == _shape(self.dates[0]) and is_day(value[:10])
+        if self.least is not None:
+            return isinstance(value, (int, float)) and (value >= 0 or self.least < 0)
+        return True
+
+    def fitted(self, value: Cell) -> tuple[Cell, ...]:
+        """Return the value as the column would write it; nothing where it cannot.
+
+        A number written as text becomes one; of a year or a month its first and its last day, of a day moments of it.
+        """
+        if self.takes(value):
+            return (value,)
+        if self.dates:
+            days = _days(str(value))
+            return tuple(whole for day in days for one in self.dates if self.takes(whole := day + one[10:]))
+        if isinstance(value, str) and (self.flags or self.least is not None):
+            number = _number(value)
+            return (number,) if number is not None and self.takes(number) else ()
+        return ()
+
+
+def form_of(values: Sequence[Cell]) -> Form:
+    """Return what distinct values, NULL left out, have in common."""
+    flags = frozenset(values)
+    if flags in _FLAGS:
+        return Form(flags)
+    if not values:
+        return Form()
+    texts = [value for value in values if isinstance(value, str)]
+    if len(texts) == len(values) > 1:
+        shape = _shape(texts[0])
+        if all(is_day(text[:10]) and _shape(text) == shape for text in texts):
+            times = [text[10:] for text in texts]
+            return Form(dates=(texts[times.index(min(times))], texts[times.index(max(times))]))
+        return Form()
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    return Form(least=min(numbers)) if len(numbers) == len(values) else Form()
+
+
+def _days(start: str) -> tuple[str, ...]:
+    """The first and the last day of a year, or a month of it, or the day itself."""
+    if re.fullmatch(r"\d{4}", start):
+        return f"{start}-01-01", f"{start}-12-31"
+    if re.fullmatch(r"\d{4}-\d{2}", start):
+        return f"{start}-01", *[day for last in (31, 30, 29, 28) if is_day(day := f"{start}-{last}")][:1]
+    return (start[:10],) if is_day(start[:10]) else ()
+
+
+def _shape(text: str) -> str:
+    return _DIGIT.sub("9", text)
+
+
+def is_day(text: str) -> bool:
+    """Return whether a text is a day of the calendar, as 2024-02-29 is."""
+    if not _DAY.fullmatch(text):
+        return False
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def moved(text: str, step: int) -> str | None:
+    """Return the day, or the second, that many steps later, written alike; `None` of other text."""
+    try:
+        if _DAY.fullmatch(text):
+            return (date.fromisoformat(text) + timedelta(days=step)).isoformat()
+        if _DAY.fullmatch(text[:10]) and len(text) == 19:
+            later = datetime.fromisoformat(text) + timedelta(seconds=step)
+            return later.isoformat(sep=text[10])
+    except (ValueError, OverflowError):
+        return None
+    return None
+
+
+def _number(text: str) -> Cell:
+    try:
+        return int(text)
+    except ValueError:
+        try:
+            return float(text)
+        except ValueError:
+            return None
