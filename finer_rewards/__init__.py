@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards import presets, rewards
-from finer_rewards.advantages import group_advantages
+from finer_rewards.advantages import group_advantages, silent_groups
 from finer_rewards.comparing import Mode, compare, register_mode
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import FinerError
@@ -55,6 +55,7 @@ __all__ = [
     "register_mode",
     "reward",
     "rewards",
+    "silent_groups",
     "sql_operations",
     "testing",
     "vote",

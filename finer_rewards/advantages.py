@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from statistics import stdev
 from typing import Final, Literal
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Score
 
-__all__ = ["group_advantages"]
+__all__ = ["group_advantages", "silent_groups"]
 
 _SCALES: Final = ("group", "batch", "none")
 
@@ -50,24 +50,14 @@ def group_advantages(
         R1-Zero-Like Training, 2025, arXiv:2503.20783. By the batch: Hu et al., REINFORCE++, 2025, arXiv:2501.03262.
         TRL adds 1e-4 to s, verl 1e-6; here s of 0 is the only case apart.
     """
-    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
-        raise ConfigError(
-            f"`group_advantages(group_size=...)` should be a count of completions, but got {group_size!r:.80}."
-        )
     if scale not in _SCALES:
         raise ConfigError(
             f"`group_advantages(scale=...)` should be one of {', '.join(_SCALES)}, but got {scale!r:.80}."
         )
-    values = [_value(score) for score in scores]
-    if len(values) % group_size:
-        raise ConfigError(
-            f"`group_advantages(scores, {group_size})` should get whole groups of {group_size}, but got {len(values)} "
-            "scores. Pass unscored ones too, as `None`."
-        )
-    batch = _spread([value for value in values if value is not None])
+    groups = _groups("group_advantages", scores, group_size)
+    batch = _spread([value for group in groups for value in group if value is not None])
     found: list[float | None] = []
-    for start in range(0, len(values), group_size):
-        group = values[start : start + group_size]
+    for group in groups:
         scored = [value for value in group if value is not None]
         mean = math.fsum(scored) / len(scored) if scored else 0.0
         own = _spread(scored)
@@ -79,13 +69,67 @@ def group_advantages(
     return found
 
 
-def _value(score: Score | float | None) -> float | None:
+def silent_groups(scores: Iterable[Score | float | None], group_size: int) -> float:
+    """Return the share of groups that teach nothing: all of their values are equal, or one alone has a value.
+
+    TRL's `frac_reward_zero_std` is that share only while advantages are scaled by group or not at all.
+
+    Args:
+        scores: as `group_advantages` takes them.
+        group_size: completions of a prompt.
+
+    Returns:
+        From 0 to 1; 0 where there is no group.
+
+    Raises:
+        ConfigError: the scores are not whole groups.
+
+    Example:
+        >>> silent_groups([0.0, 0.0, 1.0, 0.0, None, 1.0], 2)
+        0.6666666666666666
+    """
+    groups = _groups("silent_groups", scores, group_size)
+    silent = [len({value for value in group if value is not None}) < 2 for group in groups]
+    return sum(silent) / len(silent) if silent else 0.0
+
+
+def _groups(caller: str, scores: Iterable[Score | float | None], group_size: int) -> list[list[float | None]]:
+    if isinstance(group_size, bool) or not isinstance(group_size, int) or group_size < 1:
+        raise ConfigError(
+            f"`{caller}(group_size=...)` should be a count of completions, but got {group_size!r:.80}."
+        )
+    every = list(scores)
+    if len(every) % group_size:
+        raise ConfigError(
+            f"`{caller}(scores, {group_size})` should get whole groups of {group_size}, but got {len(every)} "
+            "scores. Pass unscored ones too, as `None`."
+        )
+    groups = [every[start : start + group_size] for start in range(0, len(every), group_size)]
+    for group in groups:
+        if len({lost for score in group if isinstance(score, Score) for lost in _lost(score)}) > 1:
+            raise ConfigError(
+                f"`{caller}(scores, {group_size})` should get the groups in which the scores were given, but some "
+                "scores of one group were given in a group with a right answer and others in one without. "
+                f"Score with groups={group_size} too."
+            )
+    return [[_value(caller, score) for score in group] for group in groups]
+
+
+def _lost(score: Score) -> Iterator[float]:
+    """Yield whether the group in which the score was given had no right answer, where that counted."""
+    if "lost" in score.metrics:
+        yield score.metrics["lost"]
+    for _, part in score.parts:
+        yield from _lost(part)
+
+
+def _value(caller: str, score: Score | float | None) -> float | None:
     value = score.value if isinstance(score, Score) else score
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise ConfigError(
-            f"`group_advantages(scores)` should get scores, finite numbers or None, but got {value!r:.80}. "
+            f"`{caller}(scores)` should get scores, finite numbers or None, but got {value!r:.80}. "
             "Pass what `Scorer.score` returns."
         )
     return float(value)

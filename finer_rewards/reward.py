@@ -35,8 +35,18 @@ Function = Callable[..., float | Score]
 
 #: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
 #: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them;
-#: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks.
-NEEDS: Final = ("execution", "predicted", "gold", "schema", "memory", "neighbours", "neighbours:asked")
+#: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks;
+#: `groups` for what the completions of the same prompt are.
+NEEDS: Final = (
+    "execution",
+    "predicted",
+    "gold",
+    "schema",
+    "memory",
+    "neighbours",
+    "neighbours:asked",
+    "groups",
+)
 
 _RUNS: Final = frozenset(("execution", "predicted", "gold"))
 

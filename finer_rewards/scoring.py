@@ -19,6 +19,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
+from finer_rewards.grouping import Groups, met_in_groups, read_groups, within_group
 from finer_rewards.memory_protocol import Memory
 from finer_rewards.parsing import parse_completion
 from finer_rewards.recent import Recent
@@ -158,16 +159,23 @@ class Scorer:
         observed = dict(zip(distinct, self._observe(distinct), strict=True))
         return [observed[key] for key in keys]
 
-    def score(self, samples: Iterable[Sample], *, step: int | None = None) -> list[Score]:
-        """Return one `Score` a sample, in the order given; a score never depends on the rest of the batch.
+    def score(
+        self, samples: Iterable[Sample], *, step: int | None = None, groups: Groups = None
+    ) -> list[Score]:
+        """Return one `Score` a sample, in the order given.
+
+        A score never depends on the rest of the batch, but for `in_lost_groups(...)`: that on the rest of its group.
 
         Args:
             samples: what to score.
             step: the training step, for the log.
+            groups: as in `grade`.
         """
-        return self.grade(self.observe(samples), step=step)
+        return self.grade(self.observe(samples), step=step, groups=groups)
 
-    async def ascore(self, samples: Iterable[Sample], *, step: int | None = None) -> list[Score]:
+    async def ascore(
+        self, samples: Iterable[Sample], *, step: int | None = None, groups: Groups = None
+    ) -> list[Score]:
         """Score without holding up the event loop: equal to `score`. Any number of tasks may await it at once.
 
         It works in a thread of the loop's default executor. When the await is cancelled, queries that run for
@@ -176,6 +184,7 @@ class Scorer:
         Args:
             samples: what to score.
             step: the training step, for the log.
+            groups: as in `grade`.
 
         Example:
             >>> import asyncio
@@ -191,21 +200,42 @@ class Scorer:
         context = copy_context()
         context.run(STOP.set, stop)
         work = asyncio.get_running_loop().run_in_executor(
-            None, partial(context.run, partial(self.score, samples, step=step))
+            None, partial(context.run, partial(self.score, samples, step=step, groups=groups))
         )
         try:
             return await work
         finally:
             stop.set()  # ends what is still at work when the await was cancelled
 
-    def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
-        """Return the scores of what `observe` returned, and write them to the log when there is one."""
-        scores: dict[int, Score] = {}
+    def grade(
+        self, evidence: Sequence[Evidence], *, step: int | None = None, groups: Groups = None
+    ) -> list[Score]:
+        """Return the scores of what `observe` returned, and write them to the log when there is one.
+
+        Args:
+            evidence: what `observe` returned.
+            step: the training step, for the log.
+            groups: which samples are completions of one prompt: how many stand together each time, or a label for
+                each. Only `in_lost_groups(...)` asks; a reward without it is scored the same.
+
+        Raises:
+            ConfigError: the reward asks for groups and there are none, or they are not whole.
+        """
+        labels = read_groups(groups, len(evidence))
+        if "groups" not in self.reward.needs:
+            labels = [None] * len(evidence)
+        elif groups is None:
+            raise ConfigError(
+                f"The reward {self.reward!r:.200} depends on the group of a sample, but no groups are given. "
+                "Pass how many completions a prompt has, Scorer.score(samples, groups=8), or leave in_lost_groups out."
+            )
+        met = met_in_groups(self.reward, evidence, labels)
+        scores: dict[tuple[int, Hashable], Score] = {}
         found = []
-        for one in evidence:
-            score = scores.get(id(one))
+        for one, label in zip(evidence, labels, strict=True):
+            score = scores.get((id(one), label))
             if score is None:
-                score = scores[id(one)] = self._grade(one)
+                score = scores[id(one), label] = self._grade(one, met.get(label))
             found.append(score)
         self._forms.look(evidence, found)
         if self.log is not None:
@@ -227,12 +257,12 @@ class Scorer:
         else:
             log.write(self.reward, evidence, scores, signature=signature, step=step)
 
-    def _grade(self, evidence: Evidence) -> Score:
+    def _grade(self, evidence: Evidence, met: frozenset[Reward] | None) -> Score:
         key = _key(evidence.sample)
         known = self._recent.get(key)
-        if known is not None and known.evidence is evidence and known.reward is self.reward:
+        if met is None and known is not None and known.evidence is evidence and known.reward is self.reward:
             return known.score
-        score = self.reward(evidence)
+        score = self.reward(evidence if met is None else within_group(evidence, met))
         if key is not None:
             self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(key, evidence))
         return score

@@ -329,6 +329,8 @@ class Evidence:
         trials: all databases and golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
         neighbours: what was observed on neighbours of the database; `None` where that does not matter.
+        met_in_group: the conditions, out of those that the reward asks about, which some completion of the group meets;
+            `None` when the group is not known.
     """
 
     sample: Sample
@@ -342,6 +344,7 @@ class Evidence:
     trials: tuple[Trial, ...] = ()
     dialect: str = ""
     neighbours: Neighbourhood | None = None
+    met_in_group: frozenset[object] | None = None
     #: Scores of parts of the reward that were found on the way.
     known: Mapping[object, Score] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False

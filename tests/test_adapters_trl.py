@@ -124,7 +124,15 @@ def test_metrics_and_table_are_logged(scorer: fr.Scorer, db: str) -> None:
     trainer.rewards(inputs(db), COMPLETIONS)
     assert set(trainer.metrics) == {
         f"finer/{name}"
-        for name in ("execution_match", "executable", "lucky", "unscorable", "timeouts", "unparsed")
+        for name in (
+            "execution_match",
+            "executable",
+            "lucky",
+            "unscorable",
+            "timeouts",
+            "unparsed",
+            "silent_groups",
+        )
     }
     assert trainer.mean("finer/execution_match") == pytest.approx(2 / 5)
     assert trainer.mean("finer/executable") == pytest.approx(4 / 6)

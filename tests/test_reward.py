@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, clip, constant, gate, reward, total
+from finer_rewards.rewards import in_lost_groups
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status, Trial
 
@@ -53,6 +54,7 @@ REWARDS = st.recursive(
         st.builds(lambda a, b: a - b, inner, inner),
         st.builds(lambda a, b, c: gate(condition=a, then=b, otherwise=c), inner, inner, st.none() | inner),
         st.builds(lambda a: clip(a, lo=-1, hi=2.5), inner),
+        st.builds(in_lost_groups, inner, right=LEAVES),
     ),
     max_leaves=8,
 )

@@ -106,13 +106,14 @@ def shipped() -> Iterator[tuple[str, fr.Reward, str, frozenset[str]]]:
     own = {
         name: make for name, make in known_rewards().items() if make.__module__.startswith("finer_rewards.")
     }
-    for name in sorted(set(own) - {"gate", "total", "clip", "staircase"}):
+    for name in sorted(set(own) - {"gate", "total", "clip", "staircase", "in_lost_groups"}):
         yield name, own[name](), own[name].__doc__ or "", REWARDS.get(name, frozenset())
     combined = {
         "gate": r.gate(condition=r.executable(), then=r.atomic_f1()),
         "total": 0.5 * r.executable() + 0.5 * r.atomic_f1(),
         "clip": r.clip(2 * r.execution_match() - 1),
         "staircase": r.staircase(r.execution_match()),
+        "in_lost_groups": 0.5 * r.execution_match() + 0.5 * r.in_lost_groups(r.atomic_f1()),
     }
     for name, one in combined.items():
         yield name, one, "in [0, 1]", frozenset()

@@ -15,7 +15,7 @@ ROWS=$(realpath "${ROWS:-rows/train.jsonl}")
 DATABASES=$(realpath "${DATABASES:-databases}")
 MODE=${MODE:-}     # how results are compared; by the layout of the data, which `prepare` wrote beside the rows
 REWARD=${REWARD:-} # finer() in that mode; or a reward, or a preset: with memory "finer(mode='bird_train')" and MEMORY=traces/
-BEST=${BEST:-4}                         # its largest value, for dynamic filtering
+BEST=${BEST:-4}                         # its largest value
 MEMORY=${MEMORY:-}
 OUTPUT=${OUTPUT:-openrlhf-grpo}
 PROMPTS=${PROMPTS:-1} # a step; each gets 32 completions
@@ -33,6 +33,7 @@ reward = reward or f"finer(mode={mode or mode_of_rows(rows)!r}, memory=False)"
 print(f"reward: {reward}", file=sys.stderr)
 more = {"memory": memory} if memory else {}
 options = {"root": databases, "best": float(best), "timeout": 10, "question": "question", "dataset": rows}
+options["scores"] = "match"  # by value, dynamic filtering would keep groups without a right answer
 print(write_shim(path, reward, **options, **more))
 PY
 )

@@ -100,19 +100,25 @@ class Flush(TrainerCallback):  # type: ignore[misc]
         self._reward.flush()
 
 
-def build_reward(script: Script, output: str, columns: list[str]) -> TRLReward:
+def build_reward(script: Script, arguments: GRPOConfig, columns: list[str]) -> TRLReward:
     """Return the reward function; what it scores is logged for `finer-rewards report`."""
     memory = fr.TraceMemory.open(script.memory, script.embedder or None) if script.memory else None
     spec = script.reward or "finer"
     mode = script.mode or mode_of_rows(script.data)
     finer = fr.preset("finer", mode=mode, memory=memory is not None)
     reward = finer if spec == "finer" else fr.parse_reward(spec)
-    log = Path(output) / f"scores-{os.environ.get('RANK', '0')}.jsonl"
+    log = Path(arguments.output_dir) / f"scores-{os.environ.get('RANK', '0')}.jsonl"
     log.parent.mkdir(parents=True, exist_ok=True)
     scorer = fr.Scorer(reward, fr.SQLite(script.databases, timeout=script.timeout), memory=memory, log=log)
     answer = "answer" if "answer" in columns else None  # questions with answers instead of SQL
     return TRLReward(
-        scorer, gold="gold_sql", db="db_id", question="question", answer=answer, remember=memory is not None
+        scorer,
+        gold="gold_sql",
+        db="db_id",
+        question="question",
+        answer=answer,
+        args=arguments,
+        remember=memory is not None,
     )
 
 
@@ -139,7 +145,7 @@ def main() -> None:
         resume = get_last_checkpoint(arguments.output_dir)
 
     rows = load_dataset("json", data_files=script.data, split="train")
-    reward = build_reward(script, arguments.output_dir, rows.column_names)
+    reward = build_reward(script, arguments, rows.column_names)
     reward.check(rows)  # every row and database, before the first step
     trainer = GRPOTrainer(
         model=script.model,

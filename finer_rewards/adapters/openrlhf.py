@@ -17,9 +17,19 @@ import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from finer_rewards.adapters.rows import Fields, Judged, check_items, for_float32, judge, numbers, read_rows
+from finer_rewards.adapters.rows import (
+    Fields,
+    Judged,
+    check_items,
+    for_float32,
+    judge,
+    match_of,
+    numbers,
+    read_rows,
+    refuse_groups,
+)
 from finer_rewards.adapters.scorers import is_url, scorer_for
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
@@ -42,6 +52,7 @@ def openrlhf_reward(
     *,
     best: float = 1.0,
     fallback: float = 0.0,
+    scores: Literal["value", "match"] = "value",
     gold: str = "gold",
     db: str = "db",
     question: str | None = None,
@@ -51,8 +62,8 @@ def openrlhf_reward(
 ) -> RewardFunction:
     """Return a reward function for OpenRLHF.
 
-    What it returns: `rewards` (the value), `scores` (the value over `best`, cut to [0, 1], for dynamic
-    filtering) and `extra_logs` (each component, `unscorable`, `reward_error`; the same keys every time).
+    What it returns: `rewards` (the value), `scores` (for dynamic filtering) and `extra_logs` (each component,
+    `unscorable`, `reward_error`; the same keys every time).
     OpenRLHF drops or breaks a batch when a reward is missing, so what cannot be scored gets `fallback`, and
     an error is logged and counted in `reward_error` instead of raised. Its method `check(rows)` raises, before
     training, for what would end so.
@@ -61,6 +72,9 @@ def openrlhf_reward(
         scorer: what scores.
         best: the largest value of the reward.
         fallback: the reward of what cannot be scored.
+        scores: what `scores` holds, by whose mean over a group dynamic filtering keeps it: `"value"`, the value over
+            `best`, cut to [0, 1], or `"match"`, 1 for an execution match and else 0. With partial credit only
+            `"match"` filters groups without a right answer.
         gold: key of the gold SQL in the label.
         db: key of the database in the label.
         question: key of the question in the label; `None` takes the prompt.
@@ -69,7 +83,8 @@ def openrlhf_reward(
         endings: tokens cut off the end of a response, besides those of common models.
 
     Raises:
-        ConfigError: `best` is not above 0.
+        ConfigError: `best` is not above 0, `scores` is none of these, or the reward depends on the group of a sample,
+            which OpenRLHF does not tell.
 
     Example:
         >>> from finer_rewards import Scorer
@@ -85,8 +100,11 @@ def openrlhf_reward(
         raise ConfigError(
             f"`openrlhf_reward(best=...)` should be above 0, but got {best!r}. Pass the largest value."
         )
+    if scores not in ("value", "match"):
+        raise ConfigError(f"`openrlhf_reward(scores=...)` should be value or match, but got {scores!r:.80}.")
+    refuse_groups(scorer.reward, "OpenRLHF", "Use TRL or verl for it, or leave in_lost_groups out.")
     fields = Fields(gold, db, question, answer, dialect)
-    return RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings))
+    return RewardFunction(scorer, fields, float(best), float(fallback), tuple(endings), scores)
 
 
 def build(
@@ -109,7 +127,7 @@ def build(
         options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`; and `log`, a file
             for score logs.
     """
-    known = ("best", "fallback", "gold", "db", "question", "answer", "dialect", "endings")
+    known = ("best", "fallback", "scores", "gold", "db", "question", "answer", "dialect", "endings")
     own = {name: options.pop(name) for name in known if name in options}
     reward = openrlhf_reward(scorer_for(spec, root, options, memory), **own)
     if dataset is not None:
@@ -186,13 +204,20 @@ class RewardFunction:
     """What `openrlhf_reward` returns: a module-level class, so that it pickles."""
 
     def __init__(
-        self, scorer: Scorer, fields: Fields, best: float, fallback: float, endings: tuple[str, ...]
+        self,
+        scorer: Scorer,
+        fields: Fields,
+        best: float,
+        fallback: float,
+        endings: tuple[str, ...],
+        scores: Literal["value", "match"],
     ) -> None:
         self.scorer = scorer
         self.fields = fields
         self.best = best
         self.fallback = fallback
         self.endings = endings
+        self.scores = scores
 
     def __call__(
         self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]
@@ -212,7 +237,7 @@ class RewardFunction:
             )
             error = 1.0
             lost = dict.fromkeys(component_names(self.scorer.reward), 0.0) | {"unscorable": 1.0}
-            records = [(self.fallback, lost)] * len(queries)
+            records = [(self.fallback, self._score(self.fallback, 0.0), lost)] * len(queries)
         return self._reply(records, error)
 
     def check(
@@ -253,14 +278,18 @@ class RewardFunction:
             )
         return self.fields.sample(row, response_of(query, prompt, self.endings), prompt)
 
-    def _record(self, judged: Judged) -> tuple[float, dict[str, float]]:
+    def _record(self, judged: Judged) -> tuple[float, float, dict[str, float]]:
         value = self.fallback if judged.score.value is None else for_float32(judged.score.value)
-        return value, numbers(self.scorer.reward, judged)
+        reward = self.scorer.reward
+        return value, self._score(value, match_of(reward, judged)), numbers(reward, judged)
 
-    def _reply(self, records: list[tuple[float, dict[str, float]]], error: float) -> dict[str, Any]:
-        rewards = [value for value, _ in records]
-        scores = [min(max(value / self.best, 0.0), 1.0) for value in rewards]
-        logs = {name: [record[name] for _, record in records] for name in (records[0][1] if records else {})}
+    def _score(self, value: float, match: float) -> float:
+        return min(max(match if self.scores == "match" else value / self.best, 0.0), 1.0)
+
+    def _reply(self, records: list[tuple[float, float, dict[str, float]]], error: float) -> dict[str, Any]:
+        rewards = [value for value, _, _ in records]
+        scores = [score for _, score, _ in records]
+        logs = {name: [record[name] for *_, record in records] for name in (records[0][2] if records else {})}
         logs["reward_error"] = [error] * len(records)
         if len(records) == 1:  # OpenRLHF asks for one at a time, and a float is the one shape that is safe
             return {

@@ -15,6 +15,7 @@ from finer_rewards.components import component_metrics, component_values, reason
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
+from finer_rewards.grouping import Groups, read_groups
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
@@ -30,6 +31,7 @@ __all__ = [
     "numbers",
     "question_of",
     "read_rows",
+    "refuse_groups",
     "refuse_lost",
     "truth_of",
 ]
@@ -172,23 +174,45 @@ def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -
     return number + 1
 
 
-def judge(scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None = None) -> list[Judged]:
+def judge(
+    scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None = None, groups: Groups = None
+) -> list[Judged]:
     """Score a batch in one go; an item that is a score already stays what it is.
 
     Args:
         scorer: what scores, and writes its log if it has one.
         items: the samples, and the scores of rows that made none.
         step: the training step, for the log.
+        groups: which items are completions of one prompt, as `Scorer.grade` takes it.
     """
+    labels = read_groups(groups, len(items))
+    inside = [label for item, label in zip(items, labels, strict=True) if isinstance(item, Sample)]
     samples = [item for item in items if isinstance(item, Sample)]
     evidence = scorer.observe(samples) if samples else []
     judged = (
         Judged(score, one.answer.sql, _status(one, score), one)
-        for one, score in zip(evidence, scorer.grade(evidence, step=step), strict=True)
+        for one, score in zip(
+            evidence,
+            scorer.grade(evidence, step=step, groups=None if groups is None else inside),
+            strict=True,
+        )
     )
     found = [next(judged) if isinstance(item, Sample) else _unread(item) for item in items]
     _say_why(scorer, found)
     return found
+
+
+def refuse_groups(reward: Reward, caller: str, instead: str) -> None:
+    """Raise if a reward depends on the group of a sample, for a trainer that asks for one sample at a time.
+
+    Raises:
+        ConfigError: it does.
+    """
+    if "groups" in reward.needs:
+        raise ConfigError(
+            f"{caller} asks for one completion at a time, so a reward that depends on the group of a sample cannot be "
+            f"given: {reward!r:.200}. {instead}"
+        )
 
 
 def refuse_lost(scorer: Scorer, judged: Sequence[Judged], *, least: int = 1) -> None:

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.adapters.rows import Fields, Judged, for_float32, judge, match_of, numbers
+from finer_rewards.adapters.rows import (
+    Fields,
+    Judged,
+    for_float32,
+    judge,
+    match_of,
+    numbers,
+    refuse_groups,
+)
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
@@ -99,10 +107,17 @@ class RowScorer:
         caller: str,
         prompt: str = "",
         meta: Mapping[str, Any] | None = None,
+        alone: bool = False,
     ) -> Judged:
-        """Score a completion, text or messages; `prompt` is the question of a row that has none."""
+        """Score a completion, text or messages; `prompt` is the question of a row that has none.
+
+        `alone` takes it for the whole group of its prompt; without it a reward that asks for groups is refused.
+        """
         found = self.check(row, where=where, caller=caller)
-        (judged,) = judge(self.scorer, [found.sample(row, completion_text(completion), prompt, meta)])
+        scorer = self.scorer
+        if not alone:
+            refuse_groups(scorer.reward, "This trainer", "verl can: overrides(lost_groups=True). Or use TRL.")
+        (judged,) = judge(scorer, [found.sample(row, completion_text(completion), prompt, meta)], groups=1)
         return judged
 
     def record(self, judged: Judged) -> dict[str, float]:

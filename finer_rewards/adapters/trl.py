@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from threading import Lock
@@ -29,6 +30,7 @@ from finer_rewards.adapters.rows import (
     read_rows,
     refuse_lost,
 )
+from finer_rewards.advantages import silent_groups
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.memory_protocol import LearningMemory
@@ -45,7 +47,8 @@ class TRLReward:
 
     Calling it logs, where TRL offers the hooks: the mean of each component as `finer/<component>`, the shares
     `finer/unscorable`, `finer/timeouts` and `finer/unparsed`, and the columns `sql`, `status` and `reason` of
-    the completions table.
+    the completions table; and `finer/silent_groups`, the share of groups whose values are all equal, whatever
+    `scale_rewards` is (a group that is split over ranks counts once on each).
 
     Args:
         scorer: what scores; its reward may be composed.
@@ -57,12 +60,15 @@ class TRLReward:
         name: name in TRL's logs (`rewards/<name>/mean`); TRL merges functions of the same name.
         component: give the value of this one term of the reward's sum; see `components`.
         prefix: first part of the names of logged metrics.
+        args: the `GRPOConfig` of the trainer, for a reward with `in_lost_groups`: it says how large groups are and
+            whether they are whole on each rank. With it, settings that do nothing are warned of.
         remember: let the scorer's memory learn: what a batch verified is stored once the next batch comes, and
             seen from then on by all ranks, which wait for each other at that point. So a score depends neither
             on its place in a batch nor on the number of ranks. Call `flush()` after training.
 
     Raises:
-        ConfigError: an argument cannot be used. When called: the dataset lacks a column, or no database was found
+        ConfigError: an argument cannot be used; the reward depends on groups, and `args` are missing or split them
+            over ranks. When called: the dataset lacks a column, or no database was found
             for the whole first batch.
 
     Example:
@@ -87,6 +93,7 @@ class TRLReward:
         name: str | None = None,
         component: str | None = None,
         prefix: str = "finer",
+        args: Any = None,
         remember: bool = False,
     ) -> None:
         if not isinstance(scorer, Scorer):
@@ -100,6 +107,7 @@ class TRLReward:
         self.weight = 1.0
         self._term = None if component is None else _position(scorer, component)
         self._factor = 1.0
+        self._sizes = _group_sizes(scorer, args)
         self._batches = _Batches(scorer, readers=1, remember=remember)
         self.__name__ = name or component or (scorer.reward.name if _is_leaf(scorer.reward) else "finer")
 
@@ -145,7 +153,9 @@ class TRLReward:
     ) -> list[float | None]:
         """Return one value a completion, in order; `None` where none can be given."""
         items = self._items(prompts, completions, columns)
-        judged, fresh = self._batches.judge(self.__name__, items, getattr(trainer_state, "global_step", None))
+        groups = self._groups(prompts, len(items))
+        step = getattr(trainer_state, "global_step", None)
+        judged, fresh = self._batches.judge(self.__name__, items, step, groups)
         if fresh and log_extra is not None:
             log_extra("sql", [one.sql for one in judged])
             log_extra("status", [one.status.name for one in judged])
@@ -154,6 +164,9 @@ class TRLReward:
             # TRL averages over all calls of all ranks, so one call a completion makes the mean exact.
             for metric, value in measurements(self.scorer.reward, judged):
                 log_metric(f"{self.prefix}/{metric}", value)
+            for start, end in groups:
+                share = silent_groups([one.score for one in judged[start:end]], end - start)
+                log_metric(f"{self.prefix}/silent_groups", share)
         return [self._value(one.score) for one in judged]
 
     def check(self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> None:
@@ -207,6 +220,25 @@ class TRLReward:
             for index, completion in enumerate(completions)
         ]
 
+    def _groups(self, prompts: Sequence[Any] | None, count: int) -> list[tuple[int, int]]:
+        """Return where each group of the batch starts and ends; those of equal prompts when sizes are not known."""
+        for size in self._sizes:  # of training, of evaluation
+            found = [(start, start + size) for start in range(0, count, size)]
+            if count % size == 0 and all(
+                prompts is None or all(prompt == prompts[start] for prompt in prompts[start:end])
+                for start, end in found
+            ):
+                return found
+        if "groups" not in self.scorer.reward.needs:
+            starts = [
+                at for at in range(count) if not at or prompts is None or prompts[at] != prompts[at - 1]
+            ]
+            return list(zip(starts, [*starts[1:], count], strict=True)) if count else []
+        raise ConfigError(
+            f"Groups should be whole on each rank, but this rank got {count} completions that are not whole groups of "
+            f"{' or '.join(map(str, self._sizes))} (num_generations). Pass the trainer's own args: TRLReward(args=...)."
+        )
+
     def _value(self, score: Score) -> float | None:
         if score.value is None or self._term is None:
             return None if score.value is None else for_float32(score.value)
@@ -254,7 +286,9 @@ class _Batches:
         self._kept: deque[_Batch] = deque(maxlen=8)
         self._lock = Lock()
 
-    def judge(self, reader: str, items: list[Sample | Score], step: int | None) -> tuple[list[Judged], bool]:
+    def judge(
+        self, reader: str, items: list[Sample | Score], step: int | None, groups: Sequence[tuple[int, int]]
+    ) -> tuple[list[Judged], bool]:
         """Return what became of the batch, and whether this call scored it."""
         with self._lock:
             batch = next(
@@ -271,7 +305,8 @@ class _Batches:
             if batch.judged is None:
                 if self.remember:
                     self._learn(wait=step is not None)
-                judged = judge(self.scorer, items, step=step)
+                labels = [number for number, (start, end) in enumerate(groups) for _ in range(start, end)]
+                judged = judge(self.scorer, items, step=step, groups=labels)
                 refuse_lost(self.scorer, judged)
                 batch.judged = judged
                 if self.remember:
@@ -303,6 +338,34 @@ class _Batches:
 
     def __reduce__(self) -> tuple[type[_Batches], tuple[Scorer, int, bool]]:
         return type(self), (self.scorer, self.readers, self.remember)
+
+
+def _group_sizes(scorer: Scorer, args: Any) -> tuple[int, ...]:
+    """Return how many completions a prompt has in training and in evaluation; nothing when that is not known."""
+    if args is None:
+        if "groups" in scorer.reward.needs:
+            raise ConfigError(
+                f"The reward {scorer.reward!r:.200} depends on groups, so `TRLReward(args=...)` should be the "
+                "trainer's GRPOConfig, but got none. Pass the same one."
+            )
+        return ()
+    size, rows, steps = args.num_generations, args.per_device_train_batch_size, args.steps_per_generation
+    prompts = args.generation_batch_size // size
+    if "groups" in scorer.reward.needs and rows * steps % size:
+        raise ConfigError(
+            f"The groups of {scorer.reward!r:.200} should be whole on each rank, but per_device_train_batch_size "
+            f"{rows} x steps_per_generation {steps} = {rows * steps} completions are not a multiple of num_generations "
+            f"{size}. Make them one: raise steps_per_generation (gradient_accumulation_steps)."
+        )
+    if args.scale_rewards == "batch" and prompts == 1:
+        warnings.warn(
+            f"scale_rewards='batch' does nothing here: generation_batch_size {args.generation_batch_size} / "
+            f"num_generations {size} = 1 prompt a step, so the batch is the group. Pass scale_rewards='none', or have "
+            "several prompts a step with a larger gradient_accumulation_steps.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+    return tuple(dict.fromkeys((size, getattr(args, "num_generations_eval", None) or size)))
 
 
 def _is_leaf(reward: Reward) -> bool:

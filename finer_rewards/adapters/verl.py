@@ -27,10 +27,20 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.adapters.rows import check_items, question_of, read_rows, refuse_lost, truth_of
+from finer_rewards.adapters.rows import (
+    Judged,
+    check_items,
+    for_float32,
+    question_of,
+    read_rows,
+    refuse_lost,
+    truth_of,
+)
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
+from finer_rewards.grouping import conditions, within_group
+from finer_rewards.reward import Reward
 from finer_rewards.types import Sample, Score
 
 __all__ = ["build_manager", "check", "compute_score", "compute_score_async", "overrides"]
@@ -53,6 +63,7 @@ def compute_score(
     answer: str | None = None,
     dialect: str | None = None,
     fallback: float = 0.0,
+    lost_groups: bool = False,
     reward_router_address: object = None,
     reward_model_tokenizer: object = None,
     **limits: Any,
@@ -77,6 +88,8 @@ def compute_score(
         answer: key of the right rows in `extra_info`, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         fallback: the score of what cannot be scored.
+        lost_groups: the trainer makes advantages with `finer_rewards.adapters.verl_advantage`, which a reward with
+            `in_lost_groups` needs: here each completion is scored as if it were the whole group.
         reward_router_address: passed by verl when it serves a reward model; not used.
         reward_model_tokenizer: likewise.
         limits: further arguments of `SQLite`: `timeout`, `max_rows`, `workers`, `memory_limit`; and `log`, a file for
@@ -86,7 +99,8 @@ def compute_score(
         `score`, `acc` (1 for an execution match), each component of the reward, `unscorable`.
 
     Raises:
-        ConfigError: the configuration cannot be used, rows name no database under that key, or no database was
+        ConfigError: the configuration cannot be used, the reward depends on groups in a way that verl's advantages
+            cannot follow, rows name no database under that key, or no database was
             found for the first 8 samples.
 
     Example:
@@ -105,9 +119,28 @@ def compute_score(
         caller="reward_kwargs",
         prompt=question_of(row.get("prompt")),
         meta={name: row[name] for name in ("step", "group") if row.get(name) is not None},
+        alone=lost_groups,
     )
     refuse_lost(asked.scorer, [judged], least=_LOST_AT_FIRST)
-    return asked.record(judged)
+    record = asked.record(judged)
+    if lost_groups:
+        record["score"] = _below_right(asked.scorer.reward, judged)
+    return record
+
+
+def _below_right(reward: Reward, judged: Judged) -> float:
+    """Return the score from which the estimator tells right from wrong: 1, or less for all that is wrong."""
+    value = judged.score.value
+    if value is None or judged.evidence is None:
+        return 0.0
+    others = reward(within_group(judged.evidence, frozenset(conditions(reward)))).value
+    if others not in (0, 1) or not others <= value <= 1:
+        raise ConfigError(
+            f"With verl a reward of groups should be 1 for a right answer and, beside one, 0 for a wrong one, but "
+            f"{reward!r:.200} gave {value!r} alone and {others!r} beside a right one. "
+            "Write execution_match() + in_lost_groups(...) with what is from 0 to 1."
+        )
+    return 1.0 if others == 1 else min(for_float32(value), 1 - 2**-16)
 
 
 async def compute_score_async(
@@ -136,7 +169,7 @@ def check(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], **optio
     Raises:
         ConfigError: a column is missing, or a row cannot be used; says which.
     """
-    asked = RowScorer.of(options)
+    asked = RowScorer.of({name: value for name, value in options.items() if name != "lost_groups"})
 
     def read(row: Mapping[str, Any]) -> Sample | Score:
         for name in ("data_source", "prompt", "reward_model"):
@@ -248,6 +281,7 @@ def overrides(
     asynchronous: bool = False,
     legacy: bool = False,
     manager: bool = False,
+    lost_groups: bool = False,
     **options: Any,
 ) -> list[str]:
     """Return the Hydra overrides that make verl use this reward; quoted for Hydra, not for a shell.
@@ -258,6 +292,8 @@ def overrides(
         asynchronous: use `compute_score_async`.
         legacy: for verl up to 0.7.0, which knows no `manager`.
         manager: use `FinerRewardManager`.
+        lost_groups: for a reward with `in_lost_groups`: advantages are made by `finer_rewards.adapters.verl_advantage`,
+            which verl finds with VERL_USE_EXTERNAL_MODULES=finer_rewards.adapters.verl_advantage in the environment.
         options: further options of `compute_score`.
 
     Raises:
@@ -289,6 +325,8 @@ def overrides(
     ]
     for name, value in {"spec": spec, "root": root, **options}.items():
         lines.append(f"+{key}.reward_kwargs.{name}={_hydra(value)}")
+    if lost_groups:
+        lines += [f"+{key}.reward_kwargs.lost_groups=True", "algorithm.adv_estimator=finer_lost_groups"]
     if manager:
         name = "reward.reward_manager"
         lines += [

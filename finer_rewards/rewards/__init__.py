@@ -13,6 +13,7 @@ from finer_rewards.rewards.cells import (
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
+from finer_rewards.rewards.groups import in_lost_groups
 from finer_rewards.rewards.length import overlong, sql_r1_length
 from finer_rewards.rewards.memory import memory
 from finer_rewards.rewards.rows import rank_score, soft_f1, soft_f1_reference
@@ -42,6 +43,7 @@ __all__ = [
     "executable",
     "execution_match",
     "gate",
+    "in_lost_groups",
     "memory",
     "ngram_similarity",
     "overlong",

@@ -12,6 +12,7 @@ from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.protocol import Executor, Query
+from finer_rewards.grouping import Groups
 from finer_rewards.remote.wire import record, sample_from
 from finer_rewards.reporting.records import scored
 from finer_rewards.scoring import Scorer
@@ -259,9 +260,11 @@ class _Counting(Scorer):
         )
         self._metrics = metrics
 
-    def grade(self, evidence: Sequence[Evidence], *, step: int | None = None) -> list[Score]:
+    def grade(
+        self, evidence: Sequence[Evidence], *, step: int | None = None, groups: Groups = None
+    ) -> list[Score]:
         """Return the scores, and count them."""
-        scores = super().grade(evidence, step=step)
+        scores = super().grade(evidence, step=step, groups=groups)
         for score in scores:
             self._metrics.add("samples", status=score.status.name)
         return scores

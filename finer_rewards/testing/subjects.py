@@ -147,7 +147,8 @@ class RewardSubject(Subject):
     def score(self, cases: Sequence[Case]) -> list[float | None]:
         """Return one value a case."""
         samples = [Sample(case.completion, case.gold, case.dbs, case.question) for case in cases]
-        return [score.value for score in self.scorer.score(samples)]
+        # Each case is the only completion of its prompt.
+        return [score.value for score in self.scorer.score(samples, groups=1)]
 
     def close(self) -> None:
         """Stop the workers."""
