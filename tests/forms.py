@@ -6,6 +6,8 @@ reasoning models and trainers' templates give them.
 
 from __future__ import annotations
 
+import json
+
 SHORT = "The singers are in one table, so I count its rows."
 LONG = (
     "The question asks for the singers over forty. The table singer has the column age, so the rows are filtered by it "
@@ -72,6 +74,13 @@ def good(sql: str) -> dict[str, str]:
         "a comment first": f"<think>{SHORT}</think>\n-- the names; all of them\n{sql}",
         "query said twice": f"<think>{SHORT}</think>\n{fence}\nAgain, on its own:\n{fence}",
         "explained clause by clause": f"{fence}\n\n1. `SELECT name`: the column.\n2. `FROM singer`: the table.",
+        "JSON": json.dumps({"reasoning": SHORT, "sql": sql}),
+        "JSON in a fence": f"<think>{LONG}</think>\n```json\n{json.dumps({'sql': sql}, indent=2)}\n```",
+        "a call of a tool": f"<tool_call>{json.dumps({'name': 'run', 'arguments': {'query': sql}})}</tool_call>",
+        "a tag of another name": f"<analysis>{SHORT}</analysis>\n<final_sql>\n{fence}\n</final_sql>",
+        "a tag in capitals": f"<think>{LONG}</think>\n<SQL>{sql}</SQL>",
+        "a tag in brackets": f"[SQL]\n{sql}\n[/SQL]",
+        "code in a sentence": f"The answer is `{sql}`, which reads one table.",
         "another language beside": f"<think>{LONG}</think>\n{fence}\n```python\nprint(1)\n```",
     }  # fmt: skip
 
@@ -98,6 +107,9 @@ def bad(sql: str) -> dict[str, str]:
         "two statements in a fence": f"<think>{LONG}</think>\n```sql\n{other};\n{sql};\n```",
         "a second query in prose": f"<think>{LONG}</think>\n{fence}\nOr, if countries are meant: {other}",
         "two sentences with queries": f"The query is: {other}\n\nIf names are meant: {sql}",
+        "two queries in JSON": json.dumps({"sql": sql, "alternative": other}),
+        "two tags of other names": f"<first>{other}</first>\n<second>{sql}</second>",
+        "two pieces of code": f"The answer is `{other}` or `{sql}`.",
         "an answer between two thoughts": f"<think>{LONG}</think> {other}\n<think>again</think> {sql}",
         **{name: f"<think>{thought}</think>\n{sql}" for name, thought in FILLER.items()},
         "full-width tags": f"＜think＞{LONG}＜/think＞\n{sql}",

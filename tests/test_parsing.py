@@ -98,7 +98,7 @@ STATEMENTS = {
 @pytest.mark.parametrize("form", good(SQL))
 def test_every_form_that_models_write_is_read(form: str) -> None:
     for name, sql in STATEMENTS.items():
-        if form == "single backticks" and "`" in sql:
+        if (form == "single backticks" and "`" in sql) or (form == "code in a sentence" and "\n" in sql):
             continue  # nobody can tell where it ends
         answer = parse_completion(good(sql)[form])
         assert (answer.sql or "").removeprefix("-- the names; all of them\n") == sql, name

@@ -36,6 +36,7 @@ _IS_OPEN = re.compile(
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?(?:\*/|\Z)", re.DOTALL)
 _BLANK = re.compile(r"\n[ \t\r]*\n")
 _LONGEST_LEAD = 400
+_TAG = re.compile(r"[<＜]/?\w|\[/?[A-Za-z]\w*\]")
 
 
 class Found(NamedTuple):
@@ -63,7 +64,7 @@ def find_query(text: str) -> Found | None:
     first = _WORD.match(text, word)
     if first is None or first.group().istitle():  # "With this in mind: ..." is a sentence, if a query follows
         found = _START.search(text)
-        if found and (found.end() > _LONGEST_LEAD or re.search(r"[<＜]/?\w", text[: found.end()])):
+        if found and (found.end() > _LONGEST_LEAD or _TAG.search(text[: found.end()])):
             found = None
         if found is None and first is None:
             return None

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from finer_rewards.parsing._families import with_common_tags, without_endings
 from finer_rewards.parsing._prose import begins_query, distinct_queries, find_query, first_word, is_one
 from finer_rewards.parsing._thoughts import unreadable
+from finer_rewards.parsing._wrapped import wrapped_query
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer
 
@@ -35,6 +36,7 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
       delimit the thought, the text before the last fence is the thought, and its fences are drafts.
     * In text that is marked in no way, the query is what begins a line or follows a colon; a sentence before
       it and an explanation after it are left out. A comment alone is no SQL; comments in and before a query stay.
+    * Failing all that, the one query inside an object of JSON, a tag of any name, or backticks in a sentence.
     * Two different queries are no answer, wherever they stand.
     * White space, the fence, the final `;` and end-of-turn tokens of chat templates are taken off.
 
@@ -149,7 +151,11 @@ def _answer(rest: str, policy: Policy, *, drafts: bool) -> _Found:
     """Find the text of the SQL in what follows the thought."""
     if policy.answer == "any":
         tags = [tag for tag in _ANSWER_TAGS if f"<{tag}>" in rest]
-        return _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
+        found = _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
+        if found.sql is None or not begins_query(found.sql):
+            inside = wrapped_query(rest)
+            return found if inside is None else _Found(inside)
+        return found
     if policy.answer in ("rest", "fence"):
         return _unfenced(rest, policy, drafts=drafts)
     return _tagged(rest, policy.answer, policy)

@@ -20,7 +20,8 @@ class Policy:
     Args:
         thought: tag around the thought; empty when no thought is looked for.
         answer: where the SQL is: `"rest"` (all that follows the thought), `"fence"` (a code fence), the name
-            of a tag, or `"any"` (an `<answer>` or `<solution>` tag, else a fence, else the rest).
+            of a tag, or `"any"` (an `<answer>` or `<solution>` tag, else a fence, else the rest, else an object of
+            JSON, a tag of any name, or backticks in a sentence).
         need_thought: a completion without a thought is refused.
         prefilled: the opening thought tag may be missing, because the prompt ends with it.
         several: there may be several thoughts; they end at the last closing tag.
