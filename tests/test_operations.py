@@ -278,3 +278,46 @@ def test_a_negated_is_stays_negated(dialect: str, words: str) -> None:
     assert sql_operations(negated, dialect=dialect) == sql_operations(spelt, dialect=dialect)
     assert published_operations(negated, dialect) == published_operations(spelt, dialect)
     assert published_operations(negated, dialect) != published_operations(plain, dialect)
+
+
+BUSY = "SELECT country FROM singer GROUP BY country HAVING COUNT(*) > 2"
+NAMED = "SELECT name FROM singer WHERE age = 3"
+
+
+@pytest.mark.parametrize("operator", ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"])
+def test_one_operand_shares_its_operations_with_the_set_operation(operator: str) -> None:
+    both = f"{BUSY} {operator} SELECT name FROM singer GROUP BY name HAVING MIN(age) > 3"
+    assert 0.5 < f1(BUSY, both) < 1
+    assert f1(BUSY, both) == f1(both, BUSY)
+    assert 0.5 < f1(f"SELECT COUNT(*) FROM ({BUSY})", f"SELECT COUNT(*) FROM ({both})") < 1
+
+
+@pytest.mark.parametrize(
+    ("nearer", "farther", "gold"),
+    [
+        # Another operator; another operator and an operand less.
+        (f"{BUSY} UNION ALL {NAMED}", BUSY, f"{BUSY} UNION {NAMED}"),
+        # The operands of EXCEPT the wrong way round.
+        (f"{BUSY} EXCEPT {BUSY}", f"{NAMED} EXCEPT {BUSY}", f"{BUSY} EXCEPT {NAMED}"),
+        # ORDER BY and LIMIT of the whole.
+        (f"{BUSY} ORDER BY 1 LIMIT 3", BUSY, f"{BUSY} UNION {NAMED} ORDER BY 1 LIMIT 3"),
+    ],
+)
+def test_set_operations_are_compared_by_their_best_pairing(nearer: str, farther: str, gold: str) -> None:
+    assert f1(farther, gold) < f1(nearer, gold) < 1
+
+
+def test_an_operand_has_one_partner() -> None:
+    once, twice = f"{BUSY} UNION ALL {NAMED}", f"{BUSY} UNION ALL {BUSY}"
+    difference = sql_operations(once, schema=SCHEMA).diff(sql_operations(twice, schema=SCHEMA))
+    assert Operation("select", ("singer.name",), ("union all 2",)) in difference.missing
+
+
+@pytest.mark.parametrize("operands", [31, 32, 60])
+def test_many_operands_are_compared_in_bounded_steps(operands: int) -> None:
+    first, second = (
+        sql_operations(" UNION ALL ".join(f"{NAMED}{n}" for n in range(start, start + operands)))
+        for start in (0, operands // 2)
+    )
+    with at_most(100_000):
+        assert 0.5 < operation_f1(first, second) < 1

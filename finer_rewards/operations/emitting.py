@@ -6,7 +6,7 @@ from collections import Counter
 from functools import lru_cache
 from typing import Any
 
-from .multiset import Operation
+from .multiset import Operation, operand
 from .terms import ONE, Select, Term, is_leaf, is_query
 from .words import name_of, say, say_query, say_source
 
@@ -77,8 +77,7 @@ class _Emitter:
         elif query[0] == "setop":
             self.add("set", (query[1],), scope)
             for place, branch in enumerate(query[2]):
-                inner = f"{query[1]} {place + 1}" if query[1].startswith("except") else query[1]
-                self.query(branch, (*scope, inner), depth)
+                self.query(branch, (*scope, operand(query[1], place)), depth)
             self.tail(query[3], query[4], query[5], scope, depth)
             for part in query[6:]:
                 self.add("other", (say(part, depth),), scope)

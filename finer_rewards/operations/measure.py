@@ -78,8 +78,8 @@ def agreement(
 
 
 def beside(predicted: Operations, gold: Operations) -> list[tuple[Operation, int, int]]:
-    """Return each operation of either multiset with how often the prediction and the gold have it."""
-    ours, theirs = predicted.counts, gold.counts
+    """Return each operation of either side with how often the prediction, fitted to the gold, and the gold have it."""
+    ours, theirs = predicted.fitted_to(gold).counts, gold.counts
     found = [(one, n, theirs.get(one, 0)) for one, n in ours.items()]
     return found + [(one, 0, n) for one, n in theirs.items() if one not in ours]
 
@@ -144,6 +144,7 @@ def partial_agreement(
         weights: how much a kind counts; `None` means `WEIGHTS`.
         credit: what a nearly right operation is worth, in [0, 1).
     """
+    predicted = predicted.fitted_to(gold)
     exact = agreement(predicted, gold, weights)
     chosen = WEIGHTS if weights is None else weights
     missing: dict[tuple[str, tuple[str, ...]], list[Operation]] = {}

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-__all__ = ["Difference", "Operation", "Operations"]
+from finer_rewards.assignment import best_pairs
+
+__all__ = ["Difference", "Operation", "Operations", "operand"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,8 +102,24 @@ class Operations:
         return Operations({one: n for one, n in self._counts.items() if one.kind in kinds})
 
     def diff(self, predicted: Operations) -> Difference:
-        """Return what `predicted` has in common with this multiset (the gold), lacks, and has too many."""
+        """Return what `predicted`, fitted to this multiset (the gold), shares with it, lacks, and has too many."""
+        predicted = predicted.fitted_to(self)
         return Difference(self & predicted, self - predicted, predicted - self)
+
+    def fitted_to(self, gold: Operations) -> Operations:
+        """Return the operations with each operand of a set operation called as that of `gold` it shares most with.
+
+        A query without set operation is fitted to one operand, and one operand to such a query.
+
+        Example:
+            >>> either = Operations([Operation("set", ("union",)), Operation("from", ("singer",), ("union 1",))])
+            >>> print(either.fitted_to(Operations([Operation("from", ("singer",))])))
+            set union
+            from singer
+        """
+        if not any(one.kind == "set" for counts in (self._counts, gold._counts) for one in counts):
+            return self
+        return Operations(_fitted(self._counts, gold._counts), self.notes)
 
     def __and__(self, other: Operations) -> Operations:
         return Operations(self._counts & other._counts)
@@ -140,3 +158,80 @@ class Operations:
 
     def __repr__(self) -> str:
         return f"Operations({list(self)!r})"
+
+
+Counts = Counter[Operation]
+_MOST_OPERANDS = 32
+_TAIL = ("order", "limit", "offset")
+
+
+def operand(operator: str, place: int) -> str:
+    """Return what the scope of an operand of a set operation is called."""
+    return f"{operator} {place + 1}"
+
+
+def _is_operand(label: str) -> bool:
+    return label[-1:].isdigit() and label.startswith(("union", "intersect", "except"))
+
+
+def _fitted(predicted: Counts, gold: Counts) -> Counts:
+    """Return the predicted operations with operands called as in the gold, from the outermost scope inward."""
+    ours, theirs = _by_scope(predicted), _by_scope(gold)
+    parts = {label: part for label, part in ours.items() if _is_operand(label)}
+    partners = {label: part for label, part in theirs.items() if _is_operand(label)}
+    if (not parts and not partners) or max(len(parts), len(partners)) > _MOST_OPERANDS:
+        return _under({
+            label: _fitted(part, theirs[label]) if label and label in theirs else part
+            for label, part in ours.items()
+        })  # fmt: skip
+    if parts:
+        rest = _under({label: part for label, part in ours.items() if label not in parts})
+    else:
+        # ORDER BY and LIMIT of a set operation are not those of its operands.
+        tail = {one.kind for one in theirs.get("", ())}.intersection(_TAIL)
+        rest = Counter(
+            {one: n for one, n in predicted.items() if one.kind in (*tail, "query") and not one.scope}
+        )
+        parts = {"": predicted - rest}
+    partners = partners or {"": gold}
+    called = _pairing(parts, partners)
+    return rest + _under({
+        called[label]: _fitted(part, partners[called[label]]) if called[label] in partners else part
+        for label, part in parts.items()
+    })  # fmt: skip
+
+
+def _pairing(parts: Mapping[str, Counts], partners: Mapping[str, Counts]) -> dict[str, str]:
+    """Return the label of each part's partner; a new one for a part without."""
+    ours, theirs = list(parts), list(partners)
+    gains = [[_gain((a, parts[a]), (b, partners[b])) for b in theirs] for a in ours]
+    called = {ours[row]: theirs[column] for row, column in best_pairs(gains) if gains[row][column] >= 0}
+    for place, label in enumerate(ours):
+        called.setdefault(label, operand(label.rpartition(" ")[0], len(theirs) + place))
+    return called
+
+
+def _gain(part: tuple[str, Counts], partner: tuple[str, Counts]) -> int:
+    """Return how much two operands share; -1 for what EXCEPT takes rows from and what it takes away."""
+    (ours, first), (theirs, second) = part, partner
+    if ours[:6] == theirs[:6] == "except" and (ours == "except 1") != (theirs == "except 1"):
+        return -1
+    return sum(min(n, second[one]) for one, n in first.items() if one in second)
+
+
+def _by_scope(counts: Counts) -> dict[str, Counts]:
+    """Return the operations by the outermost scope, which they lose; those of no scope by an empty text."""
+    found: dict[str, Counts] = {}
+    for one, n in counts.items():
+        label = one.scope[0] if one.scope else ""
+        found.setdefault(label, Counter())[replace(one, scope=one.scope[1:])] += n
+    return found
+
+
+def _under(parts: Mapping[str, Counts]) -> Counts:
+    """Return the operations of parts, each under its scope."""
+    found: Counts = Counter()
+    for label, part in parts.items():
+        for one, n in part.items():
+            found[replace(one, scope=(label, *one.scope)) if label else one] += n
+    return found
