@@ -76,7 +76,7 @@ class Operations:
         + limit 2
     """
 
-    __slots__ = ("_counts", "_hash", "notes")
+    __slots__ = ("_counts", "_hash", "_sets", "notes")
 
     def __init__(
         self, operations: Iterable[Operation] | Mapping[Operation, int] = (), notes: tuple[str, ...] = ()
@@ -87,6 +87,7 @@ class Operations:
         self._counts: Counter[Operation] = counts
         self.notes = notes
         self._hash: int | None = None
+        self._sets: bool | None = None
 
     @property
     def counts(self) -> Mapping[Operation, int]:
@@ -117,9 +118,14 @@ class Operations:
             set union
             from singer
         """
-        if not any(one.kind == "set" for counts in (self._counts, gold._counts) for one in counts):
+        if not (self._joins_queries() or gold._joins_queries()):
             return self
         return Operations(_fitted(self._counts, gold._counts), self.notes)
+
+    def _joins_queries(self) -> bool:
+        if self._sets is None:
+            self._sets = any(one.kind == "set" for one in self._counts)
+        return self._sets
 
     def __and__(self, other: Operations) -> Operations:
         return Operations(self._counts & other._counts)
