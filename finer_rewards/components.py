@@ -97,8 +97,8 @@ def reason_of(score: Score) -> str:
 
 @lru_cache(maxsize=256)
 def _names(reward: Reward) -> Mapping[str, str]:
-    leaves = reward.leaves()
-    return MappingProxyType(dict(zip(map(repr, leaves), distinct_names(leaves), strict=True)))
+    parts = reward.components()
+    return MappingProxyType(dict(zip(map(repr, parts), distinct_names(parts), strict=True)))
 
 
 def _walk(score: Score) -> Iterator[Score]:

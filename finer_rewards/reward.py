@@ -28,19 +28,21 @@ from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Evidence, Score
 from finer_rewards.validation import check_parameter, is_finite
 
-__all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "reward", "total"]
+__all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "maximum", "reward", "total"]
 
 P = ParamSpec("P")
 Function = Callable[..., float | Score]
 
 #: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
 #: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them;
+#: `calls` for the queries that the model ran before it answered to be observed as the answer is;
 #: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks;
 #: `groups` for what the completions of the same prompt are.
 NEEDS: Final = (
     "execution",
     "predicted",
     "gold",
+    "calls",
     "schema",
     "memory",
     "neighbours",
@@ -116,10 +118,12 @@ class Reward:
         name: name of the factory.
         params: every parameter, defaults included.
         needs: what has to be observed, the union over the parts.
+        is_component: whether its value is logged as one: true for what is not made of others, and for what asks others
+            of the queries before the answer.
     """
 
     __slots__ = (
-        "_definition", "_depth", "_factory", "_hash", "_own_needs", "_text", "name", "needs", "params",
+        "_definition", "_depth", "_factory", "_hash", "_own_needs", "_text", "is_component", "name", "needs", "params",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +141,7 @@ class Reward:
                     f"{suggest(need, NEEDS)}"
                 )
         self._own_needs = () if definition.combines else needs
+        self.is_component: bool = not definition.combines or "calls" in needs
         self.needs: frozenset[str] = frozenset(needs).union(*(part.needs for part in self.parts()))
         self._depth: int = 1 + max((part._depth for part in self.parts()), default=0)
         if self._depth > _DEEPEST:
@@ -153,7 +158,7 @@ class Reward:
         fault = fault_of(self._own_needs, evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.
-        name = self.name if self._definition.combines else self._text
+        name = self._text if self.is_component else self.name
         return Score(score.value, score.reason, score.status, name, score.parts, score.metrics)
 
     def parts(self) -> Iterator[Reward]:
@@ -163,12 +168,20 @@ class Reward:
                 yield value
         if self.name == "total":
             yield from (part for _, part in self.params["terms"])
+        elif self.name == "maximum":
+            yield from self.params["rewards"]
 
     def leaves(self) -> tuple[Reward, ...]:
         """Return the distinct rewards at the bottom of the tree, constants left out, in order."""
         if not self._definition.combines:
             return () if self.name == "constant" else (self,)
         return tuple(dict.fromkeys(leaf for part in self.parts() for leaf in part.leaves()))
+
+    def components(self) -> tuple[Reward, ...]:
+        """Return the distinct rewards whose values are logged one by one, constants left out, in order."""
+        if self.is_component:
+            return () if self.name == "constant" else (self,)
+        return tuple(dict.fromkeys(one for part in self.parts() for one in part.components()))
 
     def compared_under(self) -> tuple[Mode, ...] | None:
         """Return the modes under which its parts compare results; `None` where one reads the rows themselves."""
@@ -369,6 +382,27 @@ def gate(evidence: Evidence, *, condition: Reward, then: Reward, otherwise: Rewa
         return Score(0.0, judged.reason, judged.status, parts=((0, judged),))
     score = judged if repr(branch) == repr(condition) else branch(evidence)
     return Score(score.value, score.reason, score.status, parts=((0, judged), (1, score)))
+
+
+def _check_maximum(rewards: tuple[Reward, ...]) -> None:
+    if not rewards or not all(isinstance(part, Reward) for part in rewards):
+        raise ConfigError(f"`maximum(rewards=...)` should be a tuple of rewards, but got {rewards!r:.120}.")
+
+
+@reward(combines=True, check=_check_maximum)
+def maximum(evidence: Evidence, rewards: tuple[Reward, ...]) -> Score:
+    """The largest of several rewards. `None` as soon as one of them is `None`.
+
+    Example:
+        >>> maximum((constant(0.5), constant(0.1)))
+        maximum((constant(0.5), constant(0.1)))
+    """
+    parts = tuple((0, part(evidence)) for part in rewards)
+    for _, score in parts:
+        if score.value is None:
+            return Score(None, score.reason, score.status, parts=parts)
+    best = max((score for _, score in parts), key=lambda score: score.value or 0.0)
+    return Score(best.value, best.reason, best.status, parts=parts)
 
 
 def _check_clip(reward: Reward, lo: float, hi: float) -> None:

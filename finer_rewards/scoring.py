@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import marshal
 import operator
@@ -9,6 +10,7 @@ import os
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer"]
 
+Parse = Callable[..., Answer]
 _RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
 
 
@@ -49,7 +52,8 @@ class Scorer:
             default modes of our own have them: built when a gold is first judged, into a cache folder
             (`$FINER_REWARDS_CACHE`). 0 for none, a number for at most so many, in published modes too, a folder that
             has them (`finer-rewards testsuite build -o FOLDER`), or both, `(4, "neighbours/")`.
-        parse: turns a completion into an `Answer`.
+        parse: turns a completion into an `Answer`. One that has a parameter `calls` is told the queries that the model
+            ran before it answered.
         log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
 
     Raises:
@@ -69,7 +73,7 @@ class Scorer:
         *,
         memory: Memory | None = None,
         neighbours: Neighbours = None,
-        parse: Callable[[str], Answer] = parse_completion,
+        parse: Parse = parse_completion,
         log: ScoreLog | str | os.PathLike[str] | None = None,
     ) -> None:
         self.reward = parse_reward(reward) if isinstance(reward, str) else reward
@@ -86,6 +90,7 @@ class Scorer:
         self.executor = executor
         self.memory = memory
         self.parse = parse
+        self._parses_calls = _takes_calls(parse)
         self.log = _log(log)
         needs = self.reward.needs
         self._rewritings = tuple(sorted(need[3:] for need in needs if need.startswith("as:")))
@@ -156,7 +161,9 @@ class Scorer:
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
         keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
-        observed = dict(zip(distinct, self._observe(distinct), strict=True))
+        observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
+        if "calls" in self.reward.needs:
+            observed = dict(zip(distinct, self._with_calls(list(observed.values())), strict=True))
         return [observed[key] for key in keys]
 
     def score(
@@ -288,11 +295,25 @@ class Scorer:
         memory = "" if self.memory is None else f", memory={self.memory!r}"
         return f"Scorer({self.reward!r}, {self.executor!r}{memory})"
 
-    def _observe(self, samples: Mapping[Hashable, Sample]) -> list[Evidence]:
+    def _with_calls(self, found: list[Evidence]) -> list[Evidence]:
+        """Observe the queries that were run before the answers, each as if it were the answer."""
+        keys: list[list[Hashable]] = []
+        distinct: dict[Hashable, Sample] = {}
+        for one in found:
+            calls = [replace(one.sample, completion=sql, calls=(), turns=1) for sql in one.sample.calls]
+            keys.append([_key(call) or (len(keys), number) for number, call in enumerate(calls)])
+            distinct.update(zip(keys[-1], calls, strict=True))
+        seen = dict(zip(distinct, self._observe(distinct, _as_it_is), strict=True)) if distinct else {}
+        return [
+            replace(one, calls=tuple(seen[key] for key in mine)) if mine else one
+            for one, mine in zip(found, keys, strict=True)
+        ]
+
+    def _observe(self, samples: Mapping[Hashable, Sample], parse: Parse) -> list[Evidence]:
         """Observe samples that all differ; what is found as it was of late is the same object as then."""
         before = [self._recent.get(key) for key in samples]
         batch = list(samples.values())
-        answers = self._parse(batch, before)
+        answers = self._parse(batch, before, parse)
         readings: dict[str, list[tuple[Trial, ...]]] = {}
         if self.executor is not None and (self._runs_predicted or self._runs_gold):
             readings = run_trials(
@@ -331,17 +352,20 @@ class Scorer:
             found[index] = evidence
         return found
 
-    def _parse(self, batch: list[Sample], before: Sequence[_Known | None]) -> list[Answer]:
+    def _parse(self, batch: list[Sample], before: Sequence[_Known | None], parse: Parse) -> list[Answer]:
         parsed = {
             known.evidence.sample.completion: known.evidence.answer
             for known in before
-            if known is not None and known.parse is self.parse
+            if known is not None and known.parse is parse and not known.evidence.sample.calls
         }
         answers = []
         for sample in batch:
             text = sample.completion
+            if sample.calls and self._parses_calls:
+                answers.append(parse(text, calls=sample.calls))
+                continue
             if text not in parsed:
-                parsed[text] = self.parse(text)
+                parsed[text] = parse(text)
             answers.append(parsed[text])
         return answers
 
@@ -368,7 +392,7 @@ class Scorer:
 class _Known(NamedTuple):
     """What was observed of a sample, by which parser, and how it was scored."""
 
-    parse: Callable[[str], Answer]
+    parse: Parse
     reward: Reward
     evidence: Evidence
     score: Score
@@ -385,7 +409,20 @@ def _key(sample: Sample) -> tuple[Hashable, ...] | None:
             rest = marshal.dumps((sample.answer, dict(sample.meta)))
         except ValueError:
             return None
-    return sample.completion, sample.gold, sample.db, sample.question, sample.dialect, rest
+    told = (sample.calls, sample.turns) if sample.turns != 1 else None
+    return sample.completion, sample.gold, sample.db, sample.question, sample.dialect, rest, told
+
+
+def _takes_calls(parse: Parse) -> bool:
+    try:
+        return "calls" in inspect.signature(parse).parameters
+    except (TypeError, ValueError):  # some that are written in C do not say
+        return False
+
+
+def _as_it_is(sql: str) -> Answer:
+    """Return a query that was run as it stands as an answer."""
+    return Answer(None, sql)
 
 
 def _same(one: Evidence, other: Evidence) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError, UnscorableError
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ class Sample:
     """One completion to score, and what is known to be right.
 
     Args:
-        completion: what the model wrote, as text.
+        completion: what the model wrote: text, or the chat messages of a rollout in which it ran queries through a
+            tool. What it wrote last is kept as text, the queries in `calls`.
         gold: the gold SQL; several when any of them is right (the best match wins); `()` when only
             `answer` supervises.
         db: a path, or an id under the executor's root; a tuple when a match must hold on every one.
@@ -103,10 +105,18 @@ class Sample:
             has to speak it. `None` means the executor's.
         answer: the right rows, for supervision without SQL.
         meta: anything else you want to keep beside the sample.
+        calls: the queries that it ran before it answered, in order.
+        turns: how often it was its turn; 0 means once a call, and once for the answer.
 
     Example:
         >>> Sample("SELECT 1", gold="SELECT 1", db="concert.sqlite").golds
         ('SELECT 1',)
+        >>> call = {"name": "run_sql", "arguments": {"sql": "SELECT 2"}}
+        >>> asked = {"role": "assistant", "content": "", "tool_calls": [call]}
+        >>> chat = [asked, {"role": "tool", "content": "2"}, {"role": "assistant", "content": "SELECT 1"}]
+        >>> sample = Sample(chat, gold="SELECT 1", db="concert.sqlite")
+        >>> sample.completion, sample.calls, sample.turns
+        ('SELECT 1', ('SELECT 2',), 2)
     """
 
     completion: str
@@ -116,13 +126,29 @@ class Sample:
     dialect: str | None = None
     answer: tuple[Row, ...] | None = None
     meta: Mapping[str, Any] = field(default_factory=lambda: _NOTHING)
+    calls: tuple[str, ...] = ()
+    turns: int = 0
+
+    if TYPE_CHECKING:  # what it is given, beside what it holds
+
+        def __init__(
+            self,
+            completion: str | Chat | Sequence[Mapping[str, Any]],
+            gold: str | Sequence[str],
+            db: str | Sequence[str],
+            question: str = "",
+            dialect: str | None = None,
+            answer: Iterable[Iterable[Cell]] | None = None,
+            meta: Mapping[str, Any] = _NOTHING,
+            calls: Sequence[str] = (),
+            turns: int = 0,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.completion, str):
-            raise ConfigError(
-                f"`Sample(completion=...)` should be text, but got {self.completion!r:.80}. "
-                "Turn chat messages into text with `finer_rewards.parsing.completion_text(...)`."
-            )
+            self._read(self.completion)
+        if self.calls.__class__ is not tuple or self.calls or self.turns < 1:
+            self._check_calls()
         for name in ("question", "dialect"):
             value = getattr(self, name)
             if not isinstance(value, str) and (name == "question" or value is not None):
@@ -153,6 +179,34 @@ class Sample:
             )
         object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
 
+    def _read(self, completion: object) -> None:
+        """Take a chat apart."""
+        if isinstance(completion, Chat):
+            chat = completion
+        elif not isinstance(completion, (list, tuple)) or not completion:
+            raise ConfigError(
+                f"`Sample(completion=...)` should be text, or a list of chat messages, but got {completion!r:.80}. "
+                "Turn what a trainer passes into text with `finer_rewards.parsing.completion_text(...)`."
+            )
+        else:
+            chat = read_chat(completion)
+        if self.calls or self.turns:
+            raise ConfigError(
+                "`Sample(chat, ...)` should take `calls` and `turns` from the chat, but got them too. Leave them out."
+            )
+        for name, value in chat._asdict().items():
+            object.__setattr__(self, "completion" if name == "text" else name, value)
+
+    def _check_calls(self) -> None:
+        calls = tuple(self.calls) if isinstance(self.calls, (list, tuple)) else None
+        if calls is None or not all(isinstance(sql, str) for sql in calls):
+            raise ConfigError(
+                f"`Sample(calls=...)` should be a tuple of SQL texts, but got {self.calls!r:.80}. Pass () for none."
+            )
+        object.__setattr__(self, "calls", calls)
+        if self.turns < 1:
+            object.__setattr__(self, "turns", len(calls) + 1)
+
     @property
     def golds(self) -> tuple[str, ...]:
         """The gold statements, always as a tuple."""
@@ -166,11 +220,14 @@ class Sample:
     def __reduce__(self) -> tuple[type[Sample], tuple[Any, ...]]:
         # A mapping proxy does not pickle; a dict does.
         return type(self), (
-            self.completion, self.gold, self.db, self.question, self.dialect, self.answer, dict(self.meta)
+            self.completion, self.gold, self.db, self.question, self.dialect, self.answer, dict(self.meta),
+            self.calls, self.turns,
         )  # fmt: skip
 
     def __hash__(self) -> int:
-        return hash((self.completion, self.gold, self.db, self.question, self.dialect, self.answer))
+        return hash(
+            (self.completion, self.gold, self.db, self.question, self.dialect, self.answer, self.calls)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +388,8 @@ class Evidence:
         neighbours: what was observed on neighbours of the database; `None` where that does not matter.
         met_in_group: the conditions, out of those that the reward asks about, which some completion of the group meets;
             `None` when the group is not known.
+        calls: the queries that the model ran before it answered, in order, each observed as if it were the answer;
+            `call.predicted.status` says how it ended. Empty where no part of the reward looks at them.
     """
 
     sample: Sample
@@ -345,6 +404,7 @@ class Evidence:
     dialect: str = ""
     neighbours: Neighbourhood | None = None
     met_in_group: frozenset[object] | None = None
+    calls: tuple[Evidence, ...] = ()
     #: Scores of parts of the reward that were found on the way.
     known: Mapping[object, Score] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False

@@ -29,6 +29,7 @@ GOOD = {
     "solution": f"<think>a</think><sql>S</sql><observation>1</observation>\n<think>{THOUGHT}</think>"
     f"<solution>{SQL}</solution>",
     "fence": f"The table is singer.\n{FENCED}\nThat is all.",
+    "called": f"<think>{THOUGHT}</think> {SQL}",
     "plain": f"{SQL};\n",
 }
 

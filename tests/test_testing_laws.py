@@ -106,7 +106,9 @@ def shipped() -> Iterator[tuple[str, fr.Reward, str, frozenset[str]]]:
     own = {
         name: make for name, make in known_rewards().items() if make.__module__.startswith("finer_rewards.")
     }
-    for name in sorted(set(own) - {"gate", "total", "clip", "staircase", "in_lost_groups"}):
+    for name in sorted(
+        set(own) - {"gate", "total", "clip", "maximum", "staircase", "in_lost_groups", "each_call", "gain"}
+    ):
         yield name, own[name](), own[name].__doc__ or "", REWARDS.get(name, frozenset())
     combined = {
         "gate": r.gate(condition=r.executable(), then=r.atomic_f1()),
@@ -114,6 +116,9 @@ def shipped() -> Iterator[tuple[str, fr.Reward, str, frozenset[str]]]:
         "clip": r.clip(2 * r.execution_match() - 1),
         "staircase": r.staircase(r.execution_match()),
         "in_lost_groups": 0.5 * r.execution_match() + 0.5 * r.in_lost_groups(r.atomic_f1()),
+        "maximum": r.maximum((r.execution_match(), 0.5 * r.executable())),
+        "each_call": r.each_call(r.executable()),
+        "gain": r.gain(r.cell_recall(empty="zero")),
     }
     for name, one in combined.items():
         yield name, one, "in [0, 1]", frozenset()

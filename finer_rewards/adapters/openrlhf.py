@@ -30,7 +30,9 @@ from finer_rewards.adapters.rows import (
     read_rows,
     refuse_groups,
 )
-from finer_rewards.adapters.scorers import is_url, scorer_for
+from finer_rewards.adapters.scorers import is_url, scorer_for, tool_for
+from finer_rewards.agents import Episode
+from finer_rewards.chat import Chat
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError, suggest
@@ -45,6 +47,8 @@ __all__ = ["build", "build_agent", "openrlhf_reward", "response_of", "write_shim
 _LOGGER = logging.getLogger(__name__)
 #: Characters of a prompt's end by which it is found: at the start of the query, or anywhere in it.
 _OVERLAP, _TAIL = 12, 40
+#: What follows a call in Qwen's chat template.
+_CHATML = "\n<|im_start|>user\n<tool_response>\n{}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
 
 
 def openrlhf_reward(
@@ -135,21 +139,36 @@ def build(
     return reward
 
 
-def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
-    """Return the `AgentExecutor` class for `--train.agent_func_path`: one turn, scored from its own tokens.
+def build_agent(
+    spec: str = "execution_match()",
+    *,
+    tool: Mapping[str, Any] | None = None,
+    tag: str = "tool_call",
+    feedback: str = _CHATML,
+    **options: Any,
+) -> Any:
+    """Return the `AgentExecutor` class for `--train.agent_func_path`: scored from its own tokens.
 
     Unlike `reward_func`, which gets prompt and response as one text, this knows where the response starts.
 
     Args:
         spec: the reward.
+        tool: options of `finer_rewards.agents.SQLTool`: the model may then query the database in several turns before
+            it answers. `None` means one turn.
+        tag: the tag around a call in what the model writes: JSON, or SQL as it is.
+        feedback: what follows a call in the model's chat template, `{}` being the reply of the tool.
         options: those of `build`.
 
     Raises:
         MissingExtraError: OpenRLHF is not installed.
+        ConfigError: an option cannot be used.
     """
     with extra("openrlhf", "build_agent()", "OpenRLHF"):
         from openrlhf.utils.agent import SingleTurnAgentExecutor
     reward = build(spec, **options)
+    if tool is not None:
+        tool_for(reward.scorer, "any", tool)
+        return _agent_with_tool(reward, tool, tag, feedback)
 
     class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
         """One turn, then the reward."""
@@ -165,6 +184,53 @@ def build_agent(spec: str = "execution_match()", **options: Any) -> Any:
             reply = await asyncio.to_thread(reward, [prompt + text], [prompt], [label])
             output.update(reward=reply["rewards"], scores=reply["scores"], extra_logs=reply["extra_logs"])
             return output
+
+    return AgentExecutor
+
+
+def _agent_with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feedback: str) -> Any:
+    import torch
+    from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
+
+    class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
+        """One rollout."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._episode: Episode | None = None
+            self._prompt = ""
+
+        async def reset(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            """Begin on the database of the label; a label that names none is scored at once, as one turn is."""
+            self._prompt = states["observation"]
+            row = _row(states["label"]) or {}
+            if row.get(reward.fields.db):
+                self._episode = Episode(tool_for(reward.scorer, row[reward.fields.db], options), tag=tag)
+            return states
+
+        async def step(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            """Run the queries that were asked for, or score the answer."""
+            text = without_endings(states["action_text"], reward.endings)
+            reply, chat = None, Chat(text)
+            if self._episode is not None:
+                reply = await asyncio.to_thread(self._episode.step, text)
+                chat = self._episode.chat
+            if reply is None:
+                found = await asyncio.to_thread(reward, [chat], [self._prompt], [states["label"]])
+            else:
+                found = reward.nothing()
+            return {
+                "rewards": torch.tensor(found["rewards"]),
+                "scores": found["scores"],
+                "environment_feedback": "" if reply is None else feedback.replace("{}", reply),
+                "done": reply is None,
+                "extra_logs": found["extra_logs"],
+            }
+
+    class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
+        """Several turns with a tool, then the reward."""
+
+        def __init__(self) -> None:
+            super().__init__(AgentInstance)
 
     return AgentExecutor
 
@@ -220,7 +286,7 @@ class RewardFunction:
         self.scores = scores
 
     def __call__(
-        self, queries: Sequence[str], prompts: Sequence[str], labels: Sequence[Any]
+        self, queries: Sequence[str | Chat], prompts: Sequence[str], labels: Sequence[Any]
     ) -> dict[str, Any]:
         error = 0.0
         try:
@@ -239,6 +305,11 @@ class RewardFunction:
             lost = dict.fromkeys(component_names(self.scorer.reward), 0.0) | {"unscorable": 1.0}
             records = [(self.fallback, self._score(self.fallback, 0.0), lost)] * len(queries)
         return self._reply(records, error)
+
+    def nothing(self) -> dict[str, Any]:
+        """Return the reply for a turn that is not the last: 0, under the same keys."""
+        names = (*component_names(self.scorer.reward), "unscorable", "reward_error")
+        return {"rewards": 0.0, "scores": 0.0, "extra_logs": dict.fromkeys(names, 0.0)}
 
     def check(
         self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], *, label: str = "label"
@@ -270,13 +341,15 @@ class RewardFunction:
 
         return check_items(self.scorer, map(read, read_rows(dataset)), gold=f"{label}.{self.fields.gold}")
 
-    def _item(self, query: str, prompt: str, label: Any) -> Sample | Score:
+    def _item(self, query: str | Chat, prompt: str, label: Any) -> Sample | Score:
         row = _row(label)
         if row is None:
             return unscored(
                 Status.no_gold, f"The label should be a mapping or its JSON, but got {label!r:.80}."
             )
-        return self.fields.sample(row, response_of(query, prompt, self.endings), prompt)
+        if isinstance(query, str):
+            query = response_of(query, prompt, self.endings)
+        return self.fields.sample(row, query, prompt)
 
     def _record(self, judged: Judged) -> tuple[float, float, dict[str, float]]:
         value = self.fallback if judged.score.value is None else for_float32(judged.score.value)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from finer_rewards.chat import Chat
 from finer_rewards.components import component_metrics, component_values, reason_of
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.exact import parse_json
@@ -83,7 +84,7 @@ class Fields:
     def sample(
         self,
         row: Mapping[str, Any],
-        completion: str,
+        completion: str | Chat,
         question: str = "",
         meta: Mapping[str, Any] | None = None,
     ) -> Sample | Score:

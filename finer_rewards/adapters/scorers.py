@@ -18,21 +18,23 @@ from finer_rewards.adapters.rows import (
     numbers,
     refuse_groups,
 )
+from finer_rewards.agents import SQLTool
+from finer_rewards.chat import Chat, read_chat
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
 from finer_rewards.locks import ForkSafeLock
-from finer_rewards.parsing import completion_text
+from finer_rewards.parsing import named_policy, parse_completion
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.scoring import Scorer
 
 if TYPE_CHECKING:
     from finer_rewards.memory_protocol import Memory
 
-__all__ = ["RowScorer", "is_url", "scorer_for"]
+__all__ = ["RowScorer", "is_url", "scorer_for", "tool_for"]
 
 _LOCK = ForkSafeLock()
-_SCORERS = frozenset(("log", "neighbours"))  # options of `Scorer`
+_SCORERS = frozenset(("log", "neighbours", "policy"))  # options of `Scorer`, the last by another name
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class RowScorer:
         answer: key of the right rows, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         fallback: the score of what cannot be scored.
-        limits: further arguments of `SQLite`, or of `Remote` for a server; and `log`, a file for score logs.
+        limits: further arguments of `SQLite`, or of `Remote` for a server; `log`, a file of scores; `neighbours`, as
+            `Scorer` takes it; and `policy`, the name of the form in which completions are read.
     """
 
     spec: str = "execution_match()"
@@ -109,7 +112,7 @@ class RowScorer:
         meta: Mapping[str, Any] | None = None,
         alone: bool = False,
     ) -> Judged:
-        """Score a completion, text or messages; `prompt` is the question of a row that has none.
+        """Score a completion: text, messages or a `Chat`; `prompt` is the question of a row that has none.
 
         `alone` takes it for the whole group of its prompt; without it a reward that asks for groups is refused.
         """
@@ -117,8 +120,21 @@ class RowScorer:
         scorer = self.scorer
         if not alone:
             refuse_groups(scorer.reward, "This trainer", "verl can: overrides(lost_groups=True). Or use TRL.")
-        (judged,) = judge(scorer, [found.sample(row, completion_text(completion), prompt, meta)], groups=1)
+        chat = completion if isinstance(completion, Chat) else read_chat(completion)
+        (judged,) = judge(scorer, [found.sample(row, chat, prompt, meta)], groups=1)
         return judged
+
+    def tool(self, row: Mapping[str, Any], options: Mapping[str, Any]) -> SQLTool:
+        """Return the tool of one episode, on the (first) database of the row.
+
+        Args:
+            row: what the trainer knows of a sample.
+            options: those of `SQLTool`.
+
+        Raises:
+            ConfigError: the reward runs nothing, the row names no database, or an option cannot be used.
+        """
+        return tool_for(self.scorer, row.get(self.db), options)
 
     def record(self, judged: Judged) -> dict[str, float]:
         """Return `score`, `acc` (1 for an execution match), each component, `unscorable`: always the same keys."""
@@ -127,14 +143,40 @@ class RowScorer:
         return {"score": score, "acc": match_of(reward, judged), **numbers(reward, judged)}
 
 
+def tool_for(scorer: Scorer, db: object, options: Mapping[str, Any]) -> SQLTool:
+    """Return the tool of one episode, on a scorer's executor.
+
+    Args:
+        scorer: what the episode is scored by.
+        db: the database, as the row names it; of several the first.
+        options: those of `SQLTool`.
+
+    Raises:
+        ConfigError: the scorer has no executor, the row names no database, or an option cannot be used.
+    """
+    first = db[0] if isinstance(db, (list, tuple)) and db else db
+    if scorer.executor is None or not isinstance(first, str) or not first:
+        raise ConfigError(
+            f"A tool should have an executor and a database, but got {scorer.executor!r:.80} and {db!r:.80}. "
+            "Give the scorer an executor, and name the column of the database."
+        )
+    known = [name for name in inspect.signature(SQLTool).parameters if name.startswith("max_")]
+    for name in options:
+        if name not in known:
+            raise ConfigError(
+                f"Options of the tool should be out of {', '.join(known)}, but got {name!r}. {suggest(name, known)}"
+            )
+    return SQLTool(scorer.executor, first, **options)
+
+
 def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | None = None) -> Scorer:
     """Return the scorer of this configuration, the same object for every call in this process.
 
     Args:
         spec: a reward as it prints, or the name of a preset.
         root: folder of the databases (SQLite, DuckDB, Parquet), a PostgreSQL dsn, or the address of a server.
-        limits: further arguments of the executor, such as `SQLite` or `Remote`; `log`, as `Scorer` takes it; and
-            `embedder`, as `TraceMemory.open` takes it.
+        limits: further arguments of the executor, such as `SQLite` or `Remote`; `log` and `neighbours`, as `Scorer`
+            takes them; `policy`, the form of completions; and `embedder`, as `TraceMemory.open` takes it.
         memory: folder of a `TraceMemory`, or the address of a server, for rewards that search one.
 
     Raises:
@@ -150,6 +192,8 @@ def _scorer(spec: str, root: str, memory: str | None, limits: tuple[tuple[str, A
     reward = preset(spec) if spec in PRESETS else spec
     options = dict(limits)
     own = {name: options.pop(name) for name in _SCORERS & options.keys()}
+    if "policy" in own:
+        own["parse"] = partial(parse_completion, policy=named_policy(own.pop("policy")))
     searched = _memory_at(memory, options.pop("embedder", None))
     return Scorer(reward, _executor_at(root)(root, **options), memory=searched, **own)
 

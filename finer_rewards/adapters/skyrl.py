@@ -1,4 +1,4 @@
-"""SkyRL: an environment of one turn for `skyrl_gym`. Register it inside the Ray entry point:
+"""SkyRL: an environment for `skyrl_gym`, of one turn or of several with a tool. Register it inside the Ray entry point:
 
     from finer_rewards.adapters.skyrl import register_environment
     register_environment()
@@ -6,6 +6,12 @@
     environment.env_class=finer_rewards
     +environment.skyrl_gym.finer_rewards.spec="2 * execution_match() + executable()"
     +environment.skyrl_gym.finer_rewards.root=/data/spider/database
+
+With a `tool` the model may query the database before it answers, by `<tool_call>` in its text, or by `<sql>` as in
+SkyRL-SQL:
+
+    +environment.skyrl_gym.finer_rewards.tool.max_calls=5
+    +environment.skyrl_gym.finer_rewards.tag=sql
 
 A row holds the gold SQL in `reward_spec.ground_truth` and the database in `db`, itself or in `extra_info`.
 """
@@ -18,6 +24,7 @@ from typing import Any
 
 from finer_rewards.adapters.rows import question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.agents import Episode
 from finer_rewards.errors import ConfigError
 from finer_rewards.extras import extra
 
@@ -25,9 +32,10 @@ __all__ = ["build_environment", "register_environment"]
 
 
 def build_environment() -> Any:
-    """Return the class `FinerEnvironment`, a `BaseTextEnv`: the first action is scored, and the episode ends.
+    """Return the class `FinerEnvironment`, a `BaseTextEnv`: the first action without a call is scored.
 
-    Its `env_config` holds the options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`. The reward
+    Its `env_config` holds the options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`; in `tool` those of
+    `finer_rewards.agents.SQLTool`, without which the first action is the only one; and the `tag` of a call. The reward
     is a float whatever the SQL did; what cannot be scored gets `fallback`. The metadata of the step and `get_metrics()`
     hold `score`, `acc`, each component and `unscorable`.
 
@@ -54,13 +62,18 @@ def _environment() -> Any:
         from skyrl_gym.envs.base_text_env import BaseTextEnv
 
     class FinerEnvironment(BaseTextEnv):  # type: ignore[misc]
-        """One question, one answer."""
+        """One question, and what the model does until it answers."""
 
         def __init__(self, env_config: Any = None, extras: Mapping[str, Any] | None = None) -> None:
             super().__init__()
-            self._scorer = RowScorer.of(dict(env_config or {}))
+            options = dict(env_config or {})
+            tool, tag = options.pop("tool", None), options.pop("tag", "tool_call")
+            self._scorer = RowScorer.of(options)
             self._row = _row(extras or {})
             self._scorer.check(self._row, where="A row", caller="env_config")
+            self._episode = (
+                None if tool is None else Episode(self._scorer.tool(self._row, dict(tool)), tag=tag)
+            )
             self._question = ""
             self._metrics: dict[str, float] = {}
 
@@ -70,12 +83,19 @@ def _environment() -> Any:
             return prompt, {}
 
         def step(self, action: str) -> dict[str, Any]:
-            """Score the action."""
+            """Run the queries that the action asks for, or score it."""
+            self.turns += 1
+            done: object = action
+            if self._episode is not None:
+                reply = self._episode.step(action)
+                if reply is not None:
+                    seen = [{"role": "user", "content": reply}]
+                    return {"observations": seen, "reward": 0.0, "done": False, "metadata": {}}
+                done = self._episode.chat
             judged = self._scorer.judge(
-                self._row, action, where="A row", caller="env_config", prompt=self._question
+                self._row, done, where="A row", caller="env_config", prompt=self._question
             )
             self._metrics = self._scorer.record(judged)
-            self.turns += 1
             return {
                 "observations": [],
                 "reward": self._metrics["score"],

@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from threading import Lock
 from typing import Any
 
@@ -30,16 +31,18 @@ from finer_rewards.adapters.rows import (
     read_rows,
     refuse_lost,
 )
+from finer_rewards.adapters.scorers import tool_for
 from finer_rewards.advantages import silent_groups
+from finer_rewards.agents import SQLTool
+from finer_rewards.chat import read_chat
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.memory_protocol import LearningMemory
-from finer_rewards.parsing import completion_text
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score
 
-__all__ = ["TRLReward", "reward_weights"]
+__all__ = ["SQLEnvironment", "TRLReward", "reward_weights", "sql_environment"]
 
 
 class TRLReward:
@@ -214,7 +217,7 @@ class TRLReward:
         return [
             self.fields.sample(
                 {name: values[index] for name, values in columns.items()},
-                completion_text(completion),
+                read_chat(completion),
                 questions[index],
             )
             for index, completion in enumerate(completions)
@@ -244,6 +247,49 @@ class TRLReward:
             return None if score.value is None else for_float32(score.value)
         part = score.parts[self._term][1] if self.scorer.reward.name == "total" else score
         return None if part.value is None else for_float32(self._factor * part.value)
+
+
+class SQLEnvironment:
+    """One episode's database for an agent; TRL makes its public methods tools. See `sql_environment`."""
+
+    def __init__(self, scorer: Scorer, db: str = "db", options: Mapping[str, Any] | None = None) -> None:
+        self._scorer, self._db, self._options = scorer, db, dict(options or {})
+        self._tool: SQLTool | None = None
+
+    def reset(self, **row: Any) -> None:
+        """Begin an episode on the database of the row."""
+        self._tool = tool_for(self._scorer, row.get(self._db), self._options)
+
+    def run_sql(self, sql: str) -> str:
+        """Run one read-only SQL query on the database and see its first rows, or why it failed.
+
+        Args:
+            sql: One SELECT statement.
+
+        Returns:
+            The rows as text, or an error.
+        """
+        return "Error: there is no episode yet." if self._tool is None else self._tool.run_sql(sql)
+
+
+def sql_environment(scorer: Scorer, *, db: str = "db", **options: Any) -> Callable[[], SQLEnvironment]:
+    """Return `GRPOTrainer(environment_factory=...)`: a tool `run_sql` on the database of each row.
+
+    `TRLReward` then scores the whole rollout: it finds the queries in the messages.
+
+    Args:
+        scorer: what the rollouts are scored by; the tool runs on its executor.
+        db: dataset column of the database.
+        options: those of `finer_rewards.agents.SQLTool`: `max_calls`, `max_rows`, `max_bytes`.
+
+    Raises:
+        ConfigError: the scorer has no executor, or an option cannot be used.
+
+    References:
+        TRL 1.16, `GRPOTrainer(environment_factory=...)`; transformers 5.2 or later.
+    """
+    tool_for(scorer, "any", options)
+    return partial(SQLEnvironment, scorer, db, options)
 
 
 def reward_weights(functions: Iterable[Any]) -> list[float]:

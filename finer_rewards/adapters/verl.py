@@ -26,6 +26,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from finer_rewards.adapters.rows import (
     Judged,
@@ -37,14 +38,17 @@ from finer_rewards.adapters.rows import (
     truth_of,
 )
 from finer_rewards.adapters.scorers import RowScorer, scorer_for
+from finer_rewards.agents import RUN_SQL, SQLTool
+from finer_rewards.chat import Chat, read_transcript
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
 from finer_rewards.grouping import conditions, within_group
 from finer_rewards.reward import Reward
 from finer_rewards.types import Sample, Score
 
-__all__ = ["build_manager", "check", "compute_score", "compute_score_async", "overrides"]
+__all__ = ["build_manager", "build_tool", "check", "compute_score", "compute_score_async", "overrides"]
 
+_QUERIES = "run_sql_queries"  # in what verl keeps of a rollout
 _LOST_AT_FIRST = 8  # samples of a process: verl asks for one at a time
 _HERE = "pkg://finer_rewards.adapters.verl"
 
@@ -76,7 +80,7 @@ def compute_score(
 
     Args:
         data_source: column `data_source`; not used.
-        solution_str: the decoded response.
+        solution_str: the decoded response; of a rollout with a tool, the text of all turns, its replies included.
         ground_truth: the gold SQL, or a list of which any is right; a mapping (or its JSON) may hold `gold`
             beside further keys of `extra_info`.
         extra_info: what else the row holds; never changed.
@@ -114,7 +118,7 @@ def compute_score(
     asked = RowScorer(spec, root, memory, "gold", db, question, answer, dialect, fallback, limits)
     judged = asked.judge(
         row,
-        solution_str,
+        _chat(solution_str, row),
         where="`extra_info` of a row",
         caller="reward_kwargs",
         prompt=question_of(row.get("prompt")),
@@ -141,6 +145,14 @@ def _below_right(reward: Reward, judged: Judged) -> float:
             "Write execution_match() + in_lost_groups(...) with what is from 0 to 1."
         )
     return 1.0 if others == 1 else min(for_float32(value), 1 - 2**-16)
+
+
+def _chat(text: str, row: Mapping[str, Any]) -> Chat | str:
+    """Return what the model did: the queries as our tool kept them, else as the text of all turns has them."""
+    if "<tool_response>" not in text and not row.get(_QUERIES):
+        return text
+    read = read_transcript(text)
+    return read._replace(calls=tuple(row[_QUERIES])) if row.get(_QUERIES) else read
 
 
 async def compute_score_async(
@@ -244,6 +256,73 @@ def _manager() -> Any:
     return FinerRewardManager
 
 
+def build_tool() -> Any:
+    """Return `FinerTool`, verl's tool `run_sql` for its agent loop; verl loads it by `class_name` from a file:
+
+        tools:
+          - class_name: finer_rewards.adapters.verl.FinerTool
+            config: {type: native, spec: execution_match(), root: /data/spider/database, tool: {max_calls: 8}}
+
+    Give the reward the same `spec`, `root` and limits. A row names its database in
+    `extra_info.tools_kwargs.run_sql.create_kwargs.db`, and has `agent_name: tool_agent`. verl makes a new instance for
+    each call; what one rollout ran is kept in the rollout itself, and reaches `compute_score` with it.
+
+    Raises:
+        MissingExtraError: verl is not installed.
+
+    References:
+        verl 0.9.1, `verl.tools.base_tool`, `verl.experimental.agent_loop.tool_agent_loop`.
+    """
+    return _tool()
+
+
+@lru_cache(maxsize=1)
+def _tool() -> Any:
+    with extra("verl", "build_tool()", "verl"):
+        from verl.tools.base_tool import BaseTool
+        from verl.tools.schemas import OpenAIFunctionToolSchema, ToolResponse
+
+    class FinerTool(BaseTool):  # type: ignore[misc]
+        """Runs queries on the database of a row."""
+
+        def __init__(self, config: Mapping[str, Any], tool_schema: Any = None) -> None:
+            schema = tool_schema or OpenAIFunctionToolSchema.model_validate(dict(RUN_SQL))
+            super().__init__(config, schema)
+            options = {name: value for name, value in config.items() if name not in ("type", "tool")}
+            self._scorer, self._budget = RowScorer.of(options), dict(config.get("tool") or {})
+            self._dbs: dict[str, Mapping[str, Any]] = {}
+            self._tools: WeakKeyDictionary[Any, SQLTool] = WeakKeyDictionary()  # by rollout
+
+        async def create(
+            self,
+            instance_id: str | None = None,
+            create_kwargs: Mapping[str, Any] | None = None,
+            **kwargs: Any,
+        ) -> tuple[str, Any]:
+            """Keep which database the row names."""
+            instance_id, response = await super().create(instance_id)
+            self._dbs[instance_id] = {**kwargs, **dict(create_kwargs or {})}
+            return instance_id, response
+
+        async def execute(
+            self, instance_id: str, parameters: Mapping[str, Any], *, agent_data: Any, **kwargs: Any
+        ) -> tuple[Any, float, dict[str, Any]]:
+            """Run one query; the reply has no reward of its own."""
+            tool = self._tools.get(agent_data)
+            if tool is None:
+                tool = self._tools[agent_data] = self._scorer.tool(self._dbs[instance_id], self._budget)
+            reply = await tool.arun_sql(parameters.get("sql"))
+            agent_data.extra_fields[_QUERIES] = [sql for sql, _ in tool.calls]
+            return ToolResponse(text=reply), 0.0, {}
+
+        async def release(self, instance_id: str, **kwargs: Any) -> None:
+            """Forget the database."""
+            self._dbs.pop(instance_id, None)
+
+    FinerTool.__module__, FinerTool.__qualname__ = __name__, "FinerTool"
+    return FinerTool
+
+
 def _check_files(config: Any) -> None:
     """Check the rows that verl is to train on, where the reward is ours and the files are here."""
     asked = config.reward.get("custom_reward_function") or {}
@@ -259,6 +338,8 @@ def __getattr__(name: str) -> Any:
     # A class cannot be written down before its base is imported, and that takes seconds.
     if name == "FinerRewardManager":
         return _manager()
+    if name == "FinerTool":
+        return _tool()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

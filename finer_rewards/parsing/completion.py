@@ -27,7 +27,7 @@ _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNO
 _SQL_LABELS = frozenset({"bigquery", "duckdb", "oracle", "postgres", "snowflake"})
 
 
-def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
+def parse_completion(completion: str, policy: Policy | str = AUTO, *, calls: Sequence[str] = ()) -> Answer:
     """Return the thought and the SQL of a completion, and why it breaks the policy if it does.
 
     * The thought ends at the last closing tag; a thought that never ends leaves no SQL. What stands in the
@@ -43,6 +43,7 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
     Args:
         completion: what the model wrote; any string.
         policy: a `Policy`, or the name of one in `POLICIES`.
+        calls: the queries that the model ran through a tool before, for policies by which the last may be the answer.
 
     Returns:
         `Answer(thought, sql, problem)`; `problem` is empty when the policy is kept. The SQL may be there
@@ -64,6 +65,8 @@ def parse_completion(completion: str, policy: Policy | str = AUTO) -> Answer:
     if policy.fenced and ("````" in text or "~~~" in text):
         text = _LONG_FENCES.sub(_FENCE, text)
     thinking = _thinking(text, policy)
+    if policy.called and calls and "select" not in (thinking.rest or "").lower():
+        return Answer(thinking.thought, calls[-1])
     if thinking.rest is None:
         return Answer(thinking.thought, None, thinking.problem)
     found = _answer(thinking.rest, policy, drafts=thinking.thought is None and not policy.need_thought)

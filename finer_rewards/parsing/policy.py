@@ -32,6 +32,7 @@ class Policy:
         filler: a thought may be anything; otherwise it has to have words that can be read, and at least
             `min_thought` / 2 different sequences of four characters (case and runs of white space aside).
         min_thought: fewest characters of the thought, white space around it aside.
+        called: where no SELECT follows the thought, the query that was last run through a tool is the answer.
 
     Raises:
         ConfigError: a tag that is no name, or a negative length.
@@ -54,6 +55,7 @@ class Policy:
     observed: bool = False
     filler: bool = False
     min_thought: int = 0
+    called: bool = False
 
     def __post_init__(self) -> None:
         for name in ("thought", "answer"):
@@ -90,6 +92,8 @@ _STRICT: Final = Policy(need_thought=True, prefilled=False, several=False, unclo
 #: * `sql_r1`: the four tags once each and in order, any text around them (SQL-R1).
 #: * `solution`: one `<solution>`, at least one thought, a thought after every observation (SkyRL-SQL).
 #: * `fence`: one fenced query, after the thought where there is one (OmniSQL).
+#: * `called`: as `auto`, or the query that was last run through a tool, where no SELECT
+#:   follows the thought.
 #: * `plain`: nothing but SQL, as in a prediction file.
 POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
     {
@@ -101,6 +105,7 @@ POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
             answer="solution", need_thought=True, prefilled=False, unclosed=False, observed=True, filler=True
         ),
         "fence": Policy(answer="fence", unclosed=False, filler=True),
+        "called": Policy(called=True),
         "plain": Policy(thought="", answer="rest", outside=False, fenced=False, filler=True),
     }
 )

@@ -1,6 +1,6 @@
 """The rewards, by family. Each is a factory: `execution_match(mode="bird")` is a `Reward`."""
 
-from finer_rewards.reward import clip, constant, gate, total
+from finer_rewards.reward import clip, constant, gate, maximum, total
 from finer_rewards.rewards.answer import answer_coverage, answer_match
 from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.cells import (
@@ -27,6 +27,7 @@ from finer_rewards.rewards.similarity import (
 from finer_rewards.rewards.staircase import staircase
 from finer_rewards.rewards.structure import canonical_match, exact_set_match, tree_similarity
 from finer_rewards.rewards.tags import published_format, repetitive, tag_count
+from finer_rewards.rewards.trajectory import each_call, few_turns, gain
 
 __all__ = [
     "answer_coverage",
@@ -39,11 +40,15 @@ __all__ = [
     "clause_similarity",
     "clip",
     "constant",
+    "each_call",
     "exact_set_match",
     "executable",
     "execution_match",
+    "few_turns",
+    "gain",
     "gate",
     "in_lost_groups",
+    "maximum",
     "memory",
     "ngram_similarity",
     "overlong",
