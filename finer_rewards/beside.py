@@ -126,10 +126,11 @@ class Beside:
             for mine, error in zip(places, errors, strict=True)
         ]
 
-    def build(self, asked: Sequence[tuple[str, str]]) -> None:
-        """Have the neighbours of databases and golds built, where they count for the reward."""
-        if self.leaves and self._executor is not None and asked:
-            self._had_all(asked)
+    def build(self, asked: Sequence[tuple[str, str]]) -> int | None:
+        """Have neighbours of databases and golds built; return how many have some, `None` where they do not count."""
+        if not self.leaves or self._executor is None:
+            return None
+        return sum(bool(one.dbs) for one in self._had_all(asked).values()) if asked else 0
 
     def _matters(self, evidence: Evidence) -> bool | None:
         """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""

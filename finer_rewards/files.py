@@ -10,29 +10,32 @@ A file is JSON when its name says so or its text begins with `{` or `[`; it is `
 or when its second line begins with `{` like the first. It is `lines` when each line ends in `<TAB>db_id`, or
 when at least nine in ten are whole queries; blank lines between queries that all end in `;` make it `sql`.
 
-Text is UTF-8 (or UTF-16 with its mark); a byte-order mark, Windows line ends and gzip are accepted.
+Files are read as `TextFile` reads them. Entries are kept in a file where they are many; `jsonl`, `lines` and `csv`
+are read line by line, so that they may be larger than memory.
 """
 
 from __future__ import annotations
 
 import csv
-import gzip
-import io
 import json
 import re
 import sys
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from array import array
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, overload
 
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.exact import parse_json
 from finer_rewards.parsing import completion_text
+from finer_rewards.spool import Spool
 from finer_rewards.sql_text import bare, split_statements
+from finer_rewards.text_file import TextFile
+from finer_rewards.types import Sample
 
-__all__ = ["FORMATS", "Entry", "read_pairs", "read_statements"]
+__all__ = ["FORMATS", "ROW_KEYS", "Entries", "Entry", "Pairs", "read_pairs", "read_statements", "sample_of"]
 
 Side = Literal["predicted", "gold"]
 
@@ -41,18 +44,25 @@ FORMATS: Final = ("csv", "json", "jsonl", "lines", "sql")
 #: Where a record keeps what we want, first match first.
 _COMPLETION_KEYS = ("completion", "response", "messages")
 _PREDICTED_KEYS = ("predicted", "predicted_sql", "prediction", "pred_sql", "pred")
+_GOLD_KEYS = ("gold", "gold_sql")
 _SQL_KEYS: Final[Mapping[Side, tuple[str, ...]]] = {
     "predicted": (*_COMPLETION_KEYS, *_PREDICTED_KEYS, "sql", "SQL", "query"),
-    "gold": ("gold", "gold_sql", "SQL", "sql", "query"),
+    "gold": (*_GOLD_KEYS, "SQL", "sql", "query"),
 }
 _DB_KEYS = ("db_id", "db", "database", "db_name")
 _ID_KEYS = ("question_id", "instance_id", "qid")
 _QUESTION_KEYS = ("question", "utterance")
 
+#: What rows for trainers have besides a completion, as `prepare` writes them.
+ROW_KEYS = frozenset(
+    (
+        *(*_COMPLETION_KEYS, *_PREDICTED_KEYS, *_GOLD_KEYS, *_DB_KEYS, *_ID_KEYS, *_QUESTION_KEYS),
+        *("prompt", "evidence", "level", "input", "label", "datasource", "data_source", "ability"),
+        *("reward_model", "extra_info", "step", "id"),
+    )
+)
+
 _QUOTED = ("'=", "'+", "'-", "'@")
-_LARGEST = 4 << 30  # bytes of a file that is unpacked
-_PACKED = {b"\x28\xb5\x2f\xfd": "unzstd", b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz"}
-_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 _BIRD_MARK = "\t----- bird -----\t"
 _SPIDER_LINE = re.compile(r"(?P<sql>.*)\t[ ]*(?P<db>[\w.-]+)\s*", re.DOTALL)
@@ -114,13 +124,67 @@ def read_statements(
     return entries[: len(entries) - blank]
 
 
+class Entries(Spool[Entry]):
+    """The entries of a file; of each, its database and what its id hashes to stay in memory."""
+
+    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+        self.dbs: list[str | None] = []
+        self.ids = array("q")
+        self.all_ids = True
+        super().__init__(entries)
+
+    def append(self, item: Entry) -> None:
+        """Add an entry."""
+        super().append(item)
+        self.dbs.append(item.db and sys.intern(item.db))
+        self.ids.append(hash(item.question_id))
+        self.all_ids = self.all_ids and item.question_id is not None
+
+    def cut(self, count: int) -> Entries:
+        """Return the first entries, as many as `count`."""
+        return self if count == len(self) else Entries(self[:count])
+
+
+class Pairs(Sequence[tuple[Entry, Entry]]):
+    """Predictions with their golds, in the order of the golds.
+
+    Args:
+        predicted: the predictions.
+        gold: the golds.
+        places: where the prediction for each gold stands.
+    """
+
+    def __init__(self, predicted: Entries, gold: Entries, places: Sequence[int]) -> None:
+        self.predicted, self.gold, self._places = predicted, gold, places
+
+    def dbs(self) -> Iterator[tuple[str | None, str | None]]:
+        """Yield the database that each prediction names, and its gold."""
+        return (
+            (self.predicted.dbs[place], db) for place, db in zip(self._places, self.gold.dbs, strict=True)
+        )
+
+    def __len__(self) -> int:
+        return len(self.gold)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[Entry, Entry]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[Entry, Entry]]: ...
+
+    def __getitem__(self, index: int | slice) -> tuple[Entry, Entry] | list[tuple[Entry, Entry]]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self.predicted[self._places[index]], self.gold[index]
+
+
 def read_pairs(
     predicted: str | Path,
     gold: str | Path,
     *,
     predicted_format: str | None = None,
     gold_format: str | None = None,
-) -> list[tuple[Entry, Entry]]:
+) -> Pairs:
     """Return each prediction with its gold.
 
     They are paired by question id when every record of both files has one, otherwise by position.
@@ -142,10 +206,11 @@ def read_pairs(
         raise ConfigError(
             "Only one of the predicted and the gold file can be `-`, but both are. Name a file."
         )
-    theirs = read_statements(gold, side="gold", file_format=gold_format)
+    theirs, blank = _read(gold, "gold", gold_format)
+    theirs = theirs.cut(len(theirs) - blank)
     ours, blank = _read(predicted, "predicted", predicted_format)
     # Blank lines at the end are empty predictions as far as there is gold for them.
-    ours = ours[: max(len(theirs), len(ours) - blank)]
+    ours = ours.cut(max(min(len(theirs), len(ours)), len(ours) - blank))
     names = (_name(predicted), _name(gold))
     if len(ours) != len(theirs):
         raise DataError(
@@ -153,132 +218,85 @@ def read_pairs(
             f"{names[1]} has {len(theirs)}. {_missing(ours, theirs)}"
             f"If a file was read wrongly, name its format ({', '.join(FORMATS)})."
         )
-    ids = [[entry.question_id for entry in entries] for entries in (ours, theirs)]
-    if None in ids[0] or None in ids[1] or ids[0] == ids[1]:
-        return list(zip(ours, theirs, strict=True))
-    by_id = {entry.question_id: entry for entry in ours}
-    if len(by_id) < len(ours) or by_id.keys() != set(ids[1]):
+    if not (ours.all_ids and theirs.all_ids) or ours.ids == theirs.ids:
+        return Pairs(ours, theirs, range(len(theirs)))
+    places = {entry.question_id: place for place, entry in enumerate(ours)}
+    found = array("q", (places.get(entry.question_id, -1) for entry in theirs))
+    if len(places) < len(ours) or len(set(theirs.ids)) < len(theirs) or -1 in found:
         raise DataError(
             f"{names[0]} and {names[1]} should hold the same question ids, once each, but they differ. "
             f"{_missing(ours, theirs)}Mend the ids, or leave them out to pair by position."
         )
-    return [(by_id[entry.question_id], entry) for entry in theirs]
+    return Pairs(ours, theirs, found)
 
 
-def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[list[Entry], int]:
+def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[Entries, int]:
     """Return the entries, and how many of the last ones are blank lines."""
     if file_format is not None and file_format not in FORMATS:
         raise ConfigError(
             f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
             f"{suggest(file_format, FORMATS)}".rstrip()
         )
-    name = _name(path)
-    text = _text(path, name).replace("\r\n", "\n")
-    if not text.strip():
+    entries, blank = Entries(), 0
+    file = TextFile(path)
+    name = file.name
+    if not any(line.strip() for line in file.lines()):
         raise DataError(
             f"{name} should hold statements, but it is empty. Check that it was written to the end."
         )
-    file_format = file_format or _recognise(text, str(path))
-    blank = 0
-    if file_format == "json":
-        entries = list(_json_entries(_json(text, name), side, name))
-    elif file_format == "jsonl":
-        rows = ((number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip())
-        entries = [
-            _entry(_json(line, name, number), side, f"{name}, line {number},") for number, line in rows
-        ]
-    elif file_format == "csv":
-        entries = list(
-            _csv_entries(text, "\t" if str(path).removesuffix(".gz").endswith(".tsv") else ",", side, name)
-        )
-    elif file_format == "lines":
-        lines = text.removesuffix("\n").split("\n")
-        entries = [_line_entry(line) for line in lines]
-        blank = next(count for count, line in enumerate(reversed(lines)) if line.strip())
-    else:
-        entries = [Entry(statement) for statement in split_statements(text)]
+    file_format = file_format or _recognise(file, str(path))
+    if file_format == "lines":
+        for line in file.lines():
+            entries.append(_line_entry(line.removesuffix("\n")))
+            blank = 0 if line.strip() else blank + 1
+        return entries, blank
+    for entry in _entries(file, file_format, _suffix(str(path)), side):
+        entries.append(entry)
     if not entries:
         raise DataError(
             f"{name} should hold statements, but there is none in it. Check that it is the right file."
         )
-    return entries, blank
+    return entries, 0
 
 
-def _text(path: str | Path, name: str) -> str:
-    if _ADDRESS.match(str(path)):
-        raise DataError(
-            f"{name} should be a file here, but it is an address: nothing is fetched. Download it first."
-        )
-    try:
-        data = sys.stdin.buffer.read() if str(path) == "-" else Path(path).read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"{name} should be a file, but there is none of that name. Check the path.") from None
-    except IsADirectoryError:
-        raise DataError(f"{name} should be a file, but it is a folder. Name a file in it.") from None
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise DataError(
-            f"{name} should be readable, but: {reason}. Check the path and its permissions."
-        ) from None
-    data = _unpacked(data, name)
-    if data.startswith(b"SQLite format 3\0"):
-        raise DataError(
-            f"{name} should hold statements, but it is a SQLite database. Pass it as the database."
-        )
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        encoding, skipped = "UTF-16", 0
+def _entries(file: TextFile, file_format: str, suffix: str, side: Side) -> Iterator[Entry]:
+    name = file.name
+    if file_format == "json":
+        yield from _json_entries(_json(file.text(), name), side, name)
+    elif file_format == "jsonl":
+        for number, line in enumerate(file.lines(), 1):
+            if line.strip():
+                yield _entry(_json(line.rstrip("\n"), name, number), side, f"{name}, line {number},")
+    elif file_format == "csv":
+        yield from _csv_entries(file, "\t" if suffix == ".tsv" else ",", side)
     else:
-        encoding, skipped = "UTF-8", 3 if data.startswith(b"\xef\xbb\xbf") else 0
-    try:
-        return data[skipped:].decode(encoding)
-    except UnicodeDecodeError as error:
-        at = error.start + skipped
-        raise DataError(
-            f"{name} should be {encoding} text, but byte {at} (0x{data[at]:02x}) is not. Save it as UTF-8."
-        ) from None
+        yield from map(Entry, split_statements(file.text()))
 
 
-def _unpacked(data: bytes, name: str) -> bytes:
-    """Return the content of a file packed by gzip; of another packer, say how to unpack it."""
-    if data.startswith(b"\x1f\x8b"):
-        packed = gzip.GzipFile(fileobj=io.BytesIO(data))
-        try:
-            data = packed.read(_LARGEST + 1)
-        except (OSError, EOFError, zlib.error) as error:
-            raise DataError(
-                f"{name} should be whole, but unpacking it fails: {error}. Pack it again."
-            ) from None
-        if len(data) > _LARGEST:
-            raise DataError(
-                f"{name} should hold at most {_LARGEST >> 30} GiB unpacked, but it holds more. Unpack it, and cut it."
-            )
-    for begins, command in _PACKED.items():
-        if data.startswith(begins):
-            raise DataError(
-                f"{name} should be text or packed by gzip, but it is not. Unpack it: `{command} FILE`."
-            )
-    return data
+def _suffix(path: str) -> str:
+    return Path(path.removesuffix(".gz").removesuffix(".zst")).suffix.lower()
 
 
-def _recognise(text: str, path: str) -> str:
-    path = path.removesuffix(".gz")
-    begins = text.lstrip()[0]
-    if path.endswith((".json", ".jsonl", ".ndjson")) or begins in "{[":
-        lines = [line for line in text.split("\n") if line.strip()]
-        in_lines = path.endswith((".jsonl", ".ndjson")) and begins != "["
-        return "jsonl" if in_lines or (begins == "{" and len(lines) > 1 and lines[1][0] == "{") else "json"
-    lines = text.removesuffix("\n").split("\n")
-    filled = [line for line in lines if line.strip()]
-    if path.endswith((".csv", ".tsv")) and not _QUERY.match(text):
+def _recognise(file: TextFile, path: str) -> str:
+    def filled() -> Iterator[str]:
+        return (line.removesuffix("\n") for line in file.lines() if line.strip())
+
+    suffix = _suffix(path)
+    first, *others = islice(filled(), 2)
+    begins = first.lstrip()[0]
+    if suffix in (".json", ".jsonl", ".ndjson") or begins in "{[":
+        in_lines = suffix in (".jsonl", ".ndjson") and begins != "["
+        return "jsonl" if in_lines or (begins == "{" and others and others[0][0] == "{") else "json"
+    if suffix in (".csv", ".tsv") and not _QUERY.match(first):
         return "csv"
-    if all(_SPIDER_LINE.fullmatch(line) for line in filled):
+    if all(map(_SPIDER_LINE.fullmatch, filled())):
         return "lines"
-    if len(filled) < 2 or sum(map(_is_whole_query, filled)) < 0.9 * len(filled):
+    whole = [_is_whole_query(line) for line in filled()] if others else [False]
+    if sum(whole) < 0.9 * len(whole):
         return "sql"
     # Where every statement is closed by `;`, blank lines are only there for the eye.
-    return (
-        "sql" if len(filled) < len(lines) and all(line.rstrip().endswith(";") for line in filled) else "lines"
-    )
+    blank = any(not line.strip() for line in file.lines())
+    return "sql" if blank and all(line.rstrip().endswith(";") for line in filled()) else "lines"
 
 
 def _is_whole_query(line: str) -> bool:
@@ -312,22 +330,23 @@ def _json(text: str, name: str, line: int = 0) -> Any:
         ) from None
 
 
-def _csv_entries(text: str, separator: str, side: Side, name: str) -> Iterator[Entry]:
+def _csv_entries(file: TextFile, separator: str, side: Side) -> Iterator[Entry]:
+    name = file.name
+    rows = csv.DictReader(file.lines(), delimiter=separator, strict=True)
     try:
-        rows = list(csv.DictReader(io.StringIO(text), delimiter=separator, strict=True))
+        for index, row in enumerate(rows, 1):
+            if None in row or None in row.values():
+                count = len(rows.fieldnames or ())
+                raise DataError(
+                    f"{name}, row {index}, should have {count} cells, as its first line. Mend that row."
+                )
+            # A quote before what a spreadsheet would calculate is ours: see `cli/output.py`.
+            cells = {key: cell[cell[:2] in _QUOTED :] for key, cell in row.items()}
+            yield _entry(cells, side, f"{name}, row {index},")
     except csv.Error as error:
         raise DataError(
             f"{name} should be CSV, but it is not: {error}. Mend it, or name the file's format."
         ) from None
-    for index, row in enumerate(rows, 1):
-        if None in row or None in row.values():
-            raise DataError(
-                f"{name}, row {index}, should have {len(rows[0])} cells, as its first line. Mend that row."
-            )
-        # A quote before what a spreadsheet would calculate is ours: see `cli/output.py`.
-        yield _entry(
-            {key: cell[cell[:2] in _QUOTED :] for key, cell in row.items()}, side, f"{name}, row {index},"
-        )
 
 
 def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:
@@ -362,6 +381,7 @@ def _entry(value: Any, side: Side, where: str) -> Entry:
         raise DataError(
             f"{where} should be a record or a text, but got {value!r:.60}. Write an object with `sql`."
         )
+    value = _flat(value)
     # Spider keeps a parsed query under `sql`, beside its text.
     key = _first(value, [name for name in _SQL_KEYS[side] if not _is_parsed(name, value)])
     key = key or _first(value, _SQL_KEYS[side])
@@ -376,11 +396,70 @@ def _entry(value: Any, side: Side, where: str) -> Entry:
     return Entry(
         sql.strip(),
         str(value[db]) if db else bird_db.strip() or None,
-        str(value[question_id]) if question_id else None,
+        str(value[question_id]) if question_id and value[question_id] is not None else None,
         str(value[question]) if question else "",
         tuple(others),
         {name: item for name, item in value.items() if name not in (key, db, question_id, question)},
     )
+
+
+def sample_of(record: Mapping[str, Any], where: str) -> Sample:
+    """Return the sample of a record with a completion: of a score log, a request, or a row that `prepare` wrote.
+
+    Args:
+        record: its fields, under any of the names that files of predictions and golds have.
+        where: what to call it in a message.
+
+    Raises:
+        DataError: it has no completion, no gold or answer, or no database, or one of another type.
+
+    Example:
+        >>> sample_of({"completion": "SELECT 1", "gold_sql": "SELECT 2", "db_id": "pets"}, "row 1").db
+        'pets'
+    """
+    fields = _flat(record)
+
+    def first(*keys: str) -> Any:
+        key = _first(fields, keys)
+        return None if key is None else fields[key]
+
+    completion, db = first(*_COMPLETION_KEYS, *_PREDICTED_KEYS), first(*_DB_KEYS)
+    gold, answer = first(*_GOLD_KEYS), fields.get("answer")
+    has = ", ".join(map(str, record))
+    if completion is None:
+        if "status" not in record:
+            raise DataError(f"{where} should have a text `completion`, but it has {has}. Add it.")
+        completion = ""  # a completion without SQL, logged without its text
+    if not db or (gold is None and answer is None):
+        raise DataError(f"{where} should have `gold` and `db`, but it has {has}. Add them.")
+    name, step, meta = first("id", *_ID_KEYS), fields.get("step"), fields.get("meta")
+    found = {name: value for name, value in (("id", name), ("step", step)) if value is not None}
+    try:
+        return Sample(
+            completion_text(completion),
+            () if gold is None else gold,
+            db,
+            first(*_QUESTION_KEYS) or "",
+            fields.get("dialect"),
+            parse_json(answer) if isinstance(answer, str) else answer,
+            {**found, **meta} if isinstance(meta, Mapping) else found if meta is None else meta,
+        )
+    except (ConfigError, ValueError) as error:
+        raise DataError(f"{where} cannot be used. {error}") from None
+
+
+def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a record with what rows for verl and OpenRLHF keep one level down."""
+    truth, label = record.get("reward_model"), record.get("label")
+    if isinstance(label, str) and label.startswith("{"):
+        try:
+            label = parse_json(label)
+        except ValueError:
+            label = None
+    inner = [one for one in (label, record.get("extra_info")) if isinstance(one, dict)]
+    if isinstance(truth, dict) and "ground_truth" in truth:
+        inner.append({"gold": truth["ground_truth"]})
+    return {name: value for one in (*inner, record) for name, value in one.items()} if inner else record
 
 
 def _statements(key: str, value: Any, side: Side, where: str) -> list[str]:

@@ -125,11 +125,14 @@ class Scorer:
         """The folder that has the neighbours; `None` for the usual places."""
         return self._beside.folder
 
-    def build_neighbours(self, samples: Iterable[Sample]) -> None:
+    def build_neighbours(self, samples: Iterable[Sample]) -> int | None:
         """Build what neighbours the samples need, which is otherwise done when a gold is first judged.
 
         Args:
             samples: what is to be scored; their completions do not matter.
+
+        Returns:
+            How many golds have neighbours, of those that differ; `None` where neighbours do not count.
         """
         pairs = [
             (sample.dbs[0], gold)
@@ -137,7 +140,7 @@ class Scorer:
             if len(sample.dbs) == 1 and sample.answer is None
             for gold in sample.golds
         ]
-        self._beside.build(list(dict.fromkeys(pairs)))
+        return self._beside.build(list(dict.fromkeys(pairs)))
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
         """Parse, run and recall for a batch; identical work is done once.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from finer_rewards.cli import VERBS, main
+from finer_rewards.cli import GROUPS, VERBS, main
 from finer_rewards.cli.doctor import EXTRAS
 from finer_rewards.engines.engine import Check
 from finer_rewards.engines.registry import ENGINES
@@ -57,8 +57,8 @@ def test_text_is_a_table_with_totals(files: Path, capsys: pytest.CaptureFixture[
     assert "mean 0.5000 over 2 scored of 3 statements" in lines
     assert "not scored: 1 gold_failed" in lines
     assert "compared by answer" in lines
-    assert "signature: scores:" in seen.err
-    assert "scores:" not in seen.out
+    assert "signature: sha256:" in seen.err
+    assert "sha256:" not in seen.out
 
 
 def test_json_is_one_list_of_records(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -306,13 +306,14 @@ def test_every_verb_has_help_with_an_example(verb: str, capsys: pytest.CaptureFi
 def test_help_lists_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("--help") == 0
     text = capsys.readouterr().out
-    assert all(f"{verb} " in text and f"finer-rewards {verb}" in text for verb in VERBS)
+    assert all(f"\n  {verb} " in text and line in text for verb, line in VERBS.items())
+    assert all(f"\n{group}:\n" in text for group in GROUPS)
     assert run("--version") == 0
     assert re.fullmatch(r"finer-rewards \S+\n", capsys.readouterr().out)
     assert run() == 2
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_knows_every_verb_and_its_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("shtab")
     assert main(["completion", shell]) == 0

@@ -113,6 +113,66 @@ def test_efficiency_is_told_from_enough_repeats_with_its_spread(spider, tmp_path
     assert "Over 5 repeats VES and R-VES have standard deviations of" in out
 
 
+def test_two_systems_are_compared_question_by_question(spider, tmp_path, capsys):
+    pytest.importorskip("scipy")
+    right = [*GOLD, json.loads((spider / "dev.json").read_text())[2]["query"]]
+    one = write(tmp_path / "old_one.sql", ["SELECT 5", "SELECT 5", "SELECT 5"])
+    two = write(tmp_path / "new.sql", [right[0], "SELECT 5", right[2]])
+    status, out, _ = run(capsys, "evaluate", one, two, spider, "--paired", "--format", "json")
+    report = json.loads(out)
+    (paired,) = report["paired"]
+    assert status == 0 and (paired["better"], paired["worse"], paired["questions"]) == (2, 0, 3)
+    assert (
+        paired["difference"] == pytest.approx(2 / 3) and paired["p"] == 0.5
+    )  # two of two, by chance, both ways
+    assert report["confidence"][0] == [0, 0] and report["confidence"][1] == [0, 1]
+    _, out, _ = run(capsys, "evaluate", one, two, spider, "--paired")
+    last = out.splitlines()[-1]
+    assert (
+        last.split()[:3] == ["new", "3", "66.67"]
+        and "+66.67" in last
+        and last.split()[-3:] == ["2", "0", "0.5"]
+    )
+    status, _, err = run(capsys, "evaluate", one, spider, "--paired")
+    assert status == 2 and "two systems or more" in err
+
+
+def test_tables_for_papers(spider, tmp_path, capsys):
+    pytest.importorskip("scipy")
+    predicted = write(tmp_path / "p.sql", [*GOLD, "SELECT 1"])
+    plain = run(capsys, "evaluate", predicted, spider)[1]
+    figures = {line.split()[0]: line.split()[1:] for line in plain.splitlines() if line.strip()}
+    markdown = run(capsys, "evaluate", predicted, spider, "--format", "md", "--confidence")[1]
+    rows = {line.split("|")[1].strip(): line for line in markdown.splitlines() if line.startswith("|")}
+    assert [cell.strip() for cell in rows["all"].split("|")][2:4] == figures["all"][:2]
+    assert "[0.00, 100.00]" in rows["all"] and rows[""].count("|") == rows["all"].count("|") == rows[
+        "---"
+    ].count("|")
+    latex = run(capsys, "evaluate", predicted, spider, "--format", "latex")[1]
+    assert f"all & {' & '.join(figures['all'])} \\\\" in latex
+    assert latex.count(r"\begin{tabular}{lrrrrr}") == latex.count(r"\end{tabular}") == 2
+
+
+def test_a_name_cannot_break_a_table_of_latex(spider, tmp_path, capsys):
+    one = write(tmp_path / "a_b%c&d.sql", [*GOLD, "SELECT 1"])
+    latex = run(capsys, "evaluate", one, one, spider, "--paired", "--format", "latex")[1]
+    rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert r"a\_b\%c\&d & 3" in rows[1] and all(len(re.findall(r"(?<!\\)&", row)) == 8 for row in rows)
+
+
+def test_questions_without_a_prediction_count_as_wrong_and_are_counted(spider, tmp_path, capsys):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"question_id": "1", "sql": GOLD[1]}) + "\n")
+    status, out, err = run(capsys, "evaluate", path, spider)
+    assert status == 0 and out.split("\nall ")[1].split()[:2] == ["3", "33.33"]
+    assert "has no prediction for 2 of 3 questions: they count as wrong" in err
+    path.write_text(json.dumps({"question_id": "elsewhere", "sql": GOLD[1]}) + "\n")
+    assert run(capsys, "evaluate", path, spider)[0] == 2
+    path.write_text(json.dumps({"question_id": "1", "candidates": [GOLD[1], "SELECT 1"]}) + "\n")
+    status, out, err = run(capsys, "evaluate", path, spider)
+    assert status == 0 and "no prediction for 2 of 3" in err
+
+
 def test_missing_databases_are_left_out_and_said(spider, tmp_path, capsys):
     (spider / "database" / "towns" / "towns.sqlite").unlink()
     predicted = write(tmp_path / "p.sql", [*GOLD, GOLD[0]])

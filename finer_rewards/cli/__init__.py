@@ -22,49 +22,54 @@ from finer_rewards.errors import ConfigError, FinerError, suggest
 
 __all__ = ["VERBS", "main"]
 
-#: Every verb, with the line that `--help` shows. The module is imported when its verb is used.
-VERBS: Final = {
-    "score": "score predicted SQL against gold SQL, statement by statement",
-    "explain": "show why: operations, results and where they differ, the score",
-    "evaluate": "evaluate predictions on Spider, BIRD or a benchmark like them",
-    "vote": "choose one of several candidates for each question by what they return",
-    "memory": "build, search and check a folder of verified reasoning traces",
-    "check": "find golds that fail, prove nothing or are not reproducible",
-    "prepare": "turn Spider, BIRD or your own questions into rows for a trainer",
-    "testsuite": "build neighbour databases that tell a lucky guess from a right query",
-    "redteam": "try known attacks and the laws of a reward on a reward function",
-    "report": "turn score logs into a page with curves and tables",
-    "rescore": "score saved rollouts again, and say what changed and why",
-    "serve": "score over HTTP, for trainers on other machines or in other languages",
-    "presets": "list the presets and rewards, with their formulas",
-    "modes": "list the ways two results can be compared",
-    "completion": "print a completion script for bash or zsh",
-    "demo": "score a small packaged example and explain it, offline",
-    "doctor": "check versions, extras, time limits and safety on this machine",
+#: The verbs by what they are for, each with the line that `--help` shows.
+GROUPS: Final = {
+    "score": {
+        "score": "score predicted SQL against gold SQL, statement by statement",
+        "explain": "show why: operations, results and where they differ, the score",
+        "evaluate": "evaluate predictions on Spider, BIRD or a benchmark like them",
+        "vote": "choose one of several candidates for each question by what they return",
+        "rescore": "score saved rollouts again, and say what changed and why",
+    },
+    "data": {
+        "check": "find golds that fail, prove nothing or are not reproducible",
+        "prepare": "turn Spider, BIRD or your own questions into rows for a trainer",
+        "testsuite": "build neighbour databases that tell a lucky guess from a right query",
+        "memory": "build, search and check a folder of verified reasoning traces",
+    },
+    "train": {
+        "preflight": "say whether a run may begin: rows, forms, pass rate, time, trainer",
+        "redteam": "try known attacks and the laws of a reward on a reward function",
+        "serve": "score over HTTP, for trainers on other machines or in other languages",
+        "report": "turn score logs into a page with curves and tables",
+    },
+    "look up": {
+        "presets": "list the presets and rewards, with their formulas",
+        "modes": "list the ways two results can be compared",
+        "demo": "score a small packaged example and explain it, offline",
+        "doctor": "check versions, extras, time limits and safety on this machine",
+        "completion": "print a completion script for a shell",
+    },
 }
+#: Every verb. Its module is imported when it is used.
+VERBS: Final = {name: line for group in GROUPS.values() for name, line in group.items()}
 
 _EXAMPLES = """examples:
+  finer-rewards demo
   finer-rewards score pred.sql gold.sql --db databases/
   finer-rewards explain pred.sql gold.sql --db concert.sqlite --only 3
   finer-rewards evaluate pred.sql spider/
-  finer-rewards vote samples.jsonl --db spider/database
-  finer-rewards memory stats traces/
   finer-rewards check spider/ -o clean.json
-  finer-rewards prepare spider/ --to trl -o rows/
-  finer-rewards testsuite build --db databases/ --gold gold.sql
-  finer-rewards redteam my_rewards:sql_reward
-  finer-rewards report scores.jsonl -o report.html
-  finer-rewards rescore scores.jsonl --db databases/ --mode bird
-  finer-rewards serve --db databases/ --preset finer --memory traces/
-  finer-rewards presets
-  finer-rewards modes --format json
-  finer-rewards completion bash
-  finer-rewards demo
-  finer-rewards doctor
 
 `finer-rewards VERB --help` says more. Exit status: 0 done, 1 below --fail-under or the system failed (with
 --strict-golds: a gold cannot be used), 2 wrong usage.
 """
+
+#: What other tools call an option of ours.
+_ALSO_CALLED = {
+    "--quiet": "--summary", "--short": "--summary", "--score-only": "--summary", "--failures": "--wrong",
+    "--metric": "--mode", "--database": "--db", "--verbose": "--explain", "--out": "--output",
+}  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
@@ -130,15 +135,15 @@ def _run(given: list[str]) -> int:
     parser = Parser(
         prog="finer-rewards",
         description="Rewards and scores for text-to-SQL.",
-        epilog=_EXAMPLES,
+        epilog=f"{_verbs()}\n\n{_EXAMPLES}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="store_true", help="print the version")
-    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
-    for name, summary in VERBS.items():
+    subparsers = parser.add_subparsers(dest="verb", metavar="VERB", help="see below", parser_class=Parser)
+    for name in VERBS:
         if name != chosen:
-            subparsers.add_parser(name, help=summary, add_help=False)
+            subparsers.add_parser(name, add_help=False)
     if not chosen:
         parser.print_help(sys.stderr)
         return 2
@@ -151,14 +156,41 @@ def _run(given: list[str]) -> int:
         import_named(given)
     verb = import_module(f"finer_rewards.cli.{chosen}")
     verb.register(subparsers)
-    arguments, unknown = parser.parse_known_args(given)
+    options = _options(subparsers.choices[chosen])
+    # Looked for before argparse says what else is missing, for it may be meant.
+    unknown = [
+        word for word in given[1:] if _OPTION.fullmatch(word) and word.partition("=")[0] not in options
+    ]
+    if not unknown:
+        arguments, unknown = parser.parse_known_args(given)
     if unknown:
-        options = re.findall(r"--[a-z-]+", subparsers.choices[chosen].format_usage())
+        name = unknown[0].partition("=")[0].replace("_", "-")
+        meant = _ALSO_CALLED.get(name, "")
+        near = f"Did you mean {meant!r}? " if meant in options else suggest(name, options)
         raise ConfigError(
-            f"`{chosen}` has no place for {' '.join(unknown)!r}. {suggest(unknown[0], options)}"
-            f"See `finer-rewards {chosen} --help`."
+            f"`{chosen}` has no place for {' '.join(unknown)!r}. {near}See `finer-rewards {chosen} --help`."
         )
     return int(verb.run(arguments))
+
+
+def _options(parser: argparse.ArgumentParser) -> list[str]:
+    """Return the long options of a verb, and of the verbs below it."""
+    found: list[str] = []
+    for action in parser._actions:
+        found += [name for name in action.option_strings if name.startswith("--")]
+        if isinstance(action, argparse._SubParsersAction):
+            found += [name for below in action.choices.values() for name in _options(below)]
+    return found
+
+
+_OPTION = re.compile(r"--[a-zA-Z][\w-]*(=.*)?", re.DOTALL)
+
+
+def _verbs() -> str:
+    lines = []
+    for group, verbs in GROUPS.items():
+        lines += [f"{group}:", *(f"  {name:10}  {line}" for name, line in verbs.items())]
+    return "\n".join(lines)
 
 
 def _say(sentence: str) -> int:

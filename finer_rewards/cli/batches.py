@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 __all__ = ["score_in_batches"]
 
 
-def score_in_batches(scorer: Scorer, samples: Sequence[Sample]) -> Iterator[Scored]:
-    """Yield each sample scored; batches of about a second keep the bar moving and memory bounded."""
-    size, start = 32, 0
+def score_in_batches(scorer: Scorer, samples: Sequence[Sample], start: int = 0) -> Iterator[Scored]:
+    """Yield each sample from `start` on scored; batches of about a second keep the bar moving and memory bounded."""
+    size = 32
     with Progress("statements scored", len(samples)) as bar:
+        bar.advance(start)
         while start < len(samples):
             began = time.monotonic()
             batch = samples[start : start + size]

@@ -12,8 +12,9 @@ from finer_rewards.extras import extra
 EXAMPLES = """\
   finer-rewards completion bash > ~/.local/share/bash-completion/completions/finer-rewards
   finer-rewards completion zsh > ~/.zfunc/_finer-rewards
+  finer-rewards completion fish > ~/.config/fish/completions/finer-rewards.fish
 """
-SHELLS = ("bash", "zsh")
+SHELLS = ("bash", "zsh", "fish")
 
 
 def register(subparsers: Any) -> None:

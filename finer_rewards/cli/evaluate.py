@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import (
+    FORMATS,
     add_executor,
     add_output,
     add_parser,
@@ -35,10 +37,13 @@ EXAMPLES = """\
   finer-rewards evaluate pred.sql dev.json --db spider/database --mode strict --format json
   finer-rewards evaluate one.sql two.sql three.sql spider/ --strategy vav
   finer-rewards evaluate samples.jsonl spider/ --fail-under 0.8
+  finer-rewards evaluate baseline.sql ours.sql spider/ --paired --format latex
 
 Several prediction files, or a JSONL file with a list of `candidates` in each record, are several candidates a
 question: each candidate's own EX, recall@n and the EX of a vote are given. BENCHMARK is a folder as Spider or
-BIRD unpack, or the file of its questions with --db. --format jsonl gives one record a question.
+BIRD unpack, or the file of its questions with --db. --format jsonl gives one record a question. With --paired each
+file is a system: EX with its bootstrap interval, and each against the first by McNemar's exact test. A question for
+which predictions with ids have none counts as wrong, and how many do is said.
 """
 COLUMNS = (
     "question_id",
@@ -75,6 +80,14 @@ def register(subparsers: Any) -> None:
     )
     parser.add_argument("--strategy", default="vav", metavar="NAME", help="how candidates are voted on (vav)")
     parser.add_argument(
+        "--confidence", action="store_true", help="give EX with its bootstrap interval of 95 per cent"
+    )
+    parser.add_argument(
+        "--paired",
+        action="store_true",
+        help="PRED are systems: compare each with the first, question by question",
+    )
+    parser.add_argument(
         "--repeat",
         type=number("--repeat", int, "a positive whole number"),
         default=1,
@@ -92,7 +105,7 @@ def register(subparsers: Any) -> None:
     )
     add_strict_golds(parser)
     add_executor(parser)
-    add_output(parser)
+    add_output(parser, (*FORMATS, *MARKUPS))
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -103,12 +116,24 @@ def run(arguments: argparse.Namespace) -> int:
     from finer_rewards.evaluating import at_fault, evaluate, summarise
     from finer_rewards.voting import vote
 
+    if arguments.paired and len(arguments.predicted) < 2:
+        raise ConfigError(
+            "`--paired` should get the predictions of two systems or more, but got one file. Add one."
+        )
     benchmark = read_benchmark(arguments.benchmark, arguments.db)
     mode = arguments.mode or EVALUATION_MODES["bird" if benchmark.bird else "spider"]
     find_mode(mode)
     vote([], arguments.strategy, sqls=[])
     questions = benchmark.questions
     candidates = _candidates(arguments.predicted, benchmark)
+    if missing := [texts.count(None) for texts in zip(*candidates, strict=True)]:
+        for path, count in zip(arguments.predicted, missing, strict=False):
+            if count:
+                print(
+                    f"finer-rewards: {path} has no prediction for {count} of {len(questions)} questions: they count as "
+                    "wrong",
+                    file=sys.stderr,
+                )
     databases = find_databases(
         str(benchmark.databases), [one.db for one in questions], benchmark.name, arguments.engine
     )
@@ -117,7 +142,7 @@ def run(arguments: argparse.Namespace) -> int:
         outcomes = list(
             evaluate(
                 questions,
-                candidates,
+                [[text or "" for text in texts] for texts in candidates],
                 executor,
                 mode=mode,
                 strategy=arguments.strategy,
@@ -136,9 +161,10 @@ def run(arguments: argparse.Namespace) -> int:
         if kind in ("jsonl", "csv"):
             write_records((_record(one) for one in outcomes), kind, file, COLUMNS, lambda _: ())
         elif kind == "json":
-            file.write(json_text(_report(outcomes, benchmark, mode), indent=2) + "\n")
+            file.write(json_text(_report(outcomes, benchmark, mode, arguments), indent=2) + "\n")
         else:
-            file.writelines(f"{line}\n" for line in _tables(outcomes, mode, arguments))
+            lines = MARKUPS.get(kind, _text)(_notes(outcomes, mode, arguments), _tables(outcomes, arguments))
+            file.writelines(f"{line}\n" for line in lines)
     faults = at_fault(outcomes)
     for status, count in faults.items():
         print(
@@ -153,9 +179,9 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if low else exit_status(faults, arguments)
 
 
-def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str, ...]]:
-    """Return the candidates of each question, in the order of the questions."""
-    from finer_rewards.datasets.benchmark import pair_predictions
+def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | None, ...]]:
+    """Return the candidates of each question, in the order of the questions; `None` for one that is missing."""
+    from finer_rewards.datasets.benchmark import MISSING, pair_predictions
     from finer_rewards.datasets.candidates import read_groups
     from finer_rewards.files import Entry, read_statements
 
@@ -164,7 +190,11 @@ def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str, .
     if groups is not None:
         # Paired like predictions: each stands for its group by its place among them.
         stand_ins = [Entry(str(place), group.db, group.question_id) for place, group in enumerate(groups)]
-        found = [groups[int(one.sql)].texts for one in pair_predictions(questions, stand_ins, paths[0])]
+        paired = pair_predictions(questions, stand_ins, paths[0])
+        none = (None,) * len(groups[0].texts)
+        found: list[tuple[str | None, ...]] = [
+            none if one is MISSING else groups[int(one.sql)].texts for one in paired
+        ]
         if len({len(texts) for texts in found}) > 1:
             raise ConfigError(
                 f"`{paths[0]}` should hold as many candidates for each question, but it holds from "
@@ -172,7 +202,8 @@ def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str, .
             )
         return found
     files = [pair_predictions(questions, read_statements(path), path) for path in paths]
-    return [tuple(entry.sql for entry in row) for row in zip(*files, strict=True)]
+    rows = zip(*files, strict=True)
+    return [tuple(None if entry is MISSING else entry.sql for entry in row) for row in rows]
 
 
 def _record(one: Outcome) -> dict[str, Any]:
@@ -195,8 +226,10 @@ def _record(one: Outcome) -> dict[str, Any]:
     return record
 
 
-def _report(outcomes: Sequence[Outcome], benchmark: Benchmark, mode: str) -> dict[str, Any]:
-    from finer_rewards.evaluating import recall, summarise
+def _report(
+    outcomes: Sequence[Outcome], benchmark: Benchmark, mode: str, arguments: argparse.Namespace
+) -> dict[str, Any]:
+    from finer_rewards.evaluating import paired, recall, summarise
 
     report: dict[str, Any] = {"benchmark": benchmark.name, "mode": mode, **asdict(summarise(outcomes))}
     report["by_level"] = {name: asdict(summarise(part)) for name, part in _levels(outcomes)}
@@ -205,6 +238,11 @@ def _report(outcomes: Sequence[Outcome], benchmark: Benchmark, mode: str) -> dic
     if count > 1:
         report["candidates"] = [asdict(summarise(outcomes, place)) for place in range(count)]
         report["recall"] = {str(n): recall(outcomes, n) for n in _steps(count)}
+    if arguments.confidence or arguments.paired:
+        report["confidence"] = [_interval(outcomes, place) for place in range(count)]
+    if arguments.paired:
+        found = (paired(outcomes, place, 0) for place in range(1, count))
+        report["paired"] = [None if one is None else asdict(one) for one in found]
     return report
 
 
@@ -227,12 +265,25 @@ def _steps(count: int) -> list[int]:
     return [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
 
 
-def _tables(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespace) -> Iterator[str]:
-    from finer_rewards.evaluating import recall, summarise
+def _interval(outcomes: Sequence[Outcome], place: int | None) -> tuple[float, float] | None:
+    from finer_rewards.evaluating import confidence
+
+    found = [one.scores[(one.chosen or 0) if place is None else place].value for one in outcomes]
+    scored = [value for value in found if value is not None]
+    return confidence(scored) if scored else None
+
+
+def _notes(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespace) -> Iterator[str]:
+    from finer_rewards.evaluating import summarise
 
     count = len(outcomes[0].scores)
-    wide = max(24, *(len(one.question.db) for one in outcomes))
-    head = f"{'':<{wide}}  {'questions':>9}" + "".join(f"  {name:>7}" for name in MEASURES)
+    if arguments.paired:
+        yield f"Compared by {mode}; EX in per cent, with its bootstrap interval of 95 per cent."
+        yield (
+            f"Each is compared with {_name(arguments, 0)} question by question; p by McNemar's exact test, for one "
+            "comparison."
+        )
+        return
     voted = f", {arguments.strategy} over {count} candidates" if count > 1 else ""
     timed = summarise(outcomes)
     yield f"Compared by {mode}{voted}; EX and soft-F1 in per cent, VES and R-VES times 100."
@@ -241,29 +292,110 @@ def _tables(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespac
     else:
         spread = f"{100 * timed.ves_spread:.2f} and {100 * timed.r_ves_spread:.2f}"
         yield f"Over {arguments.repeat} repeats VES and R-VES have standard deviations of {spread}."
-    yield ""
-    yield head
-    for name, part in (*_levels(outcomes), ("all", list(outcomes))):
-        yield _line(name, wide, summarise(part))
-    yield ""
-    yield head
-    for name, part in _databases(outcomes):
-        yield _line(name, wide, summarise(part))
-    if count > 1:
-        yield ""
-        yield head
-        paths = arguments.predicted
-        named = len(paths) == count
+
+
+Table = list[tuple[str, ...]]
+
+
+def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Iterator[Table]:
+    """Yield the tables, each with its head; the first column is a name, the others are figures."""
+    from finer_rewards.evaluating import paired, recall, summarise
+
+    count = len(outcomes[0].scores)
+    if arguments.paired:
+        compared: Table = [("", "questions", "EX", INTERVAL, "difference", INTERVAL, "better", "worse", "p")]
         for place in range(count):
-            name = PurePath(paths[place]).stem if named else f"candidate {place + 1}"
-            yield _line(name[:wide], wide, summarise(outcomes, place))
+            summary, interval = summarise(outcomes, place), _shown(_interval(outcomes, place))
+            against = paired(outcomes, place, 0) if place else None
+            compared.append(
+                (_name(arguments, place), _asked(summary), _per_cent(summary.accuracy), interval)
+                + (
+                    ("-",) * 5
+                    if against is None
+                    else (
+                        f"{100 * against.difference:+.2f}",
+                        _shown(against.interval),
+                        str(against.better),
+                        str(against.worse),
+                        f"{against.p:.2g}",
+                    )
+                )
+            )
+        yield compared
+        return
+    interval_head = (INTERVAL,) if arguments.confidence else ()
+    head = ("", "questions", MEASURES[0], *interval_head, *MEASURES[1:])
+
+    def row(name: str, part: Sequence[Outcome], place: int | None = None) -> tuple[str, ...]:
+        one = summarise(part, place)
+        interval = (_shown(_interval(part, place)),) if arguments.confidence else ()
+        rest = (one.soft_f1, one.ves, one.r_ves)
+        return (name, _asked(one), _per_cent(one.accuracy), *interval, *map(_per_cent, rest))
+
+    yield [head, *(row(name, part) for name, part in (*_levels(outcomes), ("all", list(outcomes))))]
+    yield [head, *(row(name, part) for name, part in _databases(outcomes))]
+    if count > 1:
+        named = len(arguments.predicted) == count
+        names = [_name(arguments, place) if named else f"candidate {place + 1}" for place in range(count)]
+        yield [head, *(row(name, outcomes, place) for place, name in enumerate(names))]
         shares = [(n, recall(outcomes, n)) for n in _steps(count)]
+        yield [("", "share"), *((f"recall@{n}", _per_cent(share)) for n, share in shares)]
+
+
+def _name(arguments: argparse.Namespace, place: int) -> str:
+    return PurePath(arguments.predicted[place]).stem
+
+
+def _asked(summary: Summary) -> str:
+    return str(summary.scored) if summary.scored == summary.asked else f"{summary.scored}/{summary.asked}"
+
+
+def _per_cent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f}"
+
+
+def _shown(interval: tuple[float, float] | None) -> str:
+    return "-" if interval is None else f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
+
+
+def _text(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+    yield from notes
+    for rows in tables:
         yield ""
-        yield "  ".join(f"recall@{n} {share:.2%}" for n, share in shares if share is not None)
+        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+        for name, *cells in rows:
+            figures = "".join(
+                f"  {cell:>{max(7, room)}}" for cell, room in zip(cells, widths[1:], strict=True)
+            )
+            yield f"{name:<{max(24, widths[0])}}{figures}"
 
 
-def _line(name: str, wide: int, summary: Summary) -> str:
-    values = (summary.accuracy, summary.soft_f1, summary.ves, summary.r_ves)
-    cells = "".join(f"  {'-':>7}" if value is None else f"  {100 * value:>7.2f}" for value in values)
-    asked = str(summary.scored) if summary.scored == summary.asked else f"{summary.scored}/{summary.asked}"
-    return f"{name:<{wide}}  {asked:>9}{cells}"
+def _markdown(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+    yield from notes
+    for head, *rows in tables:
+        yield from ("", f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}")
+        yield from (f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
+
+
+def _latex(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+    yield from (f"% {note}" for note in notes)
+    for head, *rows in tables:
+        yield from (
+            "",
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
+            r"\toprule",
+            _tex(head),
+            r"\midrule",
+        )
+        yield from (_tex(row) for row in rows)
+        yield from (r"\bottomrule", r"\end{tabular}")
+
+
+def _tex(cells: Iterable[str]) -> str:
+    escaped = (re.sub(r"[&%$#_{}]", r"\\\g<0>", cell.replace("\\", "/")) for cell in cells)
+    # `{}`: a bracket after the end of a row would be taken for its height.
+    return " & ".join("{}" + cell if cell.startswith("[") else cell for cell in escaped) + r" \\"
+
+
+INTERVAL = "95 % interval"
+MARKUPS = {"md": _markdown, "latex": _latex}

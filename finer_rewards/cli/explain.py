@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Mapping
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, TextIO
@@ -16,6 +15,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_signature,
     add_strict_golds,
     chosen_executor,
     chosen_memory,
@@ -23,7 +23,7 @@ from finer_rewards.cli.options import (
     chosen_reward,
     exit_status,
 )
-from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
 from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
@@ -59,6 +59,7 @@ def register(subparsers: Any) -> None:
     add_executor(parser)
     add_output(parser, ("text", "json", "jsonl"))
     add_strict_golds(parser)
+    add_signature(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -96,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         write_records(
             records(score_in_batches(scorer, samples)), kind, file, (), lambda record: _lines(record, file)
         )
-        print(f"signature: {scorer.signature}", file=sys.stderr)
+        say_signature(scorer.signature, whole=arguments.signature)
     return exit_status(unscored, arguments)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.errors import DataError
-from finer_rewards.files import Entry, read_pairs
+from finer_rewards.files import Entries, Entry, Pairs, read_pairs
 from finer_rewards.types import Sample
 
 __all__ = ["Inputs", "read_inputs"]
@@ -23,7 +24,7 @@ class Inputs(NamedTuple):
         databases: where they run.
     """
 
-    samples: list[Sample]
+    samples: Sequence[Sample]
     databases: Databases
 
 
@@ -34,7 +35,8 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
         ConfigError: something is missing, unreadable, or does not go together.
     """
     if all(map(_is_statement, (arguments.predicted, arguments.gold))):
-        pairs = [(Entry(arguments.predicted), Entry(arguments.gold))]
+        one, other = Entries([Entry(arguments.predicted)]), Entries([Entry(arguments.gold)])
+        pairs = Pairs(one, other, range(1))
     else:
         pairs = read_pairs(
             arguments.predicted,
@@ -42,27 +44,47 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
             predicted_format=arguments.predicted_format,
             gold_format=arguments.gold_format,
         )
-    for number, (predicted, gold) in enumerate(pairs, 1):
-        if predicted.db and gold.db and predicted.db != gold.db:
+    for number, (predicted, gold) in enumerate(pairs.dbs(), 1):
+        if predicted and gold and predicted != gold:
             raise DataError(
                 f"PRED and GOLD should name the same databases, but statement {number} is for "
-                f"{predicted.db!r} in {arguments.predicted} and for {gold.db!r} in {arguments.gold}. "
+                f"{predicted!r} in {arguments.predicted} and for {gold!r} in {arguments.gold}. "
                 "Put them in the same order."
             )
-    named = [gold.db or predicted.db for predicted, gold in pairs]
-    where = arguments.gold if any(gold.db for _, gold in pairs) else arguments.predicted
+    where = arguments.gold if any(pairs.gold.dbs) else arguments.predicted
+    named = [gold or predicted for predicted, gold in pairs.dbs()]
     databases = find_databases(arguments.db, named, where, arguments.engine)
-    samples = [
-        Sample(
+    return Inputs(_Samples(pairs, databases.names), databases)
+
+
+class _Samples(Sequence[Sample]):
+    """The sample of each pair, made when it is asked for."""
+
+    def __init__(self, pairs: Pairs, dbs: Sequence[str]) -> None:
+        self._pairs, self._dbs = pairs, dbs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        predicted, gold = self._pairs[index]
+        step = gold.extra.get("step", predicted.extra.get("step"))
+        return Sample(
             predicted.sql,
             gold=(gold.sql, *gold.others) if gold.others else gold.sql,
-            db=db,
+            db=self._dbs[index],
             question=gold.question or predicted.question,
-            meta={"question_id": gold.question_id or predicted.question_id},
+            meta={"question_id": gold.question_id or predicted.question_id}
+            | ({} if step is None else {"step": step}),
         )
-        for (predicted, gold), db in zip(pairs, databases.names, strict=True)
-    ]
-    return Inputs(samples, databases)
 
 
 def _is_statement(text: str) -> bool:

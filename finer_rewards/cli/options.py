@@ -19,6 +19,7 @@ __all__ = [
     "add_output",
     "add_parser",
     "add_reward",
+    "add_signature",
     "add_strict_golds",
     "chosen_executor",
     "chosen_memory",
@@ -241,6 +242,13 @@ def add_output(parser: argparse.ArgumentParser, formats: Sequence[str] = FORMATS
         help="text, unless the name given with -o ends in one of the others",
     )
     group.add_argument("-o", "--output", metavar="FILE", help="write here instead of standard output")
+
+
+def add_signature(parser: argparse.ArgumentParser) -> None:
+    """Add --signature."""
+    parser.add_argument(
+        "--signature", action="store_true", help="spell the signature out: all that decides the scores"
+    )
 
 
 def chosen_reward(arguments: argparse.Namespace) -> Reward:

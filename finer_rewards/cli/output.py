@@ -8,13 +8,16 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from finer_rewards._controls import escape_controls
 from finer_rewards.errors import ConfigError
 from finer_rewards.replacing import replacing
 
-__all__ = ["format_of", "json_text", "open_output", "write_records"]
+__all__ = ["checked_target", "format_of", "json_text", "open_output", "say_signature", "write_records"]
+
+if TYPE_CHECKING:
+    from finer_rewards.signature import Signature
 
 Record = Mapping[str, Any]
 
@@ -35,12 +38,9 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         yield sys.stdout
         sys.stdout.flush()  # what is said on standard error comes after it
         return
-    target = Path(path)
-    if target.is_dir() or not target.absolute().parent.is_dir():
-        what = "is a folder" if target.is_dir() else f"lies in {target.parent}, which is not there"
-        raise ConfigError(f"`-o` should be a file to write, but {path!r} {what}. Pass another path.")
-    if target.exists() and not target.is_file():  # a pipe or /dev/null is written in place
-        with target.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    target = checked_target(path)
+    if target is None:  # a pipe or /dev/null is written in place
+        with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
         return
     with (
@@ -48,6 +48,27 @@ def open_output(path: str | None) -> Iterator[TextIO]:
         draft.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file,
     ):
         yield file
+
+
+def checked_target(path: str | None) -> Path | None:
+    """Return the file that is written; `None` for standard output, and what is no file but can be written.
+
+    Raises:
+        ConfigError: it is a folder, or lies in none.
+    """
+    if path is None or path == "-":
+        return None
+    target = Path(path)
+    if target.is_dir() or not target.absolute().parent.is_dir():
+        what = "is a folder" if target.is_dir() else f"lies in {target.parent}, which is not there"
+        raise ConfigError(f"`-o` should be a file to write, but {path!r} {what}. Pass another path.")
+    return None if target.exists() and not target.is_file() else target
+
+
+def say_signature(signature: Signature, *, whole: bool) -> None:
+    """Say on standard error what decides the scores: the digest, or all of it."""
+    text = str(signature) if whole else f"sha256:{signature.digest} (--signature spells it out)"
+    print(f"signature: {text}", file=sys.stderr)
 
 
 def write_records(

@@ -14,6 +14,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_signature,
     add_strict_golds,
     chosen_executor,
     chosen_memory,
@@ -21,7 +22,7 @@ from finer_rewards.cli.options import (
     chosen_reward,
     exit_status,
 )
-from finer_rewards.cli.output import format_of, open_output, write_records
+from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
 from finer_rewards.cli.progress import Progress
 from finer_rewards.cli.terminal import one_line, paint, statement, visible
 from finer_rewards.components import component_names, component_values, reason_of
@@ -60,6 +61,7 @@ def register(subparsers: Any) -> None:
     add_executor(parser)
     add_output(parser)
     add_strict_golds(parser)
+    add_signature(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -109,7 +111,7 @@ def run(arguments: argparse.Namespace) -> int:
         change for before in read.signatures for change in signature_changes(before, after.content)
     ):
         print(f"signature: {change}", file=sys.stderr)
-    print(f"signature: {after}", file=sys.stderr)
+    say_signature(after, whole=arguments.signature)
     return exit_status(summary.unscored, arguments)
 
 

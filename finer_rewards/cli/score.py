@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from statistics import fmean
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from finer_rewards.cli.batches import score_in_batches
 from finer_rewards.cli.inputs import read_inputs
@@ -17,6 +18,7 @@ from finer_rewards.cli.options import (
     add_output,
     add_parser,
     add_reward,
+    add_signature,
     add_strict_golds,
     chosen_executor,
     chosen_memory,
@@ -25,19 +27,26 @@ from finer_rewards.cli.options import (
     exit_status,
     number,
 )
-from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible
+from finer_rewards.cli.output import format_of, say_signature, write_records
+from finer_rewards.cli.resuming import is_logged, key_of, open_draft
+from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible, width, wrap
 from finer_rewards.comparing import find_mode
 from finer_rewards.components import component_names
 from finer_rewards.reporting.records import COLUMNS, Scored, database_name
 from finer_rewards.reward import Reward
-from finer_rewards.types import Sample, Score, Status
+from finer_rewards.types import Status
+
+if TYPE_CHECKING:
+    from finer_rewards.signature import Signature
 
 EXAMPLES = """\
   finer-rewards score pred.sql gold.sql --db concert.sqlite
   finer-rewards score pred.sql dev.json --db spider/database --mode bird --format jsonl > scores.jsonl
   finer-rewards score pred.jsonl gold.sql --db databases/ --reward "execution_match() + 0.1 * executable()"
   finer-rewards score pred.sql gold.sql --db x.sqlite --fail-under 0.8 -o scores.csv
+  finer-rewards score rollouts.jsonl.zst gold.jsonl.zst --db databases/ -o scores.jsonl
+
+With -o FILE.jsonl an interrupted run leaves FILE.jsonl.part, and the same command goes on with it.
 
 Each JSON record has number, value (null where the data or the system is at fault), status, reason, predicted,
 gold, db, question_id, and the value of every component by its name.
@@ -74,6 +83,7 @@ def register(subparsers: Any) -> None:
         help="exit 1 when the mean of the scored statements is below X",
     )
     add_strict_golds(parser)
+    add_signature(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -85,24 +95,37 @@ def run(arguments: argparse.Namespace) -> int:
     memory = chosen_memory(arguments, reward)
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
-    totals = Totals()
+    names = component_names(reward)
+    totals = Totals(names)
     compared = compared_by(reward)
     with Scorer(
         reward, executor, memory=memory, neighbours=chosen_neighbours(arguments), log=arguments.log
     ) as scorer:
         signature = scorer.signature
-        with open_output(arguments.output) as file:
-            names = component_names(reward)
-            records = _records(score_in_batches(scorer, inputs.samples), totals, explain=arguments.explain)
-            lines = _Lines(inputs.samples, file, _chosen(arguments, names))
+        with open_draft(arguments.output, _key(arguments, kind, signature), totals.add) as (file, done):
+            if not done and is_logged(arguments.log, inputs.samples[0], signature.digest):
+                print(
+                    f"finer-rewards: {arguments.log} has these statements already: a report counts them twice. "
+                    "Remove it first, or name another.",
+                    file=sys.stderr,
+                )
+            scored = score_in_batches(scorer, inputs.samples, done)
+            lines = _Lines(len(inputs.samples), inputs.databases.names, file, _chosen(arguments, names))
             head = () if arguments.summary else lines.head()
-            write_records(records, kind, file, [*COLUMNS, *names], lines, head=head)
+            write_records(
+                _records(scored, totals, explain=arguments.explain),
+                kind,
+                file,
+                [*COLUMNS, *names],
+                lines,
+                head=head,
+            )
             if kind == "text":
                 gap = () if arguments.summary else ("",)
-                file.writelines(f"{line}\n" for line in (*gap, *totals.lines(names), *compared))
+                file.writelines(f"{line}\n" for line in (*gap, *totals.lines(), *compared))
     if kind != "text":
-        print("\n".join([*totals.lines(names), *compared]), file=sys.stderr)
-    print(f"signature: {signature}", file=sys.stderr)
+        print("\n".join([*totals.lines(), *compared]), file=sys.stderr)
+    say_signature(signature, whole=arguments.signature)
     if totals.is_under(arguments.fail_under):
         print(f"finer-rewards: the mean is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
         return 1
@@ -120,23 +143,23 @@ def compared_by(reward: Reward) -> list[str]:
 class Totals:
     """What the statements came to, kept while they stream by."""
 
-    def __init__(self) -> None:
-        self.values: list[float] = []
+    def __init__(self, names: Sequence[str]) -> None:
+        self.values = array("d")
         self.faults: Counter[str] = Counter()
         self.unscored: Counter[str] = Counter()
-        self.components: dict[str, list[float]] = {}
+        self.components = {name: array("d") for name in names}
 
-    def add(self, score: Score, components: Mapping[str, float | None]) -> None:
+    def add(self, record: Mapping[str, Any]) -> None:
         """Count one score."""
-        if score.value is None:
-            self.unscored[score.status.name] += 1
+        if record["value"] is None:
+            self.unscored[record["status"]] += 1
             return
-        self.values.append(score.value)
-        if score.status is not Status.ok:
-            self.faults[score.status.name] += 1
-        for name, value in components.items():
-            if value is not None:
-                self.components.setdefault(name, []).append(value)
+        self.values.append(record["value"])
+        if record["status"] != Status.ok.name:
+            self.faults[record["status"]] += 1
+        for name, values in self.components.items():
+            if record[name] is not None:
+                values.append(record[name])
 
     @property
     def mean(self) -> float | None:
@@ -147,14 +170,18 @@ class Totals:
         """Return whether the mean is below what was asked for; no mean is below everything."""
         return least is not None and (self.mean is None or self.mean < least)
 
-    def lines(self, names: Sequence[str]) -> list[str]:
+    def lines(self) -> list[str]:
         """Return the summary."""
         count = len(self.values) + self.unscored.total()
         mean = "none" if self.mean is None else f"{self.mean:.4f}"
         lines = [f"mean {mean} over {len(self.values)} scored of {_count(count, 'statement')}"]
-        if len(names) > 1:
+        if len(self.components) > 1:
+            # A part that was not asked everywhere says of how many it is the mean.
             parts = (
-                f"{name} {fmean(self.components[name]):.4f}" for name in names if name in self.components
+                f"{name} {fmean(values):.4f}"
+                + (f" of {len(values)}" if len(values) < len(self.values) else "")
+                for name, values in self.components.items()
+                if values
             )
             lines.append(f"components: {', '.join(parts)}")
         if self.faults:
@@ -168,9 +195,16 @@ class Totals:
         return lines
 
 
+def _key(arguments: argparse.Namespace, kind: str, signature: Signature) -> list[object] | None:
+    if kind != "jsonl":
+        return None
+    files = (arguments.predicted, arguments.gold, arguments.db)
+    return key_of(*files, arguments.explain, signature.digest)
+
+
 def _records(scored: Iterable[Scored], totals: Totals, *, explain: bool) -> Iterator[dict[str, Any]]:
     for one in scored:
-        totals.add(one.score, one.components)
+        totals.add(one.record)
         yield {**one.record, "explanation": one.score.explain()} if explain else one.record
 
 
@@ -188,12 +222,13 @@ class _Lines:
     """Prints a record as one line of a table, or with its explanation below it."""
 
     def __init__(
-        self, samples: Sequence[Sample], file: TextIO, chosen: Callable[[Mapping[str, Any]], bool]
+        self, count: int, dbs: Sequence[str], file: TextIO, chosen: Callable[[Mapping[str, Any]], bool]
     ) -> None:
         self._chosen = chosen
-        names = {database_name(sample.dbs[0]) for sample in samples}
-        number = len(str(len(samples)))
-        self._widths = (-number, -7, 12, min(max(map(len, names)), 20))
+        names = set(map(database_name, set(dbs)))
+        self._widths = (-len(str(count)), -7, 12, min(max(map(len, names)), 20))
+        room = width(file)
+        self._left = None if room is None else room - sum(abs(size) + 2 for size in self._widths) - 1
         self._file = file
 
     def head(self) -> Iterator[str]:
@@ -209,8 +244,11 @@ class _Lines:
         shown = "none" if value is None else f"{value:.3f}"
         explained = "explanation" in record
         reason = "" if explained else one_line(record["reason"])
-        row = (str(record["number"]), shown, status.name, shorten(database_name(record["db"]), 20), reason)
-        yield from table([row], self._widths, self._file, colours)
+        below = self._left is not None and len(reason) > self._left
+        cells = (str(record["number"]), shown, status.name, shorten(database_name(record["db"]), 20))
+        yield from table([(*cells, "" if below else reason)], self._widths, self._file, colours)
+        if below:
+            yield from wrap(reason, indent=abs(self._widths[0]) + 2)
         if explained:
             yield f"    predicted  {statement(record['predicted'])}"
             yield f"    gold       {statement(record['gold'])}"

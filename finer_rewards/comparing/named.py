@@ -262,6 +262,10 @@ def register_mode(mode: Mode) -> Mode:
     return known
 
 
+#: What a benchmark's own evaluator is called by its users, and here.
+_ALSO_CALLED = {"spider": "test_suite", "spider1": "test_suite", "exec": "test_suite", "ex": "answer"}
+
+
 def find_mode(mode: str | Mode) -> Mode:
     """Return a mode by its name; a `Mode` is returned as it is.
 
@@ -276,9 +280,10 @@ def find_mode(mode: str | Mode) -> Mode:
         return mode
     if isinstance(mode, str) and mode in _BY_NAME:
         return _BY_NAME[mode]
+    near = suggest(_ALSO_CALLED.get(str(mode), str(mode)), _BY_NAME)
     raise ConfigError(
         f"`mode` should be one of {', '.join(_BY_NAME)} or a Mode of your own, but got {mode!r:.80}. "
-        f"{suggest(str(mode), _BY_NAME)}Run `finer-rewards modes` for what each does; one of your own is known "
+        f"{near}Run `finer-rewards modes` for what each does; one of your own is known "
         "by name after `register_mode`."
     )
 

@@ -12,10 +12,12 @@ from finer_rewards.errors import DataError
 from finer_rewards.files import Entry, read_statements
 from finer_rewards.types import Row
 
-__all__ = ["LEVELS", "Benchmark", "Question", "pair_predictions", "question_of", "read_benchmark"]
+__all__ = ["LEVELS", "MISSING", "Benchmark", "Question", "pair_predictions", "question_of", "read_benchmark"]
 
 #: Difficulties in order, easiest first: Spider's, then BIRD's.
 LEVELS = (*HARDNESS, "simple", "moderate", "challenging")
+#: The prediction for a question that has none.
+MISSING = Entry("")
 _QUESTION_FILES = ("dev.json", "dev_gold.sql", "mini_dev_sqlite.json", "test.json")
 _DATABASE_FOLDERS = ("database", "databases", "dev_databases", "test_database", "test_databases")
 
@@ -112,7 +114,7 @@ def pair_predictions(questions: Sequence[Question], entries: Sequence[Entry], na
     """Return the prediction for each question, by question id where both have ids, else by place.
 
     Predictions for questions that the benchmark lacks are passed over, so that a part of a benchmark can be
-    evaluated with a whole prediction file.
+    evaluated with a whole prediction file. Where the predictions have ids, a question may have none: it has `MISSING`.
 
     Args:
         questions: what is asked.
@@ -126,6 +128,12 @@ def pair_predictions(questions: Sequence[Question], entries: Sequence[Entry], na
     times = Counter(entry.question_id for entry in entries)
     if all(times[question.question_id] == 1 for question in questions):
         found = [by_id[question.question_id] for question in questions]
+    elif (
+        None not in by_id
+        and len(by_id) == len(entries)
+        and any(one.question_id in by_id for one in questions)
+    ):
+        found = [by_id.get(question.question_id, MISSING) for question in questions]
     elif len(entries) == len(questions):
         found = list(entries)
     elif all(question.place < len(entries) for question in questions):

@@ -20,7 +20,16 @@ from finer_rewards.extras import extra
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
 
-__all__ = ["REASONS", "LeftOut", "Prepared", "Row", "message_counter", "prepare_rows", "split_by_database"]
+__all__ = [
+    "REASONS",
+    "LeftOut",
+    "Prepared",
+    "Row",
+    "load_tokenizer",
+    "message_counter",
+    "prepare_rows",
+    "split_by_database",
+]
 
 #: Why a question can be left out: what the audit of gold finds, and what is wrong with the prompt.
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -173,7 +182,7 @@ def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
         MissingExtraError: a name, but `transformers` is not installed.
     """
     if isinstance(tokenizer, str):
-        tokenizer = _load_tokenizer(tokenizer)
+        tokenizer = load_tokenizer(tokenizer)
     if getattr(tokenizer, "chat_template", None):
         return lambda messages: len(
             tokenizer(tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True),
@@ -192,8 +201,14 @@ def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
     return counted
 
 
-def _load_tokenizer(name: str) -> Any:
-    with extra("prepare", "Counting tokens", "transformers"):
+def load_tokenizer(name: str) -> Any:
+    """Return the tokenizer of a folder, or of that name on the hub.
+
+    Raises:
+        ConfigError: there is none.
+        MissingExtraError: `transformers` is not installed.
+    """
+    with extra("prepare", "A tokenizer", "transformers"):
         from transformers import AutoTokenizer
     try:
         return AutoTokenizer.from_pretrained(name)

@@ -8,6 +8,7 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.recording import execution_from, execution_record
+from finer_rewards.files import ROW_KEYS, sample_of
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
 
@@ -59,7 +60,7 @@ _SAMPLE_FIELDS = tuple(field.name for field in fields(Sample))
 
 
 def sample_from(found: Any, where: str) -> Sample:
-    """Return the sample that a mapping describes.
+    """Return the sample that a mapping describes: by the fields of `Sample`, or as a row that `prepare` wrote.
 
     Raises:
         ConfigError: it is no mapping, or a field is missing, unknown or of the wrong type.
@@ -67,17 +68,9 @@ def sample_from(found: Any, where: str) -> Sample:
     if not isinstance(found, Mapping):
         raise ConfigError(f"`{where}` should be an object, but got {found!r:.80}. Send a sample's fields.")
     for name in found:
-        if name not in _SAMPLE_FIELDS:
+        if name not in _SAMPLE_FIELDS and name not in ROW_KEYS:
             raise ConfigError(
                 f"`{where}` should have the fields {', '.join(_SAMPLE_FIELDS)}, but got {name!r:.80}. "
                 f"{suggest(name, _SAMPLE_FIELDS)}Put anything else in `meta`."
             )
-    for name in ("completion", "gold", "db"):
-        if name not in found:
-            raise ConfigError(
-                f"`{where}` should have a {name!r}, but it has only {', '.join(found) or 'none'}. Add it."
-            )
-    try:
-        return Sample(**found)
-    except ConfigError as error:
-        raise ConfigError(f"`{where}` cannot be used. {error}") from None
+    return sample_of(found, f"`{where}`")

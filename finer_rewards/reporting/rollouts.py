@@ -8,7 +8,9 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.exact import parse_json, untagged
+from finer_rewards.files import sample_of
 from finer_rewards.reporting.reading import log_files
+from finer_rewards.spool import Spool
 from finer_rewards.types import Sample
 
 __all__ = ["Rollout", "Rollouts", "read_rollouts"]
@@ -41,13 +43,13 @@ class Rollout:
 class Rollouts:
     """What a log holds: its samples, every signature under which they were scored, and how many lines are damaged."""
 
-    rollouts: list[Rollout]
+    rollouts: Sequence[Rollout]
     signatures: list[Mapping[str, Any]]
     unreadable: int = 0
 
 
 def read_rollouts(paths: Sequence[str]) -> Rollouts:
-    """Return the samples of score logs, or of JSONL with `completion`, `gold` and `db`.
+    """Return the samples of score logs, or of JSONL with completions: of your own, or rows that `prepare` wrote.
 
     A log written without completions is read by its SQL: the format of the completions is then lost.
 
@@ -55,7 +57,7 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
         DataError: a line is no record that can be scored; says which, and what is needed.
         ConfigError: a file is not there, or there is nothing in it.
     """
-    rollouts: list[Rollout] = []
+    rollouts = Spool[Rollout]()
     signatures: dict[str, Mapping[str, Any]] = {}
     unreadable = 0
     for path in log_files(paths):
@@ -87,17 +89,8 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
 def _rollout(record: Any, where: str) -> Rollout:
     if not isinstance(record, dict):
         raise DataError(f"{where} should be an object, but got {record!r:.60}. Write one sample a line.")
-    completion = record.get("completion", record.get("predicted"))
-    gold, db = record.get("gold"), record.get("db")
-    if not isinstance(completion, str):
-        if "status" not in record:
-            raise DataError(
-                f"{where} should have a text `completion`, but it has {', '.join(record)}. Add it."
-            )
-        completion = ""  # a completion without SQL, logged without its text
-    if not db or (gold is None and record.get("answer") is None):
-        raise DataError(f"{where} should have `gold` and `db`, but it has {', '.join(record)}. Add them.")
-    value, step, reason, name = (record.get(key) for key in ("value", "step", "reason", "id"))
+    sample = sample_of(record, where)
+    value, step, reason = (record.get(key) for key in ("value", "step", "reason"))
     for key, found, kinds in (
         ("value", value, (int, float)),
         ("step", step, (int,)),
@@ -108,15 +101,6 @@ def _rollout(record: Any, where: str) -> Rollout:
                 f"{where} should have a `{key}` of another type, but got {found!r:.60}. Correct it."
             )
     try:
-        sample = Sample(
-            completion,
-            () if gold is None else tuple(gold) if isinstance(gold, list) else gold,
-            tuple(db) if isinstance(db, list) else db,
-            record.get("question") or "",
-            record.get("dialect"),
-            record.get("answer"),
-            {} if name is None else {"id": name},
-        )
         return Rollout(sample, None if value is None else float(value), "value" in record, step, reason or "")
-    except (ConfigError, OverflowError) as error:
+    except OverflowError as error:
         raise DataError(f"{where} cannot be used. {error}") from None

@@ -124,12 +124,13 @@ def copy_view(sql: str, target: Any) -> None:
         return
 
 
-def copy_parquet(folder: str, target: Any) -> None:
-    """Copy every Parquet file of a folder into a table of its name."""
-    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
-        stem, suffix = os.path.splitext(entry.name)  # noqa: PTH122
-        if suffix == ".parquet" and entry.is_file():
-            target.execute(f"CREATE TABLE {quote(stem)} AS SELECT * FROM read_parquet(?)", [entry.path])
+def copy_parquet(place: str, target: Any) -> None:
+    """Copy a Parquet file, or every one of a folder, into a table of its name."""
+    one = os.path.isfile(place)  # noqa: PTH113
+    for path in [place] if one else sorted(entry.path for entry in os.scandir(place) if entry.is_file()):
+        stem, suffix = os.path.splitext(os.path.basename(path))  # noqa: PTH119, PTH122
+        if one or suffix == ".parquet":
+            target.execute(f"CREATE TABLE {quote(stem)} AS SELECT * FROM read_parquet(?)", [path])
 
 
 def main() -> None:

@@ -17,9 +17,9 @@ _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 
 def _owns(place: str) -> bool:
-    """Whether a place is a DuckDB file, a folder of Parquet files, or a folder with such and no SQLite files."""
+    """Whether a place is a DuckDB or Parquet file, a folder of Parquet files, or one with such and no SQLite files."""
     path = Path(place)
-    if path.suffix in OWN_SUFFIXES:
+    if path.suffix in (*OWN_SUFFIXES, ".parquet"):
         return True
     if not path.is_dir() or database_names(path, SQLITE_SUFFIXES):
         return False

@@ -16,7 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.engines.duckdb.files import SUFFIXES, DuckDBFile, is_duckdb_place
+from finer_rewards.engines.duckdb.files import PARQUET, SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import DatabaseFile, find_database
@@ -101,8 +101,8 @@ def _remove(folder: str, process: int) -> None:
 class DuckDB(FileExecutor):
     """Runs SQL on DuckDB: read-only, one SELECT, within limits. Needs `pip install 'finer-rewards[duckdb]'`.
 
-    A database is a DuckDB file, a folder of Parquet files (each a table of its name), or a SQLite file. The
-    last two are copied once into a temporary DuckDB file, with a type for each column that holds all its values.
+    A database is a DuckDB file, a Parquet file or a folder of them (each a table of its name), or a SQLite file.
+    The others are copied once into a temporary DuckDB file, with a type for each column that holds all its values.
 
     Cells come as SQLite would have them, so that results compare alike: BOOLEAN as 0 and 1; DECIMAL as an
     integer when it is whole and as a float when not; dates, times and timestamps as ISO text (with a zone: in
@@ -189,10 +189,14 @@ class DuckDB(FileExecutor):
             file = SQLiteFile.look(resolve_database(str(path.absolute())))
             copy = self._copy("sqlite", file.path, file.identity, (file,))
             return _Source(file.identity, (file,), copy, "sqlite")
+        if head[:4] == PARQUET:
+            one = DatabaseFile.look(path)
+            copy = self._copy("parquet", one.path, one.identity, (one,))
+            return _Source(one.identity, (one,), copy, "parquet")
         if head[8:12] != b"DUCK":
             what = f"begins with {head!r}" if head else "is empty (0 bytes)"
             raise ConfigError(
-                f"`db` should be a DuckDB file, a SQLite file or a folder of Parquet files, but {path} {what}. "
+                f"`db` should be a DuckDB file, a SQLite file, a Parquet file or a folder of them, but {path} {what}. "
                 "Pass the database file itself."
             )
         own = DuckDBFile.look(path)

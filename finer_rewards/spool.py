@@ -1,0 +1,60 @@
+"""A sequence that is kept in a file, so that it may be larger than memory."""
+
+from __future__ import annotations
+
+import pickle
+import weakref
+from array import array
+from collections.abc import Iterable, Sequence
+from tempfile import SpooledTemporaryFile
+from typing import TypeVar, overload
+
+__all__ = ["Spool"]
+
+_IN_MEMORY = 8 << 20  # bytes that need no file
+
+T = TypeVar("T")
+
+
+class Spool(Sequence[T]):
+    """A list that only grows; 8 bytes of it an item stay in memory, and each item is a new object when it is read.
+
+    Args:
+        items: what it holds at first; they must pickle.
+
+    Example:
+        >>> spool = Spool("abc")
+        >>> spool.append("d")
+        >>> len(spool), spool[3], spool[1:3], list(spool)
+        (4, 'd', ['b', 'c'], ['a', 'b', 'c', 'd'])
+    """
+
+    def __init__(self, items: Iterable[T] = ()) -> None:
+        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
+        weakref.finalize(self, self._file.close)
+        self._ends = array("Q", [0])
+        for item in items:
+            self.append(item)
+
+    def append(self, item: T) -> None:
+        """Add an item."""
+        self._file.seek(self._ends[-1])
+        pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
+        self._ends.append(self._file.tell())
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        self._file.seek(self._ends[place])
+        found: T = pickle.loads(self._file.read(self._ends[place + 1] - self._ends[place]))
+        return found
