@@ -8,8 +8,10 @@ import math
 import os
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
     from finer_rewards.types import Evidence, Score
 
 __all__ = ["ScoreLog", "log_record"]
+
+_SHOWN = 5  # rows kept of a result
+_SMALL = 200  # rows of results of which those that differ are looked for
 
 
 class ScoreLog:
@@ -90,10 +95,12 @@ class ScoreLog:
     ) -> None:
         """Append one line a sample; a disk that takes no more gives a warning, and scoring goes on."""
         shared = {"time": time.time(), "signature": signature.digest}
-        records = [
-            log_record(reward, one, score, completions=self.completions) | shared
-            for one, score in zip(evidence, scores, strict=True)
-        ]
+        schemas: dict[str, Evidence] = {}
+        records = []
+        for one, score in zip(evidence, scores, strict=True):
+            records.append(log_record(reward, one, score, completions=self.completions) | shared)
+            if one.schema is not None:
+                schemas.setdefault(one.sample.dbs[0], one)
         if step is not None:
             for record in records:
                 record["step"] = step
@@ -102,7 +109,7 @@ class ScoreLog:
         lines = b"".join(_line(record) for record in records)
         try:
             with self._locked():
-                self._append(lines, signature)
+                self._append(lines, signature, schemas)
         except OSError as error:
             warnings.warn(
                 f"{len(records)} lines could not be written to {self.path}: {error.strerror or error}. "
@@ -111,7 +118,7 @@ class ScoreLog:
                 stacklevel=2,
             )
 
-    def _append(self, lines: bytes, signature: Signature) -> None:
+    def _append(self, lines: bytes, signature: Signature, schemas: Mapping[str, Evidence]) -> None:
         if self.path.exists() and self.path.stat().st_size >= self.max_bytes:
             self._rotate()
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -120,9 +127,13 @@ class ScoreLog:
             start = state.st_size
             if start and os.pread(handle, 1, start - 1) != b"\n":
                 lines = b"\n" + lines  # a process was killed in the middle of a line
-            announced = (state.st_ino, signature.digest)
-            if not start or announced not in self._announced:
-                lines = _line({"signature": signature.digest, "scorer": dict(signature.content)}) + lines
+            # Said once a file, and before the first score that it is true of: what scored, and each schema.
+            said = set() if not start else {told for file, told in self._announced if file == state.st_ino}
+            new = {db: one for db, one in schemas.items() if f"db:{db}" not in said}
+            if new or signature.digest not in said:
+                told = {db: _schema_record(one) for db, one in new.items()}
+                head = {"signature": signature.digest, "scorer": dict(signature.content)}
+                lines = _line(head | ({"schemas": told} if told else {})) + lines
             try:
                 view = memoryview(lines)
                 while view:
@@ -130,7 +141,10 @@ class ScoreLog:
             except OSError:
                 os.ftruncate(handle, start)  # a full disk leaves no half line behind
                 raise
-            self._announced.add(announced)
+            if not start:
+                self._announced = {one for one in self._announced if one[0] != state.st_ino}
+            self._announced.add((state.st_ino, signature.digest))
+            self._announced.update((state.st_ino, f"db:{db}") for db in new)
         finally:
             os.close(handle)
 
@@ -198,6 +212,10 @@ def log_record(
         "seconds": round(sum(run.seconds for run in runs), 6),
         "explanation": score.explain(),
     }
+    values = record["components"]
+    match = next((values[name] for name in values if name.startswith("execution_match")), score.value)
+    if score.value is not None and match != 1:
+        record["rows"] = _some_rows(evidence)
     if completions:
         record["completion"] = sample.completion
     if sample.dialect is not None:
@@ -205,6 +223,26 @@ def log_record(
     if sample.answer is not None:
         record["answer"] = tagged(sample.answer)  # bytes and NaN too: it is scored by again
     return record
+
+
+def _schema_record(evidence: Evidence) -> dict[str, Any]:
+    """Return how the statements on a database are read: what tells a column from a text, and the dialect."""
+    assert evidence.schema is not None
+    return {"dialect": evidence.dialect, **asdict(evidence.schema)}
+
+
+def _some_rows(evidence: Evidence) -> dict[str, list[list[str]]]:
+    """Return some rows of both results, those that the other has not where results are small."""
+    predicted, gold = evidence.predicted, evidence.gold
+    if predicted is None or gold is None or not (predicted.ok and gold.ok):
+        return {}
+    sides = {"predicted": (predicted.rows, gold.rows), "gold": (gold.rows, predicted.rows)}
+    found = {}
+    for side, (rows, others) in sides.items():
+        small = max(len(rows), len(others)) <= _SMALL
+        shown = list((Counter(rows) - Counter(others)).elements()) if small else []
+        found[side] = [[f"{cell!s:.60}" for cell in row[:20]] for row in (shown or rows)[:_SHOWN]]
+    return found
 
 
 _ENCODER = json.JSONEncoder(

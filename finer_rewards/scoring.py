@@ -387,7 +387,8 @@ class Scorer:
 
     def _schemas(self, batch: list[Sample]) -> dict[str, tuple[Schema | None, str]]:
         wanted = dict.fromkeys(sample.dbs[0] for sample in batch)
-        if self.executor is None or "schema" not in self.reward.needs:
+        # A log keeps the schema, without which a report cannot tell a column from a text.
+        if self.executor is None or ("schema" not in self.reward.needs and self.log is None):
             return dict.fromkeys(wanted, (None, ""))
         return {db: _schema(self.executor, db) for db in wanted}
 

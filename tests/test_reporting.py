@@ -237,6 +237,21 @@ class TestRun:
             dense = [line["components"]["atomic_f1"] for line in found]
             assert run.curves["atomic_f1"]["mean"][step] == pytest.approx(fmean(dense))
 
+    def test_a_part_that_was_not_asked_adds_nothing_and_is_counted(
+        self, databases: Path, tmp_path: Path
+    ) -> None:
+        from finer_rewards.reporting.reading import read_run
+
+        path = tmp_path / "scores.jsonl"
+        write_log(path, databases, 1, reward="gate(condition=execution_match(), then=executable())")
+        lines = [line["components"] for line in lines_of(path)[1:]]
+        asked = [line["executable"] for line in lines if line["executable"] is not None]
+        curve = read_run([str(path)]).curves["executable"]
+        assert 0 < len(asked) < len(lines)
+        assert (curve["asked"], curve["scored"]) == ([len(asked)], [len(lines)])
+        assert curve["mean"] == [pytest.approx(sum(asked) / len(lines))]
+        assert curve["low"][0] < curve["mean"][0] < curve["high"][0]
+
     def test_groups(self, run: Any, lines: list[dict[str, Any]]) -> None:
         for step in range(6):
             groups: dict[str, set[float]] = {}
@@ -264,6 +279,34 @@ class TestRun:
         few = read_run([str(log)], samples=8)
         assert len(few.samples) == 8
         assert {row["status"] for row in few.samples} == {row["status"] for row in run.samples}
+
+
+def test_operations_are_read_as_the_reward_reads_them(databases: Path, tmp_path: Path) -> None:
+    pytest.importorskip("duckdb")
+    from finer_rewards.reporting.reading import read_run
+
+    path = tmp_path / "scores.jsonl"
+    gold = 'SELECT b.id FROM boat AS b WHERE b.name = "Ahti"'  # double quotes, as Spider has them
+    sample = fr.Sample("SELECT b.name FROM boat AS b WHERE b.name = 'Ahti'", gold, "harbour")
+    with fr.Scorer("execution_match()", fr.SQLite(databases), log=path) as scorer:
+        scorer.score([sample], step=0)
+    run = read_run([str(path)])
+    for side, column in (("missing", "boat.id"), ("extra", "boat.name")):
+        assert run.operations[side] == [{"operation": f"select {column}", "samples": 1}]
+    assert run.samples[0]["matched"] == 0
+    assert json.loads(run.samples[0]["rows"]) == {"predicted": [["Ahti"]], "gold": [["1"]]}
+
+
+def test_two_runs_of_which_one_has_no_steps_go_over_their_logs(
+    databases: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("duckdb")
+    write_log(tmp_path / "steps.jsonl", databases, 3)
+    with fr.Scorer(REWARD, fr.SQLite(databases), log=tmp_path / "none.jsonl") as scorer:
+        scorer.score(samples(0))
+    given = [str(tmp_path / name) for name in ("steps.jsonl", "--against", "none.jsonl")]
+    assert main(["report", given[0], "--against", given[2], "--format", "json"]) == 0
+    assert [one["axis"] for one in json.loads(capsys.readouterr().out)["runs"]] == ["position"] * 2
 
 
 def test_without_steps_the_axis_is_the_place_in_the_log(databases: Path, tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     given = [arguments.logs, *([arguments.against] if arguments.against else [])]
     with open_output(arguments.output) as file:
         runs = [read_run(logs, samples=arguments.samples) for logs in given]
+        if len({one.axis for one in runs}) > 1:  # steps here, none there: both go over their logs
+            runs = [read_run(logs, samples=arguments.samples, by_position=True) for logs in given]
         labels = _labels([logs[0] for logs in given])
         if kind == "html":
             file.write(render_page(runs, labels))

@@ -73,4 +73,14 @@ def sample_from(found: Any, where: str) -> Sample:
                 f"`{where}` should have the fields {', '.join(_SAMPLE_FIELDS)}, but got {name!r:.80}. "
                 f"{suggest(name, _SAMPLE_FIELDS)}Put anything else in `meta`."
             )
-    return sample_of(found, f"`{where}`")
+    if not found.keys() <= set(_SAMPLE_FIELDS):
+        return sample_of(found, f"`{where}`")
+    for name in ("completion", "gold", "db"):
+        if name not in found:
+            raise ConfigError(
+                f"`{where}` should have a {name!r}, but it has only {', '.join(found) or 'none'}. Add it."
+            )
+    try:
+        return Sample(**found)
+    except ConfigError as error:
+        raise ConfigError(f"`{where}` cannot be used. {error}") from None

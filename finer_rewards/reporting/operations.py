@@ -4,18 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finer_rewards.schema import Schema
 
 __all__ = ["wrong_operations"]
 
 MOST = 20
 
 
-def wrong_operations(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def wrong_operations(
+    pairs: Iterable[Mapping[str, Any]], schemas: Mapping[str, tuple[Schema, str]] | None = None
+) -> dict[str, Any]:
     """Return the kinds and the operations that are most often missing and extra.
 
     Args:
-        pairs: each with `predicted`, `gold` (SQL) and `n`, how often the pair occurs.
+        pairs: each with `predicted`, `gold` (SQL), `n`, how often the pair occurs, and `db`.
+        schemas: the schema of each database and the dialect in which it is asked, as a reward reads statements;
+            without, a text in double quotes is a column, and a column is of no table.
 
     Returns:
         `kinds`, `missing` and `extra`, the most frequent first, and `unread`: samples whose SQL was not read.
@@ -34,7 +41,10 @@ def wrong_operations(pairs: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     unread = 0
     for pair in pairs:
         try:
-            predicted, gold = sql_operations(pair["predicted"]), sql_operations(pair["gold"])
+            schema, dialect = (schemas or {}).get(pair.get("db", ""), (None, "sqlite"))
+            predicted, gold = (
+                sql_operations(pair[side], schema=schema, dialect=dialect) for side in ("predicted", "gold")
+            )
         except OperationsError:
             unread += pair["n"]
             continue

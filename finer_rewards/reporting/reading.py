@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards.errors import ConfigError
 from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
+from finer_rewards.remote.wire import schema_from
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:
     import duckdb
+
+    from finer_rewards.schema import Schema
 
 __all__ = ["Run", "log_files", "read_run"]
 
@@ -30,6 +33,7 @@ _COLUMNS = {
     "predicted": "VARCHAR", "value": "DOUBLE", "status": "VARCHAR", "reason": "VARCHAR",
     "components": "MAP(VARCHAR, DOUBLE)", "seconds": "DOUBLE",
     "explanation": "VARCHAR", "completion": "VARCHAR", "signature": "VARCHAR", "scorer": "JSON",
+    "schemas": "JSON", "rows": "JSON",
 }  # fmt: skip
 # A group is what one prompt's completions are at one step.
 _GROUP = "step, question, gold, db"
@@ -43,7 +47,8 @@ class Run:
         totals: lines, unreadable lines, samples, scored, mean, share of matches, first and last time.
         signatures: each signature with its digest, how many samples have it, and its content.
         axis: what the curves go over: `step`, or `position` (hundredths of the log) where no step is logged.
-        curves: by name (`reward` first) the mean, the tenth and the ninetieth percentile along the axis.
+        curves: by name (`reward` first) the mean over all that was scored and its interval of 95 per cent along the
+            axis, how many were scored, and of how many the part was asked (of the others it adds 0).
         distributions: by name the edges and the counts of a histogram.
         groups: along the axis, how many groups there are, and the shares of those whose rewards are all
             equal, all a match, and never a match.
@@ -101,7 +106,9 @@ def log_files(paths: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(found))
 
 
-def read_run(paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed: int = 0) -> Run:
+def read_run(
+    paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed: int = 0, by_position: bool = False
+) -> Run:
     """Return the figures of a run.
 
     Args:
@@ -109,6 +116,7 @@ def read_run(paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed
         samples: rows of the completions table, drawn so that every status and both ends of the scale are there.
         pairs: distinct wrong pairs whose operations are compared, the most frequent first.
         seed: decides which rows are drawn.
+        by_position: let the curves go over the log, though steps are logged.
 
     Raises:
         ConfigError: there is no log, or it holds no score.
@@ -116,7 +124,7 @@ def read_run(paths: Sequence[str], *, samples: int = 400, pairs: int = 800, seed
     """
     files = log_files(paths)
     with _table(files) as connection:
-        return _Reader(connection).run(", ".join(paths), samples, pairs, seed)
+        return _Reader(connection, by_position).run(", ".join(paths), samples, pairs, seed)
 
 
 @contextmanager
@@ -154,8 +162,9 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 class _Reader:
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, by_position: bool) -> None:
         self.connection = connection
+        self.by_position = by_position
 
     def rows(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         cursor = self.connection.execute(sql, parameters)
@@ -204,7 +213,7 @@ class _Reader:
             name,
             {**totals, **share, "match": match, "components_left_out": max(0, left_out)},
             self.signatures(),
-            "step" if totals["steps"] else "position",
+            "step" if totals["steps"] and not self.by_position else "position",
             {
                 "reward": self.curve("value"),
                 **{one: self.curve(_component(one)) for one in names},
@@ -228,7 +237,7 @@ class _Reader:
         (span,) = self.rows(
             "SELECT min(step) AS low, max(step) AS high, count(DISTINCT step) AS steps, count(*) AS samples FROM scores"
         )
-        if not span["steps"]:
+        if not span["steps"] or self.by_position:
             place = f"CAST((row_number() OVER (ORDER BY row) - 1) * 100 // {span['samples']} AS BIGINT)"
         elif span["steps"] <= MOST_POINTS:
             place = "step"
@@ -237,7 +246,7 @@ class _Reader:
             low = f"CAST({span['low']} AS HUGEINT)"  # two steps may lie further apart than a step is large
             place = f"CAST({low} + (step - {low}) // {width} * {width} AS BIGINT)"
         # The long texts stay where they are: they are looked up for the few rows that are shown.
-        return f"SELECT * EXCLUDE (completion, explanation, reason), {place} AS x FROM scores"
+        return f"SELECT * EXCLUDE (completion, explanation, reason, rows), {place} AS x FROM scores"
 
     def signatures(self) -> list[dict[str, Any]]:
         contents = {
@@ -255,11 +264,14 @@ class _Reader:
         return [{**row, "content": contents.get(row["digest"])} for row in counted]
 
     def curve(self, expression: str) -> dict[str, list[Any]]:
+        """Return the mean over all that was scored, where a part that was not asked adds nothing."""
+        error = "1.96 * coalesce(stddev_samp(v), 0) / sqrt(count(v))"
         return self.columns(
             f"""
-            SELECT x, avg(v) AS mean, quantile_cont(v, 0.1) AS low, quantile_cont(v, 0.9) AS high
-            FROM (SELECT x, {expression} AS v FROM marked) WHERE v IS NOT NULL AND x IS NOT NULL
-            GROUP BY x ORDER BY x
+            SELECT x, avg(v) AS mean, greatest(avg(v) - {error}, min(v)) AS low,
+                   least(avg(v) + {error}, max(v)) AS high, count(asked) AS asked, count(*) AS scored
+            FROM (SELECT x, {expression} AS asked, coalesce(asked, 0) AS v FROM marked WHERE value IS NOT NULL)
+            WHERE x IS NOT NULL GROUP BY x ORDER BY x
             """
         )
 
@@ -346,18 +358,34 @@ class _Reader:
             FROM marked WHERE status = 'ok' AND matched < 1 AND predicted IS NOT NULL AND gold IS NOT NULL
         """
         found = self.rows(
-            f"SELECT predicted, gold, count(*) AS n {wrong} GROUP BY 1, 2 ORDER BY n DESC, 1, 2 LIMIT {pairs}"
+            f"SELECT predicted, gold, db, count(*) AS n {wrong} GROUP BY 1, 2, 3 ORDER BY n DESC, 1, 2, 3 LIMIT {pairs}"
         )
         (whole,) = self.rows(f"SELECT count(*) AS n {wrong}")
-        return {**wrong_operations(found), "samples": sum(row["n"] for row in found), "of": whole["n"]}
+        return {
+            **wrong_operations(found, self.schemas()),
+            "samples": sum(row["n"] for row in found),
+            "of": whole["n"],
+        }
+
+    def schemas(self) -> dict[str, tuple[Schema, str]]:
+        """Return the schema and the dialect of each database, as the last line that tells of it has them."""
+        found = {}
+        for row in self.rows("SELECT schemas FROM lines WHERE json_type(schemas) = 'OBJECT' ORDER BY rowid"):
+            for db, told in parse_json(row["schemas"]).items():
+                try:
+                    found[db] = schema_from(told), str(told["dialect"])
+                except (KeyError, TypeError):  # damaged since
+                    continue
+        return found
 
     def samples(self, count: int, seed: int) -> list[dict[str, Any]]:
         """Draw rows: the same number of each status, right and wrong apart, then whatever there is room for."""
         return self.rows(
             """
-            SELECT row, step, question, db, gold, predicted, value, status, seconds, reason, explanation, completion
+            SELECT row, step, question, db, gold, predicted, value, matched, status, seconds, reason, explanation,
+                   completion, rows
             FROM (
-                SELECT row, row_number() OVER (
+                SELECT row, matched, row_number() OVER (
                            PARTITION BY status, coalesce(matched >= 1, false) ORDER BY hash(row + ?)
                        ) AS rank
                 FROM marked ORDER BY rank, hash(row + ?) LIMIT ?

@@ -41,19 +41,23 @@ function table(target, rows, columns, opened) {
   return add;
 }
 
+const ink = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+
 function plot(id, traces, { y = {}, legend = true } = {}) {
   const layout = {
-    margin: { l: 46, r: 12, t: 8, b: 36 }, font: { family: "inherit", size: 12, color: "#1c2330" }, showlegend: legend && traces.length > 1,
+    margin: { l: 46, r: 12, t: 8, b: 36 }, font: { family: "inherit", size: 12, color: ink("--ink") }, showlegend: legend && traces.length > 1,
     legend: { orientation: "h", y: -0.16, yanchor: "top" }, hovermode: "x unified", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-    xaxis: { title: { text: id === "distribution" ? "" : run.axis === "step" ? "step" : "hundredth of the log", standoff: 4 }, gridcolor: "#eef1f5", automargin: true },
-    yaxis: { gridcolor: "#eef1f5", automargin: true, rangemode: "tozero", ...y }, barmode: "overlay",
+    xaxis: { title: { text: id === "distribution" ? "" : run.axis === "step" ? "step" : "hundredth of the log", standoff: 4 }, gridcolor: ink("--line"), automargin: true },
+    yaxis: { gridcolor: ink("--line"), automargin: true, rangemode: "tozero", ...y }, barmode: "overlay",
   };
   Plotly.react(id, traces, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }
 
 const named = (name, at) => other ? `${name} (${runs[at].label})` : name;
-const line = (x, y, name, colour, dash) => ({ x, y, name, mode: x.length > 1 ? "lines" : "markers", line: { color: colour, width: 2, dash }, marker: { color: colour } });
+const line = (x, y, name, colour, dash, more = {}) => ({ ...more, x, y, name, mode: x.length > 1 ? "lines" : "markers", line: { color: colour, width: 2, dash }, marker: { color: colour } });
 const tint = (colour, alpha) => { const n = parseInt(colour.slice(1), 16); return `rgba(${n >> 16},${(n >> 8) & 255},${n & 255},${alpha})`; };
+
+const asked = (curve) => ({ customdata: curve.asked.map((count, at) => `${number(count)} of ${number(curve.scored[at])}`), hovertemplate: "%{y:.3f}, asked in %{customdata}" });
 
 function drawCurves() {
   const band = ({ x, low, high }, colour) => [
@@ -62,7 +66,7 @@ function drawCurves() {
   ];
   plot("reward", runs.flatMap((one, at) => [...band(one.curves.reward, COLOURS[at]), line(one.curves.reward.x, one.curves.reward.mean, named("reward", at), COLOURS[at])]), { legend: Boolean(other), y: { rangemode: "normal" } });
   const names = Object.keys(run.curves).filter((name) => name !== "reward");
-  plot("components", runs.flatMap((one, at) => names.filter((name) => one.curves[name]).map((name) => line(one.curves[name].x, one.curves[name].mean, named(name, at), COLOURS[names.indexOf(name) % COLOURS.length], at ? "dot" : undefined))));
+  plot("components", runs.flatMap((one, at) => names.filter((name) => one.curves[name]).map((name) => line(one.curves[name].x, one.curves[name].mean, named(name, at), COLOURS[names.indexOf(name) % COLOURS.length], at ? "dot" : undefined, asked(one.curves[name])))));
   const parts = [["zero_variance", "all rewards equal"], ["all_match", "all match"], ["none_match", "none matches"]];
   plot("groups", runs.flatMap((one, at) => parts.map(([key, title], index) => line(one.groups.x, one.groups[key], named(title, at), COLOURS[index], at ? "dot" : undefined))), { y: { range: [0, 1.02], tickformat: ".0%" } });
   const statuses = Object.keys(run.statuses).filter((name) => name !== "x");
@@ -85,16 +89,22 @@ function drawTotals() {
     [run.totals.match ? "match" : "at the top", (one) => share(one.totals.matches)],
     ["not scored", (one) => share(1 - one.totals.scored / one.totals.samples)],
     ["zero-variance groups", (one) => share(weighted(one.groups.zero_variance, one.groups.groups))],
-    ["steps", (one) => number(one.totals.steps)],
+    ...(runs.every((one) => one.totals.steps) ? [["steps", (one) => number(one.totals.steps)]] : []),
   ];
   by("totals").append(...cells.map(([title, value]) => element("div", { class: "total" }, element("b", {}, value(run), other ? element("span", { class: "other" }, ` against ${value(other)}`) : null), element("span", {}, title))));
 }
 function weighted(values, counts) { const sum = counts.reduce((a, b) => a + b, 0); return sum ? values.reduce((total, value, at) => total + value * counts[at], 0) / sum : null; }
 
-const tone = (row) => row.value === null ? "none" : row.value > 0 ? "good" : "bad";
+/* What matched is told from what was merely paid. */
+const tone = (row) => row.value === null ? "none" : row.matched === 1 ? "good" : "bad";
+function rowsOf(text) {
+  const found = text ? JSON.parse(text) : {};
+  const side = (name) => element("div", {}, element("h3", {}, `rows of the ${name} result`), found[name].length ? element("table", {}, ...found[name].map((row) => element("tr", {}, ...row.map((cell) => element("td", {}, element("code", {}, String(cell))))))) : element("p", { class: "note" }, "none"));
+  return found.predicted && found.gold ? element("div", { class: "sides" }, side("predicted"), side("gold")) : null;
+}
 function detail(row) {
   const parts = [["question", row.question], ["predicted", row.predicted], ["gold", row.gold], ["score", row.explanation], ["completion", row.completion]];
-  return element("div", {}, ...parts.filter(([, text]) => text).flatMap(([title, text]) => [element("h3", {}, title), element("pre", {}, text)]));
+  return element("div", {}, ...parts.filter(([, text]) => text).flatMap(([title, text]) => [element("h3", {}, title), element("pre", {}, text)]), rowsOf(row.rows));
 }
 
 function completions() {
@@ -131,7 +141,8 @@ drawCurves();
 by("which").append(...Object.keys(run.distributions).filter((name) => run.distributions[name].counts.length).map((name) => element("option", { value: name }, name)));
 by("which").addEventListener("change", () => drawDistribution(by("which").value));
 drawDistribution("reward");
-by("operations-note").textContent = `In ${number(run.operations.samples)} of the ${number(run.operations.of)} samples that ran and did not match, the most frequent statements first${run.operations.unread ? `; ${run.operations.unread} could not be read` : ""}. By kind: ${run.operations.kinds.map((one) => `${one.kind} ${one.missing} missing, ${one.extra} extra`).join("; ") || "none"}.`;
+by("operations-note").textContent = `In ${number(run.operations.samples)} of the ${number(run.operations.of)} samples that ran and did not match, the most frequent statements first${run.operations.unread ? `; ${run.operations.unread} could not be read` : ""}.`;
+table(by("kinds"), run.operations.kinds, [["kind", (row) => row.kind], ["missing", (row) => number(row.missing), "number"], ["extra", (row) => number(row.extra), "number"]]);
 for (const side of ["missing", "extra"]) table(by(side), run.operations[side], [[side, (row) => row.operation, "code"], ["samples", (row) => number(row.samples), "number"]]);
 table(by("databases"), run.databases.slice(0, 25), [["database", (row) => row.db], ["samples", (row) => number(row.samples), "number"], ["mean", (row) => number(row.mean), "number"], ["match", (row) => share(row.matches), "number"], ["not scored", (row) => share(row.unscored), "number"]]);
 table(by("slowest"), run.slowest, [["seconds", (row) => number(row.seconds), "number"], ["times", (row) => number(row.times), "number"], ["status", (row) => row.status], ["db", (row) => row.db], ["predicted", (row) => row.predicted, "code"]]);
