@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import marshal
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2s
 from itertools import chain, repeat
 from typing import Any, NamedTuple
@@ -16,6 +16,8 @@ TOLD = 2048
 _PLAIN = frozenset((int, str, bytes, type(None)))
 _BYTES = (b"\xed\xb2", b"\xed\xb3")  # how lone surrogates begin, which stand for bytes that are not UTF-8
 _LONE = re.compile("[\udc80-\udcff]")
+_digest = type(blake2s()).digest
+_number: Callable[[bytes, str], int] = int.from_bytes  # type: ignore[assignment]  # which names its orders
 _VERSION = 2  # of marshal: the same value gives the same bytes, whoever else refers to it
 
 
@@ -65,8 +67,8 @@ class Fingerprinting:
             self.decodes = not any(
                 isinstance(cell, str) and _LONE.search(cell) for cell in chain.from_iterable(rows)
             )
-        # A sum does not depend on the order, and to sort takes longer.
-        self.total += sum([int.from_bytes(one.digest(), "little") for one in map(blake2s, keys)])
+        # A sum does not depend on the order, and to sort takes longer. (Nothing here runs Python's own code.)
+        self.total += sum(map(_number, map(_digest, map(blake2s, keys)), repeat("little")))
         if self.told[0] < self.count and before < self.told[1]:
             self._tell(rows, keys)
 

@@ -148,7 +148,10 @@ class _Reading:
         for sample, answer in self.pairs:
             if self.gold and (sample.gold, sample.db) not in self.golds:
                 self.golds[sample.gold, sample.db] = [
-                    [first.add(Query(self.prepare(gold), db, keep=True)) for gold in sample.golds]
+                    [
+                        first.add(Query(self.prepare(gold), db, keep=True, glance=self.glance))
+                        for gold in sample.golds
+                    ]
                     for db in sample.dbs
                 ]
             number = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from finer_rewards import rewards as r
 from finer_rewards.comparing import modes
 from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.executing import pooled
+from finer_rewards.executing.process import Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.fingerprint import fingerprint_of
 from finer_rewards.serving.confined import Confined
@@ -209,3 +211,26 @@ def test_numbers_are_no_undecodable_text() -> None:
     plain, lone = fingerprint_of([(number,)]), fingerprint_of([("a\udc80",)])
     assert plain is not None and plain.decodes
     assert lone is not None and not lone.decodes
+
+
+def test_large_results_are_read_once(executor: fr.SQLite, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gold is read to its end when it first runs; what comes after it is read as far as can matter."""
+    kinds: list[str] = []
+    asked = Task.asked
+
+    def noted(task: Task) -> str:
+        if task.kind in ("whole", "glance"):
+            kinds.append(asked(task))
+        return asked(task)
+
+    monkeypatch.setattr(Task, "asked", noted)
+    sample = fr.Sample(
+        "SELECT * FROM t WHERE id >= 7 ORDER BY price DESC", "SELECT * FROM t WHERE id > 6", "x"
+    )
+    with fr.Scorer(r.execution_match("bird"), replace(executor, workers=1)) as scorer:
+        assert scorer.score_one(sample).value == 1
+        assert kinds == ["whole", "scan:15479"]
+        kinds.clear()
+        # The gold is known; a product of tables ends soon after what it would have to equal.
+        (score,) = scorer.score([replace(sample, completion="SELECT * FROM t, t AS u, t AS v")])
+        assert score.value == 0 and kinds == ["scan:15479"]

@@ -207,12 +207,23 @@ class PooledExecutor(Limits, ABC):
                 text = normal[one.sql] = normalise(one.sql)
             texts.append(text)
         # What somebody wants the rows of comes with them for all.
-        whole = {(one.db, text) for (one, _), text in zip(queries, texts, strict=True) if not one.glance}
+        rows = {
+            (one.db, text)
+            for (one, _), text in zip(queries, texts, strict=True)
+            if one.keep or not one.glance
+        }
+        read_on: set[_Key] = set()
+        golds: dict[_Key, set[_Key]] = {}
         for (one, allowance), text in zip(queries, texts, strict=True):
-            key: _Key = (one.db, text, one.glance and (one.db, text) not in whole)
+            key: _Key = (one.db, text, one.glance and (one.db, text) not in rows)
             keys.append(key)
             if one.keep:
                 kept.add(key)
+                if one.glance:
+                    read_on.add(key)
+            elif key[2]:
+                mine = golds.setdefault(key, set())
+                mine.update((one.db, normal.get(gold, gold), False) for gold in one.golds)
             allowances[key] = max(allowance, allowances.get(key, 0.0))
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
@@ -232,9 +243,13 @@ class PooledExecutor(Limits, ABC):
             if known is not None:
                 results[key] = known
             else:
-                tasks[key] = Task(
-                    "glance" if glance else "run", database.request, text, self.timeout, allowance
-                )
+                kind = "glance" if glance else "whole" if key in read_on else "run"
+                tasks[key] = Task(kind, database.request, text, self.timeout, allowance)
+        for key, mine in golds.items():
+            if key in tasks:
+                tasks[key].golds = [tasks[gold] for gold in mine if gold in tasks]
+                found = [results[gold].fingerprint for gold in mine if gold in results]
+                tasks[key].gold_rows = max((one.length for one in found if one is not None), default=0)
         executions = self._run_with_order(tasks, kept) if tasks else {}
         for key, execution in executions.items():
             results[key] = execution
@@ -254,9 +269,12 @@ class PooledExecutor(Limits, ABC):
         """Run the tasks; of gold queries find out which results are right, as far as that can be."""
         golds = {key: task for key, task in tasks.items() if key in kept}
         views = self._views_tasks(golds.values())
-        # Neighbours in the queue go to the same worker, which then has the database open.
+        # Neighbours in the queue go to the same worker, which then has the database open. Golds come first.
         room = int(self.max_batch_bytes) // _DECODED
-        self._pool.run(sorted([*tasks.values(), *views.values()], key=lambda task: task.database[1]), room)
+        first_of_all = sorted(
+            [*tasks.values(), *views.values()], key=lambda task: (task.database[1], bool(task.golds))
+        )
+        self._pool.run(first_of_all, room)
         decoded = _Decoded()
         executions = {key: decoded.execution(task.answer, key[2]) for key, task in tasks.items()}
         for database, task in views.items():

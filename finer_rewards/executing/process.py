@@ -75,6 +75,10 @@ class Task:
         sql: the statement, or what else the kind takes.
         timeout: seconds it may take.
         allowance: seconds of a processor that it may take.
+
+    Attributes:
+        golds: those that its result will be held against, where they are asked for with it.
+        gold_rows: so many rows has the longest of those that are known, where these were too many to be sent.
     """
 
     __slots__ = (
@@ -83,6 +87,8 @@ class Task:
         "batch",
         "database",
         "deaths",
+        "gold_rows",
+        "golds",
         "kind",
         "sql",
         "stages",
@@ -98,11 +104,21 @@ class Task:
         self.sql = sql
         self.timeout = timeout
         self.allowance = allowance
+        self.golds: Sequence[Task] = ()
+        self.gold_rows = 0
         self.answer: Answer | None = None
         self.deaths = 0
         self.starved = False
         self.stages = 1  # statements that it runs, each with its time
         self.batch: Batch | None = None
+
+    def asked(self) -> str:
+        """Return the kind as a worker is asked: beside a gold known to be large, a glance reads all that can matter."""
+        if self.kind != "glance":
+            return self.kind
+        cut = [gold.answer[5] for gold in self.golds if gold.answer is not None]
+        most = max([self.gold_rows, *(one[0] for one in cut if isinstance(one, tuple))])
+        return f"scan:{most}" if most else self.kind
 
     @property
     def longest(self) -> float:
@@ -184,7 +200,9 @@ class WorkerProcess:
         for task in tasks:
             self.numbers += 1
             self.asked.append((self.numbers, task))
-            requests.append((self.numbers, task.kind, task.database, task.sql, task.timeout, task.allowance))
+            requests.append(
+                (self.numbers, task.asked(), task.database, task.sql, task.timeout, task.allowance)
+            )
         self.send(requests)
 
     def receive(self) -> tuple[list[tuple[Task, Answer]], bool]:

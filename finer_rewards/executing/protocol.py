@@ -22,7 +22,7 @@ class Query(NamedTuple):
         db: the database, as the sample names it.
         keep: true for a gold query: its result is kept across batches, and what its ORDER BY means is found.
         golds: the gold queries that it will be held against, where the executor's deadline hangs on theirs.
-        glance: true where of a large result the first rows and its fingerprint will do.
+        glance: true where of a large result the first rows and its fingerprint will do: of a gold `max_rows` of them.
     """
 
     sql: str
