@@ -317,18 +317,23 @@ class Pool:
         return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
 
     def _overdue(self, worker: WorkerProcess, turn: float) -> bool:
-        """Whether the kernel ends a worker, or should have, for what its query did."""
+        """Whether the kernel ends a worker, or should have, for what its query did or the machine did to it.
+
+        Late again through no fault of its own, it is waited for: where it was stopped, it is lost rather than late.
+        """
         task = worker.asked[0][1]
         counts = worker.ready and worker.computes and self.settings.get("clock") != "cpu"
-        return counts and turn > task.longest + OVERDUE and not worker.starved(task)
+        return counts and turn > task.longest + OVERDUE and not (task.starved and worker.starved(task))
 
     def _give_up(self, worker: WorkerProcess) -> None:
         """Book a query that is overdue; nobody has to wait until its process has given back its memory."""
         self.restarts += 1
         (_, task), *behind = worker.asked
+        again = self._once_more(task, worker.starved(task))
         self._let_go(worker)
-        self._book(task, ended("timeout", f"killed after the limit of {task.timeout:g} s", task.timeout))
-        self._requeue([task for _, task in behind])
+        if not again:
+            self._book(task, ended("timeout", f"killed after the limit of {task.timeout:g} s", task.timeout))
+        self._requeue([task, *(task for _, task in behind)])
 
     def _share(self, slow: WorkerProcess) -> None:
         """Queue again what waits behind a slow query; whichever worker comes first answers."""
