@@ -29,8 +29,8 @@ _TAGS = re.compile(
 )
 
 
-# What all that `_TAGS` matches has a piece of: most texts have none, and are not searched.
-_PIECES = ("<|", "THINK]", "think▷", "thinking>", "thought>", "reasoning>", "seed:think>", "channel|>")
+_NAMES = ("thinking", "thought", "reasoning", "seed:think")
+_TAIL = 200  # characters at the end of a text, in which nearly always all ends that is cut off
 
 
 def without_endings(text: str, more: Iterable[str] = ()) -> str:
@@ -46,7 +46,10 @@ def without_endings(text: str, more: Iterable[str] = ()) -> str:
         >>> without_endings("SELECT 1<halt>", ["<halt>"])
         'SELECT 1'
     """
-    found = _pattern(tuple(sorted(set(more)))).match(text[::-1])
+    pattern = _pattern(tuple(sorted(set(more)))) if more else _PATTERN
+    found = None if more else pattern.match(text[: -_TAIL - 1 : -1])
+    if more or (found is not None and found.end() > _TAIL // 2):  # what goes on may be a token cut in two
+        found = pattern.match(text[::-1])
     return text[: len(text) - found.end()] if found else text
 
 
@@ -57,7 +60,10 @@ def with_common_tags(text: str) -> str:
         >>> with_common_tags("[THINK]All of them.[/THINK]SELECT 1")
         '<think>All of them.</think>SELECT 1'
     """
-    if not any(piece in text for piece in _PIECES):
+    # A sign that all that is looked for has: most texts have none, and are not searched.
+    barred = "|" in text and ("<|" in text or "channel|>" in text)
+    bracketed = "▷" in text or ("]" in text and "THINK]" in text)
+    if not (barred or bracketed or any(piece.endswith(_NAMES) for piece in text.split(">"))):
         return text
     return _TAGS.sub(lambda tag: "<think>" if tag["opens"] else "</think>" if tag["closes"] else "", text)
 
@@ -66,3 +72,6 @@ def with_common_tags(text: str) -> str:
 def _pattern(more: tuple[str, ...]) -> re.Pattern[str]:
     backwards = sorted((token[::-1] for token in {*_OTHERS, *more} if token.strip()), key=len, reverse=True)
     return re.compile("(?:" + "|".join((r"\s", _BARRED, *map(re.escape, backwards))) + ")+")
+
+
+_PATTERN = _pattern(())

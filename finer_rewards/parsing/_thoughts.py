@@ -11,7 +11,8 @@ __all__ = ["unreadable"]
 _PLAIN = re.compile(r"[\s!-~]*", re.ASCII)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_WORD = re.compile(r"[A-Za-z]{3,}")
-_SOON = 300  # characters in which most thoughts have their eight words
+_WORDS = 8
+_SOONEST, _SOON = 120, 300  # characters in which many thoughts have them, and most
 # Letters by their category that nobody sees.
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 
@@ -41,14 +42,29 @@ def unreadable(thought: str, least: int) -> str:
         >>> unreadable("Count the singers.", 0), unreadable("1 2 3 4 5", 0)
         ('', 'the thought is filler: it holds nothing that can be read')
     """
+    if (not thought and not least) or _plainly_readable(thought.strip(), least):
+        return ""
     seen = thought.strip() if _PLAIN.fullmatch(thought) else thought.translate(_VISIBLE).strip()
     if thought.strip() and _LETTERS.search(seen) is None:
         return "the thought is filler: it holds nothing that can be read"
     if len(seen) < least:
         return f"the thought has {len(seen)} characters to be seen, and at least {least} are asked for"
-    if not (_enough(_words(seen), min(8, len(seen) // 20)) and _enough(_runs(seen), least / 2)):
+    if not (_enough(_words(seen), min(_WORDS, len(seen) // 20)) and _enough(_runs(seen), least / 2)):
         return "the thought is filler: it repeats the same few words or characters"
     return ""
+
+
+def _plainly_readable(thought: str, least: int) -> bool:
+    """Return whether the first words are enough; they are of nearly every thought."""
+    head = thought[:_SOONEST]
+    if len(head) == _SOONEST:
+        head = head.rpartition(" ")[0]  # the last word may be cut in two
+    return (
+        len(head) >= least
+        and len(set(_ASCII_WORD.findall(head.lower()))) >= _WORDS
+        and _PLAIN.fullmatch(head) is not None
+        and (not least or _enough(_runs(head), least / 2))
+    )
 
 
 def _enough(found: Iterator[str], least: float) -> bool:

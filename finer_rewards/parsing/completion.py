@@ -62,7 +62,7 @@ def parse_completion(completion: str, policy: Policy | str = AUTO, *, calls: Seq
     text = without_endings(completion)
     if policy.answer == "any":
         text = with_common_tags(text)
-    if policy.fenced and ("````" in text or "~~~" in text):
+    if policy.fenced and (("`" in text and "````" in text) or ("~" in text and "~~~" in text)):
         text = _LONG_FENCES.sub(_FENCE, text)
     thinking = _thinking(text, policy)
     if policy.called and calls and "select" not in (thinking.rest or "").lower():
@@ -103,8 +103,8 @@ def _thinking(text: str, policy: Policy) -> _Thinking:
             _without_tags(text, policy), None, f"`{opening}` is never closed, so there is no answer"
         )
     before, inner = ("", text[:end]) if not 0 <= start < end else (text[:start], text[start:end])
-    thought = _without_tags(inner, policy)
     thoughts = max(text.count(opening), text.count(closing))
+    thought = _without_tags(inner, policy) if thoughts > 1 else inner.removeprefix(opening).strip()
     if start < 0 and not policy.prefilled:
         problem = f"`{opening}` is missing before `{closing}`"
     elif thoughts > 1 and not policy.several:
@@ -153,7 +153,7 @@ class _Found(NamedTuple):
 def _answer(rest: str, policy: Policy, *, drafts: bool) -> _Found:
     """Find the text of the SQL in what follows the thought."""
     if policy.answer == "any":
-        tags = [tag for tag in _ANSWER_TAGS if f"<{tag}>" in rest]
+        tags = [tag for tag in _ANSWER_TAGS if f"<{tag}>" in rest] if "<" in rest and ">" in rest else []
         found = _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
         if found.sql is None or not begins_query(found.sql):
             inside = wrapped_query(rest)
@@ -182,7 +182,7 @@ def _tagged(rest: str, tag: str, policy: Policy) -> _Found:
 
 
 def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
-    parts = text.split(_FENCE)
+    parts = text.split(_FENCE) if "`" in text else [text]
     if len(parts) > 1 and not policy.fenced:
         return _Found(text, problem="the SQL stands in a code fence")
     if len(parts) == 1:
@@ -247,15 +247,18 @@ def _statement(text: str | None) -> tuple[str | None, str]:
     sql = text.strip("\ufeff \t\r\n\f\v")
     if sql.endswith(";"):
         sql = _END.sub("", sql)
-    if first_word(sql) >= len(sql):
+    if not sql[:1].isalpha() and first_word(sql) >= len(sql):
         return None, "the answer holds no statement" if sql else "there is no SQL"
     if not begins_query(sql):
         return sql, _shown("the SQL should begin with SELECT, WITH or VALUES, but begins", sql)
-    return sql, "there are different queries, so none is the answer" if distinct_queries(sql) > 1 else ""
+    several = not is_one(sql) and distinct_queries(sql) > 1
+    return sql, "there are different queries, so none is the answer" if several else ""
 
 
 def _differ(sql: str, beside: str) -> bool:
     """Return whether another query than this one stands beside it."""
+    if not beside.strip() and is_one(sql.removesuffix(";")) and _FENCE not in sql:
+        return False
     return distinct_queries(f"{sql};\n{beside}".replace(_FENCE, ";\n")) > 1
 
 
