@@ -62,6 +62,8 @@ class Beside:
     def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """Return the evidence with what happens on neighbours, where that can matter."""
         found = list(evidence)
+        if not self.leaves:
+            return found
         # Whether the prediction runs there: of others it only counts whether the gold is empty everywhere.
         runs = {index: run for index, one in enumerate(found) if (run := self._matters(one)) is not None}
         if not runs or self._executor is None:
@@ -135,7 +137,7 @@ class Beside:
     def _matters(self, evidence: Evidence) -> bool | None:
         """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
         sample = evidence.sample
-        if not self.leaves or len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
+        if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
             return None
         scores = [leaf(evidence) for leaf in self.leaves]
         evidence.learn(dict(zip(self.leaves, scores, strict=True)))

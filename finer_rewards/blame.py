@@ -60,14 +60,10 @@ def _of_neighbours(neighbours: Neighbourhood, *, asked: bool) -> Score | None:
 
 
 def _of_trials(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
-    runs = [
-        run
-        for trial in trials
-        for run in ((trial.predicted,) if predicted else ()) + (trial.golds if gold else ())
-    ]
-    for run in runs:
-        if run is not None and run.status.blame in ("system", "data"):
-            return unscored(run.status, run.error)
+    for trial in trials:
+        for run in (trial.predicted if predicted else None, *(trial.golds if gold else ())):
+            if run is not None and run.status.blame in ("system", "data"):
+                return unscored(run.status, run.error)
     if gold:
         if not trials or not trials[0].golds:
             return unscored(Status.no_gold)

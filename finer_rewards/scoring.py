@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards._form_watch import FormWatch
 from finer_rewards.beside import Beside, Neighbours
+from finer_rewards.collecting import seldom_collecting
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
@@ -29,7 +30,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.running import run_trials
 from finer_rewards.signature import Signature
 from finer_rewards.spec import parse_reward
-from finer_rewards.types import Answer, Evidence, Execution, Recall, Sample, Score, Status, Trial
+from finer_rewards.types import Answer, Evidence, Execution, Recall, Row, Sample, Score, Status, Trial
 
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
@@ -164,9 +165,10 @@ class Scorer:
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
         keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
-        observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
-        if "calls" in self.reward.needs:
-            observed = dict(zip(distinct, self._with_calls(list(observed.values())), strict=True))
+        with seldom_collecting():
+            observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
+            if "calls" in self.reward.needs:
+                observed = dict(zip(distinct, self._with_calls(list(observed.values())), strict=True))
         return [observed[key] for key in keys]
 
     def score(
@@ -239,14 +241,16 @@ class Scorer:
                 f"The reward {self.reward!r:.200} depends on the group of a sample, but no groups are given. "
                 "Pass how many completions a prompt has, Scorer.score(samples, groups=8), or leave in_lost_groups out."
             )
-        met = met_in_groups(self.reward, evidence, labels)
         scores: dict[tuple[int, Hashable], Score] = {}
+        sizes: dict[int, int] = {}
         found = []
-        for one, label in zip(evidence, labels, strict=True):
-            score = scores.get((id(one), label))
-            if score is None:
-                score = scores[id(one), label] = self._grade(one, met.get(label))
-            found.append(score)
+        with seldom_collecting():
+            met = met_in_groups(self.reward, evidence, labels)
+            for one, label in zip(evidence, labels, strict=True):
+                score = scores.get((id(one), label))
+                if score is None:
+                    score = scores[id(one), label] = self._grade(one, met.get(label), sizes)
+                found.append(score)
         self._forms.look(evidence, found)
         if self.log is not None:
             self._write(self.log, evidence, found, step)
@@ -267,14 +271,16 @@ class Scorer:
         else:
             log.write(self.reward, evidence, scores, signature=signature, step=step)
 
-    def _grade(self, evidence: Evidence, met: frozenset[Reward] | None) -> Score:
+    def _grade(self, evidence: Evidence, met: frozenset[Reward] | None, sizes: dict[int, int]) -> Score:
         key = _key(evidence.sample)
         known = self._recent.get(key)
         if met is None and known is not None and known.evidence is evidence and known.reward is self.reward:
             return known.score
         score = self.reward(evidence if met is None else within_group(evidence, met))
         if key is not None:
-            self._recent.put(key, _Known(self.parse, self.reward, evidence, score), _weight(key, evidence))
+            self._recent.put(
+                key, _Known(self.parse, self.reward, evidence, score), _weight(key, evidence, sizes)
+            )
         return score
 
     def score_one(self, sample: Sample) -> Score:
@@ -463,18 +469,29 @@ def _no_sql(one: Execution | None, other: Execution | None) -> bool:
     return one is not None and one.status is Status.no_sql and one == other
 
 
-def _weight(key: tuple[Hashable, ...], evidence: Evidence) -> int:
-    """Return about how many bytes a kept observation takes; what it shares with others counts in full."""
-    weight = 4000 + 4 * sum([len(part) for part in key if isinstance(part, (str, bytes))])
-    seen = set()
+def _weight(key: tuple[Hashable, ...], evidence: Evidence, sizes: dict[int, int]) -> int:
+    """Return about how many bytes a kept observation takes; what it shares with others counts in full.
+
+    Args:
+        key: by which it is kept.
+        evidence: the observation.
+        sizes: what rows of this batch were found to take, by their identity; filled.
+    """
+    rows: dict[int, tuple[Row, ...]] = {}
     beside = () if evidence.neighbours is None else evidence.neighbours.readings.values()
     for trials in (evidence.trials, *evidence.readings.values(), *itertools.chain.from_iterable(beside)):
         for trial in trials:
             for run in (trial.predicted, *trial.golds):
-                if run is not None and run.rows and id(run.rows) not in seen:
-                    seen.add(id(run.rows))
-                    weight += size_of(run.rows)
-    return weight
+                if run is not None and run.rows:
+                    rows[id(run.rows)] = run.rows
+    for place, some in rows.items():
+        if place not in sizes:
+            sizes[place] = size_of(some)
+    return (
+        4000
+        + 4 * sum([len(part) for part in key if isinstance(part, (str, bytes))])
+        + sum(map(sizes.__getitem__, rows))
+    )
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

@@ -70,11 +70,13 @@ def compare(
         question,
     )
     if how.undecodable != "keep":
-        found = {name: has_undecodable(getattr(sides, name)) for name in ("gold", "predicted")}
-        if how.undecodable == "error" and any(found.values()):
-            why = f"the evaluator cannot decode the text of the {'gold' if found['gold'] else 'predicted'} result"
+        name = (
+            "gold" if has_undecodable(sides.gold) else "predicted" if has_undecodable(sides.predicted) else ""
+        )
+        if name and how.undecodable == "error":
+            why = f"the evaluator cannot decode the text of the {name} result"
             return Comparison(False, 0.0, why, "evaluator_error")
-        if any(found.values()):
+        if name:
             sides = replace(sides, gold=decoded(sides.gold), predicted=decoded(sides.predicted))
     rule = find_rule(how.rule)
     rule.check_installed()

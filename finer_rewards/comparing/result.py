@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,6 +16,7 @@ __all__ = ["Comparison", "Settled", "Sides", "Table", "decoded", "has_undecodabl
 
 
 _BYTES = re.compile("[\udc80-\udcff]")
+_SURROGATES = (b"\xed\xb2", b"\xed\xb3")  # how they begin when marshalled
 
 SHOWN_ROWS = 3
 
@@ -140,6 +142,13 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
 
 def has_undecodable(table: Table) -> bool:
     """Whether a table has text with bytes that are not UTF-8: lone surrogates stand for them."""
+    try:
+        written = marshal.dumps(table.rows, 2)
+    except ValueError:  # cells of another engine
+        pass
+    else:
+        if _SURROGATES[0] not in written and _SURROGATES[1] not in written:
+            return False
     return any(
         isinstance(cell, str) and not cell.isascii() and _BYTES.search(cell)
         for row in table.rows
