@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards import presets, rewards
 from finer_rewards.advantages import group_advantages, silent_groups
 from finer_rewards.comparing import Mode, compare, register_mode
+from finer_rewards.components import batch_metrics
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import FinerError
 from finer_rewards.parsing import parse_completion
@@ -45,6 +46,7 @@ __all__ = [
     "Status",
     "TraceMemory",
     "adapters",
+    "batch_metrics",
     "compare",
     "group_advantages",
     "operation_f1",

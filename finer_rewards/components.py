@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from statistics import fmean
 from types import MappingProxyType
 
 from finer_rewards.reward import Reward
-from finer_rewards.types import Score
+from finer_rewards.types import Score, Status
 
-__all__ = ["component_metrics", "component_names", "component_values", "distinct_names", "reason_of", "terms"]
+__all__ = [
+    "batch_metrics",
+    "component_metrics",
+    "component_names",
+    "component_values",
+    "distinct_names",
+    "frequent_reasons",
+    "reason_of",
+    "terms",
+]
 
 
 def component_names(reward: Reward) -> tuple[str, ...]:
@@ -93,6 +104,69 @@ def reason_of(score: Score) -> str:
         return score.reason
     reasons = (f"{part.name}: {part.reason}" for part in _walk(score) if part.reason)
     return "; ".join(dict.fromkeys(reasons))
+
+
+def frequent_reasons(scores: Iterable[Score], most: int = 3) -> dict[str, list[float]]:
+    """Return the kinds of reason that most often keep a score from a match, and which scores have each (1, else 0).
+
+    A kind is a reason without what is of one query alone: names, texts, numbers.
+
+    Args:
+        scores: the scores of a batch.
+        most: how many kinds at most.
+
+    Example:
+        >>> frequent_reasons([Score(0.0, "3 rows, gold has 4"), Score(0.0, "1 row, gold has 2"), Score(1.0, "2 rows")])
+        {'rows, gold has': [1.0, 1.0, 0.0]}
+    """
+    kinds = [_kind(score) for score in scores]
+    found = Counter(filter(None, kinds)).most_common(most)
+    return {kind: [float(one == kind) for one in kinds] for kind, _ in found}
+
+
+def batch_metrics(reward: Reward, scores: Sequence[Score]) -> dict[str, float]:
+    """Return what is worth a curve of a batch, for a tracker: W&B, trackio, TensorBoard.
+
+    Args:
+        reward: what scored.
+        scores: the scores of the batch, at least one.
+
+    Returns:
+        `reward`, the mean of what has a value; `unscorable`, the share of what has none; each component's mean, where
+        it was asked; and `why/KIND`, the shares of the most frequent reasons.
+
+    Example:
+        >>> from finer_rewards.rewards import executable
+        >>> metrics = batch_metrics(executable(), [Score(1.0, "it runs", name="executable()"), Score(None)])
+        >>> metrics["reward"], metrics["executable"], metrics["unscorable"]
+        (1.0, 1.0, 0.5)
+    """
+    columns: dict[str, list[float]] = {"reward": [score.value for score in scores if score.value is not None]}
+    for score in scores:
+        for name, value in component_values(reward, score).items():
+            if value is not None:
+                columns.setdefault(name, []).append(value)
+    columns["unscorable"] = [float(score.value is None) for score in scores]
+    columns |= {f"why/{kind}": shares for kind, shares in frequent_reasons(scores).items()}
+    return {name: fmean(values) for name, values in columns.items() if values}
+
+
+_OF_ONE_QUERY = re.compile(r"\([^()]*\)|\"[^\"]*\"|'[^']*'|`[^`]*`|\d[\d.,]*")
+
+
+def _kind(score: Score) -> str:
+    """Return the kind of reason why a score is no match; empty for a match."""
+    parts = [one for one in _walk(score) if not one.parts and one.reason]
+    judged = next(
+        (one for one in parts if one.name.startswith("execution_match")), parts[0] if parts else score
+    )
+    if judged.value is not None and judged.value >= 1:
+        return ""
+    sentence = judged.status.sentence
+    if judged.status is not Status.ok and judged.reason.startswith(sentence):
+        return sentence.rstrip(".")
+    text = _OF_ONE_QUERY.sub("", judged.reason.partition(":")[0])
+    return re.sub(r"\brows?\b", "rows", " ".join(text.split()))[:60].strip(" ,.;") or judged.status.name
 
 
 @lru_cache(maxsize=256)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
+from html import escape
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -317,6 +318,15 @@ class Scorer:
             replace(one, calls=tuple(seen[key] for key in mine)) if mine else one
             for one, mine in zip(found, keys, strict=True)
         ]
+
+    def _repr_html_(self) -> str:
+        """Return what decides its scores as a table, for notebooks."""
+        rows = {"reward": repr(self.reward), "executor": repr(self.executor), "memory": repr(self.memory)}
+        rows["signature"] = f"sha256:{self.signature.digest}"
+        cells = (
+            f"<tr><th>{name}</th><td><code>{escape(text)}</code></td></tr>" for name, text in rows.items()
+        )
+        return f"<table>{''.join(cells)}</table>"
 
     def _observe(self, samples: Mapping[Hashable, Sample], parse: Parse) -> list[Evidence]:
         """Observe samples that all differ; what is found as it was of late is the same object as then."""

@@ -69,3 +69,26 @@ def test_the_reason_of_a_sum_is_that_of_its_parts_once() -> None:
     parts = tuple((1.0, fr.Score(1.0, "it runs", name="executable()")) for _ in range(2))
     assert reason_of(fr.Score(2.0, parts=parts)) == "executable(): it runs"
     assert reason_of(fr.Score(2.0, "own", parts=parts)) == "own"
+
+
+def test_what_a_tracker_gets_is_numbers_and_the_reasons_that_matter(make_db) -> None:
+    db = make_db("tracked", "CREATE TABLE t (a); INSERT INTO t VALUES (1), (2)")
+    samples = [
+        fr.Sample(sql, gold="SELECT a FROM t", db=str(db))
+        for sql in (
+            "SELECT a FROM t",
+            "SELECT a FROM t WHERE a > 1",
+            "SELECT a FROM t WHERE a < 2",
+            "SELECT b FROM t",
+        )
+    ]
+    with fr.Scorer("execution_match() + executable()", fr.SQLite()) as scorer:
+        scores = scorer.score([*samples, fr.Sample("SELECT a FROM t", gold="SELECT nope FROM t", db=str(db))])
+        metrics = fr.batch_metrics(scorer.reward, scores)
+        assert "execution_match() + executable()" in scorer._repr_html_()
+    assert metrics["reward"] == pytest.approx((2 + 1 + 1 + 0) / 4) and metrics["unscorable"] == 0.2
+    assert metrics["executable"] == pytest.approx(4 / 5)  # that of an unusable gold runs too
+    whys = {name: value for name, value in metrics.items() if name.startswith("why/")}
+    assert max(whys.values()) == pytest.approx(0.4) and not any(
+        sign.isdigit() for name in whys for sign in name
+    )

@@ -12,7 +12,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from finer_rewards.chat import Chat
-from finer_rewards.components import component_metrics, component_values, reason_of
+from finer_rewards.components import component_metrics, component_values, frequent_reasons, reason_of
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
@@ -250,7 +250,10 @@ def _say_why(scorer: Scorer, judged: Iterable[Judged]) -> None:
 
 
 def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str, float]]:
-    """Yield (name, value) for what is worth a curve: components, their metrics, the shares of failures."""
+    """Yield (name, value) for what is worth a curve: components, their metrics, the shares of failures and reasons."""
+    judged = list(judged)
+    for kind, shares in frequent_reasons([one.score for one in judged]).items():
+        yield from ((f"why/{kind}", share) for share in shares)
     for one in judged:
         for name, value in component_values(reward, one.score).items():
             if value is not None:
