@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -128,11 +128,13 @@ class Beside:
             for mine, error in zip(places, errors, strict=True)
         ]
 
-    def build(self, asked: Sequence[tuple[str, str]]) -> int | None:
+    def build(
+        self, asked: Sequence[tuple[str, str]], on_step: Callable[[int], None] | None = None
+    ) -> int | None:
         """Have neighbours of databases and golds built; return how many have some, `None` where they do not count."""
         if not self.leaves or self._executor is None:
             return None
-        return sum(bool(one.dbs) for one in self._had_all(asked).values()) if asked else 0
+        return sum(bool(one.dbs) for one in self._had_all(asked, on_step).values()) if asked else 0
 
     def _matters(self, evidence: Evidence) -> bool | None:
         """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
@@ -153,9 +155,11 @@ class Beside:
             list(dict.fromkeys((sample.dbs[0], gold) for sample in samples for gold in sample.golds))
         )
 
-    def _had_all(self, asked: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Siblings]:
+    def _had_all(
+        self, asked: Sequence[tuple[str, str]], on_step: Callable[[int], None] | None = None
+    ) -> dict[tuple[str, str], Siblings]:
         assert self._executor is not None
-        found = find_siblings(self._executor, asked, most=self.most, folder=self.folder)
+        found = find_siblings(self._executor, asked, most=self.most, folder=self.folder, on_step=on_step)
         error = next((one.error for one in found if one.error), "")
         # A run that began with neighbours is not finished with less: what lacks them is left unscored.
         if error and not self._had:

@@ -26,6 +26,7 @@ from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.grouping import Groups, met_in_groups, read_groups, within_group
 from finer_rewards.memory_protocol import Memory
 from finer_rewards.parsing import parse_completion
+from finer_rewards.progress import Progress
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
 from finer_rewards.running import run_trials
@@ -130,6 +131,8 @@ class Scorer:
     def build_neighbours(self, samples: Iterable[Sample]) -> int | None:
         """Build what neighbours the samples need, which is otherwise done when a gold is first judged.
 
+        On standard error it says what was built and, on a terminal, how far it is.
+
         Args:
             samples: what is to be scored; their completions do not matter.
 
@@ -142,7 +145,9 @@ class Scorer:
             if len(sample.dbs) == 1 and sample.answer is None
             for gold in sample.golds
         ]
-        return self._beside.build(list(dict.fromkeys(pairs)))
+        golds = list(dict.fromkeys(pairs))
+        with Progress("golds with their neighbours", len(golds) if self._beside.leaves else 0) as bar:
+            return self._beside.build(golds, bar.advance)
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
         """Parse, run and recall for a batch; identical work is done once.

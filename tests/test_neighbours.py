@@ -319,6 +319,28 @@ def test_the_scorer_asks_the_neighbours(make_db: MakeDb) -> None:
         assert scorer.signature.digest != before
 
 
+def test_explain_shows_the_rows_on_the_neighbour_that_refuses(
+    make_db: MakeDb, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = make_db("concert", CONCERTS)
+    build(path)
+    asked = ["explain", "SELECT max(singer_id) FROM singer", GOLDS[0], "--db", str(path), "--neighbours", "8"]
+    assert main([*asked, "--format", "json"]) == 0
+    (record,) = json.loads(capsys.readouterr().out)
+    assert record["results"]["only_gold"] == []  # they agree on the database itself
+    assert record["neighbour"]["db"] in record["reason"]
+    (predicted,), (gold,) = record["neighbour"]["only_predicted"], record["neighbour"]["only_gold"]
+    assert predicted != gold
+    assert main(asked) == 0
+    text = capsys.readouterr().out
+    assert (
+        f"on {record['neighbour']['db']}: " in text and f"{predicted[0]} " in text.split("only predicted")[1]
+    )
+    # What everybody agrees on has no neighbour to show.
+    assert main([asked[0], GOLDS[0], *asked[2:], "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["neighbour"] is None
+
+
 def test_neighbours_are_built_before_the_first_step_where_a_dataset_is_checked(
     make_db: MakeDb, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

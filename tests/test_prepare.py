@@ -62,6 +62,19 @@ def rows_of(out: Path, split: str = "train") -> list[dict[str, Any]]:
 # -- prepare
 
 
+def test_neighbours_are_built_for_what_will_be_trained_on(
+    benchmark: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FINER_REWARDS_CACHE", str(tmp_path / "cache"))
+    for place, options in enumerate((["--no-neighbours"], [])):
+        assert prepare(benchmark, tmp_path / f"rows{place}", "--to", "trl", *options) == 0
+        assert ("for 2 of 2 golds" in capsys.readouterr().err) == (not options)
+    rows = rows_of(tmp_path / "rows1")
+    with fr.Scorer("execution_match()", fr.SQLite(benchmark / "train_databases", workers=1)) as scorer:
+        TRLReward(scorer, gold="gold_sql", db="db_id").check(rows)
+        assert "built" not in capsys.readouterr().err
+
+
 def test_counts_in_are_counts_out_and_what_is_listed(benchmark: Path, tmp_path: Path, capsys: Any) -> None:
     assert prepare(benchmark, tmp_path / "rows", "--to", "trl") == 0
     said = capsys.readouterr()

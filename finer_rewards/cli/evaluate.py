@@ -23,8 +23,8 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
-from finer_rewards.cli.progress import Progress
 from finer_rewards.errors import ConfigError
+from finer_rewards.progress import Progress
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, steady_ratio
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
 from finer_rewards.reporting.records import Scored, database_name
-from finer_rewards.types import Execution, Status
+from finer_rewards.types import Execution, Status, Trial
 
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
@@ -40,7 +40,8 @@ EXAMPLES = """\
   finer-rewards explain pred.sql gold.sql --db databases/ --only 12
   finer-rewards explain pred.sql gold.sql --db databases/ --format json
 
-Each JSON record is that of `score`, with operations (f1, matched, missing, extra), results and explanation.
+Each JSON record is that of `score`, with operations (f1, matched, missing, extra), results, explanation, and for a
+match that neighbours refuse the results on the one that does.
 """
 ROWS_IN_RECORD = 100
 
@@ -84,8 +85,11 @@ def run(arguments: argparse.Namespace) -> int:
             if one.score.value is None:
                 unscored.add(one.score.status)
             number = one.record["number"] if arguments.only is None else arguments.only
-            record = _record(one, number, executor)
+            refused = _refused_on(one)
+            record = _record(one, number, executor, refused)
             predicted, gold = one.evidence.predicted, one.evidence.gold
+            if refused is not None:
+                predicted, gold = refused.predicted, refused.golds[0]
             if kind == "text" and predicted is not None and gold is not None and one.score.value != 1:
                 record["rows"] = list(side_by_side(predicted, gold, limit=8))
             yield record
@@ -101,7 +105,17 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_status(unscored, arguments)
 
 
-def _record(scored: Scored, number: int, executor: Executor) -> dict[str, Any]:
+def _refused_on(scored: Scored) -> Trial | None:
+    """Return what happened on the neighbour that refuses a match, which the reason names."""
+    beside = scored.evidence.neighbours
+    told = scored.score.explain()
+    if beside is None:
+        return None
+    trials = (trial for by_gold in beside.readings.values() for some in by_gold for trial in some)
+    return next((trial for trial in trials if f"not on {trial.db}, where" in told), None)
+
+
+def _record(scored: Scored, number: int, executor: Executor, refused: Trial | None) -> dict[str, Any]:
     evidence = scored.evidence
     record = {
         **scored.record,
@@ -109,18 +123,25 @@ def _record(scored: Scored, number: int, executor: Executor) -> dict[str, Any]:
         "question": evidence.sample.question,
         "explanation": scored.score.explain(),
         "operations": _operations(scored, executor),
-        "results": None,
+        "results": _results(evidence.predicted, evidence.gold),
+        "neighbour": None,
     }
-    if evidence.predicted is not None and evidence.gold is not None:
-        found = find_differences(evidence.predicted.rows, evidence.gold.rows)
-        record["results"] = {
-            "predicted": _result(evidence.predicted),
-            "gold": _result(evidence.gold),
-            "shared": found.shared,
-            "only_predicted": plain(found.predicted[:ROWS_IN_RECORD]),
-            "only_gold": plain(found.gold[:ROWS_IN_RECORD]),
-        }
+    if refused is not None:
+        record["neighbour"] = {"db": refused.db, **(_results(refused.predicted, refused.golds[0]) or {})}
     return record
+
+
+def _results(predicted: Execution | None, gold: Execution | None) -> dict[str, Any] | None:
+    if predicted is None or gold is None:
+        return None
+    found = find_differences(predicted.rows, gold.rows)
+    return {
+        "predicted": _result(predicted),
+        "gold": _result(gold),
+        "shared": found.shared,
+        "only_predicted": plain(found.predicted[:ROWS_IN_RECORD]),
+        "only_gold": plain(found.gold[:ROWS_IN_RECORD]),
+    }
 
 
 def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
@@ -198,7 +219,9 @@ def _lines(record: Mapping[str, Any], file: TextIO) -> Iterator[str]:
     yield ""
     yield from _operation_lines(record["operations"], file)
     yield ""
-    yield from _result_lines(record["results"])
+    yield from _result_lines(record["results"], "results")
+    if record["neighbour"] is not None:
+        yield from _result_lines(record["neighbour"], f"on {record['neighbour']['db']}")
     yield from (f"   {line}" for line in record.get("rows", ()))
     yield ""
 
@@ -258,7 +281,7 @@ def _shown(one: Mapping[str, str] | None) -> str:
     )
 
 
-def _result_lines(results: Mapping[str, Any] | None) -> Iterator[str]:
+def _result_lines(results: Mapping[str, Any] | None, where: str) -> Iterator[str]:
     if results is None:
         yield "   results: nothing was run"
         return
@@ -269,4 +292,4 @@ def _result_lines(results: Mapping[str, Any] | None) -> Iterator[str]:
         else f"{name} {side['status']} ({one_line(side['error'])})"
         for name, side in sides.items()
     ]
-    yield f"   results: {', '.join(parts)}; {results['shared']} shared"
+    yield f"   {one_line(where)}: {', '.join(parts)}; {results['shared']} shared"

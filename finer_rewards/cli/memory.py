@@ -20,10 +20,10 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
-from finer_rewards.cli.progress import Progress
 from finer_rewards.cli.terminal import one_line
 from finer_rewards.errors import DataError
 from finer_rewards.exact import parse_json
+from finer_rewards.progress import Progress
 
 if TYPE_CHECKING:
     from finer_rewards.memory import TraceMemory

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
-from finer_rewards.cli.progress import Progress
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, DataError, suggest
+from finer_rewards.progress import Progress
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Question
@@ -96,6 +97,10 @@ def register(subparsers: Any) -> None:
     group.add_argument(
         "--keep", action="append", default=[], metavar="KIND",
         help="keep golds with this finding, such as duplicate; may be repeated (see `finer-rewards check`)",
+    )  # fmt: skip
+    group.add_argument(
+        "--no-neighbours", action="store_true",
+        help="leave the neighbours of training golds to be built when they are first judged",
     )  # fmt: skip
     group.add_argument(
         "--against",
@@ -202,7 +207,20 @@ def run(arguments: argparse.Namespace) -> int:
     _say_reasons(left_out)
     why = "as --mode says" if arguments.mode else f"for data read as {source.kind}"
     print(f"rewards compare results by {mode}, {why}: finer(mode={mode!r})", file=sys.stderr)
+    if arguments.part == "train" and not arguments.no_neighbours:
+        _build_neighbours(executor, mode, chain.from_iterable(splits.values()))
     return 0
+
+
+def _build_neighbours(executor: Executor, mode: str, rows: Iterable[Row]) -> None:
+    """Build what training would build, into the folder where it looks."""
+    from finer_rewards.rewards import execution_match
+    from finer_rewards.scoring import Scorer
+    from finer_rewards.types import Sample
+
+    with Scorer(execution_match(mode), executor) as scorer:
+        questions = [row.question for row in rows if row.question.gold]
+        scorer.build_neighbours(Sample("", one.gold, one.db) for one in questions)
 
 
 def _written_for(arguments: argparse.Namespace, found: Databases) -> AbstractContextManager[Executor | None]:

@@ -23,9 +23,9 @@ from finer_rewards.cli.options import (
     exit_status,
 )
 from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
-from finer_rewards.cli.progress import Progress
 from finer_rewards.cli.terminal import one_line, paint, statement, visible
 from finer_rewards.components import component_names, component_values, reason_of
+from finer_rewards.progress import Progress
 from finer_rewards.reporting.comparing import signature_changes
 from finer_rewards.reporting.rollouts import Rollout, read_rollouts
 from finer_rewards.types import Score, Status

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import add_executor, add_output, add_parser, chosen_executor
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.progress import Progress
+from finer_rewards.progress import Progress
 from finer_rewards.sql_text import one_line
 
 if TYPE_CHECKING:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from types import TracebackType
-
-from finer_rewards.cli.terminal import width
 
 __all__ = ["Progress"]
 
@@ -44,6 +43,9 @@ class Progress:
     def _draw(self) -> None:
         if not self._shown:
             return
+        if self._done >= self._total:
+            self.hide()
+            return
         spent = time.monotonic() - self._started
         left = (
             f", {spent / self._done * (self._total - self._done):.0f} s left"
@@ -51,7 +53,7 @@ class Progress:
             else ""
         )
         text = f" {self._done}/{self._total} {self._what}{left}"
-        room = min(30, (width(sys.stderr) or 80) - len(text) - 2)
+        room = min(30, shutil.get_terminal_size().columns - len(text) - 2)
         filled = room * self._done // self._total
         bar = f"{'█' * filled}{'░' * (room - filled)}" if room >= 5 else ""
         sys.stderr.write(f"\r\x1b[K{bar}{text}")
