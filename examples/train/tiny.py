@@ -2,6 +2,8 @@
 
 Everything is made on the spot, offline, in seconds; the way from the questions to the rows is the one that real
 training takes, `finer-rewards prepare`.
+
+`python examples/train/tiny.py ROWS FOLDER` makes such a model for rows of your own.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -167,3 +170,10 @@ def build_model(texts: list[str], folder: Path) -> None:
     model = LlamaForCausalLM(LlamaConfig(**shape, **heads, **tokens, max_position_embeddings=1024))
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+if __name__ == "__main__":
+    lines = Path(sys.argv[1]).read_text().splitlines()
+    build_model(
+        [message["content"] for line in lines for message in json.loads(line)["prompt"]], Path(sys.argv[2])
+    )

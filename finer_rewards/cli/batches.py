@@ -20,7 +20,8 @@ def score_in_batches(scorer: Scorer, samples: Sequence[Sample], start: int = 0) 
     """Yield each sample from `start` on scored; batches of about a second keep the bar moving and memory bounded."""
     size = 32
     with Progress("statements scored", len(samples)) as bar:
-        bar.advance(start)
+        if start:
+            bar.advance(start)
         while start < len(samples):
             began = time.monotonic()
             batch = samples[start : start + size]
