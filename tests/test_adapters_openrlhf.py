@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -390,12 +391,16 @@ def test_a_reward_that_names_its_dataset_checks_it_when_it_is_loaded(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
-@pytest.mark.parametrize("what", WRONG)
+@pytest.mark.parametrize("what", [*WRONG, "a wrong path"])
 def test_openrlhf_does_not_start_on_rows_that_cannot_be_used(root: str, tmp_path: Path, what: str) -> None:
     pytest.importorskip("ray")
     pytest.importorskip("openrlhf.utils")
-    shim = write_shim(tmp_path / "reward.py", SPEC, root=root, dataset=write_rows(tmp_path, LABEL))
-    write_rows(tmp_path, WRONG[what])
+    databases = shutil.copytree(root, tmp_path / "databases")
+    shim = write_shim(tmp_path / "reward.py", SPEC, root=databases, dataset=write_rows(tmp_path, LABEL))
+    if what == "a wrong path":
+        shutil.rmtree(databases)
+    else:
+        write_rows(tmp_path, WRONG[what])
     program = "import sys; from openrlhf.utils.agent import SingleTurnAgentExecutor as E; E([sys.argv[1]])"
     done = subprocess.run(
         [sys.executable, "-c", program, str(shim)], capture_output=True, text=True, timeout=400,

@@ -84,6 +84,10 @@ def mistakes(folder):
     # Each ends the run before a step is made.
     model, tokenizer, rows, executor = parts(folder)
     said = {}
+    try:
+        TRLReward(fr.Scorer(trl_tiny.REWARD, fr.SQLite(f"{folder}/nowhere")))
+    except fr.errors.ConfigError as error:
+        said["path"] = str(error)
     for what, change in {"database": {"db": "no_such_database"}, "column": {"database": "company", "db": None}}.items():
         wrong = [{name: one for name, one in {**row, **change}.items() if one is not None} for row in rows]
         with fr.Scorer(trl_tiny.REWARD, executor) as scorer:
@@ -419,3 +423,4 @@ def test_a_mistake_ends_the_run_before_its_first_step(tmp_path: Path) -> None:
     assert "for none of the first" in said["database"][0] and "no_such_database" in said["database"][0]
     assert "should have a column 'db', but it has" in said["column"][0]
     assert said["database"][1] == said["column"][1] == 0
+    assert "nowhere" in said["path"] and "folder" in said["path"]

@@ -67,7 +67,7 @@ data = DataProto.from_dict(
 )
 before = [dict(one) for one in data.non_tensor_batch["extra_info"]]
 
-def config(name):
+def config(name, root=root):
     with initialize_config_module("verl.trainer.config", version_base=None):
         return compose("ppo_trainer", overrides=[
             "actor_rollout_ref.rollout.name=vllm",
@@ -100,16 +100,19 @@ if level == "worker":
             assert [dict(one) for one in data.non_tensor_batch["extra_info"]] == before
     # Rows on which nothing can be learnt: said when the manager is made, or by the first samples.
     import pyarrow, pyarrow.parquet
-    row = {"data_source": "spider", "prompt": [], "reward_model": {"ground_truth": "SELECT a FROM t"},
-           "extra_info": {"db": "nowhere"}}
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), f"{folder}/rows.parquet")
     out["said"] = []
-    wrong = config("manager")
-    wrong.data.train_files = f"{folder}/rows.parquet"
-    try:
-        RewardLoopWorker(wrong)
-    except Exception as error:
-        out["said"].append(str(error))
+    there = rows[0]["db"]
+    places = [({"db": "nowhere"}, root), ({"database": there}, root), ({"db": there}, f"{folder}/no/folder")]
+    for extra, place in places:
+        row = {"data_source": "spider", "prompt": [], "reward_model": {"ground_truth": "SELECT a FROM t"},
+               "extra_info": extra}
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row]), f"{folder}/rows.parquet")
+        wrong = config("manager", place)
+        wrong.data.train_files = f"{folder}/rows.parquet"
+        try:
+            RewardLoopWorker(wrong)
+        except Exception as error:
+            out["said"].append(str(error))
     for one in data.non_tensor_batch["extra_info"]:
         one["db"] = "nowhere"
     try:
@@ -206,8 +209,9 @@ def test_the_reward_loop_worker_of_verl_gets_the_same_scores(root: str, tmp_path
     assert [record["told"] for record in own] == [
         [f"Question {i // 2}?", 7, f"group {i // 2}"] for i in range(len(REAL))
     ]
-    by_file, by_samples = out["said"]
+    by_file, by_column, by_path, by_samples = out["said"]
     assert "nowhere" in by_file and "for none of the first 8 samples" in by_samples
+    assert "'db'" in by_column and "no/folder" in by_path
     assert out["killed"] >= 1
     check_lost([[record[key] for key in KEYS] for record in out["lost"]], root)
 

@@ -2,20 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from typing import Any, Literal, TypeVar
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["LARGEST", "Check", "Deadline", "Limits", "count", "limit", "one_of", "positive", "size_in_bytes"]
+__all__ = [
+    "LARGEST",
+    "ROOM",
+    "Check",
+    "Deadline",
+    "Limits",
+    "count",
+    "limit",
+    "one_of",
+    "positive",
+    "size_in_bytes",
+]
 
 Choice = TypeVar("Choice", bound=str)
 Deadline = Literal["absolute", "relative"]
 Check = Callable[[str, Any], object]
 
+#: Bytes that the results of a batch may take for who asks here, where that is less than `max_batch_bytes`.
+ROOM: ContextVar[float] = ContextVar("ROOM", default=math.inf)
 LARGEST = 2**31 - 1  # what engines, and the frames between the processes, can count
 _LONGEST = 1_000_000.0  # seconds; the system's timers end soon after
 _UNITS = {

@@ -32,7 +32,7 @@ from finer_rewards.executing.process import (
 )
 from finer_rewards.executing.stopping import STOP, StoppedError
 
-__all__ = ["Pool"]
+__all__ = ["FULL", "Pool"]
 
 FULL = "the results of this batch are more than max_batch_bytes allows"
 OVERDUE = MARGIN + 0.03  # seconds past its limit after which a query that computes is given up from here

@@ -17,7 +17,7 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import ResultCache
-from finer_rewards.executing.limits import Limits
+from finer_rewards.executing.limits import ROOM, Limits
 from finer_rewards.executing.order_probe import Sorting, probes
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Answer, Program, Task
@@ -30,7 +30,7 @@ from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Row, Status, Volatility
 
-__all__ = ["Database", "PooledExecutor"]
+__all__ = ["DECODED", "Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str, bool]  # (database, statement, whether of a large result the first rows will do)
@@ -41,7 +41,7 @@ _MOST_SCHEMAS = 4096
 _SHIP = 32 << 10  # bytes of a result that are sent where only a comparison with it is wanted
 _SHIPPED = 16 << 20  # and of all such results in a batch
 _SHOWN = 3
-_DECODED = 10  # times as large as on their way are rows here
+DECODED = 10  # times as large as on their way are rows here
 _NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 
 
@@ -270,7 +270,7 @@ class PooledExecutor(Limits, ABC):
         golds = {key: task for key, task in tasks.items() if key in kept}
         views = self._views_tasks(golds.values())
         # Neighbours in the queue go to the same worker, which then has the database open. Golds come first.
-        room = int(self.max_batch_bytes) // _DECODED
+        room = min(int(self.max_batch_bytes), ROOM.get()) // DECODED
         first_of_all = sorted(
             [*tasks.values(), *views.values()], key=lambda task: (task.database[1], bool(task.golds))
         )

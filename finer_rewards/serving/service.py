@@ -11,6 +11,9 @@ from typing import Any
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
+from finer_rewards.executing.limits import ROOM
+from finer_rewards.executing.pool import FULL
+from finer_rewards.executing.pooled import DECODED
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.grouping import Groups
 from finer_rewards.remote.wire import record, sample_from
@@ -28,6 +31,9 @@ _AT_ONCE = 256  # samples or queries between two looks at whether the client is 
 _MOST_TRACES = 10_000  # of which a search says something, a thought
 _LARGEST = 1 << 53  # of a whole number in a request: what every reader of JSON keeps exact
 _ANSWER_BYTES = 64 << 20  # of an answer with rows, about; the client asks for the rest
+_RESULT_BYTES = (
+    256 << 20
+)  # that the results of one request may take here, about, or one result as large as may be
 
 
 class Service:
@@ -58,6 +64,7 @@ class Service:
         self.max_batch = max_batch
         self.metrics = metrics
         self._learns = learns
+        self._at_once = _AT_ONCE  # queries; fewer as long as their results are large
         self._openrlhf = openrlhf_reward(self.scorer, best=best, fallback=fallback)
         # Searches see the last snapshot; what is remembered goes through a second handle until the next one.
         self._memory: Any = scorer.memory
@@ -101,16 +108,24 @@ class Service:
         ]
         self._check_batch(len(queries), "queries")
         executor = self._executor()
+        largest = getattr(executor.executor, "max_bytes", 0)
+        ROOM.set(max(_RESULT_BYTES, int(largest) * DECODED))
         found: list[dict[str, Any]] = []
         size = 0
-        for start in range(0, len(queries), _AT_ONCE):
+        while len(found) < len(queries):
             _still_there(leaving)
-            for execution in executor.execute_many(queries[start : start + _AT_ONCE]):
+            batch = queries[len(found) : len(found) + self._at_once]
+            for execution in executor.execute_many(batch):
+                if execution.error == FULL and not found:
+                    # The room went to those beside it; by itself it has enough.
+                    (execution,) = executor.execute_many(batch[:1])
                 one = record(execution)
                 size += _weight(execution.rows)
-                if found and size > _ANSWER_BYTES:
+                if found and (size > _ANSWER_BYTES or execution.error == FULL):
+                    self._at_once = max(1, min(len(batch), self._at_once) // 2)
                     return {"executions": found}
                 found.append(one)
+            self._at_once = min(_AT_ONCE, 2 * self._at_once)
         return {"executions": found}
 
     def schema(self, payload: Any, leaving: Event) -> Any:

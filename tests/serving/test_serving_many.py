@@ -270,3 +270,37 @@ def test_an_answer_too_large_for_once_comes_in_parts(local: SQLite, remote: Remo
     monkeypatch.setattr(remote._client, "post", lambda *a, **k: asked.append(1) or post(*a, **k))
     assert [run.rows[0][0] for run in remote.execute_many(queries)] == list(range(30))
     assert 5 <= len(asked) <= 30
+
+
+def test_the_results_of_a_request_have_a_budget(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What does not fit beside others comes with the next answer; what fits nowhere is unscored, and says so."""
+    monkeypatch.setattr(service_module, "_RESULT_BYTES", 1)
+    sizes: list[int] = []
+    with (
+        SQLite(root, workers=1, max_bytes="64KiB") as executor,
+        serving(fr.Scorer(SPEC, executor, neighbours=0)) as (url, _),
+        Remote(url) as remote,
+    ):
+        run = type(executor).execute_many
+
+        def counted(self: SQLite, queries: list[Query]) -> list[fr.Execution]:
+            found = run(self, queries)
+            cells = (cell for one in found for row in one.rows for cell in row)
+            sizes.append(sum(len(cell) for cell in cells if isinstance(cell, bytes)))
+            return found
+
+        monkeypatch.setattr(type(executor), "execute_many", counted)
+        texts = [f"SELECT {number}, zeroblob({50 << 10 if number % 3 else 1})" for number in range(30)]
+        found = remote.execute_many([Query(text, "shop") for text in texts])
+        assert [one.rows[0][0] for one in found] == list(range(30))
+        assert max(sizes) <= 64 << 10
+        assert len(sizes) <= 90
+    with (
+        SQLite(root, workers=1, max_batch_bytes="1MiB") as executor,
+        serving(fr.Scorer(SPEC, executor, neighbours=0)) as (url, _),
+        Remote(url) as remote,
+    ):
+        large, small = remote.execute_many(
+            [Query("SELECT zeroblob(900000)", "shop"), Query("SELECT 1", "shop")]
+        )
+        assert small.ok and large.status is Status.unavailable and "max_batch_bytes" in large.error
