@@ -7,12 +7,14 @@ cannot be shipped.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
 from benchmarks import memory_real  # noqa: E402
-from finer_rewards.memory import HashingEmbedder  # noqa: E402
+from finer_rewards.memory import HashingEmbedder, space  # noqa: E402
 
 WRITTEN = [
     # database, kind, question, thought, SQL
@@ -57,13 +59,29 @@ def test_the_same_kind_elsewhere_comes_before_another_kind_at_home() -> None:
         for db, kind, question, thought, sql in WRITTEN
     ]
     found = {}
-    for name, space, asked in memory_real.ways(HashingEmbedder()):
-        made = memory_real.vectors(space, traces, asked=asked)
+    for name, way, asked in memory_real.ways(HashingEmbedder()):
+        made = memory_real.vectors(way, traces, asked=asked)
         found[name] = float(memory_real.kinds(made @ made.T, traces)["hard"].split()[0])
     raw, default = found["raw, as published"], found["masked, centred, with the question (default)"]
     assert default >= 0.9
     assert default >= found["masked, centred"] - 0.02
     assert raw <= 0.75
+
+
+def test_what_is_usual_counts_for_little_and_what_is_not_spoken_of_counts_too() -> None:
+    def products(*lines: list[int]) -> Any:
+        held = np.array([[1, 0, 0]] * 50 + [[1, 1, 0]] * 5 + [[0, 0, 1]] * 5, dtype=float)
+        made = space.beside(np.ones((len(lines), 2), dtype=np.float32), np.array(lines) - space.usual(held))
+        return made @ made.T
+
+    shared_usual, shared_rare = products([1, 0, 0], [1, 1, 0])[0, 1], products([0, 1, 0], [1, 1, 0])[0, 1]
+    assert shared_rare > shared_usual
+    assert products([0, 0, 0], [0, 0, 0])[0, 1] == pytest.approx(1, abs=1e-3)
+    assert products([0, 0, 0], [1, 0, 0])[0, 1] < products([0, 0, 0], [0, 0, 0])[0, 1]
+
+
+def test_a_thought_about_nothing_stays_so_with_its_question() -> None:
+    assert not space.beside(np.zeros((1, 4), dtype=np.float32), np.array([[0.9, -0.1]])).any()
 
 
 def test_the_split_is_what_the_results_say() -> None:

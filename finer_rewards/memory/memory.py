@@ -158,7 +158,7 @@ class TraceMemory:
             sqls=sqls,
             shelves=shelves,
             embed=self._vectors,
-            join=self._space.joined,
+            join=self._space.joined if self._space.masks else None,
             fingerprint=self.embedder.fingerprint,
         )
 

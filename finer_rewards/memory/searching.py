@@ -107,7 +107,7 @@ def recall_thoughts(
     sqls: Sequence[str],
     shelves: Shelves,
     embed: Callable[..., list[Vector | None]],
-    join: Joins,
+    join: Joins | None,
     fingerprint: str,
 ) -> list[Recall]:
     """Embed the thoughts together and search for each.
@@ -120,18 +120,18 @@ def recall_thoughts(
         questions: the question of each, or none.
         sqls: the SQL of each, or none.
         shelves: where to search.
-        join: returns vectors with what questions ask for added.
+        join: returns vectors with what questions ask for added; none where they are not compared.
         embed: returns the unit vector of each text, `None` where the embedder made none.
         fingerprint: what the embedder is called.
     """
     asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
-    known = [bool(questions) and bool(questions[place].strip()) for place in asked]
+    known = [bool(join and questions and questions[place].strip()) for place in asked]
     try:
         vectors = embed(
             *([each[place] for place in asked] if each else () for each in (thoughts, questions, sqls))
         )
         unrelated = embed(UNRELATED) if asked else []
-        if any(known):
+        if join and any(known):
             vectors = join(
                 vectors, [thoughts[place] for place in asked], [questions[place] for place in asked]
             )
@@ -160,7 +160,7 @@ def recall_thoughts(
             scope,
             strangers,
             thoughts=[thoughts[place] for place, _ in found],
-            asked=with_questions,
+            questions=[questions[place] for place, _ in found] if with_questions else (),
         )
         for (place, _), recall in zip(found, answers, strict=True):
             recalls[place] = recall

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 import numpy as np
 
 from finer_rewards.memory.index import Index, Scope
+from finer_rewards.memory.space import beside, spoken, usual
 from finer_rewards.memory.store import ROUNDING
 from finer_rewards.memory.trace import Trace
 from finer_rewards.types import Recall
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     Vector = NDArray[np.float32]
     Stored = NDArray[np.float16]
+    Wide = NDArray[np.float64]
     #: From vectors, thoughts and questions to vectors with what the questions ask for added.
     Joins = Callable[[Sequence[Vector | None], Sequence[str], Sequence[str]], list[Vector | None]]
 
@@ -71,15 +73,18 @@ class Shelf:
         start, end = self.index.ranges.get(db, (0, 0))
         return self.traces[start:end]
 
-    def join(self, join: Joins) -> None:
+    @cached_property
+    def spoken(self) -> Wide:
+        """The operations that each trace plans or its question asks for."""
+        texts, questions = self._texts()
+        return spoken(texts, questions)
+
+    def join(self, join: Joins, usual: Wide) -> None:
         """Index the traces with what their questions ask for as well."""
-        if self._asked is None:
-            texts, questions = (
-                [getattr(trace, name) for trace in self.traces] for name in ("text", "question")
-            )
-            made = join(list(self.index.vectors), texts, questions)
+        if self._asked is None and self.traces:
+            made = join(list(self.index.vectors), *self._texts())
             whole = [own if one is None else one for one, own in zip(made, self.index.vectors, strict=True)]
-            self._asked = self._index(np.stack(whole)) if whole else self.index
+            self._asked = self._index(beside(np.stack(whole), self.spoken - usual))
 
     def chosen(self, asked: bool) -> Index:
         """Return the index over thoughts and questions, or over thoughts alone."""
@@ -92,6 +97,9 @@ class Shelf:
         middle = self.chosen(asked).vectors[rows].astype(np.float64).mean(axis=0)
         length = float(np.sqrt((middle * middle).sum()))
         return float((middle * vector.astype(np.float64)).sum() / length) if length else 0.0
+
+    def _texts(self) -> tuple[list[str], list[str]]:
+        return [trace.text for trace in self.traces], [trace.question for trace in self.traces]
 
     def _index(self, vectors: Vector) -> Index:
         return Index(vectors, [trace.db for trace in self.traces], **self._options)
@@ -109,10 +117,15 @@ class Shelves:
         """Return the shelf of a trace's outcome."""
         return self.verified if trace.verified else self.failed
 
+    @cached_property
+    def usual(self) -> Wide:
+        """How often the verified traces speak of each operation."""
+        return usual(self.verified.spoken)
+
     def join(self, join: Joins) -> None:
         """Get ready for thoughts whose questions are known."""
-        self.verified.join(join)
-        self.failed.join(join)
+        self.verified.join(join, self.usual)
+        self.failed.join(join, self.usual)
 
     def recall(
         self,
@@ -123,23 +136,25 @@ class Shelves:
         unrelated: Sequence[Vector],
         *,
         thoughts: Sequence[str],
-        asked: bool = False,
+        questions: Sequence[str] = (),
     ) -> list[Recall]:
         """Search for thoughts.
 
         Args:
-            vectors: of the thoughts.
+            vectors: of the thoughts, joined with their questions where those are given.
             dbs: the id of the database each is about.
             top_k: most verified and most failed traces a thought.
             scope: traces of other databases, of the same one, or of any.
             unrelated: vectors of texts about something else.
             thoughts: the thoughts themselves, to tell how much of each is copied from what was found.
-            asked: true when the vectors hold what their questions ask for.
+            questions: the question of each, where what it asks for is compared too; else none.
         """
         if not vectors:
             return []
+        asked, queries = bool(questions), np.stack(vectors)
+        if asked:
+            queries = beside(queries, spoken(thoughts, questions) - self.usual)
         zero_centroid, zero_nearest = self._zero(unrelated, top_k, asked)
-        queries = np.stack(vectors)
         near = self.verified.chosen(asked).search(queries, dbs, top_k, scope)
         far = self.failed.chosen(asked).search(queries, dbs, top_k, scope)
         return [
@@ -153,7 +168,7 @@ class Shelves:
                 copied=copied(thought, self._texts_elsewhere(rows, db)),
             )
             for vector, db, (rows, similarities), (_, others), thought in zip(
-                vectors, dbs, near, far, thoughts, strict=True
+                queries, dbs, near, far, thoughts, strict=True
             )
         ]
 
@@ -165,10 +180,10 @@ class Shelves:
     def _zero(self, unrelated: Sequence[Vector], top_k: int, asked: bool) -> tuple[float, float]:
         """Return the most that unrelated texts get: similarity to the centroid, and to the nearest."""
         if (top_k, asked) not in self._zeros:
-            index = self.verified.chosen(asked)
-            found = (
-                index.search(np.stack(unrelated), [""] * len(unrelated), top_k, "any") if unrelated else []
-            )
+            index, none = self.verified.chosen(asked), [""] * len(unrelated)
+            if asked and unrelated:
+                unrelated = list(beside(np.stack(unrelated), spoken(none, none) - self.usual))
+            found = index.search(np.stack(unrelated), none, top_k, "any") if unrelated else []
             centroids = [
                 self.verified.to_centroid(vector, rows, asked) or 0.0
                 for vector, (rows, _) in zip(unrelated, found, strict=True)

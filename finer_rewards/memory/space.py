@@ -8,8 +8,9 @@ about no query: its vector is zero, and so is its similarity to everything. With
 $$ v(t) = \mathrm{unit}\Bigl(\sum_p \mathrm{unit}(e(p(t)) - c_p)\Bigr), \qquad c_p = \tfrac1B \sum_b e(p(b)) $$
 
 Where the question is known, two more vectors are added: of the operations that it asks for, q, and of those together
-with the planned ones, qp: $\mathrm{unit}(\sqrt2\, v(t) + v(q) + v(qp))$. A question says more of the kind of a query
-than a thought of a few words does.
+with the planned ones, qp: $w = \mathrm{unit}(\sqrt2\, v(t) + v(q) + v(qp))$. A question says more of the kind of a
+query than a thought of a few words does. What neither speaks of says something too, so the operations stand beside as
+well, each as 1 or 0 minus how often the traces held speak of it: $(w, \mathrm{unit}(o(qp) - \bar o)) / \sqrt2$.
 
 Cosines of raw embeddings are high for any two traces, because what all reasoning has in common points one way.
 """
@@ -17,6 +18,7 @@ Cosines of raw embeddings are high for any two traces, because what all reasonin
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ from typing import TYPE_CHECKING
 from finer_rewards.memory.delexicalise import delexicalise
 from finer_rewards.memory.embedders import CachedEmbedder, Embedder, shorten
 from finer_rewards.memory.texts import BACKGROUND
-from finer_rewards.thoughts.plan import asked_operations, planned_operations
+from finer_rewards.thoughts.plan import OPERATIONS, asked_operations, planned_operations
 from finer_rewards.thoughts.stuffing import is_foreign, touches
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
     Wide = NDArray[np.float64]
 
-__all__ = ["Space"]
+__all__ = ["Space", "beside", "spoken", "usual"]
 
 
 class Space:
@@ -89,8 +91,6 @@ class Space:
 
         from finer_rewards.memory.index import unit
 
-        if not self.masks:
-            return list(vectors)
         given = list(zip(thoughts, questions, strict=True))
         texts = {one: _asked(*one) for one in dict.fromkeys(given)}
         wanted = list(dict.fromkeys(text for pair in texts.values() for text in pair if text))
@@ -168,11 +168,48 @@ class Space:
         return [made[one] for one in given]
 
 
+@lru_cache(maxsize=20_000)
 def _asked(thought: str, question: str) -> tuple[str, str]:
     """Return what a question asks for, and that together with what the thought plans, as texts."""
     asked = asked_operations(shorten(question))
     planned = planned_operations(shorten(thought), about=True)
     return " ".join(asked), " ".join(sorted({*asked, *planned}))
+
+
+def spoken(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
+    """Return, a line a thought, 1 for each of `OPERATIONS` that it plans or its question asks for, else 0.
+
+    Example:
+        >>> spoken(["Sort by age."], ["How many singers are there?"]).nonzero()[1].tolist()
+        [3, 14]
+    """
+    import numpy as np
+
+    lines = [_asked(*one)[1].split() for one in zip(thoughts, questions, strict=True)]
+    return np.array([[name in line for name in OPERATIONS] for line in lines], dtype=float)
+
+
+def usual(lines: Wide) -> Wide:
+    """Return how often each operation is spoken of; beside a few traces one in ten is supposed.
+
+    Example:
+        >>> import numpy as np
+        >>> usual(np.ones((90, 1))).round(2).tolist(), usual(np.zeros((0, 1))).tolist()
+        ([0.91], [0.1])
+    """
+    import numpy as np
+
+    return np.asarray((lines.sum(axis=0) + 1) / (len(lines) + 10))
+
+
+def beside(vectors: Vector, lines: Wide) -> Vector:
+    """Return unit vectors with what is spoken of beside, less the usual; zero stays zero."""
+    import numpy as np
+
+    from finer_rewards.memory.index import unit
+
+    about = vectors.any(axis=1, keepdims=True)
+    return unit(np.hstack([vectors, unit(lines) * about])).astype(np.float16).astype(np.float32)
 
 
 def _moved(vector: Vector | None, middle: Vector | None) -> Wide | None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["asked_operations", "planned_operations"]
+__all__ = ["OPERATIONS", "asked_operations", "planned_operations"]
 
 #: How each operation is spoken of, from general English and SQL. Where real reasoning uses a word for something else
 #: (the table that contains, the column does not exist, inspect each table), the cue asks for more than the word.
@@ -44,6 +44,8 @@ _CUES: Final[Mapping[str, str]] = {
     r"|(?:starts?|ends?|begins?) with (?:the |a )?(?:value|letter|word|string|prefix)",
     "between": r"between value and value",
 }
+#: All operations that can be planned or asked for, in alphabetical order.
+OPERATIONS: Final = tuple(sorted(_CUES))
 #: What a question says besides: short, and about the data alone, so that lesser words mean something.
 _ASKED: Final[Mapping[str, str]] = {
     "filter": r"with(?! the (?:most|least|highest|lowest|largest|smallest|greatest|fewest))|who|that|where|named|called"
