@@ -1,106 +1,189 @@
-"""What the learning benchmark compares: a reward, and how GRPO makes advantages of it.
+"""What the learning benchmark compares: how an answer is paid, and how its group makes credit of that.
 
-Advantages matter as much as the reward. Divided by the spread of each group, the smallest partial credit is worth as
-much in a group without a right answer as a right answer is elsewhere; divided by the spread of the batch, it stays as
-small as the reward says. Both are settings of the trainers (TRL's `scale_rewards`).
+Values are by seed, group and answer; credit is by seed, row and slot. All arms subtract the mean of the group; few
+divide by its spread.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Literal
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from finer_rewards import Reward, parse_reward
-from finer_rewards.operations import KINDS
-from finer_rewards.presets.finer import finer, finer_reference
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["BASE", "DEFAULT", "LADDER", "Arm", "Scale", "arms"]
+from benchmarks.learning_policy import Encoder
+from benchmarks.learning_task import Choice, Question, World
 
-Scale = Literal["group", "batch", "terms", "none"]
-BASE = "execution match"
-MATCH = "execution_match()"
-#: A ladder with a rung for SQL that runs, and below it credit for structure.
-LADDER = (
-    f"gate(condition=well_formed(), then=constant() + gate(condition={MATCH}, then=3 * constant(), otherwise="
-    "gate(condition=executable(require_base_table=True), then=constant() + 0.5 * {})))"
-)
+__all__ = ["ARMS", "BASE", "Judge", "credit_of"]
 
-PARTIAL = "atomic_f1(partial=0.5)"
-#: Convex: next to nothing until nearly everything is right, so that leaving out what is hard hardly pays.
-SHARP = "atomic_f1(partial=0.5, shape=(0, 1, 8))"
+Array = NDArray[Any]
+BASE: Final = "match"
+HALF: Final = 0.5
 
 
-@dataclass(frozen=True)
-class Arm:
-    """What differs between two runs.
+class Judge:
+    """Knows of answers in numbers what a reward has to know. No SQL runs but for cells.
 
-    Args:
-        reward: what is paid.
-        scale: what the difference to the group's mean is divided by: the spread of the `group` or of the `batch`; or
-            each term of the sum by its own spread in the group, and their sum by that of the batch (`terms`; TRL's
-            `multi_objective_aggregation="normalize_then_sum"`); or nothing (`none`).
+    An answer is right when all of its slots are: on sound questions that is nearly what execution match says, and
+    `benchmarks.learning` prints how nearly.
     """
 
-    reward: Reward
-    scale: Scale = "group"
+    def __init__(self, world: World, encoder: Encoder) -> None:
+        self.world, self.encoder = world, encoder
+        self._alike = [np.array([[_alike(a, b) for b in found] for a in found]) for found in encoder.choices]
+        self._schemas = {db: _schema_only(script(random.Random(0))) for db, script in world.task.dbs.items()}
+        # Whether SQL runs depends on the columns in it, not on what they are compared with.
+        self._kinds = [
+            np.array([_rank(one[:1], {choice[:1] for choice in found}) for one in found])
+            for found in encoder.choices
+        ]
+        self._runs: dict[tuple[int, ...], bool] = {}
+
+    def alike(self, answers: Array, golds: Array) -> Array:
+        """Return how right each slot is: 1, half for one word that is wrong, 0; by seed, row and slot."""
+        return np.stack(
+            [one[answers[..., slot], golds[..., slot]] for slot, one in enumerate(self._alike)], -1
+        )
+
+    def runs(self, answers: Array, dbs: Array) -> Array:
+        """Return whether the SQL of each answer runs on its database."""
+        kinds = np.stack([one[answers[..., slot]] for slot, one in enumerate(self._kinds)] + [dbs], -1)
+        flat = kinds.reshape(-1, kinds.shape[-1])
+        distinct, where, back = np.unique(flat, axis=0, return_index=True, return_inverse=True)
+        first = answers.reshape(-1, answers.shape[-1])[where]
+        found = np.zeros(len(distinct), bool)
+        for number, (kind, answer) in enumerate(
+            zip(map(tuple, distinct.tolist()), first.tolist(), strict=True)
+        ):
+            if kind not in self._runs:
+                self._runs[kind] = self._prepares(self.encoder.dbs[kind[-1]], answer)
+            found[number] = self._runs[kind]
+        return found[back.reshape(-1)].reshape(answers.shape[:-1])
+
+    def _prepares(self, db: str, answer: Sequence[int]) -> bool:
+        try:
+            self._schemas[db].execute(f"EXPLAIN {self.encoder.sql(db, answer)}").close()
+        except sqlite3.Error:
+            return False
+        return True
+
+    def cells(self, answers: Array, questions: Sequence[Sequence[Question]], copies: int) -> Array:
+        """Return F1 of the cells of each answer's result, by seed and row."""
+        found = np.zeros(answers.shape[:2])
+        for seed, asked in enumerate(questions):
+            for row, answer in enumerate(answers[seed].tolist()):
+                one = asked[row // copies]
+                path = self.world.paths[one.db][0]
+                rows = self.world.rows(path, self.encoder.sql(one.db, answer))
+                gold = self.world.rows(path, self.world.task.sql(one.db, one.answer))
+                found[seed, row] = 0.0 if rows is None or gold is None else _cell_f1(rows, gold)
+        return found
 
 
-@cache
-def arms() -> Mapping[str, Arm]:
-    """Return what can be compared, by name."""
-    return {
-        BASE: _arm(MATCH),
-        "+ atomic": _arm(f"{MATCH} + atomic_f1()"),
-        "+ atomic + memory": _arm(f"{MATCH} + atomic_f1() + 0.5 * memory()"),
-        "finer()": Arm(finer()),
-        "finer_reference()": Arm(finer_reference()),
-        # Candidates, each declared before it ran. First those scaled by group.
-        "finer(memory=False)": Arm(finer(memory=False)),
-        "rung, F1": _arm(LADDER.format("atomic_f1()")),
-        "rung, partial": _arm(LADDER.format("atomic_f1(partial=0.5)")),
-        "rung, F1.5": _arm(LADDER.format("atomic_f1(beta=1.5, partial=0.5)")),
-        "no rung, small": _arm(
-            LADDER.replace("constant() + 0.5 * {}", "0.1 * {}").format("atomic_f1(partial=0.5)")
-        ),
-        "cells": _arm(LADDER.replace("0.5 * {}", "0.25 * cell_recall() + 0.25 * cell_precision()")),
-        "+ partial": _arm(f"{MATCH} + {PARTIAL}"),
-        "+ sharp": _arm(f"{MATCH} + {SHARP}"),
-        # Scaled by batch: partial credit stays small beside a right answer, also in groups without one.
-        "execution match, batch": _arm(MATCH, "batch"),
-        "finer(memory=False), batch": Arm(finer(memory=False), "batch"),
-        "+ partial, batch": _arm(f"{MATCH} + {PARTIAL}", "batch"),
-        "+ 0.25 partial, batch": _arm(f"{MATCH} + 0.25 * {PARTIAL}", "batch"),
-        "+ recall, batch": _arm(f"{MATCH} + atomic_f1(beta=2, partial=0.5)", "batch"),
-        "+ cells, batch": _arm(f"{MATCH} + 0.5 * cell_recall() + 0.5 * cell_precision()", "batch"),
-        "+ sharp, batch": _arm(f"{MATCH} + {SHARP}", "batch"),
-        "+ power 4, batch": _arm(f"{MATCH} + {SHARP.replace('8', '4')}", "batch"),
-        "finer, sharp, batch": _arm(LADDER.replace("constant() + 0.5 * {}", f"0.7 * {SHARP}"), "batch"),
-        # Each clause by its own spread: what few of a group get right counts as much as what most do.
-        "clause by clause": _arm(f"4 * {MATCH} + {' + '.join(_only(*kinds) for kinds in _CLAUSES)}", "terms"),
-    }
+def _alike(one: Choice, other: Choice) -> float:
+    if one == other:
+        return 1.0
+    near = len(one) == len(other) > 1 and sum(a != b for a, b in zip(one, other, strict=True)) == 1
+    return HALF if near else 0.0
 
 
-#: What `run` compares unless told otherwise: the five questions asked first; then the best of the candidates by
-#: `benchmarks.learning_direction`, and execution match scaled as it is.
-DEFAULT = (
-    BASE,
-    "+ atomic",
-    "+ atomic + memory",
-    "finer()",
-    "finer_reference()",
-    "execution match, batch",
-    "+ sharp, batch",
-)
-
-_CLAUSES = (("columns", "select"), ("from", "join"), ("filter",), ("group", "having"), ("order", "limit"))
+def _rank(one: Choice, found: set[Choice]) -> int:
+    return sorted(found).index(one)
 
 
-def _arm(text: str, scale: Scale = "group") -> Arm:
-    return Arm(parse_reward(text), scale)
+def _schema_only(script: str) -> sqlite3.Connection:
+    """Return a database with the tables that a script makes, and no rows."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(";".join(one for one in script.split(";") if one.startswith("CREATE")))
+    return connection
 
 
-def _only(*kinds: str) -> str:
-    """Return the agreement in operations of these kinds alone."""
-    return f"atomic_f1(ignore={tuple(kind for kind in KINDS if kind not in kinds)!r})"
+def _cell_f1(rows: Sequence[tuple[object, ...]], gold: Sequence[tuple[object, ...]]) -> float:
+    one, other = (Counter(map(repr, (cell for row in side for cell in row))) for side in (rows, gold))
+    both = sum((one & other).values())
+    return 2 * both / max(1, sum(one.values()) + sum(other.values()))
+
+
+Credit = Callable[[Mapping[str, Array]], Array]
+
+
+def _centred(values: Array) -> Array:
+    found: Array = values - values.mean(2, keepdims=True)
+    return found
+
+
+def _scaled(values: Array) -> Array:
+    spread = values.std(2, ddof=1, keepdims=True)
+    found: Array = _centred(values) / (spread + 1e-4)
+    return found
+
+
+def _f(beta: float, power: float) -> Credit:
+    """Return a closeness: F-beta of slots, sharpened; 0 for what does not run."""
+
+    def closeness(seen: Mapping[str, Array]) -> Array:
+        matched, predicted, gold = seen["matched"], seen["predicted"], seen["gold"]
+        value = (1 + beta**2) * matched / np.maximum(beta**2 * gold + predicted, 1e-9)
+        found: Array = seen["runs"] * value**power
+        return found
+
+    return closeness
+
+
+def _plus(closeness: Credit) -> Credit:
+    return lambda seen: _centred(seen["match"] + closeness(seen))
+
+
+def _lost(closeness: Credit) -> Credit:
+    return lambda seen: _centred(seen["match"] + seen["lost"] * closeness(seen))
+
+
+def _cells(seen: Mapping[str, Array]) -> Array:
+    return seen["cells"]
+
+
+def _finer(seen: Mapping[str, Array]) -> Array:
+    near = 1 + seen["runs"] * 0.5 * _f(1, 1)(seen)
+    return _scaled(np.where(seen["match"] > 0, 4.0, near))
+
+
+def _reference(seen: Mapping[str, Array]) -> Array:
+    both = seen["same"]
+    jaccard = both / np.maximum(seen["predicted"] + seen["gold"] - both, 1e-9)
+    near = 1 + seen["runs"] * (1 + 0.05 * jaccard + 0.95 * 0.79 * jaccard**0.2)
+    return _scaled(np.where(seen["match"] > 0, 4.0, near))
+
+
+#: By name: what an answer is worth against the others of its group, by seed, group and answer.
+ARMS: Final[Mapping[str, Credit]] = {
+    BASE: lambda seen: _centred(seen["match"]),
+    "match, by group": lambda seen: _scaled(seen["match"]),
+    "+ F1": _plus(_f(1, 1)),
+    "+ F1^8": _plus(_f(1, 8)),
+    "+ F2^8": _plus(_f(2, 8)),
+    "+ F1^8 in lost groups": _lost(_f(1, 8)),
+    "+ F2^8 in lost groups": _lost(_f(2, 8)),
+    "clause credit": lambda seen: _centred(seen["match"]),
+    "+ cells": _plus(_cells),
+    "+ cells in lost groups": _lost(_cells),
+    "finer(memory=False), by group": _finer,
+    "finer_reference() without memory, by group": _reference,
+    "the gold imitated in lost groups": lambda seen: _centred(seen["match"]),
+}
+
+
+def credit_of(arm: str, seen: Mapping[str, Array]) -> Array:
+    """Return the credit of each choice, by seed, row and slot.
+
+    Clause credit adds, to what the whole answer is worth, how right each slot is against the mean of its group.
+    """
+    whole = ARMS[arm](seen)
+    slots = np.broadcast_to(whole[..., None], seen["alike"].shape)
+    if arm == "clause credit":
+        slots = slots + seen["alike"] - seen["alike"].mean(2, keepdims=True)
+    seeds, groups, size, places = slots.shape
+    return slots.reshape(seeds, groups * size, places)
