@@ -61,8 +61,8 @@ def _head(runs: Sequence[Run]) -> list[str]:
         "",
         "Sampled EX: likelihood of the right answer to held-out questions. Against: the difference to match alone, "
         "same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at the end, median "
-        "over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. Collapsed: seeds that end "
-        "below their start. Silent: groups that give no credit. What an arm is: `benchmarks/learning_arms.py`.",
+        "over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. Collapsed: seeds that "
+        "end below their start. Silent: groups that give no credit. What an arm is: `benchmarks/learning_arms.py`.",
         "",
     ]
 
