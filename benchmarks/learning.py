@@ -282,8 +282,8 @@ def best_rates(runs: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return {arm: rate for arm, (_, rate) in found.items()}
 
 
-#: What is confirmed: match; the compositions that screening showed to be best; token credit; the default; and as a mark,
-#: no reward at all.
+#: What is confirmed: match; the compositions that screening showed to be best; token credit; the default; and as a
+#: mark, no reward at all.
 CONFIRMED = (
     BASE,
     "+ F2^8 in lost groups",

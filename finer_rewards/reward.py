@@ -159,7 +159,7 @@ class Reward:
         score = fault or _as_score(self, self._definition.function(evidence, **self.params))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.
         name = self._text if self.is_component else self.name
-        return Score(score.value, score.reason, score.status, name, score.parts, score.metrics)
+        return Score(score.value, score.reason, score.status, name, score.parts, score.metrics, score.spans)
 
     def parts(self) -> Iterator[Reward]:
         """Yield the rewards this one is made of, one level down."""

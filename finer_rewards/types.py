@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError, UnscorableError
@@ -27,6 +27,7 @@ __all__ = [
     "Recall",
     "Sample",
     "Score",
+    "Span",
     "Status",
     "Trial",
 ]
@@ -429,6 +430,22 @@ class Evidence:
         return hash((self.sample, self.answer, self.trials))
 
 
+class Span(NamedTuple):
+    """A part of a completion, and what it is worth by itself.
+
+    Attributes:
+        clause: which clause of the SQL it is: `select`, `from`, `where`, `group_by`, `having`, `order_by`, `limit`.
+        start: its first character in the completion.
+        end: the character after its last; equal to `start` for a clause that is not there.
+        credit: from 0 to 1.
+    """
+
+    clause: str
+    start: int
+    end: int
+    credit: float
+
+
 @dataclass(frozen=True)
 class Score:
     """A value, or none, and why.
@@ -440,6 +457,7 @@ class Score:
         name: the reward that gave it, as it prints.
         parts: the scores it is made of, each with its weight; weight 0 is shown but does not count.
         metrics: further numbers to log (precision, recall, counts).
+        spans: parts of the completion with a worth of their own; of `clause_credit` alone.
 
     Example:
         >>> print(Score(1.0, "2 rows = 2 gold rows", name="execution_match()").explain())
@@ -452,6 +470,7 @@ class Score:
     name: str = ""
     parts: tuple[tuple[float, Score], ...] = ()
     metrics: Mapping[str, float] = field(default_factory=dict)
+    spans: tuple[Span, ...] = ()
 
     def __float__(self) -> float:
         if self.value is None:

@@ -116,6 +116,27 @@ def chat(folder):
     return record(trainer)
 
 
+def clauses(folder):
+    from finer_rewards.adapters.trl_clauses import ClauseCredit
+
+    class Trainer(ClauseCredit, GRPOTrainer):
+        def _generate_and_score_completions(self, inputs):
+            output = super()._generate_and_score_completions(inputs)
+            mask = output["completion_mask"].bool()
+            seen.append([row[kept].tolist() for row, kept in zip(output["advantages"], mask)])
+            return output
+
+    seen = []
+    model, tokenizer, rows, executor = parts(folder)
+    with fr.Scorer("0 * execution_match()", executor) as scorer, fr.Scorer("clause_credit()", executor) as judge:
+        trainer = Trainer(
+            model=model, reward_funcs=TRLReward(scorer), clauses=TRLReward(judge), args=config(GRPOConfig, folder),
+            train_dataset=Dataset.from_list(rows), processing_class=tokenizer,
+        )
+        trainer.train()
+    return {"advantages": seen, "norms": [one["grad_norm"] for one in trainer.state.log_history if "grad_norm" in one]}
+
+
 def score_group(functions, folder, sender):
     from accelerate import PartialState
     from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup, _AsyncRolloutLoop
@@ -338,6 +359,16 @@ def test_separate_functions_leave_out_what_cannot_be_scored(tmp_path: Path) -> N
     for values in out["rewards"].values():
         assert [math.isnan(value) for value in values] == unusable
     assert all(advantage == 0 for advantage, bad in zip(out["advantages"], unusable, strict=True) if bad)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_clauses_have_credit_of_their_own_in_a_trainer(tmp_path: Path) -> None:
+    out = run(tmp_path, "clauses")
+    rows = [row for step in out["advantages"] for row in step]
+    # The reward itself is 0, so all credit is of clauses; one answer's tokens differ, and the model learns of it.
+    assert any(len({round(value, 4) for value in row}) > 1 for row in rows)
+    assert any(norm > 0 for norm in out["norms"])
 
 
 @pytest.mark.slow

@@ -172,6 +172,18 @@ class TRLReward:
                 log_metric(f"{self.prefix}/silent_groups", share)
         return [self._value(one.score) for one in judged]
 
+    def judge(
+        self, prompts: Sequence[Any] | None, completions: Sequence[Any], **columns: Sequence[Any]
+    ) -> list[Judged]:
+        """Return what became of each completion of a batch, with nothing logged and nothing remembered."""
+        items = self._items(prompts, completions, columns)
+        labels = [
+            number
+            for number, (start, end) in enumerate(self._groups(prompts, len(items)))
+            for _ in range(start, end)
+        ]
+        return judge(self.scorer, items, groups=labels)
+
     def check(self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> None:
         """Read every row as training would, and look up its databases: call it before the first step.
 

@@ -10,6 +10,7 @@ from finer_rewards.rewards.cells import (
     tuple_constraint,
     tuple_order,
 )
+from finer_rewards.rewards.clauses import clause_credit
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
@@ -37,6 +38,7 @@ __all__ = [
     "canonical_match",
     "cell_precision",
     "cell_recall",
+    "clause_credit",
     "clause_similarity",
     "clip",
     "constant",
