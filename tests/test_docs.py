@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
@@ -78,18 +81,18 @@ def name_of(page: Path) -> str:
 
 
 @pytest.mark.parametrize("page", with_code("python", "sh", "yaml", "json"), ids=name_of)
-def test_every_block_runs(page: Path, desk: Path) -> None:
+def test_every_block_runs(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, in one folder; the Python of a page is one program."""
-    program: list[str] = []
+    space = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", space)
     if "--keep example" in page.read_text(encoding="utf-8"):
         shutil.rmtree("example")
     for block in blocks(page):
         if block.rule == "not run" or (block.rule == "needs" and lacking(block.what)):
             continue
         if block.language == "python":
-            program.append(block.code)
+            run_python(block.code, space, page)
         elif block.language == "sh":
-            run_python(program, page)
             done = subprocess.run(
                 ["bash", "-c", block.code],
                 capture_output=True,
@@ -100,14 +103,15 @@ def test_every_block_runs(page: Path, desk: Path) -> None:
             assert done.returncode in (0, 1) and "Traceback" not in done.stderr, (
                 f"{name_of(page)}:\n{block.code}{done.stdout[-800:]}{done.stderr[-1500:]}"
             )
-    run_python(program, page)
+    space.__dict__.clear()
+    gc.collect()
 
 
-def run_python(program: list[str], page: Path) -> None:
-    if program:
-        code = "\n".join(program)
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-        assert done.returncode == 0, f"{name_of(page)}:\n{code}\n{done.stderr[-2000:]}"
+def run_python(code: str, space: ModuleType, page: Path) -> None:
+    """Run a block after those before it, in this process: a new one would import everything once more."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exec(compile(code, name_of(page), "exec"), space.__dict__)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
