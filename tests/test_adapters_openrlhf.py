@@ -407,4 +407,5 @@ def test_openrlhf_does_not_start_on_rows_that_cannot_be_used(root: str, tmp_path
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert done.returncode == 1
-    assert "finer_rewards.errors.ConfigError: " in done.stderr.splitlines()[-1]
+    kind = "DataError" if what == "a wrong path" else "ConfigError"
+    assert f"finer_rewards.errors.{kind}: " in done.stderr.splitlines()[-1]

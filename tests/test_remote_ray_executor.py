@@ -21,7 +21,10 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.comparing import modes
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, MissingExtraError
+from finer_rewards.executing import pooled
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.remote import ray_executor as module
@@ -152,10 +155,14 @@ def deal(monkeypatch: pytest.MonkeyPatch, nodes: dict[str, FakeNode], patience: 
     monkeypatch.setattr(module, "connected_ray", FakeRay)
     dropped: list[str] = []
     queries = [Query(f"SELECT {number}", "db") for number in range(12)]
-    parts = [queries[start : start + 2] for start in range(0, 12, 2)]
-    found = module._Deal(nodes, parts, patience, dropped.append).run()
-    assert set(found) == set(queries)
-    return found, dropped
+    parts = [range(start, start + 2) for start in range(0, 12, 2)]
+
+    def lost(why: str) -> fr.Execution:
+        return fr.Execution(Status.unavailable, error=why)
+
+    found = module._Deal(nodes, "run", queries, parts, lost, patience, dropped.append).run()
+    assert set(found) == set(range(12))
+    return {queries[place]: run for place, run in found.items()}, dropped
 
 
 def test_parts_go_to_the_node_with_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +233,45 @@ def test_a_node_ends_the_queries_of_a_call_and_of_no_other(folder: Path) -> None
         assert other.result(20)[0].rows == ((300000,),)
         assert node.run("mine", [endless]) == []  # it came late
         assert time.monotonic() - began < 20
+
+
+class Here:
+    """A node in this process: what travels is pickled all the same."""
+
+    def __init__(self, node: ray_node.Node) -> None:
+        self.run, self.settle = Here.Method(node.run), Here.Method(node.settle)
+
+    class Method:
+        def __init__(self, work: Any) -> None:
+            self.work = work
+
+        def remote(self, call: str, asked: Any) -> Any:
+            return Box([pickle.loads(pickle.dumps(self.work(call, pickle.loads(pickle.dumps(asked)))))])
+
+
+def test_large_results_are_compared_on_the_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pooled, "_SHIP", 1)
+    gold = "SELECT name, age FROM singer"
+    texts = [
+        gold,
+        f"{gold} ORDER BY name DESC",
+        "SELECT name, age + 0.0 FROM singer",
+        "SELECT name, 31 FROM singer",
+    ]
+    samples = [fr.Sample(text, gold, "concert") for text in texts]
+    with fr.SQLite(folder, workers=1, max_rows=1) as local:
+        spread = RayExecutor(local)
+        monkeypatch.setattr(module, "connected_ray", FakeRay)
+        monkeypatch.setattr(spread, "_look", lambda: {"a": Here(ray_node.Node(local))})
+        for executor in (local, spread):
+            scorer = fr.Scorer("execution_match(mode='strict')", executor, neighbours=0)
+            assert [score.value for score in scorer.score(samples)] == [1, 1, 1, 0]
+        monkeypatch.setattr(spread, "_look", dict)
+        (open_still,) = spread.settle([Pair("concert", ROWS, ROWS, modes()["strict"])])
+        assert open_still.comparison is None and "no Ray node" in open_still.reason
+
+
+ROWS = fr.Execution(Status.ok, ("a",), ((1,),), truncated=True)
 
 
 def test_rows_with_nan_compare_as_local_ones_do() -> None:

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Literal
 from uuid import uuid4
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
 from finer_rewards.executing.limits import one_of, positive
@@ -102,11 +104,20 @@ class RayExecutor:
         asked = sorted(dict.fromkeys(queries), key=lambda query: query.db)
         if not asked:
             return []
+        runs = self._dealt("run", asked, lambda why: Execution(Status.unavailable, error=why))
+        found = dict(zip(asked, map(_one_nan, runs), strict=True))
+        return [found[query] for query in queries]
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Compare results of which not all rows were sent, on the nodes; see `docs/design/whole-results.md`."""
+        return self._dealt("settle", pairs, lambda why: Settled(None, reason=why)) if pairs else []
+
+    def _dealt(self, what: str, asked: Sequence[Any], lost: Callable[[str], Any]) -> list[Any]:
         nodes = self._look()
         size = max(_SMALLEST_PART, math.ceil(len(asked) / (4 * max(1, len(nodes)))))
-        parts = [asked[start : start + size] for start in range(0, len(asked), size)]
-        found = _Deal(nodes, parts, self.patience, self._drop).run()
-        return [found[query] for query in queries]
+        parts = [range(len(asked))[start : start + size] for start in range(0, len(asked), size)]
+        found = _Deal(nodes, what, asked, parts, lost, self.patience, self._drop).run()
+        return [found[place] for place in range(len(asked))]
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database.
@@ -300,21 +311,41 @@ class RayExecutor:
 
 
 class _Deal:
-    """One batch on its way: parts that wait, parts that run, and what came back."""
+    """One batch on its way: parts that wait, parts that run, and what came back, by its place.
 
-    def __init__(self, nodes: dict[str, Any], parts: list[list[Query]], patience: float, drop: Any) -> None:
+    Args:
+        nodes: who may take parts.
+        what: the method of a node that does a part.
+        asked: all there is to do.
+        parts: the places of each part in it.
+        lost: what stands for something that nobody could do, by the reason.
+        patience: seconds after which a node that does not answer is lost.
+        drop: is told of such a node.
+    """
+
+    def __init__(
+        self,
+        nodes: dict[str, Any],
+        what: str,
+        asked: Sequence[Any],
+        parts: Sequence[range],
+        lost: Callable[[str], Any],
+        patience: float,
+        drop: Callable[[str], None],
+    ) -> None:
         self.ray = connected_ray()
         self.nodes = dict(nodes)
+        self.what, self.asked, self.lost = what, asked, lost
         self.waiting = deque((part, 0) for part in parts)
-        self.running: dict[Any, tuple[str, list[Query], int]] = {}
-        self.found: dict[Query, Execution] = {}
+        self.running: dict[Any, tuple[str, range, int]] = {}
+        self.found: dict[int, Any] = {}
         self.patience = patience
         self.drop = drop
         self.pulses: dict[str, tuple[Any, float]] = {}
         self.call = uuid4().hex
         self.stop = STOP.get()
 
-    def run(self) -> dict[Query, Execution]:
+    def run(self) -> dict[int, Any]:
         while self.waiting or self.running:
             self._hand_out()
             if not self.running:
@@ -349,13 +380,13 @@ class _Deal:
                 return
             part, tries = self.waiting.popleft()
             loads[node] += 1
-            self.running[self.nodes[node].run.remote(self.call, part)] = node, part, tries
+            work = [self.asked[place] for place in part]
+            self.running[getattr(self.nodes[node], self.what).remote(self.call, work)] = node, part, tries
 
     def _take(self, reference: Any) -> None:
         node, part, tries = self.running.pop(reference)
         try:
-            executions = map(_one_nan, self.ray.get(reference, timeout=self.patience))
-            self.found |= zip(part, executions, strict=True)
+            self.found |= zip(part, self.ray.get(reference, timeout=self.patience), strict=True)
         except self.ray.exceptions.RayTaskError as error:
             self._give_up([part], f"the executor on node {node[:12]} failed: {error.cause!r:.300}")
         except self.ray.exceptions.RayError as error:
@@ -382,15 +413,15 @@ class _Deal:
         self.nodes.pop(node, None)
         self.drop(node)
 
-    def _again(self, part: list[Query], tries: int, why: str) -> None:
+    def _again(self, part: range, tries: int, why: str) -> None:
         if tries + 1 < _TRIES:
             self.waiting.appendleft((part, tries + 1))
         else:
             self._give_up([part], why)
 
-    def _give_up(self, parts: list[list[Query]], why: str) -> None:
+    def _give_up(self, parts: Sequence[range], why: str) -> None:
         for part in parts:
-            self.found |= dict.fromkeys(part, Execution(Status.unavailable, error=why))
+            self.found |= dict.fromkeys(part, self.lost(why))
 
 
 def _one_nan(execution: Execution) -> Execution:

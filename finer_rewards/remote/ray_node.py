@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
+from typing import TypeVar
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair, settled
 from finer_rewards.engines.registry import suffixes
-from finer_rewards.executing.abilities import folders_of
+from finer_rewards.executing.abilities import Settles, folders_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
@@ -18,6 +21,7 @@ from finer_rewards.types import Execution
 
 __all__ = ["Node", "difference", "files"]
 
+_Found = TypeVar("_Found", Execution, Settled)
 _MOST_CALLS = 1000  # that a node remembers, the last ones
 
 
@@ -33,9 +37,19 @@ class Node:
 
     def run(self, call: str, queries: Sequence[Query]) -> list[Execution]:
         """Run queries for a call, which may be stopped; nobody then reads the answer."""
+        return self._for(call, lambda: self.executor.execute_many(queries))
+
+    def settle(self, call: str, pairs: Sequence[Pair]) -> list[Settled]:
+        """Compare results for a call of which not all rows were sent."""
+        executor = self.executor
+        if not isinstance(executor, Settles):
+            return [Settled(settled(pair), reason="the nodes' executor does not compare") for pair in pairs]
+        return self._for(call, lambda: executor.settle(pairs))
+
+    def _for(self, call: str, work: Callable[[], list[_Found]]) -> list[_Found]:
         before = STOP.set(self._stop_of(call))
         try:
-            return self.executor.execute_many(queries)
+            return work()
         except StoppedError:
             return []
         finally:
