@@ -21,6 +21,9 @@ _GOLD_FAULTS: Final[Mapping[Status, Status]] = {
 }
 
 
+_OTHERS: Final = frozenset(("system", "data"))
+
+
 def fault_of(needs: Iterable[str], evidence: Evidence) -> Score | None:
     """Return the score without a value of a reward that needs what could not be observed; `None`: it can be scored.
 
@@ -54,19 +57,24 @@ def _of_neighbours(neighbours: Neighbourhood, *, asked: bool) -> Score | None:
     for by_gold in neighbours.readings.values():
         for trials in by_gold:
             for run in (run for trial in trials for run in (trial.predicted, *trial.golds)):
-                if run is not None and run.status.blame in ("system", "data"):
+                if run is not None and run.status.blame in _OTHERS:
                     return unscored(run.status, run.error)
     return None
 
 
 def _of_trials(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Score | None:
     for trial in trials:
-        for run in (trial.predicted if predicted else None, *(trial.golds if gold else ())):
-            if run is not None and run.status.blame in ("system", "data"):
+        run = trial.predicted
+        if predicted and run is not None and run.status.blame in _OTHERS:
+            return unscored(run.status, run.error)
+        for run in trial.golds if gold else ():
+            if run.status.blame in _OTHERS:
                 return unscored(run.status, run.error)
     if gold:
         if not trials or not trials[0].golds:
             return unscored(Status.no_gold)
+        if len(trials) == 1 and trials[0].golds[0].ok:
+            return None
         # Any usable gold will do, but it has to be usable on every database.
         for column in zip(*(trial.golds for trial in trials), strict=True):
             if all(run.ok for run in column):

@@ -123,7 +123,8 @@ class Reward:
     """
 
     __slots__ = (
-        "_definition", "_depth", "_factory", "_hash", "_own_needs", "_text", "is_component", "name", "needs", "params",
+        "_arguments", "_definition", "_depth", "_factory", "_hash", "_own_needs", "_text", "is_component", "name",
+        "needs", "params",
     )  # fmt: skip
 
     def __init__(
@@ -132,7 +133,8 @@ class Reward:
         self._factory = factory
         self._definition = definition
         self.name: str = definition.name
-        self.params: Mapping[str, Any] = MappingProxyType(dict(params))
+        self._arguments = dict(params)
+        self.params: Mapping[str, Any] = MappingProxyType(self._arguments)
         needs = tuple(definition.needs(**params))
         for need in needs:
             if need not in NEEDS and not need.startswith("as:"):
@@ -156,10 +158,9 @@ class Reward:
         if evidence.known and (known := evidence.known.get(self)) is not None:
             return known
         fault = fault_of(self._own_needs, evidence)
-        score = fault or _as_score(self, self._definition.function(evidence, **self.params))
+        score = fault or _as_score(self, self._definition.function(evidence, **self._arguments))
         # A leaf is told by its text; the text of a combination would repeat the tree below it.
-        name = self._text if self.is_component else self.name
-        return Score(score.value, score.reason, score.status, name, score.parts, score.metrics, score.spans)
+        return score.named(self._text if self.is_component else self.name)
 
     def parts(self) -> Iterator[Reward]:
         """Yield the rewards this one is made of, one level down."""
@@ -426,13 +427,14 @@ def clip(evidence: Evidence, reward: Reward, *, lo: float = 0.0, hi: float = 1.0
 def _as_score(reward: Reward, result: float | Score) -> Score:
     if isinstance(result, Score):
         score = result
-        if not score.status.scorable and score.value is not None:
+        if score.status.scorable is (score.value is None):
+            if score.value is None:
+                raise ConfigError(
+                    f"`{reward.name}` should return a number unless the data or the system is at fault, but it "
+                    f"returned None with status {score.status.name!r}. Return a number, or a status such as "
+                    "Status.gold_failed."
+                )
             score = replace(score, value=None)
-        elif score.status.scorable and score.value is None:
-            raise ConfigError(
-                f"`{reward.name}` should return a number unless the data or the system is at fault, but it returned "
-                f"None with status {score.status.name!r}. Return a number, or a status such as Status.gold_failed."
-            )
     elif isinstance(result, (int, float)):
         score = Score(float(result))
     else:

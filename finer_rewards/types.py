@@ -482,6 +482,12 @@ class Score:
     def __hash__(self) -> int:
         return hash((self.value, self.reason, self.status, self.name, self.parts))
 
+    def named(self, name: str) -> Score:
+        """Return the same score, given by the reward of that name."""
+        found = object.__new__(type(self))
+        found.__dict__.update(self.__dict__, name=name)  # every reward does this for every sample
+        return found
+
     def explain(self, indent: int = 0) -> str:
         """Return the tree of scores as text, one line a score."""
         value = "  none" if self.value is None else f"{self.value:6.3f}"
