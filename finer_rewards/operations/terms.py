@@ -112,13 +112,17 @@ def fold_heads(term: Any, changes: Mapping[str, Callable[..., Any]], context: An
     """
     if not isinstance(term, tuple) or not term or is_leaf(term):
         return term
+    return _fold(term, changes, context)
+
+
+def _fold(term: Term, changes: Mapping[str, Callable[..., Any]], context: Any) -> Any:
     changed: list[Any] | None = None
     for place, part in enumerate(term):
         if isinstance(part, tuple) and part:
             head = part[0]
             if head.__class__ is str and head in LEAVES:
                 continue
-            new = fold_heads(part, changes, context)
+            new = _fold(part, changes, context)
             if new is not part:
                 if changed is None:
                     changed = list(term)
