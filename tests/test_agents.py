@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
-from finer_rewards.adapters import openrlhf, scorers, skyrl, trl, verl
+from finer_rewards.adapters import openrlhf, scorers, skyrl, trl, verifiers, verl
 from finer_rewards.agents import RUN_SQL, Episode, SQLTool
 from finer_rewards.chat import Chat, read_chat, read_transcript
 from finer_rewards.errors import ConfigError
@@ -397,6 +397,49 @@ def test_skyrl_plays_the_rollout(root: str) -> None:
             assert step["done"]
             values[name] = step["reward"]
         assert values == expected(root)
+
+
+@pytest.mark.filterwarnings("default")
+def test_verifiers_scores_the_trace_of_its_tool(root: str) -> None:
+    vf = pytest.importorskip("verifiers.v1")
+    from verifiers.v1.configs.agent import AgentConfig
+    from verifiers.v1.graph import MessageNode
+    from verifiers.v1.trace import AgentInfo, Trace, TraceTask
+
+    made = verifiers.build_tasks()
+    known = options(root)
+    config = made.FinerTaskConfig(
+        spec=known.pop("spec"), root=known.pop("root"), options=known, tool={"max_calls": 2}
+    )
+    task = made.FinerTask(made.FinerData(gold=GOLD, db="shop", prompt="?"), config)
+
+    async def score(calls: list[str], answer: str) -> float:
+        nodes = [MessageNode(message=vf.UserMessage(content="?"))]
+        for number, sql in enumerate(calls):
+            call = {"id": str(number), "name": "run_sql", "arguments": json.dumps({"sql": sql})}
+            said = vf.AssistantMessage(content="Let me look.", tool_calls=[call])
+            nodes.append(MessageNode(message=said, parent=len(nodes) - 1, sampled=True))
+            told = vf.ToolMessage(tool_call_id=str(number), content="...")
+            nodes.append(MessageNode(message=told, parent=len(nodes) - 1))
+        said = vf.AssistantMessage(content=answer)
+        nodes.append(MessageNode(message=said, parent=len(nodes) - 1, sampled=True))
+        trace = Trace(
+            agent=AgentInfo(config=AgentConfig()),
+            task=TraceTask(type="FinerTask", data=task.data),
+            nodes=nodes,
+        )
+        await task.score(trace)
+        return float(trace.rewards["finer"].value)
+
+    async def ask() -> list[str]:
+        (toolset,) = made.FinerTask.toolsets(config)
+        await toolset.setup_task(task.data)
+        return [await toolset.run_sql(f"SELECT {number} AS x") for number in range(3)]
+
+    assert {name: asyncio.run(score(*rollout)) for name, rollout in ROLLOUTS.items()} == expected(root)
+    replies = asyncio.run(ask())
+    assert replies[0] == "x\n0\n(1 row)" and "budget of 2 queries" in replies[2]
+    assert made.FinerTask.toolsets(made.FinerTaskConfig()) == []
 
 
 def test_openrlhf_plays_the_rollout(root: str) -> None:

@@ -117,6 +117,27 @@ def test_trl_tiny_prints_its_history(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("default")
+def test_an_agent_trains_with_its_tool_and_logs_every_component(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    pytest.importorskip("jmespath")  # which TRL needs to read calls with transformers below 5.13
+    command = [sys.executable, str(EXAMPLES / "trl_agent.py"), "--steps", "20"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=1800, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-4000:]
+    head, *lines = done.stdout[done.stdout.index("steps ") :].strip().splitlines()
+    assert len(lines) == 20
+    names = head.split()[1:]
+    assert {"execution_match", "executable", "each_call", "few_turns", "well_formed"} <= set(names)
+    steps = [dict(zip(names, map(float, line.split()[1:]), strict=True)) for line in lines]
+    assert max(step["few_turns/turns"] for step in steps) > 1.2  # it queries before it answers
+    assert (
+        max(step["each_call"] for step in steps) > 0.5 and max(step["execution_match"] for step in steps) > 0
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("name", "values"),
     [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import fsum, isfinite
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,6 +25,7 @@ __all__ = [
     "Fields",
     "Judged",
     "check_items",
+    "fill_groups",
     "for_float32",
     "judge",
     "match_of",
@@ -289,6 +290,31 @@ def for_float32(value: float) -> float:
         (2.100006103515625, 1.5, 0.0)
     """
     return round(value * 65536) / 65536 if isfinite(value) else value
+
+
+def fill_groups(
+    values: Sequence[float | None], groups: Sequence[Hashable], fallback: float = 0.0
+) -> list[float]:
+    """Return values for trainers that take `None` for 0: what has none gets the mean of those of its group.
+
+    Args:
+        values: one a completion.
+        groups: what tells the groups apart, one a completion.
+        fallback: the value of groups without any.
+
+    Example:
+        >>> fill_groups([3.0, 1.0, None, None], ["a", "a", "a", "b"])
+        [3.0, 1.0, 2.0, 0.0]
+    """
+    found: dict[Hashable, list[float]] = {}
+    for value, group in zip(values, groups, strict=True):
+        if value is not None:
+            found.setdefault(group, []).append(value)
+    means = {group: fsum(some) / len(some) for group, some in found.items()}
+    return [
+        means.get(group, fallback) if value is None else value
+        for value, group in zip(values, groups, strict=True)
+    ]
 
 
 def match_of(reward: Reward, judged: Judged) -> float:

@@ -21,13 +21,22 @@ from typing import Any
 
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError
 from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 
 __all__ = ["build_tasks", "finer"]
 
-_CLASSES = ("FinerData", "FinerTask", "FinerTaskConfig", "FinerTaskset", "FinerTasksetConfig")
+_CLASSES = (
+    "FinerData",
+    "FinerTask",
+    "FinerTaskConfig",
+    "FinerTaskset",
+    "FinerTasksetConfig",
+    "FinerToolset",
+    "FinerToolsetConfig",
+)
 
 
 async def finer(task: Any, trace: Any) -> float:
@@ -53,7 +62,7 @@ async def _score(row: Mapping[str, Any], options: Mapping[str, Any], trace: Any)
     judged = await asyncio.to_thread(
         scorer.judge,
         row,
-        trace.last_reply,
+        _chat(trace),
         where="The data of a task",
         caller="finer",
         prompt=question_of(row.get("prompt")),
@@ -64,8 +73,19 @@ async def _score(row: Mapping[str, Any], options: Mapping[str, Any], trace: Any)
     return score
 
 
+def _chat(trace: Any) -> Chat | str:
+    """Return what the model did: its last reply, and the queries before it."""
+    said = [node.message for node in trace.nodes if node.sampled or node.message.role != "assistant"]
+    if not any(message.role == "assistant" and message.tool_calls for message in said):
+        return str(trace.last_reply)
+    return read_chat([message.model_dump() for message in said])._replace(text=trace.last_reply)
+
+
 def build_tasks() -> Any:
-    """Return the classes `FinerData`, `FinerTask`, `FinerTaskConfig`, `FinerTaskset` and `FinerTasksetConfig`.
+    """Return the classes `FinerData`, `FinerTask`, `FinerTaskset`, `FinerToolset`, and their configurations.
+
+    With `tool` in the configuration of the task, options of `finer_rewards.agents.SQLTool`, each rollout has a server
+    of the tool `run_sql`.
 
     Raises:
         MissingExtraError: verifiers is not installed, or older than 0.4.
@@ -97,6 +117,33 @@ def _classes() -> dict[str, Any]:
         root: str = "."
         memory: str | None = None
         options: dict[str, Any] = Field(default_factory=dict)
+        tool: dict[str, Any] | None = None
+
+        @property
+        def known(self) -> dict[str, Any]:
+            """The options of `RowScorer`."""
+            return {"spec": self.spec, "root": self.root, "memory": self.memory, **self.options}
+
+    class FinerToolsetConfig(vf.ToolsetConfig):  # type: ignore[misc]
+        """The options of `RowScorer`, and of `SQLTool`."""
+
+        known: dict[str, Any] = Field(default_factory=dict)
+        tool: dict[str, Any] = Field(default_factory=dict)
+
+    class FinerToolset(vf.Toolset[FinerToolsetConfig, vf.State]):  # type: ignore[misc]
+        """The tool of one rollout."""
+
+        TOOL_PREFIX = None
+
+        async def setup_task(self, task: Any) -> None:
+            """Take the database of the task."""
+            row = (task.data if hasattr(task, "data") else task).model_dump()
+            self._tool = RowScorer.of(self.config.known).tool(row, self.config.tool)
+
+        @vf.tool  # type: ignore[untyped-decorator]
+        async def run_sql(self, sql: str) -> str:
+            """Run one read-only SQL query on the database and see its first rows, or why it failed."""
+            return await self._tool.arun_sql(sql)
 
     class FinerTask(vf.Task[FinerData, vf.State, FinerTaskConfig]):  # type: ignore[misc]
         """Answer one question in SQL."""
@@ -104,10 +151,15 @@ def _classes() -> dict[str, Any]:
         @vf.reward(weight=1.0)  # type: ignore[untyped-decorator]
         async def finer(self, trace: Any) -> float:
             """The reward of the last reply."""
-            config = self.config
-            known = {"spec": config.spec, "root": config.root, "memory": config.memory, **config.options}
             row = {name: value for name, value in self.data.model_dump().items() if value not in (None, "")}
-            return await _score(row, known, trace)
+            return await _score(row, self.config.known, trace)
+
+        @classmethod
+        def toolsets(cls, config: FinerTaskConfig) -> list[Any]:
+            """Return the server of the tool, where there is one."""
+            if config.tool is None:
+                return []
+            return [FinerToolset(FinerToolsetConfig(known=config.known, tool=config.tool))]
 
     class FinerTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
         """A file of rows, and which columns hold the gold SQL and the database."""
@@ -128,9 +180,16 @@ def _classes() -> dict[str, Any]:
                 given |= {"gold": row[config.gold], "db": row[config.db]}
                 yield FinerTask(FinerData(**given), config.task)
 
-    classes = {
-        one.__name__: one for one in (FinerData, FinerTask, FinerTaskConfig, FinerTaskset, FinerTasksetConfig)
-    }
+    made = (
+        FinerData,
+        FinerTask,
+        FinerTaskConfig,
+        FinerTaskset,
+        FinerTasksetConfig,
+        FinerToolset,
+        FinerToolsetConfig,
+    )
+    classes = {one.__name__: one for one in made}
     for name, one in classes.items():  # worker processes find them by name
         one.__module__, one.__qualname__ = __name__, name
     return classes
@@ -160,3 +219,7 @@ def _rows(path: str, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
                     "name other columns in FinerTasksetConfig(gold=..., db=...)."
                 )
             yield row
+
+
+if __name__ == "__main__":  # so verifiers starts the server of a tool
+    _classes()["FinerToolset"].run()

@@ -51,6 +51,19 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "zstd": ("backports.zstd" if sys.version_info < (3, 14) else "compression.zstd",),
     **{engine.extra: engine.packages for engine in ENGINES.values() if engine.extra},
 }
+#: What is known to go wrong with trainers, by the name of their distribution; no extra installs most of them.
+TRAPS: Final[Mapping[str, str]] = {
+    "trl": "Tools need transformers 5.2, and jmespath with transformers below 5.13.",
+    "verl": "0.9 ignores reward keys without `reward.` in front: doctor --verl FILE. Never return None.",
+    "openrlhf": "A reward of None or an exception loses the micro-batch: use our reward_func, which returns numbers.",
+    "verifiers": "0.4 has verifiers.v1 alone; reward methods have to be async.",
+    "skyrl-gym": "Register the environment inside the Ray entry point.",
+    "ms-swift": "None counts as 0, the worst of its group: finer_rewards.adapters.ms_swift gives the group's mean.",
+    "slime": "None fails later: finer_rewards.adapters.slime sets remove_sample; use --group-rm.",
+    "areal": "After 15 s four times it pays 0 in silence, and pickles the function: finer_rewards.adapters.areal.",
+    "unsloth": "It patches TRL up to 1.15: TRLReward as it is.",
+    "axolotl": "trl.reward_funcs takes module.attribute: a TRLReward at module level.",
+}
 TIMEOUTS = (0.3, 3.0, 20.0)  # seconds; a busy machine may hold up a query that ends at once
 
 
@@ -78,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def checked() -> Iterator[dict[str, Any]]:
         verl = arguments.verl
-        for check in (_versions, _extras, _engines) if verl is None else (partial(_verl, verl),):
+        for check in (_versions, _extras, _trainers, _engines) if verl is None else (partial(_verl, verl),):
             for record in check():
                 if not record["ok"] and record["group"] not in OPTIONAL:
                     failed.append(record["name"])
@@ -146,6 +159,15 @@ def _extras() -> Iterator[dict[str, Any]]:
         missing = [package for package in packages if not _is_there(package)]
         found = "present" if not missing else f"missing {', '.join(missing)}"
         yield finding("extra", extra, not missing, found, f"pip install 'finer-rewards[{extra}]'")
+
+
+def _trainers() -> Iterator[dict[str, Any]]:
+    """Trainers that are installed, each with what to mind."""
+    for package, advice in TRAPS.items():
+        try:
+            yield finding("trainer", package, True, f"{version(package)}. {advice}")
+        except PackageNotFoundError:
+            continue
 
 
 def _engines() -> Iterator[dict[str, Any]]:

@@ -1,0 +1,69 @@
+"""AReaL: a function for `RLVRWorkflow(reward_fn=...)`. Its module is two lines:
+
+    from finer_rewards.adapters.areal import build
+    reward = build("2 * execution_match() + executable()", root="/data/spider/database", timeout=5)
+
+    RLVRWorkflow(reward_fn="my_reward.reward", ...)
+
+AReaL pickles the function with each call and runs it in a pool of processes; each of them has one scorer. The rows hold
+the gold SQL in `gold` and the database in `db`, among their other columns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.chat import Chat, read_transcript
+from finer_rewards.errors import ConfigError
+from finer_rewards.parsing import without_endings
+
+__all__ = ["build", "score"]
+
+_MOST = 6.0  # seconds: a gold and a prediction that may run twice, within the 15 after which AReaL pays 0 in silence
+
+
+def build(spec: str = "execution_match()", *, timeout: float = 5.0, **options: Any) -> Callable[..., float]:
+    """Return the function that AReaL calls for each sample; it pickles, and each process makes one scorer for it.
+
+    AReaL has no word for *cannot be scored*: such a sample gets `fallback`. A broken gold gives it to the whole group,
+    whose advantage is then 0.
+
+    Args:
+        spec: the reward as it prints, or the name of a preset.
+        timeout: seconds a query may take, at most 6: after 15 AReaL starts over, and after four times pays 0.
+        options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
+
+    Raises:
+        ConfigError: the reward or an option cannot be used.
+
+    References:
+        AReaL 1.0.4, `areal.api.reward_api`, `areal.workflow.rlvr`.
+    """
+    if not 0 < timeout <= _MOST:
+        raise ConfigError(
+            f"`build(timeout=...)` should be at most {_MOST:g} s, but got {timeout!r}: AReaL waits for 15, in which "
+            "a query may run twice."
+        )
+    known = {"spec": spec, "timeout": timeout, **options}
+    RowScorer.of(known).scorer  # noqa: B018 - it is made now, so that a wrong option is told now
+    return partial(score, options=known)
+
+
+def score(
+    prompt: str,
+    completions: str,
+    prompt_ids: Sequence[int] = (),
+    completion_ids: Sequence[int] = (),
+    *,
+    options: Mapping[str, Any],
+    **row: Any,
+) -> float:
+    """Return the reward of one completion, decoded with its special tokens."""
+    scorer = RowScorer.of(options)
+    text = without_endings(completions)
+    chat = read_transcript(text) if "<tool_response>" in text else Chat(text)
+    judged = scorer.judge(row, chat, where="A row", caller="build", prompt=prompt)
+    return scorer.record(judged)["score"]

@@ -1,0 +1,66 @@
+"""slime: a function for `--custom-rm-path`. Its module is two lines:
+
+    from finer_rewards.adapters.slime import build
+    reward = build("2 * execution_match() + executable()", root="/data/spider/database")
+
+    --custom-rm-path my_reward.reward --group-rm
+
+A sample's `label` holds the gold SQL and the database (a mapping, or its JSON, with `gold` and `db`), or its `metadata`
+does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from finer_rewards.adapters.rows import fill_groups, question_of, truth_of
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.chat import Chat, read_transcript
+
+__all__ = ["build", "score"]
+
+
+def build(spec: str = "execution_match()", **options: Any) -> Callable[..., Any]:
+    """Return the function that slime awaits, for one sample or, with `--group-rm`, for a group.
+
+    What cannot be scored is taken out of the loss (`remove_sample`). Its number still enters the mean of the group:
+    with `--group-rm` it is the mean of the others, so that it moves nobody's advantage; without, it is `fallback`.
+
+    Args:
+        spec: the reward as it prints, or the name of a preset.
+        options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
+
+    Raises:
+        ConfigError: the reward or an option cannot be used.
+
+    References:
+        slime 0.3.1, `slime.rollout.rm_hub`.
+    """
+    RowScorer.of({"spec": spec, **options}).scorer  # noqa: B018 - it is made now, so that a wrong option is told now
+    return partial(score, options={"spec": spec, **options})
+
+
+async def score(args: Any, sample: Any, *, options: Mapping[str, Any], **kwargs: Any) -> Any:
+    """Return the reward of a sample, or the rewards of a list of them; the event loop goes on meanwhile."""
+    scorer = RowScorer.of(options)
+    if not isinstance(sample, list):
+        value = await asyncio.to_thread(_value, scorer, sample)
+        return scorer.fallback if value is None else value
+    values = await asyncio.gather(*(asyncio.to_thread(_value, scorer, one) for one in sample))
+    groups = [one.group_index if getattr(one, "group_index", None) is not None else 0 for one in sample]
+    return fill_groups(values, groups, scorer.fallback)
+
+
+def _value(scorer: RowScorer, sample: Any) -> float | None:
+    metadata = sample.metadata if isinstance(sample.metadata, Mapping) else {}
+    row = {**metadata, **(truth_of(sample.label) if sample.label is not None else {})}
+    text: str = sample.response or ""
+    chat = read_transcript(text) if "<tool_response>" in text else Chat(text)
+    judged = scorer.judge(row, chat, where="A label", caller="build", prompt=question_of(sample.prompt))
+    if judged.score.value is None:
+        sample.remove_sample = True
+        return None
+    return scorer.record(judged)["score"]

@@ -1,0 +1,201 @@
+"""The adapters to ms-swift, slime and AReaL, each through the trainer's own scoring code where that is installed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.adapters import areal, ms_swift, scorers, slime
+from finer_rewards.adapters.rows import fill_groups
+from finer_rewards.errors import ConfigError
+
+SPEC = "2 * execution_match() + executable()"
+SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
+GOLD = "SELECT a FROM t"
+SLOW = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n, t"
+CALL = '<tool_call>{"name": "run_sql", "arguments": {"sql": "SELECT 1"}}</tool_call>'
+#: Two groups: in the first the system loses one sample, of the second the gold is broken.
+GROUPS = [
+    [
+        ("SELECT a FROM t", GOLD, "shop"),
+        ("SELECT b FROM t", GOLD, "shop"),
+        (GOLD, GOLD, "gone"),
+        (SLOW, GOLD, "shop"),
+    ],
+    [(GOLD, "SELECT nope FROM t", "shop")] * 4,
+]
+ROWS = [row for group in GROUPS for row in group]
+VALUES: list[float | None] = [3.0, 1.0, None, 0.0, None, None, None, None]
+FILLED = [3.0, 1.0, 4 / 3, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
+@pytest.fixture
+def root(make_db: Callable[..., Path]) -> Iterator[str]:
+    yield str(make_db("shop", SCRIPT).parent)
+    scorers._scorer.cache_clear()
+
+
+def options(root: str) -> dict[str, Any]:
+    return {"root": root, "timeout": 1.0, "workers": 1}
+
+
+def test_these_are_the_values_of_the_scorer(root: str) -> None:
+    with fr.Scorer(SPEC, fr.SQLite(root, timeout=1.0, workers=1)) as scorer:
+        assert [score.value for score in scorer.score(fr.Sample(*row) for row in ROWS)] == VALUES
+    assert fill_groups(VALUES, [0] * 4 + [1] * 4) == FILLED
+
+
+# --- ms-swift ---
+
+
+def columns() -> dict[str, list[Any]]:
+    return {
+        "gold": [gold for _, gold, _ in ROWS],
+        "db": [db for _, _, db in ROWS],
+        "prompt_id": ["one"] * 4 + ["two"] * 4,
+        "messages": [
+            [{"role": "user", "content": "?"}, {"role": "assistant", "content": text}] for text, _, _ in ROWS
+        ],
+    }
+
+
+def test_ms_swift_gets_the_mean_of_the_group_for_what_cannot_be_scored(root: str) -> None:
+    reward = ms_swift.SwiftReward(SPEC, **options(root))
+    texts = [text for text, _, _ in ROWS]
+    assert reward(texts, **columns(), trainer_state=None, finish_reason=["stop"] * 8) == FILLED
+    whole = columns()
+    del whole["prompt_id"]
+    # Without ids rows that are equal are a group, and the one whose database is gone is alone.
+    assert reward(texts, **whole)[2] == 0.0
+    with pytest.raises(ConfigError, match="'gold', but it has"):
+        reward(texts, db=whole["db"])
+
+
+def test_ms_swift_counts_the_calls_of_its_messages(root: str) -> None:
+    reward = ms_swift.SwiftReward("each_call(executable()) + few_turns(most=1)", **options(root))
+    call = {"function": {"name": "run_sql", "arguments": json.dumps({"sql": "SELECT a FROM t"})}}
+    said = {"role": "assistant", "content": "", "tool_calls": [call]}
+    chat = [
+        {"role": "user", "content": "?"},
+        said,
+        {"role": "tool", "content": "1"},
+        {"role": "assistant", "content": GOLD},
+    ]
+    assert reward([GOLD, GOLD], messages=[chat, chat[:1] + chat[-1:]], gold=[GOLD] * 2, db=["shop"] * 2) == [
+        1.0,
+        1.0,
+    ]
+
+
+def test_ms_swift_scores_by_its_own_code(root: str) -> None:
+    torch = pytest.importorskip("torch")
+    algorithm = pytest.importorskip("swift.rl_core.grpo_algorithm")
+    from swift.rewards import orms
+    from swift.rl_core.advantage import compute_advantages
+    from swift.rl_core.data import GRPOSample
+
+    made = ms_swift.register(SPEC, name="finer_test", **options(root))
+    assert orms["finer_test"] is made and made.__name__ == "finer_test"
+    known = columns()
+    samples = []
+    for index in range(len(ROWS)):
+        row = {name: known[name][index] for name in ("gold", "db")}
+        samples.append(
+            GRPOSample(messages=known["messages"][index], prompt_id=known["prompt_id"][index], extra=row)
+        )
+    found = algorithm.compute_rewards_per_func(samples, [made(args=None)], [None], torch.device("cpu"))
+    assert found[:, 0].tolist() == pytest.approx(FILLED)
+    advantages, _ = compute_advantages(found, torch.ones(1), 4)
+    assert advantages[2].abs() < 1e-6 and advantages[4:].abs().max() == 0
+    assert advantages[0] > advantages[1] > advantages[3]
+
+
+# --- slime ---
+
+
+def sample(text: str, gold: str, db: str, **changes: Any) -> Any:
+    label = json.dumps({"gold": gold, "db": db})
+    known = {
+        "prompt": "?",
+        "response": text,
+        "label": label,
+        "metadata": {},
+        "group_index": None,
+        "remove_sample": False,
+    }
+    return SimpleNamespace(**{**known, **changes})
+
+
+def test_slime_takes_what_cannot_be_scored_out_of_the_loss(root: str) -> None:
+    reward = slime.build(SPEC, **options(root))
+
+    async def score() -> tuple[list[float], list[Any], list[float]]:
+        group = [sample(*row, group_index=index // 4) for index, row in enumerate(ROWS)]
+        alone = [sample(*row) for row in ROWS]
+        return await reward(None, group), group, [await reward(None, one) for one in alone]
+
+    together, group, one_by_one = asyncio.run(score())
+    assert together == FILLED
+    assert [one.remove_sample for one in group] == [value is None for value in VALUES]
+    assert one_by_one == [0.0 if value is None else value for value in VALUES]
+
+
+def test_slime_reads_metadata_and_rollouts_with_tools(root: str) -> None:
+    reward = slime.build("executable() + each_call(executable())", fallback=-1.0, **options(root))
+    text = f"{CALL}\nuser\n<tool_response>\n1\n</tool_response>\nassistant\n{GOLD}"
+    known = {"gold": GOLD, "db": "shop"}
+    assert asyncio.run(reward(None, sample(text, "", "", label=None, metadata=known))) == 2.0
+    assert asyncio.run(reward(None, sample(text, "", "", label=GOLD, metadata={"db": "gone"}))) == -1.0
+
+
+def test_slime_awaits_it(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = pytest.importorskip("slime.rollout.rm_hub")
+    import sys
+    from types import ModuleType
+
+    module = ModuleType("my_reward")
+    module.reward = slime.build(SPEC, **options(root))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "my_reward", module)
+    args = SimpleNamespace(custom_rm_path="my_reward.reward")
+    group = [
+        hub.Sample(response=text, label=json.dumps({"gold": gold, "db": db}), prompt="?")
+        for text, gold, db in ROWS[:4]
+    ]
+    assert asyncio.run(hub.batched_async_rm(args, group)) == FILLED[:4]
+    assert [one.remove_sample for one in group] == [False, False, True, False]
+    assert asyncio.run(hub.async_rm(args, group[0])) == 3.0
+
+
+# --- AReaL ---
+
+
+def test_areal_gets_a_function_that_pickles_and_shares_a_scorer(root: str) -> None:
+    reward = pickle.loads(pickle.dumps(areal.build(SPEC, root=root, timeout=1.0, workers=1)))
+    found = [reward("?", f"{text}<|im_end|>", [1], [2], gold=gold, db=db, other=3) for text, gold, db in ROWS]
+    assert found == [0.0 if value is None else value for value in VALUES]
+    assert all(type(value) is float for value in found)
+    assert scorers._scorer.cache_info().currsize == 1
+    with pytest.raises(ConfigError, match="at most 6 s"):
+        areal.build(SPEC, root=root, timeout=30)
+    with pytest.raises(ConfigError, match="should have a column 'gold'"):
+        reward("?", GOLD, db="shop")
+
+
+def test_areal_calls_it_in_its_own_pool(root: str) -> None:
+    api = pytest.importorskip("areal.api.reward_api")
+    reward = areal.build(SPEC, root=root, timeout=1.0, workers=1)
+
+    async def score() -> list[float]:
+        wrapper = api.AsyncRewardWrapper(reward, max_workers=1)
+        calls = [wrapper("?", text, [1], [2], gold=gold, db=db) for text, gold, db in ROWS]
+        return await asyncio.gather(*calls)
+
+    assert asyncio.run(score()) == [0.0 if value is None else value for value in VALUES]
