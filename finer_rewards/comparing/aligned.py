@@ -66,7 +66,8 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
             return Comparison(False, 0.0, "both results are empty, which proves nothing", "empty")
         return matched("both results are empty", "empty")
     if gold.rows == predicted.rows:
-        return matched(f"{counted(len(gold.rows), 'row')} = gold, in the same order", "identical")
+        order = ", in the same order" if len(gold.rows) > 1 else ""
+        return matched(f"{counted(len(gold.rows), 'row')} = gold{order}", "identical")
     if len(predicted.rows) == 1 < len(gold.rows) <= mode.one_of_best:
         columns = _one_of_best(sides, mode)
         if columns is not None:

@@ -104,7 +104,8 @@ def settled(pair: Pair) -> Comparison | None:
     if pair.mode.undecodable != "keep" and not (ours.decodes and theirs.decodes):
         return None
     if how.alike and ours.sequence == theirs.sequence:
-        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold, in the same order", "identical")
+        order = ", in the same order" if ours.length > 1 else ""
+        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold{order}", "identical")
     if how.alike and ours.rows == theirs.rows and not how.ordered:
         width = tuple(range(len(gold.columns)))
         return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold", "rows", columns=width)
