@@ -219,11 +219,20 @@ def r_ves(case):
     )
 
 
+def one_thought(text):
+    before, *after = text.split("</think>")
+    alone = before.count("<think>") == text.count("<think>") == len(after) == 1
+    return alone and (
+        "select " in after[0].lower() or len(after[0].partition("```sql")[2].partition("```")[0].strip()) > 6
+    )
+
+
 #: By the call that makes the preset, its formula.
 FORMULAS = {
     "sql_r1_reference()": sql_r1,
     "skyrl_reference()": skyrl,
     "arctic()": lambda c: 1.0 if is_set_match(c) else 0.1 * c[3].ok,
+    "arctic_reference()": lambda c: max(1.0 if is_set_match(c) else 0.1 * c[3].ok, 0.1 * one_thought(c[0])),
     "agent_lightning()": lambda c: float(is_bag_match(c)),
     "star()": lambda c: float(is_set_match(c)),
     "excot()": lambda c: float(is_set_match(c) and bool(c[4].rows)),
@@ -529,6 +538,9 @@ def test_what_cannot_be_built_is_refused():
 RANGES = {
     "agent_lightning()": (0, 1),
     "arctic()": (0, 1),
+    "arctic_reference()": (0, 1),
+    "sql_trail()": (0, 11),
+    "trust_sql()": (0, 1.1),
     "csc_sql()": (0, 1.1),
     "excot()": (0, 1),
     "execution_only()": (0, 1),

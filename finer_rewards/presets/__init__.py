@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.presets.agents import arctic_reference, sql_trail, trust_sql
 from finer_rewards.presets.execution import (
     agent_lightning,
     arctic,
@@ -46,6 +47,7 @@ __all__ = [
     "PRESETS",
     "agent_lightning",
     "arctic",
+    "arctic_reference",
     "csc_sql",
     "excot",
     "execution_learning",
@@ -66,11 +68,13 @@ __all__ = [
     "sparks",
     "sql_r1",
     "sql_r1_reference",
+    "sql_trail",
     "star",
     "think2sql",
     "think2sql_complex",
     "think2sql_v1",
     "think2sql_v2",
+    "trust_sql",
     "ves",
 ]
 

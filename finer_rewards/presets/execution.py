@@ -53,7 +53,7 @@ def arctic(*, mode: str | Mode = "bird") -> Reward:
     Formula: 1 if M, else 0.1 X. Range {0, 0.1, 1}.
 
     Known to reward wrongly: duplicates and order are ignored, empty equals empty; `SELECT 1` earns 0.1.
-    The authors' training comparator is not public; BIRD's is the one of their evaluation.
+    `arctic_reference` is what their training code computes.
 
     Args:
         mode: how results are compared; `strict` mends the comparison.

@@ -59,6 +59,9 @@ def _skyrl(text: str) -> str:
     return ""
 
 
+_SELECT = re.compile(r"select\s+\S", re.IGNORECASE)
+
+
 def _two_tags(thought: str) -> Callable[[str], str]:
     opening = re.compile(rf"<{thought}>", re.IGNORECASE)
     turn = re.compile(rf"</{thought}>\s*<answer>", re.IGNORECASE)
@@ -75,7 +78,19 @@ def _two_tags(thought: str) -> Callable[[str], str]:
     return check
 
 
+def _arctic(text: str) -> str:
+    if not text.count("<think>") == text.count("</think>") == 1 or text.find("</think>") < text.find(
+        "<think>"
+    ):
+        return "not one `<think>` before one `</think>`"
+    answer = text.partition("</think>")[2]
+    blocks = (piece.partition("```") for piece in answer.split("```sql")[1:])
+    fenced = any(closing and len(block.strip()) > 6 for block, closing, _ in blocks)
+    return "" if fenced or _SELECT.search(answer) else "no SQL after the thought"
+
+
 _CHECKS: Final[Mapping[str, Callable[[str], str]]] = {
+    "arctic": _arctic,
     "sql_r1": _sql_r1,
     "skyrl": _skyrl,
     "think2sql": _two_tags("reasoning"),
@@ -85,17 +100,20 @@ _CHECKS: Final[Mapping[str, Callable[[str], str]]] = {
 
 @reward()
 def published_format(
-    evidence: Evidence, *, system: Literal["sql_r1", "skyrl", "think2sql", "think_answer"] = "think_answer"
+    evidence: Evidence,
+    *,
+    system: Literal["arctic", "sql_r1", "skyrl", "think2sql", "think_answer"] = "think_answer",
 ) -> Score:
     """1 when the completion passes the format check of a published system's code, else 0.
 
+    * `arctic`: one `<think>` before one `</think>`, and SQL after it, in a fence or not.
     * `sql_r1`: `<think>`, `</think>`, `<answer>`, `</answer>` once each and in order, any text around them, a
       fence marked sql in the answer.
     * `skyrl`: one `<solution>`, a thought, a thought after every observation before the solution.
     * `think2sql`: `<reasoning>` and then `<answer>`, nothing around them; tags may repeat inside.
     * `think_answer`: the same with `<think>`.
 
-    Known to pay for: tags around anything; none looks whether there is SQL in the answer.
+    Known to pay for: tags around anything; only `arctic` looks whether there is SQL in the answer.
 
     Args:
         system: whose check.
@@ -106,7 +124,7 @@ def published_format(
 
     References:
         DataArcTech/SQL-R1, `synsql.py`; NovaSky-AI/SkyRL, `skyrl_gym/envs/sql/utils.py`;
-        spapicchio/Think2SQL, `rewards_reasoning_content.py`; all 2025.
+        spapicchio/Think2SQL, `rewards_reasoning_content.py`; all 2025; NovaSky-AI/SkyRL, `bird_reward.py`, 2026.
     """
     problem = _CHECKS[system](evidence.sample.completion)
     return Score(0.0, problem) if problem else Score(1.0, f"in the form of {system}")
