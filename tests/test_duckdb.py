@@ -286,13 +286,25 @@ def test_the_command_line_finds_the_engine(root, tmp_path, capsys):
     from finer_rewards.cli import main
 
     sql = "SELECT name FROM singer WHERE age > 40"
-    assert main(["score", sql, "SELECT name FROM old", "--db", str(root / "music.duckdb")]) == 0
+    assert (
+        main(["score", sql, "SELECT name FROM old", "--db", str(root / "music.duckdb"), "--signature"]) == 0
+    )
     assert "engine:duckdb" in capsys.readouterr().err
     with sqlite3.connect(tmp_path / "t.sqlite") as connection:
         connection.execute("CREATE TABLE t AS SELECT 1 AS a")
     connection.close()
     file = str(tmp_path / "t.sqlite")
-    assert main(["score", "SELECT a FROM t", "SELECT a::INT FROM t", "--db", file, "--engine", "duckdb"]) == 0
+    asked = [
+        "score",
+        "SELECT a FROM t",
+        "SELECT a::INT FROM t",
+        "--db",
+        file,
+        "--engine",
+        "duckdb",
+        "--signature",
+    ]
+    assert main(asked) == 0
     assert "engine:duckdb" in capsys.readouterr().err
     again = [
         "score",
