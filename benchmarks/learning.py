@@ -310,6 +310,8 @@ def main() -> None:
     if options.verb in ("confirm", "all"):
         rates = best_rates(read(options.file))
         confirmed = [(arm, rates[arm]) for arm in options.arms or CONFIRMED]
+        # What is to be beaten has the better of both rates from each start.
+        confirmed += [(BASE, rate) for rate in RATES if (BASE, rate) not in confirmed and not options.arms]
         run(options.tasks, options.starts, confirmed, SEEDS, Size(), options.file)
     if options.verb in ("report", "all"):
         report(read(options.file), options.file, SEEDS)

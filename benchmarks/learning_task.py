@@ -19,11 +19,10 @@ from pathlib import Path
 
 from finer_rewards.neighbours import build_neighbours
 
-__all__ = ["NEIGHBOURS", "TASKS", "Choice", "Question", "Task", "World"]
+__all__ = ["TASKS", "Choice", "Question", "Task", "World"]
 
 #: What fills a slot: the words of one piece of SQL; none for an empty one.
 Choice = tuple[str, ...]
-NEIGHBOURS = 4
 _ROWS, _BUILT_FOR = 60, 16
 _GUESSED = 6  # a count below it is easily guessed
 
@@ -47,6 +46,7 @@ class Task:
         conditions: those of them that are conditions.
         matters: those whose absence has to change the result.
         easy: how many filled slots a question of the warm-up has at most.
+        neighbours: how many neighbours of a database a match has to hold on too.
         dbs: the script that makes each database, given a source of chance.
         draw: returns a question, sound or not.
         render: returns the SQL of an answer.
@@ -57,6 +57,7 @@ class Task:
     conditions: tuple[str, ...]
     matters: tuple[str, ...]
     easy: int
+    neighbours: int
     dbs: Mapping[str, Callable[[random.Random], str]]
     draw: Callable[[random.Random], Question]
     render: Callable[[str, Mapping[str, Choice]], str]
@@ -85,9 +86,10 @@ class World:
             chance = random.Random(f"{db} golds")
             golds = {self.task.sql(one.db, one.answer) for one in _some(self.task, chance, db, _BUILT_FOR)}
             suite = build_neighbours(path, sorted(golds), folder=self.folder / "neighbours", workers=1)
-            if len(suite.paths) < NEIGHBOURS:
-                raise RuntimeError(f"{db} should have {NEIGHBOURS} neighbours, but has {len(suite.paths)}.")
-            self.paths[db] = (str(path), *suite.paths[:NEIGHBOURS])
+            wanted = self.task.neighbours
+            if len(suite.paths) < wanted:
+                raise RuntimeError(f"{db} should have {wanted} neighbours, but has {len(suite.paths)}.")
+            self.paths[db] = (str(path), *suite.paths[:wanted])
 
     def rows(self, path: str, sql: str) -> list[tuple[object, ...]] | None:
         """Return what a query returns there; `None` when it does not run."""
@@ -432,11 +434,11 @@ TASKS = {
     one.name: one
     for one in (
         Task(
-            "clauses", _CLAUSES, _WHERE, (*_WHERE, "having", "order"), 4,
+            "clauses", _CLAUSES, _WHERE, (*_WHERE, "having", "order"), 4, 4,
             {name: domain.script for name, domain in _DOMAINS.items()}, _draw_clauses, _render_clauses,
         ),
         Task(
-            "nested", _NESTED, _WHERE_NESTED, (*_WHERE_NESTED, "having", "order"), 4,
+            "nested", _NESTED, _WHERE_NESTED, (*_WHERE_NESTED, "having", "order"), 4, 10,
             {"harbour": _harbour}, _draw_nested, _render_nested,
         ),
     )
