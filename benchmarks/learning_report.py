@@ -60,9 +60,10 @@ def _head(runs: Sequence[Run]) -> list[str]:
         f"process: {len(runs)} runs, {minutes:.0f} minutes of CPU without warm starts. Curves: `learning_sound.svg`.",
         "",
         "Sampled EX: likelihood of the right answer to held-out questions. Against: the difference to match alone at "
-        "its better rate, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at the end, median "
-        "over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. Collapsed: seeds that "
-        "end below their start. Silent: groups that give no credit. What an arm is: `benchmarks/learning_arms.py`.",
+        "its better rate, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at "
+        "the end, median over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. "
+        "Collapsed: seeds that end below their start. Silent: groups that give no credit. What an arm is: "
+        "`benchmarks/learning_arms.py`.",
         "",
     ]
 
