@@ -16,7 +16,14 @@ from finer_rewards.rewards.tags import between
 from finer_rewards.schema import schema_from_mapping
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status, Trial
 
-NEAR = [r.cell_precision, r.cell_recall, r.tuple_cardinality, r.tuple_constraint, r.tuple_order]
+NEAR = [
+    r.cell_precision,
+    r.cell_recall,
+    r.column_recall,
+    r.tuple_cardinality,
+    r.tuple_constraint,
+    r.tuple_order,
+]
 NEAR += [r.soft_f1, r.soft_f1_reference, r.rank_score]
 RUNNING = [*NEAR, r.speed]
 TEXTUAL = [r.ngram_similarity, r.schema_linking, r.text_similarity, r.clause_similarity]
@@ -76,6 +83,12 @@ def test_what_each_measure_pays_for():
     assert r.cell_precision()(seen(scrambled, gold)).value == 1
     assert r.cell_recall()(seen(everything, gold)).value == 1
     assert r.tuple_constraint()(seen(everything, gold)).value == 1
+    assert (
+        r.column_recall()(seen(scrambled, gold)).value
+        == r.column_recall()(seen(ran([(2, "b"), (1, "a")]), gold)).value
+        == 1
+    )
+    assert r.column_recall()(seen(ran([("a", 1), ("b", 3)]), gold)).value == 0.5
     assert r.soft_f1()(seen(scrambled, gold)).value == 0.5
     assert r.soft_f1()(seen(ran(gold.rows[::-1]), gold)).value == 1
     assert r.soft_f1_reference()(seen(ran(gold.rows[::-1]), gold)).value == 0

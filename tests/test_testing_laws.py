@@ -45,6 +45,7 @@ REWARDS: dict[str, frozenset[str]] = {
     "executable": MEANING | {"nothing_unrun"},
     "cell_precision": MEANING | {"nothing_unrun"},
     "cell_recall": MEANING | {"nothing_unrun"},
+    "column_recall": MEANING | {"nothing_unrun"},
     "tuple_cardinality": MEANING | {"nothing_unrun"},
     "tuple_constraint": MEANING | {"nothing_unrun"},
     "soft_f1": MEANING | {"nothing_unrun"},

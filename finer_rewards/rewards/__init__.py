@@ -6,6 +6,7 @@ from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.cells import (
     cell_precision,
     cell_recall,
+    column_recall,
     tuple_cardinality,
     tuple_constraint,
     tuple_order,
@@ -41,6 +42,7 @@ __all__ = [
     "clause_credit",
     "clause_similarity",
     "clip",
+    "column_recall",
     "constant",
     "each_call",
     "exact_set_match",

@@ -1,4 +1,4 @@
-"""QATCH's rewards: how much of the cells and of the rows of a result is right, when it is not the same.
+"""QATCH's rewards and kin: how much of the cells, columns and rows of a result is right, when it is not the same.
 
 A score is the best over golds of the worst over databases. They are degrees, not verdicts: what is near can
 be wrong, and each docstring says what it pays for. Put `execution_match` above them in a `gate`. Cells are equal
@@ -23,6 +23,8 @@ __all__ = [
     "cell_precision_of",
     "cell_recall",
     "cell_recall_of",
+    "column_recall",
+    "column_recall_of",
     "nearest",
     "of_rows",
     "rank_agreement",
@@ -57,6 +59,25 @@ def cell_recall_of(gold: Rows, predicted: Rows) -> float:
         0.5
     """
     return _cell_share(gold, predicted, of=gold)
+
+
+def column_recall_of(gold: Rows, predicted: Rows) -> float:
+    """Return `column_recall` of two results: 1 when both are empty, 0 when one is.
+
+    Example:
+        >>> column_recall_of([("a", 1), ("b", 2)], [(2, "x"), (1, "y")])
+        0.5
+    """
+    if not gold or not predicted:
+        return float(not gold and not predicted)
+    wanted = [Counter(column) for column in zip(*gold, strict=True)]
+    there = [Counter(column) for column in zip(*predicted, strict=True)]
+    found = 0
+    for column in wanted:
+        if column in there:
+            there.remove(column)
+            found += 1
+    return found / len(wanted)
 
 
 def tuple_cardinality_of(gold: Rows, predicted: Rows) -> float:
@@ -173,6 +194,28 @@ def cell_recall(evidence: Evidence, *, empty: Empty = "mask") -> Score:
         Papicchio, Papotti, Cagliero, QATCH, NeurIPS 2023, section 3.
     """
     return nearest(evidence, empty, of_rows(cell_recall_of))
+
+
+@reward(needs={"execution"})
+def column_recall(evidence: Evidence, *, empty: Empty = "mask") -> Score:
+    """Share of the gold columns that are predicted, each as the values it holds, in [0, 1].
+
+    Formula: |columns(g) ∩ columns(p)| / |columns(g)|, a column being its values and how often each is there, whatever
+    its name and place; each predicted column counts once. 0 when the prediction does not run.
+
+    Known to pay for: rows scrambled across columns, since each column stands for itself; columns beside the gold's.
+
+    Args:
+        empty: as in `cell_precision`.
+
+    Example:
+        >>> column_recall()
+        column_recall()
+
+    References:
+        PaVeRL-SQL, `accuracy_reward.py`, commit 5ce9a48, 2025, which also aligns results up to five rows apart.
+    """
+    return nearest(evidence, empty, of_rows(column_recall_of))
 
 
 @reward(needs={"execution"})
