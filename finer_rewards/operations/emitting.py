@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from .multiset import Operation, operand
-from .terms import ONE, Select, Term, is_leaf, is_query
+from .terms import ONE, Select, Term, columns_of, is_leaf, is_query, substitute
 from .words import name_of, say, say_query, say_source
 
 __all__ = ["KINDS", "operations_of"]
@@ -85,6 +85,8 @@ class _Emitter:
             self.add("values", (say_query(query, depth),), scope)
 
     def select(self, block: Select, scope: tuple[str, ...], depth: int) -> None:
+        if any(source[0] == "derived" for source in block.sources):
+            block = _spelled_out(block)
         if scope == () or len(block.items) != 1 or block.items[0] != ONE:
             self.add("columns", (str(len(block.items)),), scope)
             for item in block.items:
@@ -160,6 +162,21 @@ class _Emitter:
             self.add("limit", (say(limit, depth),), scope)
         if offset is not None:
             self.add("offset", (say(offset, depth),), scope)
+
+
+def _spelled_out(block: Select) -> Any:
+    """Return a block with each column of a derived table that is one of a table below called so, as without the detour.
+
+    Only for words: the operation of the whole query keeps the two apart.
+    """
+    found: dict[Term, Term] = {}
+    for column in columns_of(block):
+        below = column
+        while below[0] == "column" and isinstance(below[2], tuple):
+            below = below[2][1]
+        if below is not column and below[0] == "column":
+            found[column] = below
+    return substitute(block, found) if found else block
 
 
 def _words(term: Term, depth: int) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ def _term(term: Any, names: Names, depth: int) -> Any:
     if is_leaf(term):
         return term
     if head == "same":
-        return min((_term(part, names, depth) for part in term[1:]), key=repr)
+        return min((_term(part, names, depth) for part in term[1:]), key=_leading)
     if is_query(term):
         return _query(term, names, depth + 1)
     parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
@@ -101,6 +101,11 @@ def _in_order(first: Term, second: Term) -> bool:
 
 def _rank(term: Term) -> tuple[bool, str]:
     return term[0] in _CONSTANTS, repr(term)
+
+
+def _leading(column: Term) -> tuple[bool, str]:
+    """Return what sorts columns that have one value: those of tables lead those of derived tables."""
+    return isinstance(column[2], tuple), repr(column)
 
 
 def _select(block: Select, names: Names, depth: int) -> Term:
@@ -278,9 +283,9 @@ def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
         if one[0] != "equal":
             yield _term(one, names, depth)
             continue
-        first, *rest = sorted((_term(part, names, depth) for part in one[1:]), key=repr)
+        first, *rest = sorted((_term(part, names, depth) for part in one[1:]), key=_leading)
         for other in rest:
-            yield ("=", first, other)
+            yield ("=", *sorted((first, other), key=repr))
 
 
 def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
