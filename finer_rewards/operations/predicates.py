@@ -93,36 +93,51 @@ def _connective(term: Term, context: Context) -> Term:
     parts: dict[Term, None] = {}
     for part in term[1:]:
         for one in part[1:] if part[0] == head else (part,):
+            one = _operand(one, context)
             if one == absorbing:
                 return absorbing
             if one != neutral:
                 parts[one] = None
-    if head == "or" and len(parts) > 1:
-        parts = _merge_equalities(parts)
-    if head == "and" and len(parts) > 1:
-        parts = _tighten(parts, context)
-        if FALSE in parts:
-            return FALSE
     if len(parts) > 1:
-        parts = _absorb(head, parts)
+        if any(part[0] == "is" and ("is not", *part[1:]) in parts for part in parts):
+            return absorbing
+        if head == "or":
+            parts = _merge_equalities(parts)
+        parts = _absorb(head, _bound(head, parts))
     if not parts:
         return neutral
     if len(parts) == 1:
         only = next(iter(parts))
         return only if is_truth(only, context) else ("not", ("not", only))
-    if head == "or":
-        if any(part[0] == "is" and ("is not", *part[1:]) in parts for part in parts):
-            return TRUE
-        factored = _factor(parts)
-        if factored is not None:
-            inner = [_connective(part, context) if part[0] == "or" else part for part in factored[1:]]
-            return _connective(("and", *inner), context)
+    factored = _factor(head, parts)
+    if factored is not None:
+        inner = [_connective(part, context) if part[0] == head else part for part in factored[1:]]
+        return _connective((factored[0], *inner), context)
     return (head, *sorted(parts, key=repr))
 
 
+def _operand(term: Term, context: Context) -> Term:
+    """Return an operand of AND or OR, of which only the truth counts."""
+    if term[0] == "number" and term[1].isdigit() and context.facts.dialect in ("sqlite", "duckdb", "mysql"):
+        return TRUE if int(term[1]) else FALSE
+    return truth(term)
+
+
 def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
-    """a AND (a OR b) is a; a OR (a AND b) is a (three-valued logic is a lattice)."""
-    other = "or" if head == "and" else "and"
+    """a AND (a OR b) is a, a OR (a AND b) is a (three-valued logic is a lattice); p OR (NOT p AND b) is p OR b.
+
+    The last where p is never NULL.
+    """
+    other = _OTHER[head]
+    denied = {(NEGATED[part[0]], *part[1:]) for part in parts if part[0] in ("is", "is not")}
+    if denied and any(part[0] == other and not denied.isdisjoint(part[1:]) for part in parts):
+        kept: dict[Term, None] = {}
+        for part in parts:
+            if part[0] == other:
+                rest = tuple(one for one in part[1:] if one not in denied)
+                part = rest[0] if len(rest) == 1 else (other, *rest) if rest else part
+            kept[part] = None
+        parts = kept
     inner = [frozenset(part[1:]) for part in parts if part[0] == other]
     if not inner:
         return parts
@@ -135,16 +150,20 @@ def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
     return {part: None for part in parts if part[0] != other or not any(inner in parts for inner in part[1:])}
 
 
-def _factor(parts: dict[Term, None]) -> Term | None:
-    """(a AND b) OR (a AND c) is a AND (b OR c)."""
-    sides = [part[1:] if part[0] == "and" else (part,) for part in parts]
+_OTHER = {"and": "or", "or": "and"}
+
+
+def _factor(head: str, parts: dict[Term, None]) -> Term | None:
+    """(a AND b) OR (a AND c) is a AND (b OR c), and the same with AND and OR exchanged."""
+    other = _OTHER[head]
+    sides = [part[1:] if part[0] == other else (part,) for part in parts]
     shared = [one for one in sides[0] if all(one in side for side in sides[1:])]
     if not shared:
         return None
     rests = [tuple(one for one in side if one not in shared) for side in sides]
     if not all(rests):
-        return ("and", *shared)
-    return ("and", *shared, ("or", *(rest[0] if len(rest) == 1 else ("and", *rest) for rest in rests)))
+        return (other, *shared)
+    return (other, *shared, (head, *(rest[0] if len(rest) == 1 else (other, *rest) for rest in rests)))
 
 
 def _merge_equalities(parts: dict[Term, None]) -> dict[Term, None]:
@@ -167,20 +186,42 @@ def _in_list(left: Term, values: list[Term]) -> Term:
     return ("=", left, distinct[0]) if len(distinct) == 1 else ("in", left, ("list", *distinct))
 
 
-def _tighten(parts: dict[Term, None], context: Context) -> dict[Term, None]:
-    """Of several bounds of the same side on one term keep the tightest; numerals only."""
+def _bound(head: str, parts: dict[Term, None]) -> dict[Term, None]:
+    """Of several bounds of the same side on one term keep the tightest, in OR the widest; numerals only.
+
+    In AND a bound goes that follows from an equality.
+    """
     bounds: dict[tuple[Term, str], list[Term]] = {}
     for part in parts:
-        if part[0] in ("<", "<=", ">", ">=") and part[2][0] == "number":
-            bounds.setdefault((part[1], part[0][0]), []).append(part)
-    if not any(len(group) > 1 for group in bounds.values()):
+        if part[0] in ("<>", "<", "<=", ">", ">=") and part[2][0] == "number":
+            bounds.setdefault((part[1], part[0].rstrip("=")), []).append(part)
+    if not bounds:
         return parts
     dropped: set[Term] = set()
     for (_, side), group in bounds.items():
-        sign = 1 if side == ">" else -1
-        best = max(group, key=lambda part: (sign * Decimal(part[2][1]), len(part[0]) == 1))
+        if side == "<>":
+            continue
+        sign = (1 if side == ">" else -1) * (1 if head == "and" else -1)
+        best = max(
+            group, key=lambda part: (sign * Decimal(part[2][1]), (len(part[0]) == 1) == (head == "and"))
+        )
         dropped.update(part for part in group if part != best)
+    if head == "and":
+        equal = {part[1]: part[2] for part in parts if part[0] == "=" and _is_short(part[2])}
+        for group in bounds.values():
+            for part in group:
+                if (
+                    part[1] in equal
+                    and _is_short(part[2])
+                    and _fold_comparison(part[0], equal[part[1]], part[2]) == TRUE
+                ):
+                    dropped.add(part)
     return {part: None for part in parts if part not in dropped}
+
+
+def _is_short(term: Term) -> bool:
+    """Return whether a term is a numeral that floats of four bytes tell from every other such numeral."""
+    return term[0] == "number" and sum(map(str.isdigit, term[1])) <= 6
 
 
 def _comparison(term: Term, context: Context) -> Term:
@@ -202,6 +243,8 @@ def _comparison(term: Term, context: Context) -> Term:
             head, right = _whole(head, right)
     if NULL in (left, right) and head in ("=", "<>", "<", "<=", ">", ">="):
         return NULL
+    if head in ("is", "is not") and left == right == NULL:
+        return TRUE if head == "is" else FALSE
     if head in ("is", "is not") and right == NULL and context.not_null(left):
         return FALSE if head == "is" else TRUE
     if right[0] == "bool" and head in ("is", "is not") and not is_truth(left):
@@ -357,9 +400,43 @@ def _call(term: Term, context: Context) -> Term:
         return _coalesce(("call", "coalesce", *term[2:]), context)
     if name == "round" and len(term) == 4 and term[3] == ("number", "0"):
         return term[:3]
+    if name in ("concat", "concat_ws") and len(term) > 3 and all(part[0] != "star" for part in term[2:]):
+        return _concatenation(term)
     if name == "length" or name == "len":
         return ("call", "length", *term[2:])
     return term
+
+
+def _concatenation(term: Term) -> Term:
+    """CONCAT(a, CONCAT(b, c)) is CONCAT(a, b, c); texts side by side are one, with what CONCAT_WS puts between."""
+    name, first = term[1], term[2]
+    if name == "concat_ws" and first[0] != "text":
+        return term
+    start, between = (3, first[1]) if name == "concat_ws" else (2, "")
+    parts: list[Term] = []
+    words: dict[Term, None] = {}  # what sqlglot says of the dialect's function
+    for part in term[start:]:
+        for one in part[2:] if name == "concat" and part[:2] == term[:2] else (part,):
+            if one[0] == "word":
+                words[one] = None
+            elif one[0] == "text" and parts and parts[-1][0] == "text":
+                parts[-1] = ("text", parts[-1][1] + between + one[1])
+            else:
+                parts.append(one)
+    if len(parts) == 1 and parts[0][0] == "text":
+        return parts[0]
+    return (*term[:start], *parts, *words)
+
+
+def _cast(term: Term, context: Context) -> Term:
+    """A whole number cast to a type of whole numbers is itself; but in SQLite, where the cast has an affinity."""
+    inner, kind = term[1], term[2]
+    if context.facts.dialect == "sqlite" or inner[0] != "number" or not inner[1].lstrip("-").isdigit():
+        return term
+    fits = -(2**31) < int(inner[1]) < 2**31 and (
+        kind in ("int", "integer") or (kind == "uint" and inner[1].isdigit())
+    )
+    return inner if fits else term
 
 
 def _like(term: Term, context: Context) -> Term:
@@ -415,6 +492,7 @@ _REWRITES: dict[str, Callable[[Term, Context], Term]] = {
     "exists": _exists,
     **dict.fromkeys(("+", "-", "*"), _arithmetic),
     "case": _case,
+    "cast": _cast,
     "call": _call,
     "aggregate": _aggregate,
 }
