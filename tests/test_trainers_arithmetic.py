@@ -79,3 +79,32 @@ def test_groups_named_by_numbers_are_merged_by_verls_vectorized_estimator() -> N
     rewards, groups = [0.0, 1.0, 2.0, 3.0], ["7", "7", "07", "07"]
     assert _verl("grpo")(rewards, groups) == pytest.approx([-0.7071, 0.7071] * 2, abs=1e-3)
     assert _verl("grpo_vectorized")(rewards, groups)[1] < 0
+
+
+def _swift(rewards: Sequence[Sequence[float]], size: int, **options: Any) -> list[float]:
+    """Return the advantages that ms-swift gives groups of `size`, from a list of rewards a function."""
+    torch = pytest.importorskip("torch", reason="ms-swift computes with it")
+    reason = "ms-swift 4.6.0 is not installed"
+    compute = pytest.importorskip("swift.rl_core.advantage", reason=reason).compute_advantages
+    matrix = torch.tensor(rewards, dtype=torch.float32).T
+    return [float(one) for one in compute(matrix, torch.ones(len(rewards)), size, **options)[0]]
+
+
+@pytest.mark.slow
+def test_ms_swift_gives_equal_rewards_an_advantage_and_ours_none() -> None:
+    assert _swift([[2.1] * 8], 8) == pytest.approx([-0.0024] * 8, abs=1e-4)
+    assert min(map(abs, _swift([[2.1] * 8], 8, scale_rewards="gdpo"))) > 0.5
+    for scale in ("group", "gdpo"):
+        assert _swift([[for_float32(2.1)] * 8], 8, scale_rewards=scale) == [0.0] * 8
+
+
+@pytest.mark.slow
+def test_ms_swift_takes_what_no_function_judged_for_a_reward_of_0() -> None:
+    assert _swift([[math.nan, 1.0, 3.0, 1.0]], 4) == pytest.approx(_swift([[0.0, 1.0, 3.0, 1.0]], 4))
+    of_two = _swift([[math.nan, 1.0, 0.0, 1.0], [1.0] * 4], 4)
+    assert of_two[0] == of_two[2] < 0
+
+
+@pytest.mark.slow
+def test_ms_swift_gives_a_group_of_one_nothing() -> None:
+    assert _swift([[2.0], [0.0]], 1) == _swift([[2.0], [0.0]], 1, advantage_estimator="rloo") == [0.0]
