@@ -89,8 +89,8 @@ def main() -> None:
         head = [
             f"# evaldata {version('evaldata')} beside ours",
             "",
-            f"`python -m benchmarks.evaldata_pairs --write`, {date.today()}. {platform.machine()}, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, sqlglot {version('sqlglot')}.",
+            f"`python -m benchmarks.evaldata_pairs --write`, {date.today()}. {platform.machine()}, "
+            f"{os.cpu_count()} cores, Python {platform.python_version()}, sqlglot {version('sqlglot')}.",
             "",
         ]
         RESULTS.write_text("\n".join([*head, *lines]) + "\n")
