@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,6 +14,7 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
+from finer_rewards.neighbours.generating import RECIPES
 from finer_rewards.neighbours.prepared import Prepared, Trial, prepare
 from finer_rewards.neighbours.store import (
     GoldReport,
@@ -36,8 +38,9 @@ INSTANCES: Final = 8
 #: CPU seconds that the neighbours of one gold may take.
 _SECONDS = 20.0
 _BATCH = 64
-# Numbers of the instances that are tried for every gold, and for those of which near misses live then.
-_FIRST, _MORE = (0, 3), (3, 22)
+# Numbers of the instances that are tried for every gold, then for those of which near misses live: first all ways to
+# make one, then those that part codes from names.
+_FIRST, _MORE, _PARTED = (0, 3), (3, len(RECIPES)), (len(RECIPES), len(RECIPES) + 3)
 # Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
 _STUBBORN = ("join kind", "group", "dead join", "like")
 # Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
@@ -175,16 +178,17 @@ def build_reports(
 
 def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> None:
     """Try instances: a few for every gold, then more for those of which near misses live that are none in disguise."""
-    for numbers in (_FIRST, _MORE):
-        waiting = [gold for gold in golds if gold.request and (gold.living or numbers is _FIRST)]
+    for numbers in (_FIRST, _MORE, _PARTED):
+        waiting = []
         requests = []
-        for gold in waiting:
+        for gold in golds:
             living = [gold.mutants[number] for number in gold.living]
             hopeless = all(one.kind in _STUBBORN for one in living)
-            patience = 0 if numbers is _FIRST else 3 if hopeless else 6
-            requests.append(
-                (db, (*(gold.request or ()), [one.sql for one in living], seed, numbers, patience))
-            )
+            if not gold.request or (hopeless and (numbers is _PARTED or (numbers is _MORE and not living))):
+                continue
+            patience = 0 if numbers is _FIRST else 2 if hopeless else 4 if gold.trials else len(RECIPES)
+            waiting.append(gold)
+            requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
         for gold, answer in zip(waiting, workshop.ask("make", requests, _SECONDS), strict=True):
             if answer.value is None:
                 gold.problem = f"its neighbours could not be made: {answer.error}"
@@ -268,13 +272,12 @@ def _report(gold: Prepared, most: int) -> tuple[GoldReport, Mapping[str, bytes]]
 def _equivalent(gold: Prepared, living: Iterable[int], schema: Schema) -> set[int]:
     """Of near misses that live, those that can be shown to mean the same as the gold."""
     found = set()
-    for number in living:
-        try:
-            mine, other = (sql_operations(sql, schema=schema) for sql in (gold.sql, gold.mutants[number].sql))
-        except OperationsError:
-            continue
-        if mine == other:
-            found.add(number)
+    with contextlib.suppress(OperationsError):
+        mine = sql_operations(gold.sql, schema=schema)
+        for number in living:
+            with contextlib.suppress(OperationsError):
+                if sql_operations(gold.mutants[number].sql, schema=schema) == mine:
+                    found.add(number)
     return found
 
 

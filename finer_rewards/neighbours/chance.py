@@ -54,8 +54,10 @@ class Chance:
         """Return so many of the items, each once."""
         size = len(items)
         if 3 * count >= size:
-            found = list(items)
-            self.shuffle(found)
+            found, draw = list(items), self.random
+            for place in range(count):
+                other = place + int(draw() * (size - place))
+                found[place], found[other] = found[other], found[place]
             return found[:count]
         places: dict[int, None] = {}
         while len(places) < count:

@@ -139,8 +139,10 @@ def keep_determined(
             for value, other in known.items():
                 saying.setdefault(other, []).append(value)
             for row in draft.rows:
-                if row[second] in wanted and row[second] in saying:
-                    row[first] = rng.choice(saying[row[second]])
+                if row[second] in saying:
+                    row[first] = rng.choice(saying[row[second]]) if row[second] in wanted else row[first]
+                elif row[second] in wanted and isinstance(row[first], str):
+                    row[first] = f"{row[second]} {row[first]}"
         for row in draft.rows:
             if row[first] is not None:
                 row[second] = known.setdefault(row[first], row[second])
@@ -148,16 +150,21 @@ def keep_determined(
 
 def unique(draft: Draft) -> list[int]:
     """The places of the rows that repeat no key."""
-    seen: dict[tuple[int, ...], set[Row]] = {key: set() for key in draft.table.keys}
+    count = len(draft.rows)
+    seen: dict[tuple[int, ...], set[Row]] = {
+        key: set()
+        for key in draft.table.keys
+        if len({tuple([row[place] for place in key]) for row in draft.rows}) < count
+    }
     kept = []
-    for number, row in enumerate(draft.rows):
-        values = {key: tuple(row[place] for place in key) for key in seen}
+    for number, row in enumerate(draft.rows) if seen else ():
+        values = {key: tuple([row[place] for place in key]) for key in seen}
         if any(value in seen[key] for key, value in values.items() if None not in value):
             continue
         for key, value in values.items():
             seen[key].add(value)
         kept.append(number)
-    return kept
+    return kept if seen else list(range(count))
 
 
 def drop_orphans(name: str, draft: Draft, drafts: Mapping[str, Draft], kept: dict[str, list[int]]) -> bool:
@@ -165,6 +172,8 @@ def drop_orphans(name: str, draft: Draft, drafts: Mapping[str, Draft], kept: dic
     before = len(kept[name])
     for one, links in zip(draft.table.references, draft.links, strict=True):
         parent = drafts[one.to_table].rows
+        if len(kept[one.to_table]) == len(parent):
+            continue
         present = {tuple(parent[number][place] for place in one.to_columns) for number in kept[one.to_table]}
         kept[name] = [
             number

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
-__all__ = ["RECIPES", "Instance", "Recipe", "make_instance"]
+__all__ = ["PARTED", "RECIPES", "Instance", "Recipe", "make_instance"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Recipe:
             who recites the code of a name from who looks it up; but it also fails who rightly knows it, so
             such an instance serves only the golds that need it.
         avoids: whether columns have none of the values that the gold looks for.
-        bare: whether tables that the gold does not look at are left empty, as far as nothing refers to them.
+        bare: whether tables that the gold does not look at, and does not need for what it looks at, are empty.
     """
 
     start: Literal["sample", "new"]
@@ -66,19 +66,27 @@ class Recipe:
 #: Tried in turn, those first that tell the most for what they cost.
 RECIPES = (
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
+    Recipe("new", 16, change=1.0, sought=0.4, doubles=0.25, bare=True),
     Recipe("sample", 24, change=0.6, sought=0.5, doubles=0.25),
-    Recipe("new", 16, change=1.0, sought=0.5, doubles=0.25),
-    Recipe("new", 16, change=1.0, sought=0.1, doubles=0.25, bare=True),
+    Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3, bare=True),
     Recipe("sample", 60, change=0.5, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, sought=0.1, doubles=0.25),
     Recipe("new", 16, change=1.0, doubles=0.25, avoids=True),
     Recipe("new", 60, change=1.0, sought=0.6, doubles=0.3),
     Recipe("sample", 12, change=0.3, sought=0.35, doubles=0.2),
     Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.25),
-    Recipe("new", 40, change=1.0, sought=0.6, doubles=0.25, renames=True),
     Recipe("new", 12, change=1.0, sought=0.3, doubles=0.2),
     Recipe("sample", 30, change=0.2, sought=0.2, doubles=0.1),
     Recipe("new", 100, change=1.0, sought=0.6, doubles=0.3),
 )
+#: Tried last, for what no other tells.
+PARTED = Recipe("new", 40, change=1.0, sought=0.6, doubles=0.25, renames=True)
+
+
+#: Tables that the gold does not need have a few rows of the data, that refer to others by chance: what reads them is
+#: told from the gold by that, and more rows would cost more than they tell.
+_FAR_ROWS = 6
+_FAR = Recipe("new", _FAR_ROWS, change=1.0)
 
 
 @dataclass(frozen=True)
@@ -94,6 +102,7 @@ def make_instance(
     recipe: Recipe,
     rng: Chance,
     looked_at: frozenset[str] | None = None,
+    mentioned: frozenset[str] | None = None,
 ) -> Instance:
     """Return an instance.
 
@@ -103,28 +112,34 @@ def make_instance(
         recipe: how to make it.
         rng: the source of chance; the same state gives the same instance.
         looked_at: the tables that the gold reads, lower case, where that is known.
+        mentioned: the columns that it mentions, lower case, where these are all: others keep what real rows have.
     """
     golds = [[_as_written(source, one) for one in conditions] for conditions in golds]
     pools = _pools(source, golds)
-    tables = looked_at or frozenset()
-    sampled = recipe.start == "sample"
-    start = _sampled(source, pools, recipe, rng, tables) if sampled else _blank(source, recipe, tables)
-    if recipe.bare and looked_at is not None:
-        needed = _needed(source, looked_at)
-        start = {name: rows if name in needed else [] for name, rows in start.items()}
+    tables = frozenset(source.tables) if looked_at is None else looked_at
+    near = _needed(source, tables)
+    make = _sampled if recipe.start == "sample" else _drawn
+    start = make(source, pools, recipe, rng, near, tables)
     sought = [_by_table(conditions) for conditions in golds]
-    drafts = {name: Draft(table, start[name]) for name, table in source.tables.items()}
+    drafts = {}
+    for name, table in source.tables.items():
+        few = 0 if recipe.bare else min(_FAR_ROWS, len(table.rows))
+        far = [] if name in near else [list(row) for row in rng.sample(table.rows, few)]
+        drafts[name] = Draft(table, start.get(name, far))
     for draft in drafts.values():
         draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
     for name, draft in drafts.items():
-        _change_columns(draft, name, pools, recipe, rng)
-        _relink(draft, drafts, recipe, rng)
+        if name in near:
+            _change_columns(draft, name, pools, recipe, rng, mentioned)
+        _relink(draft, drafts, recipe if name in near else _FAR, rng)
         _seek(name, drafts, sought, recipe, rng)
-        _double(name, drafts, pools, recipe, rng)
+        if name in near:
+            _double(name, drafts, pools, recipe, rng)
         _seek_in_twins(name, drafts, sought, rng)
-    for _ in range(2):  # a second time for cycles
-        for draft in drafts.values():
-            resolve(draft, drafts)
+    for draft in drafts.values():
+        resolve(draft, drafts)
+    for draft in drafts.values():
+        resolve(draft, drafts)  # a second time for cycles
     for name, draft in drafts.items():
         keep_determined(draft, pools, name, rng)
         if not recipe.renames:
@@ -213,11 +228,13 @@ def _sampled(
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
     rng: Chance,
+    near: set[str],
     looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
     """Real rows, those that golds look for more likely, and all rows that they refer to."""
-    chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables}
-    for name, table in source.tables.items():
+    chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables if name in near}
+    for name in chosen:
+        table = source.tables[name]
         whole = bool(table.references) or name in looked_at
         size = min(recipe.rows, max(3, len(table.rows) * 3 // 5)) if whole else 6
         wanted = {place: set(values) for (owner, place), values in pools.items() if owner == name}
@@ -247,14 +264,22 @@ def _sampled(
     }
 
 
-def _blank(source: Source, recipe: Recipe, looked_at: frozenset[str]) -> dict[str, list[list[Cell]]]:
-    return {
-        name: [
-            [None] * len(table.columns)
-            for _ in range(recipe.rows if table.references or name in looked_at else max(5, recipe.rows // 3))
-        ]
-        for name, table in source.tables.items()
-    }
+def _drawn(
+    source: Source,
+    _: Mapping[tuple[str, int], list[Cell]],
+    recipe: Recipe,
+    rng: Chance,
+    near: set[str],
+    looked_at: frozenset[str],
+) -> dict[str, list[list[Cell]]]:
+    """Rows to write others over: real ones, where there are any."""
+    found = {}
+    for name, table in source.tables.items():
+        if name in near:
+            count = recipe.rows if table.references or name in looked_at else max(5, recipe.rows // 3)
+            rows, size = table.rows or ((None,) * len(table.columns),), max(1, len(table.rows))
+            found[name] = [list(rows[int(rng.random() * size)]) for _ in range(count)]
+    return found
 
 
 def _links(draft: Draft, reference: Reference, parent: Draft) -> list[int]:
@@ -272,14 +297,18 @@ def _change_columns(
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
     rng: Chance,
+    mentioned: frozenset[str] | None,
 ) -> None:
     table, count = draft.table, len(draft.rows)
-    if recipe.start == "new":
+    new = recipe.start == "new"
+    if new:
         _name(draft, name, pools, recipe, rng)
+    kept = draft.linked | draft.single_keys
+    if table.rows and mentioned is not None:
+        kept |= {place for title, place in table.place.items() if title not in mentioned}
     for place in range(len(table.columns)):
-        if place in draft.linked or place in draft.single_keys:
+        if place in kept:
             continue
-        new = recipe.start == "new"
         pool = pools.get((name, place), [])
         known = [*pool, *table.values(place)]
         if recipe.avoids and pool:
@@ -335,15 +364,18 @@ def _name(
         taken = set(map(id, real))
         more = rng.sample(rows, min(len(rows), count))
         real = [*real, *[row for row in more if id(row) not in taken]][:count]
+        rng.shuffle(real)  # the first one stored should not be the one looked for
     for place in draft.named:
         names = [row[place] for row in real]
         looked_for = list(pools.get((name, place), []))
         rng.shuffle(looked_for)
         known = [*looked_for, *draft.table.values(place)]
         bounds = _bounds(draft, place, pools.get((name, place), ()))
-        others = fill("distinct", len(draft.rows) + len(real), known, draft.table.types[place], rng, bounds)
         # What golds look for first, then what is new.
-        values = list(dict.fromkeys([*names, *looked_for[: len(draft.rows) // 2], *others]))
+        values = list(dict.fromkeys([*names, *looked_for[: len(draft.rows) // 2]]))
+        if len(values) < len(draft.rows):
+            others = fill("distinct", len(draft.rows), known, draft.table.types[place], rng, bounds)
+            values = list(dict.fromkeys([*values, *others]))
         if not real:
             values[: len(draft.rows)] = rng.sample(values[: len(draft.rows)], len(values[: len(draft.rows)]))
         for row, value in zip(draft.rows, values, strict=False):

@@ -15,7 +15,7 @@ from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
 
-__all__ = ["conditions_of", "joins_of", "limited_parts", "read_query", "skipped_parts", "tables_of"]
+__all__ = ["conditions_of", "joins_of", "limited_parts", "mentioned_in", "read_query", "skipped_parts", "tables_of"]
 
 _MAX_CHARACTERS = 20_000
 _FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
@@ -67,6 +67,14 @@ def skipped_parts(tree: exp.Query) -> list[str]:
             copy.set("offset", None)
             found.append(copy.sql("sqlite", copy=False))
     return found
+
+
+def mentioned_in(tree: exp.Query) -> list[str] | None:
+    """Return the columns that a query mentions, lower case; `None` where a star shows them all."""
+    if any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star)):
+        return None
+    joined = [name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []]
+    return sorted({name.lower() for name in (*joined, *[column.name for column in tree.find_all(exp.Column)])})
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from finer_rewards.neighbours.chance import Chance
 from finer_rewards.neighbours.facts import Condition, Join
-from finer_rewards.neighbours.generating import RECIPES, make_instance
+from finer_rewards.neighbours.generating import PARTED, RECIPES, make_instance
 from finer_rewards.neighbours.trying import Template, Wanted, try_instance
 
 TYPE_CHECKING = False
@@ -35,6 +35,7 @@ def make_trials(
     extremes: tuple[Any, ...] | None,
     promises: list[str],
     tables: list[str],
+    mentioned: list[str] | None,
     mutants: list[str],
     seed: int,
     numbers: tuple[int, int],
@@ -56,6 +57,7 @@ def make_trials(
         extremes: see there.
         promises: see there.
         tables: those that the gold reads, lower case.
+        mentioned: the columns that it mentions, lower case; `None` where others may count too.
         mutants: see there.
         seed: the seed.
         numbers: the first instance to make, and the one to end before.
@@ -69,17 +71,17 @@ def make_trials(
     looked_for = [Condition(*one) for one in conditions]
     mine = source.with_gold(connection, looked_for, [Join(*one) for one in joins])
     wanted = Wanted(gold, ordered, ties, extremes, promises, mutants)
+    columns = None if mentioned is None else frozenset(mentioned)
     found: list[tuple[Any, ...]] = []
     alive = set(range(len(mutants)))
     vain = 0
     for number in range(*numbers) if mine.tables else ():
         if (not alive and (patience or len(found) >= _ENOUGH)) or (patience and vain >= patience):
             break
-        recipe = RECIPES[number % len(RECIPES)]
+        recipe = RECIPES[number] if number < len(RECIPES) else PARTED
         rng = Chance(f"{seed}:{number}:{gold}")
-        trial = try_instance(
-            template, mine, make_instance(mine, [looked_for], recipe, rng, frozenset(tables)), wanted
-        )
+        instance = make_instance(mine, [looked_for], recipe, rng, frozenset(tables), columns)
+        trial = try_instance(template, mine, instance, wanted)
         news = trial is not None and bool(alive & (trial.told | trial.counted))
         vain = 0 if news else vain + 1
         if trial is None or (patience and not news):

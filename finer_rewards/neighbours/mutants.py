@@ -15,6 +15,7 @@ from finer_rewards.types import Cell, Row
 __all__ = ["Mutant", "guess_of", "mutants_of", "promises_of", "recited_key"]
 
 Change = Callable[[Any], None]
+Write = Callable[..., str]
 _MOST = 60
 _MOST_GUESSED_ROWS = 20
 
@@ -68,21 +69,39 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
     """
     found: dict[str, Mutant] = {}
     write = Dialect.get_or_raise("sqlite").generator().generate
-    original = write(tree)
-    for index, node in enumerate(list(tree.walk())):
-        for kind, change in _changes(node, schema):
-            copy = tree.copy()
-            change(list(copy.walk())[index])
-            sql = write(copy, copy=False)
+    tree = tree.copy()
+    original = write(tree, copy=False)
+    for node in list(tree.walk()):
+        for kind, change in list(_changes(node, schema)):
+            sql = _changed(tree, node, change, write)
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
-    mutants = [*_shortcuts(tree, schema), *found.values()]
+    mutants = [*_shortcuts(tree, schema, write), *found.values()]
     # Of a long query, changes all along it rather than only at its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
 
 
-def _shortcuts(tree: exp.Query, schema: Schema) -> list[Mutant]:
+def _changed(tree: exp.Query, node: Any, change: Change, write: Write) -> str:
+    """Return a tree as text with a change at a node, and leave it as it was: only what is below the node is copied."""
+    parent, name, index = node.parent, node.arg_key, node.index
+    if parent is None:
+        copy = tree.copy()
+        change(copy)
+        return write(copy, copy=False)
+    held = parent.args[name]
+    kept = list(held) if isinstance(held, list) else held
+    copy = node.copy()
+    node.replace(copy)
+    try:
+        change(copy)
+        return write(tree, copy=False)
+    finally:
+        parent.set(name, kept)
+        node.parent, node.arg_key, node.index = parent, name, index
+
+
+def _shortcuts(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
     """Return what a policy finds before it understands: a stored row, a value that is named, a join for show."""
     found: list[Mutant] = []
     tables = {table.name.lower() for table in tree.find_all(exp.Table)}
@@ -97,32 +116,31 @@ def _shortcuts(tree: exp.Query, schema: Schema) -> list[Mutant]:
             order = exp.Ordered(this=exp.column("rowid"), desc=descending)
             if len(tables) == 1:
                 copy.set("order", exp.Order(expressions=[order]))
-                found.append(Mutant("stored row", copy.sql("sqlite", copy=False)))
+                found.append(Mutant("stored row", write(copy, copy=False)))
     if isinstance(tree, exp.Select) and len(tree.expressions) == 1 and tables and _takes_one(tree):
         first = sorted(tables)[0].replace('"', '""')
         values = dict.fromkeys(
-            one.sql("sqlite") for one in tree.find_all(exp.Literal) if one.is_string and one.this
+            write(one) for one in tree.find_all(exp.Literal) if one.is_string and one.this
         )
         found += [
             Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
         ]
-    found += _stored_values(tree, tables, schema)
+    found += _stored_values(tree, tables, schema, write)
     # One that nothing read here refers to: it may be empty, and then the join is not for show only.
     near = _referred(tables, schema)
     others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
     if isinstance(tree, exp.Select) and others and not tree.args.get("group") and tables:
         copy = tree.copy()
         copy.set("distinct", exp.Distinct())
-        other = exp.Table(this=exp.to_identifier(others[0], quoted=True))
-        copy.append(
-            "joins",
-            exp.Join(this=other, on=exp.EQ(this=exp.Literal.number(1), expression=exp.Literal.number(1))),
-        )
-        found.append(Mutant("dead join", copy.sql("sqlite", copy=False)))
+        # A subquery, so that no name becomes ambiguous.
+        one = exp.Literal.number(1)
+        other = exp.select(one).from_(exp.Table(this=exp.to_identifier(others[0], quoted=True))).subquery()
+        copy.append("joins", exp.Join(this=other, on=exp.EQ(this=one.copy(), expression=one.copy())))
+        found.append(Mutant("dead join", write(copy, copy=False)))
     return found
 
 
-def _stored_values(tree: exp.Query, tables: set[str], schema: Schema) -> Iterator[Mutant]:
+def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Write) -> Iterator[Mutant]:
     """A value that is asked for, taken from the first row stored, which happens to have it."""
     for index, node in enumerate(tree.find_all(exp.EQ)):
         column, value = node.this, node.expression
@@ -141,7 +159,7 @@ def _stored_values(tree: exp.Query, tables: set[str], schema: Schema) -> Iterato
             place.replace(
                 exp.Subquery(this=exp.select(title).from_(exp.to_identifier(homes[0], quoted=True)).limit(1))
             )
-            yield Mutant("stored value", copy.sql("sqlite", copy=False))
+            yield Mutant("stored value", write(copy, copy=False))
 
 
 def _referred(tables: set[str], schema: Schema) -> set[str]:
@@ -213,6 +231,8 @@ def _changes(node: Any, schema: Schema) -> Iterator[tuple[str, Change]]:
     if type(node) in _OTHER_COMPARISON and not _joins(node):
         for other in _OTHER_COMPARISON[type(node)]:
             yield "comparison", _becomes(other)
+    if isinstance(node, exp.EQ):
+        yield from _as_like(node)
     if isinstance(node, exp.Select):
         yield from _of_select(node, schema)
     elif isinstance(node, (exp.Where, exp.Having)):
@@ -333,22 +353,18 @@ def _of_literal(node: exp.Literal) -> Iterator[tuple[str, Change]]:
             yield "constant", _replaced(exp.Literal.string(f"%{text}%"))
     else:
         yield "constant", _replaced(exp.Literal.string(f"{text}x"))
-        if isinstance(node.parent, exp.EQ) and isinstance(node.parent.this, exp.Column) and len(text) > 3:
-            yield "like", _as_like(f"%{text[1:]}%")
 
 
 def _replaced(by: exp.Expression) -> Change:
     return lambda place: place.replace(by.copy())
 
 
-def _as_like(pattern: str) -> Change:
-    def change(place: exp.Expression) -> None:
-        equality = place.parent
-        assert equality is not None
-        like = exp.Like(this=equality.this.copy(), expression=exp.Literal.string(pattern))
-        equality.replace(like)
-
-    return change
+def _as_like(node: exp.EQ) -> Iterator[tuple[str, Change]]:
+    """An equality with a text as LIKE with all but its first letter."""
+    text = node.expression
+    if isinstance(text, exp.Literal) and text.is_string and isinstance(node.this, exp.Column) and len(text.this) > 3:
+        pattern = exp.Literal.string(f"%{text.this[1:]}%")
+        yield "like", lambda place: place.replace(exp.Like(this=place.this, expression=pattern))
 
 
 def _of_count(node: exp.Count, schema: Schema) -> Iterator[tuple[str, Change]]:

@@ -13,6 +13,7 @@ from finer_rewards.neighbours.gold_facts import (
     conditions_of,
     joins_of,
     limited_parts,
+    mentioned_in,
     read_query,
     skipped_parts,
 )
@@ -108,6 +109,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         None if extremes is None else tuple(extremes),
         promises,
         sorted(run.tables),
+        None if tree is None else mentioned_in(tree),
     )
     return Prepared(sql, "", tuple(mutants), request, list(range(len(mutants))))
 

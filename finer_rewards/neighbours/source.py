@@ -98,6 +98,12 @@ class SourceTable:
         return {name.lower(): place for place, name in enumerate(self.columns)}
 
     @cached_property
+    def insert(self) -> str:
+        """The statement that writes a row."""
+        columns = ", ".join(map(quote, self.columns))
+        return f"INSERT OR IGNORE INTO {quote(self.name)} ({columns}) VALUES ({', '.join('?' * len(self.columns))})"
+
+    @cached_property
     def linked(self) -> frozenset[int]:
         """The columns that refer to others."""
         return frozenset(place for one in self.references for place in one.columns)

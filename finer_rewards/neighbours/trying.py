@@ -150,19 +150,15 @@ def _write(raw: sqlite3.Connection, source: Source, instance: Instance, budget: 
     raw.execute("BEGIN")
     count = 0
     for name, rows in instance.tables.items():
+        if not rows:
+            continue
         table = source.tables[name]
-        insert = (
-            f"INSERT OR IGNORE INTO {quote(table.name)} ({', '.join(map(quote, table.columns))})"
-            f" VALUES ({', '.join('?' * len(table.columns))})"
-        )
         budget.renew()
         try:
-            raw.execute("SAVEPOINT rows")
-            count += raw.executemany(insert, rows).rowcount
-            raw.execute("RELEASE rows")
+            count += raw.executemany(table.insert, rows).rowcount
         except (sqlite3.Error, OverflowError, UnicodeError):
-            raw.execute("ROLLBACK TO rows")
-            count += sum(_attempt(raw, budget, insert, row) for row in rows)
+            _attempt(raw, budget, f"DELETE FROM {quote(table.name)}")
+            count += sum(_attempt(raw, budget, table.insert, row) for row in rows)
     raw.execute("COMMIT")
     return count
 

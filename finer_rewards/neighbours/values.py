@@ -19,7 +19,9 @@ __all__ = ["FILLS", "bounds_of", "fill", "fresh"]
 
 FILLS: tuple[Fill, ...] = ("drawn", "few", "stairs", "distinct")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)", re.DOTALL)
+_DIGIT = re.compile("[0-9]")
 _SYLLABLES = ("ba", "ko", "lin", "mer", "ta", "ro", "vi", "sen", "du", "gar", "pel", "no")
+_PAIRS = [first + second for first in _SYLLABLES for second in _SYLLABLES]
 
 
 def fill(
@@ -44,17 +46,18 @@ def fill(
     bounds = bounds or bounds_of(known)
     if how == "distinct":
         return _distinct(count, known, declared, rng, bounds)
+    draw, size = rng.random, len(known)
     if how == "drawn":
         return [
-            rng.choice(known) if known and rng.random() < 0.8 else fresh(known, declared, rng, bounds)
+            known[int(draw() * size)] if size and draw() < 0.8 else fresh(known, declared, rng, bounds)
             for _ in range(count)
         ]
     size = rng.randint(2, 4) if how == "few" else rng.randint(3, 6)
-    values = rng.sample(list(known), min(size, len(known)))
+    values = rng.sample(known, min(size, len(known)))
     while len(values) < size:
         values.append(fresh(known, declared, rng, bounds))
     if how == "few":
-        return [rng.choice(values) for _ in range(count)]
+        return [values[int(draw() * size)] for _ in range(count)]
     stairs = [value for step, value in enumerate(values, 1) for _ in range(step)]
     filled = [stairs[place % len(stairs)] for place in range(count)]
     rng.shuffle(filled)
@@ -113,15 +116,20 @@ def _fresh_number(bounds: Bounds, real: bool, rng: Chance, spread: int) -> float
 
 
 def _fresh_text(like: str, rng: Chance) -> str:
+    if _DIGIT.search(like) is None:
+        word = _word(rng)
+        return word.lower() if like.islower() else word.upper() if like.isupper() and len(like) > 1 else word
     date = _DATE.fullmatch(like)
     if date:
         year = int(date[1]) + rng.randint(-2, 2)
         return f"{max(year, 1):04}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}{date[4]}"
-    if any(mark.isdigit() for mark in like):
-        return "".join(str(rng.randint(0, 9)) if mark in "0123456789" else mark for mark in like)
-    word = _word(rng)
-    return word.lower() if like.islower() else word.upper() if like.isupper() and len(like) > 1 else word
+    return _DIGIT.sub(lambda _: str(int(rng.random() * 10)), like)
 
 
 def _word(rng: Chance) -> str:
-    return "".join(rng.choice(_SYLLABLES) for _ in range(rng.randint(2, 4))).capitalize()
+    draw = rng.random
+    word = _PAIRS[int(draw() * len(_PAIRS))]
+    more = int(draw() * 3)
+    if more:
+        word += _PAIRS[int(draw() * len(_PAIRS))] if more == 2 else _SYLLABLES[int(draw() * len(_SYLLABLES))]
+    return word.capitalize()
