@@ -126,8 +126,13 @@ def make_instance(
         few = 0 if recipe.bare else min(_FAR_ROWS, len(table.rows))
         far = [] if name in near else [list(row) for row in rng.sample(table.rows, few)]
         drafts[name] = Draft(table, start.get(name, far))
-    for draft in drafts.values():
-        draft.links = [_links(draft, one, drafts[one.to_table]) for one in draft.table.references]
+    for name, draft in drafts.items():
+        # Those of new rows, and of rows that no gold needs, are drawn anew.
+        real = recipe.start == "sample" and name in near
+        draft.links = [
+            _links(draft, one, drafts[one.to_table]) if real else [NULL] * len(draft.rows)
+            for one in draft.table.references
+        ]
     for name, draft in drafts.items():
         if name in near:
             _change_columns(draft, name, pools, recipe, rng, mentioned)
@@ -138,8 +143,8 @@ def make_instance(
         _seek_in_twins(name, drafts, sought, rng)
     for draft in drafts.values():
         resolve(draft, drafts)
-    for draft in drafts.values():
-        resolve(draft, drafts)  # a second time for cycles
+    for draft in drafts.values() if source.cyclic else ():
+        resolve(draft, drafts)
     for name, draft in drafts.items():
         keep_determined(draft, pools, name, rng)
         if not recipe.renames:
@@ -373,8 +378,9 @@ def _name(
         bounds = _bounds(draft, place, pools.get((name, place), ()))
         # What golds look for first, then what is new.
         values = list(dict.fromkeys([*names, *looked_for[: len(draft.rows) // 2]]))
-        if len(values) < len(draft.rows):
-            others = fill("distinct", len(draft.rows), known, draft.table.types[place], rng, bounds)
+        missing = len(draft.rows) - len(values)
+        if missing > 0:
+            others = fill("distinct", 2 * missing, known, draft.table.types[place], rng, bounds)
             values = list(dict.fromkeys([*values, *others]))
         if not real:
             values[: len(draft.rows)] = rng.sample(values[: len(draft.rows)], len(values[: len(draft.rows)]))

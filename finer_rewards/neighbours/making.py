@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["make_trials"]
 
-_ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it
+_ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it; 1 where it has several rows
 
 
 def make_trials(
@@ -74,9 +74,9 @@ def make_trials(
     columns = None if mentioned is None else frozenset(mentioned)
     found: list[tuple[Any, ...]] = []
     alive = set(range(len(mutants)))
-    vain = 0
+    vain, enough = 0, _ENOUGH
     for number in range(*numbers) if mine.tables else ():
-        if (not alive and (patience or len(found) >= _ENOUGH)) or (patience and vain >= patience):
+        if (not alive and (patience or len(found) >= enough)) or (patience and vain >= patience):
             break
         recipe = RECIPES[number] if number < len(RECIPES) else PARTED
         rng = Chance(f"{seed}:{number}:{gold}")
@@ -87,6 +87,7 @@ def make_trials(
         if trial is None or (patience and not news):
             continue
         alive -= trial.told | trial.counted
+        enough = min(enough, 1 if trial.answer[1] > 1 else _ENOUGH)
         found.append(
             (
                 number,

@@ -130,6 +130,16 @@ class Source:
         default_factory=dict, repr=False, compare=False
     )
 
+    @cached_property
+    def cyclic(self) -> bool:
+        """Whether some table refers to itself or to one that comes later."""
+        seen: set[str] = set()
+        for name, table in self.tables.items():
+            if any(one.to_table not in seen for one in table.references):
+                return True
+            seen.add(name)
+        return False
+
     def obeyed(self) -> list[tuple[Any, ...]]:
         """Return what the data obeys beyond the schema, and every neighbour with it, a tuple a table.
 
