@@ -42,10 +42,11 @@ _BATCH = 64
 # make one, then those that part codes from names.
 _FIRST, _MORE, _PARTED = (0, 3), (3, len(RECIPES)), (len(RECIPES), len(RECIPES) + 3)
 # Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
-_STUBBORN = ("join kind", "group", "dead join", "like")
+_STUBBORN = {"join kind", "group", "like"}
 # Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
 _LEAST, _LEAST_SINGLE = 1, 2
-_GUESSES = ("guess", "recited key")
+# Those that recite: where a code goes with its name, only parting the two tells them.
+_GUESSES = {"guess", "recited key"}
 #: How a gold ends that ends so whatever the limits.
 _LASTING = (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 
@@ -183,12 +184,14 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
         requests = []
         for gold in golds:
             living = [gold.mutants[number] for number in gold.living]
-            hopeless = all(one.kind in _STUBBORN for one in living)
-            if not gold.request or (hopeless and (numbers is _PARTED or (numbers is _MORE and not living))):
-                continue
-            patience = 0 if numbers is _FIRST else 2 if hopeless else 4 if gold.trials else len(RECIPES)
-            waiting.append(gold)
-            requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
+            kinds = {one.kind for one in living}
+            hopeless = not kinds - _STUBBORN if gold.trials else not kinds
+            if gold.request and (
+                numbers is _FIRST or (kinds & _GUESSES if numbers is _PARTED else not hopeless)
+            ):
+                patience = 0 if numbers is _FIRST else 4 if gold.trials else len(RECIPES)
+                waiting.append(gold)
+                requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
         for gold, answer in zip(waiting, workshop.ask("make", requests, _SECONDS), strict=True):
             if answer.value is None:
                 gold.problem = f"its neighbours could not be made: {answer.error}"

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
     from finer_rewards.neighbours.chance import Chance
     from finer_rewards.neighbours.facts import Condition
-    from finer_rewards.neighbours.source import SourceTable
+    from finer_rewards.neighbours.tables import SourceTable
     from finer_rewards.types import Cell, Row
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "drop_orphans",
     "keep_determined",
     "keep_individuals",
+    "keep_singles",
     "resolve",
     "seek_in",
     "unique",
@@ -51,14 +52,15 @@ def seek_in(
     name: str,
     number: int,
     drafts: Mapping[str, Draft],
-    sought: Mapping[str, list[Condition]],
+    sought: Mapping[str, list[list[Condition]]],
     rng: Chance,
     depth: int,
 ) -> None:
-    """Write into a row, and into rows it refers to, what a gold looks for (by table), or nearly so."""
+    """Write into a row, and into rows it refers to, what a gold looks for (by table and column), or nearly so."""
     draft = drafts[name]
     places = draft.table.place
-    for one in sought.get(name, ()):
+    for same in sought.get(name, ()):
+        one = same[0] if len(same) == 1 else rng.choice(same)
         place = places.get(one.column)
         if place is None or rng.random() < 0.15:
             continue
@@ -126,6 +128,15 @@ def keep_individuals(draft: Draft, rng: Chance) -> None:
                     row[place] = rng.choice(others)
 
 
+def keep_singles(draft: Draft, rng: Chance) -> None:
+    """Let a text that names one row in the data name no more than one here."""
+    for place, text in draft.table.singles:
+        others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
+        having = [row for row in draft.rows if row[place] == text]
+        for row in having[1:]:
+            row[place] = rng.choice(others)
+
+
 def keep_determined(
     draft: Draft, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: Chance
 ) -> None:
@@ -139,10 +150,11 @@ def keep_determined(
             for value, other in known.items():
                 saying.setdefault(other, []).append(value)
             for row in draft.rows:
-                if row[second] in saying:
-                    row[first] = rng.choice(saying[row[second]]) if row[second] in wanted else row[first]
-                elif row[second] in wanted and isinstance(row[first], str):
-                    row[first] = f"{row[second]} {row[first]}"
+                said, other = row[second], row[first]
+                if said in wanted and said in saying:
+                    row[first] = rng.choice(saying[said])
+                elif said in wanted and isinstance(said, str) and isinstance(other, str):
+                    row[first] = f"{said} {other}"
         for row in draft.rows:
             if row[first] is not None:
                 row[second] = known.setdefault(row[first], row[second])
@@ -150,21 +162,19 @@ def keep_determined(
 
 def unique(draft: Draft) -> list[int]:
     """The places of the rows that repeat no key."""
-    count = len(draft.rows)
-    seen: dict[tuple[int, ...], set[Row]] = {
-        key: set()
-        for key in draft.table.keys
-        if len({tuple([row[place] for place in key]) for row in draft.rows}) < count
-    }
-    kept = []
-    for number, row in enumerate(draft.rows) if seen else ():
-        values = {key: tuple([row[place] for place in key]) for key in seen}
-        if any(value in seen[key] for key, value in values.items() if None not in value):
-            continue
-        for key, value in values.items():
-            seen[key].add(value)
-        kept.append(number)
-    return kept if seen else list(range(count))
+    rows = draft.rows
+    kept = list(range(len(rows)))
+    for key in draft.table.keys:
+        values = [tuple([row[place] for place in key]) for row in rows]
+        if len(set(values)) < len(values):
+            seen: set[Row] = set()
+            some = []
+            for number in kept:
+                if values[number] not in seen or None in values[number]:
+                    seen.add(values[number])
+                    some.append(number)
+            kept = some
+    return kept
 
 
 def drop_orphans(name: str, draft: Draft, drafts: Mapping[str, Draft], kept: dict[str, list[int]]) -> bool:

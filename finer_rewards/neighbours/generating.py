@@ -12,6 +12,7 @@ from finer_rewards.neighbours.drafts import (
     drop_orphans,
     keep_determined,
     keep_individuals,
+    keep_singles,
     resolve,
     seek_in,
     unique,
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
 
     from finer_rewards.neighbours.chance import Chance
     from finer_rewards.neighbours.facts import Condition
-    from finer_rewards.neighbours.source import Reference, Source
+    from finer_rewards.neighbours.source import Source
+    from finer_rewards.neighbours.tables import Reference
     from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
@@ -68,10 +70,10 @@ RECIPES = (
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
     Recipe("new", 16, change=1.0, sought=0.4, doubles=0.25, bare=True),
     Recipe("sample", 24, change=0.6, sought=0.5, doubles=0.25),
+    Recipe("new", 16, change=1.0, doubles=0.25, avoids=True),
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3, bare=True),
     Recipe("sample", 60, change=0.5, sought=0.5, doubles=0.25),
     Recipe("new", 16, change=1.0, sought=0.1, doubles=0.25),
-    Recipe("new", 16, change=1.0, doubles=0.25, avoids=True),
     Recipe("new", 60, change=1.0, sought=0.6, doubles=0.3),
     Recipe("sample", 12, change=0.3, sought=0.35, doubles=0.2),
     Recipe("sample", 150, change=0.4, sought=0.4, doubles=0.25),
@@ -147,6 +149,7 @@ def make_instance(
         resolve(draft, drafts)
     for name, draft in drafts.items():
         keep_determined(draft, pools, name, rng)
+        keep_singles(draft, rng)
         if not recipe.renames:
             keep_individuals(draft, rng)
     return _finished(drafts)
@@ -189,11 +192,12 @@ def _pools(source: Source, golds: Sequence[Sequence[Condition]]) -> dict[tuple[s
     return {key: list(dict.fromkeys(values)) for key, values in pools.items() if values}
 
 
-def _by_table(conditions: Sequence[Condition]) -> dict[str, list[Condition]]:
-    found: dict[str, list[Condition]] = defaultdict(list)
+def _by_table(conditions: Sequence[Condition]) -> dict[str, list[list[Condition]]]:
+    """What a gold looks for by table, and there by column."""
+    found: dict[str, dict[str, list[Condition]]] = defaultdict(dict)
     for one in conditions:
-        found[one.table].append(one)
-    return found
+        found[one.table].setdefault(one.column, []).append(one)
+    return {table: list(columns.values()) for table, columns in found.items()}
 
 
 def _as_written(source: Source, condition: Condition) -> Condition:
@@ -315,11 +319,10 @@ def _change_columns(
         if place in kept:
             continue
         pool = pools.get((name, place), [])
+        avoided = set(pool) if recipe.avoids else set()
         known = [*pool, *table.values(place)]
-        if recipe.avoids and pool:
-            avoided = set(pool)
-            known = [value for value in table.values(place) if value not in avoided]
-            pool = []
+        if avoided:
+            pool, known = [], [value for value in known if value not in avoided]
         values: list[Cell]
         if not new and rng.random() >= recipe.change:
             continue
@@ -345,7 +348,7 @@ def _change_columns(
                 for value in values
             ]
         for row, value in zip(draft.rows, values, strict=True):
-            row[place] = value
+            row[place] = rng.choice(known) if known and value in avoided else value
 
 
 def _name(
@@ -444,7 +447,7 @@ def _double(
 def _seek(
     name: str,
     drafts: Mapping[str, Draft],
-    golds: Sequence[Mapping[str, list[Condition]]],
+    golds: Sequence[Mapping[str, list[list[Condition]]]],
     recipe: Recipe,
     rng: Chance,
 ) -> None:
@@ -457,7 +460,7 @@ def _seek(
 
 
 def _seek_in_twins(
-    name: str, drafts: Mapping[str, Draft], golds: Sequence[Mapping[str, list[Condition]]], rng: Chance
+    name: str, drafts: Mapping[str, Draft], golds: Sequence[Mapping[str, list[list[Condition]]]], rng: Chance
 ) -> None:
     """Write what a gold looks for into some repeated rows: alike but for that, as INTERSECT and EXCEPT want them."""
     own = [sought for sought in golds if name in sought]

@@ -74,7 +74,9 @@ def mentioned_in(tree: exp.Query) -> list[str] | None:
     if any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star)):
         return None
     joined = [name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []]
-    return sorted({name.lower() for name in (*joined, *[column.name for column in tree.find_all(exp.Column)])})
+    return sorted(
+        {name.lower() for name in (*joined, *[column.name for column in tree.find_all(exp.Column)])}
+    )
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:

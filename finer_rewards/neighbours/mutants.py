@@ -119,9 +119,7 @@ def _shortcuts(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
                 found.append(Mutant("stored row", write(copy, copy=False)))
     if isinstance(tree, exp.Select) and len(tree.expressions) == 1 and tables and _takes_one(tree):
         first = sorted(tables)[0].replace('"', '""')
-        values = dict.fromkeys(
-            write(one) for one in tree.find_all(exp.Literal) if one.is_string and one.this
-        )
+        values = dict.fromkeys(write(one) for one in tree.find_all(exp.Literal) if one.is_string and one.this)
         found += [
             Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
         ]
@@ -362,7 +360,12 @@ def _replaced(by: exp.Expression) -> Change:
 def _as_like(node: exp.EQ) -> Iterator[tuple[str, Change]]:
     """An equality with a text as LIKE with all but its first letter."""
     text = node.expression
-    if isinstance(text, exp.Literal) and text.is_string and isinstance(node.this, exp.Column) and len(text.this) > 3:
+    if (
+        isinstance(text, exp.Literal)
+        and text.is_string
+        and isinstance(node.this, exp.Column)
+        and len(text.this) > 3
+    ):
         pattern = exp.Literal.string(f"%{text.this[1:]}%")
         yield "like", lambda place: place.replace(exp.Like(this=place.this, expression=pattern))
 

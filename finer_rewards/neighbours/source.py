@@ -9,108 +9,34 @@ import sqlite3
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import permutations
 
 from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
 from finer_rewards.neighbours.chance import Chance
+from finer_rewards.neighbours.promises import (
+    determined,
+    observed_keys,
+    passed_on,
+    with_individuals,
+    with_singles,
+)
+from finer_rewards.neighbours.references import as_referred, in_order, refer, refer_as_declared
 from finer_rewards.neighbours.rows import Rows
+from finer_rewards.neighbours.tables import SourceTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from finer_rewards.neighbours.facts import Condition, Join
+    from finer_rewards.neighbours.tables import Reference
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Individual", "Reference", "Source", "SourceTable", "read_source"]
+__all__ = ["Source", "read_source"]
 
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample
 _LITERAL_ROWS = 5
-_INCLUDED = 0.9
-_TELLING_ROWS = 5
-_NAMES = ("name", "title")
-_MOST_COLUMNS = 40  # of a table in which one column is held to determine another
-
-
-@dataclass(frozen=True)
-class Reference:
-    """Columns (by position) whose values are those of another table's columns."""
-
-    columns: tuple[int, ...]
-    to_table: str
-    to_columns: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Individual:
-    """A row that a gold names by its key, and the texts that only this row has, by column.
-
-    Who names it by one of them is right as far as the data tells. Columns that the gold itself mentions are left
-    out: what it asks for may not be known beforehand.
-    """
-
-    key: int
-    value: Cell
-    texts: tuple[tuple[int, str], ...]
-
-
-@dataclass(frozen=True)
-class SourceTable:
-    """One table.
-
-    Args:
-        name: as declared.
-        columns: names of the columns that can be inserted into.
-        types: their declared types, upper case.
-        rows: all rows, or a sample of them.
-        primary: place of the primary key, where it is one column.
-        keys: sets of columns that identify a row: declared ones, and those that do so in the data (an id, and
-            text that never repeats: to group by name instead of by id is no mistake worth telling; and what
-            links two tables without ever linking the same rows twice).
-        nullable: columns in which the data has NULL (or that may have it, in an empty table).
-        references: to other tables; declared ones, and those that golds join by and the data obeys.
-        complete: true when `rows` are all rows.
-        individuals: rows that some gold names by their primary key, and what else names them.
-        determined: pairs of columns of which the first determines the second wherever it repeats.
-    """
-
-    name: str
-    columns: tuple[str, ...]
-    types: tuple[str, ...]
-    rows: Rows = field(repr=False)
-    primary: int | None = None
-    keys: tuple[tuple[int, ...], ...] = ()
-    nullable: frozenset[int] = frozenset()
-    references: tuple[Reference, ...] = ()
-    complete: bool = True
-    individuals: tuple[Individual, ...] = ()
-    determined: tuple[tuple[int, int], ...] = ()
-
-    def values(self, column: int) -> list[Cell]:
-        """The distinct values of a column, NULL left out, in the order they occur in."""
-        return self.rows.values(column)
-
-    @cached_property
-    def place(self) -> dict[str, int]:
-        """The place of each column, by its name in lower case."""
-        return {name.lower(): place for place, name in enumerate(self.columns)}
-
-    @cached_property
-    def insert(self) -> str:
-        """The statement that writes a row."""
-        columns = ", ".join(map(quote, self.columns))
-        return f"INSERT OR IGNORE INTO {quote(self.name)} ({columns}) VALUES ({', '.join('?' * len(self.columns))})"
-
-    @cached_property
-    def linked(self) -> frozenset[int]:
-        """The columns that refer to others."""
-        return frozenset(place for one in self.references for place in one.columns)
-
-    def mapping(self, first: int, second: int) -> dict[Cell, Cell]:
-        """Return what the second column has where the first has a value."""
-        return {row[first]: row[second] for row in self.rows if row[first] is not None}
 
 
 @dataclass(frozen=True)
@@ -175,12 +101,13 @@ class Source:
         read = _read_sought(connection, more, conditions)
         tables = None if read else self._joined.get(key)
         if tables is None:
-            tables = _settled(connection, more) if _refer(more, joins) or read else more
+            tables = _settled(connection, more) if refer(more, joins) or read else more
             if not read:
                 self._joined[key] = tables
-        tables = {name: _with_names(table, conditions) for name, table in tables.items()}
+        tables = {name: with_singles(table, conditions) for name, table in tables.items()}
+        conditions = [*conditions, *passed_on(tables, conditions)]
         named = {
-            name: _with_individuals(table, table.primary, conditions)
+            name: with_individuals(table, table.primary, conditions)
             for name, table in tables.items()
             if table.primary is not None
         }
@@ -218,7 +145,7 @@ def read_source(connection: Connection) -> Source:
                     tables[name.lower()] = _read_table(raw, name, columns, unique)
                 except sqlite3.Error as error:
                     notes.append(f"table {name} is left empty: {error}")
-        _refer_as_declared(tables, declared)
+        refer_as_declared(tables, declared)
         tables = _settled(connection, tables)
     finally:
         raw.text_factory = str
@@ -229,13 +156,13 @@ def _settled(connection: Connection, tables: dict[str, SourceTable]) -> dict[str
     """The tables with keys that nobody declared, all rows that are referred to, and in their order."""
     referred = {(one.to_table, one.to_columns) for table in tables.values() for one in table.references}
     for name, table in tables.items():
-        keys = _observed_keys(table, {to for to_table, to in referred if to_table == name})
+        keys = observed_keys(table, {to for to_table, to in referred if to_table == name})
         tables[name] = replace(table, keys=tuple(dict.fromkeys((*table.keys, *keys))))
     _fetch_referred(connection, tables)
-    tables = _ordered(tables)
+    tables = in_order(tables)
     for name in tables:
-        tables[name] = _as_referred(tables[name], tables)
-    return {name: replace(table, determined=tuple(_determined(table))) for name, table in tables.items()}
+        tables[name] = as_referred(tables[name], tables)
+    return {name: replace(table, determined=tuple(determined(table))) for name, table in tables.items()}
 
 
 def _read_table(
@@ -311,180 +238,6 @@ def _read_sought(
     return changed
 
 
-def _ask(connection: Connection, sql: str, values: Sequence[Cell]) -> list[Row]:
-    raw = connection.raw
-    raw.text_factory = leave_out_undecodable
-    try:
-        found: list[Row] = raw.execute(sql, tuple(values)).fetchall()
-    except (sqlite3.Error, OverflowError):
-        return []  # out of time: the sample has to do
-    finally:
-        raw.text_factory = str
-    return found
-
-
-def _refer_as_declared(tables: dict[str, SourceTable], declared: Sequence[tuple[Any, ...]]) -> None:
-    for name, _, _, _, foreign, *_ in declared:
-        own = tables.get(name.lower())
-        if own is None:
-            continue
-        parts: dict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        for part in sorted(foreign, key=lambda part: part[:2]):
-            parts[part[0]].append(part)
-        references: list[Reference] = []
-        for group in parts.values():
-            to = tables.get(group[0][2].lower())
-            if to is None:
-                continue
-            ours = _places(own, [part[3] for part in group])
-            named = [part[4] for part in group if part[4] is not None]
-            # A reference that names no column means the primary key of the table it refers to.
-            theirs = _places(to, named) if named else () if to.primary is None else (to.primary,)
-            if ours and len(ours) == len(theirs) and ours not in [one.columns for one in references]:
-                references.append(Reference(ours, group[0][2].lower(), theirs))
-        tables[name.lower()] = replace(own, references=tuple(references))
-
-
-def _refer(tables: dict[str, SourceTable], joins: Iterable[Join]) -> bool:
-    """Add the references that a gold joins by and the data obeys; return whether there were any."""
-    changed = False
-    for join in joins:
-        for child, parent in ((join.left, join.right), (join.right, join.left)):
-            own, to = tables.get(child[0]), tables.get(parent[0])
-            if own is None or to is None or own is to:
-                continue
-            ours, theirs = _places(own, child[1:]), _places(to, parent[1:])
-            backwards = [one.columns for one in to.references if one.to_table == child[0]]
-            if ours and theirs and ours[0] not in own.linked and theirs not in backwards:
-                unique = theirs in to.keys or to.rows.never_repeats(theirs[0], 3)
-                if unique and _included(own, ours[0], to, theirs[0]):
-                    tables[child[0]] = replace(
-                        own, references=(*own.references, Reference(ours, parent[0], theirs))
-                    )
-                    changed = True
-                    break
-    return changed
-
-
-def _as_referred(table: SourceTable, tables: Mapping[str, SourceTable]) -> SourceTable:
-    """The table with its references written as the values they refer to: SQLite takes '1' in a text for a key 1."""
-    changes: dict[int, dict[Cell, Cell]] = {}
-    for one in table.references:
-        for ours, theirs in zip(one.columns, one.to_columns, strict=True):
-            known = {value: value for value in tables[one.to_table].values(theirs)}
-            spelled = {value: _spelled(value, known) for value in table.values(ours)}
-            if any(type(value) is not type(other) or value != other for value, other in spelled.items()):
-                changes[ours] = spelled
-    if not changes:
-        return table
-    rows = [list(row) for row in table.rows]
-    for row in rows:
-        for place, spelled in changes.items():
-            row[place] = spelled.get(row[place], row[place])
-    return replace(table, rows=Rows(map(tuple, rows)))
-
-
-def _spelled(value: Cell, known: Mapping[Cell, Cell]) -> Cell:
-    """The known value that SQLite finds equal where a text column meets one of numbers; failing that, itself."""
-    if value in known:
-        return known[value]
-    try:
-        return known.get(float(value) if isinstance(value, str) else str(value), value)
-    except ValueError:
-        return value
-
-
-def _with_names(table: SourceTable, conditions: Sequence[Condition]) -> SourceTable:
-    """The table, in which a name that the gold looks a row up by stays that of one row, if it is so in the data.
-
-    Who writes `= (SELECT id ... WHERE name = 'Bore')` relies on it, and people call that right, however few the rows.
-    """
-    keys = [
-        (table.place[one.column],)
-        for one in conditions
-        if one.table == table.name.lower() and one.beside is not None and one.column in table.place
-        if _names_rows(table, table.place[one.column], 2)
-    ]
-    return replace(table, keys=tuple(dict.fromkeys((*table.keys, *keys)))) if keys else table
-
-
-def _with_individuals(table: SourceTable, key: int, conditions: Sequence[Condition]) -> SourceTable:
-    mentioned: dict[Cell, set[str]] = defaultdict(set)
-    for one in conditions:
-        named = (one.table, one.column) == (table.name.lower(), table.columns[key].lower())
-        if named and one.beside is not None:
-            mentioned[one.meets[0]] |= one.beside
-    if not mentioned or not table.complete:
-        return table
-    found = []
-    for value, columns in mentioned.items():
-        for row in [row for row in table.rows if row[key] == value][:1]:
-            texts = tuple(
-                (other, text)
-                for other, text in enumerate(row)
-                if isinstance(text, str) and text and other not in table.linked
-                if table.columns[other].lower() not in columns
-                if sum(any_row[other] == text for any_row in table.rows) == 1
-            )
-            found.append(Individual(key, value, texts))
-    return replace(table, individuals=tuple(found))
-
-
-def _observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    """Keys that nobody declared, but that the data obeys."""
-    for column, title in enumerate(table.columns):
-        is_id = title.lower() == "id" or title.lower().endswith(("_id", "code")) or title.endswith("ID")
-        if (
-            ((column,) in referred and (not table.rows or table.rows.never_repeats(column, 3)))
-            or (is_id and not table.keys and table.rows.never_repeats(column, 3))
-            or _names_rows(table, column, _TELLING_ROWS)
-        ):
-            yield (column,)
-    links = tuple(sorted(table.linked))
-    if len(links) > 1 and table.rows.never_repeats_together(links, _TELLING_ROWS):
-        yield links
-
-
-def _places(table: SourceTable, names: Sequence[str]) -> tuple[int, ...]:
-    found = tuple(table.place[name.lower()] for name in names if name.lower() in table.place)
-    return found if len(found) == len(names) else ()
-
-
-def _names_rows(table: SourceTable, column: int, least: int) -> bool:
-    """Whether a column holds text that never repeats: a name that some row shares would be news to the data."""
-    title, own = table.columns[column].lower(), table.name.lower()
-    named = any(word in title for word in _NAMES) or title in (own, own.removesuffix("s"))
-    return table.rows.never_repeats(column, least if named else 2 * _TELLING_ROWS) and all(
-        isinstance(value, str) for value in table.values(column)
-    )
-
-
-def _determined(table: SourceTable) -> Iterator[tuple[int, int]]:
-    """Pairs of columns of which the first determines the second in all rows, though it repeats."""
-    rows, count = table.rows, len(table.rows)
-    if count < _TELLING_ROWS or len(table.columns) > _MOST_COLUMNS:
-        return
-    alone = {key[0] for key in table.keys if len(key) == 1}
-    open_to = [place for place in range(len(table.columns)) if place not in alone]
-    for first, second in permutations(open_to, 2):
-        if second in table.linked:
-            continue
-        ours, theirs = len(table.values(first)), len(table.values(second))
-        # It has to repeat often enough for this to be no accident, and not to say next to nothing.
-        if 2 <= theirs <= ours <= 0.7 * count and len(rows.places((first, second))) == len(
-            rows.places((first,))
-        ):
-            yield first, second
-
-
-def _included(own: SourceTable, column: int, to: SourceTable, other: int) -> bool:
-    theirs = {value: value for value in to.values(other)}
-    ours = {_spelled(value, theirs) for value in own.values(column)}
-    if not to.complete:
-        return True
-    return not ours or len(ours & theirs.keys()) >= _INCLUDED * len(ours)
-
-
 def _fetch_referred(connection: Connection, tables: dict[str, SourceTable]) -> None:
     """Read the rows that sampled rows refer to, and that were not sampled themselves."""
     for _ in range(3):
@@ -509,16 +262,13 @@ def _fetch_referred(connection: Connection, tables: dict[str, SourceTable]) -> N
             tables[name] = replace(to, rows=Rows(rows))
 
 
-def _ordered(tables: Mapping[str, SourceTable]) -> dict[str, SourceTable]:
-    """Referred tables before those that refer to them; within a cycle, in the order declared."""
-    ordered: dict[str, SourceTable] = {}
-    left = dict(tables)
-    while left:
-        ready = [
-            name
-            for name, table in left.items()
-            if all(one.to_table not in left or one.to_table == name for one in table.references)
-        ] or [next(iter(left))]
-        for name in ready:
-            ordered[name] = left.pop(name)
-    return ordered
+def _ask(connection: Connection, sql: str, values: Sequence[Cell]) -> list[Row]:
+    raw = connection.raw
+    raw.text_factory = leave_out_undecodable
+    try:
+        found: list[Row] = raw.execute(sql, tuple(values)).fetchall()
+    except (sqlite3.Error, OverflowError):
+        return []  # out of time: the sample has to do
+    finally:
+        raw.text_factory = str
+    return found

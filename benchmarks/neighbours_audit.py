@@ -1,0 +1,145 @@
+"""Would a reader of the question accept what neighbours refuse? 200 refused candidates, drawn by chance and read.
+
+    python -m benchmarks.neighbours_audit draw [DATA] -o FILE     what there is to read, a paragraph each
+    python -m benchmarks.neighbours_audit count [DATA] [--wrong]  the estimate
+
+Drawn are distinct candidates that the official evaluator (BIRD: set equality) calls right, that match on the database
+itself, and that neighbours refuse; in an order shuffled with seed 0, at most 5 a question. The verdicts are lines of
+results/neighbours_audit.tsv: id, `accept` or `refuse`, and why. An id is the set, the question's number and a digest of
+the candidate, so that the file holds nothing of other people's. An item stands for as many as there are refused of its
+question for each one drawn of it; the interval is the bootstrap's over questions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import random
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards.rewards import execution_match
+
+VERDICTS = Path(__file__).parent / "results" / "neighbours_audit.tsv"
+SETS = {"spider": ("spider_dev_dev", "spider_dev/database"), "bird": ("bird_dev_dev", "bird/databases")}
+DRAWN, A_QUESTION, SEED = 200, 5, 0
+
+
+@dataclass
+class Refused:
+    """A candidate called right that neighbours refuse."""
+
+    id: str
+    question: str
+    text: str
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=("draw", "count"))
+    parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("-o", "--output", type=Path, default=Path("audit.txt"))
+    parser.add_argument("--wrong", action="store_true", help="count the candidates called wrong too")
+    arguments = parser.parse_args()
+    tables, refused = [], []
+    for name, (candidates, folder) in SETS.items():
+        counts, some = _judged(arguments.data, name, candidates, arguments.data / folder, arguments.wrong)
+        refused += some
+        tables.append((name, counts))
+    drawn = _drawn(refused)
+    if arguments.what == "draw":
+        arguments.output.write_text("\n".join(one.text for one in drawn), encoding="utf-8")
+    else:
+        _count(drawn, refused, sum(counts["right"] for _, counts in tables))
+    for name, counts in tables:
+        print(name, dict(counts))
+    return 0
+
+
+def _judged(
+    data: Path, name: str, candidates: str, root: Path, wrong: bool
+) -> tuple[Counter[str], list[Refused]]:
+    """Score the candidates of a set with neighbours; return counts, and what they refuse."""
+    samples: list[Sample] = []
+    notes: list[tuple[dict[str, Any], str]] = []
+    with gzip.open(data / "candidates" / f"{candidates}.jsonl.gz", "rt", encoding="utf-8") as lines:
+        for line in lines:
+            question = json.loads(line)
+            for sql, one in {one["sql"]: one for one in question["candidates"].values()}.items():
+                right = one.get("official", one["set_ex"]) == 1
+                if right or wrong:
+                    samples.append(Sample(sql, question["gold"], question["db_id"]))
+                    notes.append((question, "right" if right else "wrong"))
+    counts: Counter[str] = Counter()
+    found: list[Refused] = []
+    with Scorer(execution_match(), SQLite(root, timeout=5.0, clock="cpu")) as scorer:
+        for start in range(0, len(samples), 2000):
+            some = samples[start : start + 2000]
+            for sample, (question, verdict), score in zip(
+                some, notes[start:], scorer.score(some), strict=False
+            ):
+                refused = score.metrics.get("lucky") == 1.0
+                counts[verdict] += 1
+                counts[f"{verdict}, a match on one database"] += refused or score.value == 1.0
+                counts[f"{verdict}, a match with neighbours"] += score.value == 1.0
+                if verdict == "right" and refused:
+                    number = question["idx"]
+                    own = f"{name}-{number}-{sha256(sample.completion.encode()).hexdigest()[:8]}"
+                    text = (
+                        f"{own}  {question['db_id']}: {question['question']} {question.get('evidence', '')}\n"
+                        f"  gold      {question['gold']}\n  predicted {sample.completion}\n  {score.reason}\n"
+                    )
+                    found.append(Refused(own, f"{name}-{number}", text))
+    return counts, found
+
+
+def _drawn(refused: Sequence[Refused]) -> list[Refused]:
+    rest = list(refused)
+    random.Random(SEED).shuffle(rest)
+    taken: Counter[str] = Counter()
+    found: list[Refused] = []
+    for one in rest:
+        if taken[one.question] < A_QUESTION and len(found) < DRAWN:
+            taken[one.question] += 1
+            found.append(one)
+    return found
+
+
+def _count(drawn: Sequence[Refused], refused: Sequence[Refused], right: int) -> None:
+    lines = [line.split("\t") for line in VERDICTS.read_text(encoding="utf-8").splitlines()[1:]]
+    verdicts = {line[0]: line[1] for line in lines}
+    missing = [one.id for one in drawn if one.id not in verdicts]
+    if missing:
+        sys.exit(
+            f"{len(missing)} of {len(drawn)} drawn have no verdict in {VERDICTS}, the first is {missing[0]}."
+        )
+    of = Counter(one.question for one in refused)
+    held: dict[str, list[bool]] = defaultdict(list)
+    for one in drawn:
+        held[one.question].append(verdicts[one.id] == "accept")
+
+    def share(questions: Sequence[str]) -> float:
+        total = sum(of[name] for name in questions)
+        return sum(of[name] * sum(held[name]) / len(held[name]) for name in questions) / total
+
+    names = sorted(held)
+    rng = random.Random(SEED)
+    several = sorted(share(rng.choices(names, k=len(names))) for _ in range(10_000))
+    of_all = len(refused) / right
+    accepted = sum(sum(one) for one in held.values())
+    print(
+        f"{accepted} of {len(drawn)} drawn (of {len(refused)} refused, {right} called right) would be accepted: "
+        f"{share(names):.3f} of those refused, {share(names) * of_all:.4f} of all called right "
+        f"(95 %: {several[250] * of_all:.4f} to {several[9749] * of_all:.4f})"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

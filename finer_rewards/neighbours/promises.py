@@ -1,0 +1,122 @@
+"""What the data promises without declaring it, and a reader of it relies on: keys, columns that say others, names.
+
+This runs in a worker, so it needs the standard library only.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from itertools import permutations
+
+from finer_rewards.neighbours.tables import Individual, SourceTable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from finer_rewards.neighbours.facts import Condition
+    from finer_rewards.types import Cell
+
+__all__ = ["determined", "observed_keys", "passed_on", "with_individuals", "with_singles"]
+
+_TELLING_ROWS = 5
+_NAMES = ("name", "title")
+_MOST_COLUMNS = 40  # of a table in which one column is held to determine another
+
+
+def observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
+    """Keys that nobody declared, but that the data obeys."""
+    for column, title in enumerate(table.columns):
+        is_id = title.lower() == "id" or title.lower().endswith(("_id", "code")) or title.endswith("ID")
+        if (
+            ((column,) in referred and (not table.rows or table.rows.never_repeats(column, 3)))
+            or (is_id and not table.keys and table.rows.never_repeats(column, 3))
+            or _names_rows(table, column, _TELLING_ROWS)
+        ):
+            yield (column,)
+    links = tuple(sorted(table.linked))
+    if len(links) > 1 and table.rows.never_repeats_together(links, _TELLING_ROWS):
+        yield links
+
+
+def _names_rows(table: SourceTable, column: int, least: int) -> bool:
+    """Whether a column holds text that never repeats: a name that some row shares would be news to the data."""
+    title, own = table.columns[column].lower(), table.name.lower()
+    named = any(word in title for word in _NAMES) or title in (own, own.removesuffix("s"))
+    return table.rows.never_repeats(column, least if named else 2 * _TELLING_ROWS) and all(
+        isinstance(value, str) for value in table.values(column)
+    )
+
+
+def determined(table: SourceTable) -> Iterator[tuple[int, int]]:
+    """Pairs of columns of which the first determines the second in all rows, though it repeats."""
+    rows, count = table.rows, len(table.rows)
+    if count < _TELLING_ROWS or len(table.columns) > _MOST_COLUMNS:
+        return
+    alone = {key[0] for key in table.keys if len(key) == 1}
+    open_to = [place for place in range(len(table.columns)) if place not in alone]
+    for first, second in permutations(open_to, 2):
+        if second in table.linked:
+            continue
+        ours, theirs = len(table.values(first)), len(table.values(second))
+        # It has to repeat often enough for this to be no accident, and not to say next to nothing.
+        if 2 <= theirs <= ours <= 0.7 * count and len(rows.places((first, second))) == len(
+            rows.places((first,))
+        ):
+            yield first, second
+
+
+def with_singles(table: SourceTable, conditions: Sequence[Condition]) -> SourceTable:
+    """The table, in which a text that the gold looks rows up by stays that of one row, where it is so in the data.
+
+    Who writes `= (SELECT id ... WHERE name = 'Bore')` relies on it, and people call that right, however few the rows.
+    """
+    sought = {
+        (table.place[one.column], one.meets[0])
+        for one in conditions
+        if one.table == table.name.lower() and one.beside is not None and one.column in table.place
+        if table.place[one.column] not in table.linked
+    }
+    singles = [
+        (place, value)
+        for place, value in sorted(sought, key=repr)
+        if isinstance(value, str) and table.complete and sum(row[place] == value for row in table.rows) == 1
+    ]
+    return replace(table, singles=tuple(singles)) if singles else table
+
+
+def passed_on(tables: Mapping[str, SourceTable], conditions: Sequence[Condition]) -> Iterator[Condition]:
+    """What the gold says of columns that refer to others, said of those: a code names the row that it refers to."""
+    for one in conditions:
+        table = tables.get(one.table)
+        if table is None:
+            continue
+        for reference in table.references:
+            if reference.columns == (table.place.get(one.column),):
+                to = tables[reference.to_table]
+                title = to.columns[reference.to_columns[0]].lower()
+                yield one._replace(table=reference.to_table, column=title)
+
+
+def with_individuals(table: SourceTable, key: int, conditions: Sequence[Condition]) -> SourceTable:
+    """The table, with the rows that the gold names by their key, and the texts that only they have."""
+    mentioned: dict[Cell, set[str]] = defaultdict(set)
+    for one in conditions:
+        named = (one.table, one.column) == (table.name.lower(), table.columns[key].lower())
+        if named and one.beside is not None:
+            mentioned[one.meets[0]] |= one.beside
+    if not mentioned or not table.complete:
+        return table
+    found = []
+    for value, columns in mentioned.items():
+        for row in [row for row in table.rows if row[key] == value][:1]:
+            texts = tuple(
+                (other, text)
+                for other, text in enumerate(row)
+                if isinstance(text, str) and text and other not in table.linked
+                if table.columns[other].lower() not in columns
+                if sum(any_row[other] == text for any_row in table.rows) == 1
+            )
+            found.append(Individual(key, value, texts))
+    return replace(table, individuals=tuple(found))
