@@ -17,6 +17,7 @@ from finer_rewards.neighbours.drafts import (
     seek_in,
     unique,
 )
+from finer_rewards.neighbours.forms import Form
 from finer_rewards.neighbours.values import FILLS, bounds_of, fill, fresh
 
 TYPE_CHECKING = False
@@ -333,12 +334,11 @@ def _change_columns(
             some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
             values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
             form = table.rows.form(place)
-            values = [
-                rng.choice(known)
-                if known and not (value is None or form.takes(value) or value in pool)
-                else value
-                for value in values
-            ]
+            if known and form != Form():
+                values = [
+                    value if value is None or value in pool or form.takes(value) else rng.choice(known)
+                    for value in values
+                ]
         if place in table.nullable and rng.random() < 0.5:
             values = [None if rng.random() < 0.15 else value for value in values]
         elif place not in table.nullable:
