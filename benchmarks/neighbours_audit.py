@@ -1,7 +1,8 @@
 """Would a reader of the question accept what neighbours refuse? 200 refused candidates, drawn by chance and read.
 
     python -m benchmarks.neighbours_audit draw [DATA] -o FILE     what there is to read, a paragraph each
-    python -m benchmarks.neighbours_audit count [DATA] [--wrong]  the estimate
+    python -m benchmarks.neighbours_audit count [DATA]            the estimate
+    python -m benchmarks.neighbours_audit wrong [DATA]            how many that are called wrong match, before and after
 
 Drawn are distinct candidates that the official evaluator (BIRD: set equality) calls right, that match on the database
 itself, and that neighbours refuse; in an order shuffled with seed 0, at most 5 a question. The verdicts are lines of
@@ -24,7 +25,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards import Sample, Score, Scorer, SQLite
 from finer_rewards.rewards import execution_match
 
 VERDICTS = Path(__file__).parent / "results" / "neighbours_audit.tsv"
@@ -43,20 +44,20 @@ class Refused:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=("draw", "count"))
+    parser.add_argument("what", choices=("draw", "count", "wrong"))
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
     parser.add_argument("-o", "--output", type=Path, default=Path("audit.txt"))
-    parser.add_argument("--wrong", action="store_true", help="count the candidates called wrong too")
     arguments = parser.parse_args()
+    wanted = "wrong" if arguments.what == "wrong" else "right"
     tables, refused = [], []
     for name, (candidates, folder) in SETS.items():
-        counts, some = _judged(arguments.data, name, candidates, arguments.data / folder, arguments.wrong)
+        counts, some = _judged(arguments.data, name, candidates, arguments.data / folder, wanted)
         refused += some
         tables.append((name, counts))
     drawn = _drawn(refused)
     if arguments.what == "draw":
         arguments.output.write_text("\n".join(one.text for one in drawn), encoding="utf-8")
-    else:
+    elif arguments.what == "count":
         _count(drawn, refused, sum(counts["right"] for _, counts in tables))
     for name, counts in tables:
         print(name, dict(counts))
@@ -64,7 +65,7 @@ def main() -> int:
 
 
 def _judged(
-    data: Path, name: str, candidates: str, root: Path, wrong: bool
+    data: Path, name: str, candidates: str, root: Path, wanted: str
 ) -> tuple[Counter[str], list[Refused]]:
     """Score the candidates of a set with neighbours; return counts, and what they refuse."""
     samples: list[Sample] = []
@@ -73,31 +74,39 @@ def _judged(
         for line in lines:
             question = json.loads(line)
             for sql, one in {one["sql"]: one for one in question["candidates"].values()}.items():
-                right = one.get("official", one["set_ex"]) == 1
-                if right or wrong:
+                verdict = "right" if one.get("official", one["set_ex"]) == 1 else "wrong"
+                if verdict == wanted:
                     samples.append(Sample(sql, question["gold"], question["db_id"]))
-                    notes.append((question, "right" if right else "wrong"))
-    counts: Counter[str] = Counter()
+                    notes.append((question, verdict))
+    counts = Counter(verdict for _, verdict in notes)
     found: list[Refused] = []
-    with Scorer(execution_match(), SQLite(root, timeout=5.0, clock="cpu")) as scorer:
-        for start in range(0, len(samples), 2000):
-            some = samples[start : start + 2000]
-            for sample, (question, verdict), score in zip(
-                some, notes[start:], scorer.score(some), strict=False
-            ):
-                refused = score.metrics.get("lucky") == 1.0
-                counts[verdict] += 1
-                counts[f"{verdict}, a match on one database"] += refused or score.value == 1.0
-                counts[f"{verdict}, a match with neighbours"] += score.value == 1.0
-                if verdict == "right" and refused:
-                    number = question["idx"]
-                    own = f"{name}-{number}-{sha256(sample.completion.encode()).hexdigest()[:8]}"
-                    text = (
-                        f"{own}  {question['db_id']}: {question['question']} {question.get('evidence', '')}\n"
-                        f"  gold      {question['gold']}\n  predicted {sample.completion}\n  {score.reason}\n"
-                    )
-                    found.append(Refused(own, f"{name}-{number}", text))
+    beside = _scored(samples, root, None)
+    # What neighbours refuse, or judge alone because the gold is empty on the database, did not all match there.
+    some = [place for place, score in enumerate(beside) if score.value == 1.0 or score.metrics.get("lucky")]
+    alone = _scored([samples[place] for place in some], root, 0)
+    for place, before in zip(some, alone, strict=True):
+        (question, verdict), sample, score = notes[place], samples[place], beside[place]
+        counts[f"{verdict}, a match on one database"] += before.value == 1.0
+        counts[f"{verdict}, a match there and on neighbours"] += before.value == score.value == 1.0
+        counts[f"{verdict}, gold empty, a match on neighbours"] += before.value is None and score.value == 1.0
+        if verdict == "right" and before.value == 1.0 != score.value:
+            number = question["idx"]
+            own = f"{name}-{number}-{sha256(sample.completion.encode()).hexdigest()[:8]}"
+            text = (
+                f"{own}  {question['db_id']}: {question['question']} {question.get('evidence', '')}\n"
+                f"  gold      {question['gold']}\n  predicted {sample.completion}\n  {score.reason}\n"
+            )
+            found.append(Refused(own, f"{name}-{number}", text))
     return counts, found
+
+
+def _scored(samples: Sequence[Sample], root: Path, neighbours: int | None) -> list[Score]:
+    with Scorer(execution_match(), SQLite(root, timeout=5.0, clock="cpu"), neighbours=neighbours) as scorer:
+        return [
+            score
+            for start in range(0, len(samples), 2000)
+            for score in scorer.score(samples[start : start + 2000])
+        ]
 
 
 def _drawn(refused: Sequence[Refused]) -> list[Refused]:
