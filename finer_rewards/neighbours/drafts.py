@@ -4,7 +4,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from finer_rewards.neighbours.chance import Chance
     from finer_rewards.neighbours.facts import Condition
@@ -72,7 +72,22 @@ def seek_in(
     for index, one_reference in enumerate(draft.table.references if depth else ()):
         parent = draft.links[index][number]
         if parent >= 0 and rng.random() < 0.5:
+            known = _having(drafts[one_reference.to_table], sought.get(one_reference.to_table, ()), rng)
+            if known is not None:
+                draft.links[index][number] = parent = known
             seek_in(one_reference.to_table, parent, drafts, sought, rng, depth - 1)
+
+
+def _having(draft: Draft, sought: Sequence[list[Condition]], rng: Chance) -> int | None:
+    """The row that has a name which a gold looks for, where no second one may have it."""
+    for same in sought:
+        value = rng.choice(rng.choice(same).meets)
+        place = draft.table.place.get(same[0].column)
+        if place is not None and (place in draft.single_keys or (place, value) in draft.table.singles):
+            for number, row in enumerate(draft.rows):
+                if row[place] == value:
+                    return number
+    return None
 
 
 def _put(draft: Draft, number: int, place: int, value: Cell) -> None:

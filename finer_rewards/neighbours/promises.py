@@ -22,6 +22,7 @@ __all__ = ["determined", "observed_keys", "passed_on", "with_individuals", "with
 
 _TELLING_ROWS = 5
 _NAMES = ("name", "title")
+_NAMING = 0.8
 _MOST_COLUMNS = 40  # of a table in which one column is held to determine another
 
 
@@ -81,7 +82,9 @@ def with_singles(table: SourceTable, conditions: Sequence[Condition]) -> SourceT
     singles = [
         (place, value)
         for place, value in sorted(sought, key=repr)
-        if isinstance(value, str) and table.complete and sum(row[place] == value for row in table.rows) == 1
+        # Of a column that hardly ever repeats: that there is one cat among three pets promises nothing.
+        if isinstance(value, str) and len(table.values(place)) >= _NAMING * len(table.rows)
+        if table.complete and sum(row[place] == value for row in table.rows) == 1
     ]
     return replace(table, singles=tuple(singles)) if singles else table
 
