@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["determined", "observed_keys", "passed_on", "with_individuals", "with_singles"]
 
 _TELLING_ROWS = 5
+_FEWEST_ROWS = 3
 _NAMES = ("name", "title")
 _NAMING = 0.8
 _MOST_COLUMNS = 40  # of a table in which one column is held to determine another
@@ -33,7 +34,7 @@ def observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterato
         if (
             ((column,) in referred and (not table.rows or table.rows.never_repeats(column, 3)))
             or (is_id and not table.keys and table.rows.never_repeats(column, 3))
-            or _names_rows(table, column, _TELLING_ROWS)
+            or _names_rows(table, column)
         ):
             yield (column,)
     links = tuple(sorted(table.linked))
@@ -41,11 +42,17 @@ def observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterato
         yield links
 
 
-def _names_rows(table: SourceTable, column: int, least: int) -> bool:
+def _names_rows(table: SourceTable, column: int) -> bool:
     """Whether a column holds text that never repeats: a name that some row shares would be news to the data."""
     title, own = table.columns[column].lower(), table.name.lower()
-    named = any(word in title for word in _NAMES) or title in (own, own.removesuffix("s"))
-    return table.rows.never_repeats(column, least if named else 2 * _TELLING_ROWS) and all(
+    least = (
+        _FEWEST_ROWS
+        if title in (own, own.removesuffix("s"))
+        else _TELLING_ROWS
+        if any(word in title for word in _NAMES)
+        else 2 * _TELLING_ROWS
+    )
+    return table.rows.never_repeats(column, least) and all(
         isinstance(value, str) for value in table.values(column)
     )
 

@@ -232,7 +232,10 @@ def _digest(rows: Iterable[Row]) -> str:
 def _ties(
     rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence[int | None], anywhere: bool
 ) -> bool:
-    """Whether the last row within a LIMIT has the sort keys of the first one beyond; or any row those of the next."""
+    """Whether the last row within a LIMIT has the sort keys of the first one beyond; or any row those of the next.
+
+    Or a key of its rows is NULL: whether the least is one that is not known, nobody asks.
+    """
     count = len(rows)
     if count != limit or not count or len(longer) <= count:
         return False
@@ -241,7 +244,7 @@ def _ties(
     def key(row: Row) -> Row:
         return (*row[width:], *[row[column] for column in keys if column is not None])
 
-    return any(
+    return any(None in key(row) for row in longer[:count]) or any(
         key(longer[place]) == key(longer[place + 1]) for place in range(0 if anywhere else count - 1, count)
     )
 
