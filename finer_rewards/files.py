@@ -27,9 +27,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, Literal, overload
 
+from finer_rewards.chat import Chat, completion_text, read_chat
 from finer_rewards.errors import ConfigError, DataError, suggest
 from finer_rewards.exact import parse_json
-from finer_rewards.parsing import completion_text
 from finer_rewards.spool import Spool
 from finer_rewards.sql_text import bare, split_statements
 from finer_rewards.text_file import TextFile
@@ -434,9 +434,15 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
         raise DataError(f"{where} should have `gold` and `db`, but it has {has}. Add them.")
     name, step, meta = first("id", *_ID_KEYS), fields.get("step"), fields.get("meta")
     found = {name: value for name, value in (("id", name), ("step", step)) if value is not None}
+    calls, turns = fields.get("calls"), fields.get("turns")
     try:
+        chat = read_chat(completion)
+        if (
+            isinstance(completion, str) and isinstance(calls, list) and isinstance(turns, int)
+        ):  # of a score log
+            chat = Chat(completion, tuple(calls), turns)
         return Sample(
-            completion_text(completion),
+            chat,
             () if gold is None else gold,
             db,
             first(*_QUESTION_KEYS) or "",

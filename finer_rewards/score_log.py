@@ -218,6 +218,8 @@ def log_record(
         record["rows"] = _some_rows(evidence)
     if completions:
         record["completion"] = sample.completion
+    if sample.turns > 1:
+        record |= {"calls": list(sample.calls), "turns": sample.turns}
     if sample.dialect is not None:
         record["dialect"] = sample.dialect
     if sample.answer is not None:

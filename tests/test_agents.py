@@ -244,6 +244,18 @@ def test_calls_are_observed_in_order_only_where_a_reward_asks(executor: fr.SQLit
         assert scorer.observe([sample])[0].calls == ()
 
 
+def test_a_score_log_keeps_the_calls(executor: fr.SQLite, tmp_path: Path) -> None:
+    from finer_rewards.reporting.rollouts import read_rollouts
+
+    samples = [fr.Sample(chat_of(*rollout), GOLD, "shop") for rollout in ROLLOUTS.values()]
+    log = tmp_path / "scores.jsonl"
+    with fr.Scorer("each_call(executable()) + few_turns(most=1)", executor, log=log) as scorer:
+        scores = scorer.score(samples)
+        saved = [one.sample for one in read_rollouts([str(log)]).rollouts]
+        assert [(one.calls, one.turns) for one in saved] == [(one.calls, one.turns) for one in samples]
+        assert [score.value for score in scorer.score(saved)] == [score.value for score in scores]
+
+
 def test_same_text_after_other_calls_is_another_sample(executor: fr.SQLite) -> None:
     with fr.Scorer("each_call(executable(), how='sum') + few_turns(most=1)", executor) as scorer:
         samples = [fr.Sample(GOLD, GOLD, "shop", calls=("SELECT 1",) * number) for number in (0, 1, 2)]
