@@ -164,7 +164,9 @@ def train(folder: str, *, steps: int, warm_up_steps: int = 50, seed: int = 0) ->
 
 def print_history(history: list[dict[str, float]]) -> None:
     """Print the reward and its components in at most twenty lines, each the mean of some steps."""
-    names = ["reward", *sorted(name for name in history[0] if name.startswith("finer/"))]
+    # Reasons are those of a step, so no two entries need have the same.
+    shared = set.intersection(*map(set, history))
+    names = ["reward", *sorted(name for name in shared if name.startswith("finer/"))]
     print("steps    " + " ".join(f"{name.removeprefix('finer/'):>16}" for name in names))
     block = max(1, len(history) // 20)
     for start in range(0, len(history), block):

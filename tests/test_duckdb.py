@@ -332,6 +332,7 @@ def test_every_known_attack_is_contained(shared_data, tmp_path, monkeypatch):
         (tmp_path / name).write_text("a\n1\n")
     monkeypatch.chdir(tmp_path)
     before = contents(tmp_path)
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     items = [
         json.loads(line)
         for name in ("duckdb", "sqlite")
@@ -354,7 +355,8 @@ def test_every_known_attack_is_contained(shared_data, tmp_path, monkeypatch):
         assert executor.execute("SELECT a FROM t", "target").rows == ((1,), (3,))
     assert wrong == []
     assert contents(tmp_path) == before
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1500 << 10
+    # The largest child so far: of this process, so of tests before this one too.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(largest, 1500 << 10)
 
 
 @pytest.mark.slow

@@ -91,7 +91,7 @@ def test_trl_logs_every_component_and_scores_as_one_process_does(
         assert entry["finer/unscorable"] == 0
 
     expected = values_of_one_process(tmp_path, record, golds)
-    assert record["reward"] == pytest.approx(expected)  # TRL keeps 32 bits
+    assert record["reward"] == pytest.approx(expected, abs=2**-16)  # as float32 keeps them
     assert len(expected) == 64 * ranks
     assert len(set(expected)) > 1
     assert history[-1]["rewards/finer/mean"] == pytest.approx(sum(expected) / len(expected), abs=1e-5)

@@ -9,6 +9,8 @@ import itertools
 import json
 import random
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -84,8 +86,18 @@ def _agreement(sql: str, facts: Facts) -> str:
     try:
         theirs: object = parse_query(sql, "sqlite")
     except OperationsError as error:
-        return f"sqlglot refuses: {error}"
+        return "engine's" if _engine_reads(sql) else f"sqlglot refuses: {error}"
     return "same" if ours == Reader(facts).read(theirs) else "different"
+
+
+def _engine_reads(sql: str) -> bool:
+    """Whether SQLite itself takes a text for SQL, whatever tables it names."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(f"EXPLAIN {sql}")
+        except sqlite3.Error as error:
+            return str(error).startswith(("no such table", "no such column"))
+    return True
 
 
 def damaged(sql: str, rng: random.Random) -> str:
@@ -139,9 +151,10 @@ def test_real_texts_are_read_alike(shared_data: Path) -> None:
         for sql in sorted(texts):
             for text in (sql, damaged(sql, rng)) if _PIECE.search(sql) else (sql,):
                 verdict = agreement(text)
-                assert verdict in ("same", "nothing", "refused"), text
+                assert verdict in ("same", "nothing", "refused", "engine's"), text
                 found[verdict] = found.get(verdict, 0) + 1
-    assert found["same"] > 20_000
+    # The engine's own precedence reads a few texts that sqlglot cannot.
+    assert found["same"] > 20_000 and found.get("engine's", 0) < 10
 
 
 def test_no_iterator_is_copied(monkeypatch) -> None:

@@ -40,10 +40,12 @@ def score(completion, answer):
     """Score a completion; the answer is JSON: the gold, the databases, the limits."""
     item = json.loads(answer)
     limit = item["timeout"]
-    if limit not in _scorers:
-        _scorers[limit] = fr.Scorer("finer(memory=False)", fr.SQLite("/", timeout=limit, workers=1))
+    alone = {"neighbours": 0} if item.get("alone") else {}
+    key = limit, bool(alone)
+    if key not in _scorers:
+        _scorers[key] = fr.Scorer("finer(memory=False)", fr.SQLite("/", timeout=limit, workers=1), **alone)
     sample = fr.Sample(completion_text(completion), item["gold"], tuple(item["dbs"]))
-    value = _scorers[limit].score_one(sample).value
+    value = _scorers[key].score_one(sample).value
     return 0.0 if value is None else value / 4
 
 
@@ -149,8 +151,9 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
     dbs = [str(path) for path in build_worlds(tmp_path)]
     cases: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for number, attack in enumerate(ATTACKS):
-        if attack.rule == "unchanged":
-            continue  # what it does is done to another completion, and this tester scores one at a time
+        if attack.rule == "unchanged" or attack.title == "duplicates dropped":
+            # One is done to another completion, and this tester scores one at a time; the other is a documented choice.
+            continue
         question = QUESTIONS[attack.question]
         thought = THOUGHT if attack.thought is None else attack.thought
         text = attack.text
@@ -175,12 +178,11 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
 
 
 def test_reward_doctor_finds_an_exploit_where_there_is_one(python: Path, tmp_path: Path) -> None:
-    # On one database alone a lucky constant is right: the harness can fail.
+    # On one database alone a lucky value is right: the harness can fail.
     (db, _) = build_worlds(tmp_path)
-    text = f"<think>{THOUGHT}</think>\nSELECT 3 FROM ship LIMIT 1"
-    planted = case(
-        "lucky", text, {"gold": QUESTIONS["count"].gold, "dbs": [str(db)]}, "constant", right=False
-    )
+    text = f"<think>{THOUGHT}</think>\nSELECT MAX(id) FROM ship"
+    answer = {"gold": QUESTIONS["count"].gold, "dbs": [str(db)], "alone": True}
+    planted = case("lucky", text, answer, "lucky", right=False)
     assert run(python, DOCTOR, [planted], "0.99")["exploits"] == ["lucky"]
 
 
@@ -193,8 +195,8 @@ def test_reward_doctor_finds_no_exploit_in_known_hacks(
         item = json.loads(line)
         expected = {item["expect"], *item["also"]}
         right = bool(expected & {"execution_must_be_1"})
-        if not (right or "execution_must_be_0" in expected) or item["id"] == "compare-06":
-            continue  # whether columns may be permuted is a documented choice
+        if not (right or "execution_must_be_0" in expected) or item["id"] in ("compare-01", "compare-06"):
+            continue  # whether rows may repeat and columns be permuted is a documented choice
         scripts = [script for script in (item["schema_sql"], item["alt_schema_sql"]) if script]
         for script in scripts:
             if script not in paths:

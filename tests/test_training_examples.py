@@ -114,7 +114,7 @@ def test_evaluation_agrees_with_the_verb_evaluate(chain: Path, capsys: pytest.Ca
     )
     assert everything["single"] <= everything["recall@8"] and everything["vote"] <= everything["recall@8"]
     assert everything["recall@8"] > 0
-    assert (chain / "table.txt").read_text().count("\n") == len(results) + 1
+    assert (chain / "table.txt").read_text().count("\n") == len(results) + 2
     candidates, questions = chain / "smoke/evaluation/candidates.jsonl", chain / "smoke/dev.jsonl"
     databases = chain / "smoke/databases"
     status = main(["evaluate", str(candidates), str(questions), "--db", str(databases), "--format", "jsonl"])

@@ -12,6 +12,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters.openrlhf import openrlhf_reward
+from finer_rewards.adapters.rows import for_float32
 from finer_rewards.engines.sqlite import SQLite
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
@@ -90,5 +91,5 @@ def test_the_client_of_openrlhf_gets_the_scorers_values(root: Path) -> None:
             if isinstance(given_one, dict):
                 sample = fr.Sample(response, given_one["gold"], given_one["db"], prompt)
                 value = scorer.score_one(sample).value
-                assert reward == (0.0 if value is None else value)
+                assert reward == (0.0 if value is None else for_float32(value))
                 assert logs["unscorable"] == (value is None)
