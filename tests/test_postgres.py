@@ -400,7 +400,10 @@ def test_the_command_line_takes_a_dsn(server, capsys):
     from finer_rewards.cli import main
 
     queries = ("SELECT name FROM old", "SELECT name FROM singer WHERE age > 40")
-    assert main(["score", *queries, "--db", server.dsn("reader", "music"), "--format", "json"]) == 0
+    assert (
+        main(["score", *queries, "--db", server.dsn("reader", "music"), "--format", "json", "--signature"])
+        == 0
+    )
     seen = capsys.readouterr()
     assert '"db": "music"' in seen.out and "engine:postgres" in seen.err and "may write" not in seen.err
     assert main(["score", *queries, "--db", server.dsn("writer", "music")]) == 0

@@ -151,7 +151,7 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
     dbs = [str(path) for path in build_worlds(tmp_path)]
     cases: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for number, attack in enumerate(ATTACKS):
-        if attack.rule == "unchanged" or attack.title == "duplicates dropped":
+        if attack.rule in ("unchanged", "counts_repeats", "unusable_tie"):
             # One is done to another completion, and this tester scores one at a time; the other is a documented choice.
             continue
         question = QUESTIONS[attack.question]
@@ -180,7 +180,7 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
 def test_reward_doctor_finds_an_exploit_where_there_is_one(python: Path, tmp_path: Path) -> None:
     # On one database alone a lucky value is right: the harness can fail.
     (db, _) = build_worlds(tmp_path)
-    text = f"<think>{THOUGHT}</think>\nSELECT MAX(id) FROM ship"
+    text = f"<think>{THOUGHT}</think>\nSELECT id FROM ship WHERE name = 'Corvus'"
     answer = {"gold": QUESTIONS["count"].gold, "dbs": [str(db)], "alone": True}
     planted = case("lucky", text, answer, "lucky", right=False)
     assert run(python, DOCTOR, [planted], "0.99")["exploits"] == ["lucky"]

@@ -35,7 +35,11 @@ from finer_rewards.serving.app import build_app
             r"`samples\[1\]` should have a 'db'",
         ),
         ("/score", {"samples": [{**SAMPLE, "completions": "x"}]}, "Did you mean 'completion'"),
-        ("/score", {"samples": [{**SAMPLE, "completion": None}]}, "should be text, but got None"),
+        (
+            "/score",
+            {"samples": [{**SAMPLE, "completion": None}]},
+            "should be text, or a list of chat messages, but got None",
+        ),
         ("/score", {"samples": [{**SAMPLE, "gold": 3}]}, "should be text or a tuple"),
         ("/score", {"samples": [{**SAMPLE, "answer": [1]}]}, "should be rows"),
         ("/get_reward", {"query": ["a"], "prompts": [], "labels": []}, "of one length, but got 1, 0 and 0"),

@@ -95,7 +95,9 @@ def test_score_answers_the_records_of_the_command_line(root: Path, local: SQLite
         "--reward",
         SPEC,
     ]
-    done = subprocess.run([*command, "--timeout", "10", "--format", "jsonl"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "--timeout", "10", "--format", "jsonl", "--signature"], capture_output=True, text=True
+    )
     expected = [json.loads(line) for line in done.stdout.splitlines()]
     payload = {"samples": [{"completion": one, "gold": GOLD, "db": "shop"} for one in sql]}
     status, _, answer = ask(url, "/score", payload)
