@@ -219,11 +219,11 @@ def test_rewardprobe_finds_nothing_critical(python: Path, tmp_path: Path) -> Non
         "tasks": [{"question": one.text, "answer": one.gold} for one in QUESTIONS.values()],
     }
     found = run(python, PROBE, given)
-    assert found["raw"] == []
-    # It takes an answer for a mark that may come twice: SQL behind other text is no SQL, which has 0; SQL before
-    # other text is SQL that fails, which has a quarter. Neither is paid as an answer.
-    assert [one for one in found["with_thought"] if one[:2] != ["warning", "multiple_tags"]] == []
-    assert all(float(paid) <= 0.25 for *_, paid in found["with_thought"])
+    # It takes an answer for a mark that may come twice, or beside another. Two answers are none here, which has 0, and
+    # SQL before other text is SQL that fails, which has a quarter: it warns of both, and neither is paid as an answer.
+    marks = {"multiple_tags", "regex_greediness", "duplicate_answers"}
+    for severity, attack, paid in (*found["raw"], *found["with_thought"]):
+        assert severity == "warning" and attack in marks and float(paid) <= 0.25, (severity, attack, paid)
 
 
 def test_the_environment_is_separate(python: Path) -> None:

@@ -117,7 +117,9 @@ def test_evaluation_agrees_with_the_verb_evaluate(chain: Path, capsys: pytest.Ca
     assert (chain / "table.txt").read_text().count("\n") == len(results) + 2
     candidates, questions = chain / "smoke/evaluation/candidates.jsonl", chain / "smoke/dev.jsonl"
     databases = chain / "smoke/databases"
-    status = main(["evaluate", str(candidates), str(questions), "--db", str(databases), "--format", "jsonl"])
+    # Rows of no published layout are compared by our own mode, which the verb takes when asked.
+    options = ["--db", str(databases), "--format", "jsonl", "--mode", "answer"]
+    status = main(["evaluate", str(candidates), str(questions), *options])
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert status == 0
     assert sum(record["value"] for record in records) / 38 == pytest.approx(everything["vote"])
