@@ -232,7 +232,7 @@ from openrlhf.utils.agent import AgentExecutorBase, SingleTurnAgentExecutor
 
 shim, rows = sys.argv[1], json.loads(sys.argv[2])
 prompt = "<|im_start|> user : which a ? <|im_end|> <|im_start|> assistant :"
-words = sorted({word for row in rows for word in row["response"].split()} | set(prompt.split()))
+words = sorted({word for row in rows for word in row["response"].split()} | {"--", "again", *prompt.split()})
 vocabulary = {word: index for index, word in enumerate(["<pad>", "<unk>", *words])}
 backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
 backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -254,18 +254,19 @@ def load_agent(path):
     assert issubclass(module.AgentExecutor, AgentExecutorBase)
     return module.AgentExecutor()
 
-async def main(kind):
+async def main(kind, more=""):
     executor = load_agent(shim) if kind == "agent" else SingleTurnAgentExecutor([shim])
     sampling = types.SimpleNamespace(max_tokens=64, logprobs=None)
     return await asyncio.gather(*[
-        executor.execute(prompt, row["label"], sampling, limit, tokenizer, Engine(row["response"]))
+        executor.execute(prompt, row["label"], sampling, limit, tokenizer,
+                         Engine(row["response"] + (more if row is rows[-1] else "")))
         for row in rows for limit in (256, 68)  # the second leaves room for 4 tokens of the prompt
     ])
 
 class RolloutActor:
     # As the actor of a vLLM engine: one process with its own copy of the reward, many samples at once.
-    async def score(self, kind):
-        outputs = await main(kind)
+    async def score(self, kind, more=""):
+        outputs = await main(kind, more)
         return os.getpid(), [[one["reward"], one["extra_logs"]["unscorable"]] for one in outputs]
 
 if sys.argv[3] == "ray":
@@ -274,8 +275,11 @@ if sys.argv[3] == "ray":
              runtime_env={"env_vars": {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}})
     actors = [ray.remote(num_cpus=1)(RolloutActor).remote() for _ in range(2)]
     calm = ray.get([actor.score.remote("function") for actor in actors])
+    # What used up its time is not run again: the endless query is another one here.
     with losing_workers() as killed:
-        lost = ray.get([actor.score.remote(kind) for actor in actors for kind in ("function", "agent")], timeout=120)
+        lost = ray.get(
+            [actor.score.remote(kind, " -- again") for actor in actors for kind in ("function", "agent")], timeout=120
+        )
     ray.shutdown()
     print("RESULT " + json.dumps({"calm": calm, "lost": lost, "killed": len(killed)}))
     sys.exit()

@@ -38,33 +38,38 @@ from finer_rewards.adapters.verl import overrides
 
 SPEC = "2 * execution_match(mode='strict', empty='mask') + executable()"
 root, folder, level, rows = sys.argv[1], sys.argv[2], sys.argv[3], json.loads(sys.argv[4])
-words = sorted({word for row in rows for word in row["response"].split()})
+words = sorted({word for row in rows for word in row["response"].split()} | {"--", "again"})
 vocabulary = {word: index for index, word in enumerate(["<pad>", "<eos>", *words])}
 backend = Tokenizer(models.WordLevel(vocabulary, unk_token="<pad>"))
 backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
 tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="<eos>")
 tokenizer.save_pretrained(folder)
 
-ids = [tokenizer(row["response"] + " <eos>")["input_ids"] for row in rows]
-width = max(map(len, ids))
-responses = torch.tensor([one + [0] * (width - len(one)) for one in ids])
-mask = torch.tensor([[1] + [1] * len(one) + [0] * (width - len(one)) for one in ids])
-prompts = torch.ones(len(rows), 1, dtype=torch.long)
-data = DataProto.from_dict(
-    tensors={"prompts": prompts, "responses": responses, "input_ids": torch.cat([prompts, responses], 1),
-             "attention_mask": mask},
-    non_tensors={
-        "data_source": np.array(["spider"] * len(rows), dtype=object),
-        "reward_model": np.array([{"ground_truth": row["gold"]} for row in rows], dtype=object),
-        "extra_info": np.array([{"db": row["db"]} for row in rows], dtype=object),
-        # What the rollouts of verl's trainer add.
-        "raw_prompt": np.array(
-            [[{"role": "user", "content": f"Question {i // 2}?"}] for i in range(len(rows))], dtype=object
-        ),
-        "uid": np.array([f"group {i // 2}" for i in range(len(rows))], dtype=object),
-        "global_steps": np.array([7] * len(rows)),
-    },
-)
+def batch(more=""):
+    ids = [tokenizer(row["response"] + (more if row is rows[-1] else "") + " <eos>")["input_ids"] for row in rows]
+    width = max(map(len, ids))
+    responses = torch.tensor([one + [0] * (width - len(one)) for one in ids])
+    mask = torch.tensor([[1] + [1] * len(one) + [0] * (width - len(one)) for one in ids])
+    prompts = torch.ones(len(rows), 1, dtype=torch.long)
+    return DataProto.from_dict(
+        tensors={"prompts": prompts, "responses": responses, "input_ids": torch.cat([prompts, responses], 1),
+                 "attention_mask": mask},
+        non_tensors={
+            "data_source": np.array(["spider"] * len(rows), dtype=object),
+            "reward_model": np.array([{"ground_truth": row["gold"]} for row in rows], dtype=object),
+            "extra_info": np.array([{"db": row["db"]} for row in rows], dtype=object),
+            # What the rollouts of verl's trainer add.
+            "raw_prompt": np.array(
+                [[{"role": "user", "content": f"Question {i // 2}?"}] for i in range(len(rows))], dtype=object
+            ),
+            "uid": np.array([f"group {i // 2}" for i in range(len(rows))], dtype=object),
+            "global_steps": np.array([7] * len(rows)),
+        },
+    )
+
+data = batch()
+# What used up its time is not run again: where workers are lost, the endless query is another one.
+anew = " -- again"
 before = [dict(one) for one in data.non_tensor_batch["extra_info"]]
 
 def config(name, root=root):
@@ -125,7 +130,7 @@ if level == "worker":
     for one, row in zip(data.non_tensor_batch["extra_info"], rows):
         one["db"] = row["db"]
     with losing_workers() as killed:
-        records = worker.loop.run_until_complete(worker.compute_score_batch(data))
+        records = worker.loop.run_until_complete(worker.compute_score_batch(batch(anew)))
     out["lost"], out["killed"] = [record["reward_extra_info"] for record in records], len(killed)
 else:
     import ray
@@ -134,8 +139,8 @@ else:
     from verl.experimental.reward_loop.reward_loop import RewardLoopManager
     loop = RewardLoopManager(config("manager async"))
 
-    def scored():
-        result = loop.compute_rm_score(data)
+    def scored(more=""):
+        result = loop.compute_rm_score(batch(more))
         keys = result.meta_info["reward_extra_keys"]
         return {
             "keys": keys, "columns": {key: result.non_tensor_batch[key].tolist() for key in keys},
@@ -144,7 +149,7 @@ else:
 
     out["calm"] = scored()
     with losing_workers() as killed:
-        out["lost"] = scored()
+        out["lost"] = scored(anew)
     out["killed"] = len(killed)
     out["after"] = scored()
     ray.shutdown()
