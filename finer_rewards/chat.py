@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from finer_rewards.errors import ConfigError
 from finer_rewards.exact import parse_json
 
-__all__ = ["Chat", "completion_text", "read_chat", "read_transcript"]
+__all__ = ["Chat", "completion_text", "read_chat", "read_response", "read_transcript"]
 
 _SQL = ("sql", "query", "sql_query", "statement")  # what tools call their argument
 _CALL, _REPLY = "tool_call", "tool_response"
@@ -115,6 +115,16 @@ def read_transcript(text: str) -> Chat:
     else:
         messages += _spoken(text[start:], first=False)
     return read_chat(messages)
+
+
+def read_response(text: str) -> Chat:
+    """Return what a model did, from the decoded text of its response: all turns where tools answered, else its answer.
+
+    Example:
+        >>> read_response("SELECT 1")
+        Chat(text='SELECT 1', calls=(), turns=1)
+    """
+    return read_transcript(text) if f"<{_REPLY}>" in text else Chat(text)
 
 
 def _spoken(text: str, *, first: bool) -> list[dict[str, str]]:

@@ -1,4 +1,7 @@
-"""The adapters to ms-swift, slime and AReaL, each through the trainer's own scoring code where that is installed."""
+"""The adapters to trainers that take a function: ms-swift, tunix, EasyR1, slime, AReaL.
+
+Each through the trainer's own scoring code where that is installed.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +16,11 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.adapters import areal, ms_swift, scorers, slime
-from finer_rewards.adapters.rows import fill_groups
+from finer_rewards.adapters import areal, easyr1, ms_swift, scorers, slime
+from finer_rewards.adapters.columns import ColumnReward
+from finer_rewards.adapters.rows import Judged, fill_groups
 from finer_rewards.errors import ConfigError
+from finer_rewards.types import Status, unscored
 
 SPEC = "2 * execution_match() + executable()"
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y');"
@@ -35,6 +40,25 @@ GROUPS = [
 ROWS = [row for group in GROUPS for row in group]
 VALUES: list[float | None] = [3.0, 1.0, None, 0.0, None, None, None, None]
 FILLED = [3.0, 1.0, 4 / 3, 0.0, 0.0, 0.0, 0.0, 0.0]
+
+
+#: The same groups, as trainers that tell groups by their rows see them: the query of one sample is lost on the way.
+LOST = "SELECT a, 'lost' FROM t"
+LOSING = [(LOST, GOLD, "shop") if row[2] == "gone" else row for row in ROWS]
+
+
+@pytest.fixture
+def losing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the system fail at what has `LOST` as its completion."""
+    judge = scorers.judge
+
+    def judged(scorer: Any, items: Any, **known: Any) -> list[Judged]:
+        lost = [isinstance(item, fr.Sample) and "lost" in str(item.completion) for item in items]
+        found = judge(scorer, items, **known)
+        gone = Judged(unscored(Status.unavailable, "The worker was lost."), None, Status.unavailable)
+        return [gone if away else one for away, one in zip(lost, found, strict=True)]
+
+    monkeypatch.setattr(scorers, "judge", judged)
 
 
 @pytest.fixture
@@ -68,7 +92,7 @@ def columns() -> dict[str, list[Any]]:
 
 
 def test_ms_swift_gets_the_mean_of_the_group_for_what_cannot_be_scored(root: str) -> None:
-    reward = ms_swift.SwiftReward(SPEC, **options(root))
+    reward = ColumnReward(SPEC, **options(root))
     texts = [text for text, _, _ in ROWS]
     assert reward(texts, **columns(), trainer_state=None, finish_reason=["stop"] * 8) == FILLED
     whole = columns()
@@ -80,7 +104,7 @@ def test_ms_swift_gets_the_mean_of_the_group_for_what_cannot_be_scored(root: str
 
 
 def test_ms_swift_counts_the_calls_of_its_messages(root: str) -> None:
-    reward = ms_swift.SwiftReward("each_call(executable()) + few_turns(most=1)", **options(root))
+    reward = ColumnReward("each_call(executable()) + few_turns(most=1)", **options(root))
     call = {"function": {"name": "run_sql", "arguments": json.dumps({"sql": "SELECT a FROM t"})}}
     said = {"role": "assistant", "content": "", "tool_calls": [call]}
     chat = [
@@ -114,6 +138,94 @@ def test_ms_swift_scores_by_its_own_code(root: str) -> None:
     found = algorithm.compute_rewards_per_func(samples, [made(args=None)], [None], torch.device("cpu"))
     assert found[:, 0].tolist() == pytest.approx(FILLED)
     advantages, _ = compute_advantages(found, torch.ones(1), 4)
+    assert advantages[2].abs() < 1e-6 and advantages[4:].abs().max() == 0
+    assert advantages[0] > advantages[1] > advantages[3]
+
+
+# --- tunix ---
+
+
+def test_tunix_gets_the_mean_of_the_group_and_shorter_columns_are_told(root: str) -> None:
+    reward = ColumnReward(SPEC, name="ours", **options(root))
+    known = {name: columns()[name] for name in ("gold", "db")}
+    texts = [text for text, _, _ in ROWS]
+    # The prompts tell groups apart; the row whose database is gone stands in a group of its own.
+    found = reward(prompts=["one"] * 4 + ["two"] * 4, completions=texts, **known, mode="train")
+    assert reward.__name__ == "ours" and found == [3.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+    with pytest.raises(ConfigError, match="`db` should hold one value a completion, but got 1 for 8"):
+        reward(prompts=texts, completions=texts, gold=known["gold"], db=["shop"])
+    with pytest.raises(ConfigError, match="in_lost_groups"):
+        ColumnReward("execution_match() + in_lost_groups(executable())", **options(root))
+
+
+def test_tunix_scores_by_its_own_code(root: str, losing: None) -> None:
+    np = pytest.importorskip("numpy")
+    reason = "google-tunix 0.1.7 is not installed"
+    managing = pytest.importorskip("tunix.rl.reward_manager", reason=reason)
+    from tunix.rl import algo_core
+    from tunix.rl.algorithm_config import AlgorithmConfig
+
+    known = {name: np.array([row[place] for row in LOSING]) for name, place in (("gold", 1), ("db", 2))}
+    texts = [text for text, _, _ in LOSING]
+    manager = managing.SequenceRewardManager(ColumnReward(SPEC, **options(root)), AlgorithmConfig())
+    info = manager(prompts=["?"] * 4 + ["!"] * 4, completions=texts, **known, mode="train")
+    assert info["rewards"].tolist() == pytest.approx(FILLED)
+    assert info["log_metrics"]["rewards/finer"][0].tolist() == info["rewards"].tolist()
+    advantages = np.array(algo_core.compute_advantages(info["rewards"], 4))
+    assert abs(advantages[2]) < 1e-6 and abs(advantages[4:]).max() == 0
+    assert advantages[0] > advantages[1] > advantages[3]
+
+
+# --- EasyR1 ---
+
+
+def truths(rows: list[tuple[str, str, str]]) -> list[dict[str, Any]]:
+    return [
+        {"response": text, "response_length": 3, "ground_truth": json.dumps({"gold": gold, "db": db})}
+        for text, gold, db in rows
+    ]
+
+
+def test_easyr1_gets_the_same_keys_for_all(root: str) -> None:
+    found = easyr1.compute_score(truths(ROWS), spec=SPEC, **options(root))
+    assert [one["overall"] for one in found] == [0.0 if value is None else value for value in VALUES]
+    assert [one["unscorable"] for one in found] == [float(value is None) for value in VALUES]
+    assert all(
+        list(one) == ["overall", "accuracy", "execution_match", "executable", "unscorable"] for one in found
+    )
+    with pytest.raises(ConfigError, match="A ground truth should have a column 'db'"):
+        easyr1.compute_score([{"response": "", "ground_truth": GOLD}], spec=SPEC, **options(root))
+
+
+def test_easyr1_scores_by_its_own_code(root: str, losing: None) -> None:
+    np, torch = pytest.importorskip("numpy"), pytest.importorskip("torch")
+    rewards = pytest.importorskip("verl.workers.reward.function", reason="EasyR1 0.3.3 is not installed")
+    from verl.protocol import DataProto
+    from verl.trainer.core_algos import compute_grpo_outcome_advantage
+    from verl.workers.reward.config import RewardConfig
+
+    class Tokenizer:
+        def decode(self, ids: Any, skip_special_tokens: bool) -> str:
+            return "".join(map(chr, ids.tolist()))
+
+    config = RewardConfig(
+        reward_function=f"{easyr1.__file__}:compute_score",
+        reward_function_kwargs={"spec": SPEC, **options(root)},
+    )
+    config.post_init()
+    width = max(len(text) for text, _, _ in LOSING)
+    responses = torch.zeros((len(LOSING), width), dtype=torch.long)
+    mask = torch.zeros_like(responses)
+    for index, (text, _, _) in enumerate(LOSING):
+        responses[index, : len(text)] = torch.tensor([ord(one) for one in text])
+        mask[index, : len(text)] = 1
+    truth = np.array([one["ground_truth"] for one in truths(LOSING)], dtype=object)
+    data = DataProto.from_dict({"responses": responses, "response_mask": mask}, {"ground_truth": truth})
+    tensor, metrics = rewards.AutoRewardManager(config, Tokenizer()).compute_reward(data)
+    assert tensor.sum(-1).tolist() == pytest.approx(FILLED)
+    assert metrics["unscorable"] == [float(value is None) for value in VALUES]
+    groups = np.array(["one"] * 4 + ["two"] * 4, dtype=object)
+    advantages = compute_grpo_outcome_advantage(tensor, mask, groups)[0][:, 0]
     assert advantages[2].abs() < 1e-6 and advantages[4:].abs().max() == 0
     assert advantages[0] > advantages[1] > advantages[3]
 

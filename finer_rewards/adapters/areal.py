@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import Chat, read_transcript
+from finer_rewards.chat import read_response
 from finer_rewards.errors import ConfigError
 from finer_rewards.parsing import without_endings
 
@@ -63,7 +63,6 @@ def score(
 ) -> float:
     """Return the reward of one completion, decoded with its special tokens."""
     scorer = RowScorer.of(options)
-    text = without_endings(completions)
-    chat = read_transcript(text) if "<tool_response>" in text else Chat(text)
+    chat = read_response(without_endings(completions))
     judged = scorer.judge(row, chat, where="A row", caller="build", prompt=prompt)
     return scorer.record(judged)["score"]

@@ -1,10 +1,10 @@
-"""One scorer a configuration and process, for trainers that call for one sample at a time and keep no object."""
+"""One scorer a configuration and process, for trainers that know it by plain values: a sample at a time, or a batch."""
 
 from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards.adapters.rows import (
     Fields,
     Judged,
+    fill_groups,
     for_float32,
     judge,
     match_of,
     numbers,
     refuse_groups,
+    refuse_lost,
 )
 from finer_rewards.agents import SQLTool
 from finer_rewards.chat import Chat, read_chat
@@ -31,15 +33,16 @@ from finer_rewards.scoring import Scorer
 if TYPE_CHECKING:
     from finer_rewards.memory_protocol import Memory
 
-__all__ = ["RowScorer", "is_url", "scorer_for", "tool_for"]
+__all__ = ["LOST_AT_FIRST", "RowScorer", "is_url", "scorer_for", "tool_for"]
 
+LOST_AT_FIRST = 8  # samples of a process: some trainers ask for one at a time
 _LOCK = ForkSafeLock()
 _SCORERS = frozenset(("log", "neighbours", "policy"))  # options of `Scorer`, the last by another name
 
 
 @dataclass(frozen=True)
 class RowScorer:
-    """Scores one row and completion at a time, all settings being plain values of a trainer's configuration.
+    """Scores rows and completions, all settings being plain values of a trainer's configuration.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
@@ -123,6 +126,40 @@ class RowScorer:
         chat = completion if isinstance(completion, Chat) else read_chat(completion)
         (judged,) = judge(scorer, [found.sample(row, chat, prompt, meta)], groups=1)
         return judged
+
+    def judge_all(
+        self,
+        rows: Sequence[Mapping[str, Any]],
+        completions: Sequence[object],
+        *,
+        where: str,
+        caller: str,
+        prompts: Sequence[str] | None = None,
+        step: int | None = None,
+    ) -> list[Judged]:
+        """Score a batch in one go, as `judge` scores one.
+
+        Raises:
+            ConfigError: as for `check`; the reward depends on groups; or no database was found for any of the first 8
+                samples.
+        """
+        refuse_groups(
+            self.scorer.reward, "This trainer", "Use TRL or verl for it, or leave in_lost_groups out."
+        )
+        items = [
+            self.check(row, where=where, caller=caller).sample(
+                row, completion if isinstance(completion, Chat) else read_chat(completion), prompt
+            )
+            for row, completion, prompt in zip(rows, completions, prompts or [""] * len(rows), strict=True)
+        ]
+        judged = judge(self.scorer, items, step=step)
+        refuse_lost(self.scorer, judged, least=LOST_AT_FIRST)
+        return judged
+
+    def fill(self, judged: Sequence[Judged], groups: Sequence[Hashable]) -> list[float]:
+        """Return one number a completion: what has no value gets the mean of its group, or `fallback`."""
+        values = [None if one.score.value is None else for_float32(one.score.value) for one in judged]
+        return fill_groups(values, groups, self.fallback)
 
     def tool(self, row: Mapping[str, Any], options: Mapping[str, Any]) -> SQLTool:
         """Return the tool of one episode, on the (first) database of the row.

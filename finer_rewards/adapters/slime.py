@@ -12,13 +12,13 @@ does.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from finer_rewards.adapters.rows import fill_groups, question_of, truth_of
+from finer_rewards.adapters.rows import question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import Chat, read_transcript
+from finer_rewards.chat import read_response
 
 __all__ = ["build", "score"]
 
@@ -45,22 +45,26 @@ def build(spec: str = "execution_match()", **options: Any) -> Callable[..., Any]
 
 async def score(args: Any, sample: Any, *, options: Mapping[str, Any], **kwargs: Any) -> Any:
     """Return the reward of a sample, or the rewards of a list of them; the event loop goes on meanwhile."""
-    scorer = RowScorer.of(options)
-    if not isinstance(sample, list):
-        value = await asyncio.to_thread(_value, scorer, sample)
-        return scorer.fallback if value is None else value
-    values = await asyncio.gather(*(asyncio.to_thread(_value, scorer, one) for one in sample))
-    groups = [one.group_index if getattr(one, "group_index", None) is not None else 0 for one in sample]
-    return fill_groups(values, groups, scorer.fallback)
+    samples = sample if isinstance(sample, list) else [sample]
+    values = await asyncio.to_thread(_values, RowScorer.of(options), samples)
+    return values if isinstance(sample, list) else values[0]
 
 
-def _value(scorer: RowScorer, sample: Any) -> float | None:
+def _values(scorer: RowScorer, samples: Sequence[Any]) -> list[float]:
+    judged = scorer.judge_all(
+        list(map(_row, samples)),
+        [read_response(one.response or "") for one in samples],
+        where="A label",
+        caller="build",
+        prompts=[question_of(one.prompt) for one in samples],
+    )
+    for sample, one in zip(samples, judged, strict=True):
+        if one.score.value is None:
+            sample.remove_sample = True
+    groups = [one.group_index if getattr(one, "group_index", None) is not None else 0 for one in samples]
+    return scorer.fill(judged, groups)
+
+
+def _row(sample: Any) -> Mapping[str, Any]:
     metadata = sample.metadata if isinstance(sample.metadata, Mapping) else {}
-    row = {**metadata, **(truth_of(sample.label) if sample.label is not None else {})}
-    text: str = sample.response or ""
-    chat = read_transcript(text) if "<tool_response>" in text else Chat(text)
-    judged = scorer.judge(row, chat, where="A label", caller="build", prompt=question_of(sample.prompt))
-    if judged.score.value is None:
-        sample.remove_sample = True
-        return None
-    return scorer.record(judged)["score"]
+    return {**metadata, **(truth_of(sample.label) if sample.label is not None else {})}

@@ -37,9 +37,9 @@ from finer_rewards.adapters.rows import (
     refuse_lost,
     truth_of,
 )
-from finer_rewards.adapters.scorers import RowScorer, scorer_for
+from finer_rewards.adapters.scorers import LOST_AT_FIRST, RowScorer, scorer_for
 from finer_rewards.agents import RUN_SQL, SQLTool
-from finer_rewards.chat import Chat, read_transcript
+from finer_rewards.chat import Chat, read_response
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
 from finer_rewards.grouping import conditions, within_group
@@ -49,7 +49,6 @@ from finer_rewards.types import Sample, Score
 __all__ = ["build_manager", "build_tool", "check", "compute_score", "compute_score_async", "overrides"]
 
 _QUERIES = "run_sql_queries"  # in what verl keeps of a rollout
-_LOST_AT_FIRST = 8  # samples of a process: verl asks for one at a time
 _HERE = "pkg://finer_rewards.adapters.verl"
 
 
@@ -125,7 +124,7 @@ def compute_score(
         meta={name: row[name] for name in ("step", "group") if row.get(name) is not None},
         alone=lost_groups,
     )
-    refuse_lost(asked.scorer, [judged], least=_LOST_AT_FIRST)
+    refuse_lost(asked.scorer, [judged], least=LOST_AT_FIRST)
     record = asked.record(judged)
     if lost_groups:
         record["score"] = _below_right(asked.scorer.reward, judged)
@@ -147,11 +146,9 @@ def _below_right(reward: Reward, judged: Judged) -> float:
     return 1.0 if others == 1 else min(for_float32(value), 1 - 2**-16)
 
 
-def _chat(text: str, row: Mapping[str, Any]) -> Chat | str:
+def _chat(text: str, row: Mapping[str, Any]) -> Chat:
     """Return what the model did: the queries as our tool kept them, else as the text of all turns has them."""
-    if "<tool_response>" not in text and not row.get(_QUERIES):
-        return text
-    read = read_transcript(text)
+    read = read_response(text)
     return read._replace(calls=tuple(row[_QUERIES])) if row.get(_QUERIES) else read
 
 

@@ -59,6 +59,7 @@ TRAPS: Final[Mapping[str, str]] = {
     "verifiers": "0.4 has verifiers.v1 alone; reward methods have to be async.",
     "skyrl-gym": "Register the environment inside the Ray entry point.",
     "ms-swift": "None counts as 0, the worst of its group: finer_rewards.adapters.ms_swift gives the group's mean.",
+    "google-tunix": "None counts as 0, the worst of its group: finer_rewards.adapters.columns gives the group's mean.",
     "slime": "None fails later: finer_rewards.adapters.slime sets remove_sample; use --group-rm.",
     "areal": "After 15 s four times it pays 0 in silence, and pickles the function: finer_rewards.adapters.areal.",
     "unsloth": "It patches TRL up to 1.15: TRLReward as it is.",

@@ -33,7 +33,8 @@ def register(subparsers: Any) -> None:
     parser = add_parser(
         subparsers,
         "serve",
-        "Score over HTTP: /score, /get_reward (OpenRLHF), /execute, /schema, /memory/..., /healthz, /metrics.\n"
+        "Score over HTTP: /score, /get_reward (OpenRLHF), /remote_rm (slime), /execute, /schema, /memory/...,\n"
+        "/healthz, /metrics.\n"
         "Ctrl-C or SIGTERM finishes what runs and refuses what is new; a second one ends at once.",
         "  finer-rewards serve --db databases/ --preset finer --memory traces/\n"
         "  finer-rewards serve --db databases/ --host 0.0.0.0 --port 8000 --token-file token.txt\n",
@@ -73,7 +74,7 @@ def register(subparsers: Any) -> None:
         help="seconds that what runs may take when the server is told to end (60)",
     )
     group.add_argument("--log", metavar="FILE", help="append a score log, for `report` and `rescore`")
-    group = parser.add_argument_group("OpenRLHF's /get_reward")
+    group = parser.add_argument_group("OpenRLHF's /get_reward, slime's /remote_rm")
     group.add_argument(
         "--best",
         type=number("--best", float, "a positive number"),
@@ -86,7 +87,7 @@ def register(subparsers: Any) -> None:
         type=number("--fallback", float, "a number"),
         default=0.0,
         metavar="X",
-        help="the reward of what cannot be scored, as OpenRLHF needs a number (0)",
+        help="the reward of what cannot be scored, as these need a number (0)",
     )
     add_reward(parser)
     add_executor(parser)

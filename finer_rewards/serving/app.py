@@ -47,7 +47,7 @@ def build_app(
         queue: requests that are served or wait, at most; more get 503 and are to come back.
         threads: requests that are served at once.
         best: the largest value of the reward, for OpenRLHF's `scores` in [0, 1].
-        fallback: the reward that OpenRLHF gets for what cannot be scored.
+        fallback: the reward that OpenRLHF and slime get for what cannot be scored.
 
     Raises:
         ConfigError: a limit cannot be used, or the token is empty.
@@ -90,6 +90,7 @@ def build_app(
 
     route("/score", service.score, "POST")
     route("/get_reward", service.get_reward, "POST")
+    route("/remote_rm", service.remote_rm, "POST")
     route("/execute", service.execute, "POST")
     route("/schema", service.schema, "GET", "POST")
     route("/neighbours", service.neighbours, "POST")

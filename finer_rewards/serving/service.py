@@ -9,6 +9,8 @@ from threading import Event
 from typing import Any
 
 from finer_rewards.adapters.openrlhf import openrlhf_reward
+from finer_rewards.adapters.rows import Fields, for_float32, judge, question_of, truth_of
+from finer_rewards.chat import read_response
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.limits import ROOM
@@ -16,6 +18,7 @@ from finer_rewards.executing.pool import FULL
 from finer_rewards.executing.pooled import DECODED
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.grouping import Groups
+from finer_rewards.parsing import without_endings
 from finer_rewards.remote.wire import record, sample_from
 from finer_rewards.reporting.records import scored
 from finer_rewards.scoring import Scorer
@@ -43,7 +46,7 @@ class Service:
         scorer: what scores; its executor is confined to its root.
         max_batch: most samples, queries or thoughts in a request.
         best: the largest value of the reward, for OpenRLHF's `scores`.
-        fallback: what OpenRLHF is told for what cannot be scored.
+        fallback: what OpenRLHF and slime are told for what cannot be scored.
         metrics: where samples are counted.
         learns: whether who asks may write the memory.
     """
@@ -65,6 +68,7 @@ class Service:
         self.metrics = metrics
         self._learns = learns
         self._at_once = _AT_ONCE  # queries; fewer as long as their results are large
+        self._fallback = float(fallback)
         self._openrlhf = openrlhf_reward(self.scorer, best=best, fallback=fallback)
         # Searches see the last snapshot; what is remembered goes through a second handle until the next one.
         self._memory: Any = scorer.memory
@@ -100,6 +104,14 @@ class Service:
                     raise ConfigError(f"`{name}[{place}]` should be text, but got {text!r:.80}. Send text.")
         _still_there(leaving)
         return self._openrlhf(queries, prompts, fields["labels"])
+
+    def remote_rm(self, payload: Any, leaving: Event) -> float:
+        """Answer slime: `{"prompt", "response", "label"}` to the reward itself, a number."""
+        fields = _fields(payload, prompt=(str, list), response=str, label=(str, dict))
+        chat = read_response(without_endings(fields["response"]))
+        item = Fields().sample(truth_of(fields["label"]), chat, question_of(fields["prompt"]))
+        (judged,) = judge(self.scorer, [item])
+        return self._fallback if judged.score.value is None else for_float32(judged.score.value)
 
     def execute(self, payload: Any, leaving: Event) -> Any:
         """Run `{"queries": [[sql, db, keep, golds], ...]}`; answers the first executions, at least one."""
@@ -313,7 +325,7 @@ def _fields(payload: Any, **kinds: Any) -> dict[str, Any]:
     return found
 
 
-_JSON_NAMES = {list: "a list", str: "text", bool: "true or false", int: "a whole number"}
+_JSON_NAMES = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a whole number"}
 
 
 def _query(item: Any, place: int) -> Query:

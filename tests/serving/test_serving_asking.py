@@ -46,6 +46,11 @@ from finer_rewards.serving.app import build_app
         ("/get_reward", {"query": [1], "prompts": ["a"], "labels": [""]}, r"`query\[0\]` should be text"),
         ("/get_reward", {"queries": []}, "but got 'queries'"),
         (
+            "/remote_rm",
+            {"prompt": "a", "response": "b", "label": None},
+            "`label` should be text or an object",
+        ),
+        (
             "/execute",
             {"queries": [["SELECT 1", "shop"]]},
             r"`queries\[0\]` should be \[sql, db, keep, golds\]",

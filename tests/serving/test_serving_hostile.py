@@ -38,6 +38,11 @@ VALID: dict[str, Any] = {
         "prompts": ["x"],
         "labels": [{"gold": GOLD, "db": "shop", "answer": [[1]]}],
     },
+    "/remote_rm": {
+        "prompt": [{"role": "user", "content": "x"}],
+        "response": GOLD,
+        "label": {"gold": GOLD, "db": "shop"},
+    },
     "/execute": {"queries": [[GOLD, "shop", True, [GOLD]]]},
     "/schema": {"db": "shop"},
     "/neighbours": {"golds": [["shop", GOLD]], "most": 3},

@@ -1,11 +1,13 @@
-"""OpenRLHF's own client asks the server."""
+"""The trainers' own clients ask the server: OpenRLHF's and slime's."""
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -93,3 +95,23 @@ def test_the_client_of_openrlhf_gets_the_scorers_values(root: Path) -> None:
                 value = scorer.score_one(sample).value
                 assert reward == (0.0 if value is None else for_float32(value))
                 assert logs["unscorable"] == (value is None)
+
+
+def test_the_client_of_slime_gets_the_scorers_values(root: Path) -> None:
+    hub = pytest.importorskip("slime.rollout.rm_hub", reason="slime 0.3.1 is not installed")
+
+    async def asked(url: str, samples: list[object]) -> list[float]:
+        args = types.SimpleNamespace(custom_rm_path=None, rm_type="remote_rm", rm_url=f"{url}/remote_rm")
+        found: list[float] = await hub.batched_async_rm(args, samples)
+        await hub._get_shared_session().close()
+        return found
+
+    label = {"gold": GOLD, "db": "shop"}
+    rows = [(GOLD, label), ("SELECT id FROM singer", label), (GOLD, {**label, "db": "none"}), (SLOW, label)]
+    samples = [hub.Sample(prompt="Who?", response=text, label=json.dumps(one)) for text, one in rows]
+    with SQLite(root, workers=2, timeout=1) as executor:
+        scorer = fr.Scorer(SPEC, executor)
+        expected = scorer.score([fr.Sample(text, one["gold"], one["db"]) for text, one in rows])
+        with serving(scorer) as (url, _):
+            found = asyncio.run(asked(url, samples))
+    assert found == [0.0 if one.value is None else for_float32(one.value) for one in expected]

@@ -117,6 +117,21 @@ def test_answer_rows_may_hold_bytes(url: str) -> None:
         assert answer["scores"][0]["execution_match"] == float(value == 4.0), answer
 
 
+def test_slime_gets_the_value_itself(local: SQLite, url: str) -> None:
+    label = {"gold": GOLD, "db": "shop"}
+    calls = '<tool_call>{"name": "run_sql", "arguments": {"sql": "SELECT 1"}}</tool_call>'
+    turns = f"{calls}\nuser\n<tool_response>\n1\n</tool_response>\nassistant\n{GOLD}"
+    unusable = ["SELECT 1", {"gold": GOLD}, {"gold": "SELECT broken FROM singer", "db": "shop"}]
+    with fr.Scorer(SPEC, local) as scorer:
+        for response, answer in ((f"{GOLD}<|im_end|>", GOLD), (turns, GOLD), ("no idea", "no idea")):
+            value = scorer.score_one(fr.Sample(answer, GOLD, "shop")).value
+            for given in (label, json.dumps(label)):
+                payload = {"prompt": "Who?", "response": response, "label": given}
+                assert ask(url, "/remote_rm", payload)[::2] == (200, value)
+    for given in unusable:
+        assert ask(url, "/remote_rm", {"prompt": [], "response": GOLD, "label": given})[::2] == (200, 0.0)
+
+
 def test_openrlhf_gets_what_the_adapter_gives(local: SQLite, url: str) -> None:
     expected = openrlhf_reward(fr.Scorer(SPEC, local), best=4)
     labels = [

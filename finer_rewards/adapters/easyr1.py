@@ -1,0 +1,66 @@
+"""EasyR1: a reward function of a file, for a whole batch. This file itself is the one to name:
+
+    FILE=$(python -c "import finer_rewards.adapters.easyr1 as m; print(m.__file__)")
+
+    worker.reward.reward_function=$FILE:compute_score
+    worker.reward.reward_function_kwargs='{spec: "2 * execution_match() + executable()", root: /data/spider/database}'
+
+EasyR1 passes nothing but the response and the column `data.answer_key`: its texts are JSON with `gold` and `db`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from finer_rewards.adapters.rows import truth_of
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.chat import read_response
+from finer_rewards.parsing import without_endings
+
+__all__ = ["compute_score"]
+
+#: What EasyR1 reads from the file beside the function.
+REWARD_NAME = "finer_rewards"
+REWARD_TYPE = "batch"
+
+
+def compute_score(
+    reward_inputs: Sequence[Mapping[str, Any]], *, spec: str = "execution_match()", **options: Any
+) -> list[dict[str, float]]:
+    """Return `overall`, `accuracy` (1 for an execution match), each component and `unscorable`, a completion each.
+
+    EasyR1 has no word for *cannot be scored*: such a sample gets the mean of those with the same ground truth, whose
+    advantage is 0, and `unscorable` 1.
+
+    Args:
+        reward_inputs: `response` and `ground_truth` of each completion.
+        spec: the reward as it prints, or the name of a preset.
+        options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
+
+    Raises:
+        ConfigError: the reward or an option cannot be used, a ground truth lacks a key, or no database was found for
+            any of the first 8 samples.
+
+    Example:
+        >>> truth = '{"gold": "SELECT 1", "db": "any"}'
+        >>> given = [{"response": text, "ground_truth": truth} for text in ("SELECT 1", "")]
+        >>> [one["overall"] for one in compute_score(given, spec="well_formed(policy='plain')")]
+        [1.0, 0.0]
+
+    References:
+        EasyR1 0.3.3, `verl.workers.reward.function.AutoRewardManager`.
+    """
+    scorer = RowScorer.of({"spec": spec, **options})
+    truths = [one["ground_truth"] for one in reward_inputs]
+    judged = scorer.judge_all(
+        [truth_of(truth) for truth in truths],
+        [read_response(without_endings(one["response"])) for one in reward_inputs],
+        where="A ground truth",
+        caller="reward_function_kwargs",
+    )
+    records = map(scorer.record, judged)
+    return [
+        {"overall": value, "accuracy": record.pop("acc"), **{k: v for k, v in record.items() if k != "score"}}
+        for value, record in zip(scorer.fill(judged, list(map(str, truths))), records, strict=True)
+    ]
