@@ -16,6 +16,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
@@ -106,12 +107,7 @@ def _classes() -> dict[str, Any]:
 
     # FastAPI reads the body's class from here, and cannot look up the name of a class inside a function.
     FinerServer.verify.__annotations__ = {"body": FinerVerifyRequest, "return": FinerVerifyResponse}
-    classes = {
-        one.__name__: one for one in (FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
-    }
-    for name, one in classes.items():
-        one.__module__, one.__qualname__ = __name__, name
-    return classes
+    return named(__name__, FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
 
 
 def __getattr__(name: str) -> Any:

@@ -22,9 +22,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from finer_rewards.adapters.episodes import TextEpisode, named
 from finer_rewards.adapters.rows import question_of, truth_of
-from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.agents import Episode
 from finer_rewards.errors import ConfigError
 from finer_rewards.extras import extra
 
@@ -66,16 +65,8 @@ def _environment() -> Any:
 
         def __init__(self, env_config: Any = None, extras: Mapping[str, Any] | None = None) -> None:
             super().__init__()
-            options = dict(env_config or {})
-            tool, tag = options.pop("tool", None), options.pop("tag", "tool_call")
-            self._scorer = RowScorer.of(options)
-            self._row = _row(extras or {})
-            self._scorer.check(self._row, where="A row", caller="env_config")
-            self._episode = (
-                None if tool is None else Episode(self._scorer.tool(self._row, dict(tool)), tag=tag)
-            )
+            self._episode = TextEpisode(dict(env_config or {}), _row(extras or {}), caller="env_config")
             self._question = ""
-            self._metrics: dict[str, float] = {}
 
         def init(self, prompt: Any) -> tuple[Any, dict[str, Any]]:
             """Keep the question, and pass the prompt on."""
@@ -85,30 +76,19 @@ def _environment() -> Any:
         def step(self, action: str) -> dict[str, Any]:
             """Run the queries that the action asks for, or score it."""
             self.turns += 1
-            done: object = action
-            if self._episode is not None:
-                reply = self._episode.step(action)
-                if reply is not None:
-                    seen = [{"role": "user", "content": reply}]
-                    return {"observations": seen, "reward": 0.0, "done": False, "metadata": {}}
-                done = self._episode.chat
-            judged = self._scorer.judge(
-                self._row, done, where="A row", caller="env_config", prompt=self._question
-            )
-            self._metrics = self._scorer.record(judged)
+            reply = self._episode.step(action, self._question)
             return {
-                "observations": [],
-                "reward": self._metrics["score"],
-                "done": True,
-                "metadata": dict(self._metrics),
+                "observations": [] if reply is None else [{"role": "user", "content": reply}],
+                "reward": self._episode.record.get("score", 0.0),
+                "done": reply is None,
+                "metadata": self.get_metrics(),
             }
 
         def get_metrics(self) -> dict[str, float]:
             """Return what the step measured."""
-            return dict(self._metrics)
+            return dict(self._episode.record)
 
-    FinerEnvironment.__module__, FinerEnvironment.__qualname__ = __name__, "FinerEnvironment"
-    return FinerEnvironment
+    return named(__name__, FinerEnvironment)["FinerEnvironment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -19,6 +19,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.chat import Chat, read_chat
@@ -180,7 +181,8 @@ def _classes() -> dict[str, Any]:
                 given |= {"gold": row[config.gold], "db": row[config.db]}
                 yield FinerTask(FinerData(**given), config.task)
 
-    made = (
+    return named(
+        __name__,
         FinerData,
         FinerTask,
         FinerTaskConfig,
@@ -189,10 +191,6 @@ def _classes() -> dict[str, Any]:
         FinerToolset,
         FinerToolsetConfig,
     )
-    classes = {one.__name__: one for one in made}
-    for name, one in classes.items():  # worker processes find them by name
-        one.__module__, one.__qualname__ = __name__, name
-    return classes
 
 
 def __getattr__(name: str) -> Any:

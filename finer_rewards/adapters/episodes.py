@@ -1,0 +1,71 @@
+"""What adapters to environments share: a rollout that is seen as text, and classes made when they are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from finer_rewards.adapters.rows import Judged
+from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.agents import Episode
+
+__all__ = ["TextEpisode", "named"]
+
+
+class TextEpisode:
+    """One rollout on one row: what the model writes comes in, and replies of the tool or the score come out.
+
+    Args:
+        options: those of `RowScorer` and of `SQLite`; in `tool` those of `finer_rewards.agents.SQLTool`, without which
+            the first action is the only one; and the `tag` of a call.
+        row: what the trainer knows of the sample.
+        where: what the row is called in a message about it.
+        caller: what takes the options, in that message.
+
+    Raises:
+        ConfigError: an option or the row cannot be used.
+
+    Example:
+        >>> episode = TextEpisode({"spec": "well_formed(policy='plain')"}, {"gold": "SELECT 1", "db": "any"})
+        >>> episode.step("SELECT 1") is None
+        True
+        >>> episode.record["score"]
+        1.0
+    """
+
+    def __init__(
+        self,
+        options: Mapping[str, Any],
+        row: Mapping[str, Any],
+        *,
+        where: str = "A row",
+        caller: str = "options",
+    ) -> None:
+        options = dict(options)
+        tool, tag = options.pop("tool", None), options.pop("tag", "tool_call")
+        self.row, self._where, self._caller = row, where, caller
+        self.scorer = RowScorer.of(options)
+        self.scorer.check(row, where=where, caller=caller)
+        self._episode = None if tool is None else Episode(self.scorer.tool(row, dict(tool)), tag=tag)
+        #: What became of it, and its record; nothing before it has ended.
+        self.judged: Judged | None = None
+        self.record: dict[str, float] = {}
+
+    def step(self, action: str, prompt: str = "") -> str | None:
+        """Return what the model is to read; `None` when it has answered, and is scored."""
+        done: object = action
+        if self._episode is not None:
+            reply = self._episode.step(action)
+            if reply is not None:
+                return reply
+            done = self._episode.chat
+        self.judged = self.scorer.judge(self.row, done, where=self._where, caller=self._caller, prompt=prompt)
+        self.record = self.scorer.record(self.judged)
+        return None
+
+
+def named(module: str, *classes: Any) -> dict[str, Any]:
+    """Return classes by their names, each found by it in the module: worker processes look them up there."""
+    for one in classes:
+        one.__module__, one.__qualname__ = module, one.__name__
+    return {one.__name__: one for one in classes}
