@@ -141,14 +141,17 @@ import json, sys
 engine, version, tables, queries = sys.argv[1], sys.argv[2], *map(json.loads, sys.argv[3:5])
 if engine == "sqlite":
     import apsw
+    errors = apsw.Error
     connection = apsw.Connection(":memory:")
     found = apsw.sqlitelibversion()
 elif engine == "duckdb":
     import duckdb
+    errors = duckdb.Error
     connection = duckdb.connect()
     found = duckdb.__version__
 else:
     import psycopg
+    errors = psycopg.Error
     connection = psycopg.connect(version, autocommit=True)
     found = str(connection.info.server_version)
 def shown(value):
@@ -167,7 +170,7 @@ answers = []
 for sql in queries:
     try:
         rows = run(sql)
-    except Exception:  # each engine has errors of its own
+    except errors:
         answers.append("refused")
     else:
         answers.append("; ".join(", ".join(map(shown, row)) for row in rows) or "no rows")

@@ -268,6 +268,29 @@ def test_a_memory_with_a_real_model(small_model: Any, tmp_path: Path) -> None:
     assert alone == pytest.approx([recall.centroid for recall in recalls], abs=1e-3)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("prompt", [None, "", "plan: "])
+def test_the_prompt_is_the_one_of_the_fingerprint_whatever_the_model_s_files_say(
+    small_model: Any, tmp_path: Path, prompt: str | None
+) -> None:
+    from finer_rewards.memory.sentence import SentenceEmbedder
+
+    prompts = {"query": "query: ", "document": "passage: "}
+    configured = small_model._load()
+    before = (configured.prompts, configured.default_prompt_name)
+    configured.prompts, configured.default_prompt_name = prompts, "query"
+    configured.save(str(tmp_path / "model"))
+    configured.prompts, configured.default_prompt_name = before
+    embedder = SentenceEmbedder(str(tmp_path / "model"), device="cpu", prompt=prompt)
+    assert f"prompt={prompt or ''}|" in embedder.fingerprint
+    assert np.allclose(
+        embedder.embed(["count the rows"]), small_model.embed([f"{prompt or ''}count the rows"])
+    )
+    # The model's own default, which the library puts in front of every text, is another vector.
+    assert not np.allclose(embedder._load().encode(["count the rows"]), small_model.embed(["count the rows"]))
+
+
 @pytest.fixture(scope="module")
 def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model of the family of Qwen3-Embedding, tiny and with random weights: right for wiring, not for meaning."""

@@ -219,6 +219,17 @@ def test_verify_finds_planted_vectors(tmp_path: Path) -> None:
     assert "3 vectors are not those of their texts" in str(verify_folder(folder))
 
 
+def test_verify_says_when_it_took_vectors_as_they_are(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "memory")
+    assert verify_folder(folder).remade
+    assert "as they are" not in str(verify_folder(folder))
+    described = json.loads((folder / "memory.json").read_text())
+    (folder / "memory.json").write_text(json.dumps({**described, "spec": "https://example.org/v1#model"}))
+    found = verify_folder(folder)
+    assert (found.ok, found.remade) == (True, False)
+    assert "vectors taken as they are" in str(found)
+
+
 def test_verify_finds_a_planted_centre(tmp_path: Path) -> None:
     folder = filled(tmp_path / "memory")
     kept = json.loads((folder / "centre.json").read_text())

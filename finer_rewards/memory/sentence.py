@@ -30,7 +30,8 @@ class SentenceEmbedder:
 
     Args:
         model: model id or folder.
-        prompt: put before every text; `None` means `QWEN_PROMPT` for Qwen3-Embedding and nothing for others.
+        prompt: put before every text, stored or asked; `None` means `QWEN_PROMPT` for Qwen3-Embedding and nothing for
+            others, whatever prompts the model's own files name.
         dimension: cut vectors to this length (Matryoshka models); `None` for all of it.
         batch_size: texts at once.
         device: `"cpu"`, `"cuda"`, ...; `None` lets the library choose.
@@ -76,7 +77,8 @@ class SentenceEmbedder:
             model = self._load()
             vectors = model.encode(
                 list(texts),
-                prompt=self.prompt or None,
+                # An empty one is none; left out, it is the model's own default, which the fingerprint does not name.
+                prompt=self.prompt,
                 batch_size=self.batch_size,
                 convert_to_numpy=True,
                 show_progress_bar=False,

@@ -25,12 +25,14 @@ class Verification:
         failed: number of failed traces.
         damages: bytes that hold no whole record, cut ends included.
         problems: what is wrong; empty when all is well. A cut end is not a problem.
+        remade: true when the vectors were made again from their texts and compared.
     """
 
     verified: int
     failed: int
     damages: tuple[Damage, ...] = ()
     problems: tuple[str, ...] = ()
+    remade: bool = False
 
     @property
     def ok(self) -> bool:
@@ -44,6 +46,10 @@ class Verification:
         torn = sum(damage.torn for damage in self.damages)
         lines = [f"{self.verified} verified and {self.failed} failed traces"]
         lines += [f"{torn} unfinished records at the end of a segment, ignored"] if torn else []
+        if not self.remade and self.verified + self.failed:
+            lines.append(
+                "vectors taken as they are: only those of the hashing embedder are made again (by numpy)"
+            )
         return "\n".join([*lines, *self.problems])
 
 
@@ -117,21 +123,25 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
     sizes = Counter(len(record.vector) // 2 for record in records.values())
     if len(sizes) > 1:
         problems.append(f"vectors of different lengths: {dict(sizes)}")
+    differences: list[str] | None
     try:
-        problems += _compared(folder, store, list(records.values()))
+        differences = _compared(folder, store, list(records.values()))
     except DataError as error:
-        problems.append(str(error))
+        differences = [str(error)]
     except ConfigError:
-        pass  # Made with an embedder that is not at hand.
+        # It was made with an embedder that is not loaded because a folder says so.
+        differences = None
+    problems += differences or []
     verified = sum(record.trace.verified for record in records.values())
-    return good, Verification(verified, len(records) - verified, damages, tuple(problems))
+    remade = differences is not None
+    return good, Verification(verified, len(records) - verified, damages, tuple(problems), remade)
 
 
-def _compared(folder: Path, store: Store, records: list[Record]) -> list[str]:
-    """Return what is wrong with vectors that can be made again: those of a memory that hashes its words."""
+def _compared(folder: Path, store: Store, records: list[Record]) -> list[str] | None:
+    """Return what is wrong with the vectors of a memory that hashes its words; `None` for another."""
     embedder, flags = agree(folder, None, None, None, create=False)
-    if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None or not records:
-        return []
+    if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None:
+        return None
     import numpy as np
 
     space = Space(embedder, masks=flags["delexicalise"], centres=flags["centre"])
