@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
     Fields,
     Judged,
@@ -296,7 +297,9 @@ class RewardFunction:
                     f"{len(queries)}, {len(prompts)} and {len(labels)}."
                 )
             items = [self._item(*three) for three in zip(queries, prompts, labels, strict=True)]
-            records = [self._record(one) for one in judge(self.scorer, items)]
+            judged = judge(self.scorer, items)
+            tell_reasons(self.scorer, [one.score for one in judged])
+            records = list(map(self._record, judged))
         except Exception as problem:  # OpenRLHF would swallow it and lose the whole micro-batch
             _LOGGER.exception(
                 "The reward failed, so %d samples get %s: %s", len(queries), self.fallback, problem

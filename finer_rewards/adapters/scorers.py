@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
     Fields,
     Judged,
@@ -125,6 +126,8 @@ class RowScorer:
             refuse_groups(scorer.reward, "This trainer", "verl can: overrides(lost_groups=True). Or use TRL.")
         chat = completion if isinstance(completion, Chat) else read_chat(completion)
         (judged,) = judge(scorer, [found.sample(row, chat, prompt, meta)], groups=1)
+        step = (meta or {}).get("step")
+        tell_reasons(scorer, [judged.score], int(step) if step is not None else None)
         return judged
 
     def judge_all(
@@ -154,6 +157,7 @@ class RowScorer:
         ]
         judged = judge(self.scorer, items, step=step)
         refuse_lost(self.scorer, judged, least=LOST_AT_FIRST)
+        tell_reasons(self.scorer, [one.score for one in judged], step)
         return judged
 
     def fill(self, judged: Sequence[Judged], groups: Sequence[Hashable]) -> list[float]:

@@ -57,7 +57,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 TRAPS: Final[Mapping[str, str]] = {
     "trl": "Tools need transformers 5.2, and jmespath with transformers below 5.13.",
     "verl": "0.9 ignores reward keys without `reward.` in front: doctor --verl FILE. Never return None.",
-    "openrlhf": "A reward of None or an exception loses the micro-batch: use our reward_func, which returns numbers.",
+    "openrlhf": "A reward of None or an exception ends the run: use our reward_func, which returns numbers.",
     "verifiers": "0.4 has verifiers.v1 alone; reward methods have to be async.",
     "skyrl-gym": "Register the environment inside the Ray entry point.",
     "ms-swift": "None counts as 0, the worst of its group: finer_rewards.adapters.ms_swift gives the group's mean.",
