@@ -3,37 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from finer_rewards.errors import DataError, FinerError
 from finer_rewards.extras import package_folder
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
-from finer_rewards.memory.holdings import Holdings
-from finer_rewards.memory.manifest import SPACE, agree, checked_centres
+from finer_rewards.memory.kept import Kept
+from finer_rewards.memory.manifest import SPACE, agree
 from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
-from finer_rewards.memory.space import Space
-from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally, replace_file
+from finer_rewards.memory.store import Tally, replace_file
 from finer_rewards.memory.trace import Trace, database_id, read_traces
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 from finer_rewards.types import Evidence, Recall, Score
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from finer_rewards.memory.shelves import Row
-
-    Vector = NDArray[np.float32]
-    Stored = NDArray[np.float16]
 
 __all__ = ["TraceMemory"]
 
@@ -56,16 +47,7 @@ class TraceMemory:
         self.embedder = embedder
         self.gate = gate
         self._options = dict(options)
-        self._lock = ForkSafeLock()
-        self._space = Space(
-            embedder, masks=options["delexicalise"], centres=options["centre"], cache=options["cache"]
-        )
-        self._settled = not options["centre"]
-        self._store = Store(path, durable=options["durable"])
-        self._process = os.getpid()
-        limits = {name: options[name] for name in ("exact_up_to", "backend")}
-        self._held = Holdings((str(path), embedder.fingerprint), limits)
-        self._take_in()
+        self._kept = Kept(path, embedder, options)
 
     @classmethod
     def open(
@@ -146,9 +128,8 @@ class TraceMemory:
             ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
         """
         check_search(thoughts, dbs, top_k, scope, questions, sqls)
-        with self._lock:
-            self._own()
-            shelves = self._held.shelves()
+        with self._kept:
+            shelves = self._kept.held.shelves()
         return recall_thoughts(
             thoughts,
             [database_id(db) for db in dbs],
@@ -157,8 +138,8 @@ class TraceMemory:
             questions=questions,
             sqls=sqls,
             shelves=shelves,
-            embed=self._vectors,
-            join=self._space.joined if self._space.masks else None,
+            embed=self._kept.vectors,
+            join=self._kept.space.joined if self._kept.space.masks else None,
             fingerprint=self.embedder.fingerprint,
         )
 
@@ -168,36 +149,32 @@ class TraceMemory:
         Raises:
             DataError: a segment is corrupt; see `repair`.
         """
-        with self._lock:
-            self._own()
-            self._take_in()
+        with self._kept:
+            self._kept.take_in()
             return self.digest
 
     @property
     def digest(self) -> str:
         """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
-        with self._lock:
-            self._own()
+        with self._kept:
             space = [str(self._options[name]) for name in SPACE]
-            return self._held.digest([self.embedder.fingerprint, *space])
+            return self._kept.held.digest([self.embedder.fingerprint, *space])
 
     def __len__(self) -> int:
         """Return the number of verified traces."""
-        with self._lock:
-            self._own()
-            return sum(row.trace.verified for row in self._held.rows.values())
+        with self._kept:
+            return sum(row.trace.verified for row in self._kept.held.rows.values())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._held.rows
+        return key in self._kept.held.rows
 
     def __getitem__(self, key: str) -> Trace:
-        return self._held.rows[key].trace
+        return self._kept.held.rows[key].trace
 
     def traces(self) -> list[Trace]:
         """Return all traces, in order of database and key."""
-        with self._lock:
-            self._own()
-            return [row.trace for row in self._held.ordered()]
+        with self._kept:
+            return [row.trace for row in self._kept.held.ordered()]
 
     def describe(self) -> dict[str, Any]:
         """Return what of this memory determines a score, for a scoring signature."""
@@ -206,18 +183,16 @@ class TraceMemory:
 
     def stats(self) -> dict[str, Any]:
         """Return counts: traces by outcome and database, refusals by reason, segments, bytes, cut records."""
-        with self._lock:
-            self._own()
-            damages = self._damages()
-            files = self._store.files()
+        with self._kept:
+            files = self._kept.files()
             return {
                 "embedder": self.embedder.fingerprint,
                 **{name: self._options[name] for name in SPACE},
-                **self._held.counts(),
+                **self._kept.held.counts(),
                 "segments": len(files),
-                "bytes": sum(path.stat().st_size for path in files if path.exists()),
-                "torn": sum(damage.torn for damage in damages),
-                "index": self._held.shelves().verified.index.kind,
+                "bytes": sum(path.stat().st_size for path in files),
+                "torn": sum(damage.torn for damage in self._kept.damages()),
+                "index": self._kept.held.shelves().verified.index.kind,
                 "digest": self.digest,
             }
 
@@ -255,7 +230,7 @@ class TraceMemory:
                 decisions[place] = replace(decision, key=candidates[place].key)
         failed = "the embedder returned numbers that are not finite"
         try:
-            vectors = self._embedded(list(candidates.values()))
+            vectors = self._kept.embedded(list(candidates.values()))
         except FinerError:
             raise
         except Exception as error:  # noqa: BLE001  Whatever an embedder raises is told, and is no reason to stop.
@@ -266,19 +241,18 @@ class TraceMemory:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        with self._lock:
-            self._own()
+        with self._kept:
             admitted: list[Row] = []
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
                 row = Row(trace, vectors[trace.key]) if trace.key in vectors else None
-                reason = failed if row is None else self._held.refuses(row, admitted, self.gate)
+                reason = failed if row is None else self._kept.held.refuses(row, admitted, self.gate)
                 if row is not None and not reason:
                     admitted.append(row)
                 decisions[place] = replace(decisions[place], refused=reason)
             report = Report(tuple(decisions))
             tally = Tally(secrets.token_hex(8), report.refused)
-            self._store_rows(admitted, [tally] if tally.refused else [])
+            self._kept.append(admitted, [tally] if tally.refused else [])
         return report
 
     def import_(self, path: str | Path, *, progress: Callable[[int], None] | None = None) -> int:
@@ -300,15 +274,14 @@ class TraceMemory:
 
         added = 0
         for line, traces in read_traces(Path(path)):
-            new = [trace for trace in traces if trace.key not in self._held.rows]
-            vectors = self._embedded(new)
+            new = [trace for trace in traces if trace.key not in self._kept.held.rows]
+            vectors = self._kept.embedded(new)
             if any(trace.key not in vectors for trace in new):
                 raise DataError(
                     f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
                 )
-            with self._lock:
-                self._own()
-                self._store_rows([Row(trace, vectors[trace.key]) for trace in new], [])
+            with self._kept:
+                self._kept.append([Row(trace, vectors[trace.key]) for trace in new])
             added += len(new)
             if progress is not None:
                 progress(line)
@@ -323,19 +296,8 @@ class TraceMemory:
 
     def compact(self) -> int:
         """Merge the segments of writers that are gone into one; return how many were merged."""
-        from finer_rewards.memory.shelves import packed
-
-        with self._lock:
-            self._own()
-            self._store.close()
-            idle = self._store.idle()
-            self._take_in()
-            entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in self._held.ordered()]
-            entries += [self._held.tallies[key] for key in sorted(self._held.tallies)]
-            if len(idle) > 1 or any(damage.torn for damage in self._damages()):
-                self._store.merge(entries, idle)
-                return len(idle)
-            return 0
+        with self._kept:
+            return self._kept.merge()
 
     def verify(self) -> Verification:
         """Read every byte of every segment again and check it."""
@@ -348,9 +310,8 @@ class TraceMemory:
 
     def close(self) -> None:
         """Close this process's segment. The memory can be used again afterwards."""
-        with self._lock:
-            self._own()
-            self._store.close()
+        with self._kept:
+            self._kept.close()
 
     def __enter__(self) -> TraceMemory:
         return self
@@ -365,86 +326,6 @@ class TraceMemory:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _reopen, (str(self.path), self.embedder, self.gate, self._options)
-
-    # -- inside
-
-    def _own(self) -> None:
-        """After a fork, go on with a segment of this process's own; what is in RAM stays as it was."""
-        if os.getpid() != self._process:
-            self._process = os.getpid()
-            self._store.close()
-
-    def _settle(self, *, write: bool) -> None:
-        """Use the centre this memory was made with; before the first trace is written, write it down."""
-        if not self._settled and (write or (self.path / "centre.json").exists()):
-            learnt = self._space.learn() if write else []
-            found = self._store.describe_once("centre.json", {"centres": learnt})
-            length = getattr(self.embedder, "dimension", None) or 0
-            self._space.use(checked_centres(self.path / "centre.json", found, self._space.parts, length))
-            self._settled = True
-
-    def _take_in(self) -> None:
-        from finer_rewards.memory.shelves import Row, unpacked
-
-        self._settle(write=False)
-        new: list[Row] = []
-        tallies: list[Tally] = []
-        for entry in self._store.read_new():
-            if isinstance(entry, Tally):
-                tallies.append(entry)
-            else:
-                new.append(Row(entry.trace, unpacked(entry.vector)))
-        corrupt = [damage for damage in self._damages() if not damage.torn]
-        if corrupt:
-            first = corrupt[0]
-            self._refuse(
-                f"{len(corrupt)} parts of it are corrupt, first {first.size} bytes at {first.start} of {first.file}"
-                f"{': ' if first.reason else ''}{first.reason}"
-            )
-        lengths = {len(row.vector) for row in new} | (
-            {self._held.dimension} if self._held.dimension else set()
-        )
-        if len(lengths) > 1:
-            self._refuse(f"it holds vectors of the lengths {sorted(lengths)}")
-        planted = sum(not row.is_unit for row in new)
-        if planted:
-            self._refuse(f"{planted} of its vectors are not of length 1")
-        self._held.tallies.update({tally.id: tally for tally in tallies})
-        self._held.keep(new)
-
-    def _refuse(self, what: str) -> NoReturn:
-        raise DataError(
-            f"The memory at `{self.path}` should be whole, but {what}. Nothing was changed. "
-            f"Save what can be read: `TraceMemory.repair({str(self.path)!r}, to=NEW_FOLDER)`."
-        )
-
-    def _damages(self) -> list[Damage]:
-        return [damage for found in self._store.damages.values() for damage in found]
-
-    def _vectors(
-        self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
-    ) -> list[Vector | None]:
-        vectors = self._space.vectors(thoughts, questions, sqls)
-        for vector in vectors:
-            if vector is not None:
-                self._held.measure(len(vector))
-        return vectors
-
-    def _embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
-        """Return the vectors by key, but for traces of which the embedder made numbers that are not finite."""
-        if traces:
-            with self._lock:
-                self._settle(write=True)
-        columns = ([getattr(trace, name) for trace in traces] for name in ("text", "question", "sql"))
-        vectors = zip(traces, self._vectors(*columns), strict=True)
-        return {trace.key: vector.astype("<f2") for trace, vector in vectors if vector is not None}
-
-    def _store_rows(self, rows: Sequence[Row], tallies: Sequence[Tally]) -> None:
-        from finer_rewards.memory.shelves import packed
-
-        self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
-        self._held.tallies.update({tally.id: tally for tally in tallies})
-        self._held.keep(rows)
 
 
 def _reopen(path: str, embedder: Embedder, gate: Gate, options: Mapping[str, Any]) -> TraceMemory:

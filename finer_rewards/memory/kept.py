@@ -1,0 +1,162 @@
+"""One memory's folder and what of it is in RAM, read, written and merged together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from finer_rewards.errors import DataError
+from finer_rewards.locks import ForkSafeLock
+from finer_rewards.memory.embedders import Embedder
+from finer_rewards.memory.holdings import Holdings
+from finer_rewards.memory.manifest import checked_centres
+from finer_rewards.memory.space import Space
+from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally
+from finer_rewards.memory.trace import Trace
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from finer_rewards.memory.shelves import Row
+
+    Vector = NDArray[np.float32]
+    Stored = NDArray[np.float16]
+
+__all__ = ["Kept"]
+
+
+class Kept:
+    """What one memory keeps. All but `vectors` is used in a `with` block, which one thread enters at a time.
+
+    Args:
+        path: the folder.
+        embedder: what makes the vectors.
+        options: those of `TraceMemory.open`.
+    """
+
+    def __init__(self, path: Path, embedder: Embedder, options: Mapping[str, Any]) -> None:
+        self.path = path
+        self.space = Space(
+            embedder, masks=options["delexicalise"], centres=options["centre"], cache=options["cache"]
+        )
+        limits = {name: options[name] for name in ("exact_up_to", "backend")}
+        self.held = Holdings((str(path), embedder.fingerprint), limits)
+        self._settled = not options["centre"]
+        self._store = Store(path, durable=options["durable"])
+        self._lock = ForkSafeLock()
+        self._process = os.getpid()
+        self.take_in()
+
+    def __enter__(self) -> Kept:
+        """After a fork, go on with a segment of this process's own; what is in RAM stays as it was."""
+        self._lock.__enter__()
+        if os.getpid() != self._process:
+            self._process = os.getpid()
+            self._store.close()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.__exit__()
+
+    def vectors(
+        self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
+    ) -> list[Vector | None]:
+        """Return the unit vector of each thought, all of the length that is held; see `Space.vectors`."""
+        vectors = self.space.vectors(thoughts, questions, sqls)
+        for vector in vectors:
+            if vector is not None:
+                self.held.measure(len(vector))
+        return vectors
+
+    def embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
+        """Return the vectors by key, but for traces of which the embedder made numbers that are not finite."""
+        if traces:
+            with self:
+                self._settle(write=True)
+        columns = ([getattr(trace, name) for trace in traces] for name in ("text", "question", "sql"))
+        vectors = zip(traces, self.vectors(*columns), strict=True)
+        return {trace.key: vector.astype("<f2") for trace, vector in vectors if vector is not None}
+
+    def take_in(self) -> None:
+        """Take in what was written since the last time.
+
+        Raises:
+            DataError: what is new is not whole.
+        """
+        from finer_rewards.memory.shelves import Row, unpacked
+
+        self._settle(write=False)
+        new: list[Row] = []
+        tallies: list[Tally] = []
+        for entry in self._store.read_new():
+            if isinstance(entry, Tally):
+                tallies.append(entry)
+            else:
+                new.append(Row(entry.trace, unpacked(entry.vector)))
+        corrupt = [damage for damage in self.damages() if not damage.torn]
+        if corrupt:
+            first = corrupt[0]
+            self._refuse(
+                f"{len(corrupt)} parts of it are corrupt, first {first.size} bytes at {first.start} of {first.file}"
+                f"{': ' if first.reason else ''}{first.reason}"
+            )
+        lengths = {len(row.vector) for row in new} | ({self.held.dimension} if self.held.dimension else set())
+        if len(lengths) > 1:
+            self._refuse(f"it holds vectors of the lengths {sorted(lengths)}")
+        planted = sum(not row.is_unit for row in new)
+        if planted:
+            self._refuse(f"{planted} of its vectors are not of length 1")
+        self.held.tallies.update({tally.id: tally for tally in tallies})
+        self.held.keep(new)
+
+    def append(self, rows: Sequence[Row], tallies: Sequence[Tally] = ()) -> None:
+        """Write rows and counts of refusals, and take them in."""
+        from finer_rewards.memory.shelves import packed
+
+        self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
+        self.held.tallies.update({tally.id: tally for tally in tallies})
+        self.held.keep(rows)
+
+    def merge(self) -> int:
+        """Merge the segments of writers that are gone into one; return how many were merged."""
+        from finer_rewards.memory.shelves import packed
+
+        self._store.close()
+        idle = self._store.idle()
+        self.take_in()
+        entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in self.held.ordered()]
+        entries += [self.held.tallies[key] for key in sorted(self.held.tallies)]
+        if len(idle) > 1 or any(damage.torn for damage in self.damages()):
+            self._store.merge(entries, idle)
+            return len(idle)
+        return 0
+
+    def files(self) -> list[Path]:
+        """Return the segments there are."""
+        return [path for path in self._store.files() if path.exists()]
+
+    def damages(self) -> list[Damage]:
+        """Return the bytes read so far that hold no whole record."""
+        return [damage for found in self._store.damages.values() for damage in found]
+
+    def close(self) -> None:
+        """Close this process's segment; the next trace opens another."""
+        self._store.close()
+
+    def _settle(self, *, write: bool) -> None:
+        """Use the centre this memory was made with; before the first trace is written, write it down."""
+        if not self._settled and (write or (self.path / "centre.json").exists()):
+            learnt = self.space.learn() if write else []
+            found = self._store.describe_once("centre.json", {"centres": learnt})
+            length = getattr(self.space.embedder.inner, "dimension", None) or 0
+            self.space.use(checked_centres(self.path / "centre.json", found, self.space.parts, length))
+            self._settled = True
+
+    def _refuse(self, what: str) -> NoReturn:
+        raise DataError(
+            f"The memory at `{self.path}` should be whole, but {what}. Nothing was changed. "
+            f"Save what can be read: `TraceMemory.repair({str(self.path)!r}, to=NEW_FOLDER)`."
+        )
