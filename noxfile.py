@@ -39,6 +39,13 @@ def nemo_gym(session: nox.Session) -> None:
 
 
 @nox.session
+def bounds(session: nox.Session) -> None:
+    """Whether each extra installs and passes at both ends of its bounds; half an hour. See `benchmarks/bounds.py`."""
+    session.install("packaging")
+    session.run("python", "-m", "benchmarks.bounds", *session.posargs)
+
+
+@nox.session
 def ci(session: nox.Session) -> None:
     """All that CI runs, the slow tier included; an hour."""
     session.run("bash", ".ci/run", external=True)

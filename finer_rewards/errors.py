@@ -29,11 +29,18 @@ class DataError(ConfigError):
     """A file or a row that cannot be used."""
 
 
+#: Extras that pip alone cannot install, and what can.
+_OTHERWISE = {
+    "openrlhf": "Install it as its own documentation says: pip cannot build its flash-attn before torch is there"
+}
+
+
 class MissingExtraError(FinerError, ImportError):
     """An optional dependency is absent."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(f"{what} needs {package}. Install it with: pip install 'finer-rewards[{extra}]'")
+        how = _OTHERWISE.get(extra, f"Install it with: pip install 'finer-rewards[{extra}]'")
+        super().__init__(f"{what} needs {package}. {how}")
         self._arguments = (what, package, extra)
 
     def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str, str]]:
