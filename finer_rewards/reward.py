@@ -229,6 +229,9 @@ class Reward:
         return _sum((*_terms(self), *_terms(other)))
 
     def __radd__(self, other: Reward | float) -> Reward:
+        # Python's `sum` begins with 0, which is no part of the reward.
+        if not isinstance(other, Reward) and other == 0:
+            return self
         return _sum((*_terms(other), *_terms(self)))
 
     def __sub__(self, other: Reward | float) -> Reward:

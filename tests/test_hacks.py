@@ -25,6 +25,9 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards.reward import Reward
 
+# Every item has databases and workers of its own: a minute in all.
+pytestmark = pytest.mark.slow
+
 MATCH = r.execution_match(mode="strict")
 FORMAT = r.well_formed(policy="finer")
 TOTAL = fr.presets.finer(mode="strict", memory=False)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, clip, constant, gate, reward, total
-from finer_rewards.rewards import in_lost_groups
+from finer_rewards.rewards import executable, execution_match, in_lost_groups
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status, Trial
 
@@ -275,3 +275,9 @@ def test_a_reward_is_nested_only_as_deep_as_its_text_can_be_read() -> None:
         for _ in range(100):
             assert parse_reward(repr(deep)) == deep
             deep = clip(deep)
+
+
+def test_the_sum_of_a_list_is_the_same_reward_as_its_parts_added() -> None:
+    parts = [2 * execution_match(), executable()]
+    assert sum(parts) == parts[0] + parts[1]
+    assert repr(sum(parts)) == repr(parts[0] + parts[1])

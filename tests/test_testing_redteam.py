@@ -59,8 +59,6 @@ def test_strict_rewards_hold(spec: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", ["execution_match()", "arctic(mode='strict')", "finer()"])
 def test_strict_rewards_hold_against_everything(spec: str) -> None:
-    if spec == "finer()" and "finer" not in fr.presets.PRESETS:
-        pytest.skip("there is no preset finer yet")
     report = ft.redteam(spec, databases=2, timeout=2, examples=200)
     assert report.score == 1.0, "\n".join(report.lines())
 
