@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards import adapters
 from finer_rewards.cli import GROUPS, VERBS, main
-from finer_rewards.cli.doctor import EXTRAS
+from finer_rewards.cli.doctor import EXTRAS, TRAPS
 from finer_rewards.engines.engine import Check
 from finer_rewards.engines.registry import ENGINES
 
@@ -295,6 +296,13 @@ def test_doctor_knows_the_extras_there_are() -> None:
     project = (Path(__file__).parent.parent / "pyproject.toml").read_text()
     section = project.partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
     assert EXTRAS.keys() == set(re.findall(r"^(\w+) = ", section, re.MULTILINE)) - {"all", "dev", "docs"}
+
+
+def test_the_adapters_that_doctor_names_are_there() -> None:
+    named = {
+        name for advice in TRAPS.values() for name in re.findall(r"finer_rewards\.adapters\.(\w+)", advice)
+    }
+    assert len(named) > 5 and named <= set(dir(adapters))
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -28,6 +28,7 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import (
     Judged,
     check_items,
@@ -249,8 +250,7 @@ def _manager() -> Any:
             extra = dict(result) if isinstance(result, Mapping) else {"acc": result}
             return {"reward_score": extra.get("score", result), "reward_extra_info": extra}
 
-    FinerRewardManager.__module__, FinerRewardManager.__qualname__ = __name__, "FinerRewardManager"
-    return FinerRewardManager
+    return named(__name__, FinerRewardManager)["FinerRewardManager"]
 
 
 def build_tool() -> Any:
@@ -316,8 +316,7 @@ def _tool() -> Any:
             """Forget the database."""
             self._dbs.pop(instance_id, None)
 
-    FinerTool.__module__, FinerTool.__qualname__ = __name__, "FinerTool"
-    return FinerTool
+    return named(__name__, FinerTool)["FinerTool"]
 
 
 def _check_files(config: Any) -> None:
