@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from finer_rewards.causes import CAUSES, failure_causes
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.extras import extra
-from finer_rewards.rewards import execution_match, soft_f1_reference
+from finer_rewards.rewards import atomic_f1, execution_match, soft_f1_reference
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, r_ves, steady_ratio, ves
 from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
@@ -27,6 +29,7 @@ __all__ = [
     "Summary",
     "at_fault",
     "confidence",
+    "count_causes",
     "evaluate",
     "paired",
     "recall",
@@ -47,6 +50,7 @@ class Outcome:
         ratios: the gold query's time over the candidate's, once a repeat, for candidates that match; else `None`.
         sqls: the SQL found in each candidate.
         chosen: the candidate a vote chose; `None` when none ran, 0 when there is one candidate.
+        causes: of each candidate that is wrong why, as `failure_causes` names it; of the others nothing.
     """
 
     question: Question
@@ -55,6 +59,7 @@ class Outcome:
     ratios: tuple[tuple[float, ...] | None, ...]
     sqls: tuple[str | None, ...]
     chosen: int | None
+    causes: tuple[tuple[str, ...], ...] = ()
 
     @property
     def verdict(self) -> Score:
@@ -114,7 +119,8 @@ def evaluate(
     from finer_rewards.scoring import Scorer
 
     match, soft = execution_match(mode=mode), soft_f1_reference()
-    with Scorer(match + soft, executor, neighbours=neighbours) as scorer:
+    # The third is not asked for its value, but has the schema read, which the causes need.
+    with Scorer(match + soft + atomic_f1(), executor, neighbours=neighbours) as scorer:
         for start in range(0, len(questions), 64):
             batch = range(start, min(start + 64, len(questions)))
             samples = [
@@ -140,6 +146,7 @@ def evaluate(
                     ),
                     sqls,
                     0 if len(group) == 1 else vote(runs, strategy, sqls=sqls),
+                    tuple(_causes(one, score) for one, score in zip(group, scores, strict=True)),
                 )
             if advance is not None:
                 advance(len(batch))
@@ -272,6 +279,39 @@ def paired(outcomes: Sequence[Outcome], one: int, other: int) -> Paired | None:
     better, worse = sum(change > 0 for change in changes), sum(change < 0 for change in changes)
     p = float(stats.binomtest(better, better + worse).pvalue) if better + worse else 1.0
     return Paired(len(changes), fmean(changes), confidence(changes), better, worse, p)
+
+
+def count_causes(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
+    """Return of how many wrong answers each cause is the main one, and in how many it is there at all.
+
+    Args:
+        outcomes: what became of each question; the chosen candidate counts.
+
+    Returns:
+        By cause, in the order of `CAUSES`, those that occur; the first numbers add up to the wrong answers.
+    """
+    wrong = [causes for one in outcomes if one.causes and (causes := one.causes[one.chosen or 0])]
+    main = Counter(causes[0] for causes in wrong)
+    there = Counter(cause for causes in wrong for cause in causes)
+    return {cause: (main[cause], there[cause]) for cause in CAUSES if there[cause]}
+
+
+def _causes(evidence: Evidence, score: Score) -> tuple[str, ...]:
+    if score.value is None or score.value == 1:
+        return ()
+    predicted, gold = evidence.predicted, evidence.gold
+    status = Status.no_sql if predicted is None else predicted.status
+    empty = (
+        predicted is not None and gold is not None and predicted.ok and not predicted.rows and bool(gold.rows)
+    )
+    return failure_causes(
+        evidence.answer.sql,
+        evidence.sample.golds,
+        status=status,
+        empty=empty,
+        schema=evidence.schema,
+        dialect=evidence.dialect,
+    )
 
 
 def _root(ratio: float) -> float:

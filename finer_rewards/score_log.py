@@ -9,7 +9,7 @@ import os
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finer_rewards.signature import Signature
     from finer_rewards.types import Evidence, Score
 
-__all__ = ["ScoreLog", "log_record"]
+__all__ = ["ScoreLog", "log_files", "log_record"]
 
 _SHOWN = 5  # rows kept of a result
 _SMALL = 200  # rows of results of which those that differ are looked for
@@ -177,6 +177,36 @@ class ScoreLog:
 
     def __repr__(self) -> str:
         return f"ScoreLog({str(self.path)!r})"
+
+
+def log_files(paths: Sequence[str]) -> list[Path]:
+    """Return the files of a log, oldest first: the closed ones (`PATH.2`, `PATH.1`), then `PATH` itself.
+
+    A folder stands for every log in it.
+
+    Raises:
+        ConfigError: a path is not there, or a folder holds no log.
+    """
+    found: list[Path] = []
+    for text in paths:
+        path = Path(text)
+        logs = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
+        if path.is_dir() and not logs:
+            raise ConfigError(
+                f"`LOG` should be a score log or a folder of them, but {text} holds no *.jsonl."
+            )
+        for log in logs:
+            closed = [
+                one for one in log.parent.glob(f"{log.name}.*") if one.suffix[1:].isdigit() and one.is_file()
+            ]
+            closed.sort(key=lambda one: -int(one.suffix[1:]))
+            if not log.is_file() and not closed:
+                raise ConfigError(
+                    f"`LOG` should be a score log, but {text} is not there. "
+                    "Write one with Scorer(..., log='scores.jsonl') or `finer-rewards score --log FILE`."
+                )
+            found += [*closed, *([log] if log.is_file() else [])]
+    return list(dict.fromkeys(found))
 
 
 def log_record(

@@ -7,6 +7,7 @@ import sqlite3
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,7 +23,9 @@ from finer_rewards.adapters.verl import compute_score
 from finer_rewards.cli import main
 from finer_rewards.comparing import modes
 from finer_rewards.datasets import writing
+from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.modes import EVALUATION_MODES, TRAINING_MODES, mode_of_rows
+from finer_rewards.datasets.pass_rates import read_pass_rates
 from finer_rewards.datasets.preparing import Row, message_counter, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
 from finer_rewards.datasets.sources import read_source
@@ -112,6 +115,61 @@ def test_findings_can_be_kept_and_the_audit_left_out(benchmark: Path, tmp_path: 
     assert prepare(benchmark, tmp_path / "b", "--to", "trl", "--no-audit") == 0
     assert len(rows_of(tmp_path / "b")) == 4
     assert prepare(benchmark, tmp_path / "c", "--to", "trl", "--keep", "emtpy") == 2
+
+
+def test_questions_outside_the_band_of_pass_rates_are_left_out(
+    benchmark: Path, tmp_path: Path, capsys: Any
+) -> None:
+    log = tmp_path / "scores.jsonl"
+    golds = {one["question_id"]: one["SQL"] for one in QUESTIONS}
+    # How many of four completions are right, a question; of 12 nothing was scored, of 13 there is nothing.
+    right = {11: 4, 14: 2}
+    with fr.Scorer(
+        "execution_match() + executable()", fr.SQLite(benchmark / "train_databases"), log=log
+    ) as scorer:
+        for number, count in right.items():
+            db = next(one["db_id"] for one in QUESTIONS if one["question_id"] == number)
+            texts = [golds[number]] * count + ["SELECT nothing"] * (4 - count)
+            scorer.score([fr.Sample(text, golds[number], db, "any words") for text in texts])
+        assert scorer.score([fr.Sample(golds[12], golds[12], "singers")])[0].value is None
+    with log.open("a") as file:
+        file.write('{"status": "ok", "value": 1, "gold": "SELECT count(*)')  # its writer was killed
+    options = ["--to", "trl", "--no-audit", "--no-neighbours", "--pass-rates", str(log)]
+    assert prepare(benchmark, tmp_path / "rows", *options) == 0
+    said = capsys.readouterr().err
+    assert "1 rows pass at a rate from 0.1 to 0.9 in the logs; 2 are in none and are kept" in said
+    assert "1 too_easy: its pass rate in the score logs is above the band" in said
+    assert [row["question_id"] for row in rows_of(tmp_path / "rows")] == ["12", "13", "14"]
+    report = json.loads((tmp_path / "rows" / "report.json").read_text())
+    assert report["counts"] == {"in": 4, "train": 3, "left_out": 1}
+    assert prepare(benchmark, tmp_path / "hard", *options, "--pass-band", "0:0.4") == 0
+    assert [row["question_id"] for row in rows_of(tmp_path / "hard")] == ["12", "13"]
+    assert prepare(benchmark, tmp_path / "all", *options, "--pass-band", "0.5:1") == 0
+    assert len(rows_of(tmp_path / "all")) == 4
+
+
+@pytest.mark.parametrize(
+    "options", [["--pass-band", "0.9:0.1"], ["--pass-band", "half"], ["--pass-rates", "none.jsonl"]]
+)
+def test_a_band_that_is_none_is_said_and_nothing_is_written(
+    benchmark: Path, tmp_path: Path, capsys: Any, options: list[str]
+) -> None:
+    assert prepare(benchmark, tmp_path / "rows", "--to", "trl", *options) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1 and not (tmp_path / "rows").exists()
+
+
+def test_pass_rates_are_those_of_the_log_whatever_the_reward(tmp_path: Path) -> None:
+    log = tmp_path / "scores.jsonl"
+    lines = [
+        {"status": "ok", "value": value, "db": ["/data/x/x.sqlite", "y"], "gold": ["A", "B"], "question": "?"}
+        for value in (3.5, 3.5, 1, None)
+    ]
+    log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    rates = read_pass_rates([log])
+    question = Question(0, "0", "x", ("C", "B"), "?", "")
+    # Without a match the top of the scale is one; what was not scored does not count.
+    assert rates.of(question) == pytest.approx(2 / 3)
+    assert rates.of(replace(question, gold=("C",))) is None and rates.of(replace(question, db="z")) is None
 
 
 def test_dev_rows_are_of_databases_that_training_never_sees(benchmark: Path, tmp_path: Path) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
+from finer_rewards.cli.tables import MARKUPS, Table, as_text
 from finer_rewards.errors import ConfigError
 from finer_rewards.progress import Progress
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, steady_ratio
@@ -40,10 +40,11 @@ EXAMPLES = """\
   finer-rewards evaluate baseline.sql ours.sql spider/ --paired --format latex
 
 Several prediction files, or a JSONL file with a list of `candidates` in each record, are several candidates a
-question: each candidate's own EX, recall@n and the EX of a vote are given. BENCHMARK is a folder as Spider or
-BIRD unpack, or the file of its questions with --db. --format jsonl gives one record a question. With --paired each
-file is a system: EX with its bootstrap interval, and each against the first by McNemar's exact test. A question for
-which predictions with ids have none counts as wrong, and how many do is said.
+question: each candidate's own EX, recall@n and the EX of a vote are given. Why answers are wrong is counted: the main
+cause of each, and all that are in it. BENCHMARK is a folder as Spider or BIRD unpack, or the file of its questions
+with --db. --format jsonl gives one record a question. With --paired each file is a system: EX with its bootstrap
+interval, and each against the first by McNemar's exact test. A question for which predictions with ids have none
+counts as wrong, and how many do is said.
 """
 COLUMNS = (
     "question_id",
@@ -52,12 +53,14 @@ COLUMNS = (
     "value",
     "status",
     "reason",
+    "causes",
     "soft_f1",
     "ratio",
     "chosen",
     "predicted",
     "gold",
 )
+INTERVAL = "95 % interval"
 MEASURES = ("EX", "soft-F1", "VES", "R-VES")
 
 
@@ -163,7 +166,11 @@ def run(arguments: argparse.Namespace) -> int:
         elif kind == "json":
             file.write(json_text(_report(outcomes, benchmark, mode, arguments), indent=2) + "\n")
         else:
-            lines = MARKUPS.get(kind, _text)(_notes(outcomes, mode, arguments), _tables(outcomes, arguments))
+            # Markdown and LaTeX are for papers.
+            why = [] if kind in MARKUPS or arguments.paired else _why(outcomes)
+            lines = MARKUPS.get(kind, as_text)(
+                _notes(outcomes, mode, arguments), [*_tables(outcomes, arguments), *why]
+            )
             file.writelines(f"{line}\n" for line in lines)
     faults = at_fault(outcomes)
     for status, count in faults.items():
@@ -215,6 +222,7 @@ def _record(one: Outcome) -> dict[str, Any]:
         "value": score.value,
         "status": score.status.name,
         "reason": score.reason,
+        "causes": list(one.causes[place]),
         "soft_f1": one.soft_f1[place],
         "ratio": None if (ratios := one.ratios[place]) is None else steady_ratio(ratios),
         "chosen": one.chosen,
@@ -229,11 +237,14 @@ def _record(one: Outcome) -> dict[str, Any]:
 def _report(
     outcomes: Sequence[Outcome], benchmark: Benchmark, mode: str, arguments: argparse.Namespace
 ) -> dict[str, Any]:
-    from finer_rewards.evaluating import paired, recall, summarise
+    from finer_rewards.evaluating import count_causes, paired, recall, summarise
 
     report: dict[str, Any] = {"benchmark": benchmark.name, "mode": mode, **asdict(summarise(outcomes))}
     report["by_level"] = {name: asdict(summarise(part)) for name, part in _levels(outcomes)}
     report["by_database"] = {name: asdict(summarise(part)) for name, part in _databases(outcomes)}
+    report["causes"] = {
+        cause: {"main": main, "in": there} for cause, (main, there) in count_causes(outcomes).items()
+    }
     count = len(outcomes[0].scores)
     if count > 1:
         report["candidates"] = [asdict(summarise(outcomes, place)) for place in range(count)]
@@ -294,9 +305,6 @@ def _notes(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespace
         yield f"Over {arguments.repeat} repeats VES and R-VES have standard deviations of {spread}."
 
 
-Table = list[tuple[str, ...]]
-
-
 def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Iterator[Table]:
     """Yield the tables, each with its head; the first column is a name, the others are figures."""
     from finer_rewards.evaluating import paired, recall, summarise
@@ -342,6 +350,14 @@ def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Itera
         yield [("", "share"), *((f"recall@{n}", _per_cent(share)) for n, share in shares)]
 
 
+def _why(outcomes: Sequence[Outcome]) -> Iterator[Table]:
+    from finer_rewards.evaluating import count_causes
+
+    if found := count_causes(outcomes):
+        rows = ((cause, str(main), str(there)) for cause, (main, there) in found.items())
+        yield [("why wrong", "main", "in"), *rows]
+
+
 def _name(arguments: argparse.Namespace, place: int) -> str:
     return PurePath(arguments.predicted[place]).stem
 
@@ -356,46 +372,3 @@ def _per_cent(value: float | None) -> str:
 
 def _shown(interval: tuple[float, float] | None) -> str:
     return "-" if interval is None else f"[{100 * interval[0]:.2f}, {100 * interval[1]:.2f}]"
-
-
-def _text(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
-    yield from notes
-    for rows in tables:
-        yield ""
-        widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
-        for name, *cells in rows:
-            figures = "".join(
-                f"  {cell:>{max(7, room)}}" for cell, room in zip(cells, widths[1:], strict=True)
-            )
-            yield f"{name:<{max(24, widths[0])}}{figures}"
-
-
-def _markdown(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
-    yield from notes
-    for head, *rows in tables:
-        yield from ("", f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}")
-        yield from (f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
-
-
-def _latex(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
-    yield from (f"% {note}" for note in notes)
-    for head, *rows in tables:
-        yield from (
-            "",
-            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
-            r"\toprule",
-            _tex(head),
-            r"\midrule",
-        )
-        yield from (_tex(row) for row in rows)
-        yield from (r"\bottomrule", r"\end{tabular}")
-
-
-def _tex(cells: Iterable[str]) -> str:
-    escaped = (re.sub(r"[&%$#_{}]", r"\\\g<0>", cell.replace("\\", "/")) for cell in cells)
-    # `{}`: a bracket after the end of a row would be taken for its height.
-    return " & ".join("{}" + cell if cell.startswith("[") else cell for cell in escaped) + r" \\"
-
-
-INTERVAL = "95 % interval"
-MARKUPS = {"md": _markdown, "latex": _latex}

@@ -30,6 +30,7 @@ EXAMPLES = """\
   finer-rewards prepare training.tsv --db squall/tables/db --to trl -o rows/
   finer-rewards prepare hub:xlangai/spider --db spider/database --to trl -o rows/
   finer-rewards prepare spider/ --part dev --no-audit --to trl -o dev/
+  finer-rewards prepare spider/ --to trl -o harder/ --pass-rates scores.jsonl --pass-band 0.1:0.9
 
 DATA is a folder as Spider or BIRD unpack, a JSON or JSONL file with question, db_id and gold SQL, a TSV file of
 WikiTableQuestions (answers instead of SQL), or hub:OWNER/NAME. OUT becomes a folder with train.jsonl (or
@@ -99,6 +100,14 @@ def register(subparsers: Any) -> None:
         help="keep golds with this finding, such as duplicate; may be repeated (see `finer-rewards check`)",
     )  # fmt: skip
     group.add_argument(
+        "--pass-rates", nargs="+", default=[], metavar="LOG",
+        help="score logs of an earlier run: questions whose pass rate in them lies outside the band are left out",
+    )  # fmt: skip
+    group.add_argument(
+        "--pass-band", metavar="LOW:HIGH",
+        help="pass rates that are kept, both ends included (0.1:0.9); questions that are in no log are kept",
+    )  # fmt: skip
+    group.add_argument(
         "--no-neighbours", action="store_true",
         help="leave the neighbours of training golds to be built when they are first judged",
     )  # fmt: skip
@@ -119,10 +128,12 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, audit, write the prompts, split, and write the folder."""
     from finer_rewards.comparing import find_mode
     from finer_rewards.datasets.modes import TRAINING_MODES
+    from finer_rewards.datasets.pass_rates import in_band, read_band, read_pass_rates
     from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows, split_by_database
     from finer_rewards.datasets.prompts import named_prompt
     from finer_rewards.datasets.sources import read_source
     from finer_rewards.datasets.writing import TRAINERS, check_output, records_for, write_folder
+    from finer_rewards.score_log import log_files
 
     if arguments.to not in TRAINERS:
         raise ConfigError(
@@ -131,6 +142,12 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if arguments.mode:
         find_mode(arguments.mode)
+    if arguments.pass_band and not arguments.pass_rates:
+        raise ConfigError(
+            "`--pass-band` should stand beside score logs, but got no --pass-rates. Add --pass-rates LOG."
+        )
+    band = read_band(arguments.pass_band or "0.1:0.9")
+    rates = read_pass_rates(log_files(arguments.pass_rates)) if arguments.pass_rates else None
     file_format = arguments.format or TRAINERS[arguments.to]
     check_output(arguments.output, file_format)
     prompt = named_prompt(arguments.prompt)
@@ -167,6 +184,8 @@ def run(arguments: argparse.Namespace) -> int:
             written_for=written_for,
             on_done=bar.advance,
         )
+    if rates is not None:
+        prepared = in_band(prepared, rates, band)
     left_out = [LeftOut(one.question_id, one.db, "no_database", "it is not there") for one in missing]
     left_out += prepared.left_out
     if not prepared.rows:
@@ -205,6 +224,13 @@ def run(arguments: argparse.Namespace) -> int:
         file=sys.stderr,
     )
     _say_reasons(left_out)
+    if rates is not None:
+        unknown = sum(rates.of(row.question) is None for row in prepared.rows)
+        print(
+            f"{len(prepared.rows) - unknown} rows pass at a rate from {band.low:g} to {band.high:g} in the logs; "
+            f"{unknown} are in none and are kept",
+            file=sys.stderr,
+        )
     why = "as --mode says" if arguments.mode else f"for data read as {source.kind}"
     print(f"rewards compare results by {mode}, {why}: finer(mode={mode!r})", file=sys.stderr)
     if arguments.part == "train" and not arguments.no_neighbours:
@@ -305,6 +331,8 @@ def _report(
             "dev_share": arguments.dev_share,
             "seed": arguments.seed,
             "golds_from": arguments.golds_from,
+            "pass_rates": arguments.pass_rates,
+            "pass_band": arguments.pass_band,
             "timeout": arguments.timeout,
             "max_rows": arguments.max_rows,
         },

@@ -6,6 +6,7 @@
 """
 
 from finer_rewards.datasets.modes import mode_of_rows
+from finer_rewards.datasets.pass_rates import in_band, read_pass_rates
 from finer_rewards.datasets.preparing import message_counter, prepare_rows, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
 from finer_rewards.datasets.schema_text import describe_database, schema_prompt
@@ -16,9 +17,11 @@ __all__ = [
     "PROMPTS",
     "chat_prompt",
     "describe_database",
+    "in_band",
     "message_counter",
     "mode_of_rows",
     "prepare_rows",
+    "read_pass_rates",
     "read_source",
     "records_for",
     "schema_prompt",

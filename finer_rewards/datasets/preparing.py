@@ -38,6 +38,8 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
         **TRANSLATIONS,
         "no_answer": "it has neither gold SQL nor an answer",
         "too_long": "its prompt is past the limit, however little of the schema is shown",
+        "too_hard": "its pass rate in the score logs is below the band",
+        "too_easy": "its pass rate in the score logs is above the band",
         "cut": "its gold reads a table for which the prompt has no room",
     }
 )

@@ -83,6 +83,11 @@ def _run(run: Run, label: str) -> Iterator[str]:
             if name != "x"
         ),
     )
+    note = f"{run.causes['samples']:,} of {run.causes['of']:,} samples that did not match"
+    yield from _table(
+        (f"why wrong ({note})", "main cause", "in"),
+        ((row["cause"], row["main"], row["in"]) for row in run.causes["counts"]),
+    )
     note = f"{run.operations['samples']:,} of {run.operations['of']:,} samples that ran and did not match"
     for side in ("missing", "extra"):
         rows = ((_text(row["operation"]), row["samples"]) for row in run.operations[side][:ROWS])

@@ -1,4 +1,4 @@
-"""Which operations predictions leave out, and which they add."""
+"""Which operations predictions leave out, which they add, and why they are wrong."""
 
 from __future__ import annotations
 
@@ -6,10 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards.causes import CAUSES, failure_causes
+from finer_rewards.exact import parse_json
+from finer_rewards.types import Status
+
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
 
-__all__ = ["wrong_operations"]
+__all__ = ["wrong_causes", "wrong_operations"]
 
 MOST = 20
 
@@ -65,3 +69,47 @@ def wrong_operations(
         },
         "unread": unread,
     }
+
+
+def wrong_causes(
+    pairs: Iterable[Mapping[str, Any]], schemas: Mapping[str, tuple[Schema, str]] | None = None
+) -> list[dict[str, Any]]:
+    """Return why predictions are wrong, the most frequent cause first.
+
+    Args:
+        pairs: each with `predicted`, `gold` (SQL, or a JSON list of it), `status`, `empty`, `n` and `db`.
+        schemas: as `wrong_operations` takes them.
+
+    Returns:
+        `cause`, `main` (samples of which it is the main cause) and `in` (samples in which it is there).
+
+    Example:
+        >>> pair = {"predicted": "SELECT a FROM t", "gold": "SELECT b FROM t", "status": "ok", "empty": False, "n": 3}
+        >>> wrong_causes([pair])
+        [{'cause': 'wrong_column', 'main': 3, 'in': 3}]
+    """
+    main, there = Counter[str](), Counter[str]()
+    for pair in pairs:
+        schema, dialect = (schemas or {}).get(pair.get("db", ""), (None, "sqlite"))
+        causes = failure_causes(
+            pair["predicted"],
+            _golds(pair["gold"]),
+            status=Status[pair["status"]],
+            empty=pair["empty"],
+            schema=schema,
+            dialect=dialect,
+        )
+        main[causes[0]] += pair["n"]
+        there.update(dict.fromkeys(causes, pair["n"]))
+    found = [{"cause": cause, "main": main[cause], "in": there[cause]} for cause in CAUSES if there[cause]]
+    return sorted(found, key=lambda one: (-one["main"], -one["in"]))
+
+
+def _golds(text: str | None) -> list[str]:
+    """Return the golds of a line of a log: one as text, several as a list."""
+    if text is None or not text.startswith("["):
+        return [text or ""]
+    try:
+        return [str(one) for one in parse_json(text)]
+    except ValueError:  # SQL that begins so
+        return [text]

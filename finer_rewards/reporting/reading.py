@@ -13,6 +13,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 from finer_rewards.remote.wire import schema_from
+from finer_rewards.score_log import log_files
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from finer_rewards.schema import Schema
 
-__all__ = ["Run", "log_files", "read_run"]
+__all__ = ["Run", "read_run"]
 
 BINS = 40
 MOST_POINTS = 200  # of a curve; more steps are put together
@@ -57,6 +58,8 @@ class Run:
         timeouts: the questions whose predictions were stopped most often.
         databases: every database with its count, mean, matches and unscored, the hardest first.
         operations: the operations most often missing and extra in what ran and did not match.
+        causes: why what was scored did not match: each cause with the samples of which it is the main one, and those in
+            which it is there at all, the most frequent wrong pairs first; `of` is how many samples did not match.
         samples: rows of the completions table, a sample; `totals` has how many there are.
     """
 
@@ -72,38 +75,9 @@ class Run:
     timeouts: list[dict[str, Any]]
     databases: list[dict[str, Any]]
     operations: dict[str, Any]
+    causes: dict[str, Any]
     samples: list[dict[str, Any]]
     questions: list[dict[str, Any]] = field(default_factory=list)
-
-
-def log_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files of a log, oldest first: the closed ones (`PATH.2`, `PATH.1`), then `PATH` itself.
-
-    A folder stands for every log in it.
-
-    Raises:
-        ConfigError: a path is not there, or a folder holds no log.
-    """
-    found: list[Path] = []
-    for text in paths:
-        path = Path(text)
-        logs = sorted(path.glob("*.jsonl")) if path.is_dir() else [path]
-        if path.is_dir() and not logs:
-            raise ConfigError(
-                f"`LOG` should be a score log or a folder of them, but {text} holds no *.jsonl."
-            )
-        for log in logs:
-            closed = [
-                one for one in log.parent.glob(f"{log.name}.*") if one.suffix[1:].isdigit() and one.is_file()
-            ]
-            closed.sort(key=lambda one: -int(one.suffix[1:]))
-            if not log.is_file() and not closed:
-                raise ConfigError(
-                    f"`LOG` should be a score log, but {text} is not there. "
-                    "Write one with Scorer(..., log='scores.jsonl') or `finer-rewards score --log FILE`."
-                )
-            found += [*closed, *([log] if log.is_file() else [])]
-    return list(dict.fromkeys(found))
 
 
 def read_run(
@@ -228,6 +202,7 @@ class _Reader:
             self.timeouts(),
             self.databases(),
             self.operations(pairs),
+            self.causes(pairs),
             self.samples(samples, seed),
             self.questions(),
         )
@@ -363,6 +338,26 @@ class _Reader:
         (whole,) = self.rows(f"SELECT count(*) AS n {wrong}")
         return {
             **wrong_operations(found, self.schemas()),
+            "samples": sum(row["n"] for row in found),
+            "of": whole["n"],
+        }
+
+    def causes(self, pairs: int) -> dict[str, Any]:
+        from finer_rewards.reporting.operations import wrong_causes
+
+        wrong = "FROM marked JOIN scores USING (row) WHERE marked.matched < 1"
+        empty = "(json_array_length(scores.rows, '$.predicted') = 0 AND json_array_length(scores.rows, '$.gold') > 0)"
+        # What did not run has one cause, whatever it says.
+        found = self.rows(
+            f"""
+            SELECT CASE WHEN marked.status = 'ok' THEN marked.predicted END AS predicted, marked.status, marked.db,
+                   CASE WHEN marked.status = 'ok' THEN marked.gold END AS gold, coalesce({empty}, false) AS empty,
+                   count(*) AS n {wrong} GROUP BY 1, 2, 3, 4, 5 ORDER BY n DESC, 1, 2, 3, 4, 5 LIMIT {pairs}
+            """
+        )
+        (whole,) = self.rows(f"SELECT count(*) AS n {wrong}")
+        return {
+            "counts": wrong_causes(found, self.schemas()),
             "samples": sum(row["n"] for row in found),
             "of": whole["n"],
         }

@@ -9,7 +9,7 @@ from typing import Any
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.exact import parse_json, untagged
 from finer_rewards.files import sample_of
-from finer_rewards.reporting.reading import log_files
+from finer_rewards.score_log import log_files
 from finer_rewards.spool import Spool
 from finer_rewards.types import Sample
 

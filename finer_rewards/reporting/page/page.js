@@ -141,6 +141,8 @@ drawCurves();
 by("which").append(...Object.keys(run.distributions).filter((name) => run.distributions[name].counts.length).map((name) => element("option", { value: name }, name)));
 by("which").addEventListener("change", () => drawDistribution(by("which").value));
 drawDistribution("reward");
+by("causes-note").textContent = `In ${number(run.causes.samples)} of the ${number(run.causes.of)} samples that did not match, the most frequent statements first. Each has one main cause, and may have others.`;
+table(by("causes"), run.causes.counts, [["cause", (row) => row.cause.replaceAll("_", " ")], ["main cause", (row) => number(row.main), "number"], ["in", (row) => number(row.in), "number"]]);
 by("operations-note").textContent = `In ${number(run.operations.samples)} of the ${number(run.operations.of)} samples that ran and did not match, the most frequent statements first${run.operations.unread ? `; ${run.operations.unread} could not be read` : ""}.`;
 table(by("kinds"), run.operations.kinds, [["kind", (row) => row.kind], ["missing", (row) => number(row.missing), "number"], ["extra", (row) => number(row.extra), "number"]]);
 for (const side of ["missing", "extra"]) table(by(side), run.operations[side], [[side, (row) => row.operation, "code"], ["samples", (row) => number(row.samples), "number"]]);

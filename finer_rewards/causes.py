@@ -1,0 +1,238 @@
+"""Why a wrong answer is wrong: a named cause for each thing that sets a predicted query apart from the gold."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from finer_rewards.types import Status
+
+if TYPE_CHECKING:
+    from finer_rewards.operations import Operation, Operations
+    from finer_rewards.schema import Schema
+
+__all__ = ["CAUSES", "causes_between", "failure_causes"]
+
+#: Every cause and what it means, in the order in which one of several is named as the main one.
+CAUSES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "malformed": "the completion holds no SQL, or what it holds is not one query",
+        "refused": "the statement does something other than read",
+        "error": "the database rejected the query",
+        "timed_out": "the query ran past the time limit",
+        "too_large": "the query ran past the limits on memory and size",
+        "unread": "one of the two queries cannot be read into operations",
+        "set_operation": "UNION, INTERSECT or EXCEPT where gold has another or none, or none where gold has one",
+        "wrong_table": "it reads another table in place of one that gold reads",
+        "missing_join": "it does not read a table that gold reads",
+        "extra_join": "it reads a table that gold does not read",
+        "join_condition": "the same tables are joined by other columns, or by another kind of join",
+        "aggregation": "another aggregate than in gold, one too many, or none",
+        "grouping": "GROUP BY differs",
+        "wrong_column": "another column than in gold, in what is selected or in a condition",
+        "missing_column": "it does not return something that gold returns",
+        "extra_column": "it returns something that gold does not return",
+        "wrong_value": "a condition of gold with another value",
+        "wrong_operator": "a condition of gold with another operator",
+        "missing_condition": "a condition of gold is not there",
+        "extra_condition": "a condition that gold has not",
+        "distinct": "DISTINCT differs",
+        "order_limit": "ORDER BY, LIMIT or OFFSET differs",
+        "nesting": "the same part, in a subquery on one side and not on the other",
+        "other": "they differ in something else",
+        "empty_result": "it returns nothing where gold returns something",
+        "same_operations": "nothing that operations show: the results differ, or do on a neighbour of the database",
+    }
+)
+_RANK: Final = {cause: rank for rank, cause in enumerate(CAUSES)}
+_STOPPED: Final[Mapping[Status, str]] = {
+    Status.no_sql: "malformed",
+    Status.not_a_query: "malformed",
+    Status.several_statements: "malformed",
+    Status.refused: "refused",
+    Status.failed: "error",
+    Status.timeout: "timed_out",
+    Status.too_large: "too_large",
+}
+_JOINS: Final = ("join", "left join", "full join")
+_CONDITIONS: Final = ("filter", "having")
+#: What a pair of conditions has in common of column, operator and value, and what is then wrong.
+_PAIRS: Final = (
+    ("wrong_value", (0, 1)),
+    ("wrong_operator", (0, 2)),
+    ("wrong_operator", (0,)),
+    ("wrong_column", (1, 2)),
+)
+_AGGREGATE = re.compile(
+    r"\b(count|sum|avg|min|max|total|group_concat|string_agg)\((distinct )?", re.IGNORECASE
+)
+
+
+def failure_causes(
+    predicted: str | None,
+    golds: Sequence[str],
+    *,
+    status: Status = Status.ok,
+    empty: bool = False,
+    schema: Schema | None = None,
+    dialect: str = "sqlite",
+) -> tuple[str, ...]:
+    """Return why a wrong answer is wrong, the main cause first.
+
+    It is for an answer that is known to be wrong: two queries that look different may both be right.
+
+    Args:
+        predicted: the predicted SQL; `None` when there is none.
+        golds: the gold statements; it is compared with the one that it differs least from.
+        status: how the predicted query ended.
+        empty: whether it returned nothing where gold returned something.
+        schema: the schema of the database, without which a column is of no table.
+        dialect: what sqlglot calls the dialect of the statements.
+
+    Returns:
+        Names out of `CAUSES`, each once, at least one, in that order.
+
+    Example:
+        >>> failure_causes("SELECT name FROM t WHERE a > 2 LIMIT 1", ["SELECT name FROM t WHERE a > 3"])
+        ('wrong_value', 'order_limit')
+        >>> failure_causes("SELECT nme FROM t", ["SELECT name FROM t"], status=Status.failed)
+        ('error',)
+    """
+    from finer_rewards.operations import OperationsError, sql_operations
+
+    if predicted is None and status is Status.ok:
+        status = Status.no_sql
+    if status in _STOPPED:
+        return (_STOPPED[status],)
+    found: list[tuple[int, tuple[str, ...]]] = []
+    for gold in golds:
+        try:
+            ours, theirs = (
+                sql_operations(sql, schema=schema, dialect=dialect) for sql in (predicted or "", gold)
+            )
+        except OperationsError:
+            continue
+        difference = theirs.diff(ours)
+        found.append((len(difference.missing) + len(difference.extra), causes_between(ours, theirs)))
+    causes = min(found, key=lambda one: one[0])[1] if found else ("unread",)
+    causes += ("empty_result",) if empty else ()
+    return causes or ("same_operations",)
+
+
+def causes_between(predicted: Operations, gold: Operations) -> tuple[str, ...]:
+    """Return what sets one query apart from another; nothing when their operations are equal.
+
+    What is missing and what is extra are paired where they stand for each other: a table for a table, a condition for
+    one on the same column. Each pair and each operation left over has one cause.
+
+    Args:
+        predicted: operations of the predicted query.
+        gold: operations of the gold.
+
+    Returns:
+        Names out of `CAUSES`, each once, the main one first.
+
+    Example:
+        >>> from finer_rewards.operations import sql_operations
+        >>> one, other = map(sql_operations, ("SELECT max(a) FROM t", "SELECT min(a) FROM t"))
+        >>> causes_between(one, other), causes_between(one, one)
+        (('aggregation',), ())
+    """
+    difference = gold.diff(predicted)
+    missing, extra = ([*side] for side in (difference.missing, difference.extra))
+    if not missing and not extra:
+        return ()
+    if _of(missing + extra, "set"):
+        # An operand that the other side has nothing of is part of the set operation.
+        shared = {one.scope[0] for one in difference.matched if one.scope}
+        missing, extra = (
+            [one for one in side if not _is_operand(one) or one.scope[0] in shared]
+            for side in (missing, extra)
+        )
+    causes = set(_between(missing, extra))
+    return tuple(sorted(causes or {"other"}, key=_RANK.__getitem__))
+
+
+def _between(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
+    """Yield the causes of what one side lacks and the other has too many; it uses up both lists."""
+    if _paired(missing, extra, lambda one: replace(one, scope=()) if one.kind != "columns" else None):
+        yield "nesting"
+    sides = [Counter(one.kind for one in side) for side in (missing, extra)]
+    tables = min(side["from"] for side in sides), sides[0]["from"], sides[1]["from"]
+    if tables[0]:
+        yield "wrong_table"
+    if tables[1] > tables[0]:
+        yield "missing_join"
+    if tables[2] > tables[0]:
+        yield "extra_join"
+    there = sides[0] + sides[1]
+    if not there["from"] and any(there[kind] for kind in _JOINS):
+        yield "join_condition"
+    for kinds, cause in (
+        (("set",), "set_operation"),
+        (("group",), "grouping"),
+        (("distinct",), "distinct"),
+        (("order", "limit", "offset"), "order_limit"),
+        (("values", "other"), "other"),
+    ):
+        if any(there[kind] for kind in kinds):
+            yield cause
+    yield from _of_columns(_of(missing, "select"), _of(extra, "select"))
+    yield from _of_conditions(_of(missing, *_CONDITIONS), _of(extra, *_CONDITIONS))
+
+
+def _of_columns(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
+    """Yield the causes of what is selected: first the same column under another aggregate, then any for any."""
+    if _paired(missing, extra, lambda one: _AGGREGATE.sub("(", one.arguments[0]).strip("()")):
+        yield "aggregation"
+    if _paired(missing, extra, lambda one: tuple(_AGGREGATE.findall(one.arguments[0]))):
+        yield "wrong_column"
+    if _paired(missing, extra, lambda _: True):
+        yield "aggregation"
+    for side, cause in ((missing, "missing_column"), (extra, "extra_column")):
+        for one in side:
+            yield "aggregation" if _AGGREGATE.search(one.arguments[0]) else cause
+
+
+def _of_conditions(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
+    """Yield the causes of conditions: a pair on one column first, then one with the same operator and value."""
+    for cause, places in _PAIRS:
+        if _paired(missing, extra, partial(_arguments, places=places)):
+            yield cause
+    if missing:
+        yield "missing_condition"
+    if extra:
+        yield "extra_condition"
+
+
+def _is_operand(one: Operation) -> bool:
+    return bool(one.scope) and one.scope[0][-1:].isdigit()
+
+
+def _arguments(one: Operation, places: tuple[int, ...]) -> tuple[str, ...] | None:
+    """Return some of column, operator and value; `None` for a condition that has not these three."""
+    return tuple(one.arguments[place] for place in places) if len(one.arguments) == 3 else None
+
+
+def _of(side: Iterable[Operation], *kinds: str) -> list[Operation]:
+    return [one for one in side if one.kind in kinds]
+
+
+def _paired(missing: list[Operation], extra: list[Operation], key: Callable[[Operation], object]) -> bool:
+    """Take out pairs that the key makes equal (`None` pairs with nothing), and return whether there were any."""
+    waiting: dict[object, list[Operation]] = {}
+    for one in extra:
+        waiting.setdefault(key(one), []).append(one)
+    found = False
+    for one in list(missing):
+        like = key(one)
+        if like is not None and waiting.get(like):
+            missing.remove(one)
+            extra.remove(waiting[like].pop(0))
+            found = True
+    return found
