@@ -12,13 +12,13 @@ The label of a row is a mapping, or its JSON, with `gold` and `db`.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards.adapters.openrlhf_agent import one_turn, row_of, with_tool
 from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
     Fields,
@@ -32,12 +32,10 @@ from finer_rewards.adapters.rows import (
     refuse_groups,
 )
 from finer_rewards.adapters.scorers import is_url, scorer_for, tool_for
-from finer_rewards.agents import Episode
 from finer_rewards.chat import Chat
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.exact import parse_json
 from finer_rewards.extras import extra
 from finer_rewards.parsing import without_endings
 from finer_rewards.scoring import Scorer
@@ -165,75 +163,12 @@ def build_agent(
         ConfigError: an option cannot be used.
     """
     with extra("openrlhf", "build_agent()", "OpenRLHF"):
-        from openrlhf.utils.agent import SingleTurnAgentExecutor
+        import openrlhf.utils.agent  # noqa: F401
     reward = build(spec, **options)
-    if tool is not None:
-        tool_for(reward.scorer, "any", tool)
-        return _agent_with_tool(reward, tool, tag, feedback)
-
-    class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
-        """One turn, then the reward."""
-
-        async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-            """Generate, then score what was generated."""
-            output: dict[str, Any] = await super().execute(prompt, label, *args, **kwargs)
-            # (sampling_params, max_length, hf_tokenizer, llm_engine, images), by place or by name.
-            tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]
-            start, end = output["action_ranges"][-1]
-            text = tokenizer.decode(output["observation_tokens"][start:end], skip_special_tokens=False)
-            text = without_endings(text, getattr(tokenizer, "all_special_tokens", ()))
-            reply = await asyncio.to_thread(reward, [prompt + text], [prompt], [label])
-            output.update(reward=reply["rewards"], scores=reply["scores"], extra_logs=reply["extra_logs"])
-            return output
-
-    return AgentExecutor
-
-
-def _agent_with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feedback: str) -> Any:
-    import torch
-    from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
-
-    class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
-        """One rollout."""
-
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            self._episode: Episode | None = None
-            self._prompt = ""
-
-        async def reset(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-            """Begin on the database of the label; a label that names none is scored at once, as one turn is."""
-            self._prompt = states["observation"]
-            row = _row(states["label"]) or {}
-            if row.get(reward.fields.db):
-                self._episode = Episode(tool_for(reward.scorer, row[reward.fields.db], options), tag=tag)
-            return states
-
-        async def step(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-            """Run the queries that were asked for, or score the answer."""
-            text = without_endings(states["action_text"], reward.endings)
-            reply, chat = None, Chat(text)
-            if self._episode is not None:
-                reply = await asyncio.to_thread(self._episode.step, text)
-                chat = self._episode.chat
-            if reply is None:
-                found = await asyncio.to_thread(reward, [chat], [self._prompt], [states["label"]])
-            else:
-                found = reward.nothing()
-            return {
-                "rewards": torch.tensor(found["rewards"]),
-                "scores": found["scores"],
-                "environment_feedback": "" if reply is None else feedback.replace("{}", reply),
-                "done": reply is None,
-                "extra_logs": found["extra_logs"],
-            }
-
-    class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
-        """Several turns with a tool, then the reward."""
-
-        def __init__(self) -> None:
-            super().__init__(AgentInstance)
-
-    return AgentExecutor
+    if tool is None:
+        return one_turn(reward)
+    tool_for(reward.scorer, "any", tool)
+    return with_tool(reward, tool, tag, feedback)
 
 
 def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, **options: Any) -> Path:
@@ -337,7 +272,7 @@ class RewardFunction:
                     f"The dataset should have a column {label!r}, but it has {there}. "
                     f"{suggest(label, row)}Name the right one: check(..., label='...') and --data.label_key."
                 )
-            found = _row(row[label])
+            found = row_of(row[label])
             if found is not None:
                 self.fields.check(found, where="The label", caller="openrlhf_reward")
             return self._item("", "", row[label])
@@ -345,7 +280,7 @@ class RewardFunction:
         return check_items(self.scorer, map(read, read_rows(dataset)), gold=f"{label}.{self.fields.gold}")
 
     def _item(self, query: str | Chat, prompt: str, label: Any) -> Sample | Score:
-        row = _row(label)
+        row = row_of(label)
         if row is None:
             return unscored(
                 Status.no_gold, f"The label should be a mapping or its JSON, but got {label!r:.80}."
@@ -398,12 +333,3 @@ def _prompt_end(query: str, prompt: str) -> int:
     tail = prompt[-_TAIL:]
     found = query.find(tail)
     return 0 if found < 0 else found + len(tail)
-
-
-def _row(label: Any) -> Mapping[str, Any] | None:
-    if isinstance(label, str):
-        try:
-            label = parse_json(label)
-        except ValueError:
-            return None
-    return label if isinstance(label, Mapping) else None

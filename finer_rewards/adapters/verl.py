@@ -26,7 +26,6 @@ import warnings
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import (
@@ -39,7 +38,7 @@ from finer_rewards.adapters.rows import (
     truth_of,
 )
 from finer_rewards.adapters.scorers import LOST_AT_FIRST, RowScorer, scorer_for
-from finer_rewards.agents import RUN_SQL, SQLTool
+from finer_rewards.adapters.verl_tool import QUERIES, build_tool
 from finer_rewards.chat import Chat, read_response
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.extras import extra
@@ -49,7 +48,6 @@ from finer_rewards.types import Sample, Score
 
 __all__ = ["build_manager", "build_tool", "check", "compute_score", "compute_score_async", "overrides"]
 
-_QUERIES = "run_sql_queries"  # in what verl keeps of a rollout
 _HERE = "pkg://finer_rewards.adapters.verl"
 
 
@@ -150,7 +148,7 @@ def _below_right(reward: Reward, judged: Judged) -> float:
 def _chat(text: str, row: Mapping[str, Any]) -> Chat:
     """Return what the model did: the queries as our tool kept them, else as the text of all turns has them."""
     read = read_response(text)
-    return read._replace(calls=tuple(row[_QUERIES])) if row.get(_QUERIES) else read
+    return read._replace(calls=tuple(row[QUERIES])) if row.get(QUERIES) else read
 
 
 async def compute_score_async(
@@ -253,72 +251,6 @@ def _manager() -> Any:
     return named(__name__, FinerRewardManager)["FinerRewardManager"]
 
 
-def build_tool() -> Any:
-    """Return `FinerTool`, verl's tool `run_sql` for its agent loop; verl loads it by `class_name` from a file:
-
-        tools:
-          - class_name: finer_rewards.adapters.verl.FinerTool
-            config: {type: native, spec: execution_match(), root: /data/spider/database, tool: {max_calls: 8}}
-
-    Give the reward the same `spec`, `root` and limits. A row names its database in
-    `extra_info.tools_kwargs.run_sql.create_kwargs.db`, and has `agent_name: tool_agent`. verl makes a new instance for
-    each call; what one rollout ran is kept in the rollout itself, and reaches `compute_score` with it.
-
-    Raises:
-        MissingExtraError: verl is not installed.
-
-    References:
-        verl 0.9.1, `verl.tools.base_tool`, `verl.experimental.agent_loop.tool_agent_loop`.
-    """
-    return _tool()
-
-
-@lru_cache(maxsize=1)
-def _tool() -> Any:
-    with extra("verl", "build_tool()", "verl"):
-        from verl.tools.base_tool import BaseTool
-        from verl.tools.schemas import OpenAIFunctionToolSchema, ToolResponse
-
-    class FinerTool(BaseTool):  # type: ignore[misc]
-        """Runs queries on the database of a row."""
-
-        def __init__(self, config: Mapping[str, Any], tool_schema: Any = None) -> None:
-            schema = tool_schema or OpenAIFunctionToolSchema.model_validate(dict(RUN_SQL))
-            super().__init__(config, schema)
-            options = {name: value for name, value in config.items() if name not in ("type", "tool")}
-            self._scorer, self._budget = RowScorer.of(options), dict(config.get("tool") or {})
-            self._dbs: dict[str, Mapping[str, Any]] = {}
-            self._tools: WeakKeyDictionary[Any, SQLTool] = WeakKeyDictionary()  # by rollout
-
-        async def create(
-            self,
-            instance_id: str | None = None,
-            create_kwargs: Mapping[str, Any] | None = None,
-            **kwargs: Any,
-        ) -> tuple[str, Any]:
-            """Keep which database the row names."""
-            instance_id, response = await super().create(instance_id)
-            self._dbs[instance_id] = {**kwargs, **dict(create_kwargs or {})}
-            return instance_id, response
-
-        async def execute(
-            self, instance_id: str, parameters: Mapping[str, Any], *, agent_data: Any, **kwargs: Any
-        ) -> tuple[Any, float, dict[str, Any]]:
-            """Run one query; the reply has no reward of its own."""
-            tool = self._tools.get(agent_data)
-            if tool is None:
-                tool = self._tools[agent_data] = self._scorer.tool(self._dbs[instance_id], self._budget)
-            reply = await tool.arun_sql(parameters.get("sql"))
-            agent_data.extra_fields[_QUERIES] = [sql for sql, _ in tool.calls]
-            return ToolResponse(text=reply), 0.0, {}
-
-        async def release(self, instance_id: str, **kwargs: Any) -> None:
-            """Forget the database."""
-            self._dbs.pop(instance_id, None)
-
-    return named(__name__, FinerTool)["FinerTool"]
-
-
 def _check_files(config: Any) -> None:
     """Check the rows that verl is to train on, where the reward is ours and the files are here."""
     asked = config.reward.get("custom_reward_function") or {}
@@ -335,7 +267,7 @@ def __getattr__(name: str) -> Any:
     if name == "FinerRewardManager":
         return _manager()
     if name == "FinerTool":
-        return _tool()
+        return build_tool()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -1,0 +1,98 @@
+"""OpenRLHF: agent executors, of one turn or of several with the tool."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from finer_rewards.adapters.scorers import tool_for
+from finer_rewards.agents import Episode
+from finer_rewards.chat import Chat
+from finer_rewards.exact import parse_json
+from finer_rewards.parsing import without_endings
+
+if TYPE_CHECKING:
+    from finer_rewards.adapters.openrlhf import RewardFunction
+
+__all__ = ["one_turn", "row_of", "with_tool"]
+
+
+def one_turn(reward: RewardFunction) -> Any:
+    """Return the class of an executor that scores what the model wrote from its own tokens."""
+    from openrlhf.utils.agent import SingleTurnAgentExecutor
+
+    class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
+        """One turn, then the reward."""
+
+        async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+            """Generate, then score what was generated."""
+            output: dict[str, Any] = await super().execute(prompt, label, *args, **kwargs)
+            # (sampling_params, max_length, hf_tokenizer, llm_engine, images), by place or by name.
+            tokenizer = kwargs["hf_tokenizer"] if "hf_tokenizer" in kwargs else args[2]
+            start, end = output["action_ranges"][-1]
+            text = tokenizer.decode(output["observation_tokens"][start:end], skip_special_tokens=False)
+            text = without_endings(text, getattr(tokenizer, "all_special_tokens", ()))
+            reply = await asyncio.to_thread(reward, [prompt + text], [prompt], [label])
+            output.update(reward=reply["rewards"], scores=reply["scores"], extra_logs=reply["extra_logs"])
+            return output
+
+    return AgentExecutor
+
+
+def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feedback: str) -> Any:
+    """Return the class of an executor in which the model may query the database before it answers."""
+    import torch
+    from openrlhf.utils.agent import AgentInstanceBase, MultiTurnAgentExecutor
+
+    class AgentInstance(AgentInstanceBase):  # type: ignore[misc]
+        """One rollout."""
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            self._episode: Episode | None = None
+            self._prompt = ""
+
+        async def reset(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            """Begin on the database of the label; a label that names none is scored at once, as one turn is."""
+            self._prompt = states["observation"]
+            row = row_of(states["label"]) or {}
+            if row.get(reward.fields.db):
+                self._episode = Episode(tool_for(reward.scorer, row[reward.fields.db], options), tag=tag)
+            return states
+
+        async def step(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+            """Run the queries that were asked for, or score the answer."""
+            text = without_endings(states["action_text"], reward.endings)
+            reply, chat = None, Chat(text)
+            if self._episode is not None:
+                reply = await asyncio.to_thread(self._episode.step, text)
+                chat = self._episode.chat
+            if reply is None:
+                found = await asyncio.to_thread(reward, [chat], [self._prompt], [states["label"]])
+            else:
+                found = reward.nothing()
+            return {
+                "rewards": torch.tensor(found["rewards"]),
+                "scores": found["scores"],
+                "environment_feedback": "" if reply is None else feedback.replace("{}", reply),
+                "done": reply is None,
+                "extra_logs": found["extra_logs"],
+            }
+
+    class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
+        """Several turns with a tool, then the reward."""
+
+        def __init__(self) -> None:
+            super().__init__(AgentInstance)
+
+    return AgentExecutor
+
+
+def row_of(label: Any) -> Mapping[str, Any] | None:
+    """Return the mapping that a label is, or whose JSON it is."""
+    if isinstance(label, str):
+        try:
+            label = parse_json(label)
+        except ValueError:
+            return None
+    return label if isinstance(label, Mapping) else None
