@@ -145,21 +145,18 @@ class _Reading:
 
     def ask_first(self, first: _Batch, link: bool) -> None:
         """Ask for the golds everywhere, and for the predictions on their first databases."""
+        prepared: dict[object, tuple[str, ...]] = {}
         for sample, answer in self.pairs:
             if self.gold and (sample.gold, sample.db) not in self.golds:
+                golds = prepared[sample.gold] = tuple(map(self.prepare, sample.golds))
                 self.golds[sample.gold, sample.db] = [
-                    [
-                        first.add(Query(self.prepare(gold), db, keep=True, glance=self.glance))
-                        for gold in sample.golds
-                    ]
+                    [first.add(Query(gold, db, keep=True, glance=self.glance)) for gold in golds]
                     for db in sample.dbs
                 ]
             number = None
             if self.predicted and answer.sql is not None:
-                golds = tuple(map(self.prepare, sample.golds)) if link and self.gold else ()
-                number = first.add(
-                    Query(self.prepare(answer.sql), sample.dbs[0], golds=golds, glance=self.glance)
-                )
+                beside = prepared[sample.gold] if link and self.gold else ()
+                number = first.add(Query(self.prepare(answer.sql), sample.dbs[0], False, beside, self.glance))
             self.firsts.append(number)
 
     def ask_rest(self, first: _Batch, rest: _Batch) -> None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards._form_watch import FormWatch
 from finer_rewards.beside import Beside, Neighbours
-from finer_rewards.collecting import seldom_collecting
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
@@ -41,6 +40,8 @@ if TYPE_CHECKING:
 __all__ = ["Scorer"]
 
 Parse = Callable[..., Answer]
+# completion, gold, db, question, dialect, answer and meta as bytes, what is told of a conversation
+_Key = tuple[str, str | tuple[str, ...], str | tuple[str, ...], str, str | None, bytes, Hashable]
 _RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
 
 
@@ -171,10 +172,9 @@ class Scorer:
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
         keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
-        with seldom_collecting():
-            observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
-            if "calls" in self.reward.needs:
-                observed = dict(zip(distinct, self._with_calls(list(observed.values())), strict=True))
+        observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
+        if "calls" in self.reward.needs:
+            observed = dict(zip(distinct, self._with_calls(list(observed.values())), strict=True))
         return [observed[key] for key in keys]
 
     def score(
@@ -250,13 +250,12 @@ class Scorer:
         scores: dict[tuple[int, Hashable], Score] = {}
         sizes: dict[int, int] = {}
         found = []
-        with seldom_collecting():
-            met = met_in_groups(self.reward, evidence, labels)
-            for one, label in zip(evidence, labels, strict=True):
-                score = scores.get((id(one), label))
-                if score is None:
-                    score = scores[id(one), label] = self._grade(one, met.get(label), sizes)
-                found.append(score)
+        met = met_in_groups(self.reward, evidence, labels)
+        for one, label in zip(evidence, labels, strict=True):
+            score = scores.get((id(one), label))
+            if score is None:
+                score = scores[id(one), label] = self._grade(one, met.get(label), sizes)
+            found.append(score)
         self._forms.look(evidence, found)
         if self.log is not None:
             self._write(self.log, evidence, found, step)
@@ -423,7 +422,7 @@ class _Known(NamedTuple):
     score: Score
 
 
-def _key(sample: Sample) -> tuple[Hashable, ...] | None:
+def _key(sample: Sample) -> _Key | None:
     """Return what tells samples apart that may be scored differently.
 
     Python calls 1, 1.0 and True equal; their bytes differ. `None` where there are no bytes: like no other.
@@ -484,7 +483,7 @@ def _no_sql(one: Execution | None, other: Execution | None) -> bool:
     return one is not None and one.status is Status.no_sql and one == other
 
 
-def _weight(key: tuple[Hashable, ...], evidence: Evidence, sizes: dict[int, int]) -> int:
+def _weight(key: _Key, evidence: Evidence, sizes: dict[int, int]) -> int:
     """Return about how many bytes a kept observation takes; what it shares with others counts in full.
 
     Args:
@@ -502,11 +501,9 @@ def _weight(key: tuple[Hashable, ...], evidence: Evidence, sizes: dict[int, int]
     for place, some in rows.items():
         if place not in sizes:
             sizes[place] = size_of(some)
-    return (
-        4000
-        + 4 * sum([len(part) for part in key if isinstance(part, (str, bytes))])
-        + sum(map(sizes.__getitem__, rows))
-    )
+    completion, _, _, question, _, rest, _ = key
+    texts = sum(map(len, (completion, question, rest, *evidence.sample.golds)))
+    return 4000 + 4 * texts + sum(map(sizes.__getitem__, rows))
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

@@ -53,6 +53,8 @@ AUTO_FINDS = {
     "opening fence in the prompt": (f"{SQL}\n```\nIt lists names.", None),
     "opening fence in the prompt, another after": (f"{SQL}\n```\nIt returns\n```text\nJoe\n```", None),
     "keyword in the prose before an open fence": (f"With this in mind:\n```sql\n{SQL}", "With this in mind:"),
+    "prose on the line of the query": (f"With this in mind: {SQL}", "With this in mind:"),
+    "prose on the line of the query and an end": (f"With this in mind: {SQL};", "With this in mind:"),
     "opening tag in the prompt": (f"t</think>\n{SQL}", "t"),
     "fence in the thought": (f"<think>```sql\nSELECT 0\n```</think>{SQL}", "```sql\nSELECT 0\n```"),
     "several thoughts": (f"<think>a</think>\n<think>b</think>\n{FENCED}", "a\nb"),
@@ -118,6 +120,11 @@ def test_auto_finds_the_sql_in_every_usual_shape(shape: str) -> None:
     assert (answer.sql, answer.problem) == (SQL, "")
     if thought is not None:
         assert answer.thought == thought
+
+
+@pytest.mark.parametrize("completion", [SQL, f"{SQL};", f"{SQL} ;\n", f"({SQL});", f"/* names */ {SQL};"])
+def test_a_query_alone_has_no_thought(completion: str) -> None:
+    assert parse_completion(completion).thought is None
 
 
 @pytest.mark.parametrize(

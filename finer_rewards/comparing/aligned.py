@@ -6,7 +6,7 @@ import itertools
 from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from finer_rewards.assignment import can_pair_up
@@ -127,7 +127,7 @@ def _without_repeats(sides: Sides, mode: Mode) -> Sides:
         search = _Search.over(gold, predicted, mode)
         if not search.cells.loose:
             keys = zip(*search.gold_columns, strict=True), zip(*search.predicted_columns, strict=True)
-    return replace(sides, gold=gold.first_of_each(keys[0]), predicted=predicted.first_of_each(keys[1]))
+    return sides._replace(gold=gold.first_of_each(keys[0]), predicted=predicted.first_of_each(keys[1]))
 
 
 def _inexact(*sides: Sequence[Row]) -> bool:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import find_mode
-from finer_rewards.comparing.result import Comparison, Sides, decoded, has_undecodable, table_of
+from finer_rewards.comparing.result import Comparison, Sides, decoded, table_of, undecodable
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.types import Execution
 
@@ -70,14 +69,12 @@ def compare(
         question,
     )
     if how.undecodable != "keep":
-        name = (
-            "gold" if has_undecodable(sides.gold) else "predicted" if has_undecodable(sides.predicted) else ""
-        )
+        name = undecodable(sides)
         if name and how.undecodable == "error":
             why = f"the evaluator cannot decode the text of the {name} result"
             return Comparison(False, 0.0, why, "evaluator_error")
         if name:
-            sides = replace(sides, gold=decoded(sides.gold), predicted=decoded(sides.predicted))
+            sides = sides._replace(gold=decoded(sides.gold), predicted=decoded(sides.predicted))
     rule = find_rule(how.rule)
     rule.check_installed()
     comparison = rule.function(sides, how)

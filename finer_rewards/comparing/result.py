@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Comparison", "Settled", "Sides", "Table", "decoded", "has_undecodable", "swapped", "table_of"]
+__all__ = ["Comparison", "Settled", "Sides", "Table", "decoded", "swapped", "table_of", "undecodable"]
 
 
 _BYTES = re.compile("[\udc80-\udcff]")
@@ -70,8 +70,7 @@ class Settled(NamedTuple):
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
+class Table(NamedTuple):
     """One side: rows, and the names of the columns where they are known."""
 
     rows: tuple[Row, ...]
@@ -93,8 +92,7 @@ class Table:
         if len(places) == len(self.rows):
             return self
         order = self.order if self.order and len(self.order) == len(self.rows) else None
-        return replace(
-            self,
+        return self._replace(
             rows=tuple(self.rows[place] for place in places),
             order=order and tuple(order[place] for place in places),
         )
@@ -107,8 +105,7 @@ class Table:
         return tuple(f"column_{index}" for index in range(self.width or 0))
 
 
-@dataclass(frozen=True, slots=True)
-class Sides:
+class Sides(NamedTuple):
     """Both sides of a comparison, and the texts that some rules look at."""
 
     gold: Table
@@ -140,20 +137,21 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
     return _checked(Table(rows, None if columns is None else tuple(columns)), name)
 
 
-def has_undecodable(table: Table) -> bool:
-    """Whether a table has text with bytes that are not UTF-8: lone surrogates stand for them."""
+def undecodable(sides: Sides) -> str:
+    """Return which side has text with bytes that are not UTF-8, for which lone surrogates stand: `""` for neither."""
+    tables = {"gold": sides.gold.rows, "predicted": sides.predicted.rows}
     try:
-        written = marshal.dumps(table.rows, 2)
+        written = marshal.dumps(tuple(tables.values()), 2)
     except ValueError:  # cells of another engine
         pass
     else:
         if _SURROGATES[0] not in written and _SURROGATES[1] not in written:
-            return False
-    return any(
-        isinstance(cell, str) and not cell.isascii() and _BYTES.search(cell)
-        for row in table.rows
-        for cell in row
-    )
+            return ""
+    for name, rows in tables.items():
+        cells = (cell for row in rows for cell in row if isinstance(cell, str) and not cell.isascii())
+        if any(map(_BYTES.search, cells)):
+            return name
+    return ""
 
 
 def decoded(table: Table) -> Table:
@@ -161,7 +159,7 @@ def decoded(table: Table) -> Table:
     rows = tuple(
         tuple(_BYTES.sub("", cell) if isinstance(cell, str) else cell for cell in row) for row in table.rows
     )
-    return replace(table, rows=rows)
+    return table._replace(rows=rows)
 
 
 def _checked(table: Table, name: str) -> Table:
@@ -178,7 +176,7 @@ def _checked(table: Table, name: str) -> Table:
     except TypeError:
         # Lists and structures, which some engines return as cells.
         rows = tuple(tuple(_frozen(cell) for cell in row) for row in table.rows)
-        return replace(table, rows=rows)
+        return table._replace(rows=rows)
     return table
 
 

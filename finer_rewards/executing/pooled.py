@@ -33,7 +33,7 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 __all__ = ["DECODED", "Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
-_Key = tuple[str, str, bool]  # (database, statement, whether of a large result the first rows will do)
+_Key = tuple[str, str]  # (database, statement)
 
 _PREDICTED_BYTES = 32 << 20
 _SETTLED_BYTES = 16 << 20
@@ -199,57 +199,51 @@ class PooledExecutor(Limits, ABC):
         normal: dict[str, str] = {}
         keys: list[_Key] = []
         kept: set[_Key] = set()
+        rows: set[_Key] = set()  # of which somebody wants the rows: they come with them for all
+        read_on: set[_Key] = set()
+        beside: dict[_Key, set[str]] = {}
         allowances: dict[_Key, float] = {}
-        texts: list[str] = []
-        for one, _ in queries:
+        for one, allowance in queries:
             text = normal.get(one.sql)
             if text is None:
                 text = normal[one.sql] = normalise(one.sql)
-            texts.append(text)
-        # What somebody wants the rows of comes with them for all.
-        rows = {
-            (one.db, text)
-            for (one, _), text in zip(queries, texts, strict=True)
-            if one.keep or not one.glance
-        }
-        read_on: set[_Key] = set()
-        golds: dict[_Key, set[_Key]] = {}
-        for (one, allowance), text in zip(queries, texts, strict=True):
-            key: _Key = (one.db, text, one.glance and (one.db, text) not in rows)
+            key = (one.db, text)
             keys.append(key)
             if one.keep:
                 kept.add(key)
-                if one.glance:
-                    read_on.add(key)
-            elif key[2]:
-                mine = golds.setdefault(key, set())
-                mine.update((one.db, normal.get(gold, gold), False) for gold in one.golds)
-            allowances[key] = max(allowance, allowances.get(key, 0.0))
+            if one.keep or not one.glance:
+                rows.add(key)
+            if one.glance and one.keep:
+                read_on.add(key)
+            elif one.glance and one.golds:
+                beside.setdefault(key, set()).update(one.golds)
+            if allowance > allowances.get(key, -1.0):
+                allowances[key] = allowance
         results: dict[_Key, Execution] = {}
         tasks: dict[_Key, Task] = {}
         for key, allowance in allowances.items():
-            db, text, glance = key
+            db, text = key
             database = databases.get(db)
             if database is None:
                 database = databases[db] = self._look_or_say_why(db)
             if isinstance(database, Execution):
                 results[key] = database
                 continue
+            kind = "whole" if key in read_on else "run" if key in rows else "glance"
             known = self._golds.get(database, text)
             if known is None and key not in kept:
                 known = self._predicted.get(database, text, allowance)
-                if known is None and glance:
-                    known = self._predicted.get(database, _as_kept(text), allowance)
+                if known is not None and known.fingerprint is not None and kind != "glance":
+                    known = None  # not all its rows are here
             if known is not None:
                 results[key] = known
             else:
-                kind = "glance" if glance else "whole" if key in read_on else "run"
                 tasks[key] = Task(kind, database.request, text, self.timeout, allowance)
-        for key, mine in golds.items():
-            if key in tasks:
-                tasks[key].golds = [tasks[gold] for gold in mine if gold in tasks]
-                found = [results[gold].fingerprint for gold in mine if gold in results]
-                tasks[key].gold_rows = max((one.length for one in found if one is not None), default=0)
+        for key, texts in beside.items():
+            if key in tasks and tasks[key].kind == "glance":
+                _hold_against(
+                    tasks[key], [(key[0], normal.get(gold, gold)) for gold in texts], tasks, results
+                )
         executions = self._run_with_order(tasks, kept) if tasks else {}
         for key, execution in executions.items():
             results[key] = execution
@@ -257,12 +251,11 @@ class PooledExecutor(Limits, ABC):
             task = tasks[key]
             if isinstance(database, Execution) or task.answer is None or task.deaths:
                 continue  # what a lost worker left says nothing of the next time
-            text = key[1] if execution.fingerprint is None else _as_kept(key[1])
             size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
             if key in kept:
                 self._golds.put(database, key[1], execution, size)
             elif self.remembers and database.request[0] is not None:
-                self._predicted.put(database, text, execution, size, task.allowance)
+                self._predicted.put(database, key[1], execution, size, task.allowance)
         return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
@@ -276,7 +269,9 @@ class PooledExecutor(Limits, ABC):
         )
         self._pool.run(first_of_all, room)
         decoded = _Decoded()
-        executions = {key: decoded.execution(task.answer, key[2]) for key, task in tasks.items()}
+        executions = {
+            key: decoded.execution(task.answer, task.kind == "glance") for key, task in tasks.items()
+        }
         for database, task in views.items():
             self._views[database] = {
                 str(name): str(made) for name, made in decoded.execution(task.answer).rows
@@ -400,9 +395,14 @@ def _used_up(run: Execution, allowance: float) -> bool:
     return run.status is Status.timeout and run.cpu_seconds >= allowance
 
 
-def _as_kept(text: str) -> str:
-    """Return by what name a result is kept of which not all rows are here."""
-    return f"{text}\0"
+def _hold_against(
+    task: Task, golds: Sequence[_Key], tasks: Mapping[_Key, Task], results: Mapping[_Key, Execution]
+) -> None:
+    """Tell a task what its result will be held against, of what runs with it and of what is known to be large."""
+    task.golds = [tasks[gold] for gold in golds if gold in tasks]
+    for gold in golds:
+        if gold in results and (known := results[gold].fingerprint) is not None:
+            task.gold_rows = max(task.gold_rows, known.length)
 
 
 def _unreadable(db: str, why: object) -> ConfigError:

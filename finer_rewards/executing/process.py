@@ -116,8 +116,10 @@ class Task:
         """Return the kind as a worker is asked: beside a gold known to be large, a glance reads all that can matter."""
         if self.kind != "glance":
             return self.kind
-        cut = [gold.answer[5] for gold in self.golds if gold.answer is not None]
-        most = max([self.gold_rows, *(one[0] for one in cut if isinstance(one, tuple))])
+        most = self.gold_rows
+        for gold in self.golds:
+            if gold.answer is not None and isinstance(cut := gold.answer[5], tuple):
+                most = max(most, cut[0])
         return f"scan:{most}" if most else self.kind
 
     @property

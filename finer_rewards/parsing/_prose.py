@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Found", "begins_query", "distinct_queries", "find_query", "first_word", "is_one"]
+__all__ = ["Found", "begins_query", "distinct_queries", "find_query", "first_word", "is_one", "is_one_query"]
 
 _GAP = re.compile(r"[\s(\ufeff]+")
 _WORD = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
@@ -86,7 +86,7 @@ def distinct_queries(text: str) -> int:
         >>> distinct_queries("SELECT a FROM t; SELECT a\\nFROM t; Here SELECT a means that ...")
         1
     """
-    if is_one(text) and begins_query(text):
+    if is_one_query(text):
         return 1
     seen: set[str] = set()
     found = find_query(text)
@@ -99,8 +99,20 @@ def distinct_queries(text: str) -> int:
 
 
 def is_one(text: str) -> bool:
-    """Return whether nothing in a text could end a query that begins it."""
-    return ";" not in text and ("\n" not in text or _BLANK.search(text) is None)
+    """Return whether nothing in a text, but a `;` at its end, could end a query that begins it."""
+    end = text.find(";") + 1
+    return not (end and text[end:].strip()) and ("\n" not in text or _BLANK.search(text) is None)
+
+
+def is_one_query(text: str) -> bool:
+    """Return whether a text is one query and nothing else; false where that takes a closer look.
+
+    Example:
+        >>> is_one_query("SELECT 1;"), is_one_query("With this in mind: SELECT 1")
+        (True, False)
+    """
+    first = _WORD.match(text, first_word(text))
+    return first is not None and not first.group().istitle() and is_one(text)
 
 
 def begins_query(text: str) -> bool:

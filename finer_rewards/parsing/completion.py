@@ -7,7 +7,14 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from finer_rewards.parsing._families import with_common_tags, without_endings
-from finer_rewards.parsing._prose import begins_query, distinct_queries, find_query, first_word, is_one
+from finer_rewards.parsing._prose import (
+    begins_query,
+    distinct_queries,
+    find_query,
+    first_word,
+    is_one,
+    is_one_query,
+)
 from finer_rewards.parsing._thoughts import unreadable
 from finer_rewards.parsing._wrapped import wrapped_query
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
@@ -216,13 +223,13 @@ def _unmarked(text: str, policy: Policy, *, drafts: bool) -> _Found:
     """Find the SQL where no fence marks it; what stands before it is the thought, if there is no other."""
     if policy.answer == "fence":
         return _Found(text, problem="there is no code fence")
-    if not policy.fenced or (is_one(text) and begins_query(text)):
+    if not policy.fenced or is_one_query(text):
         return _Found(text)
     found = find_query(text)
     # An explanation begins a line, and is no comment.
     if found is None or distinct_queries(text) > 1 or found.after.startswith(("--", "/*", ";")):
         return _Found(text)
-    return _Found(found.sql, f"{found.before} {found.after}".strip(), "", found.before if drafts else None)
+    return _Found(found.sql, f"{found.before} {found.after}".strip(), "", (drafts and found.before) or None)
 
 
 def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:
@@ -257,7 +264,7 @@ def _statement(text: str | None) -> tuple[str | None, str]:
 
 def _differ(sql: str, beside: str) -> bool:
     """Return whether another query than this one stands beside it."""
-    if not beside.strip() and is_one(sql.removesuffix(";")) and _FENCE not in sql:
+    if not beside.strip() and is_one(sql) and _FENCE not in sql:
         return False
     return distinct_queries(f"{sql};\n{beside}".replace(_FENCE, ";\n")) > 1
 

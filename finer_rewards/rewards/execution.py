@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
@@ -146,8 +146,7 @@ def execution_match(
     return score
 
 
-@dataclass(frozen=True)
-class _Guards:
+class _Guards(NamedTuple):
     """What the parameters of `execution_match` come to under its mode."""
 
     require_base_table: bool
@@ -158,8 +157,7 @@ class _Guards:
     accept_swaps: bool
 
 
-@dataclass(frozen=True)
-class _Judge:
+class _Judge(NamedTuple):
     """Compares what a prediction and its golds did."""
 
     evidence: Evidence

@@ -25,7 +25,7 @@ def row_set(sides: Sides, mode: Mode) -> Comparison:
 
     The evaluator runs the text as it is, and Python's sqlite3 takes a second `;` for another statement.
     """
-    if any(_TWO_ENDS.search(sql or "") for sql in (sides.gold_sql, sides.predicted_sql)):
+    if _has_two_ends(sides.gold_sql) or _has_two_ends(sides.predicted_sql):
         return Comparison(
             False, 0.0, "the evaluator takes a second `;` for another statement", "evaluator_error"
         )
@@ -33,6 +33,10 @@ def row_set(sides: Sides, mode: Mode) -> Comparison:
     if not mode.accept_empty and not (gold and predicted):
         return Comparison(False, 0.0, "an empty result never matches", "empty")
     return verdict(sides, set(gold) == set(predicted), "set of rows")
+
+
+def _has_two_ends(sql: str | None) -> bool:
+    return sql is not None and ";" in sql and _TWO_ENDS.search(sql) is not None
 
 
 @rule(equates=lambda mode, ordered: Equates(alike=False))
