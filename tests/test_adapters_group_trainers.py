@@ -19,7 +19,7 @@ import finer_rewards as fr
 from finer_rewards.adapters import areal, easyr1, ms_swift, scorers, slime
 from finer_rewards.adapters.columns import ColumnReward
 from finer_rewards.adapters.rows import Judged, fill_groups
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, UnscorableError
 from finer_rewards.types import Status, unscored
 
 SPEC = "2 * execution_match() + executable()"
@@ -290,24 +290,50 @@ def test_slime_awaits_it(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_areal_gets_a_function_that_pickles_and_shares_a_scorer(root: str) -> None:
-    reward = pickle.loads(pickle.dumps(areal.build(SPEC, root=root, timeout=1.0, workers=1)))
+    known = {"root": root, "timeout": 1.0, "workers": 1}
+    reward = pickle.loads(pickle.dumps(areal.build(SPEC, fallback=-1.0, **known)))
     found = [reward("?", f"{text}<|im_end|>", [1], [2], gold=gold, db=db, other=3) for text, gold, db in ROWS]
-    assert found == [0.0 if value is None else value for value in VALUES]
+    assert found == [-1.0 if value is None else value for value in VALUES]
     assert all(type(value) is float for value in found)
     assert scorers._scorer.cache_info().currsize == 1
     with pytest.raises(ConfigError, match="at most 6 s"):
         areal.build(SPEC, root=root, timeout=30)
     with pytest.raises(ConfigError, match="should have a column 'gold'"):
         reward("?", GOLD, db="shop")
+    with pytest.raises(UnscorableError, match=r"A sample cannot be scored: .*gold.* no such column: nope"):
+        areal.build(SPEC, **known)("?", GOLD, gold="SELECT nope FROM t", db="shop")
 
 
-def test_areal_calls_it_in_its_own_pool(root: str) -> None:
+def test_areal_calls_it_in_its_own_pool_and_tries_again_what_cannot_be_scored(root: str) -> None:
     api = pytest.importorskip("areal.api.reward_api")
     reward = areal.build(SPEC, root=root, timeout=1.0, workers=1)
 
-    async def score() -> list[float]:
+    async def score() -> list[float | BaseException]:
         wrapper = api.AsyncRewardWrapper(reward, max_workers=1)
         calls = [wrapper("?", text, [1], [2], gold=gold, db=db) for text, gold, db in ROWS]
-        return await asyncio.gather(*calls)
+        return await asyncio.gather(*calls, return_exceptions=True)
 
-    assert asyncio.run(score()) == [0.0 if value is None else value for value in VALUES]
+    found = asyncio.run(score())
+    assert [None if isinstance(one, UnscorableError) else one for one in found] == VALUES
+
+
+def test_areal_rejects_the_group_of_what_cannot_be_scored(root: str) -> None:
+    reason = "AReaL 1.0.4 is not installed"
+    api = pytest.importorskip("areal.api.reward_api", reason=reason)
+    grouping = pytest.importorskip("areal.infra.remote_inf_engine", reason=reason)
+    torch = pytest.importorskip("torch")
+    wrapper = api.AsyncRewardWrapper(areal.build(SPEC, root=root, timeout=1.0, workers=1), max_workers=1)
+    texts = iter([text for text, _, _ in ROWS])
+
+    class Workflow:
+        async def arun_episode(self, engine: Any, data: dict[str, Any]) -> dict[str, Any]:
+            value = await wrapper("?", next(texts), [1], [2], **data)
+            found = {"rewards": torch.tensor([value]), "input_ids": torch.ones((1, 1))}
+            return {**found, "attention_mask": torch.ones((1, 1), dtype=torch.bool)}
+
+    group = grouping.GroupedRolloutWorkflow(Workflow(), 4, None)
+    whole = asyncio.run(group.arun_episode(None, {"gold": GOLD, "db": "shop"}))
+    assert whole["rewards"].tolist() == [3.0, 1.0, 3.0, 0.0]
+    # `WorkflowExecutor` counts what this raises as a rejected rollout, and samples another.
+    with pytest.raises(UnscorableError):
+        asyncio.run(group.arun_episode(None, {"gold": "SELECT nope FROM t", "db": "shop"}))

@@ -17,7 +17,8 @@ from typing import Any
 
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.chat import read_response
-from finer_rewards.errors import ConfigError
+from finer_rewards.components import reason_of
+from finer_rewards.errors import ConfigError, UnscorableError
 from finer_rewards.parsing import without_endings
 
 __all__ = ["build", "score"]
@@ -25,19 +26,24 @@ __all__ = ["build", "score"]
 _MOST = 6.0  # seconds: a gold and a prediction that may run twice, within the 15 after which AReaL pays 0 in silence
 
 
-def build(spec: str = "execution_match()", *, timeout: float = 5.0, **options: Any) -> Callable[..., float]:
+def build(
+    spec: str = "execution_match()", *, timeout: float = 5.0, fallback: float | None = None, **options: Any
+) -> Callable[..., float]:
     """Return the function that AReaL calls for each sample; it pickles, and each process makes one scorer for it.
 
-    AReaL has no word for *cannot be scored*: such a sample gets `fallback`. A broken gold gives it to the whole group,
-    whose advantage is then 0.
+    AReaL has no word for *cannot be scored*, but tries again after an exception, four times in all, and then rejects
+    the group with all its samples: so that is raised.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
         timeout: seconds a query may take, at most 6: after 15 AReaL starts over, and after four times pays 0.
+        fallback: a number for what cannot be scored, instead of the exception. It pulls on the group unless all of it
+            has it.
         options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
 
     Raises:
-        ConfigError: the reward or an option cannot be used.
+        ConfigError: the reward or an option cannot be used. When called: the row lacks a column.
+        UnscorableError: when called, for what cannot be scored.
 
     References:
         AReaL 1.0.4, `areal.api.reward_api`, `areal.workflow.rlvr`.
@@ -49,7 +55,7 @@ def build(spec: str = "execution_match()", *, timeout: float = 5.0, **options: A
         )
     known = {"spec": spec, "timeout": timeout, **options}
     RowScorer.of(known).scorer  # noqa: B018 - it is made now, so that a wrong option is told now
-    return partial(score, options=known)
+    return partial(score, options=known, fallback=fallback)
 
 
 def score(
@@ -59,10 +65,17 @@ def score(
     completion_ids: Sequence[int] = (),
     *,
     options: Mapping[str, Any],
+    fallback: float | None = None,
     **row: Any,
 ) -> float:
     """Return the reward of one completion, decoded with its special tokens."""
     scorer = RowScorer.of(options)
     chat = read_response(without_endings(completions))
     judged = scorer.judge(row, chat, where="A row", caller="build", prompt=prompt)
+    if judged.score.value is None:
+        if fallback is None:
+            raise UnscorableError(
+                f"A sample cannot be scored: {judged.status.sentence} {reason_of(judged.score)}"
+            )
+        return float(fallback)
     return scorer.record(judged)["score"]
