@@ -103,10 +103,10 @@ def oldest(extra: str) -> Iterator[str]:
 
 
 def interpreter(version: str) -> str | None:
-    """Return the path of a Python, from the path or from pyenv."""
+    """Return the path of a Python: pyenv's own, as its commands on the path answer for the chosen ones alone."""
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"), "versions")
     known = sorted(pyenv.glob(f"{version}.*/bin/python")) if pyenv.is_dir() else []
-    return shutil.which(f"python{version}") or (str(known[-1]) if known else None)
+    return str(known[-1]) if known else shutil.which(f"python{version}")
 
 
 def measured(extra: str, version: str, end: str) -> dict[str, str]:

@@ -220,3 +220,38 @@ def test_verls_estimator_is_grpo_on_what_scorer_gives(scorer: fr.Scorer) -> None
         assert found == pytest.approx(wanted, abs=1e-4)
     with pytest.raises(ConfigError, match="use_kl_loss"):
         lost_groups_advantage(scores, mask, index, config={"use_kl_in_reward": True})
+
+
+def test_verl_leaves_out_what_cannot_be_scored(scorer: fr.Scorer, folder: Path) -> None:
+    torch = pytest.importorskip("torch", reason="verl computes with it")
+    algorithms: Any = pytest.importorskip("verl.trainer.ppo.core_algos", reason="verl is not installed")
+    from finer_rewards.adapters.verl_advantage import group_advantage, lost_groups_advantage, register
+
+    register()
+    assert algorithms.get_adv_estimator_fn("finer_groups") is group_advantage
+    lines = overrides("execution_match()", str(folder), left_out=True)
+    assert "algorithm.adv_estimator=finer_groups" in lines
+    (fallback,) = [float(line.rpartition("=")[2]) for line in lines if "kwargs.fallback=" in line]
+
+    def score(sql: str, db: str, **more: Any) -> float:
+        given = {"root": str(folder), "neighbours": 0, "fallback": fallback, **more}
+        return compute_score("d", sql, GOLD, {"db": db}, **given)["score"]
+
+    played = [(GOLD, "x"), (FAR, "x"), (GOLD, "gone"), (FAR, "x")]
+    played += [(GOLD, "x"), (GOLD, "gone"), (GOLD, "gone"), (GOLD, "gone")]
+    index = ["a"] * 4 + ["b"] * 4
+    for estimator, more in (
+        (group_advantage, {}),
+        (lost_groups_advantage, {"spec": REWARD, "lost_groups": True}),
+    ):
+        scores = torch.tensor([[0.0, score(*one, **more)] for one in played])
+        assert scores[:, 1].tolist()[2] == fallback
+        for divided in (True, False):
+            settings = {"norm_adv_by_std_in_grpo": divided}
+            found = estimator(scores, torch.ones_like(scores), index, config=settings)[0][:, 1].tolist()
+            values = [1.0, 0.0, None, 0.0, 1.0, None, None, None]
+            wanted = fr.group_advantages(values, 4, scale="group" if divided else "none")
+            assert found == pytest.approx([one or 0.0 for one in wanted], abs=1e-4)
+    # verl's own GRPO takes the lost one for a wrong one.
+    own = algorithms.compute_grpo_outcome_advantage(scores, torch.ones_like(scores), index)[0][:, 1].tolist()
+    assert own[2] < -0.4

@@ -22,6 +22,7 @@ from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
 __all__ = [
+    "LEFT_OUT",
     "Fields",
     "Judged",
     "check_items",
@@ -37,6 +38,10 @@ __all__ = [
     "refuse_lost",
     "truth_of",
 ]
+
+#: A score that says *not scored* where a trainer takes numbers only and its advantages are ours: `for_float32` gives
+#: multiples of 2**-16, so no other score is it, and it is too small to be seen in a mean.
+LEFT_OUT = 2.0**-17
 
 _LOGGER = logging.getLogger("finer_rewards")
 # By scorer: the causes for which it was said that a sample has no value; and how many samples have come, if no

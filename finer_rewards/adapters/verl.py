@@ -29,6 +29,7 @@ from typing import Any
 
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import (
+    LEFT_OUT,
     Judged,
     check_items,
     for_float32,
@@ -73,7 +74,8 @@ def compute_score(
     """Return the score of one response, and its components, under the same keys for every sample.
 
     verl has no word for *cannot be scored*: such a sample gets `fallback` and `unscorable` 1. A broken gold
-    gives that to its whole group, whose advantage is then 0. When no database was found for any of the first 8
+    gives that to its whole group, whose advantage is then 0; one that the system lost pulls on its group, unless the
+    advantages are ours too: `overrides(left_out=True)`. When no database was found for any of the first 8
     samples of a process, something is wrong with all of them, and the run should end.
 
     Args:
@@ -134,7 +136,7 @@ def _below_right(reward: Reward, judged: Judged) -> float:
     """Return the score from which the estimator tells right from wrong: 1, or less for all that is wrong."""
     value = judged.score.value
     if value is None or judged.evidence is None:
-        return 0.0
+        return LEFT_OUT
     others = reward(within_group(judged.evidence, frozenset(conditions(reward)))).value
     if others not in (0, 1) or not others <= value <= 1:
         raise ConfigError(
@@ -291,6 +293,7 @@ def overrides(
     legacy: bool = False,
     manager: bool = False,
     lost_groups: bool = False,
+    left_out: bool = False,
     **options: Any,
 ) -> list[str]:
     """Return the Hydra overrides that make verl use this reward; quoted for Hydra, not for a shell.
@@ -303,6 +306,8 @@ def overrides(
         manager: use `FinerRewardManager`.
         lost_groups: for a reward with `in_lost_groups`: advantages are made by `finer_rewards.adapters.verl_advantage`,
             which verl finds with VERL_USE_EXTERNAL_MODULES=finer_rewards.adapters.verl_advantage in the environment.
+        left_out: leave what cannot be scored out of its group, as TRL does: advantages are made by the estimator
+            `finer_groups`, found in the same way. With `lost_groups` it is left out in any case.
         options: further options of `compute_score`.
 
     Raises:
@@ -336,6 +341,8 @@ def overrides(
         lines.append(f"+{key}.reward_kwargs.{name}={_hydra(value)}")
     if lost_groups:
         lines += [f"+{key}.reward_kwargs.lost_groups=True", "algorithm.adv_estimator=finer_lost_groups"]
+    elif left_out:
+        lines += [f"+{key}.reward_kwargs.fallback={LEFT_OUT}", "algorithm.adv_estimator=finer_groups"]
     if manager:
         name = "reward.reward_manager"
         lines += [
