@@ -39,6 +39,7 @@ KINDS: Final = {
 
 _STATUS: Final = {
     Status.unavailable: "no_database",
+    Status.database_failed: "no_database",
     Status.failed: "fails",
     Status.timeout: "times_out",
     Status.refused: "writes",

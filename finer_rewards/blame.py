@@ -41,7 +41,7 @@ def fault_of(needs: Iterable[str], evidence: Evidence) -> Score | None:
         elif need in ("neighbours", "neighbours:asked") and evidence.neighbours is not None:
             fault = _of_neighbours(evidence.neighbours, asked=need == "neighbours:asked")
         elif need == "schema" and evidence.schema_error:
-            fault = unscored(Status.unavailable, evidence.schema_error)
+            fault = unscored(evidence.schema_status, evidence.schema_error)
         else:
             fault = None
         if fault is not None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards._form_watch import FormWatch
 from finer_rewards.beside import Beside, Neighbours
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
@@ -354,13 +354,14 @@ class Scorer:
         found: list[Evidence] = []
         fresh: list[int] = []
         for index, (sample, known) in enumerate(zip(batch, before, strict=True)):
-            schema, schema_error = schemas[sample.dbs[0]]
+            schema, schema_error, schema_status = schemas[sample.dbs[0]]
             evidence = Evidence(
                 sample=sample,
                 answer=answers[index],
                 recall=recalls[index],
                 schema=schema,
                 schema_error=schema_error,
+                schema_status=schema_status,
                 readings={rewriting: trials[index] for rewriting, trials in readings.items()},
                 trials=plain[index] if plain is not None else (),
                 dialect=sample.dialect or dialect,
@@ -405,11 +406,11 @@ class Scorer:
         )
         return list(recalls)
 
-    def _schemas(self, batch: list[Sample]) -> dict[str, tuple[Schema | None, str]]:
+    def _schemas(self, batch: list[Sample]) -> dict[str, tuple[Schema | None, str, Status]]:
         wanted = dict.fromkeys(sample.dbs[0] for sample in batch)
         # A log keeps the schema, without which a report cannot tell a column from a text.
         if self.executor is None or ("schema" not in self.reward.needs and self.log is None):
-            return dict.fromkeys(wanted, (None, ""))
+            return dict.fromkeys(wanted, (None, "", Status.ok))
         return {db: _schema(self.executor, db) for db in wanted}
 
 
@@ -514,11 +515,13 @@ def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
     return log
 
 
-def _schema(executor: Executor, db: str) -> tuple[Schema | None, str]:
+def _schema(executor: Executor, db: str) -> tuple[Schema | None, str, Status]:
     try:
-        return executor.schema(db), ""
+        return executor.schema(db), "", Status.ok
+    except DataError as error:
+        return None, str(error), Status.database_failed
     except ConfigError as error:
-        return None, str(error)
+        return None, str(error), Status.unavailable
 
 
 def _memory_settings(reward: Reward) -> dict[str, Any] | None:

@@ -62,6 +62,7 @@ class Status(Enum):
     too_large = ("model", "The query ran past the limit on memory, cells or bytes.")
 
     no_gold = ("data", "The sample has neither gold SQL nor answer rows, so it cannot be scored.")
+    database_failed = ("data", "The statements that are to make the database do not, so nothing was scored.")
     gold_failed = ("data", "The gold SQL did not run, so this sample cannot be scored.")
     gold_timeout = ("data", "The gold SQL ran past the time limit, so this sample cannot be scored.")
     gold_too_large = ("data", "The gold result is past the size limits, so this sample cannot be scored.")
@@ -383,6 +384,7 @@ class Evidence:
         recall: what the trace memory returned; `None` when it was not searched.
         schema: schema of the first database; `None` when it was not read.
         schema_error: why the schema could not be read; empty when it could, or was not asked for.
+        schema_status: whose fault that is.
         readings: by the rewriting of a comparison mode, the trials of the statements rewritten so.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
@@ -406,6 +408,7 @@ class Evidence:
     neighbours: Neighbourhood | None = None
     met_in_group: frozenset[object] | None = None
     calls: tuple[Evidence, ...] = ()
+    schema_status: Status = Status.unavailable
     #: Scores of parts of the reward that were found on the way.
     known: Mapping[object, Score] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from finer_rewards.chat import Chat
@@ -50,13 +50,18 @@ _SAID: WeakKeyDictionary[Scorer, set[Status]] = WeakKeyDictionary()
 _LOST: WeakKeyDictionary[Scorer, int | None] = WeakKeyDictionary()
 
 
+#: Column of the statements that make a database, where a row names none.
+DB_TEXT: Final = "db_text"
+
+
 @dataclass(frozen=True)
 class Fields:
     """Where a row holds what a sample needs.
 
     Args:
         gold: column of the gold SQL: a text, a list of texts, or `None` in rows that only have an answer.
-        db: column of the database: a path or id, or a list of them.
+        db: column of the database: a path or id, or a list of them. A row that has none may have its CREATE and INSERT
+            statements in a column `db_text`; the column `db` may hold them too.
         question: column of the question; `None` means that the caller knows it otherwise.
         answer: column of the right rows, as lists or as JSON text (a dataset column cannot mix types, JSON
             can); `None` means that no row has any.
@@ -72,14 +77,15 @@ class Fields:
     @property
     def columns(self) -> frozenset[str]:
         """The columns that are read."""
-        return frozenset(filter(None, (self.gold, self.db, self.question, self.answer)))
+        return frozenset(filter(None, (self.gold, self.db, DB_TEXT, self.question, self.answer)))
 
     def check(self, present: Iterable[str], *, where: str, caller: str) -> None:
         """Raise a `ConfigError` that names the columns which are there when one that is needed is not."""
         columns = sorted(present)
         for parameter in ("gold", "db", "question", "answer"):
             column = getattr(self, parameter)
-            if column is None or column in columns or (parameter == "gold" and self.answer in columns):
+            instead = {"gold": self.answer, "db": DB_TEXT}.get(parameter)
+            if column is None or column in columns or instead in columns:
                 continue
             there = ", ".join(columns) or "no further columns"
             raise ConfigError(
@@ -96,7 +102,7 @@ class Fields:
     ) -> Sample | Score:
         """Return the sample of one row, or the unscored score of a row that makes none."""
         gold = _plain(row.get(self.gold))
-        db = _plain(row.get(self.db))
+        db = _plain(row.get(self.db)) or row.get(DB_TEXT)
         if self.question is not None:
             question = str(row.get(self.question) or "")
         if not db:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from finer_rewards.engines.engine import Engine, Place
 from finer_rewards.engines.registry import engine_at, engine_named
 from finer_rewards.errors import ConfigError, suggest
+from finer_rewards.executing.databases import is_database_text
 
 __all__ = ["Databases", "find_databases"]
 
@@ -116,7 +117,7 @@ def find_databases(
         notes = [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
         notes = notes if ids != [Path(path).stem] else []
         return Databases(chosen, place, path, [place.database] * len(named), where, notes)
-    if place.names is not None and not place.names:
+    if place.names is not None and not place.names and not any(map(is_database_text, ids)):
         below = [
             child
             for child in sorted(Path(path).iterdir())

@@ -11,6 +11,7 @@ from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import LeftOut, Prepared, Row
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.exact import parse_json
+from finer_rewards.executing.databases import is_database_text
 
 __all__ = ["Band", "PassRates", "in_band", "read_band", "read_pass_rates"]
 
@@ -144,5 +145,5 @@ def _keys(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _database(db: str) -> str:
-    """Return what a database is called, whether it is named by its id or by its file."""
-    return PurePath(db).stem
+    """Return what a database is called, whether it is named by its id or by its file; as text it is its own name."""
+    return db if is_database_text(db) else PurePath(db).stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,7 +18,11 @@ __all__ = [
     "checked_root",
     "database_names",
     "find_database",
+    "is_database_text",
 ]
+
+# A statement that makes a table, at the start of a text or of one of its statements.
+_MAKES_TABLE = re.compile(r"(?:\A\s*|(?:[;\n]|\*/)[ \t\r]*)CREATE\s+TABLE\b", re.IGNORECASE)
 
 Self = TypeVar("Self", bound="DatabaseFile")
 
@@ -84,6 +89,18 @@ class DatabaseFile:
                     while block := file.read(1 << 20):
                         content.update(block)
         return content.hexdigest()
+
+
+def is_database_text(db: str) -> bool:
+    """Return whether what a sample names as its database is the statements that make it.
+
+    Example:
+        >>> is_database_text("CREATE TABLE singer (id INT); INSERT INTO singer VALUES (1)")
+        True
+        >>> is_database_text("databases/create table/singer.sqlite")
+        False
+    """
+    return _MAKES_TABLE.search(db) is not None
 
 
 def checked_root(name: str, root: str | os.PathLike[str]) -> str:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.cache import ResultCache
 from finer_rewards.executing.limits import ROOM, Limits
 from finer_rewards.executing.order_probe import Sorting, probes
@@ -329,6 +329,8 @@ class PooledExecutor(Limits, ABC):
     def _look_or_say_why(self, db: str) -> Database | Execution:
         try:
             return self._look(db)
+        except DataError as error:
+            return Execution(Status.database_failed, error=str(error))
         except (ConfigError, OSError) as error:
             return Execution(Status.unavailable, error=str(error))
 

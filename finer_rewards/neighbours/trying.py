@@ -12,6 +12,7 @@ from itertools import permutations
 from zlib import crc32
 
 from finer_rewards._sqlite_catalog import quote
+from finer_rewards.engines.sqlite.serialising import serialised
 from finer_rewards.engines.sqlite.worker import leave_out_undecodable
 
 TYPE_CHECKING = False
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.source import Source
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Template", "Trial", "Wanted", "differs", "extreme_ties", "serialised", "try_instance"]
+__all__ = ["Template", "Trial", "Wanted", "differs", "extreme_ties", "try_instance"]
 
 _STEPS = 1_000  # of SQLite, between two looks at the count
 _MOST_STEPS = 2_000_000  # that one statement may take
@@ -321,25 +322,3 @@ def _round(cell: Cell) -> Cell:
     if not isinstance(cell, float):
         return cell
     return int(cell) if cell.is_integer() and abs(cell) < 1e15 else float(f"{cell:.9g}")
-
-
-def serialised(raw: sqlite3.Connection) -> bytes:
-    """Return the file that a database in memory would be."""
-    if sys.version_info >= (3, 11):
-        return raw.serialize()
-    import _sqlite3
-    import ctypes
-
-    # Python 3.10 does not offer it, but its SQLite does; a connection object begins with its handle.
-    library = ctypes.CDLL(_sqlite3.__file__)
-    library.sqlite3_serialize.restype = ctypes.c_void_p
-    library.sqlite3_free.argtypes = [ctypes.c_void_p]
-    handle = ctypes.c_void_p.from_address(id(raw) + object.__basicsize__)
-    size = ctypes.c_int64()
-    found = library.sqlite3_serialize(handle, b"main", ctypes.byref(size), 0)
-    if not found:
-        return b""
-    try:
-        return ctypes.string_at(found, size.value)
-    finally:
-        library.sqlite3_free(found)

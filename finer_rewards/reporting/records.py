@@ -6,6 +6,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from finer_rewards.components import component_values, reason_of
+from finer_rewards.executing.databases import is_database_text
+from finer_rewards.sql_text import one_line
 from finer_rewards.types import Evidence, Score
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Scored(NamedTuple):
 
 def database_name(db: str) -> str:
     """Return how a database is called where there is little room: its id, or the name of its file."""
+    if is_database_text(db):
+        return one_line(db)
     return PurePath(db).stem if "/" in db else db
 
 

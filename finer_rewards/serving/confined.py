@@ -13,6 +13,7 @@ from finer_rewards.comparing.whole import Pair, settled
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import Settles, deadline_of, folders_of, path_of
+from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings, cache_folder, sibling_path
 from finer_rewards.neighbours import find_siblings, neighbours_digest
@@ -136,6 +137,8 @@ class Confined:
             return "`db` should be a database of this server, but it is a connection string. Pass a name."
         if not self._roots or sibling_path(db) is not None:
             return ""
+        if is_database_text(db):
+            return "`db` should be a database of this server, but it is statements. Make a file of them here."
         path = Path(db)
         if ".." in path.parts:
             # Of a link and `..` the system follows the link first: where that leads is not to be read off the text.

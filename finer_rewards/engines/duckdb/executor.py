@@ -19,7 +19,7 @@ from typing import Any
 from finer_rewards.engines.duckdb.files import PARQUET, SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
-from finer_rewards.executing.databases import DatabaseFile, find_database
+from finer_rewards.executing.databases import DatabaseFile, find_database, is_database_text
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import limit, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
@@ -102,6 +102,7 @@ class DuckDB(FileExecutor):
     """Runs SQL on DuckDB: read-only, one SELECT, within limits. Needs `pip install 'finer-rewards[duckdb]'`.
 
     A database is a DuckDB file, a Parquet file or a folder of them (each a table of its name), or a SQLite file.
+    One given as text, CREATE and INSERT statements, is made by SQLite (see `SQLite`) and copied as such a file is.
     The others are copied once into a temporary DuckDB file, with a type for each column that holds all its values.
 
     Cells come as SQLite would have them, so that results compare alike: BOOLEAN as 0 and 1; DECIMAL as an
@@ -175,6 +176,11 @@ class DuckDB(FileExecutor):
         return known[1]
 
     def _find(self, db: str, called: str) -> Path:
+        if is_database_text(db):
+            from finer_rewards.engines.sqlite import SQLite
+
+            with SQLite(timeout=self.timeout, workers=1) as sqlite:
+                return sqlite.find(db, called)
         return find_database(db, self.root, SUFFIXES, is_duckdb_place, called=called)
 
     def _look_at(self, path: Path) -> _Source:

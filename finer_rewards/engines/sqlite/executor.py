@@ -4,27 +4,41 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
+from finer_rewards.errors import ConfigError, DataError
+from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
-from finer_rewards.executing.process import Program
+from finer_rewards.executing.process import Program, Task
+from finer_rewards.executing.siblings import cache_folder, sibling_path
 from finer_rewards.extras import extra
+from finer_rewards.replacing import replacing
 from finer_rewards.schema import Schema, schema_from_catalog
+from finer_rewards.sql_text import one_line
 
 __all__ = ["SQLite"]
 
+#: Characters that a database given as text may have.
+LONGEST_TEXT = 16 << 20
+_MOST_UNMADE = 4096
+_BUILDING = 30.0  # seconds that making one may take, at least
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SQLite(FileExecutor):
     """Runs SQL on SQLite databases: read-only, one statement, within limits.
+
+    A database may also be given as text: CREATE and INSERT statements in the place of a path. A worker runs them once,
+    under the limits of a query, and the file that comes of them is kept in the cache folder (`$FINER_REWARDS_CACHE`) by
+    their content. Where they fail the data is at fault.
 
     Args:
         root: the folder in which database ids are looked up (`ID/ID.sqlite` or `ID.sqlite`).
@@ -63,6 +77,9 @@ class SQLite(FileExecutor):
         "sqlite3", partial(one_of, choices=("sqlite3", "apsw")), decides=False
     )
 
+    #: By the digest of a text, why it makes no database: it is not tried again.
+    _unmade: dict[str, str] = field(init=False, default_factory=dict)
+
     @property
     def program(self) -> Program:
         """What its workers run."""
@@ -98,7 +115,55 @@ class SQLite(FileExecutor):
         }
 
     def _find(self, db: str, called: str) -> Path:
+        if is_database_text(db) and sibling_path(db) is None:
+            return self._made_of(db)
         return resolve_database(db, self.root, called)
+
+    def _made_of(self, text: str) -> Path:
+        """Return where the database lies that statements make; it is made when it is first asked for.
+
+        Raises:
+            DataError: they do not make one.
+            ConfigError: the worker was lost, or the cache folder cannot be written.
+        """
+        name = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+        path = cache_folder() / "texts" / f"{name}.sqlite"
+        if path.exists():
+            return path
+        if name in self._unmade:
+            raise DataError(self._unmade[name])
+        what = one_line(text)
+        if len(text) > LONGEST_TEXT:
+            raise DataError(
+                f"A database given as text should have at most {LONGEST_TEXT:,} characters, but {what!r:.60} has "
+                f"{len(text):,}. Make a file of it."
+            )
+        task = Task("build", (None, ""), text, max(self.timeout, _BUILDING))
+        self._pool.run([task])
+        assert task.answer is not None
+        status, _, chunks, _, error, *_ = task.answer
+        if status == "unavailable":
+            raise ConfigError(
+                f"The database given as text, {what!r:.60}, could not be made: {error}. Try again."
+            )
+        if status != "ok":
+            if len(self._unmade) >= _MOST_UNMADE:
+                self._unmade.clear()
+            self._unmade[name] = (
+                f"A database given as text should be CREATE and INSERT statements that SQLite runs, but {what!r:.60} "
+                f"ends with: {error}. Correct it, or leave the row out."
+            )
+            raise DataError(self._unmade[name])
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as draft:
+                draft.write_bytes(chunks[0])
+        except OSError as problem:
+            raise ConfigError(
+                f"The cache folder should be one that can be written, but {path.parent} is not: {problem.strerror}. "
+                "Set $FINER_REWARDS_CACHE to another."
+            ) from None
+        return path
 
     def _look_at(self, path: Path) -> SQLiteFile:
         return SQLiteFile.look(path)

@@ -1,0 +1,99 @@
+"""A database given as text, CREATE and INSERT statements: what a worker does with it, under the limits of a query.
+
+The statements run in memory, where they may make tables, indexes and views, fill them and read them, and nothing else:
+no other file is opened, and a PRAGMA does nothing. What comes of them goes back as the bytes of a database file.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import sys
+
+from finer_rewards.engines.sqlite.serialising import serialised
+from finer_rewards.engines.sqlite.worker import FORBIDDEN_FUNCTIONS
+from finer_rewards.executing.worker import Answer, Budget
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+__all__ = ["LARGEST", "build_database"]
+
+#: Bytes that a database made of text may take.
+LARGEST = 64 << 20
+_PAGE = 4096
+# Actions as SQLite numbers them.
+_FUNCTION, _PRAGMA = 31, 19
+_ALLOWED = frozenset(
+    (
+        1,  # CREATE INDEX
+        2,  # CREATE TABLE
+        8,  # CREATE VIEW
+        9,  # DELETE
+        10,  # DROP INDEX
+        11,  # DROP TABLE
+        17,  # DROP VIEW
+        18,  # INSERT
+        20,  # READ
+        21,  # SELECT
+        22,  # BEGIN, COMMIT, ROLLBACK
+        23,  # UPDATE
+        26,  # ALTER TABLE
+        27,  # REINDEX, which CREATE INDEX does
+        32,  # SAVEPOINT
+        33,  # recursive SELECT
+    )
+)
+_ALLOW, _DENY, _IGNORE = 0, 1, 2
+
+
+def build_database(text: str, settings: dict[str, Any], timeout: float, allowance: float) -> Answer:
+    """Return the bytes of the database that statements make, or why they make none.
+
+    Args:
+        text: the statements.
+        settings: what the worker was told.
+        timeout: seconds that they may take.
+        allowance: seconds of a processor that they may take.
+    """
+    budget = Budget(timeout, allowance)
+    content = b""
+    try:
+        raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
+        try:
+            content = _content(raw, text, settings, budget)
+        finally:
+            raw.close()
+        status, message = ("ok", "") if content else ("failed", "the statements make no table")
+    except (sqlite3.Error, sqlite3.Warning, MemoryError, UnicodeError, ValueError, OverflowError) as error:
+        status, message = "failed", str(error) or "out of memory"
+        if budget.over:
+            status, message = "timeout", f"interrupted after {budget.over}"
+    return status, (), [content] if content else [], 0.0, message, False, None, "", 0
+
+
+def _content(raw: sqlite3.Connection, text: str, settings: dict[str, Any], budget: Budget) -> bytes:
+    raw.execute(f"PRAGMA page_size={_PAGE}")
+    raw.execute(f"PRAGMA max_page_count={LARGEST // _PAGE}")
+    raw.execute("PRAGMA temp_store=2")
+    if sys.version_info >= (3, 11):
+        for category, limit in settings["limits"]:
+            if category != 1:  # the length of one query, which this is not
+                raw.setlimit(category, limit)
+    trusted = False
+
+    def authorize(action: int, _first: str | None, second: str | None, *_: str | None) -> int:
+        if trusted or action in _ALLOWED:
+            return _ALLOW
+        if action == _FUNCTION:
+            return _DENY if (second or "").lower() in FORBIDDEN_FUNCTIONS else _ALLOW
+        return _IGNORE if action == _PRAGMA else _DENY
+
+    raw.set_authorizer(authorize)
+    raw.set_progress_handler(lambda: budget.left() <= 0, 1000)
+    raw.executescript(text)
+    trusted = True
+    if raw.in_transaction:  # begun and never ended
+        raw.execute("COMMIT")
+    (tables,) = raw.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
+    return serialised(raw) if tables else b""
