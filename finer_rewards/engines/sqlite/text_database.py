@@ -10,7 +10,6 @@ import sqlite3
 import sys
 
 from finer_rewards.engines.sqlite.serialising import serialised
-from finer_rewards.engines.sqlite.worker import FORBIDDEN_FUNCTIONS
 from finer_rewards.executing.worker import Answer, Budget
 
 TYPE_CHECKING = False
@@ -47,7 +46,9 @@ _ALLOWED = frozenset(
 _ALLOW, _DENY, _IGNORE = 0, 1, 2
 
 
-def build_database(text: str, settings: dict[str, Any], timeout: float, allowance: float) -> Answer:
+def build_database(
+    text: str, settings: dict[str, Any], timeout: float, allowance: float, forbidden: frozenset[str]
+) -> Answer:
     """Return the bytes of the database that statements make, or why they make none.
 
     Args:
@@ -55,13 +56,14 @@ def build_database(text: str, settings: dict[str, Any], timeout: float, allowanc
         settings: what the worker was told.
         timeout: seconds that they may take.
         allowance: seconds of a processor that they may take.
+        forbidden: functions that they may not call.
     """
     budget = Budget(timeout, allowance)
     content = b""
     try:
         raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
         try:
-            content = _content(raw, text, settings, budget)
+            content = _content(raw, text, settings, budget, forbidden)
         finally:
             raw.close()
         status, message = ("ok", "") if content else ("failed", "the statements make no table")
@@ -72,7 +74,9 @@ def build_database(text: str, settings: dict[str, Any], timeout: float, allowanc
     return status, (), [content] if content else [], 0.0, message, False, None, "", 0
 
 
-def _content(raw: sqlite3.Connection, text: str, settings: dict[str, Any], budget: Budget) -> bytes:
+def _content(
+    raw: sqlite3.Connection, text: str, settings: dict[str, Any], budget: Budget, forbidden: frozenset[str]
+) -> bytes:
     raw.execute(f"PRAGMA page_size={_PAGE}")
     raw.execute(f"PRAGMA max_page_count={LARGEST // _PAGE}")
     raw.execute("PRAGMA temp_store=2")
@@ -86,7 +90,7 @@ def _content(raw: sqlite3.Connection, text: str, settings: dict[str, Any], budge
         if trusted or action in _ALLOWED:
             return _ALLOW
         if action == _FUNCTION:
-            return _DENY if (second or "").lower() in FORBIDDEN_FUNCTIONS else _ALLOW
+            return _DENY if (second or "").lower() in forbidden else _ALLOW
         return _IGNORE if action == _PRAGMA else _DENY
 
     raw.set_authorizer(authorize)

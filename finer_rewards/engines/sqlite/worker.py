@@ -322,7 +322,7 @@ class Databases:
         from finer_rewards.engines.sqlite.text_database import build_database
 
         ALARMS.set(timeout + self.settings["margin"], allowance)
-        answer = build_database(text, self.settings, timeout, allowance)
+        answer = build_database(text, self.settings, timeout, allowance, FORBIDDEN_FUNCTIONS)
         ALARMS.off()
         return answer
 
