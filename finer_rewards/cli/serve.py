@@ -33,8 +33,8 @@ def register(subparsers: Any) -> None:
     parser = add_parser(
         subparsers,
         "serve",
-        "Score over HTTP: /score, /get_reward (OpenRLHF), /remote_rm (slime), /execute, /schema, /memory/...,\n"
-        "/healthz, /metrics.\n"
+        "Score over HTTP: /score, /get_reward (OpenRLHF), /remote_rm (slime), /execute, /settle,\n"
+        "/schema, /memory/..., /healthz, /metrics.\n"
         "Ctrl-C or SIGTERM finishes what runs and refuses what is new; a second one ends at once.",
         "  finer-rewards serve --db databases/ --preset finer --memory traces/\n"
         "  finer-rewards serve --db databases/ --host 0.0.0.0 --port 8000 --token-file token.txt\n",

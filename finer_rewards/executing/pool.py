@@ -35,7 +35,7 @@ from finer_rewards.executing.stopping import STOP, StoppedError
 __all__ = ["FULL", "Pool"]
 
 FULL = "the results of this batch are more than max_batch_bytes allows"
-OVERDUE = MARGIN + 0.03  # seconds past its limit after which a query that computes is given up from here
+OVERDUE = MARGIN + 0.005  # seconds past its limit after which a query that computes is given up from here
 BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
 LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
 MOST_AHEAD = 256
@@ -269,8 +269,9 @@ class Pool:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
         # To be woken for each answer costs more than many a query; half of what is left is safe to sleep.
         rest = min((worker.work_left(now) / 2 if worker.ready else 0.0) for worker in self._workers)
+        rest = min(rest, LONGEST_REST, *waits)
         if rest > SHORTEST_REST:
-            time.sleep(min(rest, LONGEST_REST))
+            time.sleep(rest)
         heard: set[WorkerProcess] = set()
         for key, events in selector.select(max(0.0, min(waits))):
             worker = key.data

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
-from finer_rewards.remote.wire import execution_from, schema_from
+from finer_rewards.remote.wire import execution_from, pair_record, schema_from, settled_from
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
@@ -18,6 +20,7 @@ __all__ = ["Remote"]
 
 _BATCH = 512  # queries a request, at most
 _LONGEST = 1_000_000  # characters of a statement worth sending: every executor refuses fewer
+_RUNS = 5  # statements that comparing two results may run
 _GRACE = 60.0  # seconds a request may take besides the time limits of its queries
 
 
@@ -100,6 +103,29 @@ class Remote(Served):
         except ServerLostError as error:
             lost = Execution(Status.unavailable, error=str(error))
         return [found.get(key) or lost for key in keys]
+
+    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+        """Compare results longer than the row limit, on the server; see `docs/design/whole-results.md`."""
+        found: list[Settled] = []
+        try:
+            limit = float(self._known()["executor"].get("timeout", 30.0)) if pairs else 0.0
+            while len(found) < len(pairs):
+                waiting = pairs[len(found) : len(found) + _BATCH]
+                batch = first_batch(
+                    waiting, [len(pair.gold_ran) + len(pair.predicted_ran) for pair in waiting]
+                )
+                payload = {"pairs": list(map(pair_record, batch))}
+                answer = self._client.post(
+                    "/settle", payload, within=_GRACE + _RUNS * len(batch) * (limit + 2)
+                )
+                answered = list(map(settled_from, answer["settled"]))
+                if len(answered) != len(batch):
+                    raise ServerLostError(f"{self.url} answered {len(answered)} of {len(batch)} pairs")
+                found += answered
+        except (KeyError, TypeError, ServerLostError) as error:
+            lost = Settled(None, reason=f"{self.url} did not compare the results: {error}")
+            return [*found, *[lost] * (len(pairs) - len(found))]
+        return found
 
     def schema(self, db: str) -> Schema:
         """Return the schema of a database.

@@ -6,13 +6,27 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from finer_rewards.comparing import Comparison, Mode
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.files import ROW_KEYS, sample_of
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
 
-__all__ = ["TOKEN", "execution_from", "recall_from", "record", "sample_from", "schema_from"]
+__all__ = [
+    "TOKEN",
+    "execution_from",
+    "pair_from",
+    "pair_record",
+    "recall_from",
+    "record",
+    "sample_from",
+    "schema_from",
+    "settled_from",
+    "settled_record",
+]
 
 #: The environment variable that holds the token of a server, for both sides.
 TOKEN = "FINER_REWARDS_TOKEN"
@@ -54,6 +68,58 @@ def schema_from(found: Mapping[str, Any]) -> Schema:
             for table in found["tables"]
         )
     )
+
+
+_TEXTS = {"db": str, "gold_ran": str, "predicted_ran": str, "question": str}
+_MAYBE_TEXTS = ("gold_sql", "predicted_sql")
+
+
+def pair_record(pair: Pair) -> dict[str, Any]:
+    """Return a pair as a mapping of JSON values: the statements, and rows only where no statement gives them."""
+    return {
+        **{name: getattr(pair, name) for name in (*_TEXTS, *_MAYBE_TEXTS)},
+        "mode": {field.name: getattr(pair.mode, field.name) for field in fields(Mode)},
+        "gold": None if pair.gold_ran else execution_record(pair.gold),
+    }
+
+
+def pair_from(found: Any, where: str) -> Pair:
+    """Return the pair that `pair_record` wrote; what its statements do has yet to be seen.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    known = (*_TEXTS, *_MAYBE_TEXTS, "mode", "gold")
+    if not isinstance(found, Mapping) or set(found) != set(known):
+        raise ConfigError(f"`{where}` should be an object with {', '.join(known)}, but got {found!r:.80}.")
+    for name in (*_TEXTS, *_MAYBE_TEXTS):
+        if not isinstance(found[name], str) and (name in _TEXTS or found[name] is not None):
+            raise ConfigError(
+                f"`{where}` should have text as {name!r}, but got {found[name]!r:.80}. Correct it."
+            )
+    texts = {name: found[name] for name in (*_TEXTS, *_MAYBE_TEXTS)}
+    unseen = Execution(Status.unavailable)
+    try:
+        gold = unseen if found["gold_ran"] else execution_from(found["gold"])
+        return Pair(gold=gold, predicted=unseen, mode=Mode(**found["mode"]), **texts)
+    except (TypeError, ValueError) as error:  # a ConfigError is a ValueError
+        raise ConfigError(f"`{where}` cannot be compared: {error}") from None
+
+
+def settled_record(one: Settled) -> dict[str, Any]:
+    """Return what came of comparing two results as a mapping of JSON values."""
+    comparison = None if one.comparison is None else asdict(one.comparison)
+    return {**one._asdict(), "comparison": comparison}
+
+
+def settled_from(found: Mapping[str, Any]) -> Settled:
+    """Return what `settled_record` wrote."""
+    comparison = found["comparison"]
+    if comparison is not None:
+        rows = {name: tuple(map(tuple, comparison[name])) for name in ("only_gold", "only_predicted")}
+        columns = None if comparison["columns"] is None else tuple(comparison["columns"])
+        comparison = Comparison(**{**comparison, **rows, "columns": columns})
+    return Settled(**{**found, "comparison": comparison})
 
 
 _SAMPLE_FIELDS = tuple(field.name for field in fields(Sample))

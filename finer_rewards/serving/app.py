@@ -20,7 +20,7 @@ from finer_rewards.version import VERSION
 __all__ = ["build_app"]
 
 #: Our own clients wait for these with signs of life; everybody else gets an honest status code.
-_ALIVE = ("/execute", "/neighbours", "/memory/search", "/memory/remember")
+_ALIVE = ("/execute", "/settle", "/neighbours", "/memory/search", "/memory/remember")
 
 
 def build_app(
@@ -92,6 +92,7 @@ def build_app(
     route("/get_reward", service.get_reward, "POST")
     route("/remote_rm", service.remote_rm, "POST")
     route("/execute", service.execute, "POST")
+    route("/settle", service.settle, "POST")
     route("/schema", service.schema, "GET", "POST")
     route("/neighbours", service.neighbours, "POST")
     route("/describe", service.describe, "GET")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from threading import Event
 from typing import Any
 
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.adapters.rows import Fields, for_float32, judge, question_of, truth_of
 from finer_rewards.chat import read_response
+from finer_rewards.comparing.result import Settled
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.limits import ROOM
@@ -19,7 +21,7 @@ from finer_rewards.executing.pooled import DECODED
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.grouping import Groups
 from finer_rewards.parsing import without_endings
-from finer_rewards.remote.wire import record, sample_from
+from finer_rewards.remote.wire import pair_from, record, sample_from, settled_record
 from finer_rewards.reporting.records import scored
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Confined
@@ -119,9 +121,7 @@ class Service:
             _query(item, place) for place, item in enumerate(_fields(payload, queries=list)["queries"])
         ]
         self._check_batch(len(queries), "queries")
-        executor = self._executor()
-        largest = getattr(executor.executor, "max_bytes", 0)
-        ROOM.set(max(_RESULT_BYTES, int(largest) * DECODED))
+        executor = self._with_a_budget()
         found: list[dict[str, Any]] = []
         size = 0
         while len(found) < len(queries):
@@ -139,6 +139,43 @@ class Service:
                 found.append(one)
             self._at_once = min(_AT_ONCE, 2 * self._at_once)
         return {"executions": found}
+
+    def settle(self, payload: Any, leaving: Event) -> Any:
+        """Compare the results of `{"pairs": [...]}` as wholes: `{"settled": [...]}`. What was run of late is known."""
+        given = _fields(payload, pairs=list)["pairs"]
+        self._check_batch(len(given), "pairs")
+        pairs = [pair_from(one, f"pairs[{place}]") for place, one in enumerate(given)]
+        found: list[Settled] = []
+        for start in range(0, len(pairs), _AT_ONCE):
+            _still_there(leaving)
+            found += self._settled(pairs[start : start + _AT_ONCE])
+        return {"settled": list(map(settled_record, found))}
+
+    def _settled(self, pairs: Sequence[Pair]) -> list[Settled]:
+        executor = self._with_a_budget()
+        queries: dict[Query, None] = {}
+        asked: list[tuple[Query | None, Query]] = []
+        for pair in pairs:
+            gold = Query(pair.gold_ran, pair.db, keep=True, glance=True) if pair.gold_ran else None
+            predicted = Query(
+                pair.predicted_ran, pair.db, golds=(pair.gold_ran,) if gold else (), glance=True
+            )
+            queries.update(dict.fromkeys(one for one in (gold, predicted) if one is not None))
+            asked.append((gold, predicted))
+        runs = dict(zip(queries, executor.execute_many(list(queries)), strict=True))
+        ran = [
+            replace(pair, gold=runs[gold] if gold else pair.gold, predicted=runs[predicted])
+            for pair, (gold, predicted) in zip(pairs, asked, strict=True)
+        ]
+        whole = iter(executor.settle([pair for pair in ran if pair.gold.ok and pair.predicted.ok]))
+        return [
+            next(whole)
+            if pair.gold.ok and pair.predicted.ok
+            else Settled(
+                None, reason=f"one of both did not run again: {pair.gold.error or pair.predicted.error}"
+            )
+            for pair in ran
+        ]
 
     def schema(self, payload: Any, leaving: Event) -> Any:
         """Return the schema of `{"db": ...}`."""
@@ -253,6 +290,13 @@ class Service:
                 "Start it with --db FOLDER."
             )
         return self.executor
+
+    def _with_a_budget(self) -> Confined:
+        """Return the executor; what a request has it run may take so many bytes here."""
+        executor = self._executor()
+        largest = getattr(executor.executor, "max_bytes", 0)
+        ROOM.set(max(_RESULT_BYTES, int(largest) * DECODED))
+        return executor
 
     def _needs_memory(self) -> Any:
         if self._memory is None:

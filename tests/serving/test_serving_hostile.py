@@ -14,8 +14,12 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.comparing import modes
+from finer_rewards.comparing.whole import Pair
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing.siblings import cache_folder
+from finer_rewards.remote.wire import pair_record
+from finer_rewards.types import Execution, Status
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
@@ -31,6 +35,9 @@ SCORED = {
     "answer": [[1, "a"]],
     "meta": {"id": 1},
 }
+RAN = Execution(Status.ok, ("n",), ((1,),))
+ANSWERED = pair_record(Pair("shop", RAN, RAN, modes()["answer"], "", GOLD, None, GOLD, "q"))
+COMPARED = pair_record(Pair("shop", RAN, RAN, modes()["answer"], GOLD, GOLD, GOLD, GOLD, "q"))
 VALID: dict[str, Any] = {
     "/score": {"samples": [SCORED], "explain": True},
     "/get_reward": {
@@ -44,6 +51,7 @@ VALID: dict[str, Any] = {
         "label": {"gold": GOLD, "db": "shop"},
     },
     "/execute": {"queries": [[GOLD, "shop", True, [GOLD]]]},
+    "/settle": {"pairs": [COMPARED, ANSWERED]},
     "/schema": {"db": "shop"},
     "/neighbours": {"golds": [["shop", GOLD]], "most": 3},
     "/memory/search": {"thoughts": [completion(1)], "dbs": ["shop"], "top_k": 3, "scope": "any"},

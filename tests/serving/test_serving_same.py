@@ -60,6 +60,32 @@ def test_scores_are_the_same_to_the_last_bit(spec: str, local: SQLite, remote: R
     assert len({score.value for score in here}) > 1
 
 
+@pytest.mark.parametrize("mode", ["answer", "strict", "bird_train", "bird"])
+def test_results_longer_than_the_limit_are_compared_where_they_are(root: Path, mode: str) -> None:
+    # Every shape of a cut result: as the gold's, reordered, with a repeat, with one row less, with other columns.
+    gold = "SELECT a.id, b.id FROM singer a, singer b"
+    predicted = (
+        gold,
+        f"{gold} ORDER BY b.id, a.id",
+        "SELECT b.id, a.id FROM singer a, singer b",
+        f"{gold} UNION ALL SELECT 1, 1",
+        f"{gold} LIMIT 5",
+        f"{gold} WHERE a.id <> 1",
+        "SELECT a.id, b.id + 0.0 FROM singer a, singer b",
+        "SELECT a.id FROM singer a, singer b",
+        "SELECT id FROM singer",
+    )
+    batch = [fr.Sample(sql, gold, "shop") for sql in predicted]
+    batch += [fr.Sample(gold, (), "shop", answer=((1, 1),))]
+    spec = f"execution_match(mode={mode!r})"
+    with SQLite(root, workers=1, max_rows=4) as cut, fr.Scorer(spec, cut, neighbours=0) as here:
+        with serving(here) as (url, _), Remote(url) as remote:
+            there = fr.Scorer(spec, remote, neighbours=0).score(batch)
+        expected = here.score(batch)
+    assert [score.value for score in there] == [score.value for score in expected]
+    assert {score.value for score in there} == {0.0, 1.0}
+
+
 def test_real_candidates_score_the_same(shared_data: Path) -> None:
     with gzip.open(shared_data / "candidates" / "spider_dev_dev.jsonl.gz", "rt", encoding="utf-8") as lines:
         groups = [json.loads(line) for line in islice(lines, 0, None, 25)]
