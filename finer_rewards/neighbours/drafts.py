@@ -55,39 +55,73 @@ def seek_in(
     sought: Mapping[str, list[list[Condition]]],
     rng: Chance,
     depth: int,
+    whole: bool = False,
 ) -> None:
-    """Write into a row, and into rows it refers to, what a gold looks for (by table and column), or nearly so."""
+    """Write into a row, and into rows it refers to, what a gold looks for (by table and column), or nearly so.
+
+    Args:
+        name: the table.
+        number: the row.
+        drafts: all tables.
+        sought: what the gold looks for.
+        rng: the source of chance.
+        depth: how far to follow references.
+        whole: whether all of it is to hold: of many conditions, each met by chance, all would hardly ever be.
+    """
     draft = drafts[name]
     places = draft.table.place
     for same in sought.get(name, ()):
         one = same[0] if len(same) == 1 else rng.choice(same)
         place = places.get(one.column)
-        if place is None or rng.random() < 0.15:
+        if place is None or (not whole and rng.random() < 0.15) or _has_name(draft, number, place, one):
             continue
-        value = rng.choice(one.near if one.near and rng.random() < 0.45 else one.meets)
+        value = _looked_for(one, rng, whole)
         if place in draft.linked:
             _link_to(draft, number, place, value, drafts)
         else:
             _put(draft, number, place, value)
-    for index, one_reference in enumerate(draft.table.references if depth else ()):
+    for index, reference in enumerate(draft.table.references if depth else ()):
         parent = draft.links[index][number]
-        if parent >= 0 and rng.random() < 0.5:
-            known = _having(drafts[one_reference.to_table], sought.get(one_reference.to_table, ()), rng)
-            if known is not None:
-                draft.links[index][number] = parent = known
-            seek_in(one_reference.to_table, parent, drafts, sought, rng, depth - 1)
+        if parent >= 0 and (whole or rng.random() < 0.5):
+            wanted = sought.get(reference.to_table, ())
+            known = _named(drafts[reference.to_table], parent, wanted, rng, whole)
+            draft.links[index][number] = known
+            seek_in(reference.to_table, known, drafts, sought, rng, depth - 1, whole)
 
 
-def _having(draft: Draft, sought: Sequence[list[Condition]], rng: Chance) -> int | None:
-    """The row that has a name which a gold looks for, where no second one may have it."""
+def _looked_for(one: Condition, rng: Chance, whole: bool) -> Cell:
+    near = one.near if one.near and not whole and rng.random() < 0.45 else one.meets
+    return rng.choice(near)
+
+
+def _is_name(draft: Draft, place: int, one: Condition) -> bool:
+    """Whether no second row may have what the condition looks for."""
+    return place in draft.single_keys or any((place, value) in draft.table.singles for value in one.meets)
+
+
+def _has_name(draft: Draft, number: int, place: int, one: Condition) -> bool:
+    """Whether the row is the one that has a name looked for: then it keeps it, as no other row would get it."""
+    value = draft.rows[number][place]
+    return (value in one.meets or value in one.near) and _is_name(draft, place, one)
+
+
+def _named(draft: Draft, parent: int, sought: Sequence[list[Condition]], rng: Chance, whole: bool) -> int:
+    """Return the row to refer to: where names are looked for, the one that has the name, or is given it."""
     for same in sought:
-        value = rng.choice(rng.choice(same).meets)
-        place = draft.table.place.get(same[0].column)
-        if place is not None and (place in draft.single_keys or (place, value) in draft.table.singles):
-            for number, row in enumerate(draft.rows):
-                if row[place] == value:
-                    return number
-    return None
+        one = rng.choice(same)
+        place = draft.table.place.get(one.column)
+        if place is None or place in draft.linked or not _is_name(draft, place, one):
+            continue
+        value = _looked_for(one, rng, whole)
+        for number, row in enumerate(draft.rows):
+            if row[place] == value:
+                return number
+        free = [number for number in range(len(draft.rows)) if not _has_name(draft, number, place, one)]
+        if free:
+            parent = parent if parent in free else rng.choice(free)
+            _put(draft, parent, place, value)
+        return parent
+    return parent
 
 
 def _put(draft: Draft, number: int, place: int, value: Cell) -> None:

@@ -89,6 +89,8 @@ PARTED = Recipe("new", 40, change=1.0, sought=0.6, doubles=0.25, renames=True)
 #: Tables that the gold does not need have a few rows of the data, that refer to others by chance: what reads them is
 #: told from the gold by that, and more rows would cost more than they tell.
 _FAR_ROWS = 6
+#: The share of the rows sought that have all that a gold looks for, rather than each part of it by chance.
+_WHOLE = 0.3
 _FAR = Recipe("new", _FAR_ROWS, change=1.0)
 
 
@@ -140,7 +142,7 @@ def make_instance(
         if name in near:
             _change_columns(draft, name, pools, recipe, rng, mentioned)
         _relink(draft, drafts, recipe if name in near else _FAR, rng)
-        _seek(name, drafts, sought, recipe, rng)
+        _seek(name, drafts, _reaching(source, name, sought) if name in tables else [], recipe, rng)
         if name in near:
             _double(name, drafts, pools, recipe, rng)
         _seek_in_twins(name, drafts, sought, rng)
@@ -444,6 +446,14 @@ def _double(
             links.append(other if rng.random() < 0.5 else links[number])
 
 
+def _reaching(
+    source: Source, name: str, golds: Sequence[Mapping[str, list[list[Condition]]]]
+) -> list[Mapping[str, list[list[Condition]]]]:
+    """Of what golds look for that which a row of the table, or a row it refers to, can have."""
+    reached = _needed(source, frozenset([name]))
+    return [sought for sought in golds if not reached.isdisjoint(sought)]
+
+
 def _seek(
     name: str,
     drafts: Mapping[str, Draft],
@@ -452,11 +462,14 @@ def _seek(
     rng: Chance,
 ) -> None:
     """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
-    own = [sought for sought in golds if name in sought]
-    for number in range(len(drafts[name].rows) if own else 0):
-        if rng.random() < recipe.sought:
+    # A row that has nothing of it itself makes rows have it that others refer to as well: half as often.
+    share = recipe.sought if any(name in sought for sought in golds) else recipe.sought / 2
+    for number in range(len(drafts[name].rows) if golds else 0):
+        if rng.random() < share:
             drafts[name].sought.append(number)
-            seek_in(name, number, drafts, rng.choice(own), rng, depth=3)
+            sought = rng.choice(golds)
+            whole = sum(map(len, sought.values())) > 1 and rng.random() < _WHOLE
+            seek_in(name, number, drafts, sought, rng, depth=3, whole=whole)
 
 
 def _seek_in_twins(
