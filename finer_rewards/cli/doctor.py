@@ -56,7 +56,8 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
 #: What is known to go wrong with trainers, by the name of their distribution; no extra installs most of them.
 TRAPS: Final[Mapping[str, str]] = {
     "trl": "Tools need transformers 5.2, and jmespath with transformers below 5.13.",
-    "verl": "0.9 ignores reward keys without `reward.` in front: doctor --verl FILE. Never return None.",
+    "verl": "0.9 ignores reward keys without `reward.` in front: doctor --verl FILE. Never return None."
+    " EasyR1 installs as verl too: finer_rewards.adapters.easyr1.",
     "openrlhf": "A reward of None or an exception ends the run: use our reward_func, which returns numbers.",
     "verifiers": "0.4 has verifiers.v1 alone; reward methods have to be async.",
     "skyrl-gym": "Register the environment inside the Ray entry point.",
