@@ -45,6 +45,7 @@ NEEDS: Final = (
     "calls",
     "schema",
     "memory",
+    "judge",
     "neighbours",
     "neighbours:asked",
     "groups",

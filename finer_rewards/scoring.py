@@ -23,6 +23,7 @@ from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.grouping import Groups, met_in_groups, read_groups, within_group
+from finer_rewards.judging import Judge, Judges
 from finer_rewards.memory_protocol import Memory
 from finer_rewards.parsing import parse_completion
 from finer_rewards.progress import Progress
@@ -52,6 +53,7 @@ class Scorer:
         reward: a `Reward`, or the text of one.
         executor: runs SQL, e.g. `SQLite("databases/")`; may be left out when the reward runs nothing.
         memory: a `TraceMemory`; needed by rewards that use one.
+        judge: what `judge(...)` asks: a function from prompts to replies, such as an `EndpointJudge`.
         neighbours: small siblings of each database on which a match must hold too, so that a lucky guess is none. By
             default modes of our own have them: built when a gold is first judged, into a cache folder
             (`$FINER_REWARDS_CACHE`). 0 for none, a number for at most so many, in published modes too, a folder that
@@ -61,7 +63,7 @@ class Scorer:
         log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
 
     Raises:
-        ConfigError: the reward needs an executor or a memory that is not there.
+        ConfigError: the reward needs an executor, a memory or a judge that is not there.
 
     Example:
         >>> import finer_rewards as fr
@@ -76,6 +78,7 @@ class Scorer:
         executor: Executor | None = None,
         *,
         memory: Memory | None = None,
+        judge: Judge | None = None,
         neighbours: Neighbours = None,
         parse: Parse = parse_completion,
         log: ScoreLog | str | os.PathLike[str] | None = None,
@@ -110,6 +113,8 @@ class Scorer:
                 f"The reward {self.reward!r} needs memory, but this scorer has none. "
                 "Pass memory=TraceMemory.open('traces/')."
             )
+        self.judge = judge
+        self._judges = Judges(self.reward, judge)
         self._modes = self.reward.compared_under()
         self.neighbours = neighbours
         self._beside = Beside(self.reward, executor, neighbours)
@@ -121,7 +126,12 @@ class Scorer:
     def signature(self) -> Signature:
         """Everything that determines a score: compare scores only where it is the same."""
         return Signature.of(
-            self.reward, self.executor, self.memory, self.parse, neighbours=self._beside.describe()
+            self.reward,
+            self.executor,
+            self.memory,
+            self.parse,
+            neighbours=self._beside.describe(),
+            judge=self.judge if "judge" in self.reward.needs else None,
         )
 
     @property
@@ -374,7 +384,7 @@ class Scorer:
         beside = self._beside.observe([found[index] for index in fresh])
         for index, evidence in zip(fresh, beside, strict=True):
             found[index] = evidence
-        return found
+        return self._judges.observe(found)
 
     def _parse(self, batch: list[Sample], before: Sequence[_Known | None], parse: Parse) -> list[Answer]:
         parsed = {

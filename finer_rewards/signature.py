@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from finer_rewards.reward import Reward
 from finer_rewards.version import VERSION
@@ -21,6 +21,14 @@ __all__ = ["SCORES", "Signature"]
 
 #: Raised when, and only when, a golden score changes. See *Scores* in the changelog.
 SCORES: Final = 3
+
+
+@runtime_checkable
+class _Describes(Protocol):
+    """Says what decides its results."""
+
+    def describe(self) -> Mapping[str, object]:
+        """Return every parameter."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +55,7 @@ class Signature:
         memory: Memory | None,
         parse: Callable[..., object],
         neighbours: Mapping[str, object] | None = None,
+        judge: object = None,
     ) -> Signature:
         """Return the signature of what a scorer is made of."""
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
@@ -54,6 +63,8 @@ class Signature:
         content["memory"] = None if memory is None else _plain(memory.describe())
         if neighbours is not None:
             content["neighbours"] = _plain(neighbours)
+        if judge is not None:
+            content["judge"] = _plain(judge.describe()) if isinstance(judge, _Describes) else _callable(judge)
         content["parse"] = _callable(parse)
         content["sqlglot"] = version("sqlglot")
         content["version"] = VERSION
@@ -94,13 +105,13 @@ def _full(reward: Reward) -> dict[str, Any]:
     return {"text": repr(reward), "name": reward.name, "params": _plain(reward.params)}
 
 
-def _callable(function: Callable[..., object]) -> str:
+def _callable(function: object) -> str:
     """Return a function's name, the same in every process: no address of an object in memory."""
     if isinstance(function, partial):
         shown = [repr(_plain(value)) for value in function.args]
         shown += [f"{name}={_plain(value)!r}" for name, value in sorted(function.keywords.items())]
         return f"{_callable(function.func)}({', '.join(shown)})"
-    named = function if hasattr(function, "__qualname__") else type(function)
+    named: Any = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}.{named.__qualname__}"
 
 

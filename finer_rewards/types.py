@@ -80,6 +80,7 @@ class Status(Enum):
     )
     unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
     neighbours_lost = ("system", "Neighbours of the database could not be had, so nothing was scored.")
+    judge_unavailable = ("system", "The judge could not be asked, or gave no score, so nothing was scored.")
     memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
 
     def __init__(self, blame: Blame, sentence: str) -> None:
@@ -385,6 +386,8 @@ class Evidence:
         schema: schema of the first database; `None` when it was not read.
         schema_error: why the schema could not be read; empty when it could, or was not asked for.
         schema_status: whose fault that is.
+        judgements: by what a judge was asked, its reply; nothing where no part of the reward asks one.
+        judge_error: why it could not be asked; empty when it could.
         readings: by the rewriting of a comparison mode, the trials of the statements rewritten so.
         trials: all databases and golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
@@ -409,6 +412,8 @@ class Evidence:
     met_in_group: frozenset[object] | None = None
     calls: tuple[Evidence, ...] = ()
     schema_status: Status = Status.unavailable
+    judgements: Mapping[str, str] = field(default_factory=dict, hash=False)
+    judge_error: str = ""
     #: Scores of parts of the reward that were found on the way.
     known: Mapping[object, Score] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False

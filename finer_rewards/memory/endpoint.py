@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards.endpoint import ask_endpoint
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 
@@ -89,12 +85,14 @@ class EndpointEmbedder:
         body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
         if self.dimension:
             body["dimensions"] = self.dimension
-        headers = {"Content-Type": "application/json"}
-        if os.environ.get(self.key_variable):
-            headers["Authorization"] = f"Bearer {os.environ[self.key_variable]}"
-        data = json.dumps(body).encode()
-        request = urllib.request.Request(f"{self.url}/embeddings", data=data, headers=headers)
-        answer = self._send(request)
+        answer = ask_endpoint(
+            self.url,
+            "embeddings",
+            body,
+            key_variable=self.key_variable,
+            timeout=self.timeout,
+            retries=self.retries,
+        )
         try:
             ordered = sorted(answer["data"], key=lambda item: item["index"])
             rows = [_numbers(item["embedding"]) for item in ordered]
@@ -106,36 +104,8 @@ class EndpointEmbedder:
             raise OSError(f"{self.url} returned vectors of length {len(rows[0])}, not {self.dimension}")
         return rows
 
-    def _send(self, request: urllib.request.Request) -> Any:
-        for attempt in range(self.retries + 1):
-            try:
-                with _OPENER.open(request, timeout=self.timeout) as response:
-                    return json.loads(response.read())
-            except urllib.error.HTTPError as error:
-                with error:
-                    detail = error.read(300).decode("utf-8", "replace")
-                if attempt == self.retries or (error.code != 429 and error.code < 500):
-                    raise OSError(f"{self.url} answered {error.code}: {detail}") from error
-            except OSError as error:
-                if attempt == self.retries:
-                    raise OSError(f"{self.url} cannot be reached: {error}") from error
-            except ValueError as error:
-                raise OSError(f"{self.url} did not answer in JSON: {error}") from error
-            time.sleep(0.25 * 2**attempt)
-        raise AssertionError("unreachable")
-
     def __repr__(self) -> str:
         return f"EndpointEmbedder({self.url!r}, {self.model!r})"
-
-
-class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows no redirect: the key and the texts go to the address that the user gave, and nowhere else."""
-
-    def redirect_request(self, *_: object, **__: object) -> None:
-        """Return no further request, so that the answer is an error."""
-
-
-_OPENER = urllib.request.build_opener(_NoRedirect)
 
 
 def _numbers(embedding: list[float] | str) -> NDArray[np.float32]:

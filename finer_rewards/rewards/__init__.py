@@ -16,6 +16,7 @@ from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
 from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.groups import in_lost_groups
+from finer_rewards.rewards.judge import judge
 from finer_rewards.rewards.length import overlong, sql_r1_length
 from finer_rewards.rewards.memory import memory
 from finer_rewards.rewards.rows import rank_score, soft_f1, soft_f1_reference
@@ -52,6 +53,7 @@ __all__ = [
     "gain",
     "gate",
     "in_lost_groups",
+    "judge",
     "maximum",
     "memory",
     "ngram_similarity",

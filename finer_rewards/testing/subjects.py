@@ -119,6 +119,11 @@ class KnownThoughts:
         return {"memory": "all" if self.texts is None else sorted(self.texts)}
 
 
+def _lenient_judge(prompts: Sequence[str]) -> list[str]:
+    """Return full marks for every answer: the most that a judge can be talked into."""
+    return ["Score: 1"] * len(prompts)
+
+
 class RewardSubject(Subject):
     """A `Reward`, scored by a `Scorer` of its own."""
 
@@ -142,7 +147,8 @@ class RewardSubject(Subject):
         searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
         # Neighbours are what a user adds: what is tried is the reward, on the databases that the case names.
         runs = executor or SQLite("/", timeout=timeout, workers=2)
-        self.scorer = Scorer(reward, runs, memory=searched, neighbours=0)
+        judged = _lenient_judge if "judge" in reward.needs else None
+        self.scorer = Scorer(reward, runs, memory=searched, judge=judged, neighbours=0)
 
     def score(self, cases: Sequence[Case]) -> list[float | None]:
         """Return one value a case."""

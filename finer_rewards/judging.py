@@ -1,0 +1,206 @@
+"""Asking a judge: a batch of prompts at once, equal ones once, replies kept, failures the system's fault."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Final
+
+from finer_rewards.endpoint import ask_endpoint
+from finer_rewards.errors import ConfigError
+from finer_rewards.recent import Recent
+from finer_rewards.reward import Reward
+from finer_rewards.rewards.judge import grade_in, judge_prompts
+from finer_rewards.types import Evidence
+
+__all__ = ["EndpointJudge", "Judge", "Judges"]
+
+#: What a judge is: prompts in, one reply each, in order; `None` for one that it could not answer. It may raise.
+Judge = Callable[[Sequence[str]], Sequence["str | None"]]
+_KEPT_BYTES: Final = 32 << 20
+
+
+class Judges:
+    """What a scorer asks of a judge.
+
+    Args:
+        reward: the reward; its parts say what is asked.
+        judge: who is asked.
+
+    Raises:
+        ConfigError: a part asks a judge, and there is none; or what is given cannot be asked.
+    """
+
+    def __init__(self, reward: Reward, judge: Judge | None) -> None:
+        if judge is not None and not callable(judge):
+            raise ConfigError(
+                f"`Scorer(judge=...)` should be a function from prompts to replies, but got {type(judge).__name__}. "
+                "Pass EndpointJudge('http://localhost:8000/v1', 'MODEL'), or a function of your own."
+            )
+        if judge is None and "judge" in reward.needs:
+            raise ConfigError(
+                f"The reward {reward!r:.200} needs a judge, but this scorer has none. "
+                "Pass judge=EndpointJudge('http://localhost:8000/v1', 'MODEL')."
+            )
+        self._reward = reward
+        self._judge = judge if "judge" in reward.needs else None
+        self._kept = Recent[str](_KEPT_BYTES)
+
+    def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """Return the evidence with the replies to what the reward asks about it."""
+        found = list(evidence)
+        if self._judge is None:
+            return found
+        asked = {
+            index: prompts
+            for index, one in enumerate(found)
+            if (prompts := judge_prompts(self._reward, one))
+            and any(grade_in(one.judgements.get(prompt, "")) is None for prompt in prompts)
+        }
+        distinct = dict.fromkeys(prompt for prompts in asked.values() for prompt in prompts)
+        replies = {prompt: kept for prompt in distinct if (kept := self._kept.get(prompt)) is not None}
+        error = self._ask([prompt for prompt in distinct if prompt not in replies], replies)
+        for index, prompts in asked.items():
+            known = {prompt: replies[prompt] for prompt in prompts if prompt in replies}
+            missing = error if len(known) < len(prompts) else ""
+            found[index] = replace(found[index], judgements=known, judge_error=missing)
+            found[index].learn(evidence[index].known)
+        return found
+
+    def _ask(self, prompts: list[str], replies: dict[str, str]) -> str:
+        """Put the replies that come into `replies`, and return why others do not."""
+        if not prompts:
+            return ""
+        assert self._judge is not None
+        try:
+            came = list(self._judge(prompts))
+        except OSError as error:
+            return str(error) or type(error).__name__
+        except Exception as error:  # noqa: BLE001 - a client's own errors are the system's fault: there is no value
+            # Its text may hold a key, so it is not kept.
+            return f"the judge raised {type(error).__name__}"
+        if len(came) != len(prompts):
+            return f"the judge gave {len(came)} replies to {len(prompts)} prompts"
+        for prompt, reply in zip(prompts, came, strict=True):
+            if isinstance(reply, str):
+                replies[prompt] = reply
+                if grade_in(reply) is not None:  # one without a score is asked for again, the next time
+                    self._kept.put(prompt, reply, 2 * (len(prompt) + len(reply)))
+        return "the judge gave no reply"
+
+
+class EndpointJudge:
+    """Asks `POST URL/chat/completions`, a request a prompt, several at once, with the standard library only.
+
+    The key and the prompts go to that address alone: a redirect is an error. A refusal for load (429) or by the server
+    (5xx), and a lost connection, are tried again, each time after twice the wait. A prompt that still fails has no
+    reply; when all fail it raises.
+
+    Args:
+        url: base URL, e.g. `"http://localhost:8000/v1"`.
+        model: what the server calls the model.
+        temperature: 0 for the likeliest reply.
+        max_tokens: the longest reply.
+        concurrency: requests at once.
+        timeout: seconds a request may take.
+        retries: further attempts after the first.
+        key_variable: environment variable that holds the API key, if there is one. The key itself is kept nowhere.
+
+    Raises:
+        ConfigError: the URL is not http or https, or holds a password.
+
+    Example:
+        >>> EndpointJudge("http://localhost:8000/v1", "my-model")
+        EndpointJudge('http://localhost:8000/v1', 'my-model')
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        temperature: float = 0.0,
+        max_tokens: int = 512,
+        concurrency: int = 16,
+        timeout: float = 60.0,
+        retries: int = 3,
+        key_variable: str = "OPENAI_API_KEY",
+    ) -> None:
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(
+                f"`EndpointJudge(url=...)` should begin with http:// or https://, but got {url!r}. "
+                "Write for example 'http://localhost:8000/v1'."
+            )
+        if "@" in url or "?" in url:
+            raise ConfigError(
+                "`EndpointJudge(url=...)` should hold no password or query, as it is printed and logged. "
+                "Put the key into an environment variable: key_variable='OPENAI_API_KEY'."
+            )
+        if concurrency < 1:
+            raise ConfigError(
+                f"`EndpointJudge(concurrency=...)` should be 1 or more, but got {concurrency!r}."
+            )
+        self.url = url.rstrip("/")
+        self.model = model
+        self.temperature = temperature
+        self.max_tokens = max_tokens
+        self.concurrency = concurrency
+        self.timeout = timeout
+        self.retries = retries
+        self.key_variable = key_variable
+
+    def __call__(self, prompts: Sequence[str]) -> list[str | None]:
+        """Return a reply to each prompt.
+
+        Raises:
+            OSError: none was answered.
+        """
+        errors: list[OSError] = []
+        gone = threading.Event()
+
+        def ask(prompt: str) -> str | None:
+            # A server that is gone keeps nobody waiting once a prompt.
+            try:
+                return self._ask(prompt, 0 if gone.is_set() else self.retries)
+            except OSError as error:
+                gone.set()
+                errors.append(error)
+                return None
+
+        with ThreadPoolExecutor(min(self.concurrency, max(1, len(prompts)))) as pool:
+            replies = list(pool.map(ask, prompts))
+        if errors and not any(reply is not None for reply in replies):
+            raise errors[0]
+        return replies
+
+    def describe(self) -> Mapping[str, object]:
+        """Return what decides its replies; not the URL, as the server may move."""
+        return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
+
+    def _ask(self, prompt: str, retries: int) -> str:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": prompt}],
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+        }
+        answer = ask_endpoint(
+            self.url,
+            "chat/completions",
+            body,
+            key_variable=self.key_variable,
+            timeout=self.timeout,
+            retries=retries,
+        )
+        try:
+            text = answer["choices"][0]["message"]["content"]
+        except (KeyError, TypeError, IndexError) as error:
+            raise OSError(f"{self.url} did not answer in the OpenAI form: {type(error).__name__}") from None
+        if not isinstance(text, str):
+            raise OSError(f"{self.url} gave a reply without text")
+        return text
+
+    def __repr__(self) -> str:
+        return f"EndpointJudge({self.url!r}, {self.model!r})"
