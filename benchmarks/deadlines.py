@@ -4,7 +4,7 @@ Runs every right candidate of the data folder under the default limits, each aga
 gold's work the hardest of them takes, in opcodes, so that it holds for larger databases too. Then scores 1,024
 completions, 1 % of them endless and no two alike, here and with the package of another checkout.
 
-    python benchmarks/deadlines.py ../shared/data --against ../at-3b77e12 [--workers N] [--write]
+    python -m benchmarks.deadlines ../shared/data --against ../at-3b77e12 [--workers N] [--write]
 """
 
 from __future__ import annotations
@@ -13,14 +13,13 @@ import argparse
 import gzip
 import json
 import os
-import platform
-import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+from benchmarks.measuring import ENDLESS, versions
 from finer_rewards import SQLite
 from finer_rewards.executing import Query
 from finer_rewards.executing.limits import Limits
@@ -42,9 +41,8 @@ from benchmarks.throughput import real
 work = real(Path(sys.argv[3]), "Spider", 7)
 samples = list(work.samples)
 for number in range(10):
-    text = f"WITH RECURSIVE c(x) AS (SELECT {number} UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
     place = number * 101
-    samples[place] = fr.Sample(text, gold=samples[place].gold, db=samples[place].db)
+    samples[place] = fr.Sample(sys.argv[5].format(n=number), gold=samples[place].gold, db=samples[place].db)
 with fr.Scorer("execution_match()", fr.SQLite(work.root, workers=int(sys.argv[4]))) as scorer:
     scorer.score(samples[1:33])
     began = time.perf_counter()
@@ -97,7 +95,7 @@ def candidates(data: Path) -> list[str]:
 def endless(package: Path, data: Path, workers: int) -> tuple[float, int]:
     """Return the wall seconds of a batch with 1 % endless queries in a checkout, and how many were timeouts."""
     here = Path(__file__).parent.parent
-    command = [sys.executable, "-c", BATCH, str(package), str(here), str(data), str(workers)]
+    command = [sys.executable, "-c", BATCH, str(package), str(here), str(data), str(workers), ENDLESS]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     seconds, late = done.stdout.split()
     return float(seconds), int(late)
@@ -116,8 +114,7 @@ def main() -> None:
     lines = [
         f"# Deadlines, {date.today()}",
         "",
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores, load "
-        f"{os.getloadavg()[0]:.1f} at the start; {arguments.workers} workers. {Limits()}",
+        f"{versions()}, load {os.getloadavg()[0]:.1f} at the start; {arguments.workers} workers. {Limits()}",
         "",
         *candidates(arguments.data),
         "",

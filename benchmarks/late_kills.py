@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import platform
-import sqlite3
 import statistics
 import subprocess
 import sys
@@ -24,13 +22,13 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.gates import LONG_OPCODES
+from benchmarks.measuring import ENDLESS, versions
 from finer_rewards import SQLite
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Task
 
 RESULTS = Path(__file__).parent / "results" / "late_kills.md"
 TIMEOUT, LATE = 0.3, 0.1  # seconds
-ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 DB = "world_1"
 AGAIN: list[Task] = []
 
@@ -94,7 +92,7 @@ def main() -> None:
     )
     parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
-    kinds = (*LONG_OPCODES, ENDLESS)
+    kinds = (*LONG_OPCODES, ENDLESS.format(n=1))
     with (
         SQLite(arguments.data / "spider_dev" / "database", timeout=TIMEOUT, workers=1) as executor,
         burning(max(0, arguments.load - round(os.getloadavg()[0]))),
@@ -105,15 +103,21 @@ def main() -> None:
             found.append(kill(executor, f"{kinds[n % len(kinds)]} -- {n}"))
             loads.append(os.getloadavg()[0])
     own = [late - control for late, control, again in found if not again]
+    worst_sleep = max(control for _, control, _ in found)
     lines = [
         f"# Kills, {date.today()}",
         "",
-        f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores, load "
-        f"{min(loads):.1f} to {max(loads):.1f}. {len(found)} queries that never end, each with {TIMEOUT:g} s.",
+        f"{versions()}, load {min(loads):.1f} to {max(loads):.1f}. "
+        f"{len(found)} queries that never end, each with {TIMEOUT:g} s.",
         "",
         f"- more than {1000 * LATE:.0f} ms later than a sleep beside them: {sum(late > LATE for late in own)} of "
         f"{len(own)}; median {1000 * statistics.median(own):.0f} ms, worst {1000 * max(own):.0f} ms (the sleep alone: "
-        f"{1000 * max(control for _, control, _ in found):.0f} ms)",
+        f"{1000 * worst_sleep:.0f} ms)",
+        *(
+            f"  - late: kind {n % len(kinds)}, {1000 * late:.0f} ms, the sleep beside it {1000 * control:.0f} ms"
+            for n, (late, control, again) in enumerate(found)
+            if not again and late - control > LATE
+        ),
         f"- ran once more, since they had had less than a tenth of their time on a processor: {len(found) - len(own)}",
         "",
     ]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import random
 import socket
+import sqlite3
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -22,8 +25,9 @@ from finer_rewards.rewards import atomic_f1, execution_match
 TIMEOUT = 2.0
 Engine = Literal["sqlite3", "apsw"]
 MATCH = execution_match(mode="bird")
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT {n} UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 BOMBS = (
-    "WITH RECURSIVE c(x) AS (SELECT {n} UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c",
+    ENDLESS,
     "SELECT count(*) FROM sqlite_master a, sqlite_master b, sqlite_master c, sqlite_master d, sqlite_master e,"
     " sqlite_master f, sqlite_master g, sqlite_master h, sqlite_master i WHERE a.rootpage + i.rootpage > -{n}",
 )
@@ -139,6 +143,11 @@ def show(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def versions() -> str:
+    """Return what ran, and on how many cores."""
+    return f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, {os.cpu_count()} cores"
 
 
 def compiled() -> str:

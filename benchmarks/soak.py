@@ -29,13 +29,13 @@ from datetime import date
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.measuring import ENDLESS
 from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards.rewards import execution_match
 
 RESULT = Path(__file__).parent / "results" / "soak.md"
 BATCH, GROUP = 2048, 64
 TIMEOUT = 0.5
-BOMB = "WITH RECURSIVE c(x) AS (SELECT {} UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
 
 
 @dataclass
@@ -120,7 +120,7 @@ def batch(chance: random.Random, names: list[str], bombs: float) -> list[tuple[S
         for _ in range(GROUP):
             sql, value = chance.choice(kinds)
             if chance.random() < bombs:
-                sql, value = BOMB.format(chance.randrange(10)), 0.0
+                sql, value = ENDLESS.format(n=chance.randrange(10)), 0.0
             found.append((Sample(sql, gold=gold, db=db), value))
     return found
 
