@@ -11,13 +11,14 @@ from pathlib import Path
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.siblings import Siblings
-from finer_rewards.neighbours import find_siblings, has_siblings, neighbours_digest
 from finer_rewards.reward import Reward
 from finer_rewards.running import run_trials
 from finer_rewards.sql_text import folded
 from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status
 
 __all__ = ["Beside", "Neighbours"]
+
+# `finer_rewards.neighbours` is imported where it is used: sqlglot takes longer to import than all the rest.
 
 Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None
 _MOST = 8
@@ -45,7 +46,7 @@ class Beside:
         self._modes = reward.compared_under()
         self._executor = executor
         self._had = False
-        if self.leaves and not has_siblings(executor):
+        if self.leaves and not _may_have_neighbours(executor):
             if self.asked:
                 raise ConfigError(
                     "`Scorer(neighbours=...)` should stand beside an executor of SQLite databases, "
@@ -57,6 +58,8 @@ class Beside:
         """Return what decides which neighbours are used; `None` when none are."""
         if not self.leaves or self._executor is None:
             return None
+        from finer_rewards.neighbours import neighbours_digest
+
         return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
 
     def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
@@ -159,6 +162,8 @@ class Beside:
         self, asked: Sequence[tuple[str, str]], on_step: Callable[[int], None] | None = None
     ) -> dict[tuple[str, str], Siblings]:
         assert self._executor is not None
+        from finer_rewards.neighbours import find_siblings
+
         found = find_siblings(self._executor, asked, most=self.most, folder=self.folder, on_step=on_step)
         error = next((one.error for one in found if one.error), "")
         # A run that began with neighbours is not finished with less: what lacks them is left unscored.
@@ -194,3 +199,9 @@ def _read(neighbours: Neighbours) -> tuple[int, str | None]:
         f"`Scorer(neighbours=...)` should be a whole number from 0 up, or a folder that has neighbours, "
         f"but got {neighbours!r:.80}. Build them: finer-rewards testsuite build -o FOLDER."
     )
+
+
+def _may_have_neighbours(executor: Executor | None) -> bool:
+    from finer_rewards.neighbours import has_siblings
+
+    return has_siblings(executor)

@@ -382,9 +382,9 @@ def _entry(value: Any, side: Side, where: str) -> Entry:
             f"{where} should be a record or a text, but got {value!r:.60}. Write an object with `sql`."
         )
     value = _flat(value)
+    present = [name for name in _SQL_KEYS[side] if name in value]
     # Spider keeps a parsed query under `sql`, beside its text.
-    key = _first(value, [name for name in _SQL_KEYS[side] if not _is_parsed(name, value)])
-    key = key or _first(value, _SQL_KEYS[side])
+    key = _first(value, [name for name in present if not _is_parsed(name, value)]) or _first(value, present)
     if key is None:
         raise DataError(
             f"{where} should have one of the fields {', '.join(_SQL_KEYS[side])}, but it has only "
@@ -490,8 +490,13 @@ def _is_parsed(name: str, record: Mapping[str, Any]) -> bool:
 
 def _first(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
     """Return the first key that is there, one with a value before one that is null."""
-    present = [key for key in keys if key in record]
-    return next((key for key in present if record[key] is not None), present[0] if present else None)
+    null = None
+    for key in keys:
+        if key in record:
+            if record[key] is not None:
+                return key
+            null = null or key
+    return null
 
 
 def _missing(ours: Sequence[Entry], theirs: Sequence[Entry]) -> str:

@@ -38,9 +38,10 @@ class Spool(Sequence[T]):
 
     def append(self, item: T) -> None:
         """Add an item."""
+        data = pickle.dumps(item, pickle.HIGHEST_PROTOCOL)
         self._file.seek(self._ends[-1])
-        pickle.dump(item, self._file, pickle.HIGHEST_PROTOCOL)
-        self._ends.append(self._file.tell())
+        self._file.write(data)
+        self._ends.append(self._ends[-1] + len(data))
 
     def __len__(self) -> int:
         return len(self._ends) - 1

@@ -18,6 +18,7 @@ from finer_rewards.signature import SCORES
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (
+    "sqlglot",
     "numpy",
     "torch",
     "faiss",

@@ -29,10 +29,12 @@ def _check_atomic(
     shape: tuple[float, float, float] | None,
     **_: object,
 ) -> None:
-    from finer_rewards.operations import KINDS
+    if named := (*ignore, *(kind for kind, _ in weights)):
+        from finer_rewards.operations import KINDS
 
-    for kind in (*ignore, *(kind for kind, _ in weights)):
-        if kind not in KINDS:
+        for kind in named:
+            if kind in KINDS:
+                continue
             raise ConfigError(
                 f"`atomic_f1(weights=, ignore=)` should name kinds of operations ({', '.join(KINDS)}), "
                 f"but got {kind!r}. {suggest(kind, KINDS)}".rstrip()
