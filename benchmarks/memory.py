@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from benchmarks.memory_parts import take_apart
 from benchmarks.memory_real import real_tables
-from benchmarks.memory_speed import space_table, speed_table
+from benchmarks.memory_speed import embedding_table, space_table, speed_table
 from benchmarks.memory_traces import Made, database_columns, made_traces, write
 from benchmarks.memory_writers import HELD_OUT, WRITERS
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder
@@ -208,6 +208,7 @@ def main() -> None:
     if options.what == "speed":
         speed_table(options.rows, options.dimensions, options.rounds)
         space_table(options.dimensions)
+        embedding_table()
     else:
         embedders: list[Embedder] = [HashingEmbedder()]
         if options.model:

@@ -7,14 +7,17 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from finer_rewards.memory import TraceMemory
+from finer_rewards.memory import HashingEmbedder, TraceMemory
 from finer_rewards.memory.index import Index
+from finer_rewards.memory.space import Space
+from finer_rewards.memory.texts import BACKGROUND
 
 Array = NDArray[Any]
 
@@ -165,3 +168,22 @@ def space_table(dimensions: Sequence[int], traces: int = 2_000) -> None:
                 after = memory.stats()["bytes"] / traces
         cells = [dimension, f"{disk:.0f}", 2 * dimension, 4 * dimension, 2 * dimension, f"{after:.0f}"]
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
+
+
+def embedding_table(thoughts: int = 1_024, words: int = 300, rounds: int = 3) -> None:
+    """Print what it costs to turn a batch of thoughts into vectors with the hashing embedder."""
+    draw, known = random.Random(0), " ".join(BACKGROUND).split()
+    # Other texts each round, as what was read once is remembered.
+    batches = [[" ".join(draw.choices(known, k=words)) for _ in range(thoughts)] for _ in range(rounds)]
+    embedder = HashingEmbedder()
+
+    def least(embed: Callable[[list[str]], Any]) -> str:
+        return f"{min(_cost(partial(embed, batch))[0] for batch in batches):.0f}"
+
+    alone = least(embedder.embed)
+    whole = least(lambda batch: Space(embedder).vectors(batch))
+    alike = least(lambda batch: Space(embedder).vectors(batch[:1] * thoughts))
+    print(
+        f"\n## Embedding\n\n{thoughts:,} thoughts of {words} words, hashing, milliseconds of CPU: {alone} for their "
+        f"words, {whole} masked and with their operations, {alike} where all think alike."
+    )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from html import escape
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -527,6 +528,12 @@ def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:
             f"`Sample(answer=...)` should be rows of plain values, but got {given!r:.80}. "
             "Write one row as [(1, 'x')]."
         ) from None
+    for cell in chain.from_iterable(rows):
+        if not isinstance(cell, (int, float, str, bytes, type(None))):
+            raise ConfigError(
+                f"`Sample(answer=...)` should have numbers, text, bytes or None, but got {cell!r:.80}. Pass it as a "
+                "query shows it: readers of JSON lines (datasets, pyarrow) make dates of text unless told the type."
+            )
     if len(set(map(len, rows))) > 1:
         raise ConfigError(
             f"`Sample(answer=...)` should have rows of one width, but got {given!r:.80}. Pass every row whole."

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import date, datetime
+from decimal import Decimal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards.errors import ConfigError
 from finer_rewards.rewards.answer import answer_overlap, answer_recall, answers_equal, normalized, value_of
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
@@ -91,6 +95,12 @@ def test_answers_of_several_columns_keep_their_rows():
 
 def against(answer, predicted):
     return Evidence(Sample("", (), "x", answer=answer), Answer(None, "SELECT a FROM t"), predicted=predicted)
+
+
+@pytest.mark.parametrize("cell", [date(2020, 1, 1), datetime(2020, 1, 1), Decimal("1.5"), ("a",)])
+def test_an_answer_of_other_types_is_refused_when_it_is_given(cell):
+    with pytest.raises(ConfigError, match="numbers, text, bytes or None"):
+        Sample("", (), "x", answer=((1, "a"), (cell, "b")))
 
 
 def test_blame_and_guesses():
