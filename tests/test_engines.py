@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
@@ -106,8 +107,7 @@ BOMBS = on(
 def test_bombs_end_in_time_and_spare_what_follows(engine: Engine, sql: str) -> None:
     began = time.monotonic()
     bomb, after = engine.executor.execute_many([Query(sql, "band"), Query("SELECT name FROM old", "band")])
-    # The start of a new worker comes on top; the machine may be busy.
-    assert time.monotonic() - began < TIMEOUT + 5
+    assert time.monotonic() - began < LONG
     assert bomb.status.name in ("timeout", "too_large", "failed"), bomb.error
     assert sorted(after.rows) == [("Bob",), ("Cid",)], after.error
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1500 << 10

@@ -57,7 +57,7 @@ def alive(process_id: int) -> bool:
         return False
 
 
-def gone(process_ids, within: float = 5.0) -> bool:
+def gone(process_ids, within: float = LONG) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if not any(alive(process_id) for process_id in process_ids):

@@ -144,7 +144,7 @@ def test_timeouts_and_statuses_are_carried(root: Path) -> None:
 
 
 def test_deadlines_may_hang_on_the_golds_time(root: Path) -> None:
-    executor = SQLite(root, workers=1, timeout=30, deadline="relative", deadline_factor=2)
+    executor = SQLite(root, workers=1, timeout=10 * LONG, deadline="relative", deadline_factor=2)
     with executor, serving(fr.Scorer(SPEC, executor)) as (url, _), Remote(url) as remote:
         began = time.monotonic()
         assert remote.execute_many([Query(SLOW, "shop", golds=(GOLD,))])[0].status is Status.timeout
@@ -152,7 +152,7 @@ def test_deadlines_may_hang_on_the_golds_time(root: Path) -> None:
         assert fr.Scorer("execution_match()", remote).score_one(sample).status is Status.timeout
         asked = {"samples": [{"completion": SLOW, "gold": GOLD, "db": "shop"}]}
         assert ask(url, "/score", asked)[2]["scores"][0]["executable"] == 0
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < LONG
 
 
 def test_a_log_ends_no_run_whose_server_is_lost(root: Path, tmp_path: Path) -> None:
