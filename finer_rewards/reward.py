@@ -67,6 +67,7 @@ class Definition:
     needs: Callable[..., Iterable[str]]
     check: Callable[..., Mapping[str, Any] | None] | None
     combines: bool
+    component: bool
     compares: Callable[..., Iterable[Mode] | None]
 
 
@@ -119,8 +120,7 @@ class Reward:
         name: name of the factory.
         params: every parameter, defaults included.
         needs: what has to be observed, the union over the parts.
-        is_component: whether its value is logged as one: true for what is not made of others, and for what asks others
-            of the queries before the answer.
+        is_component: whether its value is logged as one.
     """
 
     __slots__ = (
@@ -144,7 +144,7 @@ class Reward:
                     f"{suggest(need, NEEDS)}"
                 )
         self._own_needs = () if definition.combines else needs
-        self.is_component: bool = not definition.combines or "calls" in needs
+        self.is_component: bool = definition.component
         self.needs: frozenset[str] = frozenset(needs).union(*(part.needs for part in self.parts()))
         self._depth: int = 1 + max((part._depth for part in self.parts()), default=0)
         if self._depth > _DEEPEST:
@@ -256,6 +256,7 @@ def reward(
     needs: Iterable[str] | Callable[..., Iterable[str]] = (),
     check: Callable[..., Mapping[str, Any] | None] | None = None,
     combines: bool = False,
+    component: bool | None = None,
     compares: Callable[..., Iterable[Mode] | None] = _reads_rows,
 ) -> Callable[[Callable[Concatenate[Evidence, P], float | Score]], Callable[P, Reward]]:
     """Turn a function `(evidence, *, parameters) -> float | Score` into a factory of rewards.
@@ -266,6 +267,8 @@ def reward(
         check: called with the parameters when a reward is built; raises `ConfigError` to refuse them. May return
             those that it writes in another way.
         combines: true when the function calls other rewards it was given and handles their `None`.
+        component: whether its value is logged as one; left out, that of what does not combine others. What asks others
+            of something else than this answer is one, for theirs are not logged.
         compares: returns, by the parameters, the modes under which results are compared by whoever holds them, for a
             function that looks at rows in no other way: then it may be shown no more than a few. It finds the
             verdicts in `Trial.settled`.
@@ -290,7 +293,16 @@ def reward(
         signature = inspect.signature(function)
         own = list(signature.parameters.values())[1:]
         signature = signature.replace(parameters=own, return_annotation=Reward)
-        definition = Definition(function.__name__, function, signature, needs_of, check, combines, compares)
+        definition = Definition(
+            function.__name__,
+            function,
+            signature,
+            needs_of,
+            check,
+            combines,
+            not combines if component is None else component,
+            compares,
+        )
 
         @wraps(function)
         def factory(*args: P.args, **kwargs: P.kwargs) -> Reward:

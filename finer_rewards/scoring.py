@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import itertools
-import marshal
-import operator
 import os
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import replace
 from functools import partial
 from html import escape
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from finer_rewards._form_watch import FormWatch
+from finer_rewards._known import Known, Parse, is_same, key_of, weight_of
 from finer_rewards.beside import Beside, Neighbours
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.executing.cache import size_of
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.grouping import Groups, met_in_groups, read_groups, within_group
@@ -32,7 +29,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.running import run_trials
 from finer_rewards.signature import Signature
 from finer_rewards.spec import parse_reward
-from finer_rewards.types import Answer, Evidence, Execution, Recall, Row, Sample, Score, Status, Trial
+from finer_rewards.types import Answer, Evidence, Recall, Sample, Score, Status, Trial
 
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
@@ -40,9 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer"]
 
-Parse = Callable[..., Answer]
-# completion, gold, db, question, dialect, answer and meta as bytes, what is told of a conversation
-_Key = tuple[str, str | tuple[str, ...], str | tuple[str, ...], str, str | None, bytes, Hashable]
 _RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
 
 
@@ -119,7 +113,7 @@ class Scorer:
         self.neighbours = neighbours
         self._beside = Beside(self.reward, executor, neighbours)
         self._searches = _memory_settings(self.reward)
-        self._recent = Recent[_Known](_RECENT_BYTES)
+        self._recent = Recent[Known](_RECENT_BYTES)
         self._forms = FormWatch(self.reward)
 
     @property
@@ -180,7 +174,7 @@ class Scorer:
         for item in batch:
             if not isinstance(item, Sample):
                 raise ConfigError(f"`Scorer.score(samples)` should get Sample objects, but got {item!r:.80}.")
-        keys: list[Hashable] = [_key(sample) or index for index, sample in enumerate(batch)]
+        keys: list[Hashable] = [key_of(sample) or index for index, sample in enumerate(batch)]
         distinct = dict(zip(keys, batch, strict=True))
         observed = dict(zip(distinct, self._observe(distinct, self.parse), strict=True))
         if "calls" in self.reward.needs:
@@ -287,14 +281,14 @@ class Scorer:
             log.write(self.reward, evidence, scores, signature=signature, step=step)
 
     def _grade(self, evidence: Evidence, met: frozenset[Reward] | None, sizes: dict[int, int]) -> Score:
-        key = _key(evidence.sample)
+        key = key_of(evidence.sample)
         known = self._recent.get(key)
         if met is None and known is not None and known.evidence is evidence and known.reward is self.reward:
             return known.score
         score = self.reward(evidence if met is None else within_group(evidence, met))
         if key is not None:
             self._recent.put(
-                key, _Known(self.parse, self.reward, evidence, score), _weight(key, evidence, sizes)
+                key, Known(self.parse, self.reward, evidence, score), weight_of(key, evidence, sizes)
             )
         return score
 
@@ -325,7 +319,7 @@ class Scorer:
         distinct: dict[Hashable, Sample] = {}
         for one in found:
             calls = [replace(one.sample, completion=sql, calls=(), turns=1) for sql in one.sample.calls]
-            keys.append([_key(call) or (len(keys), number) for number, call in enumerate(calls)])
+            keys.append([key_of(call) or (len(keys), number) for number, call in enumerate(calls)])
             distinct.update(zip(keys[-1], calls, strict=True))
         seen = dict(zip(distinct, self._observe(distinct, _as_it_is), strict=True)) if distinct else {}
         return [
@@ -376,7 +370,7 @@ class Scorer:
                 trials=plain[index] if plain is not None else (),
                 dialect=sample.dialect or dialect,
             )
-            if known is not None and _same(known.evidence, evidence):
+            if known is not None and is_same(known.evidence, evidence):
                 found.append(known.evidence)
             else:
                 fresh.append(len(found))
@@ -386,7 +380,7 @@ class Scorer:
             found[index] = evidence
         return self._judges.observe(found)
 
-    def _parse(self, batch: list[Sample], before: Sequence[_Known | None], parse: Parse) -> list[Answer]:
+    def _parse(self, batch: list[Sample], before: Sequence[Known | None], parse: Parse) -> list[Answer]:
         parsed = {
             known.evidence.sample.completion: known.evidence.answer
             for known in before
@@ -424,30 +418,6 @@ class Scorer:
         return {db: _schema(self.executor, db) for db in wanted}
 
 
-class _Known(NamedTuple):
-    """What was observed of a sample, by which parser, and how it was scored."""
-
-    parse: Parse
-    reward: Reward
-    evidence: Evidence
-    score: Score
-
-
-def _key(sample: Sample) -> _Key | None:
-    """Return what tells samples apart that may be scored differently.
-
-    Python calls 1, 1.0 and True equal; their bytes differ. `None` where there are no bytes: like no other.
-    """
-    rest = b""
-    if sample.answer is not None or sample.meta:
-        try:
-            rest = marshal.dumps((sample.answer, dict(sample.meta)))
-        except ValueError:
-            return None
-    told = (sample.calls, sample.turns) if sample.turns != 1 else None
-    return sample.completion, sample.gold, sample.db, sample.question, sample.dialect, rest, told
-
-
 def _takes_calls(parse: Parse) -> bool:
     try:
         return "calls" in inspect.signature(parse).parameters
@@ -458,63 +428,6 @@ def _takes_calls(parse: Parse) -> bool:
 def _as_it_is(sql: str) -> Answer:
     """Return a query that was run as it stands as an answer."""
     return Answer(None, sql)
-
-
-def _same(one: Evidence, other: Evidence) -> bool:
-    """True when two observations are of the very same executions, and equal in all else.
-
-    What the first found on neighbours then holds for the other, unless they were lost.
-    """
-    return (
-        (one.neighbours is None or one.neighbours.status.scorable)
-        and one.sample.dbs == other.sample.dbs
-        and one.answer == other.answer
-        and one.recall == other.recall
-        and one.schema is other.schema
-        and one.schema_error == other.schema_error
-        and one.dialect == other.dialect
-        and one.readings.keys() == other.readings.keys()
-        and _same_trials(one.trials, other.trials)
-        and all(_same_trials(trials, other.readings[name]) for name, trials in one.readings.items())
-    )
-
-
-def _same_trials(ones: tuple[Trial, ...], others: tuple[Trial, ...]) -> bool:
-    return len(ones) == len(others) and all(
-        one.db == other.db
-        and (one.predicted is other.predicted or _no_sql(one.predicted, other.predicted))
-        and len(one.golds) == len(other.golds)
-        and all(map(operator.is_, one.golds, other.golds))
-        for one, other in zip(ones, others, strict=True)
-    )
-
-
-def _no_sql(one: Execution | None, other: Execution | None) -> bool:
-    """True when both stand for a completion without SQL: they are made anew for every batch."""
-    return one is not None and one.status is Status.no_sql and one == other
-
-
-def _weight(key: _Key, evidence: Evidence, sizes: dict[int, int]) -> int:
-    """Return about how many bytes a kept observation takes; what it shares with others counts in full.
-
-    Args:
-        key: by which it is kept.
-        evidence: the observation.
-        sizes: what rows of this batch were found to take, by their identity; filled.
-    """
-    rows: dict[int, tuple[Row, ...]] = {}
-    beside = () if evidence.neighbours is None else evidence.neighbours.readings.values()
-    for trials in (evidence.trials, *evidence.readings.values(), *itertools.chain.from_iterable(beside)):
-        for trial in trials:
-            for run in (trial.predicted, *trial.golds):
-                if run is not None and run.rows:
-                    rows[id(run.rows)] = run.rows
-    for place, some in rows.items():
-        if place not in sizes:
-            sizes[place] = size_of(some)
-    completion, _, _, question, _, rest, _ = key
-    texts = sum(map(len, (completion, question, rest, *evidence.sample.golds)))
-    return 4000 + 4 * texts + sum(map(sizes.__getitem__, rows))
 
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:

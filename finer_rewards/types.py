@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import Enum
-from html import escape
 from itertools import chain
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
+from finer_rewards._score import Score, Span, unscored
+from finer_rewards._status import Blame, Status
 from finer_rewards.chat import Chat, read_chat
-from finer_rewards.errors import ConfigError, UnscorableError
+from finer_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
     from finer_rewards.comparing.mode import Mode
@@ -21,77 +21,27 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Answer",
+    "Blame",
+    "Cell",
     "Choices",
     "Evidence",
     "Execution",
     "Neighbourhood",
     "Recall",
+    "Row",
     "Sample",
     "Score",
     "Span",
     "Status",
     "Trial",
+    "Volatility",
+    "unscored",
 ]
 
-Blame = Literal["nobody", "model", "data", "system"]
 Cell = int | float | str | bytes | None
 Row = tuple[Cell, ...]
 Volatility = Literal["", "clock", "random"]
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-
-
-class Status(Enum):
-    """How a step ended: whose fault it was, and the sentence a user reads.
-
-    The model's fault is scored (a number); the data's or the system's is not (`None`).
-
-    Example:
-        >>> Status.gold_failed.blame
-        'data'
-        >>> print(Status.timeout.sentence)
-        The query ran past the time limit.
-    """
-
-    ok = ("nobody", "The step succeeded.")
-
-    no_sql = ("model", "The completion holds no SQL.")
-    not_a_query = ("model", "The text is not a query that returns rows.")
-    several_statements = ("model", "There is more than one statement.")
-    refused = ("model", "The statement does something other than read, which is not allowed.")
-    failed = ("model", "The database rejected the query.")
-    timeout = ("model", "The query ran past the time limit.")
-    too_large = ("model", "The query ran past the limit on memory, cells or bytes.")
-
-    no_gold = ("data", "The sample has neither gold SQL nor answer rows, so it cannot be scored.")
-    database_failed = ("data", "The statements that are to make the database do not, so nothing was scored.")
-    gold_failed = ("data", "The gold SQL did not run, so this sample cannot be scored.")
-    gold_timeout = ("data", "The gold SQL ran past the time limit, so this sample cannot be scored.")
-    gold_too_large = ("data", "The gold result is past the size limits, so this sample cannot be scored.")
-    gold_empty = ("data", "The gold result is empty, and an empty result proves nothing.")
-    gold_random = ("data", "The gold SQL is random, so this sample cannot be scored.")
-    gold_ambiguous = (
-        "data",
-        "More than one result of the gold SQL is right, as when its LIMIT cuts through a tie.",
-    )
-    gold_unparsed = ("data", "The gold SQL could not be parsed, so this sample cannot be scored.")
-
-    undecided = (
-        "system",
-        "A limit cut off rows that the verdict depends on, so nothing was scored.",
-    )
-    unavailable = ("system", "The database or its worker was lost or unusable, so nothing was scored.")
-    neighbours_lost = ("system", "Neighbours of the database could not be had, so nothing was scored.")
-    judge_unavailable = ("system", "The judge could not be asked, or gave no score, so nothing was scored.")
-    memory_unavailable = ("system", "The trace memory could not be searched, so nothing was scored.")
-
-    def __init__(self, blame: Blame, sentence: str) -> None:
-        self.blame: Blame = blame
-        self.sentence = sentence
-
-    @property
-    def scorable(self) -> bool:
-        """True when the outcome is the model's own doing, so that it has a value."""
-        return self.blame in ("nobody", "model")
 
 
 @dataclass(frozen=True)
@@ -439,84 +389,6 @@ class Evidence:
         return hash((self.sample, self.answer, self.trials))
 
 
-class Span(NamedTuple):
-    """A part of a completion, and what it is worth by itself.
-
-    Attributes:
-        clause: which clause of the SQL it is: `select`, `from`, `where`, `group_by`, `having`, `order_by`, `limit`.
-        start: its first character in the completion.
-        end: the character after its last; equal to `start` for a clause that is not there.
-        credit: from 0 to 1.
-    """
-
-    clause: str
-    start: int
-    end: int
-    credit: float
-
-
-@dataclass(frozen=True)
-class Score:
-    """A value, or none, and why.
-
-    Args:
-        value: the number; `None` when the data or the system is at fault.
-        reason: one line that says why.
-        status: how the observation behind it ended.
-        name: the reward that gave it, as it prints.
-        parts: the scores it is made of, each with its weight; weight 0 is shown but does not count.
-        metrics: further numbers to log (precision, recall, counts).
-        spans: parts of the completion with a worth of their own; of `clause_credit` alone.
-
-    Example:
-        >>> print(Score(1.0, "2 rows = 2 gold rows", name="execution_match()").explain())
-         1.000  execution_match()  (2 rows = 2 gold rows)
-    """
-
-    value: float | None
-    reason: str = ""
-    status: Status = Status.ok
-    name: str = ""
-    parts: tuple[tuple[float, Score], ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    spans: tuple[Span, ...] = ()
-
-    def __float__(self) -> float:
-        if self.value is None:
-            raise UnscorableError(
-                f"`{self.name}` has no value: {self.status.sentence} {self.reason}".rstrip()
-            )
-        return self.value
-
-    def __hash__(self) -> int:
-        return hash((self.value, self.reason, self.status, self.name, self.parts))
-
-    def named(self, name: str) -> Score:
-        """Return the same score, given by the reward of that name."""
-        found = object.__new__(type(self))
-        found.__dict__.update(self.__dict__, name=name)  # every reward does this for every sample
-        return found
-
-    def explain(self, indent: int = 0) -> str:
-        """Return the tree of scores as text, one line a score."""
-        value = "  none" if self.value is None else f"{self.value:6.3f}"
-        reason = f"  ({self.reason})" if self.reason else ""
-        lines = [f"{'  ' * indent}{value}  {self.name}{reason}"]
-        for weight, part in self.parts:
-            text = part.explain(indent + 1)
-            if weight not in (0, 1):
-                head, _, rest = text.partition(part.name)
-                text = f"{head}{weight:g} * {part.name}{rest}"
-            lines.append(text)
-        return "\n".join(lines)
-
-    def _repr_html_(self) -> str:
-        """Return the tree for a notebook, colours by value."""
-        colour = "#a05a00" if self.value is None else "#1c7c4a" if self.value > 0 else "#b3372c"
-        head, _, rest = escape(self.explain()).partition("\n")
-        return f'<pre style="line-height:1.4"><b style="color:{colour}">{head}</b>\n{rest}</pre>'
-
-
 def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:
     try:
         if isinstance(given, (str, bytes)) or any(isinstance(row, (str, bytes, Mapping)) for row in given):
@@ -539,8 +411,3 @@ def _answer_rows(given: Iterable[Iterable[Cell]]) -> tuple[Row, ...]:
             f"`Sample(answer=...)` should have rows of one width, but got {given!r:.80}. Pass every row whole."
         )
     return rows
-
-
-def unscored(status: Status, reason: str = "") -> Score:
-    """Return the score of what cannot be judged: `None`, with its status."""
-    return Score(None, reason or status.sentence, status)

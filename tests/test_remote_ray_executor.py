@@ -30,6 +30,7 @@ from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.remote import ray_executor as module
 from finer_rewards.remote import ray_node
+from finer_rewards.remote.ray_deal import Deal
 from finer_rewards.remote.ray_executor import RayExecutor
 from finer_rewards.types import Status
 
@@ -152,8 +153,7 @@ def right(part: Any) -> Any:
     return [fr.Execution(Status.ok, ("sql",), ((query.sql,),)) for query in part]
 
 
-def deal(monkeypatch: pytest.MonkeyPatch, nodes: dict[str, FakeNode], patience: float = 0.05) -> Any:
-    monkeypatch.setattr(module, "connected_ray", FakeRay)
+def deal(nodes: dict[str, FakeNode], patience: float = 0.05) -> Any:
     dropped: list[str] = []
     queries = [Query(f"SELECT {number}", "db") for number in range(12)]
     parts = [range(start, start + 2) for start in range(0, 12, 2)]
@@ -161,51 +161,51 @@ def deal(monkeypatch: pytest.MonkeyPatch, nodes: dict[str, FakeNode], patience: 
     def lost(why: str) -> fr.Execution:
         return fr.Execution(Status.unavailable, error=why)
 
-    found = module._Deal(nodes, "run", queries, parts, lost, patience, dropped.append).run()
+    found = Deal(FakeRay(), nodes, "run", queries, parts, lost, patience, dropped.append).run()
     assert set(found) == set(range(12))
     return {queries[place]: run for place, run in found.items()}, dropped
 
 
-def test_parts_go_to_the_node_with_the_least(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_go_to_the_node_with_the_least() -> None:
     nodes = {"a": FakeNode(right), "b": FakeNode(right)}
-    found, dropped = deal(monkeypatch, nodes)
+    found, dropped = deal(nodes)
     assert all(run.rows == ((query.sql,),) for query, run in found.items())
     assert sorted(len(node.parts) for node in nodes.values()) == [3, 3]
     assert dropped == []
 
 
 @pytest.mark.parametrize("how", ["raises", "is silent"])
-def test_what_a_lost_node_had_goes_to_the_others(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_what_a_lost_node_had_goes_to_the_others(how: str) -> None:
     lost = FakeRay.exceptions.RayError()
     nodes = {
         "a": FakeNode(lambda part: lost if how == "raises" else "never", alive=False),
         "b": FakeNode(right),
     }
-    found, dropped = deal(monkeypatch, nodes)
+    found, dropped = deal(nodes)
     assert all(run.rows == ((query.sql,),) for query, run in found.items())
     assert set(dropped) == {"a"}
 
 
 @pytest.mark.parametrize("how", ["raises", "is silent"])
-def test_without_a_node_the_system_is_at_fault(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+def test_without_a_node_the_system_is_at_fault(how: str) -> None:
     lost = FakeRay.exceptions.RayError()
     nodes = {
         name: FakeNode(lambda part: lost if how == "raises" else "never", alive=False) for name in "abcd"
     }
-    found, dropped = deal(monkeypatch, nodes)
+    found, dropped = deal(nodes)
     assert {run.status for run in found.values()} == {Status.unavailable}
     assert {run.status.blame for run in found.values()} == {"system"}
     assert set(dropped) <= set("abcd")
 
 
-def test_an_executor_that_breaks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_executor_that_breaks_is_told() -> None:
     broken = FakeRay.exceptions.RayTaskError()
-    found, dropped = deal(monkeypatch, {"a": FakeNode(lambda part: broken)})
+    found, dropped = deal({"a": FakeNode(lambda part: broken)})
     assert all("broken executor" in run.error for run in found.values())
     assert dropped == []
 
 
-def test_a_call_that_nobody_waits_for_is_stopped_on_every_node(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_nobody_waits_for_is_stopped_on_every_node() -> None:
     stop = Stop()
     threading.Timer(0.1, stop.set).start()
     nodes = {name: FakeNode(lambda part: "never") for name in "ab"}
@@ -213,7 +213,7 @@ def test_a_call_that_nobody_waits_for_is_stopped_on_every_node(monkeypatch: pyte
     def run() -> None:
         STOP.set(stop)
         with pytest.raises(StoppedError):
-            deal(monkeypatch, nodes, patience=60)
+            deal(nodes, patience=60)
 
     contextvars.copy_context().run(run)
     assert [len(node.stopped) for node in nodes.values()] == [1, 1]
@@ -251,7 +251,7 @@ class Here:
 
 
 def test_large_results_are_compared_on_the_nodes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pooled, "_SHIP", 1)
+    monkeypatch.setattr(pooled, "SHIP", 1)
     gold = "SELECT name, age FROM singer"
     texts = [
         gold,

@@ -80,7 +80,7 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fr.SQLite]:
     connection.close()
     # Three rows are shown, and of predictions one: all else is judged by fingerprints, or in a worker.
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pooled, "_SHIP", 1)
+        patch.setattr(pooled, "SHIP", 1)
         made = fr.SQLite(folder, max_rows=3, workers=1)
     with made:
         yield made

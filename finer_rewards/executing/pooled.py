@@ -17,20 +17,20 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.cache import ResultCache
+from finer_rewards.executing.decoding import DECODED, SHIP, Decoded
 from finer_rewards.executing.limits import ROOM, Limits
 from finer_rewards.executing.order_probe import Sorting, probes
 from finer_rewards.executing.pool import Pool
-from finer_rewards.executing.process import Answer, Program, Task
+from finer_rewards.executing.process import Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.right_results import Steps, right_results
 from finer_rewards.executing.settling import Settler
-from finer_rewards.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.recent import Recent
 from finer_rewards.schema import Schema
 from finer_rewards.sql_text import normalise
-from finer_rewards.types import Execution, Row, Status, Volatility
+from finer_rewards.types import Execution, Status
 
-__all__ = ["DECODED", "Database", "PooledExecutor"]
+__all__ = ["Database", "PooledExecutor"]
 
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str]  # (database, statement)
@@ -38,11 +38,6 @@ _Key = tuple[str, str]  # (database, statement)
 _PREDICTED_BYTES = 32 << 20
 _SETTLED_BYTES = 16 << 20
 _MOST_SCHEMAS = 4096
-_SHIP = 32 << 10  # bytes of a result that are sent where only a comparison with it is wanted
-_SHIPPED = 16 << 20  # and of all such results in a batch
-_SHOWN = 3
-DECODED = 10  # times as large as on their way are rows here
-_NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
 
 
 class Database(Protocol):
@@ -99,7 +94,7 @@ class PooledExecutor(Limits, ABC):
             "max_sql": self.max_sql,
             "max_connections": self.max_connections,
             "memory": self.memory_limit,
-            "ship": _SHIP,
+            "ship": SHIP,
             **self._settings(),
         }
         size = self.workers or max(1, min(os.cpu_count() or 1, 8))
@@ -268,7 +263,7 @@ class PooledExecutor(Limits, ABC):
             [*tasks.values(), *views.values()], key=lambda task: (task.database[1], bool(task.golds))
         )
         self._pool.run(first_of_all, room)
-        decoded = _Decoded()
+        decoded = Decoded()
         executions = {
             key: decoded.execution(task.answer, task.kind == "glance") for key, task in tasks.items()
         }
@@ -321,7 +316,7 @@ class PooledExecutor(Limits, ABC):
             self._pool.run,
             self._look_or_say_why,
             partial(probes, dialect=self.dialect, sorting=self.sorting),
-            lambda task: _Decoded().execution(task.answer),
+            lambda task: Decoded().execution(task.answer),
             self.timeout,
             self._settled if self.remembers else Recent(0),
         ).settle(pairs)
@@ -409,57 +404,3 @@ def _hold_against(
 
 def _unreadable(db: str, why: object) -> ConfigError:
     return ConfigError(f"`db` should be a readable database, but {db!r} is not: {why}. Check it.")
-
-
-def _rows(chunks: Sequence[bytes]) -> tuple[Row, ...]:
-    rows = tuple(row for chunk in chunks for row in marshal.loads(chunk))
-    if any(ending in chunk for chunk in chunks for ending in _NAN):
-        rows = with_one_nan(rows)
-    return rows
-
-
-def with_one_nan(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Return rows that compare alike whenever they came: Python tells NaNs apart by identity, so there is one."""
-    return tuple(tuple(math.nan if cell != cell else cell for cell in row) for row in rows)
-
-
-class _Decoded:
-    """Turns the answers of one batch into executions; rows that came as equal bytes become one object.
-
-    Most predictions of a group return what another returns, if not what the gold does.
-    """
-
-    def __init__(self) -> None:
-        self._rows: dict[tuple[bytes, ...], tuple[Row, ...]] = {}
-        self._room = _SHIPPED
-
-    def execution(self, answer: Answer | None, glance: bool = False) -> Execution:
-        """Return what an answer says; at a glance, of many results only the first rows."""
-        assert answer is not None
-        status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu = answer
-        rows: tuple[Row, ...] = ()
-        if chunks:
-            found = self._rows.get(key := tuple(chunks))
-            if found is None:
-                found = self._rows[key] = _rows(chunks)
-            rows = found
-        known = Fingerprint(*truncated) if isinstance(truncated, tuple) else None
-        if glance and known is None and rows:
-            self._room -= sum(map(len, chunks))
-            if self._room < 0 and len(rows) > _SHOWN:
-                known = fingerprint_of(rows, complete=not truncated)
-                rows = rows if known is None else rows[:_SHOWN]
-        kind: Volatility = "random" if volatile == "random" else "clock" if volatile == "clock" else ""
-        return Execution(
-            Status[status],
-            columns,
-            rows,
-            seconds,
-            error,
-            bool(truncated) or known is not None,
-            None if tables is None else frozenset(tables),
-            kind,
-            steps=None if steps is None else 1000 * steps,
-            cpu_seconds=cpu,
-            fingerprint=known,
-        )

@@ -11,7 +11,6 @@ import pickle
 import threading
 import time
 import warnings
-from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,19 +18,18 @@ from hashlib import sha256
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
-from uuid import uuid4
 
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
+from finer_rewards.executing.decoding import with_one_nan
 from finer_rewards.executing.limits import one_of, positive
-from finer_rewards.executing.pooled import with_one_nan
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
-from finer_rewards.executing.stopping import STOP, StoppedError
 from finer_rewards.extras import extra
 from finer_rewards.neighbours import neighbours_digest
+from finer_rewards.remote.ray_deal import PULSE, Deal
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
@@ -39,11 +37,8 @@ from finer_rewards.types import Execution, Status
 __all__ = ["RayExecutor", "connected_ray"]
 
 _NAMESPACE = "finer-rewards"
-_TRIES = 3  # Nodes that may be lost under one part of a batch.
 _SMALLEST_PART = 16
-_PULSE = 5.0  # Seconds between questions to a node whether it is alive,
-_AFRESH = 10.0  # and between looks for new nodes.
-_LISTEN = 0.05  # How often a call that may be stopped looks whether it was.
+_AFRESH = 10.0  # Seconds between looks for new nodes.
 
 
 class RayExecutor:
@@ -116,7 +111,7 @@ class RayExecutor:
         nodes = self._look()
         size = max(_SMALLEST_PART, math.ceil(len(asked) / (4 * max(1, len(nodes)))))
         parts = [range(len(asked))[start : start + size] for start in range(0, len(asked), size)]
-        found = _Deal(nodes, what, asked, parts, lost, self.patience, self._drop).run()
+        found = Deal(connected_ray(), nodes, what, asked, parts, lost, self.patience, self._drop).run()
         return [found[place] for place in range(len(asked))]
 
     def schema(self, db: str) -> Schema:
@@ -310,120 +305,6 @@ class RayExecutor:
             ray.kill(actor)
 
 
-class _Deal:
-    """One batch on its way: parts that wait, parts that run, and what came back, by its place.
-
-    Args:
-        nodes: who may take parts.
-        what: the method of a node that does a part.
-        asked: all there is to do.
-        parts: the places of each part in it.
-        lost: what stands for something that nobody could do, by the reason.
-        patience: seconds after which a node that does not answer is lost.
-        drop: is told of such a node.
-    """
-
-    def __init__(
-        self,
-        nodes: dict[str, Any],
-        what: str,
-        asked: Sequence[Any],
-        parts: Sequence[range],
-        lost: Callable[[str], Any],
-        patience: float,
-        drop: Callable[[str], None],
-    ) -> None:
-        self.ray = connected_ray()
-        self.nodes = dict(nodes)
-        self.what, self.asked, self.lost = what, asked, lost
-        self.waiting = deque((part, 0) for part in parts)
-        self.running: dict[Any, tuple[str, range, int]] = {}
-        self.found: dict[int, Any] = {}
-        self.patience = patience
-        self.drop = drop
-        self.pulses: dict[str, tuple[Any, float]] = {}
-        self.call = uuid4().hex
-        self.stop = STOP.get()
-
-    def run(self) -> dict[int, Any]:
-        while self.waiting or self.running:
-            self._hand_out()
-            if not self.running:
-                self._give_up([part for part, _ in self.waiting], "no Ray node is left")
-                break
-            done = self._hear()
-            for reference in done:
-                self._take(reference)
-            if not done:
-                self._feel_pulses()
-        return self.found
-
-    def _hear(self) -> list[Any]:
-        """Return what has come back, after a while nothing; tell the nodes when nobody waits for it any more."""
-        end = time.monotonic() + _PULSE
-        while True:
-            pause = _PULSE if self.stop is None else _LISTEN
-            done: list[Any] = self.ray.wait(list(self.running), num_returns=1, timeout=pause)[0]
-            if self.stop is not None and self.stop.is_set():
-                for actor in self.nodes.values():
-                    actor.stop.options(concurrency_group="pulse").remote(self.call)
-                raise StoppedError
-            if done or time.monotonic() > end:
-                return done
-
-    def _hand_out(self) -> None:
-        """Give the next part to the node with the fewest, as long as one has less than two."""
-        loads = Counter(node for node, _, _ in self.running.values())
-        while self.waiting and self.nodes:
-            node = min(self.nodes, key=lambda one: loads[one])
-            if loads[node] >= 2:
-                return
-            part, tries = self.waiting.popleft()
-            loads[node] += 1
-            work = [self.asked[place] for place in part]
-            self.running[getattr(self.nodes[node], self.what).remote(self.call, work)] = node, part, tries
-
-    def _take(self, reference: Any) -> None:
-        node, part, tries = self.running.pop(reference)
-        try:
-            self.found |= zip(part, self.ray.get(reference, timeout=self.patience), strict=True)
-        except self.ray.exceptions.RayTaskError as error:
-            self._give_up([part], f"the executor on node {node[:12]} failed: {error.cause!r:.300}")
-        except self.ray.exceptions.RayError as error:
-            self._lose(node)
-            self._again(part, tries, f"node {node[:12]} was lost: {type(error).__name__}")
-
-    def _feel_pulses(self) -> None:
-        """Ask the nodes whether they live; those that have not answered for too long are lost."""
-        now = time.monotonic()
-        for node, actor in list(self.nodes.items()):
-            reference, asked = self.pulses.get(node, (None, 0.0))
-            if reference is None:
-                self.pulses[node] = actor.pulse.options(concurrency_group="pulse").remote(), now
-            elif self.ray.wait([reference], timeout=0)[0]:
-                del self.pulses[node]
-            elif now - asked > self.patience:
-                self._lose(node)
-        for reference, (node, part, tries) in list(self.running.items()):
-            if node not in self.nodes:
-                del self.running[reference]
-                self._again(part, tries, f"node {node[:12]} did not answer for {self.patience:g} s")
-
-    def _lose(self, node: str) -> None:
-        self.nodes.pop(node, None)
-        self.drop(node)
-
-    def _again(self, part: range, tries: int, why: str) -> None:
-        if tries + 1 < _TRIES:
-            self.waiting.appendleft((part, tries + 1))
-        else:
-            self._give_up([part], why)
-
-    def _give_up(self, parts: Sequence[range], why: str) -> None:
-        for part in parts:
-            self.found |= dict.fromkeys(part, self.lost(why))
-
-
 def _one_nan(execution: Execution) -> Execution:
     """Return an execution whose NaNs are the one that local rows have: Python tells them apart by identity."""
     rows, order = execution.rows, execution.order
@@ -455,7 +336,7 @@ def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
     """Wait for an answer for as long as the actor lives."""
     asked = time.monotonic()
     pulse = None
-    while not ray.wait([reference], timeout=min(_PULSE, patience))[0]:
+    while not ray.wait([reference], timeout=min(PULSE, patience))[0]:
         if pulse is None or ray.wait([pulse], timeout=0)[0]:
             pulse, asked = actor.pulse.options(concurrency_group="pulse").remote(), time.monotonic()
         elif time.monotonic() - asked > patience:

@@ -19,7 +19,7 @@ __all__ = ["each_call", "few_turns", "gain"]
 How = Literal["mean", "max", "min", "sum", "last"]
 
 
-@reward(combines=True, needs={"calls"})
+@reward(combines=True, component=True, needs={"calls"})
 def each_call(evidence: Evidence, reward: Reward, *, how: How = "mean", none: float = 0.0) -> Score:
     """`reward` asked of every query that the model ran before it answered; its range is that of `reward`.
 
@@ -64,7 +64,7 @@ def _check_gain(reward: Reward, rising: float, falling: float, start: float) -> 
         )
 
 
-@reward(combines=True, needs={"calls"}, check=_check_gain)
+@reward(combines=True, component=True, needs={"calls"}, check=_check_gain)
 def gain(
     evidence: Evidence, reward: Reward, *, rising: float = 1.0, falling: float = 1.0, start: float = 0.0
 ) -> Score:

@@ -15,9 +15,9 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
+from finer_rewards.executing.decoding import DECODED
 from finer_rewards.executing.limits import ROOM
 from finer_rewards.executing.pool import FULL
-from finer_rewards.executing.pooled import DECODED
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.grouping import Groups
 from finer_rewards.parsing import without_endings
