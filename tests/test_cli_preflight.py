@@ -84,6 +84,27 @@ def test_what_a_model_wrote_says_whether_it_can_learn(
     assert found["completions", "time-outs"]["found"] == "0"
 
 
+@pytest.mark.parametrize(
+    ("reward", "warned"),
+    [
+        ("execution_match() + atomic_f1()", True),
+        ("execution_match() + atomic_f1(beta=2)", False),
+        ("execution_match() + in_lost_groups(atomic_f1())", False),
+    ],
+)
+def test_plain_f1_is_named_where_almost_nothing_is_right(
+    place: Path, capsys: pytest.CaptureFixture[str], reward: str, warned: bool
+) -> None:
+    write(
+        "rollouts.jsonl", [row(GOLDS[0], completion=one) for one in ("SELECT people FROM city", "SELECT 1")]
+    )
+    _, found, _ = preflight(capsys, "--completions", "rollouts.jsonl", "--reward", reward)
+    assert (("completions", "plain F1") in found) is warned
+    write("rollouts.jsonl", [row(GOLDS[0], completion=one) for one in (GOLDS[0], "SELECT 1")])
+    _, found, _ = preflight(capsys, "--completions", "rollouts.jsonl", "--reward", reward)
+    assert ("completions", "plain F1") not in found
+
+
 class Tokenizer:
     """What the chat templates of models that begin the thought themselves do."""
 

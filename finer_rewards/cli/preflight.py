@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from finer_rewards.types import Sample, Score, Status
 
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
+    from finer_rewards.reward import Reward
     from finer_rewards.scoring import Scorer
 
 EXAMPLES = """\
@@ -64,6 +65,7 @@ TRAINERS = {
 }
 LEAST_USABLE = 0.9  # of the golds; below, prepare is asked to leave the others out
 SLOW = 1.0  # seconds a completion
+_SPARSE = 0.05  # right completions; below, closeness that counts everywhere is a risk
 
 
 def register(subparsers: Any) -> None:
@@ -257,7 +259,7 @@ def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bo
     scorer.build_neighbours(samples)
     began = time.monotonic()
     evidence = scorer.observe(samples)
-    scores = scorer.grade(evidence)
+    scores = scorer.grade(evidence, groups=[_prompt(one) for one in samples])
     seconds = (time.monotonic() - began) / len(samples)
     unread = Counter(one.answer.problem for one in evidence if one.answer.problem)
     read = len(samples) - unread.total()
@@ -276,6 +278,8 @@ def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bo
         f"{passed} of {len(values)} with a value{why}",
         "Nothing is right, so nothing is learned: warm the model up." if written else "A gold should match itself.",
     )  # fmt: skip
+    if written and passed < _SPARSE * len(values):
+        yield from _plain_f1(name, scorer)
     if written:
         yield from _groups(name, samples, scores)
     stopped = sum(one.predicted is not None and one.predicted.status is Status.timeout for one in evidence)
@@ -291,11 +295,31 @@ def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bo
     )
 
 
+def _plain_f1(name: str, scorer: Scorer) -> Iterator[Finding]:
+    """Yield what is to be said of closeness that counts in every group, where almost nothing is right yet."""
+    lost = {
+        leaf for part in _all_parts(scorer.reward) if part.name == "in_lost_groups" for leaf in part.leaves()
+    }
+    for leaf in scorer.reward.leaves():
+        if leaf.name == "atomic_f1" and leaf.params["beta"] <= 1 and leaf not in lost:
+            yield finding(
+                name, "plain F1", True,
+                f"{leaf}: almost nothing is right yet, and it can pay for leaving out the clauses that are unsure. "
+                "Watch `recall`, or take in_lost_groups(atomic_f1(beta=2, partial=0.5, shape=(0, 1, 8)))",
+            )  # fmt: skip
+
+
+def _all_parts(reward: Reward) -> Iterator[Reward]:
+    yield reward
+    for part in reward.parts():
+        yield from _all_parts(part)
+
+
 def _groups(name: str, samples: Sequence[Sample], scores: Sequence[Score]) -> Iterator[Finding]:
-    groups: dict[object, list[float]] = {}
+    groups: dict[Hashable, list[float]] = {}
     for sample, score in zip(samples, scores, strict=True):
         if score.value is not None:
-            groups.setdefault((sample.question, sample.db, sample.gold), []).append(score.value)
+            groups.setdefault(_prompt(sample), []).append(score.value)
     several = [values for values in groups.values() if len(values) > 1]
     if several:
         silent = sum(len(set(values)) == 1 for values in several)
@@ -303,6 +327,10 @@ def _groups(name: str, samples: Sequence[Sample], scores: Sequence[Score]) -> It
             name, "groups that teach", silent < len(several), f"{len(several) - silent} of {len(several)}",
             "All rewards of each group are equal: no gradient. Take a denser reward, or easier questions.",
         )  # fmt: skip
+
+
+def _prompt(sample: Sample) -> Hashable:
+    return sample.question, sample.db, sample.gold
 
 
 def _match(scorer: Scorer, score: Score) -> float | None:
