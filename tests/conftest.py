@@ -20,6 +20,8 @@ else:
     settings.load_profile("anywhere")
 
 ROOT = Path(__file__).parent.parent
+# A program that a test starts; it needs packages that few have.
+collect_ignore = ["openrlhf_arithmetic.py"]
 # Shells start what runs in the background deaf to Ctrl-C, and children inherit that: tests interrupt some.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
