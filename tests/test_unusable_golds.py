@@ -67,7 +67,8 @@ def test_an_unusable_gold_gives_what_the_page_says(
 ) -> None:
     needs = fr.parse_reward(reward).needs
     memory = request.getfixturevalue("memory") if "memory" in needs else None
-    scorer = fr.Scorer(reward, executor, memory=memory, neighbours=0)
+    judge = (lambda prompts: ["Score: 0.5"] * len(prompts)) if "judge" in needs else None
+    scorer = fr.Scorer(reward, executor, memory=memory, judge=judge, neighbours=0)
     found = []
     for gold in GOLDS.values():
         # Without the form that a reward asks for a completion is malformed, whatever the gold.

@@ -41,6 +41,16 @@ from finer_rewards.presets.partial import (
     think2sql_v1,
     think2sql_v2,
 )
+from finer_rewards.presets.recent import (
+    mars_sql,
+    mtsql_r1,
+    open_rl,
+    paverl_sql,
+    reex_sql,
+    retool_sql,
+    serl_sql,
+    sql_astra,
+)
 from finer_rewards.reward import Reward
 
 __all__ = [
@@ -57,15 +67,23 @@ __all__ = [
     "finer_paper",
     "finer_reference",
     "graph_reward",
+    "mars_sql",
     "mtir",
+    "mtsql_r1",
+    "open_rl",
+    "paverl_sql",
     "preset",
     "r_ves",
     "reasoning_sql",
     "reasoning_sql_reference",
+    "reex_sql",
+    "retool_sql",
+    "serl_sql",
     "skyrl",
     "skyrl_reference",
     "slm_sql",
     "sparks",
+    "sql_astra",
     "sql_r1",
     "sql_r1_reference",
     "sql_trail",

@@ -1,6 +1,7 @@
 """The rewards, by family. Each is a factory: `execution_match(mode="bird")` is a `Reward`."""
 
 from finer_rewards.reward import clip, constant, gate, maximum, total
+from finer_rewards.rewards.aligned import aligned_columns
 from finer_rewards.rewards.answer import answer_coverage, answer_match
 from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
 from finer_rewards.rewards.cells import (
@@ -14,11 +15,12 @@ from finer_rewards.rewards.cells import (
 from finer_rewards.rewards.clauses import clause_credit
 from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.efficiency import speed
-from finer_rewards.rewards.execution import executable, execution_match
+from finer_rewards.rewards.execution import executable, execution_match, returns_rows
 from finer_rewards.rewards.groups import in_lost_groups
 from finer_rewards.rewards.judge import judge
 from finer_rewards.rewards.length import overlong, sql_r1_length
 from finer_rewards.rewards.memory import memory
+from finer_rewards.rewards.open_rl import open_rl_result, open_rl_text
 from finer_rewards.rewards.rows import rank_score, soft_f1, soft_f1_reference
 from finer_rewards.rewards.similarity import (
     clause_similarity,
@@ -33,6 +35,7 @@ from finer_rewards.rewards.tags import published_format, repetitive, tag_count
 from finer_rewards.rewards.trajectory import each_call, few_turns, gain
 
 __all__ = [
+    "aligned_columns",
     "answer_coverage",
     "answer_match",
     "atomic_f1",
@@ -57,11 +60,14 @@ __all__ = [
     "maximum",
     "memory",
     "ngram_similarity",
+    "open_rl_result",
+    "open_rl_text",
     "overlong",
     "parses",
     "published_format",
     "rank_score",
     "repetitive",
+    "returns_rows",
     "schema_linking",
     "soft_f1",
     "soft_f1_reference",

@@ -17,7 +17,7 @@ from finer_rewards.reward import reward
 from finer_rewards.sql_text import normalise
 from finer_rewards.types import Choices, Evidence, Execution, Score, Status, Trial, unscored
 
-__all__ = ["executable", "execution_match"]
+__all__ = ["executable", "execution_match", "returns_rows"]
 
 Empty = Literal["mask", "zero", "accept"]
 Ambiguous = Literal["mask", "choices", "accept"]
@@ -67,6 +67,27 @@ def _match_needs(mode: str | Mode, **_: object) -> Iterable[str]:
 
 def _check_match(mode: str | Mode, **_: object) -> dict[str, str | Mode]:
     return {"mode": canonical_mode(mode)}
+
+
+@reward(needs={"predicted"})
+def returns_rows(evidence: Evidence) -> Score:
+    """1 when the predicted SQL returned at least one row on every database, else 0.
+
+    Known to pay for: any query with rows, so `SELECT 1`.
+
+    Example:
+        >>> returns_rows()
+        returns_rows()
+
+    References:
+        ReToolSQL, arXiv 2608.27796, 2026, pays 0.1 for it (second-hand).
+    """
+    for trial in evidence.trials:
+        if trial.predicted is None or not trial.predicted.ok:
+            return did_not_run(trial.predicted)
+    return Score(
+        float(bool(evidence.trials) and all(one.predicted.rows for one in evidence.trials if one.predicted))
+    )
 
 
 @reward(needs=_match_needs, check=_check_match, compares=_match_compares)
