@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 #: Raised when the same database and gold give other neighbours.
-GENERATOR: Final = 8
+GENERATOR: Final = 9
 _MANIFEST: Final = "manifest.json"
 _PAUSE = 0.02
 _LARGEST: Final = 1 << 53
