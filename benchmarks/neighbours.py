@@ -45,8 +45,9 @@ from finer_rewards.files import read_statements
 from finer_rewards.neighbours import Suite, build_neighbours
 from finer_rewards.neighbours.chance import Chance
 from finer_rewards.neighbours.facts import Condition, Join
-from finer_rewards.neighbours.generating import Recipe, make_instance
+from finer_rewards.neighbours.generating import make_instance
 from finer_rewards.neighbours.prepared import prepare
+from finer_rewards.neighbours.recipes import Recipe
 from finer_rewards.neighbours.source import read_source
 from finer_rewards.neighbours.trying import Template, Wanted, try_instance
 from finer_rewards.rewards import execution_match

@@ -14,8 +14,8 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.neighbours.generating import RECIPES
 from finer_rewards.neighbours.prepared import Prepared, Trial, prepare
+from finer_rewards.neighbours.recipes import RECIPES
 from finer_rewards.neighbours.store import (
     GoldReport,
     Neighbour,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from finer_rewards.neighbours.chance import Chance
 from finer_rewards.neighbours.facts import Condition, Join
-from finer_rewards.neighbours.generating import PARTED, RECIPES, make_instance
+from finer_rewards.neighbours.generating import make_instance
+from finer_rewards.neighbours.recipes import PARTED, RECIPES
 from finer_rewards.neighbours.trying import Template, Wanted, try_instance
 
 TYPE_CHECKING = False

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from sqlglot import Dialect, exp
 
 from finer_rewards.neighbours.gold_facts import tables_of
+from finer_rewards.neighbours.shortcuts import Mutant, Write, shortcuts_of, takes_one
 from finer_rewards.schema import Schema
-from finer_rewards.types import Cell, Row
 
-__all__ = ["Mutant", "guess_of", "mutants_of", "promises_of", "recited_key"]
+__all__ = ["mutants_of", "promises_of"]
 
 Change = Callable[[Any], None]
-Write = Callable[..., str]
 _MOST = 60
-_MOST_GUESSED_ROWS = 20
 
 _OTHER_COMPARISON: dict[Any, tuple[Any, ...]] = {
     exp.EQ: (exp.NEQ,),
@@ -34,19 +31,6 @@ _OTHER_AGGREGATE: dict[Any, tuple[Any, ...]] = {
     exp.Min: (exp.Max, exp.Avg),
     exp.Max: (exp.Min, exp.Sum),
 }
-
-
-@dataclass(frozen=True)
-class Mutant:
-    """A near miss.
-
-    Args:
-        kind: what was done to the gold.
-        sql: the statement.
-    """
-
-    kind: str
-    sql: str
 
 
 def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
@@ -76,7 +60,7 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
             sql = _changed(tree, node, change, write)
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
-    mutants = [*_shortcuts(tree, schema, write), *found.values()]
+    mutants = [*shortcuts_of(tree, schema, write), *found.values()]
     # Of a long query, changes all along it rather than only at its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
@@ -101,82 +85,6 @@ def _changed(tree: exp.Query, node: Any, change: Change, write: Write) -> str:
         node.parent, node.arg_key, node.index = parent, name, index
 
 
-def _shortcuts(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
-    """Return what a policy finds before it understands: a stored row, a value that is named, a join for show."""
-    found: list[Mutant] = []
-    tables = {table.name.lower() for table in tree.find_all(exp.Table)}
-    if (
-        isinstance(tree, exp.Select)
-        and tree.args.get("order")
-        and _takes_one(tree)
-        and not tree.args.get("group")
-    ):
-        for descending in (False, True):
-            copy = tree.copy()
-            order = exp.Ordered(this=exp.column("rowid"), desc=descending)
-            if len(tables) == 1:
-                copy.set("order", exp.Order(expressions=[order]))
-                found.append(Mutant("stored row", write(copy, copy=False)))
-    if isinstance(tree, exp.Select) and len(tree.expressions) == 1 and tables and _takes_one(tree):
-        first = sorted(tables)[0].replace('"', '""')
-        values = dict.fromkeys(write(one) for one in tree.find_all(exp.Literal) if one.is_string and one.this)
-        found += [
-            Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
-        ]
-    found += _stored_values(tree, tables, schema, write)
-    # One that nothing read here refers to: it may be empty, and then the join is not for show only.
-    near = _referred(tables, schema)
-    others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
-    if isinstance(tree, exp.Select) and others and not tree.args.get("group") and tables:
-        copy = tree.copy()
-        copy.set("distinct", exp.Distinct())
-        # A subquery, so that no name becomes ambiguous.
-        one = exp.Literal.number(1)
-        other = exp.select(one).from_(exp.Table(this=exp.to_identifier(others[0], quoted=True))).subquery()
-        copy.append("joins", exp.Join(this=other, on=exp.EQ(this=one.copy(), expression=one.copy())))
-        found.append(Mutant("dead join", write(copy, copy=False)))
-    return found
-
-
-def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Write) -> Iterator[Mutant]:
-    """A value that is asked for, taken from the first row stored, which happens to have it."""
-    for index, node in enumerate(tree.find_all(exp.EQ)):
-        column, value = node.this, node.expression
-        if not (isinstance(column, exp.Column) and isinstance(value, exp.Literal) and value.is_string):
-            continue
-        name = column.name.lower()
-        homes = [
-            table.name
-            for table in schema.tables
-            if table.name.lower() in tables and any(one.name.lower() == name for one in table.columns)
-        ]
-        if homes:
-            copy = tree.copy()
-            place = list(copy.find_all(exp.EQ))[index].expression
-            title = exp.column(exp.to_identifier(column.name, quoted=True))
-            place.replace(
-                exp.Subquery(this=exp.select(title).from_(exp.to_identifier(homes[0], quoted=True)).limit(1))
-            )
-            yield Mutant("stored value", write(copy, copy=False))
-
-
-def _referred(tables: set[str], schema: Schema) -> set[str]:
-    """The tables, and those that they refer to."""
-    found: set[str] = set()
-    waiting = list(tables)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += [
-                key.to_table.lower()
-                for table in schema.tables
-                if table.name.lower() == name
-                for key in table.foreign_keys
-            ]
-    return found
-
-
 def promises_of(tree: exp.Query) -> list[str]:
     """Return queries that a reader takes for the same where the data lets him: its bound an average."""
     found = []
@@ -187,42 +95,6 @@ def promises_of(tree: exp.Query) -> list[str]:
             _becomes(other)(list(copy.walk())[index])
             found.append(copy.sql("sqlite"))
     return found
-
-
-def guess_of(rows: Sequence[Row], tables: Sequence[str]) -> Mutant | None:
-    """Return the query that recites a result, and reads a table so as not to look like a guess."""
-    if not rows or len(rows) > _MOST_GUESSED_ROWS or not rows[0] or not tables:
-        return None
-    table = '"' + sorted(tables)[0].replace('"', '""') + '"'
-    lines = [", ".join(_written(cell) for cell in row) for row in rows]
-    values = " UNION ALL ".join(f"SELECT {line}" for line in lines)
-    return Mutant("guess", f"SELECT * FROM ({values}) WHERE EXISTS (SELECT 1 FROM {table}) OR 1")
-
-
-def recited_key(tree: exp.Query, rows: Sequence[Row], order: Sequence[Row] | None) -> Mutant | None:
-    """Return the query that looks for the largest value by reciting it, where the gold sorts and takes one."""
-    if not isinstance(tree, exp.Select) or not order or len(rows) != 1 or tree.args.get("group"):
-        return None
-    keys = tree.args["order"].expressions if tree.args.get("order") else []
-    value = order[0][0] if len(keys) == 1 else None
-    if value is None or isinstance(value, bytes) or not isinstance(keys[0].this, exp.Column):
-        return None
-    copy = tree.copy()
-    for part in ("order", "limit"):
-        copy.set(part, None)
-    literal = exp.Literal.string(value) if isinstance(value, str) else exp.Literal.number(value)
-    found = copy.where(exp.EQ(this=keys[0].this.copy(), expression=literal))
-    return Mutant("recited key", found.sql("sqlite"))
-
-
-def _written(cell: Cell) -> str:
-    if cell is None:
-        return "NULL"
-    if isinstance(cell, bytes):
-        return f"x'{cell.hex()}'"
-    if isinstance(cell, str):
-        return "'" + cell.replace("'", "''").replace("\x00", "") + "'"
-    return repr(cell)
 
 
 def _changes(node: Any, schema: Schema) -> Iterator[tuple[str, Change]]:
@@ -287,7 +159,7 @@ def _set(name: str, value: Any) -> Change:
 def _of_select(node: exp.Select, schema: Schema) -> Iterator[tuple[str, Change]]:
     if node.args.get("distinct"):
         yield "distinct", _set("distinct", None)
-    elif not (any(isinstance(one, exp.AggFunc) for one in node.expressions) or _takes_one(node)):
+    elif not (any(isinstance(one, exp.AggFunc) for one in node.expressions) or takes_one(node)):
         yield "distinct", _set("distinct", exp.Distinct())
     if node.args.get("order"):
         yield "order dropped", _set("order", None)
@@ -298,12 +170,6 @@ def _of_select(node: exp.Select, schema: Schema) -> Iterator[tuple[str, Change]]
         if isinstance(column, exp.Column) and isinstance(column.this, exp.Identifier):
             for name in _other_columns(column, schema)[:2]:
                 yield "column", _renamed(index, name)
-
-
-def _takes_one(node: exp.Select) -> bool:
-    """Whether only its first row counts, so that DISTINCT changes nothing."""
-    limit = node.args.get("limit")
-    return isinstance(limit, exp.Limit) and limit.expression.name == "1" and not node.args.get("offset")
 
 
 def _renamed(index: int, name: str) -> Change:
