@@ -4,7 +4,8 @@
     nox -s bounds
 
 Oldest: every direct requirement at its lower bound, from wheels alone (a source of another age tells of compilers, not
-of bounds). Newest: what pip finds. A row of benchmarks/results/bounds.jsonl a run; bounds.md is made of all of them.
+of bounds). Newest: what pip finds. Resolved: that pip finds a solution, for extras of gigabytes; nothing is installed.
+A row of benchmarks/results/bounds.jsonl a run; bounds.md is made of all of them.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ LIGHT = (
     *("memory", "similarity", "testing", "server", "duckdb", "postgres", "published", "report", "completion"),
     *("statistics", "zstd", "fast"),
 )
-ENDS = ("oldest", "newest")
+ENDS = ("oldest", "newest")  # and "resolved"
 OPTIONS = "--import-mode=importlib --strict-markers -m 'not slow' -p no:cacheprovider --tb=no"
 
 
@@ -127,6 +128,8 @@ def measured(extra: str, version: str, end: str) -> dict[str, str]:
         tools = ["pytest", "hypothesis"]
         target = f"{ROOT}[{extra}]" if extra else str(ROOT)
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        if end == "resolved":
+            return {**row, **_resolved([*pip, "--dry-run", "--report", "-", target], environment)}
         # The build backend of the project itself comes from a wheel too.
         done = subprocess.run(
             [*pip, *limits, target, *tools], capture_output=True, text=True, env=environment, cwd=folder
@@ -150,6 +153,14 @@ def measured(extra: str, version: str, end: str) -> dict[str, str]:
             capture_output=True, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
         return {**row, "result": _verdict(done.stdout)}
+
+
+def _resolved(command: list[str], environment: Mapping[str, str]) -> dict[str, str]:
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    if done.returncode:
+        return {"result": f"pip: {_why(done.stderr)}"}
+    count = len(json.loads(done.stdout)["install"])
+    return {"result": f"a solution of {count} packages"}
 
 
 def _why(text: str) -> str:
@@ -179,7 +190,8 @@ def table() -> Iterator[str]:
     yield ""
     yield f"`python -m benchmarks.bounds`, {platform.platform()}, {os.cpu_count()} cores, {dates[0]} to {dates[-1]}."
     yield "Each extra alone in a new environment, by pip: at the lower bounds of pyproject.toml (from wheels), and"
-    yield "newest. Then its tests; *skipped* are those of other extras."
+    yield "newest. Then its tests; *skipped* are those of other extras. *resolved*: pip finds a solution, and installs"
+    yield "nothing."
     yield ""
     yield "| extra | Python | end | versions | tests |"
     yield "|---|---|---|---|---|"
