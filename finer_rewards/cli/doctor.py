@@ -46,7 +46,7 @@ EXTRAS: Final[Mapping[str, tuple[str, ...]]] = {
     "server": ("fastapi", "uvicorn"),
     "prepare": ("datasets", "pyarrow", "transformers"),
     "report": ("duckdb", "plotly"),
-    "fast": ("apsw", "sqlglotc"),
+    "fast": ("apsw", "sqlglotc") if sys.version_info >= (3, 11) else ("apsw",),
     "published": ("pandas",),
     "completion": ("shtab",),
     "statistics": ("scipy",),
