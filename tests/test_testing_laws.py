@@ -29,7 +29,7 @@ from finer_rewards.testing import LAWS, LawError, witnesses
 from finer_rewards.testing.check import TEMPLATE
 from finer_rewards.testing.databases import LIBRARY
 from finer_rewards.testing.laws import Bench
-from finer_rewards.testing.subjects import Case, KnownThoughts, RewardSubject
+from finer_rewards.testing.subjects import Case, KnownThoughts, RewardSubject, lenient_judge
 from finer_rewards.types import Trial
 
 STRUCTURAL = frozenset(name for name, law in LAWS.items() if not law.claimed)
@@ -49,6 +49,8 @@ REWARDS: dict[str, frozenset[str]] = {
     "tuple_cardinality": MEANING | {"nothing_unrun"},
     "tuple_constraint": MEANING | {"nothing_unrun"},
     "soft_f1": MEANING | {"nothing_unrun"},
+    "aligned_columns": MEANING | {"nothing_unrun"},
+    "returns_rows": MEANING | {"nothing_unrun"},
     # The structure of a query is not what it does: another order of rows is another structure.
     "atomic_f1": frozenset(("right_above_wrong", "near_misses", "spelling")),
     "canonical_match": frozenset(("right_above_wrong", "near_misses", "spelling")),
@@ -64,7 +66,7 @@ CLAIMING: dict[str, frozenset[str]] = {
         f"{name}(mode='strict')": CLAIMS
         for name in (
             *("agent_lightning", "arctic", "csc_sql", "excot", "mtir", "skyrl", "slm_sql", "star"),
-            "think2sql",
+            *("think2sql", "mars_sql", "serl_sql"),
         )
     },
     # Sets of rows: what BIRD's comparison calls equal is equal, however it is written.
@@ -177,7 +179,7 @@ def observing(rewards: Sequence[fr.Reward], executor: fr.SQLite) -> Observe:
     everything = rewards[0]
     for one in rewards[1:]:
         everything = everything + one
-    scorer = fr.Scorer(everything, executor, memory=KnownThoughts())
+    scorer = fr.Scorer(everything, executor, memory=KnownThoughts(), judge=lenient_judge)
 
     @lru_cache(maxsize=16)
     def observe(cases: tuple[Case, ...]) -> list[tuple[fr.Evidence, fr.Evidence]]:

@@ -29,8 +29,8 @@ __all__ = [
 def paverl_sql() -> Reward:
     """PaVeRL-SQL as its public code computes it: 10 times the gold columns found, 0.5 for none. `_reference`.
 
-    Formula: 0 without SQL that runs; 10 a, or 0.5 where a = 0, with a = `aligned_columns()`. Range [0, 10], and above
-    it for some shorter results of several columns where gold has one.
+    Formula: 0 without SQL that runs; 10 a, or 0.5 where a = 0, with a = `aligned_columns()`. Range from 0 up: 10 for
+    all columns, more for some shorter results of several columns where gold has one.
 
     Known to reward wrongly: as `aligned_columns`: scrambled rows and further columns are right, empty equals empty.
     Not reproduced: SQL shorter than 16 characters earns 0 there, the gold is a CSV file, whose texts pandas may read

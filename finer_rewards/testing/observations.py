@@ -112,8 +112,17 @@ def _evidence(draw: DrawFn, schema: Schema, healthy: bool) -> Evidence:
         gold,
         recall,
         schema,
+        judgements=_AnyPrompt(),
     )
     return one if healthy else draw(st.just(one) | broken(one))
+
+
+class _AnyPrompt(dict[str, str]):
+    """What a judge says whatever it is asked."""
+
+    def get(self, _prompt: str, _default: object = None) -> str:
+        """Return its reply."""
+        return "Score: 0.5"
 
 
 def broken(one: Evidence) -> SearchStrategy[Evidence]:
@@ -130,6 +139,7 @@ def broken(one: Evidence) -> SearchStrategy[Evidence]:
     others = (
         replace(one, recall=Recall(Status.memory_unavailable, error="no index")),
         replace(one, schema=None, schema_error="the file is not a database"),
+        replace(one, judgements={}, judge_error="the judge cannot be reached"),
     )
     return runs | st.sampled_from(others)
 

@@ -119,7 +119,7 @@ class KnownThoughts:
         return {"memory": "all" if self.texts is None else sorted(self.texts)}
 
 
-def _lenient_judge(prompts: Sequence[str]) -> list[str]:
+def lenient_judge(prompts: Sequence[str]) -> list[str]:
     """Return full marks for every answer: the most that a judge can be talked into."""
     return ["Score: 1"] * len(prompts)
 
@@ -147,7 +147,7 @@ class RewardSubject(Subject):
         searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
         # Neighbours are what a user adds: what is tried is the reward, on the databases that the case names.
         runs = executor or SQLite("/", timeout=timeout, workers=2)
-        judged = _lenient_judge if "judge" in reward.needs else None
+        judged = lenient_judge if "judge" in reward.needs else None
         self.scorer = Scorer(reward, runs, memory=searched, judge=judged, neighbours=0)
 
     def score(self, cases: Sequence[Case]) -> list[float | None]:
