@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
@@ -190,8 +190,8 @@ class _Judge(NamedTuple):
         trials = self.evidence.readings.get(rewriting, self.evidence.trials)
         usable: list[int] = []
         masked: Score | None = None
-        for index in range(len(trials[0].golds)):
-            golds = [trial.golds[index] for trial in trials]
+        by_gold = list(zip(*(trial.golds for trial in trials), strict=True))
+        for index, golds in enumerate(by_gold):
             if not all(gold.ok for gold in golds):
                 continue
             beside = [gold for trial in self._neighbours(rewriting, index) for gold in trial.golds]
@@ -207,7 +207,7 @@ class _Judge(NamedTuple):
 
         verdict: Score | None = None
         for index in usable:
-            golds = [trial.golds[index] for trial in trials]
+            golds = by_gold[index]
             if self.guards.empty == "zero" and not any(gold.rows for gold in golds):
                 verdict = Score(0.0, Status.gold_empty.sentence)
                 continue
@@ -236,7 +236,7 @@ class _Judge(NamedTuple):
             predicted, gold = trial.predicted, trial.golds[0]
             if predicted is None:
                 continue
-            found = self._compared((trial,), [gold], index) if predicted.ok else did_not_run(predicted)
+            found = self._compared((trial,), (gold,), index) if predicted.ok else did_not_run(predicted)
             if found.value is None:
                 continue  # what is right there is open
             score = found
@@ -246,7 +246,7 @@ class _Judge(NamedTuple):
                 return Score(0.0, reason, score.status, metrics={"lucky": 1.0})
         return score and replace(score, metrics={"lucky": 0.0})
 
-    def _compared(self, trials: tuple[Trial, ...], golds: list[Execution], index: int) -> Score:
+    def _compared(self, trials: tuple[Trial, ...], golds: Sequence[Execution], index: int) -> Score:
         """Return the verdict of one gold on all these databases."""
         ruled_out = _ruled_out(trials, golds, self.guards)
         if ruled_out is not None:
@@ -373,7 +373,7 @@ def _shown(run: Execution, most: int = 3) -> str:
     return f"{len(run.rows)} row{'s' * (len(run.rows) != 1)}" + (f" {rows}{dots}" if rows else "")
 
 
-def _ruled_out(trials: tuple[Trial, ...], golds: list[Execution], guards: _Guards) -> Score | None:
+def _ruled_out(trials: tuple[Trial, ...], golds: Sequence[Execution], guards: _Guards) -> Score | None:
     """Return the score 0 when a rule decides before any row is looked at."""
     for trial, gold in zip(trials, golds, strict=True):
         predicted = trial.predicted
