@@ -203,7 +203,8 @@ def column_recall(evidence: Evidence, *, empty: Empty = "mask") -> Score:
     Formula: |columns(g) ∩ columns(p)| / |columns(g)|, a column being its values and how often each is there, whatever
     its name and place; each predicted column counts once. 0 when the prediction does not run.
 
-    Known to pay for: rows scrambled across columns, since each column stands for itself; columns beside the gold's.
+    Known to pay for: rows scrambled across columns, since each column stands for itself; columns beside the gold's. So
+    a wrong result can reach 1, as a right one does: alone it breaks the law `right_above_wrong`. Put a match above it.
 
     Args:
         empty: as in `cell_precision`.
