@@ -168,6 +168,8 @@ def _why(text: str) -> str:
     wheel = [line for line in lines if "Could not find a version" in line]
     if wheel:
         return f"no wheel of {wheel[0].split('requirement ')[1].split(' (from')[0]} for it"
+    if "ResolutionImpossible" in text:
+        return "no wheels of the lower bounds for it, so that it takes newer ones"
     return " ".join(lines)[:160] or text.strip()[-160:]
 
 
