@@ -105,12 +105,14 @@ BOMBS = on(
 
 @pytest.mark.parametrize(("engine", "sql"), BOMBS, indirect=["engine"])
 def test_bombs_end_in_time_and_spare_what_follows(engine: Engine, sql: str) -> None:
+    largest = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     began = time.monotonic()
     bomb, after = engine.executor.execute_many([Query(sql, "band"), Query("SELECT name FROM old", "band")])
     assert time.monotonic() - began < LONG
     assert bomb.status.name in ("timeout", "too_large", "failed"), bomb.error
     assert sorted(after.rows) == [("Bob",), ("Cid",)], after.error
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 1500 << 10
+    # Of children of other tests too: what they had before is no fault of this one.
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss <= max(largest, 1500 << 10)
 
 
 def test_rows_and_bytes_are_capped(engine: Engine) -> None:

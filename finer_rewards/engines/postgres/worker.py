@@ -336,13 +336,14 @@ class Databases:
         self.unreachable: dict[str, tuple[float, str]] = {}
 
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float) -> Any:
-        """Return the answer to one request; a session that falls silent is replaced once."""
+        """Return the answer to one request; a session that falls silent, or ends, is replaced once."""
         key, conninfo = database
         timeout = min(timeout, allowance)  # whose processor it is nobody here can tell
         for again in (False, True):
             connection = self.connections.pop(key, None)
+            kept = connection is not None and self._alive(connection)
             try:
-                if connection is None or not self._alive(connection):
+                if connection is None or not kept:
                     connection = self._connect(conninfo)
                 answer = self._ask(connection, kind, sql, timeout)
             except Silent as silence:
@@ -357,8 +358,13 @@ class Databases:
                 return worker.lost(error)
             finally:
                 signal.setitimer(signal.ITIMER_REAL, 0)
-            if answer[0] == "unavailable" or connection.raw.status != self.pq.ConnStatus.OK:
+            ended = connection.raw.status != self.pq.ConnStatus.OK
+            if answer[0] == "unavailable" or ended:
                 connection.raw.finish()
+                # An old session that the server ends says nothing of the query, which only reads: a new one is asked.
+                if ended and kept and not again:
+                    failure = Failed("08006", answer[3])
+                    continue
             else:
                 self.connections[key] = connection
             return answer
