@@ -132,7 +132,7 @@ class SQLite(FileExecutor):
             return path
         if name in self._unmade:
             raise DataError(self._unmade[name])
-        what = one_line(text)
+        what = one_line(text[:200])
         if len(text) > LONGEST_TEXT:
             raise DataError(
                 f"A database given as text should have at most {LONGEST_TEXT:,} characters, but {what!r:.60} has "
