@@ -5,6 +5,11 @@
     python -m benchmarks.learning report
     python -m benchmarks.learning all --file /tmp/again.jsonl   # one after the other; goes on after a stop
 
+`--model writer` trains a small recurrent language model instead (`learning_writer`, PyTorch): match and the leading
+composition on the first task, its rates picked on the screening seeds, ten confirming seeds in two blocks of five. The
+third task, `spider`, is real questions (`learning_spider`); it is left out where their data is not, and has match and
+the two best arms. The rule is the same for all, and rates of the other tasks are those that screening chose.
+
 Each appends one JSON line a run to `benchmarks/results/learning_sound.jsonl` and skips runs that are there;
 `report` makes `learning_sound.md` and `learning_sound.svg` of it. NumPy only; one process.
 
@@ -29,17 +34,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learning_arms import ARMS, BASE, Judge, credit_of
+from benchmarks.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
 from benchmarks.learning_policy import Encoder, Policy
 from benchmarks.learning_report import report
-from benchmarks.learning_task import TASKS, World
+from benchmarks.learning_task import TASKS, Task, World
 
 Array = NDArray[Any]
 RESULTS = Path(__file__).parent / "results" / "learning_sound.jsonl"
@@ -47,8 +53,9 @@ PROMPTS, GROUP = 16, 8
 WARM_RATE, HARD_SHARE = 1e-3, 0.05
 STARTS = {"sparse": 0.01, "able": 0.12}
 STEPS = {"sparse": 250, "able": 120}
-RATES = (2e-3, 5e-3)
+RATES = {"slots": (2e-3, 5e-3), "writer": (1e-3, 2e-3)}
 SCREENED, SEEDS = range(500, 502), range(700, 710)
+BLOCKS = (SEEDS[:5], SEEDS[5:])  # the writer's, so that half of its seeds can be known
 
 
 @dataclass(frozen=True)
@@ -70,27 +77,27 @@ class Lab:
         world: the task's databases.
         size: how many questions.
         seeds: one policy each.
+        model: "slots" (`learning_policy`) or "writer" (`learning_writer`, which needs PyTorch).
     """
 
-    def __init__(self, world: World, size: Size, seeds: Sequence[int]) -> None:
+    def __init__(self, world: World, size: Size, seeds: Sequence[int], model: str = "slots") -> None:
         self.world, self.size, self.seeds = world, size, list(seeds)
         hard = world.questions(size.known + size.held_out, hard=True, seed=1)
         self.easy = world.questions(size.easy, hard=False, seed=2)
-        self.held_out, self.known = hard[: size.held_out], hard[size.held_out :]
+        self.known = hard[size.held_out :]
+        self.held_out = hard[: size.held_out] or self.known
         self.encoder = Encoder(world.task, [*hard, *self.easy])
         self.judge = Judge(world, self.encoder)
         self._read = {
             name: (self.encoder.features(asked), self.encoder.answers(asked))
             for name, asked in (("easy", self.easy), ("known", self.known), ("held_out", self.held_out))
         }
-        self.policy = Policy(
-            self.seeds, self.encoder.width, [len(one) for one in self.encoder.choices], WARM_RATE
-        )
+        self.policy: Any = _model(model, self.seeds, self.encoder)
 
     def _drawn(self, which: str, number: int, among: int | None = None) -> tuple[Array, Array, Array]:
         """Return features, right answers and places of questions drawn for each seed."""
         features, answers = self._read[which]
-        most = among or len(features)
+        most = min(among or len(features), len(features))
         places = np.stack([chance.integers(0, most, number) for chance in self.policy.chances])
         return features[places], answers[places], places
 
@@ -107,7 +114,7 @@ class Lab:
         """Return the share of held-out questions whose likeliest answer is right, by seed."""
         features, answers = self._read["held_out"]
         batch = self.policy.read(np.broadcast_to(features, (len(self.seeds), *features.shape)), greedy=True)
-        share: Array = (batch.chosen == answers).all(2).mean(1)
+        share: Array = ((batch.chosen == answers).all(2) & ~batch.broken).mean(1)
         return share
 
     def warm_up(self, start: str) -> None:
@@ -131,16 +138,17 @@ class Lab:
         Raises:
             RuntimeError: what execution match calls right is too often not the gold's query.
         """
+        asked = self.known[-300:]
         features, answers = (one[-300:] for one in self._read["known"])
         many = len(self.seeds)
         batch = self.policy.read(np.broadcast_to(features, (many, *features.shape)), copies=4)
         golds = np.repeat(answers, 4, 0)
-        whole = (batch.chosen == golds).all(2)
+        whole = (batch.chosen == golds).all(2) & ~batch.broken
         right = np.zeros_like(whole)
         for seed in range(many):
             for row, answer in enumerate(batch.chosen[seed].tolist()):
-                one = self.known[row // 4 - 300]
-                right[seed, row] = self.world.same(
+                one = asked[row // 4]
+                right[seed, row] = not batch.broken[seed, row] and self.world.same(
                     one.db, self.encoder.sql(one.db, answer), self.world.task.sql(one.db, one.answer)
                 )
         slots = {
@@ -161,7 +169,7 @@ class Lab:
         for step in range(1, steps + 1):
             inputs, golds, places = self._drawn("known", PROMPTS)
             batch = self.policy.read(inputs, copies=GROUP)
-            seen = self._observed(arm, batch.chosen, np.repeat(golds, GROUP, 1), places)
+            seen = self._observed(arm, batch, np.repeat(golds, GROUP, 1), places)
             credit = credit_of(arm, seen)
             parts = [(batch, credit / (PROMPTS * GROUP))]
             if arm == "the gold imitated in lost groups":
@@ -171,10 +179,10 @@ class Lab:
             groups = credit.reshape(len(self.seeds), PROMPTS, -1)
             yield step, float((np.abs(groups).max(2) < 1e-9).mean())
 
-    def _observed(self, arm: str, chosen: Array, golds: Array, places: Array) -> dict[str, Array]:
+    def _observed(self, arm: str, batch: Any, golds: Array, places: Array) -> dict[str, Array]:
         """Return what the arms look at, by seed, group and answer."""
-        shape = (len(self.seeds), PROMPTS, GROUP)
-        match = (chosen == golds).all(2).astype(float).reshape(shape)
+        chosen, broken, shape = batch.chosen, batch.broken, (len(self.seeds), PROMPTS, GROUP)
+        match = ((chosen == golds).all(2) & ~broken).astype(float).reshape(shape)
         alike = self.judge.alike(chosen, golds)
         here = (chosen > 0) & (golds > 0)
         dbs = np.array([[self.encoder.dbs.index(self.known[place].db) for place in row] for row in places])
@@ -186,19 +194,54 @@ class Lab:
             "same": ((alike == 1) & here).sum(2).reshape(shape),
             "predicted": (chosen > 0).sum(2).reshape(shape),
             "gold": (golds > 0).sum(2).reshape(shape),
-            "runs": self.judge.runs(chosen, np.repeat(dbs, GROUP, 1)).reshape(shape),
+            "runs": (self.judge.runs(chosen, np.repeat(dbs, GROUP, 1)) & ~broken).reshape(shape),
         }
-        if "cells" in arm:
-            asked = [[self.known[place] for place in row] for row in places]
-            seen["cells"] = self.judge.cells(chosen, asked, GROUP).reshape(shape)
+        for name, measure in MEASURES.items():
+            if name in arm:
+                asked = [[self.known[place] for place in row] for row in places]
+                near = self.judge.results(chosen, asked, GROUP, measure)
+                seen[name] = near.reshape(shape) * seen["runs"]
+        if "memory" in arm or arm.startswith("finer()"):
+            stored = np.repeat(self._stored[places], GROUP, 1)
+            both = ((chosen == stored) & (chosen > 0)).sum(2)
+            either = (chosen > 0).sum(2) + (stored > 0).sum(2) - both
+            seen["memory"] = (both / np.maximum(either, 1)).reshape(shape)
         return seen
+
+    @cached_property
+    def _stored(self) -> Array:
+        """Return, for each known question, the right answer to the other one that is likest it by its words."""
+        features, answers = self._read["known"]
+        near = features @ features.T
+        np.fill_diagonal(near, -1)
+        found: Array = answers[near.argmax(1)]
+        return found
+
+
+def _model(name: str, seeds: Sequence[int], encoder: Encoder) -> Any:
+    if name == "slots":
+        return Policy(seeds, encoder.width, [len(one) for one in encoder.choices], WARM_RATE)
+    from benchmarks.learning_writer import Writer
+
+    return Writer(seeds, encoder, WARM_RATE)
+
+
+def task_of(name: str) -> Task | None:
+    """Return a task; `None` for one whose data is not here."""
+    if name != "spider":
+        return TASKS[name]
+    from benchmarks.learning_spider import data_folder, spider_task
+
+    folder = data_folder()
+    return None if folder is None else spider_task(folder)
 
 
 @contextmanager
-def lab_of(task: str, size: Size, seeds: Sequence[int]) -> Iterator[Lab]:
+def lab_of(task: Task, size: Size, seeds: Sequence[int], model: str = "slots") -> Iterator[Lab]:
     """Give the lab of a task, always the same."""
     with tempfile.TemporaryDirectory() as folder:
-        yield Lab(World(TASKS[task], Path(folder)), size, seeds)
+        fewer = replace(size, held_out=min(size.held_out, task.held_out))
+        yield Lab(World(task, Path(folder)), fewer, seeds, model)
 
 
 def run(
@@ -208,6 +251,7 @@ def run(
     seeds: Sequence[int],
     size: Size,
     file: Path,
+    model: str = "slots",
 ) -> None:
     """Train with each arm and rate from each start, and append a line for each that is not in the file.
 
@@ -218,31 +262,41 @@ def run(
         seeds: they train together.
         size: how much of everything.
         file: where lines go.
+        model: what is trained.
     """
     done = {_key(one) for one in read(file)}
-    for task in tasks:
+    for name in tasks:
+        task = task_of(name)
+        if task is None:
+            print(f"{name}: left out, as its data is not here (set FINER_REWARDS_DATA).", flush=True)
+            continue
         for start in starts:
-            left = [(arm, rate) for arm, rate in chosen if (task, start, arm, rate, tuple(seeds)) not in done]
+            left = [(arm, rate) for arm, rate in chosen if (name, start, arm, rate, tuple(seeds)) not in done]
             if not left:
                 continue
-            with lab_of(task, size, seeds) as lab:
-                lab.warm_up(start)
-                support, weights = lab.support(), lab.policy.weights
+            with lab_of(task, size, seeds, model) as lab:
+                try:
+                    lab.warm_up(start)
+                    support = lab.support()
+                except RuntimeError as error:
+                    print(f"{name}, {start}: refused. {error}", flush=True)
+                    continue
+                weights = lab.policy.weights
                 states = [chance.bit_generator.state for chance in lab.policy.chances]
-                print(task, start, support, flush=True)
+                print(name, start, support, flush=True)
                 for arm, rate in left:
                     lab.policy.restart(weights, rate)
                     for chance, state in zip(lab.policy.chances, states, strict=True):
                         chance.bit_generator.state = state
                     record = _trained(lab, arm, (size.steps or STEPS)[start], size.every)
                     whole = {
-                        "task": task, "start": start, "arm": arm, "rate": rate, "seeds": list(seeds),
+                        "task": name, "start": start, "arm": arm, "rate": rate, "seeds": list(seeds),
                         "every": size.every, "support": support, **record,
                     }  # fmt: skip
                     with file.open("a", encoding="utf-8") as lines:
                         lines.write(json.dumps(whole) + "\n")
                     end = np.mean(record["sampled"][-1])
-                    print(f"{task} {start} {arm} {rate:g}: {end:.3f}, {record['seconds']} s", flush=True)
+                    print(f"{name} {start} {arm} {rate:g}: {end:.3f}, {record['seconds']} s", flush=True)
 
 
 def _trained(lab: Lab, arm: str, steps: int, every: int) -> dict[str, Any]:
@@ -292,6 +346,8 @@ CONFIRMED = (
     "+ F2^8",
     "finer(memory=False), by group",
 )
+#: In the order in which the writer confirms: what has to be known first comes first.
+WRITTEN = CONFIRMED[:2]
 
 
 def main() -> None:
@@ -299,22 +355,34 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("verb", choices=("screen", "confirm", "report", "all"))
-    parser.add_argument("--file", type=Path, default=RESULTS)
-    parser.add_argument("--tasks", nargs="+", default=list(TASKS), choices=list(TASKS))
+    parser.add_argument("--model", choices=("slots", "writer"), default="slots")
+    parser.add_argument(
+        "--file", type=Path, help="learning_sound.jsonl, or learning_writer.jsonl of the writer"
+    )
+    parser.add_argument("--tasks", nargs="+", choices=[*TASKS, "spider"])
     parser.add_argument("--starts", nargs="+", default=list(STARTS), choices=list(STARTS))
     parser.add_argument("--arms", nargs="+", choices=list(ARMS))
+    parser.add_argument("--blocks", type=int, help="of five seeds each, the first ones; all when left out")
     options = parser.parse_args()
+    is_slots = options.model == "slots"
+    file = options.file or (RESULTS if is_slots else RESULTS.with_name("learning_writer.jsonl"))
     if options.verb in ("screen", "all"):
-        wanted = [(arm, rate) for arm in options.arms or ARMS for rate in RATES]
-        run(["clauses"], ["sparse"], wanted, SCREENED, Size(), options.file)
+        arms = options.arms or (list(ARMS) if is_slots else WRITTEN)
+        wanted = [(arm, rate) for arm in arms for rate in RATES[options.model]]
+        run(["clauses"], ["sparse"], wanted, SCREENED, Size(), file, options.model)
     if options.verb in ("confirm", "all"):
-        rates = best_rates(read(options.file))
-        confirmed = [(arm, rates[arm]) for arm in options.arms or CONFIRMED]
+        rates = best_rates(read(file))
+        confirmed = [(arm, rates[arm]) for arm in options.arms or (CONFIRMED if is_slots else WRITTEN)]
         # What is to be beaten has the better of both rates from each start.
-        confirmed += [(BASE, rate) for rate in RATES if (BASE, rate) not in confirmed and not options.arms]
-        run(options.tasks, options.starts, confirmed, SEEDS, Size(), options.file)
+        both = [(BASE, rate) for rate in RATES[options.model] if (BASE, rate) not in confirmed]
+        confirmed += [] if options.arms else both
+        tasks = options.tasks or ([*TASKS, "spider"] if is_slots else ["clauses"])
+        for seeds in [SEEDS] if is_slots else BLOCKS[: options.blocks]:
+            for task in tasks:
+                fewer = [one for one in confirmed if task != "spider" or one[0] in CONFIRMED[:3]]
+                run([task], options.starts, fewer, seeds, Size(), file, options.model)
     if options.verb in ("report", "all"):
-        report(read(options.file), options.file, SEEDS)
+        report(read(file), file, SEEDS)
 
 
 if __name__ == "__main__":

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from benchmarks.learning_policy import Encoder
 from benchmarks.learning_task import Choice, Question, World
 
-__all__ = ["ARMS", "BASE", "Judge", "credit_of"]
+__all__ = ["ARMS", "BASE", "MEASURES", "Judge", "credit_of"]
 
 Array = NDArray[Any]
+Rows = Sequence[tuple[object, ...]]
+Measure = Callable[[Rows, Rows], float]
 BASE: Final = "match"
 HALF: Final = 0.5
 
@@ -71,8 +73,10 @@ class Judge:
             return False
         return True
 
-    def cells(self, answers: Array, questions: Sequence[Sequence[Question]], copies: int) -> Array:
-        """Return F1 of the cells of each answer's result, by seed and row."""
+    def results(
+        self, answers: Array, questions: Sequence[Sequence[Question]], copies: int, measure: Measure
+    ) -> Array:
+        """Return how near the result of each answer is to the gold's, by seed and row."""
         found = np.zeros(answers.shape[:2])
         for seed, asked in enumerate(questions):
             for row, answer in enumerate(answers[seed].tolist()):
@@ -80,7 +84,7 @@ class Judge:
                 path = self.world.paths[one.db][0]
                 rows = self.world.rows(path, self.encoder.sql(one.db, answer))
                 gold = self.world.rows(path, self.world.task.sql(one.db, one.answer))
-                found[seed, row] = 0.0 if rows is None or gold is None else _cell_f1(rows, gold)
+                found[seed, row] = 0.0 if rows is None or gold is None else measure(rows, gold)
         return found
 
 
@@ -98,14 +102,28 @@ def _rank(one: Choice, found: set[Choice]) -> int:
 def _schema_only(script: str) -> sqlite3.Connection:
     """Return a database with the tables that a script makes, and no rows."""
     connection = sqlite3.connect(":memory:")
-    connection.executescript(";".join(one for one in script.split(";") if one.startswith("CREATE")))
+    connection.executescript(";".join(one for one in script.split(";") if one.strip().startswith("CREATE")))
     return connection
 
 
-def _cell_f1(rows: Sequence[tuple[object, ...]], gold: Sequence[tuple[object, ...]]) -> float:
+def _cell_f1(rows: Rows, gold: Rows) -> float:
+    """F1 of the multisets of cells."""
     one, other = (Counter(map(repr, (cell for row in side for cell in row))) for side in (rows, gold))
     both = sum((one & other).values())
     return 2 * both / max(1, sum(one.values()) + sum(other.values()))
+
+
+def _column_f1(rows: Rows, gold: Rows) -> float:
+    """F1 of the columns, each a set of values: SQL-ASTRA's column sets, where a column has to be equal as a whole."""
+    one, other = (
+        Counter(frozenset(map(repr, column)) for column in zip(*side, strict=True)) for side in (rows, gold)
+    )
+    both = sum((one & other).values())
+    return 2 * both / max(1, sum(one.values()) + sum(other.values()))
+
+
+#: By the word that names it in an arm.
+MEASURES: Final[Mapping[str, Measure]] = {"cells": _cell_f1, "column sets": _column_f1}
 
 
 Credit = Callable[[Mapping[str, Array]], Array]
@@ -142,12 +160,22 @@ def _lost(closeness: Credit) -> Credit:
     return lambda seen: _centred(seen["match"] + seen["lost"] * closeness(seen))
 
 
-def _cells(seen: Mapping[str, Array]) -> Array:
-    return seen["cells"]
+def _seen(name: str) -> Credit:
+    return lambda seen: seen[name]
 
 
 def _finer(seen: Mapping[str, Array]) -> Array:
     near = 1 + seen["runs"] * 0.5 * _f(1, 1)(seen)
+    return _scaled(np.where(seen["match"] > 0, 4.0, near))
+
+
+def _memory(seen: Mapping[str, Array]) -> Array:
+    """Return likeness to the right answers of other questions; these policies write no thought to compare."""
+    return seen["runs"] * seen["memory"]
+
+
+def _finer_whole(seen: Mapping[str, Array]) -> Array:
+    near = 1 + seen["runs"] * (0.5 * _f(1, 1)(seen) + 0.25 * seen["memory"])
     return _scaled(np.where(seen["match"] > 0, 4.0, near))
 
 
@@ -168,8 +196,13 @@ ARMS: Final[Mapping[str, Credit]] = {
     "+ F1^8 in lost groups": _lost(_f(1, 8)),
     "+ F2^8 in lost groups": _lost(_f(2, 8)),
     "clause credit": lambda seen: _centred(seen["match"]),
-    "+ cells": _plus(_cells),
-    "+ cells in lost groups": _lost(_cells),
+    "+ cells": _plus(_seen("cells")),
+    "+ cells in lost groups": _lost(_seen("cells")),
+    "+ column sets": _plus(_seen("column sets")),
+    "+ column sets in lost groups": _lost(_seen("column sets")),
+    "+ memory": _plus(_memory),
+    "+ memory in lost groups": _lost(_memory),
+    "finer(), by group": _finer_whole,
     "finer(memory=False), by group": _finer,
     "finer_reference() without memory, by group": _reference,
     "the gold imitated in lost groups": lambda seen: _centred(seen["match"]),

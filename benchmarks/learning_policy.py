@@ -78,6 +78,8 @@ class Batch:
         self.chosen = chosen
         self.hidden = hidden
         self.likely = likely
+        #: Rows that do not read as an answer: here every one does.
+        self.broken = np.zeros(chosen.shape[:2], bool)
 
     def log_likelihood(self) -> Array:
         """Return the log likelihood of each chosen answer, by seed and row."""

@@ -19,11 +19,12 @@ from pathlib import Path
 
 from finer_rewards.neighbours import build_neighbours
 
-__all__ = ["TASKS", "Choice", "Question", "Task", "World"]
+__all__ = ["TASKS", "Choice", "Question", "Task", "World", "written"]
 
 #: What fills a slot: the words of one piece of SQL; none for an empty one.
 Choice = tuple[str, ...]
 _ROWS, _BUILT_FOR = 60, 16
+_VAIN = 20_000  # draws that bring nothing new, after which there is nothing
 _GUESSED = 6  # a count below it is easily guessed
 
 
@@ -50,6 +51,7 @@ class Task:
         dbs: the script that makes each database, given a source of chance.
         draw: returns a question, sound or not.
         render: returns the SQL of an answer.
+        held_out: the most questions to hold out; with none, those that are trained on are examined.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Task:
     dbs: Mapping[str, Callable[[random.Random], str]]
     draw: Callable[[random.Random], Question]
     render: Callable[[str, Mapping[str, Choice]], str]
+    held_out: int = 1_000
 
     def sql(self, db: str, answer: Sequence[Choice]) -> str:
         """Return the SQL of an answer."""
@@ -130,13 +133,18 @@ class World:
         return True
 
     def questions(self, number: int, *, hard: bool, seed: int) -> list[Question]:
-        """Return so many different sound questions, always the same."""
+        """Return so many different sound questions, or all that there are; always the same."""
         chance, found = random.Random(f"{seed} {hard}"), dict[tuple[str, ...], Question]()
-        while len(found) < number:
+        unsound, vain = set[tuple[str, ...]](), 0
+        while len(found) < number and vain < _VAIN:
             one = self.task.draw(chance)
             fits = (sum(map(bool, one.answer)) > self.task.easy) is hard
-            if fits and one.words not in found and self.sound(one):
-                found[one.words] = one
+            vain += 1
+            if fits and one.words not in found and one.words not in unsound:
+                if self.sound(one):
+                    found[one.words], vain = one, 0
+                else:
+                    unsound.add(one.words)
         self._seen.clear()
         return list(found.values())
 
@@ -149,7 +157,7 @@ def _some(task: Task, chance: random.Random, db: str, number: int) -> Iterator[Q
             yield one
 
 
-def _written(head: str, pieces: Sequence[tuple[str, Sequence[Choice], str]]) -> str:
+def written(head: str, pieces: Sequence[tuple[str, Sequence[Choice], str]]) -> str:
     """Return SQL: its beginning, and each clause that has anything in it (word, pieces, what joins them)."""
     text = head
     for word, choices, joint in pieces:
@@ -284,7 +292,7 @@ def _render_clauses(db: str, slots: Mapping[str, Choice]) -> str:
     joined = (f"{one} ON {domain.table}.{one}_id = {one}.id",) if (one := "".join(slots["join"])) else ()
     conditions = [slots[name] for name in ("number 1", "number 2", "text 1", "text 2", "place")]
     shown = ", ".join(" ".join(slots[name]) for name in ("select", "value") if slots[name])
-    return _written(
+    return written(
         f"SELECT {shown} FROM {domain.table}",
         [
             ("JOIN", [joined], ""),
@@ -416,7 +424,7 @@ def _draw_nested(chance: random.Random) -> Question:
 
 def _render_nested(db: str, slots: Mapping[str, Choice]) -> str:
     conditions = [slots[name] for name in ("kind", "size", "flag", "year", "port", "visited", "above")]
-    return _written(
+    return written(
         f"SELECT {' '.join(slots['select'])} FROM {' '.join(slots['source'])}",
         [
             ("WHERE", conditions, " AND "),
