@@ -1,9 +1,9 @@
 """A small language model for the learning benchmark: it writes an answer token by token, and can write nonsense.
 
 A recurrent network (GRU, Cho et al. 2014) reads the question as `learning_policy` does, and writes words. A clause
-begins with its name; one that is left out has no token, so leaving out is cheaper than
-writing, as in a real query. What does not read as an answer (a clause twice or out of order, words that are no clause, no end) is broken: it is wrong, and
-does not run. PyTorch, one thread; several seeds train at once.
+begins with its name; one that is left out has no token, so leaving out is cheaper than writing, as in a real query.
+What does not read as an answer (a clause twice or out of order, words that are no clause, no end) is broken: it is
+wrong, and does not run. PyTorch, one thread; several seeds train at once.
 """
 
 from __future__ import annotations

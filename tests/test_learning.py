@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from benchmarks.learning import Lab, Size, read, run
-from benchmarks.learning_arms import ARMS, BASE, Judge, credit_of
+from benchmarks.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
 from benchmarks.learning_policy import Encoder, Policy
 from benchmarks.learning_report import interval, report, speed_ups
+from benchmarks.learning_spider import cut, spider_task
 from benchmarks.learning_task import TASKS, World
 from finer_rewards import Sample, Scorer, SQLite
 
@@ -95,6 +96,7 @@ def test_the_arms_pay_closeness_where_they_say() -> None:
         "same": np.array([[[4.0, 3, 2], [3, 2, 3]]]),
         "runs": np.array([[[1.0, 1, 1], [1, 1, 0]]]),
         "cells": np.zeros((1, 2, 3)),
+        "memory": np.array([[[0.0, 1, 0], [0, 1, 1]]]),
         "alike": np.zeros((1, 2, 3, 2)),
     }
     seen["alike"][0, 1, 0, 1] = 1
@@ -105,6 +107,10 @@ def test_the_arms_pay_closeness_where_they_say() -> None:
     assert lost[0, 0].tolist() == plain[0, 0].tolist()
     assert lost[0, 1, 0] > 0 > lost[0, 1, 2]  # what does not run is worth nothing
     assert ARMS["+ F1"](seen)[0, 0, 1] > ARMS["+ F1"](seen)[0, 0, 2]
+    memory = ARMS["+ memory in lost groups"](seen)
+    assert memory[0, 0].tolist() == plain[0, 0].tolist()
+    assert memory[0, 1].tolist() == pytest.approx([-1 / 3, 2 / 3, -1 / 3])
+    assert ARMS["finer(), by group"](seen)[0, 0, 1] > ARMS["finer(memory=False), by group"](seen)[0, 0, 1]
     credit = credit_of("clause credit", seen)
     assert credit.shape == (1, 6, 2)
     assert credit[0, 3].tolist() == pytest.approx([0, 2 / 3])
@@ -132,3 +138,60 @@ def test_a_run_goes_on_where_it_stopped_and_reports(tmp_path: Path, monkeypatch:
     report(runs, file, [1, 2])
     assert "| + F2^8 in lost groups | 0.003 |" in file.with_suffix(".md").read_text()
     assert file.with_suffix(".svg").read_text().count("<polyline") == 4
+
+
+def test_results_are_near_by_cells_and_by_whole_columns() -> None:
+    gold = [(1, "a"), (2, "b")]
+    assert MEASURES["cells"]([(1, "b")], gold) == pytest.approx(2 * 2 / 6)
+    assert MEASURES["column sets"]([(1, "b"), (2, "c")], gold) == pytest.approx(0.5)
+    assert MEASURES["column sets"]([], gold) == 0
+
+
+def test_a_query_is_cut_at_its_clauses_or_left_out() -> None:
+    found = cut(
+        'SELECT T1.a FROM x AS T1 JOIN y AS T2 ON T1.i = T2.i WHERE T1.b = "Oslo" AND T2.c > 3 LIMIT 2'
+    )
+    assert found == (
+        ("x.a",), ("x JOIN y ON x.i = y.i",), ("x.b", "=", "'Oslo'"), ("y.c", ">", "3"), (), (), (), ("2",)
+    )  # fmt: skip
+    assert cut("SELECT a FROM x UNION SELECT b FROM y") is None
+    assert cut("SELECT a FROM x WHERE a > 1 AND b > 1 AND c > 1") is None
+
+
+def test_a_query_of_spider_put_together_again_returns_what_it_did(shared_data: Path, tmp_path: Path) -> None:
+    world = World(spider_task(shared_data), tmp_path)
+    asked = world.questions(40, hard=True, seed=1)
+    golds = {
+        (one["db_id"], cut(one["query"])): one["query"]
+        for one in json.loads((shared_data / "questions" / "spider_dev.json").read_text(encoding="utf-8"))
+    }
+    assert len(asked) == 40
+    for one in asked:
+        again = world.task.sql(one.db, one.answer)
+        assert world.same(one.db, again, golds[one.db, one.answer]), again
+
+
+def test_the_writer_reads_what_it_wrote_and_learns_it(world: World) -> None:
+    pytest.importorskip("torch")
+    from benchmarks.learning_writer import END, Writer
+
+    asked = world.questions(8, hard=True, seed=1)
+    encoder = Encoder(world.task, asked)
+    writer = Writer([0, 1], encoder, 1e-2)
+    inputs = np.stack([encoder.features(asked)] * 2)
+    answers = np.stack([encoder.answers(asked)] * 2)
+    for seed in range(2):
+        for row, tokens in enumerate(writer._tokens(answers)[seed].tolist()):
+            into = np.zeros(answers.shape[2], np.int64)
+            assert writer._parse(tokens, into)
+            assert into.tolist() == answers[seed, row].tolist()
+    assert not writer._parse([2, 1, 0], np.zeros(answers.shape[2], np.int64))  # clauses out of order
+    before = writer.read(inputs, answers).log_likelihood()
+    assert writer.read(inputs, copies=2).broken.any()
+    for _ in range(60):
+        writer.step([(writer.read(inputs, answers), np.full(answers.shape, 1 / 8))])
+    assert (writer.read(inputs, answers).log_likelihood() > before + 1).all()
+    # A clause answers for its own tokens, and its name for the clauses that it skips.
+    credit = np.arange(answers.shape[2], dtype=float)[None, None]
+    placed = writer._placed(np.array([[[3, 99, END]]]), credit)
+    assert placed[0, 0].tolist() == pytest.approx([1.0, 2.0, (3 + answers.shape[2] - 1) / 2])
