@@ -38,7 +38,7 @@ class Scored(NamedTuple):
 def database_name(db: str) -> str:
     """Return how a database is called where there is little room: its id, or the name of its file."""
     if is_database_text(db):
-        return one_line(db)
+        return one_line(db[:200])
     return PurePath(db).stem if "/" in db else db
 
 
