@@ -5,6 +5,8 @@ set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
 python3 -m pip install --quiet --root-user-action ignore --disable-pip-version-check --target "$folder" databend==1.2.453 pyarrow==26.0.1
+# It keeps its files in the folder that it is started in.
+cd "$folder"
 PYTHONPATH="$folder" python3 - <<"PY"
 from databend import SessionContext
 

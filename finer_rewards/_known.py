@@ -96,5 +96,6 @@ def weight_of(key: Key, evidence: Evidence, sizes: dict[int, int]) -> int:
         if place not in sizes:
             sizes[place] = size_of(some)
     completion, _, _, question, _, rest, _ = key
-    texts = sum(map(len, (completion, question, rest, *evidence.sample.golds)))
+    asked = itertools.chain.from_iterable(evidence.judgements.items())
+    texts = sum(map(len, (completion, question, rest, *evidence.sample.golds, *asked)))
     return 4000 + 4 * texts + sum(map(sizes.__getitem__, rows))

@@ -11,7 +11,39 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ask_endpoint"]
+from finer_rewards.errors import ConfigError
+
+__all__ = ["EndpointError", "EndpointGoneError", "ask_endpoint", "checked_url"]
+
+_LONGEST_ANSWER = 64 << 20  # bytes
+_LONGEST_ERROR, _SHOWN = 1 << 16, 300  # bytes read of a refusal, characters shown of it
+
+
+class EndpointError(OSError):
+    """An endpoint gave no answer; its text holds neither the key nor what was sent."""
+
+
+class EndpointGoneError(EndpointError):
+    """An endpoint cannot be reached at all."""
+
+
+def checked_url(where: str, url: str) -> str:
+    """Return a base URL without the slash at its end.
+
+    Raises:
+        ConfigError: it is not http or https, or holds a password or a query, which would be printed and logged.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"`{where}(url=...)` should begin with http:// or https://, but got {url!r}. "
+            "Write for example 'http://localhost:8000/v1'."
+        )
+    if "@" in url or "?" in url:
+        raise ConfigError(
+            f"`{where}(url=...)` should hold no password or query, as it is printed and logged. "
+            "Put the key into an environment variable: key_variable='OPENAI_API_KEY'."
+        )
+    return url.rstrip("/")
 
 
 def ask_endpoint(
@@ -31,29 +63,35 @@ def ask_endpoint(
         retries: further attempts after the first.
 
     Raises:
-        OSError: there was no answer, or none in JSON. The key is not in its text.
+        EndpointError: there was no answer, or none in JSON. The key is not in its text.
     """
-    key = os.environ.get(key_variable, "")
+    key = os.environ.get(key_variable, "").strip()
+    if not key.isprintable() or not key.isascii():
+        raise EndpointError(
+            f"the key in the environment variable {key_variable} is no text that a header can hold"
+        )
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{url}/{path}", data=json.dumps(body).encode(), headers=headers)
     for attempt in range(retries + 1):
         try:
             with _OPENER.open(request, timeout=timeout) as response:
-                return json.loads(response.read())
+                answer = response.read(_LONGEST_ANSWER)
+            break
         except urllib.error.HTTPError as error:
             with error:
-                detail = error.read(300).decode("utf-8", "replace")
+                detail = error.read(_LONGEST_ERROR).decode("utf-8", "replace")
             if attempt == retries or (error.code != 429 and error.code < 500):
                 # Servers repeat the key that they refuse.
                 shown = detail.replace(key, "...") if key else detail
-                raise OSError(f"{url} answered {error.code}: {shown}") from error
+                raise EndpointError(f"{url} answered {error.code}: {shown[:_SHOWN]}") from None
         except (OSError, http.client.HTTPException) as error:
             if attempt == retries:
-                raise OSError(f"{url} cannot be reached: {error}") from error
-        except ValueError as error:
-            raise OSError(f"{url} did not answer in JSON: {error}") from error
+                raise EndpointGoneError(f"{url} cannot be reached: {error}") from error
         time.sleep(0.25 * 2**attempt)
-    raise AssertionError("unreachable")
+    try:
+        return json.loads(answer)
+    except ValueError as error:
+        raise EndpointError(f"{url} did not answer in JSON: {error}") from error
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):

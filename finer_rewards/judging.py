@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from finer_rewards.endpoint import ask_endpoint
+from finer_rewards.endpoint import EndpointError, EndpointGoneError, ask_endpoint, checked_url
 from finer_rewards.errors import ConfigError
 from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
@@ -76,8 +76,10 @@ class Judges:
         assert self._judge is not None
         try:
             came = list(self._judge(prompts))
-        except OSError as error:
-            return str(error) or type(error).__name__
+        except EndpointError as error:
+            return str(error)
+        except (AttributeError, KeyError, NameError, TypeError):
+            raise  # a mistake in the judge, which would leave a whole run without a value
         except Exception as error:  # noqa: BLE001 - a client's own errors are the system's fault: there is no value
             # Its text may hold a key, so it is not kept.
             return f"the judge raised {type(error).__name__}"
@@ -128,21 +130,11 @@ class EndpointJudge:
         retries: int = 3,
         key_variable: str = "OPENAI_API_KEY",
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"`EndpointJudge(url=...)` should begin with http:// or https://, but got {url!r}. "
-                "Write for example 'http://localhost:8000/v1'."
-            )
-        if "@" in url or "?" in url:
-            raise ConfigError(
-                "`EndpointJudge(url=...)` should hold no password or query, as it is printed and logged. "
-                "Put the key into an environment variable: key_variable='OPENAI_API_KEY'."
-            )
         if concurrency < 1:
             raise ConfigError(
                 f"`EndpointJudge(concurrency=...)` should be 1 or more, but got {concurrency!r}."
             )
-        self.url = url.rstrip("/")
+        self.url = checked_url("EndpointJudge", url)
         self.model = model
         self.temperature = temperature
         self.max_tokens = max_tokens
@@ -155,17 +147,18 @@ class EndpointJudge:
         """Return a reply to each prompt.
 
         Raises:
-            OSError: none was answered.
+            EndpointError: none was answered.
         """
-        errors: list[OSError] = []
+        errors: list[EndpointError] = []
         gone = threading.Event()
 
         def ask(prompt: str) -> str | None:
             # A server that is gone keeps nobody waiting once a prompt.
             try:
                 return self._ask(prompt, 0 if gone.is_set() else self.retries)
-            except OSError as error:
-                gone.set()
+            except EndpointError as error:
+                if isinstance(error, EndpointGoneError):
+                    gone.set()
                 errors.append(error)
                 return None
 
@@ -197,9 +190,11 @@ class EndpointJudge:
         try:
             text = answer["choices"][0]["message"]["content"]
         except (KeyError, TypeError, IndexError) as error:
-            raise OSError(f"{self.url} did not answer in the OpenAI form: {type(error).__name__}") from None
+            raise EndpointError(
+                f"{self.url} did not answer in the OpenAI form: {type(error).__name__}"
+            ) from None
         if not isinstance(text, str):
-            raise OSError(f"{self.url} gave a reply without text")
+            raise EndpointError(f"{self.url} gave a reply without text")
         return text
 
     def __repr__(self) -> str:

@@ -227,6 +227,8 @@ class Reward:
         return _restore, (self._factory.__module__, self._factory.__qualname__, dict(self.params))
 
     def __add__(self, other: Reward | float) -> Reward:
+        if not isinstance(other, Reward) and other == 0:
+            return self
         return _sum((*_terms(self), *_terms(other)))
 
     def __radd__(self, other: Reward | float) -> Reward:

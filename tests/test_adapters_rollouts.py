@@ -130,6 +130,10 @@ def test_openenv_tells_wrong_options_before_it_serves(root: str, tmp_path: Path)
     with pytest.raises(ConfigError, match="or the server a dataset"):
         environment.reset()
     assert environment.reset(label=json.dumps({"gold": GOLD, "db": "shop"})).done is False
+    # Whoever reaches the server names databases under its root, and nothing else.
+    for db in (f"{root}/shop/shop.sqlite", "../shop", "CREATE TABLE t (x)", "postgresql://host/shop", None):
+        with pytest.raises(ConfigError, match="the id of a database"):
+            environment.reset(gold=GOLD, db=db)
 
 
 # --- tinker-cookbook ---

@@ -113,7 +113,8 @@ def test_a_text_that_never_ends_is_stopped_and_not_tried_again(monkeypatch: pyte
         first, second = (executor.execute("SELECT 1 FROM t", endless) for _ in range(2))
         assert first.status is second.status is fr.Status.database_failed and first.error == second.error
         assert "interrupted" in first.error or "limit" in first.error
-        # The worker is there for others.
+    monkeypatch.undo()
+    with fr.SQLite(workers=1) as executor:
         assert executor.execute("SELECT x FROM t", DUMP).rows == ((7,),)
 
 

@@ -281,3 +281,4 @@ def test_the_sum_of_a_list_is_the_same_reward_as_its_parts_added() -> None:
     parts = [2 * execution_match(), executable()]
     assert sum(parts) == parts[0] + parts[1]
     assert repr(sum(parts)) == repr(parts[0] + parts[1])
+    assert 0 + parts[1] == parts[1] + 0 == parts[1]

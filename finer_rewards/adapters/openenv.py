@@ -17,9 +17,11 @@ A rollout sends what the model wrote, and reads either the reply of the tool or,
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from functools import lru_cache, partial
 from itertools import count
+from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,6 +32,7 @@ from finer_rewards.extras import extra
 
 __all__ = ["build_app", "build_environment"]
 
+_ID = re.compile(r"[\w.\-/ ]{1,200}")
 _CLASSES = ("FinerAction", "FinerEnvironment", "FinerObservation")
 
 
@@ -122,7 +125,10 @@ def _classes() -> dict[str, Any]:
                         "`reset` should get a row, or the server a dataset, but got neither. Pass gold and db."
                     )
                 row = self._rows[(next(self._next) if seed is None else seed) % len(self._rows)]
-            row = dict(_row(row))
+                row = dict(_row(row))
+            else:
+                row = dict(_row(row))
+                _check_id(row.get(self._options.get("db", "db")))
             self._state = State(episode_id=episode_id)
             self._episode = TextEpisode(self._options, row, caller="build_app")
             prompt = row.get("prompt") or row.get("question") or ""
@@ -154,6 +160,21 @@ def __getattr__(name: str) -> Any:
     if name in _CLASSES:
         return _classes()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def _check_id(db: Any) -> None:
+    """Raise where a client, whoever that is, names more than the id of a database under the root.
+
+    Raises:
+        ConfigError: it is a path out of the root, an address or statements.
+    """
+    for one in db if isinstance(db, (list, tuple)) else [db]:
+        place = PurePath(str(one))
+        if not isinstance(one, str) or place.is_absolute() or ".." in place.parts or not _ID.fullmatch(one):
+            raise ConfigError(
+                f"`reset(db=...)` should be the id of a database under the server's root, but got {one!r:.60}. "
+                "Serve a dataset for others: build_app(dataset=...)."
+            )
 
 
 def _row(given: Mapping[str, Any]) -> Mapping[str, Any]:

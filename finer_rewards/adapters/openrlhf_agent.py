@@ -56,8 +56,9 @@ def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feed
             """Begin on the database of the label; a label that names none is scored at once, as one turn is."""
             self._prompt = states["observation"]
             row = row_of(states["label"]) or {}
-            if row.get(reward.fields.db):
-                self._episode = Episode(tool_for(reward.scorer, row[reward.fields.db], options), tag=tag)
+            db = reward.fields.database(row)
+            if db:
+                self._episode = Episode(tool_for(reward.scorer, db, options), tag=tag)
             return states
 
         async def step(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:

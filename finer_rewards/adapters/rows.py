@@ -93,6 +93,10 @@ class Fields:
                 f"{suggest(column, columns)}Name the right one: {caller}(..., {parameter}='...')."
             )
 
+    def database(self, row: Mapping[str, Any]) -> Any:
+        """Return what a row names as its database, or the statements that make it; nothing where it has neither."""
+        return _plain(row.get(self.db)) or row.get(DB_TEXT)
+
     def sample(
         self,
         row: Mapping[str, Any],
@@ -102,7 +106,7 @@ class Fields:
     ) -> Sample | Score:
         """Return the sample of one row, or the unscored score of a row that makes none."""
         gold = _plain(row.get(self.gold))
-        db = _plain(row.get(self.db)) or row.get(DB_TEXT)
+        db = self.database(row)
         if self.question is not None:
             question = str(row.get(self.question) or "")
         if not db:

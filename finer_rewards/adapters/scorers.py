@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
+    DB_TEXT,
     Fields,
     Judged,
     fill_groups,
@@ -175,7 +176,7 @@ class RowScorer:
         Raises:
             ConfigError: the reward runs nothing, the row names no database, or an option cannot be used.
         """
-        return tool_for(self.scorer, row.get(self.db), options)
+        return tool_for(self.scorer, row.get(self.db) or row.get(DB_TEXT), options)
 
     def record(self, judged: Judged) -> dict[str, float]:
         """Return `score`, `acc` (1 for an execution match), each component, `unscorable`: always the same keys."""

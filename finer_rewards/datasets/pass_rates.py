@@ -65,11 +65,14 @@ def read_pass_rates(files: Iterable[Path]) -> PassRates:
             continue
         components = record.get("components")
         named = components if isinstance(components, dict) else {}
-        name = min((one for one in named if one.startswith("execution_match")), default=None)
+        name = next((one for one in named if one.startswith("execution_match")), None)
+        match = named.get(name) or 0  # `null` where a part was not asked: what is wrong is not asked further
+        if name is not None and not isinstance(match, (int, float)):
+            continue
         for key in _keys(record):
             values.setdefault(key, Counter())[float(value)] += 1
             if name is not None:
-                matches.setdefault(key, Counter())[float(named[name] or 0)] += 1
+                matches.setdefault(key, Counter())[float(match)] += 1
     if not values:
         raise DataError(
             "`--pass-rates` should be score logs, but they hold nothing that was scored. "

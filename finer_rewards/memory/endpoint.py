@@ -6,8 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.endpoint import ask_endpoint
-from finer_rewards.errors import ConfigError
+from finer_rewards.endpoint import EndpointError, ask_endpoint, checked_url
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ class EndpointEmbedder:
         key_variable: environment variable that holds the API key, if there is one.
 
     Raises:
-        ConfigError: the URL is not http or https.
+        ConfigError: the URL is not http or https, or holds a password or a query.
 
     Example:
         >>> EndpointEmbedder("http://localhost:8000/v1", "my-model").fingerprint
@@ -53,12 +52,7 @@ class EndpointEmbedder:
         retries: int = 3,
         key_variable: str = "OPENAI_API_KEY",
     ) -> None:
-        if not url.startswith(("http://", "https://")):
-            raise ConfigError(
-                f"`EndpointEmbedder(url=...)` should begin with http:// or https://, but got {url!r}. "
-                "Write for example 'http://localhost:8000/v1'."
-            )
-        self.url = url.rstrip("/")
+        self.url = checked_url("EndpointEmbedder", url)
         self.model = model
         self.prompt = prompt
         self.dimension = dimension
@@ -97,11 +91,11 @@ class EndpointEmbedder:
             ordered = sorted(answer["data"], key=lambda item: item["index"])
             rows = [_numbers(item["embedding"]) for item in ordered]
         except (KeyError, TypeError) as error:
-            raise OSError(f"{self.url} did not answer in the OpenAI form: {error!r}") from error
+            raise EndpointError(f"{self.url} did not answer in the OpenAI form: {error!r}") from error
         if len(rows) != len(texts):
-            raise OSError(f"{self.url} returned {len(rows)} vectors for {len(texts)} texts")
+            raise EndpointError(f"{self.url} returned {len(rows)} vectors for {len(texts)} texts")
         if self.dimension and any(len(row) != self.dimension for row in rows):
-            raise OSError(f"{self.url} returned vectors of length {len(rows[0])}, not {self.dimension}")
+            raise EndpointError(f"{self.url} returned vectors of length {len(rows[0])}, not {self.dimension}")
         return rows
 
     def __repr__(self) -> str:

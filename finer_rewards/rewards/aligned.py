@@ -6,10 +6,11 @@ As its public code has it, on pandas' types: a column is of integers, of floats 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import nearest
@@ -120,9 +121,12 @@ def _aligned(short: Table, long: Table, *, one_column: bool, predicted_first: bo
         if column.kind != key.kind:
             continue
         if key.kind == "float":
-            near = [(value, like) for value in column.values for like in wanted if _near(value, like)]
-            kept += [value for value, _ in near]  # as there: also those of columns that do not fit
-            whole = len(near) >= len(wanted)
+            numbers: list[Any] = [value for value in wanted if value == value]  # NaN is near nothing
+            ordered = sorted(numbers)
+            near = [_near(value, ordered) for value in column.values]
+            # As there: also those of columns that do not fit.
+            kept += [value for value, count in zip(column.values, near, strict=True) if count]
+            whole = sum(near) >= len(wanted)
         else:
             whole = sum(value in wanted for value in column.values) >= len(wanted)
             kept = list(wanted) if whole else []
@@ -145,9 +149,10 @@ def _aligned(short: Table, long: Table, *, one_column: bool, predicted_first: bo
     return [one.picked(places) for one in long]
 
 
-def _near(value: object, other: object) -> bool:
-    assert isinstance(value, (int, float)) and isinstance(other, (int, float))
-    return abs(value - other) < _TOLERANCE
+def _near(value: Any, ordered: Sequence[Any]) -> int:
+    """How many numbers, in ascending order, are as good as the same: they stand side by side."""
+    start = bisect_left(ordered, True, key=lambda like: value - like < _TOLERANCE)
+    return bisect_left(ordered, True, start, key=lambda like: like - value >= _TOLERANCE) - start
 
 
 def _matching(wanted: Table, there: Table) -> int:

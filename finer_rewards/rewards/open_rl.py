@@ -15,7 +15,7 @@ __all__ = ["open_rl_result", "open_rl_text"]
 
 _WORD = re.compile(r"\b\w+\b")
 _START = re.compile(r"\b(with|select|insert|update|delete)\b", re.IGNORECASE)
-_LONGEST = 20_000
+_LONGEST = 8_000
 
 
 @reward(needs={"execution"})
