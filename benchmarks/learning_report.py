@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from benchmarks.learning_arms import BASE
 
-__all__ = ["interval", "report", "speed_ups"]
+__all__ = ["interval", "merged", "report", "speed_ups"]
 
 Run = Mapping[str, Any]
 #: Student's t, 95 %, two-sided, by degrees of freedom.
@@ -43,27 +43,65 @@ def speed_ups(arm: Run, base: Run) -> list[float]:
 
 def report(runs: Sequence[Run], file: Path, seeds: Sequence[int]) -> None:
     """Write the tables and the plot beside the file of runs."""
-    confirmed = [one for one in runs if one["seeds"] == list(seeds)]
-    screened = [one for one in runs if one["seeds"] != list(seeds)]
-    text = "\n".join([*_head(runs), *_screening(screened), *_confirming(confirmed)]) + "\n"
+    confirmed = merged([one for one in runs if set(one["seeds"]) <= set(seeds)])
+    screened = [one for one in runs if not set(one["seeds"]) <= set(seeds)]
+    text = "\n".join([*_head(runs, file.stem), *_screening(screened), *_confirming(confirmed)]) + "\n"
     file.with_suffix(".md").write_text(text, encoding="utf-8")
     file.with_suffix(".svg").write_text(figure(confirmed), encoding="utf-8")
     print(text)
 
 
-def _head(runs: Sequence[Run]) -> list[str]:
+def merged(runs: Sequence[Run]) -> list[Run]:
+    """Return one run an arm, rate, task and start: seeds that trained in blocks stand side by side."""
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for one in runs:
+        key = one["task"], one["start"], one["arm"], one["rate"]
+        if key not in found:
+            found[key] = dict(one)
+            continue
+        whole = found[key]
+        for name in ("sampled", "greedy"):
+            whole[name] = [[*a, *b] for a, b in zip(whole[name], one[name], strict=True)]
+        whole["silent"] = (whole["silent"] * len(whole["seeds"]) + one["silent"] * len(one["seeds"])) / (
+            len(whole["seeds"]) + len(one["seeds"])
+        )
+        whole["seeds"] = [*whole["seeds"], *one["seeds"]]
+    # Where a run stopped between the arms of a block, only the seeds that all have can be paired.
+    shared = {
+        place: set.intersection(*(set(one["seeds"]) for one in found.values() if _place(one) == place))
+        for place in {_place(one) for one in found.values()}
+    }
+    return [_only(one, shared[_place(one)]) for one in found.values()]
+
+
+def _place(one: Run) -> tuple[str, str]:
+    return one["task"], one["start"]
+
+
+def _only(one: Run, seeds: set[int]) -> Run:
+    kept = [at for at, seed in enumerate(one["seeds"]) if seed in seeds]
+    return {
+        **one,
+        "seeds": [one["seeds"][at] for at in kept],
+        "sampled": [[row[at] for at in kept] for row in one["sampled"]],
+        "greedy": [[row[at] for at in kept] for row in one["greedy"]],
+    }
+
+
+def _head(runs: Sequence[Run], name: str) -> list[str]:
     minutes = sum(one["seconds"] for one in runs) / 60
     return [
         "# Which reward teaches, on sound questions",
         "",
-        f"`python -m benchmarks.learning report`, {date.today()}, {platform.machine()}, two shared cores; NumPy, one "
-        f"process: {len(runs)} runs, {minutes:.0f} minutes of CPU without warm starts. Curves: `learning_sound.svg`.",
+        f"`python -m benchmarks.learning report`, {date.today()}, {platform.machine()}, two shared cores; one "
+        f"process: {len(runs)} runs, {minutes:.0f} minutes of CPU without warm starts. Curves: `{name}.svg`.",
         "",
         "Sampled EX: likelihood of the right answer to held-out questions. Against: the difference to match alone at "
         "its better rate, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at "
         "the end, median over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. "
         "Collapsed: seeds that end below their start. Silent: groups that give no credit. What an arm is: "
-        "`benchmarks/learning_arms.py`.",
+        "`benchmarks/learning_arms.py`. Dashed curves: the lower of an arm's two rates. Chosen afterwards: a rate that "
+        "was tried after the confirming seeds had been seen, so it shows a direction and confirms nothing.",
         "",
     ]
 
@@ -126,8 +164,9 @@ def _row(one: Run, base: Run) -> str:
             f"{median(sooner):.1f} ({low:.1f} to {high:.1f})",
         ]
     lost = sum(end < first for first, end in zip(one["sampled"][0], one["sampled"][-1], strict=True))
+    later = " (chosen afterwards)" if one.get("afterwards") else ""
     return (
-        f"| {one['arm']} | {one['rate']:g} | {mean(one['sampled'][-1]):.3f} | {' | '.join(cells)} | {lost} | "
+        f"| {one['arm']}{later} | {one['rate']:g} | {mean(one['sampled'][-1]):.3f} | {' | '.join(cells)} | {lost} | "
         f"{one['silent']:.2f} |"
     )
 
@@ -146,7 +185,13 @@ def figure(runs: Sequence[Run]) -> str:
             f'<text x="{WIDTH - 12}" y="{HEIGHT - 10}" text-anchor="end">step '
             f"{(len(here[0]['sampled']) - 1) * here[0]['every']}</text>",
         ]
-        body += [_curve(one, COLOURS[arms.index(one["arm"]) % len(COLOURS)], top) for one in here]
+        fastest = {one["arm"]: max(two["rate"] for two in here if two["arm"] == one["arm"]) for one in here}
+        body += [
+            _curve(
+                one, COLOURS[arms.index(one["arm"]) % len(COLOURS)], top, one["rate"] < fastest[one["arm"]]
+            )
+            for one in here
+        ]
         panels.append(
             f'<g transform="translate({number % 2 * WIDTH},{number // 2 * HEIGHT})">{"".join(body)}</g>'
         )
@@ -164,7 +209,7 @@ def figure(runs: Sequence[Run]) -> str:
     )
 
 
-def _curve(one: Run, colour: str, top: float) -> str:
+def _curve(one: Run, colour: str, top: float, is_slower: bool) -> str:
     last = len(one["sampled"]) - 1
 
     def place(at: int, value: float) -> str:
@@ -178,7 +223,8 @@ def _curve(one: Run, colour: str, top: float) -> str:
         middle.append(place(at, centre))
         upper.append(place(at, centre + half))
         lower.append(place(at, centre - half))
+    dashes = ' stroke-dasharray="5 4"' if is_slower else ""
     return (
         f'<polygon points="{" ".join([*upper, *reversed(lower)])}" fill="{colour}" opacity="0.15"/>'
-        f'<polyline points="{" ".join(middle)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+        f'<polyline points="{" ".join(middle)}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
     )

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.learning import Lab, Size, read, run
 from benchmarks.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
 from benchmarks.learning_policy import Encoder, Policy
-from benchmarks.learning_report import interval, report, speed_ups
+from benchmarks.learning_report import interval, merged, report, speed_ups
 from benchmarks.learning_spider import cut, spider_task
 from benchmarks.learning_task import TASKS, World
 from finer_rewards import Sample, Scorer, SQLite
@@ -120,6 +120,21 @@ def test_the_report_pairs_seeds_and_counts_steps() -> None:
     base = {"seeds": [1, 2], "sampled": [[0.1, 0.1], [0.2, 0.2], [0.3, 0.3]]}
     arm = {"seeds": [1, 2], "sampled": [[0.1, 0.1], [0.4, 0.2], [0.5, 0.2]]}
     assert speed_ups(arm, base) == [2.0, 0.0]
+    place = {"task": "t", "start": "s", "arm": "a", "rate": 1, "greedy": [], "silent": 0.5}
+    blocks = [
+        {**place, **base},
+        {**place, **arm, "seeds": [3, 4], "silent": 1.0},
+        {**place, **base, "arm": "b"},
+    ]
+    whole, other = merged(blocks[:2]), merged(blocks)
+    assert (whole[0]["seeds"], whole[0]["sampled"][1], whole[0]["silent"]) == (
+        [1, 2, 3, 4],
+        [0.2, 0.2, 0.4, 0.2],
+        0.75,
+    )
+    assert [one["sampled"][1] for one in other] == [
+        [0.2, 0.2]
+    ] * 2  # seeds that only one arm has are left out
     centre, half = interval([1.0, 2.0, 3.0])
     assert (centre, round(half, 3)) == (2.0, 2.484)
 
