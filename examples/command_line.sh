@@ -5,7 +5,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# Scores to standard output, talk to standard error. Status 1: something could not be scored.
+# Scores to standard output, talk to standard error. Status 1: the system failed, or the mean is below --fail-under.
 finer-rewards score "$here/ferries/predicted.sql" "$here/ferries/gold.sql" --db "$here/ferries/ferries.sqlite" \
     --reward "2 * execution_match() + atomic_f1()" --log "$work/scores.jsonl"
 

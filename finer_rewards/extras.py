@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -37,7 +38,9 @@ def extra(name: str, what: str, *packages: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        if _root(error) not in {package.lower().replace("-", "_") for package in packages}:
+        # The module is called as the package (`skyrl-gym`), or as its first word (`backports.zstd`, `openenv-core`).
+        words = [re.split(r"[-._]", package.lower()) for package in packages]
+        if _root(error) not in {name for one in words for name in ("_".join(one), one[0])}:
             raise
         raise MissingExtraError(what, ", ".join(packages), name) from None
 

@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Final, cast
 from finer_rewards.errors import DataError
 from finer_rewards.extras import extra
 
-__all__ = ["TextFile"]
+__all__ = ["TextFile", "read_lines"]
 
 _LARGEST: Final = 4 << 30  # bytes of what is unpacked
 _IN_MEMORY = 8 << 20  # bytes of standard input that need no file
@@ -132,6 +132,21 @@ class TextFile:
                 f"{self.name} should be {encoding} text, but byte {place} (0x{data[error.start]:02x}) is not. "
                 "Save it as UTF-8."
             ) from None
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a log, packed or not; what is no UTF-8 in it is replaced, as its writer may have been killed.
+
+    Raises:
+        DataError: it is packed, and unpacking fails.
+    """
+    with path.open("rb") as file:
+        packed = file.read(4).startswith((_GZIP, _ZSTD))
+    if packed:
+        yield from TextFile(path).lines()
+        return
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        yield from lines
 
 
 def _seekable(file: Any) -> BinaryIO:

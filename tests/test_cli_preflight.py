@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sqlite3
 from pathlib import Path
@@ -133,3 +134,14 @@ def test_completions_pass_through_the_chat_template(
     assert found["template", "longest prompt"]["found"].endswith("tokens")
     assert found["golds as a thought", "pass rate"]["found"] == "3 of 3 with a value"
     assert status == 0
+
+
+def test_packed_rows_completions_and_logs_are_read(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write("rollouts.jsonl", [row(GOLDS[0], completion=one) for one in (GOLDS[0], "SELECT 1")])
+    for name in ("rows.jsonl", "rollouts.jsonl"):
+        Path(f"{name}.gz").write_bytes(gzip.compress(Path(name).read_bytes()))
+    arguments = ["--db", ".", "--format", "json"]
+    assert main(["preflight", "rows.jsonl.gz", *arguments, "--completions", "rollouts.jsonl.gz"]) == 0
+    capsys.readouterr()
+    assert main(["rescore", "rollouts.jsonl.gz", *arguments]) == 0
+    assert [one["after"] for one in json.loads(capsys.readouterr().out)] == [1.0, 0.0]

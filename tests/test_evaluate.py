@@ -126,6 +126,10 @@ def test_two_systems_are_compared_question_by_question(spider, tmp_path, capsys)
         paired["difference"] == pytest.approx(2 / 3) and paired["p"] == 0.5
     )  # two of two, by chance, both ways
     assert report["confidence"][0] == [0, 0] and report["confidence"][1] == [0, 1]
+    # There is no vote between systems.
+    assert report["accuracy"] == report["candidates"][1]["accuracy"] == pytest.approx(2 / 3)
+    _, lines, _ = run(capsys, "evaluate", two, one, spider, "--paired", "--format", "jsonl")
+    assert [json.loads(line)["value"] for line in lines.splitlines()] == [0, 0, 0]
     _, out, _ = run(capsys, "evaluate", one, two, spider, "--paired")
     last = out.splitlines()[-1]
     assert (

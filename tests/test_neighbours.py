@@ -101,6 +101,17 @@ def test_guesses_and_near_misses_match_no_longer(make_db: MakeDb) -> None:
     assert all(0 < len(one.instances) <= 8 for one in suite.golds)
 
 
+def test_the_reason_of_a_match_is_that_of_the_database_itself(make_db: MakeDb) -> None:
+    path = make_db("concert", CONCERTS)
+    gold = "SELECT name FROM singer"
+    with fr.Scorer("execution_match()", fr.SQLite("/")) as scorer:
+        score = scorer.score_one(fr.Sample(gold, gold, str(path)))
+    with sqlite3.connect(path) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM singer").fetchone()
+    connection.close()
+    assert score.value == 1.0 and score.reason.startswith(f"{count} rows = gold")
+
+
 def test_other_ways_to_write_the_gold_still_match(make_db: MakeDb) -> None:
     path = make_db("concert", CONCERTS)
     build(path)

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.errors import MissingExtraError
+from finer_rewards.extras import extra
 from finer_rewards.presets import PRESETS
 from finer_rewards.reward import known_rewards
 from finer_rewards.signature import SCORES
@@ -129,3 +131,14 @@ def test_a_trainer_without_a_memory_loads_none_and_no_server(call: str, tmp_path
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("package", "module"),
+    [("nope.part", "nope"), ("nope-core", "nope"), ("nope-core", "nope_core"), ("Nope", "nope")],
+)
+def test_a_missing_package_is_known_by_its_name_or_the_first_word_of_it(package: str, module: str) -> None:
+    with pytest.raises(MissingExtraError, match="pip install"), extra("x", "This", package):
+        raise ModuleNotFoundError(name=module)
+    with pytest.raises(ModuleNotFoundError), extra("x", "This", package):
+        raise ModuleNotFoundError(name="another")

@@ -19,6 +19,7 @@ from finer_rewards.extras import extra
 from finer_rewards.grouping import Groups, read_groups
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
+from finer_rewards.text_file import TextFile
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
 __all__ = [
@@ -156,14 +157,13 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
         for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
             yield from batch.to_pylist()
         return
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                yield parse_json(line)
-            except ValueError:
-                raise DataError(
-                    f"`dataset` should be JSONL or .parquet, but line {number} of {path} is not JSON."
-                ) from None
+    for number, line in enumerate(TextFile(path).lines(), 1):
+        try:
+            yield parse_json(line)
+        except ValueError:
+            raise DataError(
+                f"`dataset` should be JSONL or .parquet, but line {number} of {path} is not JSON."
+            ) from None
 
 
 def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +43,8 @@ Several prediction files, or a JSONL file with a list of `candidates` in each re
 question: each candidate's own EX, recall@n and the EX of a vote are given. Why answers are wrong is counted: the main
 cause of each, and all that are in it. BENCHMARK is a folder as Spider or BIRD unpack, or the file of its questions
 with --db. --format jsonl gives one record a question. With --paired each file is a system: EX with its bootstrap
-interval, and each against the first by McNemar's exact test. A question for which predictions with ids have none
+interval, and each against the first by McNemar's exact test; records, --failures and --fail-under are those of the
+last. A question for which predictions with ids have none
 counts as wrong, and how many do is said.
 """
 COLUMNS = (
@@ -154,6 +155,9 @@ def run(arguments: argparse.Namespace) -> int:
                 advance=bar.advance,
             )
         )
+    if arguments.paired:
+        # There is no vote between systems: records, failures and totals are those of the last.
+        outcomes = [replace(one, chosen=len(one.scores) - 1) for one in outcomes]
     total = summarise(outcomes)
     if arguments.failures:
         wrong = (_record(one) for one in outcomes if one.verdict.value != 1)

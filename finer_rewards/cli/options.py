@@ -71,7 +71,11 @@ def number(name: str, kind: Callable[[str], float], what: str) -> Callable[[str]
             value = kind(text)
         except ValueError:
             value = float("nan")
-        if not (float("-inf") < value < float("inf")) or ("positive" in what and value <= 0):
+        if (
+            not (float("-inf") < value < float("inf"))
+            or ("positive" in what and value <= 0)
+            or ("from 0" in what and value < 0)
+        ):
             raise argparse.ArgumentTypeError(
                 f"should be {what}, but got {text!r}. Write for example {name} 1"
             )
@@ -130,7 +134,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--cache", metavar="FOLDER", help="keep gold results here from run to run")
     group.add_argument(
         "--neighbours",
-        type=number("--neighbours", int, "a positive whole number"),
+        type=number("--neighbours", int, "a whole number from 0 up"),
         default=0,
         metavar="N",
         help="a match must hold on up to N neighbours too; see `finer-rewards testsuite`",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """\
   finer-rewards preflight rows/train.jsonl --db databases/
-  finer-rewards preflight rows/train.parquet --db databases/ --tokenizer Qwen/Qwen3-4B --preset finer
+  finer-rewards preflight rows/train.parquet --db databases/ --tokenizer Qwen/Qwen3-4B --reward "finer(memory=False)"
   finer-rewards preflight rows/train.jsonl --db databases/ --completions rollouts.jsonl
 
 ROWS is what a trainer reads, as `prepare` writes it. With --completions (JSONL with completion, gold and db: what your

@@ -12,6 +12,7 @@ from finer_rewards.datasets.preparing import LeftOut, Prepared, Row
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.exact import parse_json
 from finer_rewards.executing.databases import is_database_text
+from finer_rewards.text_file import read_lines
 
 __all__ = ["Band", "PassRates", "in_band", "read_band", "read_pass_rates"]
 
@@ -129,14 +130,13 @@ def in_band(prepared: Prepared, rates: PassRates, band: Band) -> Prepared:
 
 def _records(files: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
     for path in files:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = parse_json(line)
-                except ValueError:  # its writer was killed
-                    continue
-                if isinstance(record, dict) and "status" in record:
-                    yield record
+        for line in read_lines(path):
+            try:
+                record = parse_json(line)
+            except ValueError:  # its writer was killed
+                continue
+            if isinstance(record, dict) and "status" in record:
+                yield record
 
 
 def _keys(record: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -11,6 +11,7 @@ from finer_rewards.exact import parse_json, untagged
 from finer_rewards.files import sample_of
 from finer_rewards.score_log import log_files
 from finer_rewards.spool import Spool
+from finer_rewards.text_file import read_lines
 from finer_rewards.types import Sample
 
 __all__ = ["Rollout", "Rollouts", "read_rollouts"]
@@ -61,25 +62,24 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
     signatures: dict[str, Mapping[str, Any]] = {}
     unreadable = 0
     for path in log_files(paths):
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for number, line in enumerate(file, 1):
-                if not line.strip():
-                    continue
-                where = f"Line {number} of {path}"
-                try:
-                    record = parse_json(line, object_hook=untagged)
-                except ValueError:  # its writer was killed
-                    unreadable += 1
-                    continue
-                if isinstance(record, dict) and isinstance(record.get("scorer"), dict):
-                    signatures[str(record.get("signature"))] = record["scorer"]
-                    continue
-                try:
-                    rollouts.append(_rollout(record, where))
-                except DataError:
-                    if not isinstance(record, dict) or "status" not in record:
-                        raise
-                    unreadable += 1  # a line of ours that has been damaged since
+        for number, line in enumerate(read_lines(path), 1):
+            if not line.strip():
+                continue
+            where = f"Line {number} of {path}"
+            try:
+                record = parse_json(line, object_hook=untagged)
+            except ValueError:  # its writer was killed
+                unreadable += 1
+                continue
+            if isinstance(record, dict) and isinstance(record.get("scorer"), dict):
+                signatures[str(record.get("signature"))] = record["scorer"]
+                continue
+            try:
+                rollouts.append(_rollout(record, where))
+            except DataError:
+                if not isinstance(record, dict) or "status" not in record:
+                    raise
+                unreadable += 1  # a line of ours that has been damaged since
     if not rollouts:
         torn = f", and {unreadable} lines that are damaged" if unreadable else ""
         raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none{torn}.")

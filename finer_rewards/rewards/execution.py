@@ -213,7 +213,7 @@ class _Judge(NamedTuple):
                 continue
             verdict = self._compared(trials, golds, index)
             if verdict.value == 1.0:
-                verdict = self._refused(self._neighbours(rewriting, index), index) or verdict
+                verdict = self._on_neighbours(verdict, self._neighbours(rewriting, index), index)
             if verdict.value == 1.0:
                 return verdict
             if verdict.value is None:
@@ -229,9 +229,9 @@ class _Judge(NamedTuple):
         by_gold = found.readings.get(rewriting, ())
         return by_gold[index] if index < len(by_gold) else ()
 
-    def _refused(self, trials: tuple[Trial, ...], index: int) -> Score | None:
-        """Return what neighbours make of a match: `None` when there are none, else the score with what they show."""
-        score: Score | None = None
+    def _on_neighbours(self, match: Score, trials: tuple[Trial, ...], index: int) -> Score:
+        """Return what neighbours make of a match: the match, or that it is a lucky one, with what they show."""
+        tried = False
         for trial in trials:
             predicted, gold = trial.predicted, trial.golds[0]
             if predicted is None:
@@ -239,12 +239,12 @@ class _Judge(NamedTuple):
             found = self._compared((trial,), (gold,), index) if predicted.ok else did_not_run(predicted)
             if found.value is None:
                 continue  # what is right there is open
-            score = found
-            if score.value != 1.0:
+            tried = True
+            if found.value != 1.0:
                 shown = f": {_shown(predicted)}; the gold gives {_shown(gold)}" if predicted.ok else ""
-                reason = f"it matches by luck: not on {trial.db}, where {score.reason}{shown}"
-                return Score(0.0, reason, score.status, metrics={"lucky": 1.0})
-        return score and replace(score, metrics={"lucky": 0.0})
+                reason = f"it matches by luck: not on {trial.db}, where {found.reason}{shown}"
+                return Score(0.0, reason, found.status, metrics={"lucky": 1.0})
+        return replace(match, metrics={"lucky": 0.0}) if tried else match
 
     def _compared(self, trials: tuple[Trial, ...], golds: Sequence[Execution], index: int) -> Score:
         """Return the verdict of one gold on all these databases."""
@@ -275,7 +275,7 @@ class _Judge(NamedTuple):
                 rows = (row for gold in golds for row in gold.rows)
                 if found.swapped if gold.truncated else swapped(rows, comparison.columns):
                     return Score(0.0, "columns of like values are in another order than the gold's" + where)
-            reason = comparison.reason
+            reason = reason or comparison.reason
         return masked or Score(1.0, reason)
 
     def _comparison(self, trial: Trial, gold: Execution, gold_sql: str | None) -> Settled:
