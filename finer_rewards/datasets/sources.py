@@ -120,7 +120,8 @@ def _databases(data: str, databases: str | None, folder: Path | None, part: str)
 def _kind(data: str, entries: Sequence[Entry]) -> str:
     """Return which benchmark it looks like: BIRD has evidence, Spider its name or the tokens of the query."""
     first = entries[0].extra
-    if "evidence" in first:
+    # Rows that `prepare` wrote have the column, whatever they come from.
+    if any(entry.extra.get("evidence") for entry in entries):
         return "bird"
     if "query_toks" in first or "spider" in data.lower():
         return "spider"
