@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import random
+import resource
 import socket
 import sqlite3
 import sys
@@ -41,16 +42,32 @@ class Machine:
         self.others: Callable[[], Iterable[int]] = list
 
     def cpu(self) -> float:
-        """Return CPU seconds of this process and of the others that run now."""
-        # The kernel's clock of another process: its number, inverted, and what is counted.
-        return time.process_time() + sum(time.clock_gettime((~pid << 3) | 2) for pid in self.others())
+        """Return CPU seconds of this process, of the others that run now, and of those that have ended."""
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return (
+            time.process_time()
+            + ended.ru_utime
+            + ended.ru_stime
+            + sum(map(_cpu_of, dict.fromkeys(self.others())))
+        )
 
     def measure(self, work: Callable[[], object], *pids: int) -> tuple[float, float]:
         """Return wall and CPU seconds."""
         self.others = lambda: pids
         cpu, wall = self.cpu(), time.perf_counter()
         work()
-        return time.perf_counter() - wall, self.cpu() - cpu
+        wall = time.perf_counter() - wall
+        time.sleep(0.05)  # a worker that was killed counts once it has been waited for
+        return wall, self.cpu() - cpu
+
+
+def _cpu_of(pid: int) -> float:
+    """CPU seconds of another process; 0 once it has ended."""
+    try:
+        # The kernel's clock of another process: its number, inverted, and what is counted.
+        return time.clock_gettime((~pid << 3) | 2)
+    except OSError:
+        return 0.0
 
 
 MACHINE = Machine()

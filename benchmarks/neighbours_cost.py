@@ -12,17 +12,16 @@ from __future__ import annotations
 import argparse
 import os
 import platform
-import resource
 import sqlite3
 import statistics
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import date
+from functools import partial
 from pathlib import Path
 
-from benchmarks.measuring import TIMEOUT, forget, pids, show, table
+from benchmarks.measuring import MACHINE, TIMEOUT, forget, pids, show, table
 from benchmarks.throughput import SETS, Workload, real
 from finer_rewards import Scorer, SQLite
 from finer_rewards.rewards import execution_match
@@ -74,9 +73,7 @@ def _row(work: Workload, seed: int, rounds: int) -> list[str]:
             show(f"{work.name}, seed {seed}: round {number + 1} of {rounds}")
             for name, scorer in scorers.items():
                 forget(scorer, work)
-                started = _cpu(scorer)
-                scorer.score(work.samples)
-                used[name].append(_cpu(scorer) - started)
+                used[name].append(MACHINE.measure(partial(scorer.score, work.samples), *pids(scorer))[1])
         for name, scorer in scorers.items():
             matches[name] = sum(score.value == 1 for score in scorer.score(work.samples))
     ratios = [beside / alone for alone, beside in zip(used["without"], used["with"], strict=True)]
@@ -89,14 +86,6 @@ def _row(work: Workload, seed: int, rounds: int) -> list[str]:
         ratio,
         *map(str, matches.values()),
     ]
-
-
-def _cpu(scorer: Scorer) -> float:
-    """CPU seconds of this process and of its workers, also of those that were killed and waited for."""
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    # The kernel's clock of another process: its number, inverted, and what is counted.
-    running = sum(time.clock_gettime((~pid << 3) | 2) for pid in pids(scorer))
-    return time.process_time() + ended.ru_utime + ended.ru_stime + running
 
 
 @contextmanager
