@@ -5,8 +5,8 @@
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-npm install --prefix "$folder" --silent --no-audit --no-fund node-sql-parser@5.4.0 > /dev/null
 cd "$folder"
+npm install --silent --no-audit --no-fund node-sql-parser@5.4.0 > /dev/null
 node - <<'JS'
 const { Parser } = require("node-sql-parser");
 const assert = require("assert");

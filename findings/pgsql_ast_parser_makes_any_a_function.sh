@@ -4,8 +4,8 @@
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-npm install --prefix "$folder" --silent --no-audit --no-fund pgsql-ast-parser@12.0.2 > /dev/null
 cd "$folder"
+npm install --silent --no-audit --no-fund pgsql-ast-parser@12.0.2 > /dev/null
 node - <<'JS'
 const { parse, toSql } = require("pgsql-ast-parser");
 const assert = require("assert");

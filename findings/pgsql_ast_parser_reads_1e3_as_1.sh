@@ -5,8 +5,8 @@
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps --prefix "$folder" pgsql-ast-parser@12.0.2 >"$folder/log" 2>&1
 cd "$folder"
+npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps pgsql-ast-parser@12.0.2 >"$folder/log" 2>&1
 node - <<"JS"
 const assert = require("assert");
 const { parseFirst, toSql } = require("pgsql-ast-parser");

@@ -5,8 +5,8 @@
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps --prefix "$folder" sql-formatter@15.9.0 >"$folder/log" 2>&1
 cd "$folder"
+npm install --silent --no-audit --no-fund --ignore-scripts --legacy-peer-deps sql-formatter@15.9.0 >"$folder/log" 2>&1
 node - <<"JS"
 const assert = require("assert");
 const { format } = require("sql-formatter");

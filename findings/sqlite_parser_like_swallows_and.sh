@@ -4,8 +4,8 @@
 set -euo pipefail
 folder="$(mktemp -d)"
 trap 'rm -rf "$folder"' EXIT
-npm install --prefix "$folder" --silent --no-audit --no-fund sqlite-parser@1.0.1 > /dev/null
 cd "$folder"
+npm install --silent --no-audit --no-fund sqlite-parser@1.0.1 > /dev/null
 node - <<'JS'
 const parse = require("sqlite-parser");
 const assert = require("assert");

@@ -68,7 +68,7 @@ def ask_endpoint(
     key = os.environ.get(key_variable, "").strip()
     if not key.isprintable() or not key.isascii():
         raise EndpointError(
-            f"the key in the environment variable {key_variable} is no text that a header can hold"
+            f"the key in the environment variable {key_variable} should be one line of ASCII. Set it again"
         )
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     request = urllib.request.Request(f"{url}/{path}", data=json.dumps(body).encode(), headers=headers)

@@ -227,14 +227,9 @@ class Reward:
         return _restore, (self._factory.__module__, self._factory.__qualname__, dict(self.params))
 
     def __add__(self, other: Reward | float) -> Reward:
-        if not isinstance(other, Reward) and other == 0:
-            return self
         return _sum((*_terms(self), *_terms(other)))
 
     def __radd__(self, other: Reward | float) -> Reward:
-        # Python's `sum` begins with 0, which is no part of the reward.
-        if not isinstance(other, Reward) and other == 0:
-            return self
         return _sum((*_terms(other), *_terms(self)))
 
     def __sub__(self, other: Reward | float) -> Reward:
@@ -471,7 +466,9 @@ def _restore(module: str, qualname: str, params: dict[str, Any]) -> Reward:
 
 def _terms(value: Reward | float) -> tuple[tuple[float, Reward], ...]:
     if not isinstance(value, Reward):
-        return ((1, constant(_number("+", value))),)
+        number = _number("+", value)
+        # 0 adds nothing: Python's `sum` begins with it.
+        return ((1, constant(number)),) if number else ()
     if value.name == "total":
         return cast("tuple[tuple[float, Reward], ...]", value.params["terms"])
     return ((1, value),)

@@ -125,6 +125,21 @@ def test_what_gives_no_score_is_the_systems_fault_and_is_asked_again(judge: Any,
     assert KEY not in log.read_text()
 
 
+def test_a_mistake_in_a_judge_is_raised_and_a_key_that_no_header_holds_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def mistaken(prompts: Sequence[str]) -> list[str]:
+        return [prompt.no_such_method() for prompt in prompts]  # type: ignore[attr-defined]
+
+    with scorer("judge(executed=False)", mistaken) as one, pytest.raises(AttributeError):
+        one.score([sample("SELECT 5")])
+    monkeypatch.setenv("JUDGE_KEY", "sk-secret\nX: 1")
+    judge = EndpointJudge("http://127.0.0.1:9/v1", "m", key_variable="JUDGE_KEY", retries=0)
+    with scorer("judge(executed=False)", judge) as one:
+        (score,) = one.score([sample("SELECT 5")])
+    assert score.value is None and "JUDGE_KEY" in score.reason and "secret" not in score.reason
+
+
 def test_scores_are_read_from_the_last_line_alone() -> None:
     assert grade_in("Score: 1\nNo, that is wrong.\nScore: 0") == 0
     assert grade_in("Score: 1\nbut I am not sure") is None

@@ -52,7 +52,7 @@ FORMS = {
 #: Trainers, the versions that are tested, and what to know of each.
 TRAINERS = {
     "trl": (
-        "1.10",
+        "0.29",
         "1.17",
         "None from one of several reward functions counts as 0: use TRLReward.components",
     ),
