@@ -276,7 +276,7 @@ def _page(answers: dict[str, list[str]]) -> str:
         "(apsw for SQLite) and PostgreSQL 15; without `--write` the command fails where an engine does something else.",
         "The table `t` has the rows (1, NULL, 'Ann'), (2, 7, 'ann'), (3, 7, 'Bob'), (4, 1, NULL) in columns a, b, s.",
         "*Guess*: what was written down before the first run, for SQLite / DuckDB / PostgreSQL. Which verdicts on",
-        "real predictions hang on the version: `python -m benchmarks.version_verdicts`.",
+        "real predictions hang on the version: `python -m benchmarks.research.version_verdicts`.",
     ]
     for topic in dict.fromkeys(row.topic for row in ROWS):
         lines += [

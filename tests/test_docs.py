@@ -224,3 +224,10 @@ def hooks() -> Any:
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
     return module
+
+
+def test_one_command_runs_every_script_that_the_readme_quotes():
+    from benchmarks.__main__ import QUOTED
+
+    measured = (ROOT / "README.md").read_text(encoding="utf-8").split("## Measured")[1]
+    assert set(re.findall(r"`(\w+)\.py` \|", measured)) == set(QUOTED)

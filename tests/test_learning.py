@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.learning import Lab, Size, read, run
-from benchmarks.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
-from benchmarks.learning_policy import Encoder, Policy
-from benchmarks.learning_report import interval, merged, report, speed_ups
-from benchmarks.learning_spider import cut, spider_task
-from benchmarks.learning_task import TASKS, World
+from benchmarks.research.learning import Lab, Size, read, run
+from benchmarks.research.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
+from benchmarks.research.learning_policy import Encoder, Policy
+from benchmarks.research.learning_report import interval, merged, report, speed_ups
+from benchmarks.research.learning_spider import cut, spider_task
+from benchmarks.research.learning_task import TASKS, World
 from finer_rewards import Sample, Scorer, SQLite
 
 SMALL = Size(easy=60, known=320, held_out=30, every=2, steps={"sparse": 4, "able": 2})
@@ -140,7 +140,9 @@ def test_the_report_pairs_seeds_and_counts_steps() -> None:
 
 
 def test_a_run_goes_on_where_it_stopped_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("benchmarks.learning", fromlist=["STARTS"]).STARTS, "sparse", 0.002)
+    monkeypatch.setitem(
+        __import__("benchmarks.research.learning", fromlist=["STARTS"]).STARTS, "sparse", 0.002
+    )
     monkeypatch.setattr(Lab, "support", lambda _: {"right": 0.01, "of them with F1 = 1": 1.0, "support": {}})
     file = tmp_path / "runs.jsonl"
     arms = [(BASE, 3e-3), ("+ F2^8 in lost groups", 3e-3), ("+ cells", 3e-3), ("clause credit", 3e-3)]
@@ -188,7 +190,7 @@ def test_a_query_of_spider_put_together_again_returns_what_it_did(shared_data: P
 
 def test_the_writer_reads_what_it_wrote_and_learns_it(world: World) -> None:
     pytest.importorskip("torch")
-    from benchmarks.learning_writer import END, Writer
+    from benchmarks.research.learning_writer import END, Writer
 
     asked = world.questions(8, hard=True, seed=1)
     encoder = Encoder(world.task, asked)

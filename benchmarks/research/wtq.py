@@ -4,7 +4,7 @@ For every question whose table is there, the answer is scored against: itself, w
 table; the whole table; each single column, whole; and a query that guesses without reading the table. What
 the published partial credit (recall) would pay the whole table stands beside.
 
-    python benchmarks/wtq.py ../shared/data --write
+    python benchmarks/research/wtq.py ../shared/data --write
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from finer_rewards import Sample, Scorer
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.rewards import answer_coverage, answer_match
 
-RESULTS = Path(__file__).parent / "results" / "wtq.md"
+RESULTS = Path(__file__).parents[1] / "results" / "wtq.md"
 BATCH = 512
 
 
@@ -73,8 +73,8 @@ def main() -> int:
         [
             "# Answers without SQL: WikiTableQuestions",
             "",
-            f"`python benchmarks/wtq.py`, {date.today().isoformat()}. {platform.machine()}, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+            f"`python benchmarks/research/wtq.py`, {date.today().isoformat()}. {platform.machine()}, "
+            f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
             f"{time.perf_counter() - started:.0f} s in all.",
             "",
             f"{len(rows):,} questions, {len(known):,} with their table, {len(asked):,} asked; "

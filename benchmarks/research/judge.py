@@ -1,7 +1,7 @@
 """How far a judge agrees with experts, beside the official verdict.
 
-    python -m benchmarks.judge ../shared/data --write                        # with a stand-in, not a language model
-    python -m benchmarks.judge ../shared/data --url URL --model MODEL        # with a model behind an endpoint
+    python -m benchmarks.research.judge ../shared/data --write                      # with a stand-in, no language model
+    python -m benchmarks.research.judge ../shared/data --url URL --model MODEL      # with a model behind an endpoint
 
 FLEX: 200 answers on BIRD with the printed results of both queries and three experts' votes; right where at least half
 of them say so. A score of the judge from 0.5 up is its yes. Kappa is Cohen's. Our own modes on the same answers are in
@@ -29,7 +29,7 @@ from finer_rewards.judging import EndpointJudge, Judge, Judges
 from finer_rewards.rewards import judge
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
-RESULTS = Path(__file__).parent / "results" / "judge.md"
+RESULTS = Path(__file__).parents[1] / "results" / "judge.md"
 
 
 def stand_in(prompts: Sequence[str]) -> list[str]:
@@ -98,8 +98,8 @@ def main() -> int:
     lines = [
         "# A judge beside experts",
         "",
-        f"`python -m benchmarks.judge ../shared/data --write`, {date.today()}, Python {platform.python_version()}, "
-        f"{platform.machine()}. Judge: {who}.",
+        f"`python -m benchmarks.research.judge ../shared/data --write`, {date.today()}, "
+        f"Python {platform.python_version()}, {platform.machine()}. Judge: {who}.",
         "",
         "| verdict | answers | of them agree | Cohen's kappa |",
         "| --- | ---: | ---: | ---: |",

@@ -1,6 +1,6 @@
 """Which verdicts hang on the version of SQLite: every gold and candidate on several, held against the newest.
 
-    python -m benchmarks.version_verdicts ../shared/data [--write]
+    python -m benchmarks.research.version_verdicts ../shared/data [--write]
 
 Each version comes as an apsw package into a temporary folder and runs all distinct statements in a process of its
 own, each for at most `LIMIT` seconds. A verdict can only flip where a result differs, so only those pairs are
@@ -29,7 +29,7 @@ from finer_rewards import Execution, compare
 from finer_rewards.comparing import modes
 from finer_rewards.types import Status
 
-RESULTS = Path(__file__).parent / "results" / "version_verdicts.md"
+RESULTS = Path(__file__).parents[1] / "results" / "version_verdicts.md"
 VERSIONS = {
     "3.40.1": "apsw==3.40.1.0",
     "3.44.2": "apsw==3.44.2.0",
@@ -146,10 +146,10 @@ def _report(
     lines = [
         "# Verdicts by version of SQLite",
         "",
-        f"`python -m benchmarks.version_verdicts ../shared/data --write`, {date.today()}. {platform.machine()}, Python "
-        f"{platform.python_version()}; {len(statements):,} distinct statements, {len(golds):,} golds, "
-        f"{len(pairs):,} pairs; at most {LIMIT:g} s each. Everything is held against SQLite {NEWEST}; a query that was "
-        "late on either is left out.",
+        f"`python -m benchmarks.research.version_verdicts ../shared/data --write`, {date.today()}. "
+        f"{platform.machine()}, Python {platform.python_version()}; {len(statements):,} distinct statements, "
+        f"{len(golds):,} golds, {len(pairs):,} pairs; at most {LIMIT:g} s each. "
+        f"Everything is held against SQLite {NEWEST}; a query that was late on either is left out.",
         "",
         f"| SQLite | statements with another result | fail here only | fail there only | golds | "
         f"{' | '.join(f'verdicts that flip, `{mode}`' for mode in known)} |",

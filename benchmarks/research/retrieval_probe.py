@@ -1,4 +1,4 @@
-"""What FAISS and the memory's own index do with 5,000 vectors; `benchmarks.retrieval` runs it under each version."""
+"""What FAISS and the memory's own index do with 5,000 vectors; run by `benchmarks.research.retrieval`."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def with_itself(kind: str, built: Any) -> str:
     return f"{built.search(DATA.rows, 1)[0].max():.7f}"
 
 
-#: By the name of the row in `benchmarks.retrieval`.
+#: By the name of the row in `benchmarks.research.retrieval`.
 PROBES: dict[str, Callable[[str, Any], str]] = {
     "no filter": lambda kind, built: recall(built.search(DATA.queries, 20)[1], nearest(DATA.rows)),
     "left out": left_out,

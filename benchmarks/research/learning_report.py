@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, Final
 
-from benchmarks.learning_arms import BASE
+from benchmarks.research.learning_arms import BASE
 
 __all__ = ["interval", "merged", "report", "speed_ups"]
 
@@ -93,15 +93,15 @@ def _head(runs: Sequence[Run], name: str) -> list[str]:
     return [
         "# Which reward teaches, on sound questions",
         "",
-        f"`python -m benchmarks.learning report`, {date.today()}, {platform.machine()}, two shared cores; one "
+        f"`python -m benchmarks.research.learning report`, {date.today()}, {platform.machine()}, two shared cores; one "
         f"process: {len(runs)} runs, {minutes:.0f} minutes of CPU without warm starts. Curves: `{name}.svg`.",
         "",
         "Sampled EX: likelihood of the right answer to held-out questions. Against: the difference to match alone at "
         "its better rate, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at "
         "the end, median over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. "
         "Collapsed: seeds that end below their start. Silent: groups that give no credit. What an arm is: "
-        "`benchmarks/learning_arms.py`. Dashed curves: the lower of an arm's two rates. Chosen afterwards: a rate that "
-        "was tried after the confirming seeds had been seen, so it shows a direction and confirms nothing.",
+        "`benchmarks/research/learning_arms.py`. Dashed curves: the lower of an arm's two rates. Chosen afterwards: a "
+        "rate that was tried after the confirming seeds had been seen, so it shows a direction and confirms nothing.",
         "",
     ]
 

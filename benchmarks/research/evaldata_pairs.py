@@ -1,7 +1,7 @@
 """How many labelled pairs evaldata's comparison of syntax trees confirms, and how many ours.
 
     pip install evaldata==0.9.0
-    python -m benchmarks.evaldata_pairs [--write] [--data DIR]
+    python -m benchmarks.research.evaldata_pairs [--write] [--data DIR]
 
 Both only confirm: a pair that they do not confirm is left open. The pairs are those of `../shared/data/equivalence`
 (or FINER_REWARDS_DATA, or `--data`); evaldata reads no schema.
@@ -28,7 +28,7 @@ from benchmarks.operations import load_schema, our_score
 from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema
 
-RESULTS = Path(__file__).parent / "results" / "evaldata_pairs.md"
+RESULTS = Path(__file__).parents[1] / "results" / "evaldata_pairs.md"
 FAMILIES = ("optimiser_rules", "text_to_sql", "literature")
 
 
@@ -43,7 +43,7 @@ def confirmed_by_evaldata(predicted: str, gold: str, dialect: str) -> bool:
 
 
 def main() -> None:
-    default = os.environ.get("FINER_REWARDS_DATA") or Path(__file__).parents[1].parent / "shared" / "data"
+    default = os.environ.get("FINER_REWARDS_DATA") or Path(__file__).parents[2].parent / "shared" / "data"
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -89,7 +89,7 @@ def main() -> None:
         head = [
             f"# evaldata {version('evaldata')} beside ours",
             "",
-            f"`python -m benchmarks.evaldata_pairs --write`, {date.today()}. {platform.machine()}, "
+            f"`python -m benchmarks.research.evaldata_pairs --write`, {date.today()}. {platform.machine()}, "
             f"{os.cpu_count()} cores, Python {platform.python_version()}, sqlglot {version('sqlglot')}.",
             "",
         ]

@@ -1,8 +1,8 @@
 """Would a reader of the question accept what neighbours refuse? 200 refused candidates, drawn by chance and read.
 
-    python -m benchmarks.neighbours_audit draw [DATA] -o FILE     what there is to read, a paragraph each
-    python -m benchmarks.neighbours_audit count [DATA]            the estimate
-    python -m benchmarks.neighbours_audit wrong [DATA]            how many that are called wrong match, before and after
+    python -m benchmarks.research.neighbours_audit draw [DATA] -o FILE    what there is to read, a paragraph each
+    python -m benchmarks.research.neighbours_audit count [DATA]           the estimate
+    python -m benchmarks.research.neighbours_audit wrong [DATA]           how many called wrong match, before and after
 
 Drawn are distinct candidates that the official evaluator (BIRD: set equality) calls right, that match on the database
 itself, and that neighbours refuse; in an order shuffled with seed 0, at most 5 a question. The verdicts are lines of
@@ -28,7 +28,7 @@ from typing import Any
 from finer_rewards import Sample, Score, Scorer, SQLite
 from finer_rewards.rewards import execution_match
 
-VERDICTS = Path(__file__).parent / "results" / "neighbours_audit.tsv"
+VERDICTS = Path(__file__).parents[1] / "results" / "neighbours_audit.tsv"
 SETS = {"spider": ("spider_dev_dev", "spider_dev/database"), "bird": ("bird_dev_dev", "bird/databases")}
 DRAWN, A_QUESTION, SEED = 200, 5, 0
 

@@ -4,7 +4,7 @@ For each set of questions and each group size, groups of systems are drawn (with
 then has as many candidates as the group has systems, in the order drawn. A vote is right when the recorded
 verdict of the chosen candidate is (Spider: the official test-suite evaluator; BIRD: its set rule).
 
-    python benchmarks/voting.py ../shared/data --write
+    python benchmarks/research/voting.py ../shared/data --write
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from finer_rewards.executing import Query
 from finer_rewards.types import Execution
 from finer_rewards.voting import STRATEGIES, recall_at_n, vote
 
-RESULTS = Path(__file__).parent / "results" / "voting.md"
+RESULTS = Path(__file__).parents[1] / "results" / "voting.md"
 SETS = {
     "spider_dev_dev": ("spider_dev/database", "official"),
     "bird_dev_dev": ("bird/databases", "set_ex"),
@@ -74,8 +74,8 @@ def main() -> int:
         [
             "# Voting",
             "",
-            f"`python benchmarks/voting.py`, {date.today().isoformat()}. {platform.machine()}, {os.cpu_count()} cores, "
-            f"Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
+            f"`python benchmarks/research/voting.py`, {date.today().isoformat()}. {platform.machine()}, "
+            f"{os.cpu_count()} cores, Python {platform.python_version()}, SQLite {sqlite3.sqlite_version}, "
             f"{time.perf_counter() - started:.0f} s in all.",
             "",
             "Per cent of questions answered rightly, mean over the groups. *One system* is the mean of a group's "

@@ -24,7 +24,7 @@ from pathlib import Path
 import sqlglot
 from sqlglot import exp
 
-from benchmarks.learning_task import Choice, Question, Task, written
+from benchmarks.research.learning_task import Choice, Question, Task, written
 
 __all__ = ["data_folder", "spider_task"]
 
@@ -41,7 +41,7 @@ _READ = (
 
 def data_folder() -> Path | None:
     """Return the folder of other people's data, or `None`."""
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parents[2]
     folder = Path(os.environ.get("FINER_REWARDS_DATA") or here.parent / "shared" / "data")
     return folder if (folder / "questions" / "spider_dev.json").is_file() else None
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.learning_policy import Encoder
+from benchmarks.research.learning_policy import Encoder
 
 __all__ = ["Writer"]
 

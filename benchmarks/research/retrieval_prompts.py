@@ -1,6 +1,6 @@
-"""What sentence-transformers does with prompts and odd texts; run by `benchmarks.retrieval` under each version.
+"""What sentence-transformers does with prompts and odd texts; run by `benchmarks.research.retrieval`.
 
-    python -m benchmarks.retrieval_prompts FOLDER_OF_A_MODEL [FOLDER_OF_DATA]
+    python -m benchmarks.research.retrieval_prompts FOLDER_OF_A_MODEL [FOLDER_OF_DATA]
 
 With the folder of data also how well the memory tells kinds of query apart under each way to prompt.
 """
@@ -110,7 +110,7 @@ def hard(asked: str, held: str, data: Path) -> str:
     return memory_real.kinds(left @ right.T, traces)["hard"]
 
 
-#: By the name of the row in `benchmarks.retrieval`.
+#: By the name of the row in `benchmarks.research.retrieval`.
 PROBES: dict[str, Callable[[], str]] = {
     "default": default_prompt,
     "no prompts": lambda: as_what(PLAIN.encode_query([TEXT])[0]),

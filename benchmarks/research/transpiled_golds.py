@@ -1,6 +1,6 @@
 """How many golds written for SQLite mean the same on another engine, once translated.
 
-    python -m benchmarks.transpiled_golds ../shared/data [--write]
+    python -m benchmarks.research.transpiled_golds ../shared/data [--write]
 
 Spider's and BIRD's golds are translated as `finer-rewards prepare --engine duckdb` does and run there on copies of the
 same data; the result is held against SQLite's as `strict` compares. The guesses were written down before the first
@@ -31,7 +31,7 @@ import finer_rewards as fr
 from finer_rewards.datasets.translating import Translation, translate_golds
 from tests.postgres_server import Server, programs
 
-RESULTS = Path(__file__).parent / "results" / "transpiled_golds.md"
+RESULTS = Path(__file__).parents[1] / "results" / "transpiled_golds.md"
 # Shares of all golds that were guessed to be kept, to fail and to mean something else.
 GUESSES = {
     "DuckDB": {"Spider dev": (75, 22, 3), "Spider train": (80, 17, 3), "BIRD": (85, 10, 5)},
@@ -57,8 +57,9 @@ def main() -> int:
     lines = [
         "# Golds translated from SQLite",
         "",
-        f"`python -m benchmarks.transpiled_golds ../shared/data --write`, {date.today()}. {platform.machine()}, Python "
-        f"{platform.python_version()}, sqlglot {version('sqlglot')}, DuckDB {version('duckdb')}, PostgreSQL 15.",
+        f"`python -m benchmarks.research.transpiled_golds ../shared/data --write`, {date.today()}. "
+        f"{platform.machine()}, Python {platform.python_version()}, "
+        f"sqlglot {version('sqlglot')}, DuckDB {version('duckdb')}, PostgreSQL 15.",
         "",
         "| engine | golds | of | kept | do not run | mean something else | guess: kept, not run, else |",
         "|---|---|--:|--:|--:|--:|---|",

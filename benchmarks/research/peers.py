@@ -1,6 +1,6 @@
 """An audit of golds and predictions by attestql beside the same by `check` and `score`.
 
-    python -m benchmarks.peers ../shared/data --attestql PATH/TO/attestql
+    python -m benchmarks.research.peers ../shared/data --attestql PATH/TO/attestql
 
 For databases of Spider dev, the questions with DAIL-SQL's predictions go through both, one after the other. Prints the
 CPU of each (all its processes) and how the verdicts differ, and writes it to benchmarks/results/peers.md.
@@ -19,7 +19,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-RESULTS = Path(__file__).parent / "results" / "peers.md"
+RESULTS = Path(__file__).parents[1] / "results" / "peers.md"
 DATABASES = ("concert_singer", "pets_1", "car_1", "world_1")
 
 
@@ -83,9 +83,9 @@ def main() -> None:
             print(rows[-1], flush=True)
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     RESULTS.write_text(
-        f"# Beside attestql 0.4.0\n\n`python -m benchmarks.peers`, {date.today()}, {machine}. DAIL-SQL's predictions "
-        "on Spider dev; `typed` is attestql's own rule among our modes. Ours is `check` and `score`, one after the "
-        "other.\n\n" + "\n".join(rows) + "\n"
+        f"# Beside attestql 0.4.0\n\n`python -m benchmarks.research.peers`, {date.today()}, {machine}. DAIL-SQL's "
+        "predictions on Spider dev; `typed` is attestql's own rule among our modes. Ours is `check` and "
+        "`score`, one after the other.\n\n" + "\n".join(rows) + "\n"
     )
 
 

@@ -1,7 +1,7 @@
 """Neighbours of today beside those of commit 3b77e12: what building them costs, and which of its near misses they tell.
 
     git worktree add /tmp/before 3b77e12
-    python -m benchmarks.neighbours_before /tmp/before [DATA]
+    python -m benchmarks.research.neighbours_before /tmp/before [DATA]
 
 Both build for the same golds, in turn, each in a process of its own; CPU is that of the process and of its workers.
 The near misses are those that the old commit made. A near miss is killed when it fails or gives another result than

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.learning_task import Question, Task
+from benchmarks.research.learning_task import Question, Task
 
 __all__ = ["Batch", "Encoder", "Policy"]
 

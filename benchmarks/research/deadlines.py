@@ -4,7 +4,7 @@ Runs every right candidate of the data folder under the default limits, each aga
 gold's work the hardest of them takes, in opcodes, so that it holds for larger databases too. Then scores 1,024
 completions, 1 % of them endless and no two alike, here and with the package of another checkout.
 
-    python -m benchmarks.deadlines ../shared/data --against ../at-3b77e12 [--workers N] [--write]
+    python -m benchmarks.research.deadlines ../shared/data --against ../at-3b77e12 [--workers N] [--write]
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from finer_rewards import SQLite
 from finer_rewards.executing import Query
 from finer_rewards.executing.limits import Limits
 
-RESULTS = Path(__file__).parent / "results" / "deadlines.md"
+RESULTS = Path(__file__).parents[1] / "results" / "deadlines.md"
 SETS = {
     "spider_dev_dev": "spider_dev/database",
     "bird_dev_dev": "bird/databases",
@@ -94,7 +94,7 @@ def candidates(data: Path) -> list[str]:
 
 def endless(package: Path, data: Path, workers: int) -> tuple[float, int]:
     """Return the wall seconds of a batch with 1 % endless queries in a checkout, and how many were timeouts."""
-    here = Path(__file__).parent.parent
+    here = Path(__file__).parents[2]
     command = [sys.executable, "-c", BATCH, str(package), str(here), str(data), str(workers), ENDLESS]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd="/")
     seconds, late = done.stdout.split()
@@ -120,7 +120,7 @@ def main() -> None:
         "",
     ]
     if arguments.against:
-        here, late = endless(Path(__file__).parent.parent, arguments.data, arguments.workers)
+        here, late = endless(Path(__file__).parents[2], arguments.data, arguments.workers)
         there, late_there = endless(arguments.against.resolve(), arguments.data, arguments.workers)
         lines += [
             f"- 1,024 completions, {late} and {late_there} of them endless: {here:.1f} s of wall time, {there:.1f} s "
