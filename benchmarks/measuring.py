@@ -93,7 +93,7 @@ def forget(scorer: Scorer, work: Workload) -> None:
     """Forget everything but the results and the operations of the golds."""
     executor = executor_of(scorer)
     executor._predicted.clear()
-    scorer._recent.clear()
+    scorer._observed.clear()
     operations._operations.clear()
     golds = {(one.gold, one.db): one for one in work.samples}
     Scorer(atomic_f1(), executor).score(

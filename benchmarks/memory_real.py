@@ -29,11 +29,11 @@ import sqlglot
 from numpy.typing import NDArray
 from sqlglot import expressions as exp
 
+from finer_rewards._thoughts.plan import asked_operations, planned_operations
 from finer_rewards.memory import TraceMemory
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder
 from finer_rewards.memory.space import Space, beside, spoken, usual
 from finer_rewards.rewards import memory
-from finer_rewards.thoughts.plan import asked_operations, planned_operations
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
 Array = NDArray[Any]

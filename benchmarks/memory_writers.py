@@ -389,5 +389,5 @@ def _eighth(p: Parts, q: str, r: random.Random) -> Iterator[str]:
 
 Writer = Callable[[Parts, str, random.Random], Iterator[str]]
 WRITERS: tuple[Writer, ...] = (_first, _second, _third, _fourth, _fifth, _sixth)
-#: Written after the cues of `finer_rewards.thoughts.plan` were fixed, and never used to choose anything.
+#: Written after the cues of `finer_rewards._thoughts.plan` were fixed, and never used to choose anything.
 HELD_OUT: tuple[Writer, ...] = (_seventh, _eighth)

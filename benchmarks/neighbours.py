@@ -39,9 +39,9 @@ from pathlib import Path
 from typing import Any
 
 from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
-from finer_rewards.files import read_statements
 from finer_rewards.neighbours import Suite, build_neighbours
 from finer_rewards.neighbours.chance import Chance
 from finer_rewards.neighbours.facts import Condition, Join

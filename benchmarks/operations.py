@@ -25,10 +25,10 @@ from typing import Any
 
 import sqlglot
 
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
 from finer_rewards.operations import Operations, OperationsError, operation_f1, published, sql_operations
-from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema, schema_from_ddl
 
 RESULTS = Path(__file__).parent / "results" / "operations.md"

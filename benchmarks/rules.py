@@ -23,8 +23,8 @@ from typing import Any
 
 import finer_rewards.operations as package
 from benchmarks.operations import auc, load_schema, operations, our_score, plain, schema_of
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.operations import rules
-from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.schema import Schema
 
 RESULTS = Path(__file__).parent / "results" / "rules.md"

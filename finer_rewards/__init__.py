@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards import presets, rewards
+from finer_rewards._version import VERSION
 from finer_rewards.advantages import group_advantages, silent_groups
 from finer_rewards.comparing import Mode, compare, register_mode
 from finer_rewards.components import batch_metrics
@@ -20,7 +21,6 @@ from finer_rewards.reward import Reward, reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Score, Status
-from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards import adapters, testing

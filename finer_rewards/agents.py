@@ -15,7 +15,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
-from finer_rewards.chat import Chat, read_chat
+from finer_rewards._chat import Chat, read_chat
 from finer_rewards.executing.limits import count
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.types import Cell, Execution, Status

@@ -10,16 +10,16 @@ from operator import itemgetter
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
+from finer_rewards._util.extras import extra
 from finer_rewards.causes import CAUSES, failure_causes
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.extras import extra
 from finer_rewards.rewards import atomic_f1, execution_match, soft_f1_reference
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, r_ves, steady_ratio, ves
 from finer_rewards.types import Evidence, Execution, Sample, Score, Status
 from finer_rewards.voting import recall_at_n, vote
 
 if TYPE_CHECKING:
-    from finer_rewards.beside import Neighbours
+    from finer_rewards._neighbour_observer import Neighbours
     from finer_rewards.comparing import Mode
     from finer_rewards.executing.protocol import Executor
 

@@ -8,9 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
-from finer_rewards.endpoint import EndpointError, EndpointGoneError, ask_endpoint, checked_url
+from finer_rewards._util.endpoint import EndpointError, EndpointGoneError, ask_endpoint, checked_url
+from finer_rewards._util.lru import LRU
 from finer_rewards.errors import ConfigError
-from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
 from finer_rewards.rewards.judge import grade_in, judge_prompts
 from finer_rewards.types import Evidence
@@ -46,7 +46,7 @@ class Judges:
             )
         self._reward = reward
         self._judge = judge if "judge" in reward.needs else None
-        self._kept = Recent[str](_KEPT_BYTES)
+        self._kept = LRU[str](_KEPT_BYTES)
 
     def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
         """Return the evidence with the replies to what the reward asks about it."""

@@ -22,11 +22,11 @@ from functools import cache, wraps
 from types import MappingProxyType
 from typing import Any, Concatenate, Final, ParamSpec, cast, final
 
-from finer_rewards.blame import fault_of
+from finer_rewards._blame import fault_of
+from finer_rewards._util.validation import check_parameter, is_finite
 from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Evidence, Score
-from finer_rewards.validation import check_parameter, is_finite
 
 __all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "maximum", "reward", "total"]
 

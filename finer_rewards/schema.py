@@ -13,8 +13,8 @@ from itertools import count, zip_longest
 from typing import Any
 
 from ._sqlite_catalog import read_catalog
+from ._util.sqlglot_log import quiet_sqlglot
 from .errors import ConfigError
-from .quiet import quiet_sqlglot
 
 __all__ = [
     "Column",

@@ -14,30 +14,30 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._form_watch import FormWatch
-from finer_rewards._known import Known, Parse, is_same, key_of, weight_of
-from finer_rewards.beside import Beside, Neighbours
+from finer_rewards._neighbour_observer import NeighbourObserver, Neighbours
+from finer_rewards._observation_cache import Observed, Parse, is_same, key_of, weight_of
+from finer_rewards._prompt_groups import Groups, met_in_groups, read_groups, within_group
+from finer_rewards._signature import Signature
+from finer_rewards._trials import run_trials
+from finer_rewards._util.lru import LRU
+from finer_rewards._util.progress import Progress
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.stopping import STOP, Stop
-from finer_rewards.grouping import Groups, met_in_groups, read_groups, within_group
 from finer_rewards.judging import Judge, Judges
 from finer_rewards.memory_protocol import Memory
 from finer_rewards.parsing import parse_completion
-from finer_rewards.progress import Progress
-from finer_rewards.recent import Recent
 from finer_rewards.reward import Reward
-from finer_rewards.running import run_trials
-from finer_rewards.signature import Signature
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Answer, Evidence, Recall, Sample, Score, Status, Trial
 
 if TYPE_CHECKING:
+    from finer_rewards._score_log import ScoreLog
     from finer_rewards.schema import Schema
-    from finer_rewards.score_log import ScoreLog
 
 __all__ = ["Scorer"]
 
-_RECENT_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
+_OBSERVED_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
 
 
 class Scorer:
@@ -111,9 +111,9 @@ class Scorer:
         self._judges = Judges(self.reward, judge)
         self._modes = self.reward.compared_under()
         self.neighbours = neighbours
-        self._beside = Beside(self.reward, executor, neighbours)
+        self._neighbours = NeighbourObserver(self.reward, executor, neighbours)
         self._searches = _memory_settings(self.reward)
-        self._recent = Recent[Known](_RECENT_BYTES)
+        self._observed = LRU[Observed](_OBSERVED_BYTES)
         self._forms = FormWatch(self.reward)
 
     @property
@@ -124,14 +124,14 @@ class Scorer:
             self.executor,
             self.memory,
             self.parse,
-            neighbours=self._beside.describe(),
+            neighbours=self._neighbours.describe(),
             judge=self.judge if "judge" in self.reward.needs else None,
         )
 
     @property
     def neighbours_folder(self) -> str | None:
         """The folder that has the neighbours; `None` for the usual places."""
-        return self._beside.folder
+        return self._neighbours.folder
 
     def build_neighbours(self, samples: Iterable[Sample]) -> int | None:
         """Build what neighbours the samples need, which is otherwise done when a gold is first judged.
@@ -151,8 +151,8 @@ class Scorer:
             for gold in sample.golds
         ]
         golds = list(dict.fromkeys(pairs))
-        with Progress("golds with their neighbours", len(golds) if self._beside.leaves else 0) as bar:
-            return self._beside.build(golds, bar.advance)
+        with Progress("golds with their neighbours", len(golds) if self._neighbours.leaves else 0) as bar:
+            return self._neighbours.build(golds, bar.advance)
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
         """Parse, run and recall for a batch; identical work is done once.
@@ -282,13 +282,13 @@ class Scorer:
 
     def _grade(self, evidence: Evidence, met: frozenset[Reward] | None, sizes: dict[int, int]) -> Score:
         key = key_of(evidence.sample)
-        known = self._recent.get(key)
+        known = self._observed.get(key)
         if met is None and known is not None and known.evidence is evidence and known.reward is self.reward:
             return known.score
         score = self.reward(evidence if met is None else within_group(evidence, met))
         if key is not None:
-            self._recent.put(
-                key, Known(self.parse, self.reward, evidence, score), weight_of(key, evidence, sizes)
+            self._observed.put(
+                key, Observed(self.parse, self.reward, evidence, score), weight_of(key, evidence, sizes)
             )
         return score
 
@@ -338,7 +338,7 @@ class Scorer:
 
     def _observe(self, samples: Mapping[Hashable, Sample], parse: Parse) -> list[Evidence]:
         """Observe samples that all differ; what is found as it was of late is the same object as then."""
-        before = [self._recent.get(key) for key in samples]
+        before = [self._observed.get(key) for key in samples]
         batch = list(samples.values())
         answers = self._parse(batch, before, parse)
         readings: dict[str, list[tuple[Trial, ...]]] = {}
@@ -375,12 +375,12 @@ class Scorer:
             else:
                 fresh.append(len(found))
                 found.append(evidence)
-        beside = self._beside.observe([found[index] for index in fresh])
+        beside = self._neighbours.observe([found[index] for index in fresh])
         for index, evidence in zip(fresh, beside, strict=True):
             found[index] = evidence
         return self._judges.observe(found)
 
-    def _parse(self, batch: list[Sample], before: Sequence[Known | None], parse: Parse) -> list[Answer]:
+    def _parse(self, batch: list[Sample], before: Sequence[Observed | None], parse: Parse) -> list[Answer]:
         parsed = {
             known.evidence.sample.completion: known.evidence.answer
             for known in before
@@ -432,7 +432,7 @@ def _as_it_is(sql: str) -> Answer:
 
 def _log(log: ScoreLog | str | os.PathLike[str] | None) -> ScoreLog | None:
     if isinstance(log, (str, os.PathLike)):
-        from finer_rewards.score_log import ScoreLog
+        from finer_rewards._score_log import ScoreLog
 
         return ScoreLog(log)
     return log

@@ -8,15 +8,15 @@ from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
+from finer_rewards._chat import Chat, read_chat
 from finer_rewards._score import Score, Span, unscored
 from finer_rewards._status import Blame, Status
-from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
+    from finer_rewards._util.fingerprint import Fingerprint
     from finer_rewards.comparing.mode import Mode
     from finer_rewards.comparing.result import Settled
-    from finer_rewards.fingerprint import Fingerprint
     from finer_rewards.schema import Schema
 
 __all__ = [

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards._chat import Chat, read_chat, read_transcript
 from finer_rewards.adapters import openrlhf, scorers, skyrl, trl, verifiers, verl
 from finer_rewards.agents import RUN_SQL, Episode, SQLTool
-from finer_rewards.chat import Chat, read_chat, read_transcript
 from finer_rewards.errors import ConfigError
 
 SCRIPT = "CREATE TABLE t (a INTEGER, b TEXT); INSERT INTO t VALUES (1, 'x'), (2, 'y'), (3, NULL), (4, 'z');"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from finer_rewards import SQLite
-from finer_rewards.auditing import KINDS, Gold, audit_golds, misplaced
+from finer_rewards._auditing import KINDS, Gold, audit_golds, misplaced
 from finer_rewards.cli import main
 
 MakeDb = Callable[..., Path]

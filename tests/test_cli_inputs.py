@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards._statement_files import read_pairs, read_statements
 from finer_rewards.cli import main
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import Row
 from finer_rewards.datasets.writing import TRAINERS, records_for
 from finer_rewards.errors import DataError
-from finer_rewards.files import read_pairs, read_statements
 from finer_rewards.remote.wire import sample_from
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample

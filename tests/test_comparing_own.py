@@ -143,7 +143,7 @@ def test_a_rule_is_registered_once() -> None:
 
 
 def test_a_rule_that_needs_pandas_says_so_when_the_reward_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finer_rewards.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("finer_rewards._util.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"finer-rewards\[published\]"):
         execution_match(mode="spider2")
     with pytest.raises(MissingExtraError, match="pandas"):

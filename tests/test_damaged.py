@@ -18,6 +18,7 @@ import pytest
 from damage import changed, damaged, damaged_lines
 
 import finer_rewards as fr
+from finer_rewards._statement_files import read_pairs, read_statements
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.adapters.rows import Fields, judge, truth_of
 from finer_rewards.datasets.candidates import read_candidates
@@ -26,7 +27,6 @@ from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import FinerError
 from finer_rewards.executing import Query
 from finer_rewards.executing.cache import ResultCache
-from finer_rewards.files import read_pairs, read_statements
 from finer_rewards.neighbours import build_neighbours, find_siblings
 from finer_rewards.neighbours.store import (
     read_report,

@@ -261,7 +261,7 @@ def test_it_pickles_prints_and_describes_itself(root, monkeypatch):
     again.close()
     with pytest.raises(ConfigError, match="memory_limit"):
         fr.DuckDB(root, memory_limit="1MiB")
-    monkeypatch.setattr("finer_rewards.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("finer_rewards._util.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'finer-rewards\[duckdb\]'"):
         fr.DuckDB(root)
 

@@ -142,7 +142,7 @@ def _names(path: Path) -> set[str]:
         "remote",
         "adapters",
         "scoring.py",
-        "running.py",
+        "_trials.py",
         "cli/databases.py",
         "cli/options.py",
     ],

@@ -9,6 +9,7 @@ import sqlite3
 
 import pytest
 
+from finer_rewards._statement_files import Entry, read_statements
 from finer_rewards.cli import main
 from finer_rewards.datasets.benchmark import pair_predictions, read_benchmark
 from finer_rewards.datasets.candidates import read_candidates
@@ -16,7 +17,6 @@ from finer_rewards.datasets.hardness import hardness
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import DataError
 from finer_rewards.evaluating import evaluate, recall, summarise
-from finer_rewards.files import Entry, read_statements
 
 GOLD = ["SELECT name FROM city", "SELECT count(*) FROM city WHERE people > 1 OR name LIKE 'O%'"]
 QUESTIONS = [

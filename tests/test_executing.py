@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 from bounds import LONG, assert_linear
 
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.engines.duckdb import DuckDB
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Executor, Query
-from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
 COUNT_FOR_EVER = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"

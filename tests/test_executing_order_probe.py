@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.exact import dumps, loads
 from finer_rewards.executing import Query
 from finer_rewards.executing.order_probe import Sorting, probes
 from finer_rewards.executing.recording import execution_from, execution_record

@@ -11,8 +11,8 @@ from bounds import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from finer_rewards._statement_files import Entry, read_pairs, read_statements, split_statements
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.files import Entry, read_pairs, read_statements, split_statements
 
 Write = Callable[..., Path]
 

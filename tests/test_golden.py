@@ -15,7 +15,7 @@ from pathlib import Path
 from forms import bad, good
 
 import finer_rewards as fr
-from finer_rewards.signature import SCORES
+from finer_rewards._signature import SCORES
 
 FILE = Path(__file__).parent / "golden" / "scores.json"
 SCRIPT = """

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import pytest
 
 from finer_rewards import operations
-from finer_rewards.locks import ForkSafeLock
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.operations import guard, sql_operations
 
 DEEP = "SELECT " + "(" * 60 + "1" + ")" * 60

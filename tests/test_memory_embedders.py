@@ -201,7 +201,7 @@ def test_a_thought_is_embedded_once_a_batch(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("finer_rewards.extras.find_spec", {"numpy": find_spec("numpy")}.get)
+    monkeypatch.setattr("finer_rewards._util.extras.find_spec", {"numpy": find_spec("numpy")}.get)
     with pytest.raises(
         MissingExtraError, match=r"sentence-transformers.*pip install 'finer-rewards\[sentence\]'"
     ):

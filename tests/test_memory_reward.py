@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from finer_rewards._thoughts.plan import planned_operations
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.delexicalise import delexicalise
 from finer_rewards.rewards.memory import memory
-from finer_rewards.thoughts.plan import planned_operations
 from finer_rewards.types import Answer, Evidence, Execution, Recall, Sample, Status, Trial
 
 RAN = Execution(Status.ok, ("n",), ((1,),))

@@ -18,11 +18,11 @@ import pytest
 
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
+from finer_rewards._thoughts.stuffing import stuffed  # noqa: E402
 from finer_rewards.errors import ConfigError, DataError, FinerError  # noqa: E402
 from finer_rewards.memory import Trace, TraceMemory, store, verify_folder  # noqa: E402
 from finer_rewards.memory.endpoint import EndpointEmbedder  # noqa: E402
 from finer_rewards.memory.index import Index  # noqa: E402
-from finer_rewards.thoughts.stuffing import stuffed  # noqa: E402
 
 TEXTS = [
     f"Join the {a} table with the {b} table, filter by the {b}, and count the {a} rows."

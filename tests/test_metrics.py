@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finer_rewards.assignment import best_pairs
+from finer_rewards._util.assignment import best_pairs
 from finer_rewards.rewards.cells import (
     cell_precision_of,
     cell_recall_of,

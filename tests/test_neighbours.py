@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.auditing import Gold, audit_golds
+from finer_rewards._auditing import Gold, audit_golds
 from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.errors import ConfigError

@@ -391,7 +391,7 @@ def test_it_pickles_and_keeps_its_password(server, monkeypatch):
     assert again.execute("SELECT 1", "music").ok
     again.close()
     executor.close()
-    monkeypatch.setattr("finer_rewards.extras.find_spec", lambda name: None)
+    monkeypatch.setattr("finer_rewards._util.extras.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match=r"pip install 'finer-rewards\[postgres\]'"):
         fr.Postgres()
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards._signature import SCORES
+from finer_rewards._util.extras import extra
 from finer_rewards.errors import MissingExtraError
-from finer_rewards.extras import extra
 from finer_rewards.presets import PRESETS
 from finer_rewards.reward import known_rewards
-from finer_rewards.signature import SCORES
 
 ROOT = Path(__file__).parent.parent
 HEAVY = (

@@ -323,8 +323,8 @@ def test_without_steps_the_axis_is_the_place_in_the_log(databases: Path, tmp_pat
 
 def test_rotated_files_and_folders_are_one_run(databases: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
+    from finer_rewards._score_log import log_files
     from finer_rewards.reporting.reading import read_run
-    from finer_rewards.score_log import log_files
 
     log = ScoreLog(tmp_path / "rank0.jsonl", max_bytes=20_000)
     with fr.Scorer(REWARD, fr.SQLite(databases), log=log) as scorer:

@@ -7,7 +7,7 @@ import sqlite3
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from finer_rewards.sql_text import bare, normalise, one_line, split_statements, tokens, without_comments
+from finer_rewards._util.sql_text import bare, normalise, one_line, split_statements, tokens, without_comments
 
 PIECES = st.sampled_from(
     [

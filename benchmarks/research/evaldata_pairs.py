@@ -25,7 +25,7 @@ from evaldata.scorers.semantic_equivalence import AstEquivalence
 from evaldata.types import GoldQuery
 
 from benchmarks.operations import load_schema, our_score
-from finer_rewards.quiet import quiet_sqlglot
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.schema import Schema
 
 RESULTS = Path(__file__).parents[1] / "results" / "evaldata_pairs.md"

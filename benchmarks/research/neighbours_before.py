@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks.neighbours import SETS, _proved
 from finer_rewards import compare
-from finer_rewards.files import read_statements
+from finer_rewards._statement_files import read_statements
 from finer_rewards.neighbours import Suite, build_neighbours
 from finer_rewards.types import Row
 

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from finer_rewards._chat import read_response
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import read_response
 from finer_rewards.components import reason_of
 from finer_rewards.errors import ConfigError, UnscorableError
 from finer_rewards.parsing import without_endings

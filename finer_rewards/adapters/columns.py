@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
+from finer_rewards._chat import Chat, read_chat
 from finer_rewards.adapters.rows import question_of, refuse_groups
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError
 
 __all__ = ["ColumnReward"]

@@ -13,9 +13,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finer_rewards._chat import read_response
 from finer_rewards.adapters.rows import truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import read_response
 from finer_rewards.parsing import without_endings
 
 __all__ = ["compute_score"]

@@ -16,11 +16,11 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
-from finer_rewards.extras import extra
 
 __all__ = ["build_server"]
 

@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+from finer_rewards._chat import read_chat
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import question_of, refuse_groups, truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import read_chat
 from finer_rewards.parsing import without_endings
 
 __all__ = ["build_environment", "register_environment"]

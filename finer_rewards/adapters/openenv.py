@@ -25,10 +25,10 @@ from pathlib import PurePath
 from types import SimpleNamespace
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.episodes import TextEpisode, named
 from finer_rewards.adapters.rows import question_of, read_rows, truth_of
 from finer_rewards.errors import ConfigError
-from finer_rewards.extras import extra
 
 __all__ = ["build_app", "build_environment"]
 

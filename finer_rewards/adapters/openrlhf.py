@@ -18,6 +18,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards._chat import Chat
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.openrlhf_agent import one_turn, row_of, with_tool
 from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
@@ -32,11 +34,9 @@ from finer_rewards.adapters.rows import (
     refuse_groups,
 )
 from finer_rewards.adapters.scorers import is_url, scorer_for, tool_for
-from finer_rewards.chat import Chat
 from finer_rewards.components import component_names
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.extras import extra
 from finer_rewards.parsing import without_endings
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score, Status, unscored

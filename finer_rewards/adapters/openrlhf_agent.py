@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._chat import Chat
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.adapters.scorers import tool_for
 from finer_rewards.agents import Episode
-from finer_rewards.chat import Chat
-from finer_rewards.exact import parse_json
 from finer_rewards.parsing import without_endings
 
 if TYPE_CHECKING:

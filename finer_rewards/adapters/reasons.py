@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from statistics import fmean
 from weakref import WeakKeyDictionary
 
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.components import frequent_reasons
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Score
 

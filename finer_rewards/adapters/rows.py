@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from finer_rewards.chat import Chat
+from finer_rewards._chat import Chat
+from finer_rewards._prompt_groups import Groups, read_groups
+from finer_rewards._util.extras import extra
+from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.text_file import TextFile
 from finer_rewards.components import component_metrics, component_values, frequent_reasons, reason_of
 from finer_rewards.errors import ConfigError, DataError, suggest
-from finer_rewards.exact import parse_json
-from finer_rewards.extras import extra
-from finer_rewards.grouping import Groups, read_groups
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
-from finer_rewards.text_file import TextFile
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
 __all__ = [

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, fields
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._chat import Chat, read_chat
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.adapters.reasons import tell_reasons
 from finer_rewards.adapters.rows import (
     DB_TEXT,
@@ -23,11 +25,9 @@ from finer_rewards.adapters.rows import (
     refuse_lost,
 )
 from finer_rewards.agents import SQLTool
-from finer_rewards.chat import Chat, read_chat
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing import Executor
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.parsing import named_policy, parse_completion
 from finer_rewards.presets import PRESETS, preset
 from finer_rewards.scoring import Scorer

@@ -22,10 +22,10 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.episodes import TextEpisode, named
 from finer_rewards.adapters.rows import question_of, truth_of
 from finer_rewards.errors import ConfigError
-from finer_rewards.extras import extra
 
 __all__ = ["build_environment", "register_environment"]
 

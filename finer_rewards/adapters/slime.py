@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from finer_rewards._chat import read_response
 from finer_rewards.adapters.rows import question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import read_response
 
 __all__ = ["build", "score"]
 

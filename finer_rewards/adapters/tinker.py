@@ -17,10 +17,10 @@ from functools import lru_cache
 from math import fsum
 from typing import Annotated, Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import Judged, question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.extras import extra
 
 __all__ = ["build_group"]
 

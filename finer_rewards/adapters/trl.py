@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from finer_rewards._chat import read_chat
 from finer_rewards.adapters.rows import (
     Fields,
     Judged,
@@ -31,7 +32,6 @@ from finer_rewards.adapters.scorers import tool_for
 from finer_rewards.adapters.trl_batches import Batches
 from finer_rewards.advantages import silent_groups
 from finer_rewards.agents import SQLTool
-from finer_rewards.chat import read_chat
 from finer_rewards.components import distinct_names, reason_of, terms
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.reward import Reward

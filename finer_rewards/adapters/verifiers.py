@@ -19,13 +19,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from finer_rewards._chat import Chat, read_chat
+from finer_rewards._util.extras import extra
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
-from finer_rewards.chat import Chat, read_chat
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import parse_json
-from finer_rewards.extras import extra
 
 __all__ = ["build_tasks", "finer"]
 

@@ -17,9 +17,9 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.rows import LEFT_OUT
 from finer_rewards.errors import ConfigError
-from finer_rewards.extras import extra
 
 __all__ = ["group_advantage", "lost_groups_advantage", "register"]
 

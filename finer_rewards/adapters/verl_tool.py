@@ -7,10 +7,10 @@ from functools import lru_cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters.episodes import named
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import RUN_SQL, SQLTool
-from finer_rewards.extras import extra
 
 __all__ = ["QUERIES", "build_tool"]
 

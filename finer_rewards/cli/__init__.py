@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(given: list[str]) -> int:
     chosen = given[0] if given else ""
     if chosen == "--version":
-        from finer_rewards.version import VERSION
+        from finer_rewards._version import VERSION
 
         print(f"finer-rewards {VERSION}")
         return 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from finer_rewards.progress import Progress
+from finer_rewards._util.progress import Progress
 from finer_rewards.reporting.records import Scored, scored
 
 if TYPE_CHECKING:

@@ -10,17 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import FORMATS, add_executor, add_parser, chosen_executor
 from finer_rewards.cli.output import open_output, write_records
 from finer_rewards.cli.terminal import one_line, shorten, table
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.files import Entry, read_statements
-from finer_rewards.progress import Progress
 from finer_rewards.reporting.records import database_name
 
 if TYPE_CHECKING:
-    from finer_rewards.auditing import Finding, Gold
+    from finer_rewards._auditing import Finding, Gold
 
 EXAMPLES = """\
   finer-rewards check dev_gold.sql --db spider/database
@@ -58,7 +58,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every gold, report what was found, and write what can be used."""
-    from finer_rewards.auditing import KINDS, Gold, audit_golds, misplaced
+    from finer_rewards._auditing import KINDS, Gold, audit_golds, misplaced
 
     data, databases, against = _places(arguments)
     if arguments.output and str(data) == "-":

@@ -6,8 +6,8 @@ import argparse
 from importlib import import_module
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.cli.options import add_parser
-from finer_rewards.extras import extra
 
 EXAMPLES = """\
   finer-rewards completion bash > ~/.local/share/bash-completion/completions/finer-rewards

@@ -114,8 +114,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _versions() -> Iterator[dict[str, Any]]:
-    from finer_rewards.signature import SCORES
-    from finer_rewards.version import VERSION
+    from finer_rewards._signature import SCORES
+    from finer_rewards._version import VERSION
 
     yield finding("version", "finer-rewards", True, f"{VERSION} (SCORES {SCORES})")
     python = ".".join(map(str, sys.version_info[:3]))

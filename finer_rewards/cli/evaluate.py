@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import (
     FORMATS,
@@ -24,7 +25,6 @@ from finer_rewards.cli.options import (
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
 from finer_rewards.cli.tables import MARKUPS, Table, as_text
 from finer_rewards.errors import ConfigError
-from finer_rewards.progress import Progress
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, steady_ratio
 
 if TYPE_CHECKING:
@@ -192,9 +192,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | None, ...]]:
     """Return the candidates of each question, in the order of the questions; `None` for one that is missing."""
+    from finer_rewards._statement_files import Entry, read_statements
     from finer_rewards.datasets.benchmark import MISSING, pair_predictions
     from finer_rewards.datasets.candidates import read_groups
-    from finer_rewards.files import Entry, read_statements
 
     questions = benchmark.questions
     groups = read_groups(paths[0]) if len(paths) == 1 else None

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
+from finer_rewards._statement_files import Entries, Entry, Pairs, read_pairs
 from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.errors import DataError
-from finer_rewards.files import Entries, Entry, Pairs, read_pairs
 from finer_rewards.types import Sample
 
 __all__ = ["Inputs", "read_inputs"]

@@ -9,6 +9,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.options import (
     FORMATS,
     add_embedder,
@@ -22,8 +24,6 @@ from finer_rewards.cli.options import (
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
 from finer_rewards.cli.terminal import one_line
 from finer_rewards.errors import DataError
-from finer_rewards.exact import parse_json
-from finer_rewards.progress import Progress
 
 if TYPE_CHECKING:
     from finer_rewards.memory import TraceMemory

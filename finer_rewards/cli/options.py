@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from finer_rewards.beside import Neighbours
+    from finer_rewards._neighbour_observer import Neighbours
     from finer_rewards.cli.databases import Databases
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory

@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from finer_rewards._controls import escape_controls
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.controls import escape_controls
 from finer_rewards.errors import ConfigError
-from finer_rewards.replacing import replacing
 
 __all__ = ["checked_target", "format_of", "json_text", "open_output", "say_signature", "write_records"]
 
 if TYPE_CHECKING:
-    from finer_rewards.signature import Signature
+    from finer_rewards._signature import Signature
 
 Record = Mapping[str, Any]
 

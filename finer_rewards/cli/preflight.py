@@ -95,8 +95,8 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one record a check."""
+    from finer_rewards._statement_files import sample_of
     from finer_rewards.adapters.rows import read_rows
-    from finer_rewards.files import sample_of
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)
@@ -143,7 +143,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _golds(samples: Sequence[Sample], executor: Executor, scorer: Scorer) -> Iterator[Finding]:
-    from finer_rewards.auditing import Gold, audit_golds
+    from finer_rewards._auditing import Gold, audit_golds
 
     pairs = list(dict.fromkeys((gold, one.dbs[0], one.question) for one in samples for gold in one.golds))
     if not pairs:

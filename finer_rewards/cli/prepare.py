@@ -11,11 +11,11 @@ from dataclasses import asdict, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, DataError, suggest
-from finer_rewards.progress import Progress
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Question
@@ -126,6 +126,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read, audit, write the prompts, split, and write the folder."""
+    from finer_rewards._score_log import log_files
     from finer_rewards.comparing import find_mode
     from finer_rewards.datasets.modes import TRAINING_MODES
     from finer_rewards.datasets.pass_rates import in_band, read_band, read_pass_rates
@@ -133,7 +134,6 @@ def run(arguments: argparse.Namespace) -> int:
     from finer_rewards.datasets.prompts import named_prompt
     from finer_rewards.datasets.sources import read_source
     from finer_rewards.datasets.writing import TRAINERS, check_output, records_for, write_folder
-    from finer_rewards.score_log import log_files
 
     if arguments.to not in TRAINERS:
         raise ConfigError(
@@ -261,8 +261,8 @@ def _written_for(arguments: argparse.Namespace, found: Databases) -> AbstractCon
 
 def _compare(source: Source, against: str) -> None:
     """Raise when a file beside the questions has other golds, or more or fewer of them."""
-    from finer_rewards.auditing import Gold, misplaced
-    from finer_rewards.files import read_statements
+    from finer_rewards._auditing import Gold, misplaced
+    from finer_rewards._statement_files import read_statements
 
     others = read_statements(against, side="gold")
     if len(others) != len(source.questions):
@@ -309,7 +309,7 @@ def _report(
     max_prompt: int | None,
     aggregate_first: bool,
 ) -> dict[str, Any]:
-    from finer_rewards.version import VERSION
+    from finer_rewards._version import VERSION
 
     lengths = sorted(row.length for rows in splits.values() for row in rows)
     return {

@@ -9,13 +9,13 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, cast
 
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.importing import import_place
 from finer_rewards.cli.options import add_output, add_parser, number
 from finer_rewards.cli.output import format_of, open_output
 from finer_rewards.cli.terminal import paint, visible
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.presets import PRESETS, preset
-from finer_rewards.progress import Progress
 from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from statistics import fmean
 from typing import Any, TextIO
 
+from finer_rewards._util.progress import Progress
 from finer_rewards.cli.options import (
     add_executor,
     add_output,
@@ -25,7 +26,6 @@ from finer_rewards.cli.options import (
 from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
 from finer_rewards.cli.terminal import one_line, paint, statement, visible
 from finer_rewards.components import component_names, component_values, reason_of
-from finer_rewards.progress import Progress
 from finer_rewards.reporting.comparing import signature_changes
 from finer_rewards.reporting.rollouts import Rollout, read_rollouts
 from finer_rewards.types import Score, Status

@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.cli.output import checked_target, open_output
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import parse_json
-from finer_rewards.replacing import replacing
 from finer_rewards.types import Sample
 
 __all__ = ["Draft", "is_logged", "key_of", "open_draft"]

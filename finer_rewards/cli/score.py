@@ -37,7 +37,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:
-    from finer_rewards.signature import Signature
+    from finer_rewards._signature import Signature
 
 EXAMPLES = """\
   finer-rewards score pred.sql gold.sql --db concert.sqlite

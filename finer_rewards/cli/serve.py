@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from finer_rewards._util.extras import extra
 from finer_rewards.cli.options import (
     add_executor,
     add_parser,
@@ -20,7 +21,6 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.errors import ConfigError
-from finer_rewards.extras import extra
 from finer_rewards.remote.wire import TOKEN
 
 __all__ = ["register", "run"]

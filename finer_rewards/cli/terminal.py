@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, TextIO
 
-from finer_rewards._controls import CONTROLS, escape_controls
+from finer_rewards._util.controls import CONTROLS, escape_controls
 
 __all__ = ["Shown", "one_line", "paint", "shorten", "statement", "table", "visible", "width", "wrap"]
 

@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.progress import Progress
+from finer_rewards._util.sql_text import one_line
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import add_executor, add_output, add_parser, chosen_executor
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.progress import Progress
-from finer_rewards.sql_text import one_line
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.candidates import Candidates

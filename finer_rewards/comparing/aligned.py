@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from finer_rewards.assignment import can_pair_up
+from finer_rewards._util.assignment import can_pair_up
 from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of

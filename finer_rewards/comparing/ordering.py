@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from finer_rewards.sql_text import tokens
+from finer_rewards._util.sql_text import tokens
 
 __all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of", "tokens_of"]
 

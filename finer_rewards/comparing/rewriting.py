@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import lru_cache, partial
 
-from finer_rewards.sql_text import outside_quotes
+from finer_rewards._util.sql_text import outside_quotes
 
 __all__ = ["rewrite"]
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from finer_rewards._util.extras import package_folder
 from finer_rewards.comparing.result import Comparison, Sides
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.extras import package_folder
 
 if TYPE_CHECKING:
     from finer_rewards.comparing.mode import Mode

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from finer_rewards._util.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.comparing.compare import compare
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.result import Comparison, counted
 from finer_rewards.comparing.rules import Equates, find_rule
-from finer_rewards.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.types import Execution
 
 __all__ = ["Pair", "equates", "needs_rows", "settled", "with_fingerprint"]

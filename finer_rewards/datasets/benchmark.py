@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from finer_rewards._statement_files import Entry, read_statements
 from finer_rewards.datasets.hardness import HARDNESS, hardness
 from finer_rewards.errors import DataError
-from finer_rewards.files import Entry, read_statements
 from finer_rewards.types import Row
 
 __all__ = ["LEVELS", "MISSING", "Benchmark", "Question", "pair_predictions", "question_of", "read_benchmark"]

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import DataError
-from finer_rewards.exact import parse_json
-from finer_rewards.files import Entry, read_statements
 
 __all__ = ["LISTS", "Candidates", "read_candidates", "read_groups"]
 

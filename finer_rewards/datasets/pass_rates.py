@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
+from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.text_file import read_lines
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import LeftOut, Prepared, Row
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.exact import parse_json
 from finer_rewards.executing.databases import is_database_text
-from finer_rewards.text_file import read_lines
 
 __all__ = ["Band", "PassRates", "in_band", "read_band", "read_pass_rates"]
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-from finer_rewards.auditing import KINDS, Gold, audit_golds
+from finer_rewards._auditing import KINDS, Gold, audit_golds
+from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.prompts import Message, Prompt, chat_prompt, named_prompt
 from finer_rewards.datasets.schema_text import DescribedSchema, describe_database, quoted, schema_prompt
 from finer_rewards.datasets.translating import TRANSLATIONS, translate_golds
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.extras import extra
 
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor

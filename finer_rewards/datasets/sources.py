@@ -10,10 +10,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
+from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question, question_of
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.extras import extra
-from finer_rewards.files import Entry, read_statements
 
 __all__ = ["HUB", "PARTS", "Source", "read_source"]
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import compare
 from finer_rewards.executing import Executor, Query
 from finer_rewards.operations.guard import tree_of
 from finer_rewards.schema import Schema
-from finer_rewards.sql_text import normalise
 
 if TYPE_CHECKING:
     from sqlglot import exp

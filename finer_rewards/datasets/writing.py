@@ -8,11 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import Row
 from finer_rewards.errors import ConfigError
-from finer_rewards.extras import extra
-from finer_rewards.replacing import replacing
 
 __all__ = ["FORMATS", "REPORT", "TRAINERS", "check_output", "records_for", "write_folder"]
 

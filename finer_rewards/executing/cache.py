@@ -12,10 +12,10 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards import exact
+from finer_rewards._util import lossless_json
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.lru import LRU
 from finer_rewards.executing.recording import execution_from, execution_record
-from finer_rewards.recent import Recent
-from finer_rewards.replacing import replacing
 from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ResultCache:
         self.folder = folder
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
         self._max_bytes = max_bytes
-        self._kept = Recent[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
+        self._kept = LRU[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
     def get(self, database: Database, sql: str, allowance: float = math.inf) -> Execution | None:
@@ -99,7 +99,7 @@ class ResultCache:
             path = self._path(database, sql)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as draft:
-                draft.write_bytes(exact.dumps(execution_record(execution)))
+                draft.write_bytes(lossless_json.dumps(execution_record(execution)))
 
     def clear(self) -> None:
         """Forget what is kept in memory."""
@@ -138,7 +138,7 @@ def size_of(rows: tuple[Row, ...]) -> int:
 
 def _decode(data: bytes) -> Execution:
     """Return the execution of a file, or raise `ValueError`: what would not have been kept was not written here."""
-    execution = execution_from(exact.loads(data))
+    execution = execution_from(lossless_json.loads(data))
     if execution.status not in _LASTING or execution.volatile:
         raise ValueError("it is of no lasting status")
     if not {len(execution.columns)}.issuperset(map(len, execution.rows)):

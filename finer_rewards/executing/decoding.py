@@ -6,8 +6,8 @@ import marshal
 import math
 from collections.abc import Iterable, Sequence
 
+from finer_rewards._util.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.executing.process import Answer
-from finer_rewards.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.types import Execution, Row, Status, Volatility
 
 __all__ = ["DECODED", "SHIP", "Decoded", "with_one_nan"]

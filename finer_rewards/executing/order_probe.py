@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
-from finer_rewards.sql_text import outside_quotes
+from finer_rewards._util.sql_text import outside_quotes
 from finer_rewards.types import Cell, Execution, Row
 
 __all__ = ["Probe", "Ranking", "SortKey", "Sorting", "probes", "rankings", "sort_key", "with_order"]

@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from finer_rewards._util.lru import LRU
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, DataError
@@ -25,9 +27,7 @@ from finer_rewards.executing.process import Program, Task
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.right_results import Steps, right_results
 from finer_rewards.executing.settling import Settler
-from finer_rewards.recent import Recent
 from finer_rewards.schema import Schema
-from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
 __all__ = ["Database", "PooledExecutor"]
@@ -79,7 +79,7 @@ class PooledExecutor(Limits, ABC):
     _pool: Pool = field(init=False)
     _golds: ResultCache = field(init=False)
     _predicted: ResultCache = field(init=False)
-    _settled: Recent[Any] = field(init=False, default_factory=partial(Recent[Any], _SETTLED_BYTES))
+    _settled: LRU[Any] = field(init=False, default_factory=partial(LRU[Any], _SETTLED_BYTES))
     _schemas: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
     _views: dict[Hashable, dict[str, str]] = field(init=False, default_factory=dict)
 
@@ -318,7 +318,7 @@ class PooledExecutor(Limits, ABC):
             partial(probes, dialect=self.dialect, sorting=self.sorting),
             lambda task: Decoded().execution(task.answer),
             self.timeout,
-            self._settled if self.remembers else Recent(0),
+            self._settled if self.remembers else LRU(0),
         ).settle(pairs)
 
     def _look_or_say_why(self, db: str) -> Database | Execution:

@@ -17,7 +17,7 @@ _NAMES: Final = frozenset(field.name for field in fields(Execution))
 
 
 def execution_record(execution: Execution) -> dict[str, Any]:
-    """Return an execution as a mapping of JSON values; `exact.py` makes the JSON."""
+    """Return an execution as a mapping of JSON values; `lossless_json.py` makes the JSON."""
     record = {name: getattr(execution, name) for name in _NAMES}
     record["status"] = execution.status.name
     record["tables"] = None if execution.tables is None else sorted(execution.tables)

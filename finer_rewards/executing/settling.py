@@ -12,13 +12,13 @@ from dataclasses import fields, replace
 from hashlib import blake2s
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.lru import LRU
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import Comparison, Mode
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair, equates, needs_rows, settled, with_fingerprint
 from finer_rewards.executing.order_probe import Probe
 from finer_rewards.executing.process import Task
-from finer_rewards.recent import Recent
-from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Settler:
         probes: Callable[[str], Sequence[Probe]],
         executed: Callable[[Task], Execution],
         timeout: float,
-        kept: Recent[Any],
+        kept: LRU[Any],
     ) -> None:
         self._run, self._look, self._probes = run, look, probes
         self._executed, self._timeout, self._kept = executed, timeout, kept

@@ -108,7 +108,7 @@ def collect(
         ended = len(rows) < want
         truncated = count > max_rows
         if truncated and SHIPPING.reads_on and making is None:
-            from finer_rewards.fingerprint import Fingerprinting
+            from finer_rewards._util.fingerprint import Fingerprinting
 
             chunks.append(marshal.dumps(rows[:-1]))
             making = Fingerprinting()
@@ -136,7 +136,7 @@ def collect(
                 or (making is not None and len(making.different) > SHIPPING.enough)
             )
             if making is None and SHIPPING.most is not None and size > SHIPPING.most:
-                from finer_rewards.fingerprint import TOLD, Fingerprinting
+                from finer_rewards._util.fingerprint import TOLD, Fingerprinting
 
                 told = (SHIPPING.enough, MANY) if SHIPPING.scans else (0, TOLD)
                 making = Fingerprinting(told)

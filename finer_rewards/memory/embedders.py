@@ -10,8 +10,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.errors import ConfigError
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER, SentenceEmbedder
 from finer_rewards.memory.vector_file import VectorFile
 

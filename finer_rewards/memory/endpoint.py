@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.endpoint import EndpointError, ask_endpoint, checked_url
+from finer_rewards._util.endpoint import EndpointError, ask_endpoint, checked_url
 from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:

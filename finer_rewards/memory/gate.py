@@ -11,10 +11,10 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from finer_rewards._thoughts.stuffing import is_foreign, name_pieces, named, stuffed
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import HashingEmbedder, shorten
 from finer_rewards.memory.trace import Trace, database_id
-from finer_rewards.thoughts.stuffing import is_foreign, name_pieces, named, stuffed
 from finer_rewards.types import Evidence, Score
 
 if TYPE_CHECKING:

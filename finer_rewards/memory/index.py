@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from finer_rewards.extras import optional, package_folder
+from finer_rewards._util.extras import optional, package_folder
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

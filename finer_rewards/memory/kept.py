@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.errors import DataError
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.holdings import Holdings
 from finer_rewards.memory.manifest import checked_centres

@@ -11,8 +11,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
 
+from finer_rewards._util.extras import package_folder
 from finer_rewards.errors import DataError, FinerError
-from finer_rewards.extras import package_folder
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
 from finer_rewards.memory.kept import Kept

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from finer_rewards.extras import package_folder
-from finer_rewards.locks import ForkSafeLock
+from finer_rewards._util.extras import package_folder
+from finer_rewards._util.locks import ForkSafeLock
 
 if TYPE_CHECKING:
     import numpy as np

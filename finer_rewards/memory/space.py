@@ -23,11 +23,11 @@ from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from finer_rewards._thoughts.plan import OPERATIONS, asked_operations, planned_operations
+from finer_rewards._thoughts.stuffing import is_foreign, touches
 from finer_rewards.memory.delexicalise import delexicalise
 from finer_rewards.memory.embedders import CachedEmbedder, Embedder, shorten
 from finer_rewards.memory.texts import BACKGROUND
-from finer_rewards.thoughts.plan import OPERATIONS, asked_operations, planned_operations
-from finer_rewards.thoughts.stuffing import is_foreign, touches
 
 if TYPE_CHECKING:
     import numpy as np

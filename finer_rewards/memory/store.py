@@ -27,9 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from finer_rewards._util.atomic_files import replacing, sync
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.trace import Trace
-from finer_rewards.replacing import replacing, sync
 
 __all__ = [
     "Damage",

@@ -6,8 +6,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from finer_rewards._util.extras import optional
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.extras import optional
 from finer_rewards.memory.embedders import HashingEmbedder
 from finer_rewards.memory.manifest import agree, checked_centres
 from finer_rewards.memory.space import Space

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
@@ -29,7 +30,6 @@ from finer_rewards.neighbours.store import (
     unique_golds,
 )
 from finer_rewards.neighbours.workshop import Workshop
-from finer_rewards.sql_text import normalise
 
 __all__ = ["find_siblings", "has_siblings", "neighbours_digest"]
 

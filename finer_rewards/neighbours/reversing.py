@@ -8,10 +8,10 @@ from typing import NamedTuple
 import sqlglot
 from sqlglot import exp
 
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.comparing import compare
 from finer_rewards.neighbours.trying import extreme_ties
 from finer_rewards.neighbours.workshop import Workshop
-from finer_rewards.quiet import quiet_sqlglot
 from finer_rewards.types import Execution
 
 __all__ = ["Unfolded", "hang_on_order", "unfold", "unfold_tree"]

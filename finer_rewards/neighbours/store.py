@@ -21,11 +21,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import parse_json
 from finer_rewards.executing.siblings import neighbours_cache
-from finer_rewards.replacing import replacing
-from finer_rewards.sql_text import normalise
 
 __all__ = [
     "GENERATOR",

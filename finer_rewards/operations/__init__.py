@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from finer_rewards._util.locks import ForkSafeLock
+from finer_rewards._util.lru import LRU
 from finer_rewards.errors import ConfigError
-from finer_rewards.locks import ForkSafeLock
-from finer_rewards.recent import Recent
 from finer_rewards.schema import Schema
 
 from .canonicalising import SchemaLike, as_schema, canonical_form, read_query
@@ -34,7 +34,7 @@ check_version()
 _KEPT_BYTES = 64 << 20
 _lock = ForkSafeLock()
 #: By the text, and by what it says once names are resolved: completions often differ in aliases alone.
-_operations = Recent[Operations | OperationsError](_KEPT_BYTES)
+_operations = LRU[Operations | OperationsError](_KEPT_BYTES)
 _schemas: OrderedDict[tuple[str, str], Schema | None] = OrderedDict()
 
 

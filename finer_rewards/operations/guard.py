@@ -19,10 +19,10 @@ import sqlglot
 from sqlglot import TokenType, exp
 from sqlglot.errors import ParseError, TokenError
 
+from finer_rewards._util.locks import ForkSafeLock
+from finer_rewards._util.sql_text import COMMENT, QUOTED_ANYWHERE
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.errors import ConfigError, FinerError
-from finer_rewards.locks import ForkSafeLock
-from finer_rewards.quiet import quiet_sqlglot
-from finer_rewards.sql_text import COMMENT, QUOTED_ANYWHERE
 
 from ._ranks import ENGINES, AmbiguousNotError, mark_brackets, regrouped
 from ._sqlite_tokens import as_engine_means, before_operand, refused_by_sqlite

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import fsum
 
-from finer_rewards.assignment import best_pairs
+from finer_rewards._util.assignment import best_pairs
 
 from .multiset import Operation, Operations
 

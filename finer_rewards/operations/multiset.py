@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
-from finer_rewards.assignment import best_pairs
+from finer_rewards._util.assignment import best_pairs
 
 __all__ = ["Difference", "Operation", "Operations", "operand"]
 

@@ -21,7 +21,7 @@ from typing import Any
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
-from finer_rewards.quiet import quiet_sqlglot
+from finer_rewards._util.sqlglot_log import quiet_sqlglot
 
 from .guard import OperationsError, parse_query, with_deep_stack
 

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from finer_rewards.extras import extra
+from finer_rewards._util.extras import extra
 from finer_rewards.schema import Schema
 
 from .canonicalising import SchemaLike, as_schema, canonical_query, read_query

@@ -7,7 +7,7 @@ the thought), so that a lucky phrase is not paid.
 
 from __future__ import annotations
 
-from finer_rewards.chat import completion_text
+from finer_rewards._chat import completion_text
 from finer_rewards.parsing._families import without_endings
 from finer_rewards.parsing.completion import parse_completion
 from finer_rewards.parsing.policy import AUTO, POLICIES, Policy, named_policy

@@ -14,8 +14,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
+from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError, FinerError
-from finer_rewards.exact import dumps, loads
 from finer_rewards.executing.stopping import STOP
 
 __all__ = ["Client", "Served", "ServerLostError", "first_batch"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
@@ -13,7 +14,6 @@ from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
 from finer_rewards.remote.wire import execution_from, pair_record, schema_from, settled_from
 from finer_rewards.schema import Schema
-from finer_rewards.sql_text import normalise
 from finer_rewards.types import Execution, Status
 
 __all__ = ["Remote"]

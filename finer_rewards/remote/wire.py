@@ -1,4 +1,4 @@
-"""What travels between server and clients, as mappings of JSON values; `exact.py` makes the JSON."""
+"""What travels between server and clients, as mappings of JSON values; `lossless_json.py` makes the JSON."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
+from finer_rewards._statement_files import ROW_KEYS, sample_of
 from finer_rewards.comparing import Comparison, Mode
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.recording import execution_from, execution_record
-from finer_rewards.files import ROW_KEYS, sample_of
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards._controls import escape_controls
+from finer_rewards._util.controls import escape_controls
 from finer_rewards.reporting.comparing import compare_runs
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.causes import CAUSES, failure_causes
-from finer_rewards.exact import parse_json
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:

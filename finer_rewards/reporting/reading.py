@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._score_log import log_files
+from finer_rewards._util.extras import extra
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import parse_json
-from finer_rewards.extras import extra
 from finer_rewards.remote.wire import schema_from
-from finer_rewards.score_log import log_files
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:

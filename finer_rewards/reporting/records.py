@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from finer_rewards._util.sql_text import one_line
 from finer_rewards.components import component_values, reason_of
 from finer_rewards.executing.databases import is_database_text
-from finer_rewards.sql_text import one_line
 from finer_rewards.types import Evidence, Score
 
 if TYPE_CHECKING:

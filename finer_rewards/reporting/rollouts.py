@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from finer_rewards._score_log import log_files
+from finer_rewards._statement_files import sample_of
+from finer_rewards._util.disk_sequence import DiskSequence
+from finer_rewards._util.lossless_json import parse_json, untagged
+from finer_rewards._util.text_file import read_lines
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.exact import parse_json, untagged
-from finer_rewards.files import sample_of
-from finer_rewards.score_log import log_files
-from finer_rewards.spool import Spool
-from finer_rewards.text_file import read_lines
 from finer_rewards.types import Sample
 
 __all__ = ["Rollout", "Rollouts", "read_rollouts"]
@@ -58,7 +58,7 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
         DataError: a line is no record that can be scored; says which, and what is needed.
         ConfigError: a file is not there, or there is nothing in it.
     """
-    rollouts = Spool[Rollout]()
+    rollouts = DiskSequence[Rollout]()
     signatures: dict[str, Mapping[str, Any]] = {}
     unreadable = 0
     for path in log_files(paths):

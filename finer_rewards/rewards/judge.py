@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
+from finer_rewards._util.sql_text import without_comments
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, reward
-from finer_rewards.sql_text import without_comments
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
 __all__ = ["RUBRIC", "grade_in", "judge", "judge_prompts"]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
+from finer_rewards._thoughts.stuffing import named, stuffed
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import reward
-from finer_rewards.thoughts.stuffing import named, stuffed
 from finer_rewards.types import Evidence, Recall, Score, Status, unscored
 
 __all__ = ["memory"]

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
-from finer_rewards.assignment import best_pairs
+from finer_rewards._util.assignment import best_pairs
 from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import Empty, Rows, nearest, of_rows, rank_agreement, sorted_row
 from finer_rewards.types import Evidence, Execution, Score

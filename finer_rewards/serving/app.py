@@ -9,13 +9,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from finer_rewards._version import VERSION
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Hidden
 from finer_rewards.serving.desk import Desk, RefusedError, Work
 from finer_rewards.serving.metrics import CONTENT_TYPE
 from finer_rewards.serving.service import Service
-from finer_rewards.version import VERSION
 
 __all__ = ["build_app"]
 

@@ -17,8 +17,8 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import dumps, loads
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.serving.metrics import Metrics
 

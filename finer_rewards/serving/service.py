@@ -8,9 +8,11 @@ from dataclasses import asdict, replace
 from threading import Event
 from typing import Any
 
+from finer_rewards._chat import read_response
+from finer_rewards._prompt_groups import Groups
+from finer_rewards._version import VERSION
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.adapters.rows import Fields, for_float32, judge, question_of, truth_of
-from finer_rewards.chat import read_response
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
@@ -19,7 +21,6 @@ from finer_rewards.executing.decoding import DECODED
 from finer_rewards.executing.limits import ROOM
 from finer_rewards.executing.pool import FULL
 from finer_rewards.executing.protocol import Executor, Query
-from finer_rewards.grouping import Groups
 from finer_rewards.parsing import without_endings
 from finer_rewards.remote.wire import pair_from, record, sample_from, settled_record
 from finer_rewards.reporting.records import scored
@@ -28,7 +29,6 @@ from finer_rewards.serving.confined import Confined
 from finer_rewards.serving.desk import GoneError, RefusedError
 from finer_rewards.serving.metrics import Metrics, resident_bytes
 from finer_rewards.types import Evidence, Sample, Score
-from finer_rewards.version import VERSION
 
 __all__ = ["Service"]
 

@@ -11,7 +11,7 @@ def test_a_mistake_costs_something(pair):
     assert score(pair.predicted) < score(pair.gold)
 """
 
-from finer_rewards.extras import extra
+from finer_rewards._util.extras import extra
 
 with extra("testing", "`finer_rewards.testing`", "hypothesis"):
     import hypothesis  # noqa: F401

@@ -16,6 +16,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from finer_rewards._util.extras import package_folder
+from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.engines.duckdb.files import PARQUET, SUFFIXES, DuckDBFile, is_duckdb_place
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
@@ -24,8 +26,6 @@ from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import limit, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program
-from finer_rewards.extras import package_folder
-from finer_rewards.locks import ForkSafeLock
 from finer_rewards.schema import Schema, table_of
 
 __all__ = ["DuckDB"]

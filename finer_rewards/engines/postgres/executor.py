@@ -12,13 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards._util.extras import package_folder
 from finer_rewards.engines.postgres.dsn import is_dsn, without_password
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.limits import limit, one_of, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
-from finer_rewards.extras import package_folder
 from finer_rewards.schema import Schema, table_of
 
 __all__ = ["Postgres"]

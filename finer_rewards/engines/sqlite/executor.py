@@ -10,6 +10,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards._util.atomic_files import replacing
+from finer_rewards._util.extras import extra
+from finer_rewards._util.sql_text import one_line
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.databases import is_database_text
@@ -18,10 +21,7 @@ from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.executing.siblings import cache_folder, sibling_path
-from finer_rewards.extras import extra
-from finer_rewards.replacing import replacing
 from finer_rewards.schema import Schema, schema_from_catalog
-from finer_rewards.sql_text import one_line
 
 __all__ = ["SQLite"]
 

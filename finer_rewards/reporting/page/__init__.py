@@ -12,8 +12,8 @@ from importlib.resources import files
 from string import Template
 from typing import TYPE_CHECKING
 
-from finer_rewards._controls import escape_controls
-from finer_rewards.extras import extra
+from finer_rewards._util.controls import escape_controls
+from finer_rewards._util.extras import extra
 from finer_rewards.reporting.comparing import compare_runs
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from pathlib import Path
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, Final, cast
 
+from finer_rewards._util.extras import extra
 from finer_rewards.errors import DataError
-from finer_rewards.extras import extra
 
 __all__ = ["TextFile", "read_lines"]
 

@@ -15,15 +15,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from finer_rewards._util.lossless_json import tagged
 from finer_rewards.components import component_metrics, component_values, reason_of
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import tagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from finer_rewards._signature import Signature
     from finer_rewards.reward import Reward
-    from finer_rewards.signature import Signature
     from finer_rewards.types import Evidence, Score
 
 __all__ = ["ScoreLog", "log_files", "log_record"]

@@ -8,15 +8,15 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from finer_rewards._trials import run_trials
+from finer_rewards._util.sql_text import folded
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.reward import Reward
-from finer_rewards.running import run_trials
-from finer_rewards.sql_text import folded
 from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status
 
-__all__ = ["Beside", "Neighbours"]
+__all__ = ["NeighbourObserver", "Neighbours"]
 
 # `finer_rewards.neighbours` is imported where it is used: sqlglot takes longer to import than all the rest.
 
@@ -24,7 +24,7 @@ Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] |
 _MOST = 8
 
 
-class Beside:
+class NeighbourObserver:
     """What a scorer asks of neighbours.
 
     Args:

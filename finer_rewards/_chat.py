@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError
-from finer_rewards.exact import parse_json
 
 __all__ = ["Chat", "completion_text", "read_chat", "read_response", "read_transcript"]
 

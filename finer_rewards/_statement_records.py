@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from finer_rewards.chat import Chat, completion_text, read_chat
+from finer_rewards._chat import Chat, completion_text, read_chat
+from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.exact import parse_json
 from finer_rewards.types import Sample
 
 __all__ = ["ROW_KEYS", "SQL_KEYS", "Entry", "Side", "entry_of", "first_key", "sample_of"]

@@ -10,8 +10,8 @@ from hashlib import sha256
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
+from finer_rewards._version import VERSION
 from finer_rewards.reward import Reward
-from finer_rewards.version import VERSION
 
 if TYPE_CHECKING:
     from finer_rewards.executing.protocol import Executor

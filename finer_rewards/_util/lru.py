@@ -1,16 +1,16 @@
-"""A bounded memory of what was used of late."""
+"""A cache bounded by weight, which drops what was not used for longest."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Recent"]
+__all__ = ["LRU"]
 
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
+class LRU(Generic[Value]):
     """Keeps values by key until what came since outweighs them.
 
     There are two generations: when the younger is full, the older is dropped whole. What is found in the
@@ -21,9 +21,9 @@ class Recent(Generic[Value]):
         limit: the most that both generations may weigh.
 
     Example:
-        >>> recent = Recent[str](limit=4)
-        >>> recent.put(1, "one", weight=1)
-        >>> recent.get(1), recent.get(2)
+        >>> cache = LRU[str](limit=4)
+        >>> cache.put(1, "one", weight=1)
+        >>> cache.get(1), cache.get(2)
         ('one', None)
     """
 
@@ -63,5 +63,5 @@ class Recent(Generic[Value]):
         """Whether the younger generation was full before: from then on what weighs is forgotten."""
         return bool(self._old)
 
-    def __reduce__(self) -> tuple[type[Recent[Value]], tuple[int]]:
+    def __reduce__(self) -> tuple[type[LRU[Value]], tuple[int]]:
         return type(self), (self.limit,)

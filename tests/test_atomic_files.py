@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from finer_rewards.replacing import replacing
+from finer_rewards._util.atomic_files import replacing
 
 
 @pytest.mark.parametrize("options", [{}, {"durable": True}, {"exclusive": True}])

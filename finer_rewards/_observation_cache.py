@@ -12,14 +12,14 @@ from finer_rewards.executing.cache import size_of
 from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Execution, Row, Sample, Score, Status, Trial
 
-__all__ = ["Key", "Known", "Parse", "is_same", "key_of", "weight_of"]
+__all__ = ["Key", "Observed", "Parse", "is_same", "key_of", "weight_of"]
 
 Parse = Callable[..., Answer]
 # completion, gold, db, question, dialect, answer and meta as bytes, what is told of a conversation
 Key = tuple[str, str | tuple[str, ...], str | tuple[str, ...], str, str | None, bytes, Hashable]
 
 
-class Known(NamedTuple):
+class Observed(NamedTuple):
     """What was observed of a sample, by which parser, and how it was scored."""
 
     parse: Parse

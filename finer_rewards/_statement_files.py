@@ -26,12 +26,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, overload
 
-from finer_rewards._records import ROW_KEYS, SQL_KEYS, Entry, Side, entry_of, first_key, sample_of
+from finer_rewards._statement_records import ROW_KEYS, SQL_KEYS, Entry, Side, entry_of, first_key, sample_of
+from finer_rewards._util.disk_sequence import DiskSequence
+from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.sql_text import bare, split_statements
+from finer_rewards._util.text_file import TextFile
 from finer_rewards.errors import ConfigError, DataError, suggest
-from finer_rewards.exact import parse_json
-from finer_rewards.spool import Spool
-from finer_rewards.sql_text import bare, split_statements
-from finer_rewards.text_file import TextFile
 
 __all__ = ["FORMATS", "ROW_KEYS", "Entries", "Entry", "Pairs", "read_pairs", "read_statements", "sample_of"]
 
@@ -77,7 +77,7 @@ def read_statements(
     return entries[: len(entries) - blank]
 
 
-class Entries(Spool[Entry]):
+class Entries(DiskSequence[Entry]):
     """The entries of a file; of each, its database and what its id hashes to stay in memory."""
 
     def __init__(self, entries: Iterable[Entry] = ()) -> None:

@@ -13,8 +13,8 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import Final
 
-from finer_rewards.sql_text import tokens
-from finer_rewards.thoughts.plan import planned_operations
+from finer_rewards._thoughts.plan import planned_operations
+from finer_rewards._util.sql_text import tokens
 
 __all__ = ["is_foreign", "name_pieces", "named", "stuffed", "touches"]
 

@@ -9,28 +9,28 @@ from collections.abc import Iterable, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import TypeVar, overload
 
-__all__ = ["Spool"]
+__all__ = ["DiskSequence"]
 
 _IN_MEMORY = 8 << 20  # bytes that need no file
 
 T = TypeVar("T")
 
 
-class Spool(Sequence[T]):
+class DiskSequence(Sequence[T]):
     """A list that only grows; 8 bytes of it an item stay in memory, and each item is a new object when it is read.
 
     Args:
         items: what it holds at first; they must pickle.
 
     Example:
-        >>> spool = Spool("abc")
-        >>> spool.append("d")
-        >>> len(spool), spool[3], spool[1:3], list(spool)
+        >>> sequence = DiskSequence("abc")
+        >>> sequence.append("d")
+        >>> len(sequence), sequence[3], sequence[1:3], list(sequence)
         (4, 'd', ['b', 'c'], ['a', 'b', 'c', 'd'])
     """
 
     def __init__(self, items: Iterable[T] = ()) -> None:
-        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the spool
+        self._file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - it lives as long as the sequence
         weakref.finalize(self, self._file.close)
         self._ends = array("Q", [0])
         for item in items:

@@ -1,0 +1,1 @@
+"""Tools that know nothing of rewards; each module is imported by its name, none is for users."""
