@@ -1,4 +1,8 @@
-"""Running SQL, whatever the engine: the executor protocol, worker processes, the cache, what ORDER BY means."""
+"""Running SQL, whatever the engine: a batch of `Query` goes in, one `Execution` each comes out.
+
+Here are the executor protocol, the pool of worker processes, the result cache, and the code that finds out what a gold
+query leaves open (ties, ORDER BY). What is special to one engine stands in `engines/`.
+"""
 
 from finer_rewards.executing.protocol import Executor, Query
 

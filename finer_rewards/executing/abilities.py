@@ -1,4 +1,7 @@
-"""What an executor may know besides what every executor does: all of it optional, and asked for here alone."""
+"""Optional abilities of an executor, beyond the `Executor` protocol; callers ask for them through these functions only.
+
+Each ability is a small protocol. An executor that lacks one gets the default that its function here returns.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ __all__ = ["FindsSiblings", "Settles", "deadline_of", "folders_of", "path_of", "
 
 @runtime_checkable
 class FindsSiblings(Protocol):
-    """Runs SQL where the files are, and asks there for the neighbours of a database."""
+    """Finds the neighbours of a database on the machine that holds its file, which may be another one than this."""
 
     def siblings(
         self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
@@ -28,53 +31,53 @@ class FindsSiblings(Protocol):
 
 @runtime_checkable
 class Settles(Protocol):
-    """Compares results of which it has sent no more than the first rows."""
+    """Compares results that are too large to send: the scorer holds only their first rows."""
 
     def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
-        """Return what came of each pair, in order."""
+        """Return the outcome of comparing each pair, in order."""
 
 
 @runtime_checkable
 class _HasDeadline(Protocol):
-    """Has time limits that may hang on the golds."""
+    """Has a time limit that may depend on how long the golds took."""
 
     @property
     def deadline(self) -> str:
-        """`relative` where queries are to come with their golds; else `absolute`."""
+        """`relative` when each query has to name its golds, `absolute` when it need not."""
 
 
 @runtime_checkable
 class _ReadsFolders(Protocol):
-    """Opens files."""
+    """Opens database files in folders of this machine."""
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Where the databases lie that it is meant to open."""
+        """The folders whose databases it is meant to open."""
 
 
 @runtime_checkable
 class _FindsFiles(Protocol):
-    """Knows the file of a database."""
+    """Can say which file a database name means."""
 
     def find(self, db: str, called: str = "db") -> Path | None:
-        """Return where it lies, `None` where only a server knows; raises `ConfigError` when it is not there."""
+        """Return the path, `None` when only a server knows it; raises `ConfigError` when there is no such file."""
 
 
 @runtime_checkable
 class _HasWorkers(Protocol):
-    """Runs SQL in processes of its own."""
+    """Runs SQL in worker processes of its own."""
 
     @property
     def process_ids(self) -> list[int]:
-        """Those that run now."""
+        """The process ids of the workers that run now."""
 
     @property
     def restarts(self) -> int:
-        """How many were lost."""
+        """How many workers ended while they worked, by themselves or killed."""
 
 
 def deadline_of(executor: object) -> str:
-    """Return what an executor's time limits hang on: `absolute`, or `relative` to the golds' time."""
+    """Return whether an executor's time limits are `absolute`, or `relative` to the time that the golds took."""
     return executor.deadline if isinstance(executor, _HasDeadline) else "absolute"
 
 
@@ -84,7 +87,7 @@ def folders_of(executor: object) -> tuple[str, ...]:
 
 
 def path_of(executor: object, db: str, called: str = "db") -> Path | None:
-    """Return where a database lies that an executor would open, if it says so.
+    """Return the path of the file that an executor would open for a database; `None` if it cannot say.
 
     Args:
         executor: the executor.
@@ -92,7 +95,7 @@ def path_of(executor: object, db: str, called: str = "db") -> Path | None:
         called: what messages call the argument.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: there is no such file.
     """
     return executor.find(db, called) if isinstance(executor, _FindsFiles) else None
 

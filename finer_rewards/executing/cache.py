@@ -1,4 +1,8 @@
-"""Results of queries, kept across batches: in memory, and on disk when there is a folder for them."""
+"""Executions kept from batch to batch, so that a gold runs once: in memory, and on disk when there is a folder for it.
+
+`PooledExecutor` asks here before it gives a query to a worker. An entry counts only for the same content of the
+database.
+"""
 
 from __future__ import annotations
 
@@ -23,9 +27,11 @@ if TYPE_CHECKING:
 
 __all__ = ["ResultCache", "size_of"]
 
+# Raised when what a file holds changes its meaning: files of another format are then not found.
 _FORMAT = 5
 _MOST_DIGESTS = 4096
 _Key = tuple[str, str]  # (where the database is, statement)
+# What these say is the query's own doing, so that a second run would say the same.
 _LASTING = frozenset(
     (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 )
@@ -34,13 +40,14 @@ _LASTING = frozenset(
 class ResultCache:
     """A bounded cache of executions.
 
-    A timeout by the clock, a lost worker, a result past a limit on memory and anything that reads the clock or a random
-    number may be different next time, and are not kept.
+    Some outcomes may be different next time and are not kept: a timeout by the clock, a lost worker, a result past a
+    limit on memory, and a query that reads the clock or a random number. A timeout by CPU time is kept: the query
+    would use up the same allowance again.
 
     Args:
         folder: where to keep results on disk, as JSON; `None` keeps them in memory only.
-        settings: everything besides database and statement that decides a result.
-        max_bytes: how much to keep in memory, about.
+        settings: everything besides database and statement that decides a result; part of each file's name.
+        max_bytes: about how much to keep in memory.
     """
 
     def __init__(
@@ -49,16 +56,17 @@ class ResultCache:
         self.folder = folder
         self._settings = json.dumps([_FORMAT, dict(settings)], sort_keys=True)
         self._max_bytes = max_bytes
-        self._kept = LRU[tuple[Any, Execution]](max_bytes)  # each with the content that it was found in
+        # Each execution with the identity of the database content it was made on.
+        self._kept = LRU[tuple[Any, Execution]](max_bytes)
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
     def get(self, database: Database, sql: str, allowance: float = math.inf) -> Execution | None:
-        """Return what the statement did on this content of the database, when that is known.
+        """Return what the statement did on this content of the database; `None` when that is not known.
 
         Args:
             database: the database.
             sql: the statement.
-            allowance: seconds of a processor that it may take: it did not end in fewer than it once used up.
+            allowance: CPU seconds that it may take now. A kept timeout says nothing about a larger allowance.
         """
         key, identity = (database.place, sql), database.identity
         known = self._kept.get(key)
@@ -73,7 +81,8 @@ class ResultCache:
                 return None
             execution = _decode(path.read_bytes())
         except (OSError, ValueError):
-            return None  # not there, or damaged: the query runs again
+            # Not there, or damaged: the query runs again.
+            return None
         self._keep(key, identity, execution, size_of(execution.rows))
         return execution
 
@@ -87,7 +96,7 @@ class ResultCache:
             sql: the statement.
             execution: what it did.
             size: about how many bytes its rows take.
-            allowance: seconds of a processor that it might take. One that used them up would do so again.
+            allowance: CPU seconds that it was allowed. A query that used them up would do so again.
         """
         used_up = execution.status is Status.timeout and execution.cpu_seconds >= allowance
         if not (used_up or execution.status in _LASTING) or execution.volatile:
@@ -95,7 +104,8 @@ class ResultCache:
         self._keep((database.place, sql), database.identity, execution, size)
         if self.folder is None:
             return
-        with contextlib.suppress(OSError):  # a full disk costs time, not results
+        # A full disk costs time, not results.
+        with contextlib.suppress(OSError):
             path = self._path(database, sql)
             path.parent.mkdir(parents=True, exist_ok=True)
             with replacing(path) as draft:
@@ -107,11 +117,12 @@ class ResultCache:
 
     @property
     def full(self) -> bool:
-        """Whether it has begun to forget."""
+        """Whether the memory is used up, so that old entries have been dropped."""
         return self._kept.full
 
     def _keep(self, key: _Key, identity: Any, execution: Execution, size: int) -> None:
-        # In the place of what was found in an earlier content: nobody would ask for that again.
+        # The key leaves the content out, so that a new content replaces the old entry: nobody asks for that again.
+        # About 800 bytes go to the objects around the rows.
         self._kept.put(key, (identity, execution), size + 800 + 2 * len(key[1]))
 
     def _path(self, database: Database, sql: str) -> Path:
@@ -131,13 +142,18 @@ def size_of(rows: tuple[Row, ...]) -> int:
         return 0
     try:
         cells = len(marshal.dumps(rows))
-    except ValueError:  # cells of another engine
+    except ValueError:
+        # Cells that `marshal` does not know, such as the decimals and dates of some engines.
         cells = sum(len(str(cell)) for row in rows for cell in row)
     return cells + len(rows) * (60 + 40 * len(rows[0]))
 
 
 def _decode(data: bytes) -> Execution:
-    """Return the execution of a file, or raise `ValueError`: what would not have been kept was not written here."""
+    """Return the execution that a file holds.
+
+    Raises:
+        ValueError: it is damaged, or holds what this cache would never have written.
+    """
     execution = execution_from(lossless_json.loads(data))
     if execution.status not in _LASTING or execution.volatile:
         raise ValueError("it is of no lasting status")

@@ -1,4 +1,4 @@
-"""From the name of a database to its file, and from the file to what identifies its content."""
+"""Finding the file that a sample's `db` means, and telling whether its content has changed since the last look."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
     "is_database_text",
 ]
 
-# A statement that makes a table, at the start of a text or of one of its statements.
+# CREATE TABLE at the start of the text, or of a line, or after a `;` or a comment: not within a path or a sentence.
 _MAKES_TABLE = re.compile(r"(?:\A\s*|(?:[;\n]|\*/)[ \t\r]*)CREATE\s+TABLE\b", re.IGNORECASE)
 
 Self = TypeVar("Self", bound="DatabaseFile")
@@ -29,23 +29,23 @@ Self = TypeVar("Self", bound="DatabaseFile")
 
 @dataclass(frozen=True)
 class DatabaseFile:
-    """A database file as it was when it was looked at.
+    """A database file and its state at the moment it was looked at.
 
     Args:
         path: absolute path.
-        state: device, inode, size and times; changes whenever the file is written or replaced.
-        immutable: true when it may be read without locks: no journal or log beside it holds content.
+        state: device, inode, size and times of the file and of its logs; changes whenever one is written or replaced.
+        immutable: true when no journal or log beside it holds content, so that it may be read without locks.
     """
 
     path: str
     state: tuple[int, ...]
     immutable: bool
-    #: What the names of files beside it that hold content end in; an engine says.
+    #: Suffixes of the files beside a database that may hold part of its content, such as `-wal`; set by each engine.
     logs: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
     def look(cls: type[Self], path: Path) -> Self:
-        """Look at a file; raises `OSError` with a plain sentence when it cannot be a database."""
+        """Return the file with its present state; raises `OSError`, which says why, when it cannot be a database."""
         path = path.absolute()
         seen = path.stat()
         if stat.S_ISDIR(seen.st_mode):
@@ -53,7 +53,8 @@ class DatabaseFile:
         if not stat.S_ISREG(seen.st_mode):
             raise OSError(f"{path} is not a regular file")
         if not seen.st_size:
-            raise OSError(f"{path} is empty (0 bytes)")  # an engine would take it for one without tables
+            # An engine would open it as a database without tables, and every query would seem to be wrong.
+            raise OSError(f"{path} is empty (0 bytes)")
         state = (seen.st_dev, seen.st_ino, seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns)
         beside: tuple[int, ...] = ()
         for suffix in cls.logs:
@@ -67,17 +68,17 @@ class DatabaseFile:
 
     @property
     def place(self) -> str:
-        """What stays when the content changes."""
+        """A name that stays the same when the content changes: the path."""
         return self.path
 
     @property
     def identity(self) -> tuple[str, tuple[int, ...]]:
-        """What changes when the content does."""
+        """A key that changes when the content does: path and state."""
         return self.path, self.state
 
     @property
     def request(self) -> tuple[Any, str]:
-        """What a worker is told: the key by which it keeps the connection, if any, and how to open it."""
+        """The message to a worker: the key under which it keeps the connection open, and the path to open."""
         return self.identity, self.path
 
     def digest(self) -> str:
@@ -92,7 +93,7 @@ class DatabaseFile:
 
 
 def is_database_text(db: str) -> bool:
-    """Return whether what a sample names as its database is the statements that make it.
+    """Return whether a sample's `db` is the SQL that makes its database, rather than a name.
 
     Example:
         >>> is_database_text("CREATE TABLE singer (id INT); INSERT INTO singer VALUES (1)")
@@ -107,7 +108,7 @@ def checked_root(name: str, root: str | os.PathLike[str]) -> str:
     """Return the folder that holds the databases, as text.
 
     Raises:
-        DataError: it is no folder: nothing could be found in it, so every sample would be unscored.
+        DataError: it is no folder. Without this check every sample would end up unscored, one by one.
     """
     path = Path(root)
     if path.is_dir():
@@ -136,7 +137,7 @@ def find_database(
         db: a path, absolute or under the root, or an id.
         root: the folder in which ids are looked up.
         suffixes: what the names of database files end in, the likeliest first.
-        accepts: whether a path that is there may be meant.
+        accepts: says whether a path is a database; by default every file is one.
         called: what messages call the argument.
 
     Raises:
@@ -168,7 +169,7 @@ def find_database(
         ) from error
     if named.is_absolute():
         what = "which is a folder" if named.is_dir() else "and there is no such file"
-        # The suffix alone would make every name a near one.
+        # Compare names without their suffix: the shared suffix alone would make every name seem near.
         stems = {Path(name).stem: name for name in _names_in(named.parent, suffixes, files_only=True)}
         near = suggest(named.stem, stems)
         raise ConfigError(
@@ -188,9 +189,10 @@ def find_database(
 
 
 def _encodes(name: str) -> bool:
+    """Return whether a name can be that of a file; half a surrogate pair cannot."""
     try:
         os.fsencode(name)
-    except UnicodeError:  # half a surrogate pair
+    except UnicodeError:
         return False
     return True
 

@@ -1,16 +1,18 @@
-"""What a worker does to compare two results that are too large to be sent: the same comparing, where the rows are.
+"""Comparing two results inside a worker, because they are too large to be sent to the parent.
 
-A request of the kind `compare` holds, marshalled, in the place of SQL:
+`settling.py` makes the request and reads the answer; the comparison itself is that of `comparing/`. A request of the
+kind `compare` holds, marshalled, in the place of SQL:
 
     (mode, gold, predicted, gold_sql, predicted_sql, question, most)
-        mode           its fields, by name
-        gold           (columns, rows, order), or (statement, probes): the statements that show its sort keys
+        mode           the fields of the `Mode`, by name
+        gold           (columns, rows, order) when all its rows are known, else (statement, probes), where the probes
+                       are statements that show its sort keys
         predicted      the predicted statement
         gold_sql ...   the statements as written, and the question, for rules that look at them
-        most           whether a prediction with more rows than the gold cannot match
+        most           true when a prediction with more rows than the gold cannot match
 
-The answer is `ok` with one chunk, the fields of `Settled`, the comparison's first; or whatever a
-statement came to that gave no result; or `too_large`, where a limit leaves the comparison open.
+The answer is `ok` with one chunk: the fields of a `Comparison`, then the other fields of `Settled`. When a statement
+fails, the answer carries its status; when a limit leaves the comparison open, the status is `too_large`.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ __all__ = ["decide"]
 
 
 class _OpenError(Exception):
-    """A statement gave no result, or not a whole one."""
+    """A statement gave no result or only part of one, so that nothing can be compared; holds status and message."""
 
 
 def decide(request: bytes, answer: Callable[[str, int], Answer]) -> Answer:
@@ -42,7 +44,7 @@ def decide(request: bytes, answer: Callable[[str, int], Answer]) -> Answer:
 
     Args:
         request: the request.
-        answer: answers a statement with up to so many rows; 0 for all.
+        answer: runs a statement and returns at most the given number of rows; 0 means all.
     """
     mode, gold_given, predicted_ran, gold_sql, predicted_sql, question, most = marshal.loads(request)
 
@@ -76,6 +78,7 @@ def decide(request: bytes, answer: Callable[[str, int], Answer]) -> Answer:
 
 
 def _gold(given: tuple[Any, ...], run: Any) -> Execution:
+    """Return the gold's execution with its sort keys: as the request holds it, or by running it here."""
     if len(given) == 3:
         columns, found, order = given
         return Execution(Status.ok, columns, tuple(found), order=None if order is None else tuple(order))
@@ -90,6 +93,7 @@ def _gold(given: tuple[Any, ...], run: Any) -> Execution:
 
 
 def _short(found: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+    """Cut long cells: these rows only illustrate a reason, and the answer has to stay small."""
     return tuple(
         tuple(cell[:200] if isinstance(cell, (str, bytes)) else cell for cell in row) for row in found
     )

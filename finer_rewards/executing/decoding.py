@@ -1,4 +1,4 @@
-"""The answers of workers as executions: rows from their bytes, and what of large results is shown."""
+"""Turning the answers of workers into executions: rows are unpacked, and of large results only the first are kept."""
 
 from __future__ import annotations
 
@@ -12,11 +12,15 @@ from finer_rewards.types import Execution, Row, Status, Volatility
 
 __all__ = ["DECODED", "SHIP", "Decoded", "with_one_nan"]
 
-SHIP = 32 << 10  # bytes of a result that are sent where only a comparison with it is wanted
-_SHIPPED = 16 << 20  # and of all such results in a batch
+# A larger result is sent as its first rows and a fingerprint, when the caller only wants to compare it (a glance).
+SHIP = 32 << 10
+# Bytes of glanced results that one batch keeps whole; past them only the first rows and a fingerprint are kept.
+_SHIPPED = 16 << 20
 _SHOWN = 3
-DECODED = 10  # times as large as on their way are rows here
-_NAN = (b"\xf8\x7f", b"\xf8\xff")  # the last bytes of one
+# Rows as Python objects take about this many times the bytes they took in the pipe.
+DECODED = 10
+# The last two bytes of a marshalled NaN, positive and negative.
+_NAN = (b"\xf8\x7f", b"\xf8\xff")
 
 
 def _rows(chunks: Sequence[bytes]) -> tuple[Row, ...]:
@@ -27,14 +31,17 @@ def _rows(chunks: Sequence[bytes]) -> tuple[Row, ...]:
 
 
 def with_one_nan(rows: Iterable[Row]) -> tuple[Row, ...]:
-    """Return rows that compare alike whenever they came: Python tells NaNs apart by identity, so there is one."""
+    """Return the rows with every NaN replaced by `math.nan`, so that equal results are equal tuples.
+
+    In a tuple Python finds a NaN equal to itself only when it is the same object.
+    """
     return tuple(tuple(math.nan if cell != cell else cell for cell in row) for row in rows)
 
 
 class Decoded:
     """Turns the answers of one batch into executions; rows that came as equal bytes become one object.
 
-    Most predictions of a group return what another returns, if not what the gold does.
+    Most predictions of a group return the rows of another prediction or of the gold, so this saves time and memory.
     """
 
     def __init__(self) -> None:
@@ -42,7 +49,12 @@ class Decoded:
         self._room = _SHIPPED
 
     def execution(self, answer: Answer | None, glance: bool = False) -> Execution:
-        """Return what an answer says; at a glance, of many results only the first rows."""
+        """Return the execution that an answer describes.
+
+        Args:
+            answer: the answer of a worker.
+            glance: true when first rows and fingerprint will do; used once the batch holds more than it may keep whole.
+        """
         assert answer is not None
         status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu = answer
         rows: tuple[Row, ...] = ()

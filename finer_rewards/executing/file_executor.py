@@ -1,4 +1,4 @@
-"""What executors share whose databases are files."""
+"""The base class of executors whose databases are files (SQLite, DuckDB): finding them, and looking at them again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _MOST_NAMES = 4096
 
 
 def folder(default: str | None, check: Check = lambda name, value: os.fspath(value)) -> Any:
-    """Return a field that names a folder; a pickle of it holds its absolute path."""
+    """Return a dataclass field that names a folder.
+
+    A pickled executor holds the absolute path, since the reader may run in another working folder.
+    """
     return field(default=default, metadata={"check": check, "folder": True})
 
 
@@ -39,17 +42,17 @@ class FileExecutor(PooledExecutor):
 
     @abstractmethod
     def _find(self, db: str, called: str) -> Path:
-        """Return where a database is; raises `ConfigError`, in which it is `called` so, when there is none."""
+        """Return the path of a database; raises `ConfigError` (naming the argument as `called`) if there is none."""
 
     @abstractmethod
     def _look_at(self, path: Path) -> Database:
-        """Look at a database that is there; raises `ConfigError` or `OSError` when it is none."""
+        """Return the database at a path with its present state; raises `ConfigError` or `OSError` if it is none."""
 
     def find(self, db: str, called: str = "db") -> Path:
-        """Return where the database lies that a sample means.
+        """Return the path of the file that a sample's `db` means.
 
         Args:
-            db: its name.
+            db: the database, as the sample names it.
             called: what messages call the argument.
 
         Raises:
@@ -58,7 +61,8 @@ class FileExecutor(PooledExecutor):
         path = self._paths.get(db)
         if path is None:
             if len(self._paths) >= _MOST_NAMES:
-                self._paths.clear()  # one file has any number of names
+                # One file can be named in any number of ways, so the table has to be bounded.
+                self._paths.clear()
             path = self._paths[db] = self._find(db, called)
         return path
 
@@ -66,13 +70,13 @@ class FileExecutor(PooledExecutor):
         try:
             return self._look_at(self.find(db))
         except OSError:
-            # It was there before: look again, and say what is wrong.
+            # The remembered path no longer works: search again, which finds a moved file or says what is wrong.
             self._paths.pop(db, None)
             return self._look_at(self.find(db))
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Where the databases lie that it is meant to open."""
+        """The folders whose databases it is meant to open."""
         return (os.fspath(self.root),)
 
     def _kept_in(self) -> Path | None:

@@ -1,7 +1,7 @@
-"""How a worker process starts: `python -I -S launch.py PROGRAM`, a file with a function `open_databases(settings)`.
+"""The first file that a worker process runs: `python -I -S launch.py PROGRAM`.
 
-The program is imported by its name, and so are the files of this package that it needs; but the packages around
-them come bare, without what their `__init__` imports, so that a worker starts in a few milliseconds.
+PROGRAM is a file with a function `open_databases(settings)`. It and the files of this package that it needs are
+imported by their usual names, but no `__init__.py` of this package runs: that way a worker starts in milliseconds.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# Without `os.path` and `importlib`: each import costs a start about as much as this file.
+# String operations instead of `pathlib` and `importlib`: importing either would cost as much as the rest of this file.
 PACKAGE = __file__.rpartition("/executing/")[0]
 ROOT, _, NAME = PACKAGE.rpartition("/")
 
 
 class BarePackages:
-    """Finds the packages of this library as folders of modules, and no more."""
+    """An import finder that sees each package of this library as a bare folder, so that its `__init__` is not run."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> object:
-        """Return how a package is imported; `None` for what is none of ours."""
+        """Return the spec of a package of this library; `None` leaves any other name to the usual finders."""
         folder = f"{ROOT}/{name.replace('.', '/')}"
         if name.partition(".")[0] != NAME or not os.path.isdir(folder):  # noqa: PTH112
             return None
@@ -33,7 +33,7 @@ class BarePackages:
 
 
 def load(program: str) -> Any:
-    """Import a file by the name it has in this package, or by its own where it lies elsewhere."""
+    """Import a worker program: by its full module name if it lies in this package, else by its file name."""
     sys.meta_path.insert(0, BarePackages)  # type: ignore[arg-type]
     folder, _, file = program.rpartition("/")
     name = file[: -len(".py")]

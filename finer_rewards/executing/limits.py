@@ -1,4 +1,8 @@
-"""The limits under which SQL runs, and what parameters of executors may be."""
+"""The limits under which SQL runs, and the checks of executors' parameters.
+
+Every executor is a `Limits`: the fields here and those of its engine are its constructor parameters, and `describe()`
+puts those that decide results into a score's signature.
+"""
 
 from __future__ import annotations
 
@@ -29,10 +33,13 @@ Choice = TypeVar("Choice", bound=str)
 Deadline = Literal["absolute", "relative"]
 Check = Callable[[str, Any], object]
 
-#: Bytes that the results of a batch may take for who asks here, where that is less than `max_batch_bytes`.
+#: Bytes that the results of a batch may take in this context, such as one request to a server, if fewer than
+#: `max_batch_bytes`.
 ROOM: ContextVar[float] = ContextVar("ROOM", default=math.inf)
-LARGEST = 2**31 - 1  # what engines, and the frames between the processes, can count
-_LONGEST = 1_000_000.0  # seconds; the system's timers end soon after
+# The largest number that engines, and the length field of a frame between the processes, can hold.
+LARGEST = 2**31 - 1
+# In seconds. The system's timers overflow not far above.
+_LONGEST = 1_000_000.0
 _UNITS = {
     "": 1,
     "b": 1,
@@ -46,7 +53,7 @@ _UNITS = {
 
 
 def positive(name: str, value: float) -> float:
-    """Return a positive number."""
+    """Return the value as a float; raises `ConfigError` unless it is a positive number that a timer can take."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _LONGEST:
         raise ConfigError(
             f"`{name}` should be a positive number up to {_LONGEST:g}, but got {value!r}. "
@@ -56,7 +63,7 @@ def positive(name: str, value: float) -> float:
 
 
 def one_of(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
-    """Return one of the choices."""
+    """Return the value; raises `ConfigError` unless it is one of the choices."""
     if value not in choices:
         raise ConfigError(
             f"`{name}` should be one of {', '.join(choices)}, but got {value!r}. {suggest(str(value), choices)}"
@@ -65,7 +72,7 @@ def one_of(name: str, value: Choice, choices: Sequence[Choice]) -> Choice:
 
 
 def count(name: str, value: int) -> int:
-    """Return a positive whole number."""
+    """Return the value; raises `ConfigError` unless it is a positive whole number up to `LARGEST`."""
     if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= LARGEST:
         raise ConfigError(
             f"`{name}` should be a positive whole number, but got {value!r}. Pass for example `{name}=10`."
@@ -74,7 +81,7 @@ def count(name: str, value: int) -> int:
 
 
 def size_in_bytes(name: str, value: str | int, least: int = 1024, most: int = 1 << 50) -> int:
-    """Return a size in bytes, given so or as text."""
+    """Return a size in bytes, given as a number or as text such as `512MiB`; raises `ConfigError` for any other."""
     size: float | None = None
     if isinstance(value, int) and not isinstance(value, bool):
         size = value
@@ -90,12 +97,12 @@ def size_in_bytes(name: str, value: str | int, least: int = 1024, most: int = 1 
 
 
 def limit(default: Any, check: Check, *, decides: bool = True) -> Any:
-    """Return a field of `Limits`.
+    """Return a dataclass field for `Limits` or an executor, with how it is checked and whether it is described.
 
     Args:
         default: its value when none is given.
-        check: takes name and value, and returns the value to keep; raises `ConfigError` for one that cannot be used.
-            A default of `None` is not checked.
+        check: takes name and value, and returns the value to keep or raises `ConfigError`. A value of `None` is not
+            checked where that is the default.
         decides: whether results depend on it, so that signatures hold it.
     """
     return field(default=default, metadata={"check": check, "decides": decides})
@@ -103,20 +110,21 @@ def limit(default: Any, check: Check, *, decides: bool = True) -> Any:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Limits:
-    """What a query may take. An executor is one too, with the fields of its engine besides.
+    """What a query may take. An executor is a `Limits` too, with the fields of its engine added.
 
     Args:
         timeout: seconds a query may take.
         max_rows: rows fetched; a longer result is cut and marked `truncated`.
         max_bytes: size of a result, as bytes or as text such as `"32MiB"`; a larger one is `Status.too_large`.
-        max_batch_bytes: memory that the results of one batch may take here, about; those past it are `unavailable`.
-        memory_limit: address space of each worker, as `max_bytes`.
+        max_batch_bytes: about how much memory the results of one batch may take in this process; results past it are
+            `unavailable`.
+        memory_limit: address space of each worker, written like `max_bytes`.
         workers: processes; `None` means one a core, at most 8.
-        deadline: `relative`, a prediction may take `deadline_floor` seconds of a processor, or `deadline_factor` times
-            what the slowest of its golds took where that is more, and never more than `timeout` seconds: hopeless
-            queries then cost little. `absolute`, every query may take `timeout` seconds.
-        deadline_factor: see there.
-        deadline_floor: see there. (Where a server's processor does the work, seconds of any kind.)
+        deadline: `relative`: a prediction may take `deadline_floor` CPU seconds, or `deadline_factor` times what the
+            slowest of its golds took if that is more, and never more than `timeout` seconds, so that hopeless queries
+            cost little. `absolute`: every query may take `timeout` seconds.
+        deadline_factor: see `deadline`.
+        deadline_floor: see `deadline`. Where a database server does the work, these are seconds by the clock.
 
     Raises:
         ConfigError: a value cannot be used.
@@ -143,11 +151,11 @@ class Limits:
                 object.__setattr__(self, one.name, one.metadata["check"](one.name, value))
 
     def _parameters(self) -> list[Field[Any]]:
-        """Return the fields that are given to the constructor, in its order."""
+        """Return the fields that are constructor parameters, in the constructor's order (positional ones first)."""
         return sorted((one for one in fields(self) if one.init), key=lambda one: bool(one.kw_only))
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results, by name."""
+        """Return the parameters that decide results, by name, for signatures."""
         return {
             one.name: getattr(self, one.name) for one in self._parameters() if one.metadata.get("decides")
         }

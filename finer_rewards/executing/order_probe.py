@@ -1,9 +1,13 @@
-"""What a gold query's ORDER BY and LIMIT mean, found by running the query once more with its sort keys shown.
+"""Finding the sort keys of a gold query's rows, by running the query once more with its ORDER BY terms selected.
 
-Rows that tie on the sort keys may come in any order, so whoever compares ordered results has to know the
-keys; and a LIMIT that cuts through a tie makes the gold one of several right answers. The second query is
-the first with the sort keys appended to its select list and one row more than its LIMIT, written by editing
-the text between tokens: nothing is parsed, so hostile text costs no more than its length.
+Rows that tie on the sort keys may come in any order, so an ordered comparison has to know the keys; and a LIMIT that
+cuts through a tie makes the gold one of several right answers. Two kinds of second query are written here:
+
+    probe     the query with its sort keys appended to the select list, and one row more than its LIMIT
+    ranking   the same with window functions that count the rows before, up to, and with each row's rank
+
+`right_results.py` runs them. They are written by editing the text between tokens: nothing is parsed, so the time grows
+only with the length of the text, however hostile.
 """
 
 from __future__ import annotations
@@ -23,6 +27,7 @@ _MAX_CHARACTERS = 50_000
 _WORD = re.compile(r"\w+")
 _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "VALUES"))
 _CLAUSES = frozenset(("FROM", "WHERE", "GROUP BY", "HAVING", "WINDOW", "ORDER BY", "LIMIT"))
+# In `SELECT a b`, b is an alias without AS; unless b is a word that ends an expression, or a is one that needs more.
 _NO_ALIAS = frozenset(("END", "NULL", "TRUE", "FALSE", "ISNULL", "NOTNULL"))
 _NOT_BEFORE_ALIAS = frozenset(("AND", "OR", "NOT", "IS", "IN", "LIKE", "GLOB", "MATCH", "REGEXP", "BETWEEN"))
 _NOT_BEFORE_ALIAS |= frozenset(("COLLATE", "CASE", "WHEN", "THEN", "ELSE", "SELECT", "ALL", "ESCAPE"))
@@ -30,13 +35,14 @@ _NOT_BEFORE_ALIAS |= frozenset(("COLLATE", "CASE", "WHEN", "THEN", "ELSE", "SELE
 
 @dataclass(frozen=True)
 class Sorting:
-    """How an engine sorts where a query does not say, and what else it leaves to chance.
+    """How an engine sorts where a query does not say, and what else the engine leaves to chance.
 
     Args:
         nulls: `smallest`: NULL comes first in ascending order and last in descending order; `largest`: the other way
-            round; `last`: always.
+            round; `last`: NULL always comes last.
         text_by_bytes: false when text is sorted by the rules of a language.
-        bare_columns: true when a column may be shown that a GROUP BY does not name; of which row is left to chance.
+        bare_columns: true when the engine lets a query select a column that its GROUP BY does not name. Which row of
+            the group the value comes from is then left to chance.
     """
 
     nulls: Literal["smallest", "largest", "last"] = "smallest"
@@ -44,13 +50,20 @@ class Sorting:
     bare_columns: bool = False
 
     def nulls_first(self, descending: bool) -> bool:
-        """Whether NULL comes before all else."""
+        """Whether NULL comes before every value in this direction."""
         return self.nulls != "last" and descending == (self.nulls == "largest")
 
 
 @dataclass(frozen=True)
 class SortKey:
-    """One term of an ORDER BY: the result column it names (from 0), or the expression to append."""
+    """One term of an ORDER BY.
+
+    Args:
+        column: the result column that the term names by number, counted from 0; `None` for an expression.
+        expression: the SQL to append to the select list when `column` is `None`.
+        descending: whether it sorts downwards.
+        nulls_first: whether NULL comes before every value.
+    """
 
     column: int | None
     expression: str
@@ -60,12 +73,12 @@ class SortKey:
 
 @dataclass(frozen=True)
 class Probe:
-    """A statement that shows the sort keys of another.
+    """A statement that shows the sort keys of a query's rows.
 
     Args:
         sql: the statement to run.
         keys: the terms of the ORDER BY.
-        limit: the LIMIT of the original; `None` when it has none.
+        limit: the LIMIT of the query; `None` when it has none.
         text_by_bytes: false when text is sorted by the rules of a language.
     """
 
@@ -76,7 +89,9 @@ class Probe:
 
 
 def probes(sql: str, dialect: str, sorting: Sorting) -> list[Probe]:
-    """Return the statements that show the sort keys of a query, the likeliest first; none when none is safe.
+    """Return the statements that show the sort keys of a query, the likeliest first; none if none is safe.
+
+    There are two when a term of the ORDER BY may mean an alias or a column of the tables.
 
     Example:
         >>> [probe.sql for probe in probes("SELECT name FROM singer ORDER BY age DESC LIMIT 1", "sqlite", Sorting())]
@@ -101,11 +116,11 @@ def _statement(sql: str, dialect: str, sorting: Sorting) -> _Statement | None:
 
 @dataclass(frozen=True)
 class Ranking:
-    """A statement that shows the rank of each row of another, by the engine's own rules of sorting.
+    """A statement that shows the rank of each row of a query, by the engine's own rules of sorting.
 
     Args:
-        sql: the statement, its last columns the sort keys that the result does not show, the number of rows before
-            those that tie with this one plus 1, the number of rows up to the last of them, and that of all rows.
+        sql: the statement. After the query's columns come the sort keys that it does not show, then three counts: the
+            place, from 1, of the first row that ties with this row, the place of the last, and the number of all rows.
         keys: the terms of the ORDER BY.
         unlimited: the statement up to its LIMIT; empty when it has none.
     """
@@ -115,12 +130,12 @@ class Ranking:
     unlimited: str
 
     def tied(self, first: int, last: int) -> str:
-        """Return the statement that shows the rows from one place to another, counted from 1, in place of its own."""
+        """Return the statement with another LIMIT: it shows the rows from place `first` to place `last`, from 1."""
         return f"{self.unlimited} LIMIT {last - first + 1} OFFSET {first - 1}"
 
 
 def rankings(sql: str, dialect: str, sorting: Sorting) -> list[Ranking]:
-    """Return the statements that rank the rows of a query, the likeliest first; none when none is safe.
+    """Return the statements that rank the rows of a query, the likeliest first; none if it cannot be edited safely.
 
     Example:
         >>> sql = "SELECT name FROM singer ORDER BY age LIMIT 1"
@@ -132,12 +147,13 @@ def rankings(sql: str, dialect: str, sorting: Sorting) -> list[Ranking]:
 
 
 class _Statement:
-    """The tokens of a statement that lie outside every parenthesis, and the clauses they make."""
+    """The tokens of a statement that lie outside every parenthesis, and where its clauses begin."""
 
     def __init__(self, sql: str, tokens: Sequence[Any], sorting: Sorting) -> None:
         self.sql = sql
         self.sorting = sorting
-        self.outer: list[tuple[str, int, int]] = []  # (text, start, end); a parenthesis is one "()"
+        # (text, start, end) of each token; all that stands in one pair of parentheses is a single "()".
+        self.outer: list[tuple[str, int, int]] = []
         depth, opened = 0, 0
         for token in tokens:
             text = token.text
@@ -158,7 +174,10 @@ class _Statement:
         self.balanced = depth == 0
 
     def _places(self) -> tuple[list[str], int, int, int, int] | None:
-        """Return the words, and where select list, FROM or what follows, ORDER BY and LIMIT are; or `None`."""
+        """Return the words, and the places of the select list, its end, ORDER BY and LIMIT (or the end of the text).
+
+        `None` for a statement that cannot be edited safely: set operations, DISTINCT, several SELECT.
+        """
         words = [text for text, _, _ in self.outer]
         if (
             not self.balanced
@@ -177,6 +196,7 @@ class _Statement:
         return words, first, clauses[0], order, limited
 
     def probes(self) -> list[Probe]:
+        """Write the probes, with aliases inside expressions left as they are, then with them resolved."""
         places = self._places()
         if places is None:
             return []
@@ -198,6 +218,7 @@ class _Statement:
         return found
 
     def rankings(self) -> list[Ranking]:
+        """Write the rankings, with aliases inside expressions left as they are, then with them resolved."""
         places = self._places()
         if places is None:
             return []
@@ -222,7 +243,10 @@ class _Statement:
         return found
 
     def _ranked(self, key: SortKey, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
-        """Return a term as a window can sort by it: a window knows neither places of columns nor aliases."""
+        """Return a term of the ORDER BY as a window function takes it; empty when it cannot be written so.
+
+        A window knows neither column numbers nor aliases, so both become the expression that they stand for.
+        """
         expression = key.expression
         if key.column is not None:
             if not 0 <= key.column < len(items) or any(self.outer[end - 1][0] == "*" for _, end in items):
@@ -235,7 +259,7 @@ class _Statement:
         return f"{expression} {self.sql[self.outer[stop][1] : self.outer[end - 1][2]] if stop < end else ''}".rstrip()
 
     def _limit(self, words: list[str], at: int) -> tuple[int | None, str]:
-        """Return the LIMIT, and the clause that lets one more row through."""
+        """Return the LIMIT, and the clause that lets one more row through; `None` when it is no plain number."""
         match words[at + 1 :]:
             case [count] if count.isdigit():
                 return int(count), f" LIMIT {int(count) + 1}"
@@ -299,13 +323,13 @@ def _replace_names(text: str, aliases: dict[str, str]) -> str:
         word = found.group()
         return f"({aliases[word.lower()]})" if word.lower() in aliases else word
 
-    # Neither quoted, nor part of a qualified name, nor the name of a function.
+    # Names that are neither quoted, nor part of a qualified name, nor followed by a parenthesis (a function).
     names = re.compile(r"(?<![\w.])[A-Za-z_]\w*(?![\w.]|\s*[.(])")
     return outside_quotes(text, lambda piece: names.sub(expression, piece))
 
 
 def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | None:
-    """Return the gold execution with its sort keys, or `None` when the probe does not explain it.
+    """Return the gold execution with its sort keys, or `None` when the probe's rows do not fit the gold's.
 
     Args:
         gold: what the gold query did.
@@ -334,7 +358,10 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
 
 
 def sort_key(row: Row, width: int, keys: tuple[SortKey, ...]) -> Row | None:
-    """Return the sort key of a row that shows it: the columns it names, and those after the result's own."""
+    """Return the sort key of a probe's row, `None` when a key names a column that is not there.
+
+    Keys that name a result column are read from it; the others stand after the first `width` columns.
+    """
     appended = iter(row[width:])
     if any(key.column is not None and not 0 <= key.column < width for key in keys):
         return None
@@ -342,9 +369,9 @@ def sort_key(row: Row, width: int, keys: tuple[SortKey, ...]) -> Row | None:
 
 
 def _is_sorted(order: tuple[Row | None, ...], probe: Probe) -> bool:
-    """Whether the keys are in the order that the engine sorts in; if not, they are not the keys.
+    """Whether the rows come in the order of their keys. If they do not, these are not the keys that the engine used.
 
-    (A key with a collation of its own may be; then nothing is known, which is safe.)
+    A key with a collation of its own may fail here although it is right. The order then stays unknown, which is safe.
     """
     for earlier, later in pairwise(order):
         if earlier is None or later is None:
@@ -365,6 +392,7 @@ def _is_sorted(order: tuple[Row | None, ...], probe: Probe) -> bool:
 
 
 def _rank(value: Cell) -> tuple[int, float | bytes]:
+    """Return what cells of different types sort by: NULL, numbers, texts by their bytes, then blobs, as in SQLite."""
     if value is None:
         return 0, 0
     if isinstance(value, (int, float)):
@@ -372,6 +400,7 @@ def _rank(value: Cell) -> tuple[int, float | bytes]:
     if not isinstance(value, str):
         return 3, value
     try:
-        return 2, value.encode("utf-8", "surrogateescape")  # bytes that are no text, as the engine has them
+        # Bytes that are no UTF-8 arrive as surrogate escapes; this gives back the bytes that the engine compared.
+        return 2, value.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         return 2, value.encode("utf-8", "surrogatepass")

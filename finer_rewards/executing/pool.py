@@ -1,7 +1,7 @@
-"""Worker processes, and the one loop that feeds them.
+"""The pool of worker processes: it hands tasks out, gathers answers, and kills and replaces workers.
 
-There is no thread of our own. Callers put their tasks into one queue; one of them at a time drives the
-workers for everybody, until its own tasks are done, and then hands over to the next.
+The pool has no thread. Callers put their tasks into one queue; one caller at a time drives the workers for everybody,
+until its own tasks are done, and then hands over to the next caller.
 """
 
 from __future__ import annotations
@@ -35,29 +35,43 @@ from finer_rewards.executing.stopping import STOP, StoppedError
 __all__ = ["FULL", "Pool"]
 
 FULL = "the results of this batch are more than max_batch_bytes allows"
-OVERDUE = MARGIN + 0.005  # seconds past its limit after which a query that computes is given up from here
-BUSY = 20.0  # times as long as its CPU time may a query take, where that is what counts
-LONG_TURN = 0.05  # seconds after which what waits behind a query is also given to idle workers
+# Seconds past its limit after which the parent gives up a query that runs in the worker process itself. By then the
+# kernel's timer (MARGIN) should have killed the worker.
+OVERDUE = MARGIN + 0.005
+# With clock="cpu": give a query up after this many times its CPU limit by the clock.
+BUSY = 20.0
+# When one query takes longer than this (seconds), the tasks queued behind it are also given to idle workers.
+LONG_TURN = 0.05
+# The most tasks that wait in one worker's pipe.
 MOST_AHEAD = 256
-SHORTEST_REST, LONGEST_REST = 0.0004, 0.02  # seconds in which answers gather while every worker is busy
+# How long (seconds) the parent may sleep while every worker is busy, so that it wakes once for several answers.
+SHORTEST_REST, LONGEST_REST = 0.0004, 0.02
+# A worker that is not ready after so many seconds is given up.
 START_SECONDS = 30.0
-LISTEN_SECONDS = 0.02  # how often a call that may be stopped looks whether it was
-START_ATTEMPTS = 4  # for a worker that ends by itself
-KILLED_ATTEMPTS = 100  # for one that is killed from outside
+# A call that can be stopped checks this often (seconds) whether it was.
+LISTEN_SECONDS = 0.02
+# How often a start is tried when the worker ends by itself, and when something outside kills it, which does not mean
+# that the next one is killed too.
+START_ATTEMPTS = 4
+KILLED_ATTEMPTS = 100
 CRASHES = frozenset((signal.SIGSEGV, signal.SIGABRT, signal.SIGILL, signal.SIGFPE))
 
 
 class _Resources:
-    """What the operating system lends to a pool."""
+    """The processes, pipe and selector of a pool: whatever has to be given back.
+
+    It is an object of its own so that `weakref.finalize` can close it without keeping the pool alive.
+    """
 
     def __init__(self) -> None:
         self.workers: list[WorkerProcess] = []
-        self.dying: list[WorkerProcess] = []  # killed, and not yet gone: much memory takes its time
+        # Killed but not yet gone: freeing much memory takes the kernel a while.
+        self.dying: list[WorkerProcess] = []
         self.selector: selectors.BaseSelector | None = None
         self.wake: tuple[int, int] | None = None
 
     def open(self) -> tuple[selectors.BaseSelector, tuple[int, int]]:
-        """Return the selector and the pipe that wakes it, made when there are none."""
+        """Return the selector, and the pipe through which another thread wakes it; both are made on first use."""
         if self.wake is None:
             self.wake = os.pipe()
             for end in self.wake:
@@ -69,11 +83,11 @@ class _Resources:
         return self.selector, self.wake
 
     def close(self) -> None:
-        """Give everything back."""
+        """Kill the workers and close pipe and selector."""
         self._leave(WorkerProcess.end)
 
     def forget(self) -> None:
-        """In a forked child: leave the workers to the parent."""
+        """Close this process's handles and leave the workers alive: in a forked child they belong to the parent."""
         self._leave(WorkerProcess.forget)
 
     def _leave(self, part_with: Callable[[WorkerProcess], object]) -> None:
@@ -91,18 +105,19 @@ class Pool:
 
     Args:
         size: the most workers to run at once.
-        settings: what each worker is told when it starts.
-        program: what each worker runs.
+        settings: the settings that each worker receives when it starts.
+        program: the program that each worker runs.
     """
 
     def __init__(self, size: int, settings: Mapping[str, Any], program: Program) -> None:
         self.size = size
         self.settings = dict(settings)
         self.program = program
-        self.restarts = 0  # workers that ended in their work, by themselves or killed
+        # Workers that ended while they worked, by themselves or killed.
+        self.restarts = 0
         self._held = _Resources()
         self._reset()
-        # When the pool is collected, and when the interpreter ends.
+        # Runs when the pool is garbage-collected, and when the interpreter exits.
         weakref.finalize(self, self._held.close)
         _POOLS.add(self)
 
@@ -117,8 +132,8 @@ class Pool:
         """Answer every task. Any number of threads may call this at once.
 
         Args:
-            tasks: what to answer.
-            room: bytes that their results may take; what comes then is lost, and says so.
+            tasks: the tasks to answer; each holds its answer afterwards.
+            room: bytes that their results may take in all. Results past it are dropped and answered as `unavailable`.
         """
         if not tasks:
             return
@@ -154,7 +169,8 @@ class Pool:
                     self._queue = deque(task for task in self._queue if task.batch is not batch)
                 alone = batch.abandoned and not self._driven
                 self._driven = self._driven or alone
-            if alone:  # whoever drives sees to it otherwise
+            # If another caller drives, it ends the abandoned queries in its own loop.
+            if alone:
                 with self._driving():
                     self._end_what_nobody_wants()
 
@@ -168,7 +184,7 @@ class Pool:
                 self._changed.notify_all()
 
     def _drive(self, batch: Batch, stop: threading.Event | None) -> None:
-        """Feed the workers until `batch` is done, or nobody waits for it."""
+        """Feed the workers until `batch` is done or the call is stopped."""
         try:
             while batch.left and not (stop is not None and stop.is_set()):
                 self._end_what_nobody_wants()
@@ -177,7 +193,8 @@ class Pool:
                     self._await_answers(START_SECONDS if stop is None else LISTEN_SECONDS)
             self._end_what_nobody_wants(long=0.0)
         except BaseException:
-            # Ctrl-C may have come in the middle of anything: begin anew for the others that wait.
+            # Ctrl-C may have interrupted any step and left the books half written. Kill the workers, and queue the
+            # unanswered tasks of the other callers again.
             with self._changed:
                 self._held.close()
                 others = [other for other in self._batches if other is not batch]
@@ -185,12 +202,16 @@ class Pool:
             raise
 
     def _hand_out(self) -> None:
-        """Give waiting tasks to the workers: little to the slow and at the end, so that all end together."""
+        """Give waiting tasks to the workers.
+
+        Slow workers get few at a time, and so does everybody when little is left, so that all finish together.
+        """
         waiting = len(self._queue)
         if not waiting:
             return
         for worker in [one for one in self._workers if not one.asked and one.process.poll() is not None]:
-            self._bury(worker)  # it was lost while it had nothing to do: no query is to blame
+            # It died while it had nothing to do, so no query is to blame.
+            self._bury(worker)
         idle = [worker for worker in self._workers if not worker.asked]
         wanted = min(self.size, len(self._workers) - len(idle) + waiting)
         while len(self._workers) < wanted:
@@ -224,6 +245,7 @@ class Pool:
         self._watch(worker)
 
     def _start_failed(self, reason: str, attempts: int) -> None:
+        """Count a failed start; after too many in a row, answer all that waits as `unavailable`."""
         self._failed_starts += 1
         if self._failed_starts < attempts:
             if not self._workers:
@@ -236,7 +258,7 @@ class Pool:
             self._book(task, ended("unavailable", reason))
 
     def _watch(self, worker: WorkerProcess) -> None:
-        """Be told when the worker's pipe takes more, as long as there is more."""
+        """Watch whether the worker's pipe can take more, but only while there is more to send."""
         selector, _ = self._held.open()
         watched = worker.input in selector.get_map()
         if worker.outgoing and not watched:
@@ -245,7 +267,11 @@ class Pool:
             selector.unregister(worker.input)
 
     def _end_what_nobody_wants(self, long: float = LONG_TURN) -> None:
-        """End the workers whose query was abandoned while it ran, or was answered by another and takes long."""
+        """Kill the workers that run a query nobody wants any more, and queue again what waits behind it.
+
+        A query is unwanted when its caller gave up, or when another worker has answered it; in the second case the
+        worker may go on for `long` seconds, since a new process costs more than a short query.
+        """
         now = time.monotonic()
         for worker in [worker for worker in self._workers if worker.asked]:
             task = worker.asked[0][1]
@@ -255,6 +281,7 @@ class Pool:
                 self._requeue(behind)
 
     def _await_answers(self, longest: float) -> None:
+        """Wait until something happens, at most `longest` seconds; book the answers, and deal with late workers."""
         selector, wake = self._held.open()
         now = time.monotonic()
         waits = [longest]
@@ -267,7 +294,8 @@ class Pool:
                     waits.append(due - turn)
                 if len(worker.asked) > 1:
                     waits.append(LONG_TURN - turn if turn < LONG_TURN else LONG_TURN)
-        # To be woken for each answer costs more than many a query; half of what is left is safe to sleep.
+        # Waking up for each answer would cost more than many a query takes. Every worker has work queued for some time,
+        # and for half of that it is safe to sleep: none will be idle.
         rest = min((worker.work_left(now) / 2 if worker.ready else 0.0) for worker in self._workers)
         rest = min(rest, LONGEST_REST, *waits)
         if rest > SHORTEST_REST:
@@ -301,7 +329,7 @@ class Pool:
         for worker in [worker for worker in self._workers if worker.asked and worker not in heard]:
             turn = now - worker.turn_began
             if turn > self._patience(worker):
-                # Stopped from outside, or deaf to its own timer: not known to be the query's doing.
+                # It was stopped from outside, or its own timer did not work. The query may not be to blame.
                 self._bury(worker)
             elif self._overdue(worker, turn):
                 self._give_up(worker)
@@ -309,25 +337,29 @@ class Pool:
                 self._share(worker)
 
     def _patience(self, worker: WorkerProcess) -> float:
-        """Return the seconds after which a worker that has not answered is given up."""
+        """Return how many seconds a worker may stay silent before it counts as lost."""
         if not worker.ready:
             return START_SECONDS
         task = worker.asked[0][1]
         seconds = task.longest + MARGIN + worker.grace
-        # On a machine with much else to do, CPU time passes slowly.
+        # On a busy machine a process gets little CPU time, so a CPU limit takes long to reach.
         return seconds * BUSY if self.settings.get("clock") == "cpu" else seconds
 
     def _overdue(self, worker: WorkerProcess, turn: float) -> bool:
-        """Whether the kernel ends a worker, or should have, for what its query did or the machine did to it.
+        """Whether a worker is past the moment at which the kernel's timer kills it, so that it can be given up.
 
-        Late again through no fault of its own, it is waited for: where it was stopped, it is lost rather than late.
+        A task that was late once because the machine was busy, and is so again, is waited for until `_patience` ends:
+        then its worker counts as lost, not as too slow.
         """
         task = worker.asked[0][1]
         counts = worker.ready and worker.computes and self.settings.get("clock") != "cpu"
         return counts and turn > task.longest + OVERDUE and not (task.starved and worker.starved(task))
 
     def _give_up(self, worker: WorkerProcess) -> None:
-        """Book a query that is overdue; nobody has to wait until its process has given back its memory."""
+        """Book the overdue query of a worker as a timeout, and kill the worker without waiting for its end.
+
+        Giving back much memory can take a killed process longer than the limit's margin.
+        """
         self.restarts += 1
         (_, task), *behind = worker.asked
         again = self._once_more(task, worker.starved(task))
@@ -337,11 +369,12 @@ class Pool:
         self._requeue([task, *(task for _, task in behind)])
 
     def _share(self, slow: WorkerProcess) -> None:
-        """Queue again what waits behind a slow query; whichever worker comes first answers."""
+        """Queue the tasks behind a slow query a second time, for idle workers; the first answer counts."""
         everybody_works = len(self._workers) == self.size and all(worker.asked for worker in self._workers)
         if self._queue or everybody_works:
             return
         now = time.monotonic()
+        # Tasks that some worker runs, or will run soon.
         at_hand = {
             id(task)
             for worker in self._workers
@@ -351,6 +384,7 @@ class Pool:
         self._requeue([task for _, task in list(slow.asked)[1:] if id(task) not in at_hand])
 
     def _book(self, task: Task, answer: Answer) -> None:
+        """Give a task its answer, the first one only, and wake the callers when its batch is done."""
         if task.answer is not None or task.batch is None:
             return
         task.batch.room -= sum(map(len, answer[2]))
@@ -361,7 +395,7 @@ class Pool:
                 self._changed.notify_all()
 
     def _bury(self, worker: WorkerProcess) -> None:
-        """Book the query that a worker died on, queue the others again."""
+        """Deal with a dead or lost worker: blame the query that it ran, queue the others again."""
         self.restarts += 1
         asked = [task for _, task in worker.asked]
         starved = bool(asked) and worker.starved(asked[0])
@@ -371,18 +405,20 @@ class Pool:
             attempts = START_ATTEMPTS if code >= 0 else KILLED_ATTEMPTS
             self._start_failed(f"the worker process ended when it started (code {code})", attempts)
         elif asked:
-            if code:  # else it had done its part and left
+            # With code 0 it left by itself: it was `spent`, or saw its pipe closed.
+            if code:
                 self._blame(asked[0], -code, starved)
             self._requeue(asked)
 
     def _once_more(self, task: Task, starved: bool) -> bool:
-        """Whether the machine rather than the query made a task late; that is believed of each task once."""
+        """Whether to run a late task again because the machine was busy; allowed once for each task."""
         if not starved or task.starved:
             return False
         task.starved = True
         return True
 
     def _blame(self, task: Task, ended_by: int, starved: bool) -> None:
+        """Book a query whose worker died by a signal: a timer's is a timeout, any other has to happen twice."""
         if ended_by in (signal.SIGALRM, signal.SIGPROF):
             if ended_by == signal.SIGALRM and self._once_more(task, starved):
                 return
@@ -399,21 +435,23 @@ class Pool:
             self._book(task, ended("unavailable", "the worker was lost twice while it ran this query"))
 
     def _requeue(self, tasks: Sequence[Task]) -> None:
+        """Put tasks back at the front of the queue, in their order."""
         with self._changed:
             self._queue.extendleft(reversed([task for task in tasks if task.wanted]))
 
     def _drop(self, worker: WorkerProcess) -> int:
-        """End a worker, and return how it had ended."""
+        """Remove and kill a worker, wait for its end, and return its exit code (negative: the signal)."""
         self._remove(worker)
         return worker.end()
 
     def _let_go(self, worker: WorkerProcess) -> None:
-        """Kill a worker, and do not wait for its end."""
+        """Remove and kill a worker without waiting for its end."""
         self._remove(worker)
         worker.kill()
         self._held.dying.append(worker)
 
     def _remove(self, worker: WorkerProcess) -> None:
+        """Stop listening to a worker."""
         selector, _ = self._held.open()
         self._workers.remove(worker)
         for end in (worker.output, worker.input):
@@ -421,14 +459,14 @@ class Pool:
                 selector.unregister(end)
 
     def close(self) -> None:
-        """End the workers; a call that is running ends first."""
+        """Kill the workers, after any call that is running has finished."""
         with self._changed:
             while self._driven:
                 self._changed.wait()
             self._held.close()
 
     def forget(self) -> None:
-        """In a forked child: leave the workers to the parent and begin anew."""
+        """Start with no workers and no tasks: in a forked child the old ones belong to the parent."""
         self._held.forget()
         self._reset()
 

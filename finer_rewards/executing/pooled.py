@@ -1,4 +1,8 @@
-"""What all executors with worker processes share: batches in, each distinct query once, executions out."""
+"""`PooledExecutor`, the base of every executor that runs SQL in worker processes.
+
+A batch of queries goes through these steps: look at the databases, drop duplicates, ask the cache, run what is left in
+the pool, find out which results of golds are right (`right_results.py`), fill the cache, return one execution a query.
+"""
 
 from __future__ import annotations
 
@@ -35,45 +39,47 @@ __all__ = ["Database", "PooledExecutor"]
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str]  # (database, statement)
 
+# Bytes of memory for results of predictions, and for comparisons made by workers, that are kept across batches.
 _PREDICTED_BYTES = 32 << 20
 _SETTLED_BYTES = 16 << 20
 _MOST_SCHEMAS = 4096
 
 
 class Database(Protocol):
-    """A database as it was when it was looked at; `DatabaseFile` is one."""
+    """A database and its state at the moment it was looked at; `DatabaseFile` is the one for files."""
 
     @property
     def place(self) -> str:
-        """What stays when the content changes."""
+        """A name that stays the same when the content changes."""
 
     @property
     def identity(self) -> Hashable:
-        """What changes when the content does; it marshals."""
+        """A key that changes when the content does; `marshal` can write it."""
 
     @property
     def request(self) -> tuple[Any, str]:
-        """What a worker is told: the key by which it keeps the connection, if any, and how to open it."""
+        """The message to a worker: the key under which it keeps the connection (or `None`), and how to open it."""
 
     def digest(self) -> str:
-        """Return what identifies the content from run to run."""
+        """Return a digest of the content, the same in every run."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PooledExecutor(Limits, ABC):
-    """An executor behind a pool of worker processes: its limits are its fields, and those of its engine.
+    """An executor with a pool of worker processes. Its parameters are the fields of `Limits` and those of its engine.
 
-    An engine says how a database is found (`_look`), what its worker is and is told (`program`, `_settings`), how
-    the worker's description of a database becomes a `Schema` (`_read_schema`), and how it sorts.
+    An engine's subclass says how a database is found (`_look`), which program its workers run and with which settings
+    (`program`, `_settings`), how a worker's description of a database becomes a `Schema` (`_read_schema`), and how it
+    sorts (`sorting`).
     """
 
     dialect: ClassVar[str]
     sorting: ClassVar[Sorting] = Sorting()
-    # Returns the names of the views in lower case, and the statements that made them; "" where that cannot be asked.
+    # A query for the views: names in lower case, and the statements that made them. Empty if the engine cannot tell.
     views_sql: ClassVar[str] = ""
     max_sql: ClassVar[int] = 200_000
     max_connections: ClassVar[int] = 16
-    #: Whether what predictions did is kept for the next batch: where looking at a database tells every change.
+    #: Cache results of predictions across batches. Safe only if a file's state reveals every change.
     remembers: ClassVar[bool] = False
 
     _pool: Pool = field(init=False)
@@ -83,7 +89,8 @@ class PooledExecutor(Limits, ABC):
     _schemas: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
     _views: dict[Hashable, dict[str, str]] = field(init=False, default_factory=dict)
 
-    __eq__ = object.__eq__  # what runs workers is nobody else's equal
+    # Compared by identity, unlike other dataclasses: two executors with equal limits still have different workers.
+    __eq__ = object.__eq__
     __hash__ = object.__hash__
 
     def __post_init__(self) -> None:
@@ -109,23 +116,23 @@ class PooledExecutor(Limits, ABC):
     @property
     @abstractmethod
     def program(self) -> Program:
-        """What its workers run."""
+        """The program that its workers run."""
 
     @abstractmethod
     def _settings(self) -> Mapping[str, Any]:
-        """Return what its workers are told besides the limits of all engines."""
+        """Return the settings of the engine's own for its workers, besides the limits that all engines have."""
 
     def _kept_in(self) -> Path | None:
-        """Return the folder in which results of gold queries are kept, if any."""
+        """Return the folder in which results of gold queries are kept on disk, if any."""
         return None
 
     @abstractmethod
     def _look(self, db: str) -> Database:
-        """Look at a database; raises `ConfigError` or `OSError` when there is none."""
+        """Return a database with its present state; raises `ConfigError` or `OSError` when there is none."""
 
     @abstractmethod
     def _read_schema(self, found: Any) -> Schema:
-        """Make a schema of what the worker answered to a request of the kind `schema`."""
+        """Return the schema that a worker's answer to a request of the kind `schema` describes."""
 
     def execute(self, sql: str, db: str) -> Execution:
         """Run one query."""
@@ -135,7 +142,8 @@ class PooledExecutor(Limits, ABC):
         """Run queries and return one execution each, in order.
 
         Pairs of database and SQL that are equal up to white space run once and share one object; results with
-        equal rows share the rows.
+        equal rows share the rows. Under a relative deadline all predictions first run with the least allowance, and
+        only those that used it up run again, with what their golds' time allows.
         """
         least = self.deadline_floor
         relative = self.deadline == "relative" and least < self.timeout
@@ -144,7 +152,7 @@ class PooledExecutor(Limits, ABC):
         runs = self._execute(list(zip(queries, allowed, strict=True)))
         late = [place for place, cut in enumerate(limited) if cut and _used_up(runs[place], least)]
         if late:
-            # Only now is it worth to know what their golds took: the least is enough for nearly all.
+            # The golds' times are looked up only now, because the least allowance is enough for nearly all queries.
             golds = {(one.sql, one.db): run for one, run in zip(queries, runs, strict=True) if one.keep}
             allowances = self._allowances([queries[place] for place in late], golds)
             more = [
@@ -158,11 +166,11 @@ class PooledExecutor(Limits, ABC):
         return runs
 
     def _allowances(self, queries: Sequence[Query], golds: dict[tuple[str, str], Execution]) -> list[float]:
-        """Return the seconds of a processor that each query may take, by what the slowest of its golds took.
+        """Return the CPU seconds that each query may take: a multiple of what the slowest of its golds took.
 
         Args:
             queries: the queries.
-            golds: what golds did that ran with them.
+            golds: the executions of golds that ran in the same batch; golds that did not are run and added.
         """
         asked = dict.fromkeys((gold, one.db) for one in queries for gold in one.golds)
         others = [key for key in asked if key not in golds]
@@ -176,7 +184,7 @@ class PooledExecutor(Limits, ABC):
         return [min(self.timeout, self.deadline_factor * seconds) for seconds in slowest]
 
     def _with_reason(self, run: Execution, allowance: float) -> Execution:
-        """Return the execution; of one that used up its allowance its error says where that came from."""
+        """Return the execution; if it used up its allowance, its error also says which parameter set that allowance."""
         if not _used_up(run, allowance):
             return run
         came = (
@@ -189,13 +197,23 @@ class PooledExecutor(Limits, ABC):
         return replace(run, error=f"{run.error}, {came}")
 
     def _execute(self, queries: Sequence[tuple[Query, float]]) -> list[Execution]:
-        """Run queries, each with the seconds of a processor that it may take."""
+        """Run queries, each with the CPU seconds that it may take.
+
+        Equal queries may come with different wishes (rows or a glance, keep or not): the most demanding one counts.
+        """
+        # Each database with its state, or the execution that says why it cannot be used.
         databases: dict[str, Database | Execution] = {}
+        # SQL as written -> with its white space normalised.
         normal: dict[str, str] = {}
+        # The key of each query, in order.
         keys: list[_Key] = []
+        # Golds, which go into the lasting cache.
         kept: set[_Key] = set()
-        rows: set[_Key] = set()  # of which somebody wants the rows: they come with them for all
+        # Queries of which some caller wants all rows, so that a glance will not do.
+        rows: set[_Key] = set()
+        # Golds of which a glance will do; they are read on, past the row limit, for the fingerprint of all rows.
         read_on: set[_Key] = set()
+        # Glanced predictions -> the golds that they will be compared with.
         beside: dict[_Key, set[str]] = {}
         allowances: dict[_Key, float] = {}
         for one, allowance in queries:
@@ -229,7 +247,8 @@ class PooledExecutor(Limits, ABC):
             if known is None and key not in kept:
                 known = self._predicted.get(database, text, allowance)
                 if known is not None and known.fingerprint is not None and kind != "glance":
-                    known = None  # not all its rows are here
+                    # Only a glance was kept, and now all rows are wanted.
+                    known = None
             if known is not None:
                 results[key] = known
             else:
@@ -245,7 +264,8 @@ class PooledExecutor(Limits, ABC):
             database = databases[key[0]]
             task = tasks[key]
             if isinstance(database, Execution) or task.answer is None or task.deaths:
-                continue  # what a lost worker left says nothing of the next time
+                # If a worker was lost while it ran this, the outcome says nothing about the next time.
+                continue
             size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
             if key in kept:
                 self._golds.put(database, key[1], execution, size)
@@ -254,10 +274,15 @@ class PooledExecutor(Limits, ABC):
         return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
-        """Run the tasks; of gold queries find out which results are right, as far as that can be."""
+        """Run the tasks; of golds also find out which other results are right, as far as that can be known.
+
+        Each gold has a generator (`right_results`) that asks for further statements; the statements of all golds run
+        together, round by round, until every generator has returned.
+        """
         golds = {key: task for key, task in tasks.items() if key in kept}
         views = self._views_tasks(golds.values())
-        # Neighbours in the queue go to the same worker, which then has the database open. Golds come first.
+        # Sorted by database: tasks side by side in the queue go to the same worker, which then has the database open.
+        # Golds come first, so that the glance at a prediction knows how many rows its gold has.
         room = min(int(self.max_batch_bytes), ROOM.get()) // DECODED
         first_of_all = sorted(
             [*tasks.values(), *views.values()], key=lambda task: (task.database[1], bool(task.golds))
@@ -295,7 +320,7 @@ class PooledExecutor(Limits, ABC):
         return executions
 
     def _views_tasks(self, golds: Iterable[Task]) -> dict[Hashable, Task]:
-        """Return the tasks that read how views were made, where that is not known or may have changed."""
+        """Return tasks that read the definitions of views, for databases where they are unknown or may have changed."""
         if not self.views_sql:
             return {}
         if len(self._views) > _MOST_SCHEMAS:
@@ -311,7 +336,7 @@ class PooledExecutor(Limits, ABC):
         }
 
     def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
-        """Compare results of which not all rows are here; see `settling.py`."""
+        """Compare results of which this process has only the first rows; see `settling.py`."""
         return Settler(
             self._pool.run,
             self._look_or_say_why,
@@ -382,20 +407,24 @@ class PooledExecutor(Limits, ABC):
         for one in self._parameters():
             value = getattr(self, one.name)
             if one.metadata.get("folder") and value is not None:
-                value = os.path.abspath(value)  # noqa: PTH100  # where it is read, the working folder may be another
+                # The process that unpickles this may have another working folder.
+                value = os.path.abspath(value)  # noqa: PTH100
             parameters[one.name] = value
         return partial(type(self), **parameters), ()
 
 
 def _used_up(run: Execution, allowance: float) -> bool:
-    """Whether a query was ended for the time of a processor that it took, so that it would be again."""
+    """Whether a query ended because it used up this many CPU seconds; unlike a timeout by the clock, it would again."""
     return run.status is Status.timeout and run.cpu_seconds >= allowance
 
 
 def _hold_against(
     task: Task, golds: Sequence[_Key], tasks: Mapping[_Key, Task], results: Mapping[_Key, Execution]
 ) -> None:
-    """Tell a task what its result will be held against, of what runs with it and of what is known to be large."""
+    """Tell a glancing task about its golds: those that run in the same batch, and the row count of known large ones.
+
+    The worker then reads as many rows of the prediction as can matter for the comparison.
+    """
     task.golds = [tasks[gold] for gold in golds if gold in tasks]
     for gold in golds:
         if gold in results and (known := results[gold].fingerprint) is not None:

@@ -1,4 +1,4 @@
-"""One worker process as its parent sees it, and the tasks that it is given."""
+"""One worker process as its parent sees it: starting it, sending tasks, reading answers. `pool.py` drives several."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 
 __all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
 
-# (status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu), as `worker.py` says.
+# (status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu), explained in `worker.py`.
 Answer = tuple[
     str,
     tuple[str, ...],
@@ -34,11 +34,15 @@ Answer = tuple[
 ]
 
 HEADER = struct.Struct("<I")
-MARGIN = 0.03  # seconds between the deadline that interrupts and the one that kills
-LEAST_SHARE = 0.1  # of its time on a processor: a query that had less is late because of the machine
+# Seconds between the deadline at which the engine interrupts a query and the one at which the kernel kills the worker.
+MARGIN = 0.03
+# If a late query had a CPU for less than this share of its limit, blame the machine and run it once more.
+LEAST_SHARE = 0.1
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
-WORK_AHEAD = 0.1  # seconds of work to keep in a worker's pipe
-PIPE_BYTES = 1 << 20  # so that a worker does not wait while answers gather
+# Seconds of work to keep waiting in a worker's pipe.
+WORK_AHEAD = 0.1
+# A large pipe lets a worker go on while the parent sleeps and answers gather.
+PIPE_BYTES = 1 << 20
 READ_BYTES = 1 << 16
 
 
@@ -47,12 +51,13 @@ class Program:
     """What a worker process runs.
 
     Args:
-        path: a file with a function `open_databases(settings)`, as `worker.py` says.
-        flags: how Python is started for it. `-S` halves the time, for a worker that needs the standard
-            library only.
-        grace: seconds past a query's kill after which a worker that has not answered is ended from here: it
-            was stopped, or it still opens the database, which is not timed.
-        computes: whether queries run in the process itself, so that its CPU time is theirs.
+        path: a file with a function `open_databases(settings)`, explained in `worker.py`.
+        flags: the options with which Python starts. `-S` halves the time of a start, and suits a worker that needs the
+            standard library only.
+        grace: seconds that the parent waits beyond the moment at which the kernel should have killed the worker. One
+            that is silent then was stopped, or is still opening the database, which is not timed.
+        computes: true when queries run in the worker process itself, so that its CPU time is theirs; false when a
+            server does the work.
     """
 
     path: str
@@ -70,15 +75,15 @@ class Task:
     """One request, and its answer when there is one.
 
     Args:
-        kind: `run`, `schema`, or what else the worker knows.
-        database: the key by which the worker keeps the connection (`None`: it does not), and how to open it.
-        sql: the statement, or what else the kind takes.
+        kind: `run`, `schema`, or another kind that the worker knows (see `worker.py`).
+        database: the key under which the worker keeps the connection open (`None`: it does not), and how to open it.
+        sql: the statement, or what another kind takes in its place.
         timeout: seconds it may take.
-        allowance: seconds of a processor that it may take.
+        allowance: CPU seconds that it may take.
 
     Attributes:
-        golds: those that its result will be held against, where they are asked for with it.
-        gold_rows: so many rows has the longest of those that are known, where these were too many to be sent.
+        golds: the tasks in the same batch whose results this one will be compared with.
+        gold_rows: the most rows of a gold already known to be too large to send; 0 when there is none.
     """
 
     __slots__ = (
@@ -107,13 +112,19 @@ class Task:
         self.golds: Sequence[Task] = ()
         self.gold_rows = 0
         self.answer: Answer | None = None
+        # How many workers were lost while they ran it.
         self.deaths = 0
+        # Whether it was run again because the machine, not the query, was slow.
         self.starved = False
-        self.stages = 1  # statements that it runs, each with its time
+        # How many statements it runs, each with a timeout of its own.
+        self.stages = 1
         self.batch: Batch | None = None
 
     def asked(self) -> str:
-        """Return the kind as a worker is asked: beside a gold known to be large, a glance reads all that can matter."""
+        """Return the kind to send: a glance whose gold is known to be large becomes a scan.
+
+        The scan stops once it has seen more different rows than the gold has rows: the results cannot be equal then.
+        """
         if self.kind != "glance":
             return self.kind
         most = self.gold_rows
@@ -124,23 +135,24 @@ class Task:
 
     @property
     def longest(self) -> float:
-        """Seconds that all its statements may take."""
+        """The seconds that all its statements may take together."""
         return self.timeout * self.stages
 
     @property
     def wanted(self) -> bool:
-        """True while somebody waits for the answer."""
+        """True while a caller still waits for the answer."""
         return self.answer is None and not (self.batch is not None and self.batch.abandoned)
 
 
 class Batch:
-    """The tasks that one caller waits for, until it does no more."""
+    """The tasks of one call; `abandoned` once the caller has given up."""
 
     __slots__ = ("abandoned", "left", "room", "tasks")
 
     def __init__(self, tasks: Sequence[Task], room: float = math.inf) -> None:
         self.tasks = tasks
-        self.room = room  # bytes that results may take yet
+        # Bytes that further results may take.
+        self.room = room
         self.abandoned = False
         self.left = len(tasks)
         for task in tasks:
@@ -148,7 +160,10 @@ class Batch:
 
 
 class WorkerProcess:
-    """One process, and what it was asked and has not answered."""
+    """One worker process, with the tasks sent to it that it has not answered yet (`asked`).
+
+    A turn is the time it works on the first of these.
+    """
 
     def __init__(self, settings: Mapping[str, Any], program: Program) -> None:
         self.grace = program.grace
@@ -164,7 +179,8 @@ class WorkerProcess:
         self.input, self.output = self.process.stdin.fileno(), self.process.stdout.fileno()
         os.set_blocking(self.input, False)
         os.set_blocking(self.output, False)
-        with contextlib.suppress(OSError, AttributeError):  # Python 3.10 in part, macOS
+        # Some builds of Python 3.10, and macOS, do not have this.
+        with contextlib.suppress(OSError, AttributeError):
             fcntl.fcntl(self.output, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         self.asked: deque[tuple[int, Task]] = deque()
         self.outgoing = bytearray()
@@ -183,13 +199,13 @@ class WorkerProcess:
         )
 
     def send(self, message: Any) -> None:
-        """Send one frame, or keep for later what the pipe does not take."""
+        """Send one frame; what the pipe does not take now stays in `outgoing`."""
         body = marshal.dumps(message)
         self.outgoing += HEADER.pack(len(body)) + body
         self.flush()
 
     def flush(self) -> None:
-        """Write what the pipe takes; never blocks, so that two full pipes cannot wait for each other."""
+        """Write as much as the pipe takes, without blocking: parent and worker could otherwise wait for each other."""
         with contextlib.suppress(BlockingIOError, BrokenPipeError):
             while self.outgoing:
                 del self.outgoing[: os.write(self.input, self.outgoing)]
@@ -241,7 +257,7 @@ class WorkerProcess:
         return answers, alive
 
     def end_turn(self, answered: int) -> None:
-        """Take note of how long that many tasks took; the next one begins."""
+        """Update the mean time of a task by the turn that has ended, and begin the next turn."""
         now = time.monotonic()
         self.task_seconds += ((now - self.turn_began) / answered - self.task_seconds) / 4
         self._begin_turn(now)
@@ -251,9 +267,9 @@ class WorkerProcess:
         self.turn_cpu = self._cpu()
 
     def starved(self, task: Task) -> bool:
-        """Whether a task of this turn had too little of a processor for its lateness to be its own.
+        """Whether the current task has had too little CPU time to be blamed for being late.
 
-        One with an allowance has it to use up.
+        A task with an allowance is to blame only once it has used that up.
         """
         least = task.allowance if task.allowance < task.timeout else LEAST_SHARE * task.timeout
         return self.computes and self._cpu() - self.turn_cpu < least
@@ -261,7 +277,7 @@ class WorkerProcess:
     def _cpu(self) -> float:
         """Return the CPU seconds of the process so far; infinity where the system does not tell."""
         try:
-            # The clock of another process: its number, inverted, and what is counted.
+            # Linux encodes the CPU clock of another process so: its id, inverted and shifted, and 2 for scheduled time.
             return time.clock_gettime((~self.process.pid << 3) | 2)
         except OSError:
             return math.inf
@@ -277,13 +293,14 @@ class WorkerProcess:
             self.process.kill()
 
     def end(self) -> int:
-        """Kill the process and return how it had ended."""
+        """Kill the process, wait for it, and return its exit code (negative: the signal that ended it)."""
         self.kill()
         return self.process.wait()
 
     def forget(self) -> None:
-        """Let go of a process that belongs to the parent of this one."""
+        """Close the pipes and let the process live: after a fork it belongs to the parent of this one."""
         self._close()
+        # Keeps `Popen` from waiting for a process that is no child of this one.
         self.process.returncode = 0
 
     def _close(self) -> None:
@@ -294,5 +311,5 @@ class WorkerProcess:
 
 
 def ended(status: str, error: str, seconds: float = 0.0, cpu: float = 0.0) -> Answer:
-    """Return the answer of a query that did not answer for itself."""
+    """Return the answer of a query whose worker did not answer, because it was killed or lost."""
     return status, (), [], seconds, error, False, None, "", 0, cpu

@@ -20,9 +20,10 @@ class Query(NamedTuple):
     Args:
         sql: the statement.
         db: the database, as the sample names it.
-        keep: true for a gold query: its result is kept across batches, and what its ORDER BY means is found.
-        golds: the gold queries that it will be held against, where the executor's deadline hangs on theirs.
-        glance: true where of a large result the first rows and its fingerprint will do: of a gold `max_rows` of them.
+        keep: true for a gold query: its result is kept across batches, and its sort keys and ties are found out.
+        golds: the gold queries that the result will be compared with; a relative deadline depends on their time.
+        glance: true when a large result may come as its first rows and a fingerprint (of a gold, its first `max_rows`
+            rows).
     """
 
     sql: str
@@ -36,7 +37,7 @@ class Query(NamedTuple):
 class Executor(Protocol):
     """Runs queries. Every method may be called from several threads at once.
 
-    What an executor may have besides is in `abilities.py`.
+    Optional abilities are in `abilities.py`.
     """
 
     @property

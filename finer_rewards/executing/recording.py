@@ -1,4 +1,7 @@
-"""An execution as a mapping of JSON values, and back; what does not fit is refused, wherever it comes from."""
+"""Writing an execution as a mapping of JSON values, and reading it back, for the cache on disk and the wire.
+
+Everything read is checked, because files and servers may send anything.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _NAMES: Final = frozenset(field.name for field in fields(Execution))
 
 
 def execution_record(execution: Execution) -> dict[str, Any]:
-    """Return an execution as a mapping of JSON values; `lossless_json.py` makes the JSON."""
+    """Return an execution as a mapping of its fields, which `lossless_json.py` can write as JSON."""
     record = {name: getattr(execution, name) for name in _NAMES}
     record["status"] = execution.status.name
     record["tables"] = None if execution.tables is None else sorted(execution.tables)
@@ -26,10 +29,10 @@ def execution_record(execution: Execution) -> dict[str, Any]:
 
 
 def execution_from(record: Any) -> Execution:
-    """Return the execution of a record.
+    """Return the execution that a record describes.
 
     Raises:
-        ValueError: it is no record of an execution.
+        ValueError: it is not the record of an execution.
     """
     if not isinstance(record, Mapping) or record.keys() != _NAMES:
         raise ValueError("it does not have the fields of an execution")

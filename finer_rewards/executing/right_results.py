@@ -1,8 +1,9 @@
-"""Which results of a gold query are right: the order of its rows up to ties, and every other choice it leaves open.
+"""Finding out which results of a gold query are right: how its rows may be ordered, and what else it leaves to chance.
 
     steps = right_results(sql, run, dialect, sorting, views)
 
-A generator: it yields statements to run and is sent what they did, so that those of many golds run together.
+This is a generator: it yields statements to run and is sent their executions, so that `PooledExecutor` can run the
+statements of many golds together. The statements come from `order_probe.py` and `tie_breaks.py`.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ __all__ = ["CUTS_TIES", "Steps", "right_results"]
 
 Steps = Generator[list[str], list[Execution], Execution]
 
+# Why a gold has several right results; users read these in a score's reason.
 _CUT = "its LIMIT cuts through rows that tie"
 _MOST = "its LIMIT cuts through a tie over more than half of what it ranks"
-#: Why a gold is open whose own LIMIT cuts through a tie.
+#: The reasons of golds whose own LIMIT, rather than that of a subquery, cuts through a tie.
 CUTS_TIES = frozenset((_CUT, _MOST))
 _CHANCE = "it leaves to chance which rows a LIMIT or a window takes of those that tie"
 _ANY = "it has a LIMIT without an order"
@@ -39,13 +41,13 @@ def right_results(
 
     Args:
         sql: the query.
-        gold: what it did.
+        gold: its execution.
         dialect: sqlglot's name of its dialect.
         sorting: how the engine sorts.
-        views: the statements that made the views of the database.
+        views: the statements that made the views of the database, by name.
 
     Yields:
-        Statements to run on the same database; what they did has to be sent.
+        Statements to run on the same database; their executions have to be sent back.
 
     Returns:
         The execution with `order`, `ambiguous` and `choices` filled, as far as they are known.
@@ -77,7 +79,7 @@ Found = Generator[list[str], list[Execution], "Execution | None"]
 
 
 def _probed(sql: str, gold: Execution, dialect: str, sorting: Sorting) -> Found:
-    """Find the sort keys of the rows."""
+    """Return the gold with the sort keys of its rows, found by a probe; `None` when no probe fits."""
     for probe in probes(sql, dialect, sorting):
         (run,) = yield [probe.sql]
         found = with_order(gold, run, probe)
@@ -87,7 +89,10 @@ def _probed(sql: str, gold: Execution, dialect: str, sorting: Sorting) -> Found:
 
 
 def _ranked(sql: str, gold: Execution, dialect: str, sorting: Sorting) -> Found:
-    """Find which rows tie by the engine's own rules, and where a LIMIT cuts through such a tie what else is right."""
+    """Return the gold with sort keys and cut ties, found by window functions; `None` when no ranking fits.
+
+    The engine itself says which rows tie, so this is right for collations too, where a probe can only compare bytes.
+    """
     width = len(gold.columns)
     for ranking in rankings(sql, dialect, sorting):
         (run,) = yield [ranking.sql]
@@ -111,14 +116,14 @@ def _ranked(sql: str, gold: Execution, dialect: str, sorting: Sorting) -> Found:
 
 
 class _Tie(NamedTuple):
-    """Rows that tie.
+    """Rows of a result that tie with each other.
 
     Args:
-        start: where they begin in the result.
-        rows: those in the result.
-        first: the place of the first among all rows that are ranked, from 1.
-        last: the place of the last.
-        total: how many are ranked.
+        start: the index of the first in the result.
+        rows: those that the result shows.
+        first: the place, from 1, of the first of the tie among all rows before the LIMIT.
+        last: the place of the last of the tie.
+        total: the number of all rows before the LIMIT.
     """
 
     start: int
@@ -129,11 +134,12 @@ class _Tie(NamedTuple):
 
     @property
     def is_cut(self) -> bool:
+        """Whether the LIMIT left some rows of the tie out."""
         return len(self.rows) <= self.last - self.first
 
 
 def _ties(rows: Sequence[Row], width: int) -> list[_Tie] | None:
-    """Return the runs of rows that tie, by the last three columns; `None` when they are not in order."""
+    """Return the ties in a ranking's rows, read from its last three columns; `None` when these are not in order."""
     found: list[_Tie] = []
     for place, some in groupby(rows, key=lambda row: row[-3:]):
         run = tuple(row[:width] for row in some)
@@ -148,20 +154,26 @@ def _ties(rows: Sequence[Row], width: int) -> list[_Tie] | None:
 
 
 def _alike(rows: Sequence[Row], others: Sequence[Row]) -> bool:
-    """True when the rows are those that the others begin with, in any order."""
+    """Whether the rows equal the first ones of `others`, in any order."""
     return Counter(rows) == Counter(others[: len(rows)])
 
 
 def _with_choices(gold: Execution, ties: list[_Tie], whole: Execution, width: int) -> Execution:
-    """Return the gold with what may stand in place of the rows of cut ties; `whole` has all the rows of these."""
+    """Return the gold with the rows that may stand in place of those of cut ties.
+
+    Args:
+        gold: the gold's execution.
+        ties: the ties of its rows.
+        whole: the execution that shows all rows of the cut ties, also those that the LIMIT left out.
+        width: how many columns the gold has.
+    """
     members = {tie.first: tie.rows for tie in _ties(whole.rows, width) or ()} if whole.ok else {}
     runs, open_ties = [], []
     for tie in ties:
         rows = members.get(tie.first, ()) if tie.is_cut else tie.rows
         shown = gold.rows[tie.start : tie.start + len(tie.rows)]
-        if tie.is_cut and (
-            len(rows) != tie.last - tie.first + 1 or Counter(shown) - Counter(rows)
-        ):  # too many to be shown, or other rows
+        if tie.is_cut and (len(rows) != tie.last - tie.first + 1 or Counter(shown) - Counter(rows)):
+            # The tie has too many rows to be shown, or the second query returned other rows than the gold.
             return replace(gold, ambiguous=True, choices=Choices(_MOST if whole.truncated else _CUT))
         runs.append((rows, len(tie.rows)))
         if tie.is_cut and len(set(rows)) > 1:
@@ -174,12 +186,13 @@ def _with_choices(gold: Execution, ties: list[_Tie], whole: Execution, width: in
 
 
 def _varied(sql: str, gold: Execution, left: Variants) -> Steps:
-    """Run what remains of a query when its ties are broken, and compare."""
+    """Run the query with its ties broken in several ways; if the results differ, the gold is one of several right."""
     checks = [text for text in (left.checked, left.extremes) if text]
     runs = yield [*left.choices, *checks]
     choices, checked = runs[: len(left.choices)], dict(zip(checks, runs[len(left.choices) :], strict=True))
 
     def differs(run: Execution | None) -> bool:
+        """Whether a variant ran and its result is not the gold's."""
         return run is not None and run.ok and not compare(gold, run, "strict", gold_sql=sql).match
 
     extremes = checked.get(left.extremes)

@@ -1,7 +1,8 @@
-"""Comparing results that are too large to be sent: by their fingerprints, and where these do not tell, in a worker.
+"""Comparing results that are too large to send to this process. It takes up to three steps, each for what is left.
 
-First it is seen what is sure without more (`comparing/whole.py`). What hangs on rows that nobody has read is read
-to its end, for its fingerprint alone. What is open even then is compared by a worker, which runs both statements.
+1. Decide from what is known: row counts, first rows and fingerprints (`comparing/whole.py`).
+2. Have the rest of the rows read in a worker, which sends back only a fingerprint of all rows, and decide again.
+3. Have a worker run both statements and compare the rows there (`deciding.py`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Settler"]
 
-_STAGES = 3  # a worker runs the gold, what shows its sort keys, and the prediction
-_WEIGHT = 4096  # bytes that what is kept takes, about: a few rows
+# A worker that compares runs three statements: the gold, the probe for its sort keys, and the prediction.
+_STAGES = 3
+# About how many bytes a kept outcome takes: it holds a few rows.
+_WEIGHT = 4096
 _Scan = tuple[str, str]  # (database, statement)
 
 
@@ -35,12 +38,12 @@ class Settler:
     """Settles pairs of one executor.
 
     Args:
-        run: runs tasks to their end.
-        look: looks at a database.
-        probes: the statements that show the sort keys of another.
+        run: runs tasks until each has its answer.
+        look: returns a database with its present state, or the execution that says why it cannot be used.
+        probes: returns the statements that show the sort keys of a query.
         executed: turns a finished task into an execution.
         timeout: seconds that a statement may take.
-        kept: what was found before.
+        kept: the cache of earlier outcomes.
     """
 
     def __init__(
@@ -57,7 +60,7 @@ class Settler:
         self._databases: dict[str, Database | Execution] = {}
 
     def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
-        """Return what came of each pair, in order."""
+        """Return the outcome of each pair, in order."""
         found: dict[int, Settled] = {}
         for index, pair in enumerate(pairs):
             comparison = settled(pair)
@@ -76,7 +79,10 @@ class Settler:
         return [found[index] for index in range(len(pairs))]
 
     def _scanned(self, pairs: dict[int, Pair]) -> dict[int, Pair]:
-        """Return the pairs with the fingerprints of what was cut off: of golds, then of predictions beside them."""
+        """Return the pairs with fingerprints of all rows where these were cut off: of golds first, then of predictions.
+
+        A prediction need not be read further than its gold is long, so the golds' lengths have to be known first.
+        """
         golds = {index: _scan(pair, pair.gold, pair.gold_ran) for index, pair in pairs.items()}
         scans = self._scan(dict.fromkeys(scan for scan in golds.values() if scan is not None))
         pairs = {
@@ -104,6 +110,7 @@ class Settler:
         }
 
     def _scan(self, asked: Mapping[_Scan, str | None]) -> dict[_Scan | None, Execution]:
+        """Have statements read to their end, or to the number of rows given with each, and return the fingerprints."""
         found: dict[_Scan | None, Execution] = {}
         tasks: dict[_Scan, Task] = {}
         for scan, most in asked.items():
@@ -120,7 +127,7 @@ class Settler:
         return found
 
     def _compared(self, pairs: dict[int, Pair]) -> dict[int, Settled]:
-        """Have workers compare what is left."""
+        """Have workers run both statements of each pair and compare them."""
         tasks: dict[int, Task] = {}
         found: dict[int, Settled] = {}
         known: dict[tuple[str, bytes], Task] = {}
@@ -152,6 +159,7 @@ class Settler:
         return found
 
     def _request(self, pair: Pair) -> tuple[Any, ...]:
+        """Return the request that `deciding.py` describes."""
         gold: tuple[Any, ...] = (pair.gold.columns, pair.gold.rows, pair.gold.order)
         if pair.gold.truncated:
             ran = normalise(pair.gold_ran)
@@ -172,7 +180,10 @@ class Settler:
         return database
 
     def _key(self, db: str, what: str | bytes) -> Hashable:
-        """Return the name by which something is kept: another content has another. None where no change is noticed."""
+        """Return the cache key of something on a database; it changes with the content.
+
+        `None`, and nothing is kept, for a database whose changes cannot be noticed.
+        """
         database = self._database(db)
         if isinstance(database, Execution) or database.request[0] is None:
             return None
@@ -188,7 +199,7 @@ class Settler:
 
 
 def _scan(pair: Pair, run: Execution, ran: str) -> _Scan | None:
-    """Return what reading the rows of one side to their end would take; `None` where it would tell nothing."""
+    """Return the statement to read to its end for one side of a pair; `None` where that would tell nothing new."""
     known = run.fingerprint
     if equates(pair) is None or not run.truncated or (known is not None and known.complete):
         return None

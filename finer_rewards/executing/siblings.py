@@ -1,4 +1,7 @@
-"""Siblings of a database, by id: whoever holds the files finds a sibling in its cache folder."""
+"""The ids of siblings (neighbours) of a database, and where their files lie in the cache folder.
+
+An id names a sibling by the digests of both contents, so that the machine that holds the cache finds the file.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ class Siblings(NamedTuple):
     """The siblings on which a gold can be judged.
 
     Args:
-        dbs: their ids, to be run on in the place of a database.
-        error: why they cannot be had; empty where they can.
+        dbs: their ids, which an executor takes in place of the database.
+        error: why there are none; empty when there are.
     """
 
     dbs: tuple[str, ...] = ()
@@ -26,7 +29,7 @@ class Siblings(NamedTuple):
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again: $FINER_REWARDS_CACHE, else `finer-rewards` in the user's cache.
+    """Return the folder for files that can be remade: $FINER_REWARDS_CACHE, else `finer-rewards` in the user's cache.
 
     The user's cache is $XDG_CACHE_HOME, else `~/.cache`.
     """
@@ -38,12 +41,13 @@ def cache_folder() -> Path:
         return Path(users).absolute() / "finer-rewards"
     try:
         return Path.home() / ".cache" / "finer-rewards"
-    except RuntimeError:  # a user without a home
+    except RuntimeError:
+        # A user without a home folder.
         return Path(tempfile.gettempdir()) / f"finer-rewards-{os.getuid()}"
 
 
 def neighbours_cache(content: str) -> Path:
-    """Return where the neighbours of a database with this content lie in the cache."""
+    """Return the cache folder of the neighbours of a database with this content."""
     return cache_folder() / "neighbours" / content[:16]
 
 
@@ -51,9 +55,9 @@ def sibling_id(db: str, content: str, instance: str) -> str:
     """Return the id of a sibling.
 
     Args:
-        db: the database as the sample names it, for those who read the id.
-        content: digest of its content.
-        instance: digest of the sibling's.
+        db: the database as the sample names it; only for people who read the id.
+        content: digest of the database's content.
+        instance: digest of the sibling's content.
 
     Example:
         >>> sibling_id("concert", "0123456789abcdef0123", "fedcba98765432100000")
@@ -63,6 +67,6 @@ def sibling_id(db: str, content: str, instance: str) -> str:
 
 
 def sibling_path(db: str) -> Path | None:
-    """Return the file that the id of a sibling means; `None` for what is no such id."""
+    """Return the file that the id of a sibling means; `None` for a text that is no such id."""
     found = _ID.fullmatch(db)
     return neighbours_cache(found[1]) / f"{found[2]}.sqlite" if found else None

@@ -1,4 +1,7 @@
-"""How a caller that no longer waits tells an executor so."""
+"""Stopping a running call from outside, for example when the client of a server has gone.
+
+Whoever may stop a call sets the context variable `STOP` to a `Stop` before it; executors look at it while they wait.
+"""
 
 from __future__ import annotations
 
@@ -11,25 +14,32 @@ __all__ = ["STOP", "Stop", "StoppedError"]
 
 
 class StoppedError(BaseException):
-    """Nobody waits for the answer any more. Like `KeyboardInterrupt` not for those who handle errors."""
+    """A call was stopped because nobody waits for its answer.
+
+    Like `KeyboardInterrupt` it is no `Exception`, so that code that handles errors lets it pass.
+    """
 
 
 class Stop(threading.Event):
-    """An event that also interrupts whoever waits for something else."""
+    """An event that can also interrupt a call that waits for something else, such as a socket."""
 
     def __init__(self) -> None:
         super().__init__()
         self._interrupts: dict[object, Callable[[], object]] = {}
 
     def set(self) -> None:
-        """End the call: now, and not again."""
+        """Stop the call: set the event and run every interrupt."""
         super().set()
         for interrupt in list(self._interrupts.values()):
             interrupt()
 
     @contextmanager
     def interrupting(self, interrupt: Callable[[], object]) -> Iterator[None]:
-        """While this lasts, call `interrupt` once stopped; what fails in it then is not its fault."""
+        """Call `interrupt` if the call is stopped during this block; an error that this causes becomes `StoppedError`.
+
+        Args:
+            interrupt: ends the waiting, for example by closing a socket.
+        """
         key = object()
         self._interrupts[key] = interrupt
         try:
@@ -43,10 +53,10 @@ class Stop(threading.Event):
         self.check()
 
     def check(self) -> None:
-        """Raise `StoppedError` when nobody waits."""
+        """Raise `StoppedError` if the call was stopped."""
         if self.is_set():
             raise StoppedError
 
 
-#: Set in the context of a call, it may be set off from outside: the call then ends with `StoppedError`.
+#: The `Stop` of the running call, if it can be stopped: once that is set, the call ends with `StoppedError`.
 STOP: ContextVar[Stop | None] = ContextVar("STOP", default=None)

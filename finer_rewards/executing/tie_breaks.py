@@ -1,8 +1,9 @@
-"""The same query with every tie broken in one way and in others: where they differ, several results are right.
+"""Writing variants of a gold query with every tie broken one way or another: if they differ, several results are right.
 
-What SQL leaves to chance is which rows a LIMIT takes of those that tie, their order where a subquery or a window
-sorts them, the row that a bare column of a GROUP BY is read from, and the order in which GROUP_CONCAT concatenates.
-The text is edited between its tokens; nothing is parsed, so hostile text costs no more than its length.
+SQL leaves to chance which of the tied rows a LIMIT takes, their order where a subquery or a window sorts them, the row
+that a bare column of a GROUP BY is read from, and the order in which GROUP_CONCAT concatenates. `right_results.py` runs
+the variants and compares them. The text is edited between its tokens; nothing is parsed, so the time grows only with
+the length of the text, however hostile.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, NamedTuple
 __all__ = ["Variants", "variants"]
 
 _MAX_CHARACTERS = 50_000
+# A query without any of these words leaves nothing to chance and needs no variants.
 _CONCERNED = re.compile(
     r"\b(?:limit|fetch|over|group\s+by|order\s+by|group_concat|string_agg|json_group_array|count|sum|avg|min|max|total"
     r"|listagg|array_agg|list|json_agg|any_value|arbitrary|first|last|arg_max|arg_min|max_by|min_by)\b",
@@ -25,11 +27,14 @@ _ENDS_SELECT_LIST = (
     "FROM", "WHERE", "GROUP BY", "HAVING", "WINDOW", "ORDER BY", "LIMIT", "UNION", "INTERSECT", "EXCEPT",
 )  # fmt: skip
 _ENDS_GROUP_BY = ("HAVING", "WINDOW", "ORDER BY", "LIMIT", "UNION", "INTERSECT", "EXCEPT")
+# Window functions whose value depends on the order of tied rows.
 _BY_PLACE = ("ROW_NUMBER", "FIRST_VALUE", "NTH_VALUE", "LAG", "LEAD", "NTILE")
+# Aggregates whose value depends on the order in which they see the rows.
 _CONCATENATES = (
     "GROUP_CONCAT", "STRING_AGG", "JSON_GROUP_ARRAY", "LISTAGG", "ARRAY_AGG", "LIST", "JSON_AGG", "ANY_VALUE",
     "ARBITRARY", "FIRST", "LAST",
 )  # fmt: skip
+# Aggregates that show one column of the row where another column is least or greatest.
 _EXTREME_OF = ("ARG_MAX", "ARG_MIN", "MAX_BY", "MIN_BY")
 _AGGREGATES = frozenset((*_CONCATENATES, "COUNT", "SUM", "AVG", "TOTAL", "MIN", "MAX", "JSON_GROUP_OBJECT"))
 _FRAMES = ("ROWS", "RANGE", "GROUPS")
@@ -38,7 +43,7 @@ _VIEW = re.compile(r"\s*CREATE\s.*?\bVIEW\b.*?(?P<columns>\([^)]*\))?\s+AS\s+(?P
 
 
 class _Way(NamedTuple):
-    """How ties are broken: by the columns in one direction, beginning with the first (step 1) or the last (-1)."""
+    """One way to break ties: sort by all columns in one direction, from the first (step 1) or from the last (-1)."""
 
     direction: str
     step: int
@@ -49,15 +54,15 @@ _WAYS = tuple(_Way(direction, step) for step in (1, -1) for direction in ("", " 
 
 @dataclass(frozen=True)
 class Variants:
-    """Statements that give the result of a query if nothing is left to chance.
+    """Variants of a query. If all give the query's own result, nothing in it was left to chance.
 
     Args:
         choices: the query with its ties broken by its columns, upwards and downwards: each gives a right result.
-        checked: the query with NULL for whatever is read from one of several rows that differ; empty when there is
-            nothing of that kind.
-        extremes: a query that has a row when several rows have the least or greatest value that the query reads other
-            columns beside; empty when it does not.
-        unordered: the query itself has a LIMIT and no ORDER BY.
+        checked: the query with NULL in place of every value that is read from one of several differing rows; empty
+            when it has no such value.
+        extremes: a query that returns a row if a bare column stands beside MIN or MAX and several rows share the
+            extreme value; empty when there is no such column.
+        unordered: whether the query itself has a LIMIT and no ORDER BY.
     """
 
     choices: tuple[str, ...] = ()
@@ -68,18 +73,25 @@ class Variants:
 
 @dataclass
 class _Block:
-    """The tokens between two parentheses: (text, start, end), each parenthesis among them one `()`."""
+    """The tokens between a pair of parentheses, or of the whole query (`top`).
+
+    Args:
+        words: (text, start, end) of each token; a pair of parentheses within is a single `()`.
+        inner: the block behind each `()`, by its index in `words`.
+        top: whether this is the whole query.
+    """
 
     words: list[tuple[str, int, int]] = field(default_factory=list)
-    inner: dict[int, _Block] = field(default_factory=dict)  # by the place of their `()`
+    inner: dict[int, _Block] = field(default_factory=dict)
     top: bool = False
 
     @property
     def texts(self) -> list[str]:
+        """The texts of the words."""
         return [text for text, _, _ in self.words]
 
     def all(self) -> Iterator[_Block]:
-        """Yield this block and those within it."""
+        """Yield this block and all blocks within it."""
         waiting = [self]
         while waiting:
             block = waiting.pop()
@@ -142,12 +154,13 @@ def variants(
 
 
 def _views_used(sql: str, views: Mapping[str, str]) -> dict[str, str]:
+    """Return the views whose name occurs in the query as a word, with the statements that made them."""
     words = {word.lower() for word in re.findall(r"\w+", sql)} if views else set()
     return {name: made for name, made in views.items() if name in words}
 
 
 def _in_front(sql: str, views: Mapping[str, str]) -> str:
-    """Return the query under common table expressions that stand for views."""
+    """Return the query behind a WITH clause whose tables shadow views, so that ties within a view are broken too."""
     if not views:
         return sql
     shadows = ", ".join(f'"{name}"{rest}' for name, rest in views.items())
@@ -158,6 +171,7 @@ def _in_front(sql: str, views: Mapping[str, str]) -> str:
 
 
 def _read(sql: str, dialect: str) -> _Block | None:
+    """Return a statement as nested blocks; `None` when its quotes or parentheses do not balance."""
     from sqlglot import tokenize
     from sqlglot.errors import TokenError
 
@@ -187,14 +201,14 @@ def _read(sql: str, dialect: str) -> _Block | None:
 
 
 def _edited(sql: str, edits: Sequence[tuple[int, int, str]] | Iterator[tuple[int, int, str]]) -> str:
-    """Return the text with other texts in place of what stands from one position to another."""
+    """Return the text after edits (start, end, text): each replaces what stands between two positions."""
     for start, end, text in sorted(edits, reverse=True):
         sql = sql[:start] + text + sql[end:]
     return sql
 
 
 def _items(block: _Block) -> list[tuple[int, int]]:
-    """Return where the terms of the select list begin and end, in words; none for a star."""
+    """Return (begin, end) of each term of the select list, as indices of words; none when there is no SELECT."""
     texts = block.texts
     if "SELECT" not in texts:
         return []
@@ -211,6 +225,7 @@ def _split(texts: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _tie_breaks(top: _Block, sql: str, way: _Way, width: int, at_top: bool) -> Iterator[tuple[int, int, str]]:
+    """Yield the edits that break the ties of a query, of its subqueries and of its windows."""
     for block in top.all():
         texts = block.texts
         if "SELECT" in texts and (at_top or not block.top):
@@ -241,6 +256,7 @@ def _of_extreme(
 
 
 def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[int, int, str]]:
+    """Yield the edit that sorts a query by all its columns, after the terms of its ORDER BY if it has one."""
     texts = block.texts
     last_select = len(texts) - 1 - texts[::-1].index("SELECT")
     ordered = "ORDER BY" in texts[last_select:]
@@ -257,6 +273,7 @@ def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[
 
 
 def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[tuple[int, int, str]]:
+    """Yield the edit that adds the plain columns of the select list to the ORDER BY of a window."""
     if "ORDER BY" not in window.texts:
         return
     texts = block.texts
@@ -267,7 +284,8 @@ def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[t
             continue
         if "AS" in words:
             end = start + words.index("AS")
-        elif len(words) == 2:  # an alias without AS
+        elif len(words) == 2:
+            # An alias without AS.
             end -= 1
         if _COLUMN.fullmatch(texts[end - 1]):
             terms.append(sql[block.words[start][1] : block.words[end - 1][2]] + way.direction)
@@ -278,6 +296,7 @@ def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[t
 
 
 def _checks(top: _Block, sql: str, bare: bool) -> Iterator[tuple[int, int, str]]:
+    """Yield the edits that put NULL in place of what depends on the order of rows that differ."""
     for block in top.all():
         texts = block.texts
         sorted_inside = any(
@@ -298,7 +317,7 @@ def _checks(top: _Block, sql: str, bare: bool) -> Iterator[tuple[int, int, str]]
 
 
 def _bare_columns(block: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
-    # The row of a lone MIN or MAX is where a bare column is read from: see `_extremes`.
+    # Beside a lone MIN or MAX, SQLite reads a bare column from the row with that value: `_extremes` checks that case.
     if {"MIN", "MAX"}.isdisjoint(_called(block)):
         for start, alias, end in _bare(block):
             begin, stop = block.words[start][1], block.words[alias - 1][2]
@@ -308,16 +327,18 @@ def _bare_columns(block: _Block, sql: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _one_value(term: str) -> str:
+    """Return the SQL condition that a column has the same value in every row of a group."""
     return f"MIN({term}) IS MAX({term}) AND COUNT({term}) IN (0, COUNT(*))"
 
 
 def _called(block: _Block) -> set[str]:
+    """Return the words before parentheses: the functions called, and keywords such as IN."""
     texts = block.texts
     return {texts[place - 1] for place in block.inner if place}
 
 
 def _groups(block: _Block) -> list[tuple[int, int]]:
-    """Return where the terms of the GROUP BY begin and end, in words."""
+    """Return (begin, end) of each term of the GROUP BY, as indices of words."""
     texts = block.texts
     if "GROUP BY" not in texts:
         return []
@@ -328,7 +349,7 @@ def _groups(block: _Block) -> list[tuple[int, int]]:
 
 
 def _bare(block: _Block) -> Iterator[tuple[int, int, int]]:
-    """Yield where selected columns that are neither grouped nor aggregated begin, where their alias and they end."""
+    """Yield (begin, end, end with alias) of each selected column that is neither grouped nor aggregated, in words."""
     texts, terms = block.texts, _groups(block)
     if any(texts[start].isdigit() for start, _ in terms):
         return
@@ -352,7 +373,10 @@ def _bare(block: _Block) -> Iterator[tuple[int, int, int]]:
 
 
 def _extremes(block: _Block, sql: str) -> str:
-    """Return a query with a row when columns beside a lone MIN or MAX are read from one of several rows; or nothing."""
+    """Return a query that has a row if bare columns beside a lone MIN or MAX may come from several differing rows.
+
+    Empty when the query has no such columns or is not of this simple shape.
+    """
     texts = block.texts
     places = [i for i in block.inner if i and texts[i - 1] in ("MIN", "MAX")]
     bare = list(_bare(block))

@@ -1,37 +1,39 @@
-"""What the worker processes of all engines share: the protocol, the loop that answers, the confinement.
+"""The part of a worker process that all engines share: the protocol, the loop that answers requests, the confinement.
 
-A worker can be killed at any moment, and nothing else is lost with it. It is started by `launch.py`, and uses the
-standard library only. An engine brings `open_databases`, a function that makes, of the settings, the object whose
-`answer` answers.
+A worker can be killed at any moment without harm to anything else. `launch.py` starts it; it uses the standard library
+only. An engine supplies `open_databases(settings)`, which returns an object whose method `answer` answers one request.
 
 Protocol. Both pipes carry frames: four bytes, the little-endian length, then that many bytes of `marshal`.
 
     parent → worker   first frame: the settings, one dict (made by the executor and in `process.py`)
                       then: a list of requests, (number, kind, database, sql, timeout, allowance)
-                          kind       "run", "schema", or what else the engine knows; of every engine besides
-                                     "whole"      as run; what is longer is read on, for the fingerprint of all rows
-                                     "glance"     as run; of a large result a few rows and its fingerprint
-                                     "scan"       likewise, and all rows are read; "scan:MOST", until there are
-                                                  more different ones, "scan:MOST:counted", until there are more
+                          kind       "run", "schema", or another kind of the engine; every engine also has
+                                     "whole"      like run, but a result longer than max_rows is read on for the
+                                                  fingerprint of all its rows
+                                     "glance"     like run, but of a large result only a few rows and the
+                                                  fingerprint are sent
+                                     "scan"       like glance, and all rows are read, whatever max_rows says;
+                                                  "scan:MOST" stops after more than MOST different rows,
+                                                  "scan:MOST:counted" after more than MOST rows
                                      "compare"    see `deciding.py`
-                          database   (key, how to open it); the connection is kept by its key, if any
+                          database   (key, how to open it); with a key, the connection is kept open under it
                           timeout    seconds that the statement may take
-                          allowance  seconds of a processor that it may take
-    worker → parent   first frame: anything; the worker is ready
+                          allowance  CPU seconds that it may take
+    worker → parent   first frame: anything; it says that the worker is ready
                       then: one frame a request, in the order received:
                           (number, status, columns, chunks, seconds, error, truncated, tables, volatile, steps,
                            cpu)
                           status     name of a member of `finer_rewards.Status`
-                          truncated  whether rows were left out, or the fingerprint of all
+                          truncated  whether rows were left out; or the fingerprint of all rows, as a tuple
                           chunks     list of marshalled lists of rows, to be joined
                           tables     base tables read, or None when the query did not run
                           volatile   "", "clock" or "random"
                           steps      thousands of steps that ran; None from an engine that does not count them
-                          cpu        seconds of a processor that this process took
+                          cpu        CPU seconds that this process took
 
-A worker that closes its pipe without answering died on the first request that it did not answer. The kernel
-ends it with SIGALRM, or SIGPROF where it was the time of a processor, when that request ran past a limit where the
-engine does not look at the time.
+When the pipe closes, the worker died while it ran the first request that it had not answered. An engine is expected to
+stop a query at its limit; if it does not, the kernel kills the worker a little later, with SIGALRM for the time limit
+and SIGPROF for the CPU limit.
 """
 
 from __future__ import annotations
@@ -52,35 +54,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    #: Whether rows were left out, or the fingerprint of all those of which the first are sent.
+    #: Whether rows were left out; or the fingerprint of all rows, when only the first are sent.
     Rest = bool | tuple[Any, ...]
 
-#: What an engine answers: see above, less the number and the time of a processor.
+#: What an engine answers: the fields above without number and cpu.
 Answer = tuple[str, tuple[str, ...], list[bytes], float, str, "Rest", "list[str] | None", str, "int | None"]
 #: Status, columns, chunks, message, what was left out.
 Outcome = tuple[str, tuple[str, ...], list[bytes], str, "Rest"]
 
+# White space, byte order marks, semicolons and comments, then the first word.
 FIRST_WORD = r"(?s)(?:[ \t\n\f\r\ufeff;]|--[^\n]*|/\*.*?(?:\*/|\Z))*([A-Za-z]*)"
 INFINITY = float("inf")
-SLACK = 0.01  # seconds that the kernel may come later, so that the timer is not set for each query
+# The kernel's timer may ring this many seconds late. Thanks to the slack it need not be set anew for every query.
+SLACK = 0.01
+# Rows that are fetched at once, at first and at most.
 FIRST_CHUNK, LARGEST_CHUNK = 16, 1024
-LOOK_UP_SECONDS = 0.25  # how often a worker looks whether its parent is still there
-SAMPLE_BYTES, LONGEST_CELL = 2048, 200  # of a result that is too large to be sent
-SCAN_SHARE = 16  # of the memory, for the rows of one result as bytes
+# How often (seconds) a worker looks whether its parent is still there.
+LOOK_UP_SECONDS = 0.25
+# What is sent of a result that is too large: this many bytes of rows, with cells cut to this length.
+SAMPLE_BYTES, LONGEST_CELL = 2048, 200
+# The rows of a scanned result may take 1/16 of the memory limit, as bytes.
+SCAN_SHARE = 16
+# More rows than there can be: no limit.
 MANY = 1 << 40
 READY = marshal.dumps(("ready",))
-MOST_ROWS_UNCOLLECTED = 50_000  # rows are tuples of plain values: looking for cycles among them finds none
+# Threshold of the garbage collector. Rows are tuples of plain values, so searching them for cycles finds nothing.
+MOST_ROWS_UNCOLLECTED = 50_000
 
 
 class Shipping:
-    """How much of a result goes to the parent; `respond` sets it for each request.
+    """How much of a result is read and sent to the parent; `respond` sets it for each request.
 
     Attributes:
-        most: bytes; of a larger result a few rows and the fingerprint go. None: all goes that the limits allow.
-        enough: more rows than this need not be read if they are all different.
-        scans: whether the limits are those of this process, so that reaching them is not the query's failure.
-        reads_on: bytes up to which a result is read, for its fingerprint, that has more rows than are shown.
-        until: when that ends.
+        most: a result of more bytes is sent as a few rows and its fingerprint. None: all rows within the limits go.
+        enough: reading stops after more than this many different rows.
+        scans: true while limits of this process apply instead of the user's; reaching one then is not the query's
+            failure.
+        reads_on: bytes up to which a result with more than max_rows rows is read on for its fingerprint; 0: not at all.
+        until: the time (monotonic) at which reading on ends.
     """
 
     most: int | None = None
@@ -96,7 +107,17 @@ SHIPPING = Shipping()
 def collect(
     fetch: Callable[[int], list[Any]], max_rows: int, max_bytes: int
 ) -> tuple[list[bytes] | None, Rest]:
-    """Return marshalled lists of rows, `None` when they are too large, and what was left out."""
+    """Read the rows of a result, as `SHIPPING` says.
+
+    Args:
+        fetch: returns the next rows, at most as many as asked for; fewer mean the end.
+        max_rows: the most rows to return.
+        max_bytes: the most bytes that they may take.
+
+    Returns:
+        Marshalled lists of rows, `None` when the result is too large; and whether rows were left out, or the
+        fingerprint of all.
+    """
     chunks: list[bytes] = []
     count, size, want = 0, 0, FIRST_CHUNK
     making = None
@@ -145,12 +166,13 @@ def collect(
                 chunks = [sample(marshal.loads(chunks[0]))]
         if ended or truncated:
             return chunks, truncated if making is None else tuple(making.end(not truncated))
-        # The rows ahead are taken to be as wide as those seen: no chunk goes far past the limit.
+        # Assume that further rows are as large as those read, and ask for no more than fit, so that no chunk goes far
+        # past the limit.
         want = max(1, min(LARGEST_CHUNK, (max_bytes - size) * count // max(size, 1)))
 
 
 def sample(rows: list[Any]) -> bytes:
-    """Return the first rows, marshalled, as far as they are short; of the first row the long cells are cut."""
+    """Return the first rows, marshalled, as many as fit in SAMPLE_BYTES but at least one, whose long cells are cut."""
     shown = [tuple([cell[:LONGEST_CELL] if isinstance(cell, (str, bytes)) else cell for cell in rows[0]])]
     for row in rows[1:]:
         longer = marshal.dumps([*shown, row])
@@ -163,12 +185,12 @@ def sample(rows: list[Any]) -> bytes:
 def respond(
     databases: Any, settings: dict[str, Any], kind: str, database: tuple[Any, str], sql: Any, *limits: float
 ) -> Answer:
-    """Return the answer to one request, as said above."""
+    """Return the answer to one request; the kinds are explained above."""
     SHIPPING.reads_on = 0
     if kind == "glance":
         SHIPPING.most, kind = settings["ship"], "run"
     elif kind == "whole":
-        # For half of its time: what cannot be read to its end may still tell enough.
+        # Reading on may take half of the query's time; after that the rows and the fingerprint so far are sent.
         SHIPPING.most, kind = None, "run"
         SHIPPING.reads_on, SHIPPING.until = settings["memory"] // SCAN_SHARE, time.monotonic() + limits[0] / 2
     elif kind == "compare":
@@ -196,7 +218,7 @@ def scanned(
     limits: tuple[float, ...],
     max_rows: int,
 ) -> Answer:
-    """Return the answer to a statement of which more rows are read than may be shown."""
+    """Run a statement with limits of this process (rows as given, bytes by its memory) instead of the user's."""
     shown = settings["max_rows"], settings["max_bytes"]
     settings["max_rows"], settings["max_bytes"] = max_rows, settings["memory"] // SCAN_SHARE
     SHIPPING.scans = True
@@ -209,7 +231,7 @@ def scanned(
 
 
 def first_word(sql: str) -> str:
-    """Return the first word after white space and comments, lower case; `"?"` when there is another sign."""
+    """Return the first word after white space and comments, in lower case; `"?"` if something else stands there."""
     start = sql[:7].lower()
     if start == "select ":
         return "select"
@@ -225,11 +247,11 @@ def lost(error: BaseException) -> Answer:
 
 
 class Budget:
-    """How long a query may take, and which limit it reached.
+    """How long a query may take, and in `over` which limit it reached.
 
     Args:
-        timeout: seconds.
-        allowance: seconds of a processor, which pass no faster than seconds do.
+        timeout: seconds by the clock.
+        allowance: CPU seconds. A query runs in one thread, so they pass no faster than the clock.
     """
 
     def __init__(self, timeout: float, allowance: float = INFINITY) -> None:
@@ -240,7 +262,10 @@ class Budget:
         self.over = ""
 
     def left(self) -> float:
-        """Return the least time in which a limit can be reached; none when one was."""
+        """Return the seconds after which a limit may be reached at the earliest; 0 when one has been.
+
+        Engines call this often. Until `look_again` no limit can be reached, so the CPU clock need not be read.
+        """
         now = time.monotonic()
         if now < self.look_again:
             return self.look_again - now
@@ -260,11 +285,11 @@ class Budget:
 class Alarm:
     """One of the kernel's timers that end this process.
 
-    It stays set from query to query, and is moved when it must be.
+    It stays set from query to query and is moved only when needed, since setting it is a system call.
 
     Args:
-        timer: which one.
-        clock: the time that it counts.
+        timer: the kernel's number of the timer.
+        clock: returns the time that the timer counts.
     """
 
     def __init__(self, timer: int, clock: Callable[[], float]) -> None:
@@ -273,7 +298,7 @@ class Alarm:
         self.rings = 0.0
 
     def set(self, seconds: float) -> None:
-        """End this process after so many seconds, or at most `SLACK` later."""
+        """Let the kernel end this process after this many seconds, or at most `SLACK` later."""
         if seconds == INFINITY:
             self.off()
             return
@@ -283,27 +308,27 @@ class Alarm:
             self.rings = now + seconds + SLACK
 
     def off(self) -> None:
-        """Let this process live, however long it waits."""
+        """Stop the timer."""
         if self.rings:
             signal.setitimer(self.timer, 0)
             self.rings = 0.0
 
 
 class Alarms:
-    """The timers of a query: for the time it takes, and for the time it takes of a processor."""
+    """The two timers of a query: by the clock and by CPU time."""
 
     def __init__(self) -> None:
         self.wall = Alarm(signal.ITIMER_REAL, time.monotonic)
         self.cpu = Alarm(signal.ITIMER_PROF, time.process_time)
 
     def set(self, timeout: float, allowance: float) -> None:
-        """End this process when a query is past a limit."""
+        """Let the kernel end this process when a query is past a limit."""
         self.wall.set(timeout)
-        # The kernel counts by its ticks, and on a busy machine is soon ahead of the clock.
+        # The kernel counts CPU time in whole ticks for this timer, and may be ahead of the CPU clock.
         self.cpu.set(allowance * 1.05 + 0.1)
 
     def off(self) -> None:
-        """Time nothing."""
+        """Stop both timers."""
         self.wall.off()
         self.cpu.off()
 
@@ -312,7 +337,7 @@ ALARMS = Alarms()
 
 
 def confine(settings: dict[str, Any]) -> None:
-    """Give up every right that reading a database does not need: a second line of defence."""
+    """Give up every right that reading a database does not need: the second line of defence behind the engine's own."""
     import resource
 
     for kind, limit in (
@@ -325,7 +350,8 @@ def confine(settings: dict[str, Any]) -> None:
         try:
             resource.setrlimit(kind, (limit, limit))
         except (ValueError, OSError):
-            continue  # macOS has no address space limit that works
+            # On macOS the limit of the address space does not work.
+            continue
     if sys.platform != "linux":
         return
     try:
@@ -336,9 +362,10 @@ def confine(settings: dict[str, Any]) -> None:
         return
     set_no_new_privileges = 38
     libc.prctl(set_no_new_privileges, 1, 0, 0, 0)
-    # Landlock without one rule that allows: no file is written, made, moved or run, no port opened.
+    # Landlock, a ruleset with no exceptions: no file can be written, made, moved or run, and no port opened.
     create_ruleset, restrict_self = 444, 446
     libc.syscall.restype = ctypes.c_long
+    # With flag 1 the call returns the version of Landlock that the kernel has.
     version = libc.syscall(create_ruleset, None, ctypes.c_size_t(0), 1)
     if version < 1:
         return
@@ -353,10 +380,10 @@ def confine(settings: dict[str, Any]) -> None:
 
 
 def end_with(parent: int) -> None:
-    """End this process soon after its parent, whatever it does then.
+    """End this process soon after its parent has ended; runs in a thread of its own.
 
-    The pipe does not tell: a fork of the parent may hold it open. Nor does the kernel: it ends a process with the
-    thread that started it.
+    Neither the closed pipe nor the kernel would do: a fork of the parent may hold the pipe open, and the kernel's
+    "parent death" signal comes already when the thread that started this process ends.
     """
     while os.getppid() == parent:
         time.sleep(LOOK_UP_SECONDS)
@@ -379,10 +406,11 @@ def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
     """Answer requests until the parent closes the pipe.
 
     Args:
-        open_databases: makes, of the settings, the object whose `answer` answers. When its `spent` is true, a new
-            process takes over.
+        open_databases: takes the settings and returns the object whose `answer` answers a request. When the object's
+            `spent` is true, this process ends and the parent starts a new one.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    # Ctrl-C reaches the whole process group; only the parent answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     for deadly in (signal.SIGALRM, signal.SIGPROF):
         signal.signal(deadly, signal.SIG_DFL)
@@ -408,12 +436,13 @@ def main(open_databases: Callable[[dict[str, Any]], Any]) -> None:
             body = marshal.dumps((number, *answer, time.process_time() - began))
             tell(header.pack(len(body)) + body)
             if getattr(databases, "spent", False):
-                os._exit(0)  # what waits in the pipe goes to the process that follows
+                # The parent gives the requests that still wait in the pipe to another worker.
+                os._exit(0)
         ALARMS.off()
 
 
 def tell(data: bytes) -> None:
-    """Write to the parent; waiting for it to read is not timed."""
+    """Write to the parent. While it does not read, the timers are off: the wait is not the query's fault."""
     rest = memoryview(data)
     while rest:
         try:
