@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .terms import Outer, Select, Term, walk_here
+from .terms import Derived, Exists, Full, Outer, Scalar, Select, Term, remake, walk_here
 
 __all__ = ["drop_unseen_order"]
 
@@ -39,7 +39,7 @@ def _query(query: Any, own: bool, passed: bool) -> Any:
     order = query[3] if own or cut else ()
     inner = not order and (passed or cut)
     branches = tuple(_query(branch, inner, inner) for branch in query[2])
-    return (*query[:2], branches, order, *query[4:])
+    return remake(query, [*query[:2], branches, order, *query[4:]])
 
 
 def _select(block: Select, own: bool, passed: bool) -> Select:
@@ -61,7 +61,7 @@ def _select(block: Select, own: bool, passed: bool) -> Select:
 
 def _source(source: Any, seen: bool) -> Any:
     if source[0] == "derived":
-        return (*source[:2], _query(source[2], seen, seen))
+        return Derived(source.number, _query(source.query, seen, seen))
     if source[0] == "full":
         sides = tuple(
             side._replace(
@@ -70,7 +70,7 @@ def _source(source: Any, seen: bool) -> Any:
             )
             for side in source[2:4]
         )
-        return (*source[:2], *sides, *source[4:])
+        return Full(source.number, *sides, source.where)
     return source
 
 
@@ -91,13 +91,13 @@ def _term(term: Any) -> Any:
     if not isinstance(term, tuple) or not term:
         return term
     if term[0] == "scalar":
-        return ("scalar", _query(term[1], own=True, passed=True))  # SQLite takes the first row
+        return Scalar(_query(term[1], own=True, passed=True))  # SQLite takes the first row
     if term[0] == "exists":
-        return ("exists", _query(term[1], own=False, passed=False))
+        return Exists(_query(term[1], own=False, passed=False))
     if term[0] in ("select", "setop", "values"):
         return _query(term, own=False, passed=False)
     parts = [_term(part) for part in term]
-    return term if all(a is b for a, b in zip(parts, term, strict=True)) else tuple(parts)
+    return term if all(a is b for a, b in zip(parts, term, strict=True)) else remake(term, parts)
 
 
 def _reads_in_order(block: Select) -> bool:

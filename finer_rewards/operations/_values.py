@@ -2,66 +2,92 @@
 
 A rewrite may put one term in place of another of the same value, but a comparison also asks how the term was written:
 `units = '7'` converts the text where `+units = '7'` and `COALESCE(units, 0) = '7'` do not, and `a = b` takes the
-collation of a. So what a term was written with is said by the term: `("value", x)` is x without its affinity, and
-columns with a collation stand in comparisons as `("collate", x, name)` alone.
+collation of a. So what a term was written with is said by the term: `ValueOf(x)` is x without its affinity, and
+columns with a collation stand in comparisons as `Collate(x, name)` alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .context import UNKNOWN, Context
-from .terms import COMPARISONS, Select, Term, fold_heads
+from .terms import (
+    CONSTANTS,
+    QUERIES,
+    Cast,
+    Collate,
+    Column,
+    Comparison,
+    Exists,
+    In,
+    Null,
+    Operator,
+    Query,
+    Row,
+    Scalar,
+    Select,
+    SetOperation,
+    Term,
+    Text,
+    ValueOf,
+    Word,
+    fold,
+    remake,
+)
 
 __all__ = ["as_value", "bare", "compared", "fix_collations", "shown"]
 
-_CONSTANTS = ("number", "text", "bool", "null")
 _NUMERIC = ("number", "real", "date")
 
 
-def fix_collations(query: Term, context: Context) -> Term:
+def fix_collations(query: Query, context: Context) -> Query:
     """Return the query with the collation that counts on each side of every comparison.
 
     Nothing changes where all columns compare byte by byte and the text names no collation.
     """
     used = context.facts.collated or "collate" in context.heads
-    return fold_heads(query, _FIXES, context) if used else query
+    return fold(query, _FIXES, context) if used else query
 
 
-def _fix(term: Term, context: Context) -> Term:
-    left, right = term[1], term[2]
-    if left[0] == right[0] == "tuple" and len(left) == len(right):
-        pairs = [_fix((term[0], a, b), context)[1:] for a, b in zip(left[1:], right[1:], strict=True)]
-        return (term[0], ("tuple", *(pair[0] for pair in pairs)), ("tuple", *(pair[1] for pair in pairs)))
+def _fix(term: Comparison, context: Context) -> Comparison:
+    left, right = term.left, term.right
+    if isinstance(left, Row) and isinstance(right, Row) and len(left.items) == len(right.items):
+        pairs = [
+            _fix(Comparison(term.head, a, b), context) for a, b in zip(left.items, right.items, strict=True)
+        ]
+        return Comparison(
+            term.head, Row(*(pair.left for pair in pairs)), Row(*(pair.right for pair in pairs))
+        )
     chosen = _explicit(left) or _explicit(right)
     if not chosen:
         chosen = context.collation(left if _has_collation(left) else right) or "binary"
     if chosen == UNKNOWN:
-        return (term[0], ("collate", left, "left"), ("collate", right, "right"))
-    return (term[0], _with(left, chosen, context), _with(right, chosen, context))
+        return Comparison(term.head, Collate(left, "left"), Collate(right, "right"))
+    return Comparison(term.head, _with(left, chosen, context), _with(right, chosen, context))
 
 
-def _fix_in(term: Term, context: Context) -> Term:
-    left, right = term[1], term[2]
-    parts = left[1:] if left[0] == "tuple" else (left,)
+def _fix_in(term: In, context: Context) -> In:
+    left, right = term.left, term.right
+    parts = left.items if isinstance(left, Row) else (left,)
     if isinstance(right, Select):
         parts = (*parts, *right.items)
     if not any(_explicit(part) or context.collation(part) for part in parts):
         return term
     own = left if _has_collation(left) or not isinstance(right, Select) else right.items[0]
-    chosen = "tuple" if left[0] == "tuple" else _explicit(left) or context.collation(own) or "binary"
-    return (term[0], ("collate", _without(left), chosen), *term[2:])
+    chosen = "tuple" if isinstance(left, Row) else _explicit(left) or context.collation(own) or "binary"
+    return In(Collate(_without(left), chosen), right)
 
 
-def _fix_value(term: Term, context: Context) -> Term:
-    collation = context.collation(term[1])
-    return ("collate", term, collation, _OWN) if collation else term
+def _fix_value(term: ValueOf, context: Context) -> Term:
+    collation = context.collation(term.operand)
+    return Collate(term, collation, _OWN) if collation else term
 
 
-def _fix_setop(term: Term, context: Context) -> Term:
+def _fix_setop(query: SetOperation, context: Context) -> SetOperation:
     """The collation of the first branch counts, and its spelling of equal texts is what is shown."""
-    items = [item for branch in term[2] if isinstance(branch, Select) for item in branch.items]
-    return (*term, BY_COLLATION) if any(map(context.collation, items)) else term
+    items = [item for branch in query.branches if isinstance(branch, Select) for item in branch.items]
+    return remake(query, [*query, BY_COLLATION]) if any(map(context.collation, items)) else query
 
 
 def _fix_select(block: Select, context: Context) -> Select:
@@ -73,81 +99,81 @@ def _fix_select(block: Select, context: Context) -> Select:
 
 
 #: Says that a query shows one of several texts that a collation takes for equal.
-BY_COLLATION: Term = ("word", "by collation")
-_FIXES = {
-    **dict.fromkeys(COMPARISONS, _fix),
-    "in": _fix_in,
-    "value": _fix_value,
-    "setop": _fix_setop,
-    "select": _fix_select,
+BY_COLLATION = Word("by collation")
+_FIXES: dict[type, Callable[[Any, Context], Term]] = {
+    Comparison: _fix,
+    In: _fix_in,
+    ValueOf: _fix_value,
+    SetOperation: _fix_setop,
+    Select: _fix_select,
 }
 _OWN = "own"  # a collation that a term has by itself, so that the other side's COLLATE goes before it
 
 
 def _has_collation(term: Term) -> bool:
     """Return whether a term brings a collation, be it the one that compares byte by byte."""
-    return term[0] in ("column", "collate") or (term[0] in ("value", "cast") and _has_collation(term[1]))
+    if isinstance(term, (ValueOf, Cast)):
+        return _has_collation(term.operand)
+    return isinstance(term, (Column, Collate))
 
 
 def _explicit(term: Term) -> str:
     """Return the collation that COLLATE gives a term or a part of it."""
-    if term[0] == "collate":
-        return str(term[2]) if len(term) == 3 else ""
-    if term[0] in _CLOSED:
+    if isinstance(term, Collate):
+        return "" if term.options else term.collation
+    if isinstance(term, _CLOSED):
         return ""
-    return next(
-        (name for part in term[1:] if isinstance(part, tuple) and part and (name := _explicit(part))), ""
-    )
+    return next((name for part in term if isinstance(part, Operator) and (name := _explicit(part))), "")
 
 
-_CLOSED = frozenset({"scalar", "exists", "select", "setop", "values", "column", *_CONSTANTS})
+_CLOSED = (Column, *CONSTANTS, Scalar, Exists, *QUERIES)
 
 
 def _without(term: Term) -> Term:
-    while term[0] == "collate":
-        term = term[1]
+    while isinstance(term, Collate):
+        term = term.operand
     return term
 
 
 def _with(term: Term, chosen: str, context: Context) -> Term:
     inner = _without(term)
-    if inner[0] in _CONSTANTS or (chosen == "binary" and not context.collation(inner)):
+    if isinstance(inner, CONSTANTS) or (chosen == "binary" and not context.collation(inner)):
         return inner
-    return ("collate", inner, chosen)
+    return Collate(inner, chosen)
 
 
 def bare(term: Term, context: Context) -> Term:
     """Return a term where nothing asks for its affinity: `+x` is x there, unless it loses a collation."""
-    return term[1] if term[0] == "value" and not context.collation(term[1]) else term
+    return term.operand if isinstance(term, ValueOf) and not context.collation(term.operand) else term
 
 
-def shown(query: Any, context: Context) -> Any:
+def shown(query: Query, context: Context) -> Query:
     """Return the query of a whole text with each `+x` that it shows as x: nothing compares it any more."""
     if isinstance(query, Select):
         return query._replace(items=tuple(bare(item, context) for item in query.items))
-    if query[0] == "setop" and BY_COLLATION not in query[6:]:
-        return (*query[:2], tuple(shown(branch, context) for branch in query[2]), *query[3:])
+    if isinstance(query, SetOperation) and BY_COLLATION not in query.extra:
+        return query.with_branches(shown(branch, context) for branch in query.branches)
     return query
 
 
 def as_value(term: Term, context: Context) -> Term:
     """Return a term without the affinity that it has as it stands; what a function or CASE returns has none."""
-    if context.facts.dialect != "sqlite" or term[0] not in _HAVE_AFFINITY:
+    if context.facts.dialect != "sqlite" or not isinstance(term, _HAVE_AFFINITY):
         return term
     if context.affinity(term) == "none" and not context.collation(term):
         return term
     context.tagged = True
-    return ("value", term)
+    return ValueOf(term)
 
 
-_HAVE_AFFINITY = frozenset({"column", "cast", "scalar", "collate"})
+_HAVE_AFFINITY = (Column, Cast, Scalar, Collate)
 
 
 def compared(left: Term, right: Term, context: Context) -> tuple[Term, Term]:
     """Return the sides of a comparison, each as itself instead of `+` itself where that compares alike."""
-    if left[0] == "value" and _alike(left[1], right, context):
+    if isinstance(left, ValueOf) and _alike(left.operand, right, context):
         left = bare(left, context)
-    if right[0] == "value" and _alike(right[1], left, context):
+    if isinstance(right, ValueOf) and _alike(right.operand, left, context):
         right = bare(right, context)
     return left, right
 
@@ -155,14 +181,14 @@ def compared(left: Term, right: Term, context: Context) -> tuple[Term, Term]:
 def _alike(term: Term, other: Term, context: Context) -> bool:
     """Return whether comparing a term converts neither side, or converts it with or without its affinity."""
     kind = context.affinity(term)
-    if other[0] == "null":
+    if isinstance(other, Null):
         return True
-    if other[0] in _CONSTANTS:
-        return kind == "blob" or (kind == "text" if other[0] == "text" else kind in _NUMERIC)
-    inner = other[1] if other[0] == "value" else other
-    theirs = context.affinity(inner)
-    if other[0] == "value":
+    if isinstance(other, CONSTANTS):
+        return kind == "blob" or (kind == "text" if isinstance(other, Text) else kind in _NUMERIC)
+    if isinstance(other, ValueOf):
+        theirs = context.affinity(other.operand)
         return kind == "blob" or (kind in _NUMERIC and theirs in _NUMERIC) or kind == theirs == "text"
+    theirs = context.affinity(other)
     if kind == "blob":
         return theirs in (*_NUMERIC, "blob", "none")
     return (theirs in _NUMERIC and kind in (*_NUMERIC, "text")) or (

@@ -16,7 +16,7 @@ from .plain import read_plain
 from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
-from .terms import Select, Term, columns_of
+from .terms import Other, Select, Term, columns_of, remake
 
 __all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
 
@@ -73,8 +73,12 @@ def _keep_unknown(query: Any, before: set[Term]) -> Any:
     lost = before - _unknown(query) if before else before
     if not lost:
         return query
-    said = ("unknown", *sorted(lost))
-    return query._replace(extra=(*query.extra, said)) if isinstance(query, Select) else (*query, said)
+    said = Other("unknown", *sorted(lost))
+    return (
+        query._replace(extra=(*query.extra, said))
+        if isinstance(query, Select)
+        else remake(query, [*query, said])
+    )
 
 
 class Canonical(NamedTuple):

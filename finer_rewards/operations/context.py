@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .facts import CLASS_OF, Facts, TableFacts
-from .terms import LEAVES, QUERY_HEADS, Select, Term
+from .terms import LEAVES, QUERIES, Column, Derived, Full, FunctionSource, Itself, Select, Table, Term
 
 __all__ = ["Context"]
 
@@ -16,7 +16,7 @@ _UNLIKE = ("blob", "citext")
 _UNCONVERTED = ({"number", "real", "date"}, {"text", "blob"}, {"blob", "none"})
 _VALUES = {"number": "number", "text": "text"}
 _NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
-_SURVEYED = _NUMBERED.union(QUERY_HEADS, ("left",))
+_SURVEYED = _NUMBERED.union(("select", "setop", "values", "left"))
 
 
 @dataclass
@@ -65,16 +65,16 @@ class Context:
             for part in top:
                 if not isinstance(part, tuple) or not part:
                     continue
-                head = part[0]
-                if head.__class__ is not str:
+                kind = part.__class__
+                if kind not in LEAVES:
                     within.append(part)
+                if kind is tuple:
                     continue
+                head = part[0]
                 heads.add(head)
-                if head not in LEAVES:
-                    within.append(part)
                 if head not in _SURVEYED:
                     continue
-                queries += head in QUERY_HEADS
+                queries += kind in QUERIES
                 if head == "table":
                     self.tables[part[1]] = part[2]
                 elif head == "derived":
@@ -195,7 +195,7 @@ class Context:
         found = self.known_keys.get(number)
         if found is None:
             keys = self.facts.table(self.tables.get(number, "")).keys
-            found = tuple(frozenset(("column", number, name) for name in key) for key in keys)
+            found = tuple(frozenset(Column(number, name) for name in key) for key in keys)
             self.known_keys[number] = found
         return found
 
@@ -207,16 +207,14 @@ def numbers_in(group: Term) -> set[int]:
     while stack:
         top = stack.pop()
         if isinstance(top, tuple) and top:
-            head = top[0]
-            if head.__class__ is str:
-                if head in QUERY_HEADS:
-                    continue
-                if head in _SOURCES and len(top) > 2 and isinstance(top[1], int):
-                    found.add(top[1])
-                if head in LEAVES:
-                    continue
-            stack.extend(top)
+            kind = top.__class__
+            if kind in QUERIES:
+                continue
+            if kind in _SOURCES:
+                found.add(top[1])
+            if kind not in LEAVES:
+                stack.extend(top)
     return found
 
 
-_SOURCES = frozenset({"table", "derived", "function", "self", "full"})
+_SOURCES = frozenset({Table, Derived, FunctionSource, Itself, Full})

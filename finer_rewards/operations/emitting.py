@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 from .multiset import Operation, operand
-from .terms import ONE, Select, Term, columns_of, is_leaf, is_query, substitute
+from .terms import LEAVES, ONE, QUERIES, Select, Term, Word, columns_of, remake, substitute
 from .words import name_of, say, say_query, say_source
 
 __all__ = ["KINDS", "operations_of"]
@@ -111,7 +111,7 @@ class _Emitter:
         for source in sources:
             head = source[0]
             if head == "derived":
-                inner = source[2][1] if source[2][0] == "recursive" else source[2]
+                inner = source[2][2] if source[2][0] == "recursive" else source[2]
                 label = "recursive" if source[2][0] == "recursive" else "derived"
                 self.add("from", (label,), scope)
                 self.query(inner, (*scope, label), depth + 1)
@@ -191,13 +191,15 @@ def _without_queries(term: Any, found: list[tuple[str, Term]]) -> Any:
     """Return a term with each subquery replaced by a mark; the subqueries are appended to `found`."""
     if not isinstance(term, tuple) or not term:
         return term
-    if is_query(term):
+    if isinstance(term, QUERIES):
         found.append(("subquery", term))
-        return ("word", "subquery")
-    if is_leaf(term):
+        return Word("subquery")
+    if term.__class__ in LEAVES:
         return term
     before = len(found)
-    parts = tuple([_without_queries(part, found) if part.__class__ is not str else part for part in term])
+    parts = remake(
+        term, [_without_queries(part, found) if part.__class__ is not str else part for part in term]
+    )
     if len(found) == before:
         return term
     if term[0] in ("in", "exists", "scalar"):

@@ -10,7 +10,39 @@ from sqlglot import exp
 
 from ._sqlite_tokens import UNARY_PLUS
 from .facts import cast_affinity
-from .terms import COUNT_ALL, NULL, Term
+from .terms import (
+    COUNT_ALL,
+    NULL,
+    Aggregate,
+    Arithmetic,
+    Boolean,
+    Call,
+    Case,
+    Cast,
+    Collate,
+    Comparison,
+    Connective,
+    Exists,
+    In,
+    Like,
+    List,
+    Negative,
+    Not,
+    Number,
+    Other,
+    Row,
+    Scalar,
+    SortKey,
+    Star,
+    Term,
+    Text,
+    ValueOf,
+    Window,
+    Windowed,
+    Word,
+    binary,
+    remake,
+)
 
 __all__ = ["Resolver", "aggregate", "argument", "cast_name", "minus", "number", "read_term"]
 
@@ -41,16 +73,15 @@ def number(text: str) -> Term:
     try:
         value = Decimal(text)
     except InvalidOperation:
-        return ("number", text.lower())
+        return Number(text.lower())
     if not value.is_finite() or abs(value.adjusted()) > 40:
-        return ("number", text.lower())
+        return Number(text.lower())
     if value == value.to_integral_value():
         # 2 and 2.0 divide differently, so a numeral with a point stays one.
-        return (
-            "number",
+        return Number(
             str(int(value)) + (".0" if (not text.isdigit() and "." in text) or "e" in text.lower() else ""),
         )
-    return ("number", format(value.normalize(), "f"))
+    return Number(format(value.normalize(), "f"))
 
 
 _BINARY: dict[type[Any], str] = {
@@ -92,23 +123,24 @@ def read_term(node: Any, scope: Resolver) -> Term:
         return reader(node, scope)
     operator = _BINARY.get(kind)
     if operator is not None:
-        return (operator, *_operands(node, scope))
+        return binary(operator, *_operands(node, scope))
     if isinstance(node, exp.Query):
-        return ("scalar", scope.query(node))
+        return Scalar(scope.query(node))
     if isinstance(node, exp.Anonymous) and node.this == UNARY_PLUS:
         operand = read_term(node.expressions[0], scope)
         if scope.dialect == "sqlite":
-            return ("value", operand)
-        return operand if operand[0] == "number" else ("call", "+", operand)  # of a text it is an error
+            return ValueOf(operand)
+        return operand if operand[0] == "number" else Call("+", operand)  # of a text it is an error
     if isinstance(node, exp.Anonymous) and scope.dialect != "sqlite" and _name(node) == "mod":
-        return ("%", *_arguments(node, scope))  # SQLite's is one of floating point
+        operands = _arguments(node, scope)  # SQLite's is one of floating point
+        return Arithmetic("%", *operands) if len(operands) == 2 else Call("mod", *operands)
     if isinstance(node, (exp.Max, exp.Min)) and node.expressions and scope.dialect == "sqlite":
-        return ("call", _name(node), *_arguments(node, scope))  # SQLite's MAX(a, b) is no aggregate
+        return Call(_name(node), *_arguments(node, scope))  # SQLite's MAX(a, b) is no aggregate
     if isinstance(node, exp.AggFunc):
         return _aggregate(node, scope)
     if isinstance(node, exp.Func):
-        return ("call", _name(node), *_arguments(node, scope))
-    return ("node", node.key, *_labelled(node, scope))
+        return Call(_name(node), *_arguments(node, scope))
+    return Other("node", node.key, *_labelled(node, scope))
 
 
 def _operands(node: Any, scope: Resolver) -> list[Term]:
@@ -120,7 +152,7 @@ def _operands(node: Any, scope: Resolver) -> list[Term]:
         node = node.this
     left = read_term(node, scope)
     for right in reversed(spine[1:]):
-        left = (_BINARY[kind], left, read_term(right, scope))
+        left = binary(_BINARY[kind], left, read_term(right, scope))
     return [left, read_term(spine[0], scope)]
 
 
@@ -139,13 +171,12 @@ def _arguments(node: Any, scope: Resolver) -> list[Term]:
             continue
         if isinstance(value, list):
             found += [
-                read_term(one, scope) if isinstance(one, exp.Expression) else ("word", str(one))
-                for one in value
+                read_term(one, scope) if isinstance(one, exp.Expression) else Word(str(one)) for one in value
             ]
         elif isinstance(value, exp.Expression):
             found.append(read_term(value, scope))
         else:
-            found.append(("word", f"{name} {value}".lower()))
+            found.append(Word(f"{name} {value}".lower()))
     return found
 
 
@@ -157,10 +188,10 @@ def _labelled(node: Any, scope: Resolver) -> list[Term]:
             continue
         values = value if isinstance(value, list) else [value]
         read = [
-            read_term(one, scope) if isinstance(one, exp.Expression) else ("word", str(one).lower())
+            read_term(one, scope) if isinstance(one, exp.Expression) else Word(str(one).lower())
             for one in values
         ]
-        found.append((name, *read))
+        found.append(Other(name, *read))
     return found
 
 
@@ -176,11 +207,11 @@ def _aggregate(node: Any, scope: Resolver) -> Term:
                 distinct = True
                 parts += [read_term(inner, scope) for inner in one.expressions]
             elif isinstance(one, exp.Order):
-                parts.append(("order", *order_terms(one, scope)))
+                parts.append(Other("order", *order_terms(one, scope)))
             elif isinstance(one, exp.Expression):
                 parts.append(read_term(one, scope))
             else:
-                parts.append(("word", f"{name} {one}".lower()))
+                parts.append(Word(f"{name} {one}".lower()))
     return aggregate(_name(node), distinct, parts)
 
 
@@ -188,7 +219,7 @@ def aggregate(name: str, distinct: bool, parts: list[Term]) -> Term:
     """Return an aggregate; what cannot be NULL is counted like rows, and repeats change no extreme."""
     if name == "count" and not distinct and (not parts or parts[0][0] in ("star", "number", "text")):
         return COUNT_ALL
-    return ("aggregate", name, distinct and name not in ("min", "max"), *parts)
+    return Aggregate(name, distinct and name not in ("min", "max"), *parts)
 
 
 def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[Term]:
@@ -201,15 +232,15 @@ def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None =
         key = (read or (lambda part: read_term(part, scope)))(inner)
         direction = "desc" if descending else "asc"
         found.append(
-            (direction, key)
+            SortKey(direction, key)
             if nulls_first is not descending
-            else (direction, key, f"nulls {'first' if nulls_first else 'last'}")
+            else SortKey(direction, key, f"nulls {'first' if nulls_first else 'last'}")
         )
     return found
 
 
 def _literal(node: Any, scope: Resolver) -> Term:
-    return ("text", node.this) if node.is_string else number(node.this)
+    return Text(node.this) if node.is_string else number(node.this)
 
 
 def _negative(node: Any, scope: Resolver) -> Term:
@@ -219,58 +250,59 @@ def _negative(node: Any, scope: Resolver) -> Term:
 def minus(term: Term) -> Term:
     """Return a term negated."""
     if term[0] != "number":
-        return ("neg", term)
+        return Negative(term)
     text = term[1]
-    return ("number", text[1:] if text.startswith("-") else "-" + text if text != "0" else "0")
+    return Number(text[1:] if text.startswith("-") else "-" + text if text != "0" else "0")
 
 
 def _in(node: Any, scope: Resolver) -> Term:
     left = read_term(node.this, scope)
     query = node.args.get("query")
     if query is not None:
-        return ("in", left, scope.query(query))
+        return In(left, scope.query(query))
     unnest, field = node.args.get("unnest"), node.args.get("field")
     if unnest is not None or field is not None:
-        return ("in", left, ("call", "unnest", read_term(unnest or field, scope)))
-    return ("in", left, ("list", *(read_term(one, scope) for one in node.expressions)))
+        return In(left, Call("unnest", read_term(unnest or field, scope)))
+    return In(left, List(*(read_term(one, scope) for one in node.expressions)))
 
 
 def _between(node: Any, scope: Resolver) -> Term:
     value, low, high = (read_term(node.args[name], scope) for name in ("this", "low", "high"))
-    within: Term = ("and", (">=", value, low), ("<=", value, high))
+    within: Term = Connective("and", Comparison(">=", value, low), Comparison("<=", value, high))
     if not node.args.get("symmetric"):
         return within
-    return ("or", within, ("and", (">=", value, high), ("<=", value, low)))
+    return Connective(
+        "or", within, Connective("and", Comparison(">=", value, high), Comparison("<=", value, low))
+    )
 
 
 def _collate(node: Any, scope: Resolver) -> Term:
-    return ("collate", read_term(node.this, scope), node.expression.name.lower())
+    return Collate(read_term(node.this, scope), node.expression.name.lower())
 
 
 def _case(node: Any, scope: Resolver) -> Term:
     operand = None if node.this is None else read_term(node.this, scope)
-    parts: list[Term] = []
+    branches: list[tuple[Term, Term]] = []
     for branch in node.args.get("ifs") or []:
         when = read_term(branch.this, scope)
-        parts += [when if operand is None else ("=", operand, when), read_term(branch.args["true"], scope)]
+        condition = when if operand is None else Comparison("=", operand, when)
+        branches.append((condition, read_term(branch.args["true"], scope)))
     default = node.args.get("default")
-    return ("case", *parts, NULL if default is None else read_term(default, scope))
+    return Case(branches, NULL if default is None else read_term(default, scope))
 
 
 def _if(node: Any, scope: Resolver) -> Term:
     otherwise = node.args.get("false")
-    return (
-        "case",
-        read_term(node.this, scope),
-        read_term(node.args["true"], scope),
+    return Case(
+        [(read_term(node.this, scope), read_term(node.args["true"], scope))],
         NULL if otherwise is None else read_term(otherwise, scope),
     )
 
 
 def _like(name: str) -> Callable[[Any, Resolver], Term]:
     def read(node: Any, scope: Resolver) -> Term:
-        term: Term = (name, read_term(node.this, scope), read_term(node.expression, scope))
-        return ("not", term) if node.args.get("negate") else term
+        term: Term = Like(name, read_term(node.this, scope), read_term(node.expression, scope))
+        return Not(term) if node.args.get("negate") else term
 
     return read
 
@@ -278,14 +310,16 @@ def _like(name: str) -> Callable[[Any, Resolver], Term]:
 def _escape(node: Any, scope: Resolver) -> Term:
     inner = read_term(node.this, scope)
     escape = read_term(node.expression, scope)
-    return ("not", (*inner[1], escape)) if inner[0] == "not" else (*inner, escape)
+    return (
+        Not(remake(inner[1], [*inner[1], escape])) if inner[0] == "not" else remake(inner, [*inner, escape])
+    )
 
 
 def _is(node: Any, scope: Resolver) -> Term:
     right = node.expression
     if isinstance(right, exp.Not):
-        return ("is not", read_term(node.this, scope), read_term(right.this, scope))
-    return ("is", read_term(node.this, scope), read_term(right, scope))
+        return Comparison("is not", read_term(node.this, scope), read_term(right.this, scope))
+    return Comparison("is", read_term(node.this, scope), read_term(right, scope))
 
 
 def _over(term: Any) -> Any:
@@ -293,9 +327,9 @@ def _over(term: Any) -> Any:
     if not isinstance(term, tuple) or not term:
         return term
     if term[0] == "aggregate":
-        stepped = term[1] in ("lag", "lead") and term[4:] == (("number", "1"),)
-        return ("windowed", *(term[1:4] if stepped else term[1:]))
-    return (*term[:1], *map(_over, term[1:])) if term[0] in ("node", "this", "filtered") else term
+        stepped = term[1] in ("lag", "lead") and term[4:] == (Number("1"),)
+        return Windowed(*(term[1:4] if stepped else term[1:]))
+    return remake(term, [term[0], *map(_over, term[1:])]) if term[0] in ("node", "this", "filtered") else term
 
 
 def _window(node: Any, scope: Resolver) -> Term:
@@ -310,8 +344,7 @@ def _window(node: Any, scope: Resolver) -> Term:
     partition: list[Any] = next((one for spec in specs if (one := spec.args.get("partition_by"))), [])
     order = next((one for spec in specs if (one := argument(spec, "order")) is not None), None)
     frame = next((one for spec in specs if (one := spec.args.get("spec")) is not None), None)
-    return (
-        "window",
+    return Window(
         inner,
         tuple(read_term(one, scope) for one in partition),
         tuple(order_terms(order, scope)) if order is not None else (),
@@ -349,7 +382,7 @@ def say_bound(bound: Any, scope: Resolver) -> str:
 
 
 def _cast(node: Any, scope: Resolver) -> Term:
-    return ("cast", read_term(node.this, scope), cast_name(node.args["to"].sql(), scope.dialect))
+    return Cast(read_term(node.this, scope), cast_name(node.args["to"].sql(), scope.dialect))
 
 
 def cast_name(declared: str, dialect: str) -> str:
@@ -360,21 +393,21 @@ def cast_name(declared: str, dialect: str) -> str:
 
 
 def _exists(node: Any, scope: Resolver) -> Term:
-    return ("exists", scope.query(node.this))
+    return Exists(scope.query(node.this))
 
 
 def _filtered(node: Any, scope: Resolver) -> Term:
     condition = read_term(node.expression.this, scope)
     inner = read_term(node.this, scope)
     if inner[0] == "aggregate" and len(inner) >= 4 and inner[3][0] != "word":
-        value = ("number", "1") if inner[3] == ("star",) else inner[3]
-        return (*inner[:3], ("case", condition, value, NULL), *inner[4:])
-    return ("filtered", inner, condition)
+        value = Number("1") if inner[3] == ("star",) else inner[3]
+        return Aggregate(inner.name, inner.distinct, Case([(condition, value)], NULL), *inner[4:])
+    return Other("filtered", inner, condition)
 
 
 def _coalesce(node: Any, scope: Resolver) -> Term:
     parts = [read_term(node.this, scope), *(read_term(one, scope) for one in node.expressions)]
-    return parts[0] if len(parts) == 1 else ("call", "coalesce", *parts)
+    return parts[0] if len(parts) == 1 else Call("coalesce", *parts)
 
 
 def _json_value(node: Any, scope: Resolver) -> Term:
@@ -382,7 +415,7 @@ def _json_value(node: Any, scope: Resolver) -> Term:
     path = read_term(node.expression, scope)
     if scope.dialect == "sqlite" and path[0] == "text" and path[1].startswith("$"):
         name = "json_extract"
-    return ("call", name, read_term(node.this, scope), path)
+    return Call(name, read_term(node.this, scope), path)
 
 
 _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
@@ -390,11 +423,11 @@ _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
     exp.Identifier: lambda node, scope: scope.column(exp.Column(this=node)),
     exp.Literal: _literal,
     exp.Null: lambda node, scope: NULL,
-    exp.Boolean: lambda node, scope: ("bool", "true" if node.this else "false"),
-    exp.Star: lambda node, scope: ("star",),
-    exp.And: lambda node, scope: ("and", *(read_term(one, scope) for one in _chain(node, exp.And))),
-    exp.Or: lambda node, scope: ("or", *(read_term(one, scope) for one in _chain(node, exp.Or))),
-    exp.Not: lambda node, scope: ("not", read_term(node.this, scope)),
+    exp.Boolean: lambda node, scope: Boolean("true" if node.this else "false"),
+    exp.Star: lambda node, scope: Star(),
+    exp.And: lambda node, scope: Connective("and", *(read_term(one, scope) for one in _chain(node, exp.And))),
+    exp.Or: lambda node, scope: Connective("or", *(read_term(one, scope) for one in _chain(node, exp.Or))),
+    exp.Not: lambda node, scope: Not(read_term(node.this, scope)),
     exp.Neg: _negative,
     exp.In: _in,
     exp.Between: _between,
@@ -411,5 +444,5 @@ _READERS: dict[type[Any], Callable[[Any, Resolver], Term]] = {
     exp.Exists: _exists,
     exp.Filter: _filtered,
     exp.Coalesce: _coalesce,
-    exp.Tuple: lambda node, scope: ("tuple", *(read_term(one, scope) for one in node.expressions)),
+    exp.Tuple: lambda node, scope: Row(*(read_term(one, scope) for one in node.expressions)),
 }

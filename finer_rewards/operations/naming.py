@@ -7,7 +7,27 @@ from itertools import islice, permutations, product
 from typing import Any
 
 from ._values import BY_COLLATION
-from .terms import Outer, Select, Term, fold_heads, is_leaf, is_query, larger_than, remake, substitute, walk
+from .terms import (
+    LEAVES,
+    QUERIES,
+    Column,
+    Comparison,
+    Equal,
+    Itself,
+    Of,
+    Outer,
+    Recursive,
+    Same,
+    Select,
+    SetOperation,
+    Term,
+    Values,
+    fold,
+    larger_than,
+    remake,
+    substitute,
+    walk,
+)
 
 __all__ = ["canonical"]
 
@@ -33,7 +53,7 @@ def canonical(
     """
     if classes is not None:
         query = (
-            fold_heads(query, {"select": _lead}, classes)
+            fold(query, {Select: _lead}, classes)
             if nested or not isinstance(query, Select)
             else _lead(query, classes)
         )
@@ -49,7 +69,7 @@ def _lead(block: Select, classes: Callable[[Select], list[set[Term]]]) -> Any:
         return block
     whole: dict[Term, Term] = {}
     for group in groups:
-        term = ("same", *sorted(group, key=repr))
+        term = Same(*sorted(group, key=repr))
         whole.update(dict.fromkeys(group, term))
     where = tuple(
         one
@@ -58,7 +78,7 @@ def _lead(block: Select, classes: Callable[[Select], list[set[Term]]]) -> Any:
     )
     changed: Select = substitute(block._replace(where=where), whole)
     return changed._replace(
-        where=(*changed.where, *(("equal", *term[1:]) for term in dict.fromkeys(whole.values())))
+        where=(*changed.where, *(Equal(*term[1:]) for term in dict.fromkeys(whole.values())))
     )
 
 
@@ -70,9 +90,9 @@ def _query(query: Term, names: Names, depth: int) -> Term:
         if not query[1].startswith("except") and BY_COLLATION not in query[6:]:
             branches.sort(key=repr)
         rest = tuple(_term(part, names, depth) for part in query[3:])
-        return ("setop", query[1], tuple(branches), *rest)
+        return SetOperation(query[1], tuple(branches), *rest)
     rows: Term = tuple(tuple(_term(cell, names, depth) for cell in row) for row in query[1])
-    return ("values", rows)
+    return Values(rows)
 
 
 def _term(term: Any, names: Names, depth: int) -> Any:
@@ -81,12 +101,12 @@ def _term(term: Any, names: Names, depth: int) -> Any:
     head = term[0]
     if head == "column":
         source = names.get(term[1])
-        return term if source is None else ("column", source, *term[2:])
-    if is_leaf(term):
+        return term if source is None else Column(source, *term[2:])
+    if term.__class__ in LEAVES:
         return term
     if head == "same":
         return min((_term(part, names, depth) for part in term[1:]), key=_leading)
-    if is_query(term):
+    if isinstance(term, QUERIES):
         return _query(term, names, depth + 1)
     parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
     if len(parts) > 2 and head in _COMMUTATIVE and not (len(parts) == 3 and _in_order(parts[1], parts[2])):
@@ -160,7 +180,7 @@ def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
             for place, item in enumerate(inner[2]):
                 # A long one keeps its position: spelled out level by level it could double each time.
                 if not larger_than(item, _LONGEST_SPELLED) and not (item[0] == "column" and item[2] == "*"):
-                    found["column", source[1], place] = ("column", source[1], ("of", item))
+                    found[Column(source[1], place)] = Column(source[1], Of(item))
     return found
 
 
@@ -238,7 +258,7 @@ def _mask(term: Any, own: int, colours: dict[int, str], masked: dict[tuple[int, 
         return term
     if len(term) > 1 and isinstance(term[1], int) and term[0] in ("column", *_SOURCES):
         name = "me" if term[1] == own else colours.get(term[1], "?")
-        return (term[0], name, *(_mask(part, own, colours, masked) for part in term[2:]))
+        return remake(term, [term[0], name, *(_mask(part, own, colours, masked) for part in term[2:])])
     shared = term[0] == "same"  # one object wherever a column of the class stands
     if shared and (id(term), own) in masked:
         return masked[id(term), own]
@@ -285,7 +305,7 @@ def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
             continue
         first, *rest = sorted((_term(part, names, depth) for part in one[1:]), key=_leading)
         for other in rest:
-            yield ("=", *sorted((first, other), key=repr))
+            yield Comparison("=", *sorted((first, other), key=repr))
 
 
 def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
@@ -298,11 +318,11 @@ def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
 def _source(source: Term, names: Names, depth: int) -> Term:
     head, number = source[0], source[1]
     if head == "self":
-        return (head, names.get(number, number))
+        return Itself(names.get(number, number), 0)
     rest = [_group(part, names, depth) if isinstance(part, tuple) else part for part in source[2:]]
     if head == "derived" and isinstance(rest[0], Select):
         rest[0] = rest[0]._replace(items=tuple(sorted(dict.fromkeys(rest[0].items), key=repr)))
-    return (head, names.get(number, number), *rest)
+    return remake(source, [head, names.get(number, number), *rest])
 
 
 def _group(part: Any, names: Names, depth: int) -> Any:
@@ -310,7 +330,7 @@ def _group(part: Any, names: Names, depth: int) -> Any:
         where = tuple(sorted((_term(one, names, depth) for one in part.where), key=repr))
         return ("group", _from(part.sources, names, depth), _outers(part.outers, names, depth), where)
     if part and part[0] == "recursive":
-        return ("recursive", _term(part[2], names, depth))
+        return Recursive(0, _term(part[2], names, depth))
     return _term(part, names, depth)
 
 

@@ -12,7 +12,7 @@ from .guard import parse_query, with_deep_stack
 from .multiset import Operation, Operations
 from .predicates import simplify
 from .reading import Reader
-from .terms import Select, Term, conjuncts, is_query, substitute, walk
+from .terms import QUERIES, Column, Select, Term, conjuncts, substitute, walk
 from .words import say
 
 __all__ = ["as_written"]
@@ -66,7 +66,7 @@ def _conditions(
     names: dict[Term, Term] = {}
     for part in walk(query):
         if part[0] == "derived" and isinstance(part[2], Select):
-            names.update({("column", part[1], place): item for place, item in enumerate(part[2].items)})
+            names.update({Column(part[1], place): item for place, item in enumerate(part[2].items)})
     for clause, conditions in written:
         for condition in conditions:
             inner = condition
@@ -75,11 +75,10 @@ def _conditions(
                 if inner == before:
                     break
             for one in conjuncts(simplify(inner, context)):
-                if not any(is_query(part) for part in walk(one)):
+                if not any(isinstance(part, QUERIES) for part in walk(one)):
                     columns = {part for part in walk(one) if part[0] == "column"}
                     named = {
-                        part: ("column", (context.tables.get(part[1], "?"), 0, 1), *part[2:])
-                        for part in columns
+                        part: Column((context.tables.get(part[1], "?"), 0, 1), *part[2:]) for part in columns
                     }
                     yield clause, _plain(say(substitute(one, named)))
 

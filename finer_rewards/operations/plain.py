@@ -15,7 +15,7 @@ from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
 from .plain_terms import PlainTerms, UnsureError
 from .reading import Scope
 from .sources import Body, CommonTable, Numbers
-from .terms import Outer, Select, Term, conjuncts
+from .terms import Outer, Position, Select, SetOperation, Term, conjuncts
 
 __all__ = ["read_plain"]
 
@@ -124,22 +124,22 @@ class _PlainReader(PlainTerms):
             self.place += 1
             word += " all" if word == "union" and self.took("ALL") else ""
             if operator not in ("", word):
-                branches = [("setop", operator, tuple(branches), (), None, None)]
+                branches = [SetOperation(operator, tuple(branches), (), None, None)]
             operator = word
             branches.append(self.select(_PlainScope(self, scope))[0])
         order = self.keys(scope, lambda term, start: self.position(term, start, names))
-        return ("setop", operator, tuple(branches), order, *self.limits())
+        return SetOperation(operator, tuple(branches), order, *self.limits())
 
     def position(self, term: Term, start: int, names: Names) -> Term:
         """Return a sort key of a set operation, which may be the place or the name of a column."""
         if self.place == start + 1 and self.words[start].isdigit():
-            return ("position", int(self.words[start]) - 1)
+            return Position(int(self.words[start]) - 1)
         if term[0] == "number":
             raise UnsureError
         name = self.column_name(start)
         if name is not None and None in names:
             raise UnsureError
-        return ("position", names.index(name)) if name in names and name is not None else term
+        return Position(names.index(name)) if name in names and name is not None else term
 
     def select(self, scope: _PlainScope) -> tuple[Select, Names]:
         """Take a block without ORDER BY and LIMIT."""

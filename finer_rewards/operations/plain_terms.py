@@ -10,7 +10,24 @@ from sqlglot import exp
 from .expressions import aggregate, cast_name, minus, number
 from .lexing import ALLOWED_AFTER_TYPE, COLUMN_TOO, NUMBER, QUOTES, RESERVED
 from .reading import Scope
-from .terms import NULL, Term
+from .terms import (
+    NULL,
+    Call,
+    Case,
+    Cast,
+    Comparison,
+    Connective,
+    Exists,
+    In,
+    Like,
+    List,
+    Not,
+    Scalar,
+    Star,
+    Term,
+    Text,
+    binary,
+)
 
 __all__ = ["PlainTerms", "UnsureError"]
 
@@ -94,7 +111,7 @@ class PlainTerms(ABC):
         while True:
             parts += first[1:] if first is self.connective and first[0] == head else (first,)
             if not self.took(word):
-                self.connective = (head, *parts)
+                self.connective = Connective(head, *parts)
                 return self.connective
             first = below(scope)
 
@@ -102,7 +119,7 @@ class PlainTerms(ABC):
         return self._connected("and", "AND", scope)
 
     def _negation(self, scope: Scope) -> Term:
-        return ("not", self._negation(scope)) if self.took("NOT") else self._operation(_EQUAL, scope)
+        return Not(self._negation(scope)) if self.took("NOT") else self._operation(_EQUAL, scope)
 
     def _operation(self, lowest: int, scope: Scope) -> Term:
         """Take an operand and the operators after it that bind at least as tightly as `lowest`."""
@@ -114,7 +131,7 @@ class PlainTerms(ABC):
                 return term
             self.place += 1
             term = (
-                (operator, term, self._operation(rank + 1, scope))
+                binary(operator, term, self._operation(rank + 1, scope))
                 if operator
                 else self._range(term, word, scope)
             )
@@ -130,28 +147,30 @@ class PlainTerms(ABC):
             self.take("NULL")
             if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] > _EQUAL:
                 raise UnsureError  # it is IS (NULL < x)
-            term: Term = ("is", left, NULL)
+            term: Term = Comparison("is", left, NULL)
         elif word == "LIKE":
-            term = ("like", left, self._operation(_COMPARED, scope))
+            term = Like("like", left, self._operation(_COMPARED, scope))
         elif word == "BETWEEN":
             low = self._operation(_EQUAL, scope)
             self.take("AND")
-            term = ("and", (">=", left, low), ("<=", left, self._operation(_COMPARED, scope)))
+            term = Connective(
+                "and", Comparison(">=", left, low), Comparison("<=", left, self._operation(_COMPARED, scope))
+            )
         elif word == "IN":
             self.take("(")
             if self.words[self.place] == "SELECT":
-                term = ("in", left, self.subquery(scope))
+                term = In(left, self.subquery(scope))
             elif self.words[self.place] == "(":
                 raise UnsureError
             else:
-                term = ("in", left, ("list", *self._several(scope)))
+                term = In(left, List(*self._several(scope)))
             self.take(")")
         else:
             raise UnsureError
         rank, operator = _OPERATORS.get(self.words[self.place], _NO_OPERATOR)
         if rank > _COMPARED or (rank and not operator):
             raise UnsureError  # older releases of sqlglot do not read it
-        return ("not", term) if negated else term
+        return Not(term) if negated else term
 
     def _several(self, scope: Scope) -> list[Term]:
         found = [self.expression(scope)]
@@ -165,9 +184,7 @@ class PlainTerms(ABC):
         if first == "(":
             self.place += 1
             term: Term = (
-                ("scalar", self.subquery(scope))
-                if self.words[self.place] == "SELECT"
-                else self.expression(scope)
+                Scalar(self.subquery(scope)) if self.words[self.place] == "SELECT" else self.expression(scope)
             )
             self.take(")")
             return term
@@ -176,7 +193,7 @@ class PlainTerms(ABC):
             if len(text) < 2 or self.words[self.place + 1][:1] == "'":
                 raise UnsureError
             self.place += 1
-            return ("text", text[1:-1].replace("''", "'"))
+            return Text(text[1:-1].replace("''", "'"))
         if first.isdigit():
             self.place += 1
             if not NUMBER.fullmatch(word):
@@ -216,25 +233,26 @@ class PlainTerms(ABC):
         if word != "CASE":
             raise UnsureError
         operand = None if self.words[self.place] == "WHEN" else self.expression(scope)
-        branches: list[Term] = []
+        branches: list[tuple[Term, Term]] = []
         while self.took("WHEN"):
             when = self.expression(scope)
             self.take("THEN")
-            branches += [when if operand is None else ("=", operand, when), self.expression(scope)]
+            condition = when if operand is None else Comparison("=", operand, when)
+            branches.append((condition, self.expression(scope)))
         otherwise = self.expression(scope) if self.took("ELSE") else NULL
         self.take("END")
         if not branches:
             raise UnsureError
-        return ("case", *branches, otherwise)
+        return Case(branches, otherwise)
 
     def _call(self, word: str, scope: Scope) -> Term:
         self.place += 2
         if word == "EXISTS" and self.words[self.place] == "SELECT":
-            term: Term = ("exists", self.subquery(scope))
+            term: Term = Exists(self.subquery(scope))
         elif word in _AGGREGATES:
             distinct = self.took("DISTINCT")
             if word == "COUNT" and not distinct and self.took("*"):
-                inner: Term = ("star",)
+                inner: Term = Star()
             else:
                 inner = self.expression(scope)
             term = aggregate(word.lower(), distinct, [inner])
@@ -243,7 +261,7 @@ class PlainTerms(ABC):
             parts = self._several(scope)
             if not _LEAST_ARGUMENTS.get(word, 1) <= len(parts) <= most:
                 raise UnsureError
-            term = ("call", name, *parts)
+            term = Call(name, *parts)
         elif word == "CAST":
             inner = self.expression(scope)
             self.take("AS")
@@ -251,7 +269,7 @@ class PlainTerms(ABC):
             if declared not in _TYPES:
                 raise UnsureError
             self.place += 1
-            term = ("cast", inner, _sqlite_type(declared))
+            term = Cast(inner, _sqlite_type(declared))
         else:
             raise UnsureError
         self.take(")")

@@ -8,7 +8,34 @@ from typing import Any
 
 from ._values import as_value, bare, compared
 from .context import Context
-from .terms import COUNT_ALL, FALSE, NULL, TRUE, Select, Term, fold_heads
+from .terms import (
+    COUNT_ALL,
+    FALSE,
+    NULL,
+    TRUE,
+    Aggregate,
+    Arithmetic,
+    Call,
+    Case,
+    Cast,
+    Comparison,
+    Connective,
+    Exists,
+    In,
+    Like,
+    List,
+    Negative,
+    Not,
+    Number,
+    Select,
+    SortKey,
+    Term,
+    Text,
+    ValueOf,
+    Window,
+    fold,
+    remake,
+)
 
 __all__ = ["simplify", "truth"]
 
@@ -21,9 +48,9 @@ CONSTANTS = ("number", "text", "bool", "null")
 def simplify(query: Any, context: Context) -> Any:
     """Apply every rewrite of this file, from the leaves upward."""
     context.tagged = False
-    query = fold_heads(query, _REWRITES, context)
+    query = fold(query, _REWRITES, context)
     if context.tagged or "value" in context.heads:
-        query = fold_heads(query, _BARE, context)
+        query = fold(query, _BARE, context)
     return query
 
 
@@ -53,7 +80,7 @@ def truth(term: Term) -> Term:
         return truth(inner)
     if head in ("and", "or"):
         parts = tuple(truth(part) for part in term[1:])
-        return term if parts == term[1:] else (head, *parts)
+        return term if parts == term[1:] else Connective(head, *parts)
     return term
 
 
@@ -61,14 +88,14 @@ def negate(term: Term, context: Context) -> Term:
     """Return NOT term, with the NOT as far inside as it goes."""
     head = term[0]
     if head in NEGATED:
-        return _comparison((NEGATED[head], *term[1:]), context)
+        return _comparison(Comparison(NEGATED[head], *term[1:]), context)
     if head == "not":
         inner: Term = term[1]
-        return inner if is_truth(inner, context) else ("not", term)
+        return inner if is_truth(inner, context) else Not(term)
     if head == "and":
-        return _connective(("or", *(negate(part, context) for part in term[1:])), context)
+        return _connective(Connective("or", *(negate(part, context) for part in term[1:])), context)
     if head == "or":
-        return _connective(("and", *(negate(part, context) for part in term[1:])), context)
+        return _connective(Connective("and", *(negate(part, context) for part in term[1:])), context)
     if term == TRUE:
         return FALSE
     if term == FALSE:
@@ -77,9 +104,10 @@ def negate(term: Term, context: Context) -> Term:
         return NULL
     if head == "in" and term[2][0] == "list":
         return _connective(
-            ("and", *(_comparison(("<>", term[1], one), context) for one in term[2][1:])), context
+            Connective("and", *(_comparison(Comparison("<>", term[1], one), context) for one in term[2][1:])),
+            context,
         )
-    return ("not", term)
+    return Not(term)
 
 
 def _not(term: Term, context: Context) -> Term:
@@ -108,12 +136,12 @@ def _connective(term: Term, context: Context) -> Term:
         return neutral
     if len(parts) == 1:
         only = next(iter(parts))
-        return only if is_truth(only, context) else ("not", ("not", only))
+        return only if is_truth(only, context) else Not(Not(only))
     factored = _factor(head, parts)
     if factored is not None:
         inner = [_connective(part, context) if part[0] == head else part for part in factored[1:]]
         return _connective((factored[0], *inner), context)
-    return (head, *sorted(parts, key=repr))
+    return Connective(head, *sorted(parts, key=repr))
 
 
 def _operand(term: Term, context: Context) -> Term:
@@ -135,7 +163,7 @@ def _absorb(head: str, parts: dict[Term, None]) -> dict[Term, None]:
         for part in parts:
             if part[0] == other:
                 rest = tuple(one for one in part[1:] if one not in denied)
-                part = rest[0] if len(rest) == 1 else (other, *rest) if rest else part
+                part = rest[0] if len(rest) == 1 else Connective(other, *rest) if rest else part
             kept[part] = None
         parts = kept
     inner = [frozenset(part[1:]) for part in parts if part[0] == other]
@@ -162,8 +190,12 @@ def _factor(head: str, parts: dict[Term, None]) -> Term | None:
         return None
     rests = [tuple(one for one in side if one not in shared) for side in sides]
     if not all(rests):
-        return (other, *shared)
-    return (other, *shared, (head, *(rest[0] if len(rest) == 1 else (other, *rest) for rest in rests)))
+        return Connective(other, *shared)
+    return Connective(
+        other,
+        *shared,
+        Connective(head, *(rest[0] if len(rest) == 1 else Connective(other, *rest) for rest in rests)),
+    )
 
 
 def _merge_equalities(parts: dict[Term, None]) -> dict[Term, None]:
@@ -183,7 +215,7 @@ def _merge_equalities(parts: dict[Term, None]) -> dict[Term, None]:
 
 def _in_list(left: Term, values: list[Term]) -> Term:
     distinct = sorted(set(values), key=repr)
-    return ("=", left, distinct[0]) if len(distinct) == 1 else ("in", left, ("list", *distinct))
+    return Comparison("=", left, distinct[0]) if len(distinct) == 1 else In(left, List(*distinct))
 
 
 def _bound(head: str, parts: dict[Term, None]) -> dict[Term, None]:
@@ -248,28 +280,34 @@ def _comparison(term: Term, context: Context) -> Term:
     if head in ("is", "is not") and right == NULL and context.not_null(left):
         return FALSE if head == "is" else TRUE
     if right[0] == "bool" and head in ("is", "is not") and not is_truth(left):
-        return (head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
+        return Comparison(head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
     if head in ("is", "is not") and right != NULL and context.not_null(left) and context.not_null(right):
         return _comparison(("=" if head == "is" else "<>", left, right), context)
     if context.loose and head in ("is", "is not") and right[0] == "column":
         head = "=" if head == "is" else "<>"
     if left[0] == "tuple" and right[0] == "tuple" and len(left) == len(right) and head == "=":
         return _connective(
-            ("and", *(_comparison(("=", a, b), context) for a, b in zip(left[1:], right[1:], strict=True))),
+            Connective(
+                "and",
+                *(
+                    _comparison(Comparison("=", a, b), context)
+                    for a, b in zip(left[1:], right[1:], strict=True)
+                ),
+            ),
             context,
         )
     if head in ("=", "<>", "is", "is not") and right[0] not in CONSTANTS and repr(right) < repr(left):
         left, right = right, left
-    return (head, left, right)
+    return Comparison(head, left, right)
 
 
 def _whole(head: str, right: Term) -> tuple[str, Term]:
     """A count is whole: `>= 2` is `> 1` and `<= 2` is `< 3`."""
     if right[0] == "number" and right[1].lstrip("-").isdigit():
         if head == ">=":
-            return ">", ("number", str(int(right[1]) - 1))
+            return ">", Number(str(int(right[1]) - 1))
         if head == "<=":
-            return "<", ("number", str(int(right[1]) + 1))
+            return "<", Number(str(int(right[1]) + 1))
     return head, right
 
 
@@ -282,9 +320,9 @@ def fit(literal: Term, affinity: str, context: Context) -> Term:
     ):
         return _as_number(literal)
     if affinity in ("number", "real") and literal[0] == "number":
-        return _as_number(("text", literal[1]))
+        return _as_number(Text(literal[1]))
     if affinity == "text" and literal[0] == "number" and context.facts.dialect in ("sqlite", "mysql"):
-        return ("text", literal[1])
+        return Text(literal[1])
     return literal
 
 
@@ -297,8 +335,8 @@ def _as_number(literal: Term) -> Term:
     except ArithmeticError:
         return literal
     if value == value.to_integral_value():
-        return ("number", str(int(value)))
-    return ("number", format(value.normalize(), "f"))
+        return Number(str(int(value)))
+    return Number(format(value.normalize(), "f"))
 
 
 def _fold_comparison(head: str, left: Term, right: Term) -> Term | None:
@@ -326,57 +364,61 @@ def _in(term: Term, context: Context) -> Term:
         return _in_list(left, [as_value(fit(one, affinity, context), context) for one in right[1:]])
     if isinstance(right, Select) and (right.order or right.distinct) and right.limit is None:
         right = right._replace(order=(), distinct=False)
-    return ("in", left, right)
+    return In(left, right)
 
 
 def _exists(term: Term, context: Context) -> Term:
     query = term[1]
     if isinstance(query, Select) and not (query.sources or query.outers or query.aggregated or query.limit):
-        return _connective(("and", *query.where), context)
+        return _connective(Connective("and", *query.where), context)
     if isinstance(query, Select) and query.limit is None and query.offset is None and not query.extra:
         if query.group is None and query.aggregated and not query.having:
             return TRUE  # an aggregate without groups always returns its row
         if not query.aggregated:
-            query = query._replace(items=(("number", "1"),), distinct=False, order=())
+            query = query._replace(items=(Number("1"),), distinct=False, order=())
         else:
             query = query._replace(order=(), distinct=False)
-    return ("exists", query)
+    return Exists(query)
 
 
 def _arithmetic(term: Term, context: Context) -> Term:
     head, left, right = term[0], term[1], term[2]
+    if head not in ("+", "-", "*"):
+        return term
     if left[0] == right[0] == "number" and (left[1] + right[1]).replace("-", "").isdigit():
         a, b = int(left[1]), int(right[1])
         result = a + b if head == "+" else a - b if head == "-" else a * b
         if abs(result) < 2**62:
-            return ("number", str(result))
+            return Number(str(result))
     if head in ("+", "*") and (
         right[0] < left[0]
         if right[0] != left[0]
         else repr(right) < repr(left)  # a repr of a long sum takes long
     ):
         left, right = right, left
-    return (head, left, right)
+    return Arithmetic(head, left, right)
 
 
 def _case(term: Term, context: Context) -> Term:
-    branches: list[Term] = []
+    branches: list[tuple[Term, Term]] = []
     default: Term = term[-1]
-    for condition, then in zip(term[1:-1:2], term[2:-1:2], strict=True):
+    for condition, then in term.branches:
         when = truth(condition)
         if when in (FALSE, NULL):
             continue
         if when == TRUE:
             default = then
             break
-        branches += [when, then]
-    while branches and branches[-1] == default:
-        del branches[-2:]
+        branches.append((when, then))
+    while branches and branches[-1][1] == default:
+        del branches[-1]
     if not branches:
         return as_value(default, context)
-    if len(branches) == 2 and branches[0][0] == "is" and branches[0][2] == NULL and default == branches[0][1]:
-        return _coalesce(("call", "coalesce", default, branches[1]), context)
-    return ("case", *branches, default)
+    if len(branches) == 1:
+        [(when, then)] = branches
+        if when[0] == "is" and when[2] == NULL and default == when[1]:
+            return _coalesce(Call("coalesce", default, then), context)
+    return Case(branches, default)
 
 
 def _coalesce(term: Term, context: Context) -> Term:
@@ -388,22 +430,22 @@ def _coalesce(term: Term, context: Context) -> Term:
                 continue
             parts.append(one)
             if context.not_null(one):
-                return ("call", "coalesce", *parts) if len(parts) > 1 else as_value(one, context)
+                return Call("coalesce", *parts) if len(parts) > 1 else as_value(one, context)
     if not parts:
         return NULL
-    return ("call", "coalesce", *parts) if len(parts) > 1 else as_value(parts[0], context)
+    return Call("coalesce", *parts) if len(parts) > 1 else as_value(parts[0], context)
 
 
 def _call(term: Term, context: Context) -> Term:
     name = term[1]
     if name in ("coalesce", "ifnull") and len(term) > 2:
-        return _coalesce(("call", "coalesce", *term[2:]), context)
+        return _coalesce(Call("coalesce", *term[2:]), context)
     if name == "round" and len(term) == 4 and term[3] == ("number", "0"):
-        return term[:3]
+        return Call(name, term[2])
     if name in ("concat", "concat_ws") and len(term) > 3 and all(part[0] != "star" for part in term[2:]):
         return _concatenation(term)
     if name == "length" or name == "len":
-        return ("call", "length", *term[2:])
+        return Call("length", *term[2:])
     return term
 
 
@@ -420,12 +462,12 @@ def _concatenation(term: Term) -> Term:
             if one[0] == "word":
                 words[one] = None
             elif one[0] == "text" and parts and parts[-1][0] == "text":
-                parts[-1] = ("text", parts[-1][1] + between + one[1])
+                parts[-1] = Text(parts[-1][1] + between + one[1])
             else:
                 parts.append(one)
     if len(parts) == 1 and parts[0][0] == "text":
         return parts[0]
-    return (*term[:start], *parts, *words)
+    return Call(*term[1:start], *parts, *words)
 
 
 def _cast(term: Term, context: Context) -> Term:
@@ -442,13 +484,15 @@ def _cast(term: Term, context: Context) -> Term:
 def _like(term: Term, context: Context) -> Term:
     """SQLite's LIKE does not tell the case of ASCII letters."""
     pattern = term[2]
-    plain = context.facts.dialect == "sqlite" and len(term) == 3 and pattern[0] == "text"
-    return ("like", term[1], ("text", pattern[1].lower())) if plain and pattern[1].isascii() else term
+    plain = (
+        term.head == "like" and context.facts.dialect == "sqlite" and len(term) == 3 and pattern[0] == "text"
+    )
+    return Like("like", term[1], Text(pattern[1].lower())) if plain and pattern[1].isascii() else term
 
 
 def _aggregate(term: Term, context: Context) -> Term:
     if term[1] == "group_concat" and len(term) == 5 and term[4] == ("text", ",") and not term[2]:
-        return term[:4]
+        return Aggregate(*term[1:4])
     if term[1] == "count" and len(term) == 4:
         inner = term[3]
         if not term[2] and (inner == ("star",) or context.not_null(inner)):
@@ -460,7 +504,7 @@ def _aggregate(term: Term, context: Context) -> Term:
             and inner[3] == NULL
             and context.not_null(inner[2])
         ):
-            return ("aggregate", "count", False, ("case", inner[1], ("number", "1"), NULL))
+            return Aggregate("count", False, Case([(inner[1], Number("1"))], NULL))
     return term
 
 
@@ -471,28 +515,26 @@ def _value(term: Term, context: Context) -> Term:
 
 def _bare_parts(term: Term, context: Context) -> Term:
     """Return a term that asks its parts for no affinity with each `+x` as x."""
-    if not any(part.__class__ is tuple and part and part[0] == "value" for part in term):
+    if not any(isinstance(part, ValueOf) for part in term):
         return term
-    return tuple(bare(part, context) if part.__class__ is tuple and part else part for part in term)
+    return remake(term, [bare(part, context) if isinstance(part, ValueOf) else part for part in term])
 
 
-_BARE: dict[str, Callable[[Term, Context], Term]] = dict.fromkeys(
-    ("+", "-", "*", "/", "%", "||", "neg", "call", "aggregate", "case", "cast", "like", "ilike", "glob", "and", "or",
-     "not", "asc", "desc", "list", "window"),
+_BARE: dict[type, Callable[[Any, Context], Term]] = dict.fromkeys(
+    (Arithmetic, Negative, Call, Aggregate, Case, Cast, Like, Connective, Not, SortKey, List, Window),
     _bare_parts,
-)  # fmt: skip
-_REWRITES: dict[str, Callable[[Term, Context], Term]] = {
-    "not": _not,
-    "and": _connective,
-    "or": _connective,
-    **dict.fromkeys(("=", "<>", "<", "<=", ">", ">=", "is", "is not"), _comparison),
-    "in": _in,
-    "value": _value,
-    "like": _like,
-    "exists": _exists,
-    **dict.fromkeys(("+", "-", "*"), _arithmetic),
-    "case": _case,
-    "cast": _cast,
-    "call": _call,
-    "aggregate": _aggregate,
+)
+_REWRITES: dict[type, Callable[[Any, Context], Term]] = {
+    Not: _not,
+    Connective: _connective,
+    Comparison: _comparison,
+    In: _in,
+    ValueOf: _value,
+    Like: _like,
+    Exists: _exists,
+    Arithmetic: _arithmetic,
+    Case: _case,
+    Cast: _cast,
+    Call: _call,
+    Aggregate: _aggregate,
 }

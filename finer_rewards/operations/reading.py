@@ -11,7 +11,25 @@ from .expressions import argument, order_terms, read_term
 from .facts import Facts
 from .guard import OperationsError
 from .sources import Body, CommonTable, Entry, FromClause, Numbers, given
-from .terms import ONE, Select, Term, conjuncts, contains
+from .terms import (
+    ONE,
+    Aggregate,
+    Column,
+    Derived,
+    Other,
+    Position,
+    Select,
+    SetOperation,
+    SortKey,
+    Star,
+    Term,
+    Text,
+    Values,
+    Word,
+    conjuncts,
+    contains,
+    remake,
+)
 
 __all__ = ["Reader"]
 
@@ -58,7 +76,7 @@ class Reader:
             return scope.select(node)
         if isinstance(node, exp.Values):
             rows = tuple(tuple(read_term(one, scope) for one in _cells(row)) for row in node.expressions)
-            return ("values", rows), [f"column{place + 1}" for place in range(len(rows[0]) if rows else 0)]
+            return Values(rows), [f"column{place + 1}" for place in range(len(rows[0]) if rows else 0)]
         if isinstance(node, exp.Table):
             return scope.select(exp.select("*").from_(node.copy()))
         raise OperationsError(f"A query is needed, but the text holds {node.key.upper()}")
@@ -69,10 +87,10 @@ class Reader:
         if order is None and limit is None and offset is None:
             return query, names
         number = next(self.numbers)
-        items = tuple(("column", number, place) for place in range(len(names)))
+        items = tuple(Column(number, place) for place in range(len(names)))
         scope.entries.append(Entry("", dict(zip(names, items, strict=True)), number))
         return Select(
-            "select", False, items, (("derived", number, query),), (), (), None, (),
+            "select", False, items, (Derived(number, query),), (), (), None, (),
             tuple(order_terms(order, scope)) if order is not None else (),
             _limit(limit, scope), _limit(offset, scope),
         ), names  # fmt: skip
@@ -94,12 +112,12 @@ class Reader:
         order = node.args.get("order")
         keys: list[Term] = []
         if order is not None:
-            places = {name: ("position", place) for place, name in reversed(list(enumerate(names)))}
+            places = {name: Position(place) for place, name in reversed(list(enumerate(names)))}
 
             def key(part: Any) -> Term:
                 ordinal = _ordinal(part)
                 if ordinal is not None:
-                    return ("position", ordinal - 1)
+                    return Position(ordinal - 1)
                 if isinstance(part, exp.Column) and part.name.lower() in places:
                     return places[part.name.lower()]
                 return read_term(part, scope)
@@ -107,12 +125,12 @@ class Reader:
             keys = order_terms(order, scope, key)
         operator = f"{kind.__name__.lower()}{' all' if everything else ''}"
         extra = tuple(
-            ("word", f"{name} {node.args[name]}")
+            Word(f"{name} {node.args[name]}")
             for name in ("side", "kind", "by_name", "on")
             if node.args.get(name)
         )
-        return (
-            "setop", operator, tuple(branches), tuple(keys),
+        return SetOperation(
+            operator, tuple(branches), tuple(keys),
             _limit(node.args.get("limit"), scope), _limit(node.args.get("offset"), scope), *extra,
         ), names  # fmt: skip
 
@@ -146,7 +164,7 @@ class Scope(FromClause):
     def column(self, node: Any) -> Term:
         """Return the column a name stands for; an unknown one keeps its name."""
         if isinstance(node.this, exp.Star):
-            return ("star",)
+            return Star()
         # After a dot, parsers take placeholders and literals for names too.
         quoted = isinstance(node.this, exp.Identifier) and node.this.quoted
         return self.resolve(node.name.lower(), node.table.lower(), node.name if quoted else None)
@@ -173,10 +191,10 @@ class Scope(FromClause):
                     scope.resolving.discard(name)
             scope = scope.outer
         if not table and quoted is not None and self.dialect == "sqlite":
-            return ("text", quoted)
+            return Text(quoted)
         if not table and name in _ROWID and self.entries:
             return self.entries[0].rowid
-        return ("column", -1, f"{table}.{name}" if table else name)
+        return Column(-1, f"{table}.{name}" if table else name)
 
     def aliased(self, name: str) -> Term:
         """Return the item that has this alias."""
@@ -198,7 +216,7 @@ class Scope(FromClause):
                 unsure = entry if unsure is None else unsure
             elif name in entry.columns:
                 if found is not None:
-                    return ("column", -1, f"ambiguous {name}")
+                    return Column(-1, f"ambiguous {name}")
                 found = entry.columns[name]
         if found is not None:
             return found
@@ -278,18 +296,18 @@ class Scope(FromClause):
         distinct = node.args.get("distinct")
         extra: list[Term] = []
         if distinct is not None and distinct.args.get("on") is not None:
-            extra.append(("distinct on", read_term(distinct.args["on"], self)))
+            extra.append(Other("distinct on", read_term(distinct.args["on"], self)))
         for name in ("qualify", "sample", "kind", "hint", "connect", "match", "pivots"):
             value = node.args.get(name)
             if value is not None and value != []:
                 parts = value if isinstance(value, list) else [value]
                 extra.append(
-                    (
+                    Other(
                         name,
                         *(
                             read_term(x.this if name == "qualify" else x, self)
                             if isinstance(x, exp.Expression)
-                            else ("word", str(x))
+                            else Word(str(x))
                             for x in parts
                         ),
                     )
@@ -297,9 +315,9 @@ class Scope(FromClause):
         keys: list[Term] = []
         if order is not None and self.dialect == "duckdb" and _orders_by_all(order):
             [(direction, _, *nulls)] = order_terms(order, self, lambda part: ONE)
-            keys = [(direction, item, *nulls) for item in items]
+            keys = [SortKey(direction, item, *nulls) for item in items]
             if _has_star(items):
-                extra.append(("order by all", ("word", " ".join([direction, *nulls]))))
+                extra.append(Other("order by all", Word(" ".join([direction, *nulls]))))
                 keys = []
         elif order is not None:
             keys = order_terms(order, self, lambda part: self._order_key(part, items, names))
@@ -319,7 +337,7 @@ class Scope(FromClause):
         if star:
             table = inner.table.lower() if isinstance(inner, exp.Column) else ""
             options = tuple(
-                (key, inner.args[key] and str(inner.args[key]).lower())
+                Other(key, inner.args[key] and str(inner.args[key]).lower())
                 for key in sorted(given(inner) - {"this", "table"})
             )
             self.star(table, options, items, names)
@@ -348,7 +366,7 @@ class Scope(FromClause):
                         names.append(name)
             return
         for entry in chosen or [Entry(table, None, -1)]:
-            items.append(("column", entry.number, "*", *options))
+            items.append(Column(entry.number, "*", *options))
             names.append("*")
 
     def _group(self, node: Any, items: list[Term]) -> tuple[Term, ...] | None:
@@ -364,16 +382,16 @@ class Scope(FromClause):
                 keys.append(read_term(one, self))
                 self.sees_aliases = self.dialect != "postgres"
         if node.args.get("all") and not _has_star(items):
-            return tuple(item for item in items if not contains(item, "aggregate"))
+            return tuple(item for item in items if not contains(item, Aggregate))
         for name in ("rollup", "cube", "grouping_sets", "all"):
             value = node.args.get(name)
             if value:
                 parts = value if isinstance(value, list) else [value]
                 keys.append(
-                    (
+                    Other(
                         name,
                         *(
-                            read_term(x, self) if isinstance(x, exp.Expression) else ("word", str(x))
+                            read_term(x, self) if isinstance(x, exp.Expression) else Word(str(x))
                             for x in parts
                         ),
                     )
@@ -418,7 +436,7 @@ def _limit(node: Any, scope: Scope) -> Term | None:
     if node is None:
         return None
     inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
-    term = read_term(inner, scope) if inner is not None else ("word", node.sql())
+    term = read_term(inner, scope) if inner is not None else Word(node.sql())
     nothing = (
         term == ("number", "0") if isinstance(node, exp.Offset) else term[0] == "number" and term[1][0] == "-"
     )
@@ -429,5 +447,7 @@ def _limit(node: Any, scope: Scope) -> Term | None:
     if "TIES" not in options and "PERCENT" not in options:
         rest.discard("limit_options")  # FETCH FIRST n ROWS ONLY is LIMIT n
     return (
-        (*term, *(("word", f"{name} {node.args[name]}".lower()) for name in sorted(rest))) if rest else term
+        remake(term, [*term, *(Word(f"{name} {node.args[name]}".lower()) for name in sorted(rest))])
+        if rest
+        else term
     )

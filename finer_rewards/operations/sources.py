@@ -11,7 +11,27 @@ from sqlglot import exp
 
 from .expressions import read_term
 from .guard import OperationsError, within
-from .terms import ONE, Group, Outer, Select, Term, conjuncts
+from .terms import (
+    ONE,
+    Call,
+    Column,
+    Comparison,
+    Derived,
+    Exists,
+    Full,
+    FunctionSource,
+    Group,
+    Itself,
+    Not,
+    Other,
+    Outer,
+    Recursive,
+    Select,
+    Table,
+    Term,
+    Word,
+    conjuncts,
+)
 
 if TYPE_CHECKING:
     from .reading import Scope
@@ -50,12 +70,12 @@ class Entry:
     @property
     def rowid(self) -> Term:
         """The number of a row."""
-        return ("column", self.number, self.key)
+        return Column(self.number, self.key)
 
     def find(self, name: str) -> Term | None:
         """Return the column of that name, if the source has or may have it."""
         if self.columns is None:
-            return ("column", self.number, name)
+            return Column(self.number, name)
         return self.columns.get(name)
 
 
@@ -166,12 +186,12 @@ class FromClause(ABC):
         """Add a table of the database."""
         number = next(self.reader.numbers)
         columns = self.reader.facts.table(name).columns
-        known = {column: ("column", number, column) for column in columns} if columns else None
+        known = {column: Column(number, column) for column in columns} if columns else None
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
         key = self.reader.facts.table(name).rowid
         self.enter_source(Entry(alias, known, number, key=key))
-        body.sources.append(("table", number, name, *options))
+        body.sources.append(Table(number, name, *options))
 
     def _table(self, node: Any, alias: str, body: Body) -> None:
         name = node.name.lower()
@@ -181,7 +201,7 @@ class FromClause(ABC):
             return
         renamed = node.args["alias"].columns if node.args.get("alias") is not None else []
         options = [
-            (key, str(node.args[key]).lower())
+            Other(key, str(node.args[key]).lower())
             for key in sorted(given(node) - {"this", "alias", "joins", "db", "catalog"})
         ]
         self.base_table(name, alias, body, [one.name.lower() for one in renamed], options)
@@ -189,11 +209,9 @@ class FromClause(ABC):
     def _common(self, common: CommonTable, name: str, alias: str, body: Body) -> None:
         if common.own_number is not None:
             number = next(self.reader.numbers)
-            places: dict[str, Term] = {
-                one: ("column", number, place) for place, one in enumerate(common.names)
-            }
+            places: dict[str, Term] = {one: Column(number, place) for place, one in enumerate(common.names)}
             self.enter_source(Entry(alias, places or None, number))
-            body.sources.append(("self", number, common.own_number))
+            body.sources.append(Itself(number, common.own_number))
             return
         recursive = isinstance(common.node, exp.SetOperation) and any(
             table.name.lower() == name for table in common.node.expression.find_all(exp.Table)
@@ -217,7 +235,7 @@ class FromClause(ABC):
         inner = self.beside(common.scope)
         inner.common = {**common.scope.common, name: common}
         query, names = self.reader.query(common.node, inner)
-        recursion = ("recursive", common.own_number, query)
+        recursion = Recursive(common.own_number, query)
         names = common.names or names
         common.own_number, common.names = None, own_names
         self.derived(recursion, names, alias, body)
@@ -227,11 +245,11 @@ class FromClause(ABC):
         number = next(self.reader.numbers)
         places: dict[str, Term] | None = {}
         for place, name in enumerate(names):
-            places.setdefault(name, ("column", number, place))  # type: ignore[union-attr]
+            places.setdefault(name, Column(number, place))  # type: ignore[union-attr]
         if "*" in names:
             places = None
         self.enter_source(Entry(alias, places, number))
-        body.sources.append(("derived", number, query))
+        body.sources.append(Derived(number, query))
 
     def _call(self, node: Any, alias: str, body: Body) -> None:
         number = next(self.reader.numbers)
@@ -242,10 +260,10 @@ class FromClause(ABC):
         bare.set("alias", None)
         self.entries.append(
             Entry(alias, None, number) if not renamed else
-            Entry(alias, {one.name.lower(): ("column", number, place) for place, one in enumerate(renamed)}, number)
+            Entry(alias, {one.name.lower(): Column(number, place) for place, one in enumerate(renamed)}, number)
         )  # fmt: skip
         body.sources.append(
-            ("function", number, read_term(bare.this if isinstance(bare, exp.Table) else bare, self))
+            FunctionSource(number, read_term(bare.this if isinstance(bare, exp.Table) else bare, self))
         )
 
     def _join(self, join: Any, body: Body) -> Body:
@@ -283,11 +301,11 @@ class FromClause(ABC):
             where = (*right.where, *condition)
             sources, outers = tuple(right.sources), tuple(right.outers)
             probe = Select("select", False, (ONE,), sources, outers, where, None, (), (), None, None)
-            exists: Term = ("exists", probe)
-            body.where.append(exists if kind == "SEMI" else ("not", exists))
+            exists: Term = Exists(probe)
+            body.where.append(exists if kind == "SEMI" else Not(exists))
             return body
         if method in ("ASOF", "POSITIONAL") or side not in ("", "LEFT", "RIGHT", "FULL"):
-            condition.append(("word", f"{method} {side}".strip().lower()))
+            condition.append(Word(f"{method} {side}".strip().lower()))
         if side == "LEFT":
             body.outers.append(
                 Outer("left", tuple(right.sources), tuple(right.outers), (*right.where, *condition))
@@ -304,7 +322,7 @@ class FromClause(ABC):
                 Group("group", tuple(one.sources), tuple(one.outers), tuple(one.where))
                 for one in (body, right)
             ]
-            return Body([("full", number, groups[0], groups[1], tuple(condition))])
+            return Body([Full(number, groups[0], groups[1], tuple(condition))])
         body.sources += right.sources
         body.outers += right.outers
         body.where += right.where
@@ -316,7 +334,7 @@ class FromClause(ABC):
         a = next((e for e in left if name not in e.hidden and e.find(name) is not None), None)
         b = next((e for e in right if e.find(name) is not None), None)
         if a is None or b is None:
-            return [("word", f"using {name}")]
+            return [Word(f"using {name}")]
         first, second = a.find(name), b.find(name)
         assert first is not None and second is not None
         b.hidden.add(name)
@@ -324,5 +342,5 @@ class FromClause(ABC):
             b.hidden.discard(name)
             a.hidden.add(name)
         elif side == "FULL" and a.columns is not None:
-            a.columns[name] = ("call", "coalesce", first, second)
-        return [("=", first, second)]
+            a.columns[name] = Call("coalesce", first, second)
+        return [Comparison("=", first, second)]

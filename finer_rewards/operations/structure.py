@@ -15,7 +15,7 @@ from .canonicalising import SchemaLike, as_schema, canonical_query, read_query
 from .facts import facts_of
 from .guard import with_deep_stack
 from .measure import Agreement
-from .terms import Group, Outer, Select, Term, is_query, walk
+from .terms import QUERIES, Column, Group, Other, Outer, Select, Term, remake, walk
 from .words import say_query
 
 __all__ = [
@@ -174,17 +174,17 @@ def _components(query: Term, values: bool) -> dict[str, list[Any]]:
         if not isinstance(term, tuple) or not term:
             return term
         if term[0] == "column":
-            return ("column", tables.get(term[1], "derived"), *term[2:])
+            return Column(tables.get(term[1], "derived"), *term[2:])
         if term[0] in ("number", "text") and not values:
-            return ("value",)
-        if is_query(term):
+            return Other("value")
+        if isinstance(term, QUERIES):
             return tuple(
                 (name, tuple(sorted(map(repr, parts)))) for name, parts in _components(term, values).items()
             )
         parts = [plain(part) for part in term]
         if term[0] in ("and", "or", "=", "+", "*"):
             parts[1:] = sorted(parts[1:], key=repr)
-        return tuple(parts)
+        return remake(term, parts)
 
     found: dict[str, list[Any]] = {name: [] for name in _CLAUSES}
     if query[0] == "setop":

@@ -157,7 +157,7 @@ def say_source(source: Term, depth: int) -> str:
     if head == "derived":
         inner = source[2]
         if inner[0] == "recursive":
-            return f"recursive ({say_query(inner[1], depth + 1)}) {name}"
+            return f"recursive ({say_query(inner[2], depth + 1)}) {name}"
         return f"({say_query(inner, depth + 1)}) {name}"
     if head == "full":
         sides = [

@@ -14,7 +14,7 @@ from .._row_order import drop_unseen_order
 from .._values import fix_collations, shown
 from ..context import Context
 from ..predicates import simplify
-from ..terms import QUERY_HEADS, Select, Term, contains, fold_heads, walk
+from ..terms import QUERIES, Aggregate, Select, SetOperation, Term, contains, fold, walk
 from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
 
 __all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
@@ -78,7 +78,7 @@ def rewrite(query: Term, context: Context) -> Term:
             return derived.unwrap(settled, context)
         return settled
 
-    changes = {"select": settle, "setop": sets.rewrite_set_operation}
+    changes: dict[type, Callable[..., Any]] = {Select: settle, SetOperation: sets.rewrite_set_operation}
 
     heads = context.survey(query)
     query = fix_collations(query, context)
@@ -93,7 +93,7 @@ def rewrite(query: Term, context: Context) -> Term:
             query = blocks.mark_branches(query)
         before = query
         if heads & _STRUCTURE or not isinstance(query, Select):
-            query = fold_heads(query, changes, context)
+            query = fold(query, changes, context)
         else:
             query = settle(query, context)
         if not heads & _STRUCTURE or query == before:
@@ -135,7 +135,7 @@ def features(block: Select, context: Context) -> set[str]:
     nested = context.nested
     if block.where:
         has.add("where")
-        if nested and any(part[0] in QUERY_HEADS for part in walk(block.where)):
+        if nested and any(isinstance(part, QUERIES) for part in walk(block.where)):
             has.add("subquery")
     if "cast" in context.heads:
         has.add("cast")
@@ -154,11 +154,11 @@ def features(block: Select, context: Context) -> set[str]:
         has.add("distinct")
     if block.order:
         has.add("order")
-    if "aggregate" in context.heads and contains((block.items, block.having, block.order), "aggregate"):
+    if "aggregate" in context.heads and contains((block.items, block.having, block.order), Aggregate):
         has |= {"aggregate", "order"}
     if block.outers:
         has |= {"outers", "joined", "derived"} if _deep_derived(block) else {"outers", "joined"}
-        if any(part[0] in QUERY_HEADS for outer in block.outers for part in walk(outer.where)):
+        if any(isinstance(part, QUERIES) for outer in block.outers for part in walk(outer.where)):
             has.add("subquery")
     return has
 

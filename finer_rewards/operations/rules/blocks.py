@@ -10,13 +10,22 @@ from ..predicates import truth
 from ..terms import (
     FALSE,
     NULL,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    In,
     Outer,
     Select,
+    SetOperation,
     Term,
+    Window,
     conjunction,
     conjuncts,
     contains,
-    fold_heads,
+    fold,
+    remake,
     substitute,
     walk,
     walk_here,
@@ -46,10 +55,10 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     for term in terms:
         for part in conjuncts(_truth(term)):
             equal = part[0] == "is" and part[2][0] in ("number", "text")  # only truth counts here
-            found[("=", *part[1:]) if equal else part] = None
+            found[Comparison("=", *part[1:]) if equal else part] = None
     for one in [one for one in found if one[0] == "=" and one[1] == one[2]]:
         del found[one]
-        found["is not", one[1], NULL] = None
+        found[Comparison("is not", one[1], NULL)] = None
     if FALSE in found or contradictory(found):
         return (FALSE,)
     for one in [one for one in found if one[0] == "is" and one[1] == one[2]]:
@@ -58,7 +67,7 @@ def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
         # Two values that are alike and not both NULL are equal.
         if any(_needs(other, side) or other == ("is not", side, NULL) for other in found for side in one[1:]):
             del found[one]
-            same: Term = ("=", *sorted(one[1:], key=repr))
+            same: Term = Comparison("=", *sorted(one[1:], key=repr))
             found[same] = None
     if len(found) <= _MOST_IMPLIED and any(one[0] == "is not" and one[2] == NULL for one in found):
         found = {one: None for one in found if not _implied(one, found)}
@@ -90,7 +99,7 @@ def _truth(term: Term) -> Term:
         return FALSE
     if term[0] == "or":
         parts = [part for part in map(_truth, term[1:]) if part != FALSE]
-        return FALSE if not parts else parts[0] if len(parts) == 1 else ("or", *parts)
+        return FALSE if not parts else parts[0] if len(parts) == 1 else Connective("or", *parts)
     if term[0] == "and":
         kept = split(term[1:])
         return FALSE if kept == (FALSE,) else conjunction(kept)
@@ -143,19 +152,19 @@ def _needs(condition: Term, term: Term) -> bool:
 def mark_branches(query: Any) -> Any:
     """Mark the blocks whose repeats nobody can see: in IN, in EXISTS, and the branches of set operations."""
 
-    return fold_heads(query, _MARKS, None)
+    return fold(query, _MARKS, None)
 
 
 def _mark_set_operation(term: Term, context: None) -> Term:
     if term[1].endswith(" all"):
         return term
-    return (term[0], term[1], tuple(free(branch) for branch in term[2]), *term[3:])
+    return remake(term, [*term[:2], tuple(free(branch) for branch in term[2]), *term[3:]])
 
 
 _MARKS = {
-    "setop": _mark_set_operation,
-    "exists": lambda term, context: ("exists", free(term[1])),
-    "in": lambda term, context: ("in", term[1], free(term[2])) if len(term) == 3 else term,
+    SetOperation: _mark_set_operation,
+    Exists: lambda term, context: Exists(free(term[1])),
+    In: lambda term, context: In(term[1], free(term[2])) if len(term) == 3 else term,
 }
 
 
@@ -165,15 +174,13 @@ def free(query: Term) -> Term:
         if query.limit is None and query.offset is None and query.distinct != "any" and not query.order:
             return query._replace(distinct="any")
     elif query[0] == "setop" and query[1] == "union all" and query[4] is None and query[5] is None:
-        return ("setop", "union", *query[2:])
+        return SetOperation("union", *query[2:])
     return query
 
 
 def blind_to_repeats(block: Select) -> bool:
     """Return whether repeated rows of the FROM clause cannot be seen in the result."""
-    if block.extra or any(
-        contains(one, "window") for one in (*block.items, *(key[1] for key in block.order))
-    ):
+    if block.extra or any(contains(one, Window) for one in (*block.items, *(key[1] for key in block.order))):
         return False
     if not block.aggregated:
         return bool(block.distinct) or block.group is not None
@@ -191,7 +198,7 @@ def mark_free_duplicates(block: Select, context: Context) -> Select:
     if not any(source[0] == "derived" for source in block.sources) or not blind_to_repeats(block):
         return block
     sources = tuple(
-        ("derived", source[1], free(source[2]))
+        Derived(source[1], free(source[2]))
         if source[0] == "derived" and source[2][0] != "recursive"
         else source
         for source in block.sources
@@ -213,7 +220,7 @@ def mergeable(query: Any) -> bool:
 
 def _mapping(number: int, query: Select, user: Any) -> dict[Term, Term] | None:
     """Return what each column of a derived table stands for; `None` when that is not known."""
-    found: dict[Term, Term] = {("column", number, place): item for place, item in enumerate(query.items)}
+    found: dict[Term, Term] = {Column(number, place): item for place, item in enumerate(query.items)}
     stars = [item for item in query.items if item[0] == "column" and item[2] == "*"]
     if not stars:
         return found
@@ -221,7 +228,7 @@ def _mapping(number: int, query: Select, user: Any) -> dict[Term, Term] | None:
         return None
     for part in walk(user):
         if part and part[0] == "column" and part[1] == number:
-            found[part] = ("column", stars[0][1], *part[2:])
+            found[part] = Column(stars[0][1], *part[2:])
     return found
 
 

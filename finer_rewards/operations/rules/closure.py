@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import Outer, Select, Term, columns_of, is_query, walk
+from ..terms import QUERIES, Column, Outer, Select, Term, columns_of, walk
 
 CONSTANTS = ("number", "text", "bool", "null")
 
@@ -109,7 +109,9 @@ class Closure:
             return True
         if term[0] == "column":
             return term in self.columns or term[1] in self.rows or term[1] not in self.all_sources
-        if any(part and (is_query(part) or part[0] in ("aggregate", "window")) for part in walk(term)):
+        if any(
+            part and (isinstance(part, QUERIES) or part[0] in ("aggregate", "window")) for part in walk(term)
+        ):
             return False
         return all(self.fixes(column) for column in columns_of(term))
 
@@ -128,11 +130,11 @@ def keys_of(source: Term, context: Context) -> tuple[frozenset[Term], ...]:
     query = source[2]
     number = source[1]
     if isinstance(query, Select):
-        places = [("column", number, place) for place in range(len(query.items))]
+        places = [Column(number, place) for place in range(len(query.items))]
         if query.group is None and query.aggregated:
             return (frozenset(),)
         if query.group is not None and set(query.group) <= set(query.items):
-            return (frozenset(("column", number, query.items.index(key)) for key in query.group),)
+            return (frozenset(Column(number, query.items.index(key)) for key in query.group),)
         if query.distinct is True:
             return (frozenset(places),)
     return ()

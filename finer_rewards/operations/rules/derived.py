@@ -3,7 +3,23 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import Select, Term, computes_over_rows, contains, substitute, walk
+from ..terms import (
+    Aggregate,
+    Column,
+    Derived,
+    Exists,
+    In,
+    Number,
+    Scalar,
+    Select,
+    SetOperation,
+    Term,
+    Window,
+    computes_over_rows,
+    contains,
+    substitute,
+    walk,
+)
 from .blocks import grows_too_large, mergeable, split
 from .closure import CONSTANTS
 
@@ -19,7 +35,7 @@ def unwrap(block: Select, context: Context) -> Term:
     _, number, inner = block.sources[0]
     if block.group is not None or block.having or block.extra or _over_rows(block):
         return block
-    columns = tuple(("column", number, place) for place in range(len(block.items)))
+    columns = tuple(Column(number, place) for place in range(len(block.items)))
     identity = block.items == columns
     bare = not (block.where or block.order or block.limit or block.offset)
     if inner[0] == "setop":
@@ -46,16 +62,16 @@ def unwrap(block: Select, context: Context) -> Term:
         return block
     limited = inner.limit is not None or inner.offset is not None
     if (limited and (not bare or block.distinct is True)) or any(
-        contains(item, "window") for item in inner.items
+        contains(item, Window) for item in inner.items
     ):
         return block
     if block.distinct is True and inner.distinct not in (False, "any"):
         return block
-    mapping = {("column", number, place): item for place, item in enumerate(inner.items)}
+    mapping = {Column(number, place): item for place, item in enumerate(inner.items)}
     if (block.where and not inner.aggregated) or grows_too_large(number, inner, block):
         return block
     having = tuple(substitute(one, mapping) for one in block.where)
-    if any(contains(one, "exists", "in", "scalar") for one in having):
+    if any(contains(one, Exists, In, Scalar) for one in having):
         return block
     return inner._replace(
         items=tuple(substitute(item, mapping) for item in block.items),
@@ -85,7 +101,7 @@ def one_row_to_scalar(block: Select, context: Context) -> Select:
         rest = block._replace(sources=tuple(one for one in block.sources if one is not source))
         single = query._replace(order=(), distinct=False)
         mapping: dict[Term, Term] = {
-            ("column", source[1], place): ("scalar", single._replace(items=(item,)))
+            Column(source[1], place): Scalar(single._replace(items=(item,)))
             for place, item in enumerate(query.items)
         }
         changed: Select = substitute(rest, mapping)
@@ -102,14 +118,14 @@ def _push_into_union(block: Select, number: int, inner: Term) -> Term | None:
         return None
     branches = []
     for branch in inner[2]:
-        mapping = {("column", number, place): item for place, item in enumerate(branch.items)}
+        mapping = {Column(number, place): item for place, item in enumerate(branch.items)}
         branches.append(
             branch._replace(
                 items=tuple(substitute(item, mapping) for item in block.items),
                 where=split((*branch.where, *(substitute(one, mapping) for one in block.where))),
             )
         )
-    return ("setop", "union all", tuple(branches), (), None, None)
+    return SetOperation("union all", tuple(branches), (), None, None)
 
 
 def drop_unread_columns(block: Select, context: Context) -> Select:
@@ -133,15 +149,13 @@ def drop_unread_columns(block: Select, context: Context) -> Select:
             continue
         kept = [place for place in range(len(query.items)) if place in read]
         one_row = query.aggregated and query.group is None
-        if one_row and not any(contains(query.items[place], "aggregate") for place in kept):
+        if one_row and not any(contains(query.items[place], Aggregate) for place in kept):
             continue
         kept = kept or [0]
         if len(kept) == len(query.items):
             continue
-        mapping: dict[Term, Term] = {
-            ("column", number, old): ("column", number, new) for new, old in enumerate(kept)
-        }
-        less = ("derived", number, query._replace(items=tuple(query.items[place] for place in kept)))
+        mapping: dict[Term, Term] = {Column(number, old): Column(number, new) for new, old in enumerate(kept)}
+        less = Derived(number, query._replace(items=tuple(query.items[place] for place in kept)))
         rest: Select = substitute(block._replace(sources=()), mapping)
         sources = tuple(less if one is source else one for one in block.sources)
         return rest._replace(sources=sources)
@@ -195,11 +209,11 @@ def first_row_number(block: Select, context: Context) -> Select:
     if any(part == where[1] for part in walk(block._replace(where=()))):
         return block
     rest = [item for at, item in enumerate(inner.items) if at != place]
-    if any(contains(item, "window") for item in rest):
+    if any(contains(item, Window) for item in rest):
         return block
     shift: dict[Term, Term] = {
-        ("column", number, at): ("column", number, at - 1) for at in range(place + 1, len(inner.items))
+        Column(number, at): Column(number, at - 1) for at in range(place + 1, len(inner.items))
     }
-    cut = inner._replace(items=tuple(rest), order=window[3], limit=("number", "1"))
+    cut = inner._replace(items=tuple(rest), order=window[3], limit=Number("1"))
     changed: Select = substitute(block._replace(where=(), sources=()), shift)
-    return changed._replace(sources=(("derived", number, cut),))
+    return changed._replace(sources=(Derived(number, cut),))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import Select, Term, contains
+from ..terms import Select, Term, Window, contains
 from .closure import CONSTANTS, Closure
 
 
@@ -18,7 +18,7 @@ def drop_needless_distinct(block: Select, context: Context) -> Select:
         unique = all(key in block.items or closure.fixes(key) for key in block.group)
     else:
         unique = Closure(block, block.items, context).one_row and not any(
-            contains(item, "window") for item in block.items
+            contains(item, Window) for item in block.items
         )
     return block._replace(distinct=False) if unique else block
 

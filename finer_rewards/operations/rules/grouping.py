@@ -11,13 +11,16 @@ from ..terms import (
     LEAVES,
     NULL,
     ONE,
-    QUERY_HEADS,
+    QUERIES,
+    Aggregate,
+    Case,
+    Exists,
     Select,
     Term,
     columns_of,
     computes_over_rows,
     contains,
-    is_query,
+    remake,
     sources_of,
     walk,
     walk_here,
@@ -93,7 +96,7 @@ def _split_off(block: Select, kept: set[int]) -> Select:
     probe = Select("select", "any", (ONE,), moved, (), tuple(away), None, (), (), None, None)
     return block._replace(
         sources=tuple(source for source in block.sources if source[1] in kept),
-        where=(*stay, ("exists", probe)),
+        where=(*stay, Exists(probe)),
     )
 
 
@@ -130,8 +133,8 @@ def having_to_where(block: Select, context: Context) -> Select:
     moved = [
         one
         for one in block.having
-        if not contains(one, "aggregate")
-        and not any(is_query(part) for part in walk(one))
+        if not contains(one, Aggregate)
+        and not any(isinstance(part, QUERIES) for part in walk(one))
         and closure.fixes(one)
         and (context.facts.dialect != "duckdb" or columns_of(one) <= set(block.group))
     ]
@@ -159,7 +162,7 @@ def count_forms(block: Select, context: Context) -> Select:
         if term[1] == "sum" and not term[2] and term[3][0] == "case" and len(term[3]) == 4:
             _, when, then, otherwise = term[3]
             if then == ONE and otherwise == ("number", "0"):
-                return ("aggregate", "count", False, ("case", when, ONE, NULL))
+                return Aggregate("count", False, Case([(when, ONE)], NULL))
         return _cast_free(term, context)
 
     return change_aggregates(block, change)
@@ -193,7 +196,7 @@ def change_aggregates(block: Select, change: Callable[[Term], Term]) -> Select:
 def _here(term: Any, change: Callable[[Term], Term]) -> Any:
     """Change the aggregates in a term, those inside first, but not in subqueries: theirs belong to them."""
     head = term[0] if term else ""
-    if head.__class__ is str and (head in LEAVES or head in QUERY_HEADS):
+    if term.__class__ in LEAVES or isinstance(term, QUERIES):
         return term
     changed: list[Any] | None = None
     for place, part in enumerate(term):
@@ -203,7 +206,7 @@ def _here(term: Any, change: Callable[[Term], Term]) -> Any:
                 changed = list(term) if changed is None else changed
                 changed[place] = new
     if changed is not None:
-        term = tuple(changed)
+        term = remake(term, changed)
     return change(term) if head == "aggregate" else term
 
 
@@ -215,7 +218,7 @@ def _cast_free(term: Term, context: Context) -> Term:
         and term[3][0] == "cast"
         and term[3][2] in ("real", "float", "double")
     ):
-        return (*term[:3], term[3][1])
+        return Aggregate("avg", term[2], term[3][1])
     return term
 
 
@@ -250,7 +253,7 @@ def count_distinct_rows(block: Select, context: Context) -> Select:
         return block
     if query.limit is not None or len(query.items) != 1 or not _present(query.items[0], query, context):
         return block
-    counted: Term = ("aggregate", "count", True, query.items[0])
+    counted: Term = Aggregate("count", True, query.items[0])
     return query._replace(items=(counted,), distinct=False, order=())
 
 
@@ -267,6 +270,6 @@ def count_case_to_where(block: Select, context: Context) -> Select:
     if columns_of(_here(block.items, lambda part: ONE if part == term else part)):
         return block
     when, then = term[3][1], term[3][2]
-    counted: Term = COUNT_ALL if context.not_null(then) else ("aggregate", "count", False, then)
+    counted: Term = COUNT_ALL if context.not_null(then) else Aggregate("count", False, then)
     items = _here(block.items, lambda part: counted if part == term else part)
     return block._replace(items=items, where=(*block.where, when))

@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import COMPARISONS, FALSE, ONE, Select, Term, columns_of, fold_heads, sources_of, substitute
+from ..terms import (
+    FALSE,
+    ONE,
+    Column,
+    Comparison,
+    Exists,
+    In,
+    Not,
+    Null,
+    Select,
+    Term,
+    columns_of,
+    fold,
+    sources_of,
+    substitute,
+)
 from .blocks import blind_to_repeats
 from .closure import CONSTANTS, Closure
 
@@ -85,7 +100,7 @@ def outer_to_anti(block: Select, context: Context) -> Select:
             probe = Select(
                 "select", "any", (ONE,), outer.sources, outer.outers, outer.where, None, (), (), None, None
             )
-            return rest._replace(where=(*rest.where, ("not", ("exists", probe))))
+            return rest._replace(where=(*rest.where, Not(Exists(probe))))
     return block
 
 
@@ -128,12 +143,14 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
         columns = [one for one in group if one[0] == "column"]
         columns.sort(key=lambda one: _preference(one, own, context))
         if constants:
-            kept += [("=", column, constants[0]) for column in columns]
+            kept += [Comparison("=", column, constants[0]) for column in columns]
             replacement.update(dict.fromkeys(columns, constants[0]))
         else:
             first = columns[0]
             kept += [
-                ("=", first, column) if repr(first) < repr(column) else ("=", column, first)
+                Comparison("=", first, column)
+                if repr(first) < repr(column)
+                else Comparison("=", column, first)
                 for column in columns[1:]
             ]
             replacement.update(dict.fromkeys(columns[1:], first))
@@ -175,11 +192,13 @@ def _put_constants(term: Any, constants: dict[Term, Term], context: Context) -> 
             other = one[3 - place]
             if column in constants and other[0] == "column" and context.same_kind(column, other):
                 return (
-                    (one[0], constants[column], other) if place == 1 else (one[0], other, constants[column])
+                    Comparison(one[0], constants[column], other)
+                    if place == 1
+                    else Comparison(one[0], other, constants[column])
                 )
         return one
 
-    return fold_heads(term, dict.fromkeys(COMPARISONS, put), context) if constants else term
+    return fold(term, {Comparison: put}, context) if constants else term
 
 
 def equal_classes(block: Select, context: Context) -> list[set[Term]]:
@@ -259,8 +278,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                 if table != parent[2] or ("column", parent[1], to_names[0]) not in equated:
                     continue
                 pairs = [
-                    (("column", child[1], a), ("column", parent[1], b))
-                    for a, b in zip(names, to_names, strict=True)
+                    (Column(child[1], a), Column(parent[1], b)) for a, b in zip(names, to_names, strict=True)
                 ]
                 found = [_link(a, b, block.where) for a, b in pairs]
                 links = {one for one in found if one is not None}
@@ -276,7 +294,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
                     if not all(context.same_kind(a, b) for a, b in pairs):
                         continue
                     rest = substitute(rest, mapping)
-                present = tuple(("is not", a, ("null",)) for a, _ in pairs if not context.not_null(a))
+                present = tuple(Comparison("is not", a, Null()) for a, _ in pairs if not context.not_null(a))
                 return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
     return block
 
@@ -302,7 +320,7 @@ def free_foreign_key(block: Select, context: Context) -> Select:
 
 def _uncast(term: Term, context: Context) -> Term:
     if term[0] == "not":
-        return ("not", _uncast(term[1], context))
+        return Not(_uncast(term[1], context))
     if term[0] == "in" and isinstance(term[2], Select) and len(term[2].items) == 1:
         item = term[2].items[0]
         if (
@@ -311,7 +329,7 @@ def _uncast(term: Term, context: Context) -> Term:
             and term[1][0] == "column"
             and refers(item[1], term[1], context)
         ):
-            return ("in", term[1], term[2]._replace(items=(item[1],)))
+            return In(term[1], term[2]._replace(items=(item[1],)))
     if term[0] != "=":
         return term
     for cast, other in ((term[1], term[2]), (term[2], term[1])):
@@ -321,7 +339,7 @@ def _uncast(term: Term, context: Context) -> Term:
             and other[0] == "column"
             and refers(cast[1], other, context)
         ):
-            return ("=", *sorted((cast[1], other), key=repr))
+            return Comparison("=", *sorted((cast[1], other), key=repr))
     return term
 
 

@@ -10,7 +10,19 @@ from typing import Any
 
 from ..context import Context
 from ..predicates import is_truth, truth
-from ..terms import COUNT_ALL, NULL, ONE, Select, Term, computes_over_rows
+from ..terms import (
+    COUNT_ALL,
+    NULL,
+    ONE,
+    Aggregate,
+    Case,
+    Comparison,
+    Number,
+    Select,
+    SortKey,
+    Term,
+    computes_over_rows,
+)
 from .grouping import change_aggregates
 
 
@@ -21,7 +33,7 @@ def count_rows(block: Select, context: Context) -> Select:
         if term[1] == "count" and term[3][0] == "column":
             return COUNT_ALL
         condition = summed_condition(term)
-        return term if condition is None else ("aggregate", "count", False, ("case", condition, ONE, NULL))
+        return term if condition is None else Aggregate("count", False, Case([(condition, ONE)], NULL))
 
     return change_aggregates(block, change)
 
@@ -34,7 +46,7 @@ def summed_condition(term: Term) -> Term | None:
     if is_truth(inner):
         found: Term = inner
         return found
-    if inner[0] == "case" and len(inner) == 4 and inner[2:] == (ONE, ("number", "0")):
+    if inner[0] == "case" and len(inner) == 4 and inner[2:] == (ONE, Number("0")):
         return truth(inner[1])
     return None
 
@@ -51,7 +63,7 @@ def extreme_to_first(block: Select, context: Context) -> Select:
             if key is None or left[0] != "column" or left[2] != key[1][2]:
                 continue
             rest = block._replace(where=tuple(part for part in block.where if part is not one))
-            return rest._replace(order=((key[0], left),), limit=ONE)
+            return rest._replace(order=(SortKey(key[0], left),), limit=ONE)
     return block
 
 
@@ -65,7 +77,7 @@ def _extreme(term: Term) -> Term | None:
     item = query.items[0]
     if item[0] != "aggregate" or item[1] not in ("min", "max") or len(item) != 4 or item[3][0] != "column":
         return None
-    return ("asc" if item[1] == "min" else "desc", item[3])
+    return SortKey("asc" if item[1] == "min" else "desc", item[3])
 
 
 def first_of_subquery(block: Select, context: Context) -> Select:
@@ -85,7 +97,7 @@ def first_of_subquery(block: Select, context: Context) -> Select:
         rest = block._replace(where=tuple(part for part in block.where if part is not one))
         return rest._replace(
             sources=(*rest.sources, *query.sources),
-            where=(*rest.where, *query.where, ("=", one[1], query.items[0])),
+            where=(*rest.where, *query.where, Comparison("=", one[1], query.items[0])),
             group=(one[1],) if query.group is not None else None,
             having=query.having,
             order=query.order,

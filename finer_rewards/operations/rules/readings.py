@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..context import Context, numbers_in
-from ..terms import Select, Term, columns_of, sources_of, substitute
+from ..terms import Column, Comparison, Null, Select, Term, columns_of, sources_of, substitute
 from .closure import CONSTANTS
 from .joins import equal_classes
 
@@ -21,7 +21,7 @@ def merge_self_join(block: Select, context: Context) -> Select:
             for second in readings[place + 1 :]:
                 if _same_row(first[1], second[1], block, context):
                     mapping = {
-                        column: ("column", first[1], *column[2:])
+                        column: Column(first[1], *column[2:])
                         for column in columns_of(block)
                         if column[1] == second[1]
                     }
@@ -29,7 +29,7 @@ def merge_self_join(block: Select, context: Context) -> Select:
                     merged: Select = substitute(block._replace(sources=sources), mapping)
                     where = tuple(one for one in merged.where if not (one[0] == "=" and one[1] == one[2]))
                     nullable = [
-                        ("is not", one[1], ("null",))
+                        Comparison("is not", one[1], Null())
                         for one in merged.where
                         if one[0] == "=" and one[1] == one[2] and not context.not_null(one[1])
                     ]
@@ -55,10 +55,10 @@ def merge_with_outer(block: Select, context: Context) -> Select:
             for number in around:
                 if context.tables.get(number) != source[2] or number in context.padded:
                     continue
-                if not all(_equated(column, ("column", number, column[2]), block.where) for column in key):
+                if not all(_equated(column, Column(number, column[2]), block.where) for column in key):
                     continue
                 mapping = {
-                    column: ("column", number, *column[2:])
+                    column: Column(number, *column[2:])
                     for column in columns_of(block)
                     if column[1] == source[1]
                 }
@@ -66,7 +66,7 @@ def merge_with_outer(block: Select, context: Context) -> Select:
                 merged: Select = substitute(rest, mapping)
                 where = tuple(one for one in merged.where if not (one[0] in ("=", "is") and one[1] == one[2]))
                 present = tuple(
-                    ("is not", one[1], ("null",)) for one in merged.where
+                    Comparison("is not", one[1], Null()) for one in merged.where
                     if one[0] == "=" and one[1] == one[2] and not context.not_null(one[1])
                 )  # fmt: skip
                 return merged._replace(where=(*where, *present))
@@ -75,7 +75,7 @@ def merge_with_outer(block: Select, context: Context) -> Select:
 
 def _same_row(first: int, second: int, block: Select, context: Context) -> bool:
     for key in context.keys(first):
-        if all(_equated(column, ("column", second, column[2]), block.where) for column in key):
+        if all(_equated(column, Column(second, column[2]), block.where) for column in key):
             return True
     return False
 
@@ -106,7 +106,7 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
         for other in readings:
             if one is other or one[2] != other[2] or one[1] in bound:
                 continue
-            mapping = {column: ("column", other[1], *column[2:]) for column in columns if column[1] == one[1]}
+            mapping = {column: Column(other[1], *column[2:]) for column in columns if column[1] == one[1]}
             folded = _fold(one[1], mapping, shown, classes, block, context)
             if folded is not None:
                 return folded
@@ -132,9 +132,9 @@ def _fold(
         image = substitute(condition, mapping)
         if image[0] == "=" and image[1:] != condition[1:]:
             if image[1] == image[2]:
-                present.append(("is not", image[1], ("null",)))
+                present.append(Comparison("is not", image[1], Null()))
                 continue
-            image = ("=", *sorted(image[1:], key=repr)) if image[2][0] not in CONSTANTS else image
+            image = Comparison("=", *sorted(image[1:], key=repr)) if image[2][0] not in CONSTANTS else image
             if any(image[1] in group and image[2] in group for group in classes):
                 continue
         if image not in known:

@@ -6,7 +6,20 @@ from typing import Any
 
 from ..context import Context
 from ..naming import canonical
-from ..terms import ONE, Select, Term, conjunction, substitute
+from ..terms import (
+    ONE,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    Not,
+    Select,
+    SortKey,
+    Term,
+    conjunction,
+    substitute,
+)
 from .blocks import flatten_conditions
 from .subqueries import _simple as simple
 
@@ -43,14 +56,14 @@ def rewrite_set_operation(query: Term, context: Context) -> Any:
         probe = _probe(first, branch, context)
         if probe is None:
             return query
-        conditions.append(probe if operator == "intersect" else ("not", probe))
+        conditions.append(probe if operator == "intersect" else Not(probe))
     block = first._replace(distinct=True, order=(), where=(*first.where, *conditions))
     return _with_tail(block, order, limit, offset)
 
 
 def _with_tail(block: Select, order: Any, limit: Any, offset: Any) -> Select:
     keys = tuple(
-        (key[0], block.items[key[1][1]], *key[2:]) if key[1][0] == "position" else key for key in order
+        SortKey(key[0], block.items[key[1][1]], *key[2:]) if key[1][0] == "position" else key for key in order
     )
     return block._replace(order=keys, limit=limit, offset=offset)
 
@@ -59,19 +72,19 @@ def _probe(first: Select, branch: Select, context: Context) -> Term | None:
     """Return EXISTS (a row of the branch that is the row of the first), NULLs being alike."""
     if not simple(branch):
         number = context.fresh()
-        columns: list[Term] = [("column", number, place) for place in range(len(branch.items))]
+        columns: list[Term] = [Column(number, place) for place in range(len(branch.items))]
         if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
             return None
         equal = tuple(
             _alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True)
         )
-        source: Term = ("derived", number, branch)
+        source: Term = Derived(number, branch)
         probe = Select("select", "any", (ONE,), (source,), (), equal, None, (), (), None, None)
-        return ("exists", probe)
+        return Exists(probe)
     if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
         return None
     equal = tuple(_alike(a, b, context, b) for a, b in zip(first.items, branch.items, strict=True))
-    return ("exists", branch._replace(items=(ONE,), where=(*branch.where, *equal), order=(), distinct="any"))
+    return Exists(branch._replace(items=(ONE,), where=(*branch.where, *equal), order=(), distinct="any"))
 
 
 def _differ(a: Term, b: Term, context: Context) -> bool:
@@ -81,7 +94,7 @@ def _differ(a: Term, b: Term, context: Context) -> bool:
 
 def _alike(a: Term, b: Term, context: Context, origin: Term) -> Term:
     known = context.not_null(a) or context.not_null(origin)  # only truth counts here
-    return ("=" if known else "is", *sorted((a, b), key=repr))
+    return Comparison("=" if known else "is", *sorted((a, b), key=repr))
 
 
 def _union(branches: tuple[Select, ...], context: Context) -> Select | None:
@@ -98,7 +111,7 @@ def _union(branches: tuple[Select, ...], context: Context) -> Select | None:
             return None
         renamed = substitute(branch.where, mapping)
         alternatives.append(conjunction(renamed))
-    block = first._replace(distinct=True, order=(), where=(("or", *alternatives),))
+    block = first._replace(distinct=True, order=(), where=(Connective("or", *alternatives),))
     return flatten_conditions(block, context)
 
 
@@ -113,7 +126,7 @@ def _rename(first: Select, other: Select) -> dict[Term, Term] | None:
     if len(numbers) != len(other.sources) or None in numbers.values():
         return None
     return {
-        column: ("column", numbers[column[1]], *column[2:])
+        column: Column(numbers[column[1]], *column[2:])
         for column in columns_of(other)
         if column[1] in numbers
     }

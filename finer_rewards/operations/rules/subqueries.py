@@ -3,7 +3,25 @@
 from __future__ import annotations
 
 from ..context import Context, numbers_in
-from ..terms import ONE, Select, Term, columns_of, contains, sources_of, substitute, walk
+from ..terms import (
+    ONE,
+    Aggregate,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    In,
+    Not,
+    Select,
+    Term,
+    Window,
+    columns_of,
+    contains,
+    sources_of,
+    substitute,
+    walk,
+)
 from .blocks import blind_to_repeats
 from .closure import Closure
 
@@ -36,15 +54,15 @@ def in_to_exists(block: Select, context: Context) -> Select:
 
 def _rewrite(term: Term, context: Context) -> Term:
     if term[0] == "or":
-        return ("or", *(_rewrite(part, context) for part in term[1:]))
+        return Connective("or", *(_rewrite(part, context) for part in term[1:]))
     if term[0] == "and":
-        return ("and", *(_rewrite(part, context) for part in term[1:]))
+        return Connective("and", *(_rewrite(part, context) for part in term[1:]))
     if term[0] == "not" and term[1][0] == "in":
         inner = _exists(term[1], context)
         known = (inner is not None and context.loose) or (
             inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
         )
-        return ("not", inner) if known else term
+        return Not(inner) if known else term
     if term[0] == "in":
         return _exists(term, context) or term
     return term
@@ -66,8 +84,8 @@ def _exists(term: Term, context: Context) -> Term | None:
     padded = {one for outer in query.outers for one in numbers_in(outer)}
     if any(sources_of(item) & padded for item in query.items) and not own:
         return None
-    equal = tuple(("=", *sorted((a, b), key=repr)) for a, b in zip(left, query.items, strict=True))
-    return ("exists", query._replace(items=(ONE,), where=(*query.where, *equal), distinct="any", order=()))
+    equal = tuple(Comparison("=", *sorted((a, b), key=repr)) for a, b in zip(left, query.items, strict=True))
+    return Exists(query._replace(items=(ONE,), where=(*query.where, *equal), distinct="any", order=()))
 
 
 _MOST_JOINED = 30  # tables; beyond, what a join costs the other rules grows with its square
@@ -115,10 +133,10 @@ def grouped_in_to_derived(block: Select, context: Context) -> Select:
         if len(query.items) != 1 or query.group != query.items or one[1][0] == "tuple" or _correlated(query):
             continue
         number = context.fresh()
-        column: Term = ("column", number, 0)
+        column: Term = Column(number, 0)
         return block._replace(
-            sources=(*block.sources, ("derived", number, query._replace(distinct=False))),
-            where=(*(part for part in block.where if part is not one), ("=", one[1], column)),
+            sources=(*block.sources, Derived(number, query._replace(distinct=False))),
+            where=(*(part for part in block.where if part is not one), Comparison("=", one[1], column)),
         )
     return block
 
@@ -145,7 +163,7 @@ def _in_for_scalar(term: Term, context: Context) -> Term:
             if not _simple(query):
                 continue
             if context.loose or context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
-                return ("in", left, query)
+                return In(left, query)
     return term
 
 
@@ -169,10 +187,10 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
             continue
         if query.limit is not None or query.offset is not None or not set(query.group) <= set(query.items):
             continue
-        if any(contains(item, "window") for item in query.items):
+        if any(contains(item, Window) for item in query.items):
             continue
         number = source[1]
-        places = {key: ("column", number, query.items.index(key)) for key in query.group}
+        places = {key: Column(number, query.items.index(key)) for key in query.group}
         links = {key: _partner(place, block.where) for key, place in places.items()}
         if any(link is None or link[1][0] != "column" for link in links.values()):
             continue
@@ -187,12 +205,14 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
         alone = rest._replace(where=tuple(one for one in rest.where if number not in sources_of(one)))
         if not rest.sources or not Closure(alone, partners, context).one_row:
             continue
-        mapping = {("column", number, place): item for place, item in enumerate(query.items)}
+        mapping = {Column(number, place): item for place, item in enumerate(query.items)}
         having = [one for one in rest.where if _over_groups(one, mapping)]
         rest = rest._replace(where=tuple(one for one in rest.where if one not in having))
         changed: Select = substitute(rest, mapping)
         keys = tuple(
-            ("=", *sorted((key, link[1]), key=repr)) for key, link in links.items() if link is not None
+            Comparison("=", *sorted((key, link[1]), key=repr))
+            for key, link in links.items()
+            if link is not None
         )
         return changed._replace(
             sources=(*changed.sources, *query.sources),
@@ -212,7 +232,7 @@ def _partner(column: Term, where: tuple[Term, ...]) -> tuple[Term, Term] | None:
 
 
 def _over_groups(term: Term, mapping: dict[Term, Term]) -> bool:
-    return any(contains(mapping[column], "aggregate") for column in columns_of(term) if column in mapping)
+    return any(contains(mapping[column], Aggregate) for column in columns_of(term) if column in mapping)
 
 
 def inner_numbers(query: Term) -> set[int]:
