@@ -19,15 +19,18 @@ _OTHERS = (
 )  # fmt: skip
 
 # How thoughts begin and end where it is not with <think>: instruct models asked for tags, Magistral, Kimi, Seed-OSS,
-# Command A, Gemma 4, and the channels of gpt-oss, whose answer is a channel too.
+# Command A, Gemma 4, and the channels of gpt-oss, whose answer is a channel too. GLM puts its answer into a box.
 _TAGS = re.compile(
     r"(?P<opens><(?:thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
     r"|<\|channel>thought\b|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>)"
     r"|(?P<closes></(?:thinking|thought|reasoning|seed:think)>|\[/THINK\]|◁/think▷|<\|END_THINKING\|>|<channel\|>"
     r"|<\|end\|>\s*<\|start\|>assistant<\|channel\|>final<\|message\|>)"
-    r"|<\|START_RESPONSE\|>|(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
+    r"|<\|START_RESPONSE\|>|<\|(?:begin|end)_of_box\|>|(?:<\|start\|>assistant)?<\|channel\|>final<\|message\|>"
 )
 
+
+# Models trained on mathematics box their answer, as LaTeX has it; no SQL has braces.
+_BOX = re.compile(r"\\boxed\s*\{(?:\s*\\text\s*\{)?(?=\s*(?:select|with|values)\b)([^{}]*)\}+", re.IGNORECASE)
 
 _NAMES = ("thinking", "thought", "reasoning", "seed:think")
 _TAIL = 200  # characters at the end of a text, in which nearly always all ends that is cut off
@@ -54,12 +57,16 @@ def without_endings(text: str, more: Iterable[str] = ()) -> str:
 
 
 def with_common_tags(text: str) -> str:
-    """Return a text in which thoughts stand in `<think>` and `</think>`, whatever the family writes.
+    """Return a text with thoughts in `<think>` and a boxed query in `<answer>`, whatever the family writes.
 
     Example:
         >>> with_common_tags("[THINK]All of them.[/THINK]SELECT 1")
         '<think>All of them.</think>SELECT 1'
+        >>> with_common_tags(r"It is $\\boxed{SELECT 1}$")
+        'It is $<answer>SELECT 1</answer>$'
     """
+    if "\\boxed" in text:
+        text = _BOX.sub(r"<answer>\1</answer>", text)
     # A sign that all that is looked for has: most texts have none, and are not searched.
     barred = "|" in text and ("<|" in text or "channel|>" in text)
     bracketed = "▷" in text or ("]" in text and "THINK]" in text)

@@ -24,7 +24,7 @@ __all__ = ["parse_completion"]
 
 _FENCE = "```"
 _BLANK_THOUGHT = 20  # characters of white space; templates without thinking write `<think>` and a few lines
-_LONG_FENCES = re.compile(r"`{4,}|^[ \t]*~{3,}", re.MULTILINE)
+_LONG_FENCES = re.compile(r"`{4,}|(?:^|(?<=>))[ \t]*~{3,}", re.MULTILINE)
 # Before a fence after another one: it does not correct that one, but offers a choice.
 _OFFERED = re.compile(r"\W*(?:\Z|or\b|alternativ|another|otherwise|option)", re.IGNORECASE)
 # Not one of several: two at the end are an error of BIRD's evaluator.
