@@ -61,7 +61,7 @@ def _select(block: Select, own: bool, passed: bool) -> Select:
 
 def _source(source: Any, seen: bool) -> Any:
     if source[0] == "derived":
-        return Derived(source.number, _query(source.query, seen, seen))
+        return Derived(source.label, _query(source.query, seen, seen))
     if source[0] == "full":
         sides = tuple(
             side._replace(
@@ -70,7 +70,7 @@ def _source(source: Any, seen: bool) -> Any:
             )
             for side in source[2:4]
         )
-        return Full(source.number, *sides, source.where)
+        return Full(source.label, *sides, source.where)
     return source
 
 
