@@ -29,10 +29,10 @@ from benchmarks.memory_real import real_tables
 from benchmarks.memory_speed import embedding_table, space_table, speed_table
 from benchmarks.memory_traces import Made, database_columns, made_traces, write
 from benchmarks.memory_writers import HELD_OUT, WRITERS
+from finer_rewards.memory.calibration_texts import UNRELATED
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder
 from finer_rewards.memory.index import Index
-from finer_rewards.memory.space import Space
-from finer_rewards.memory.texts import UNRELATED
+from finer_rewards.memory.thought_embedder import ThoughtEmbedder
 
 Array = NDArray[Any]
 ROOT = Path(__file__).parent.parent
@@ -65,21 +65,24 @@ def kind_aucs(vectors: Array, traces: Sequence[Made]) -> dict[str, float]:
     return {name: float(np.mean(values)) for name, values in found.items()}
 
 
-def spaces(embedders: Sequence[Embedder]) -> list[tuple[str, Space]]:
+def thought_embedders(embedders: Sequence[Embedder]) -> list[tuple[str, ThoughtEmbedder]]:
     """Return the ways to embed that are compared."""
     ways = (("raw, as published", False, False), ("centred", False, True), ("masked", True, False))
     named = [(name, masks, centres) for name, masks, centres in ways] + [
         ("masked, centred (default)", True, True)
     ]
     return [
-        (f"{embedder.fingerprint.partition('|')[0]}: {name}", Space(embedder, masks=masks, centres=centres))
+        (
+            f"{embedder.fingerprint.partition('|')[0]}: {name}",
+            ThoughtEmbedder(embedder, masks=masks, centres=centres),
+        )
         for embedder in embedders
         for name, masks, centres in named
     ]
 
 
-def embedded(space: Space, texts: Sequence[str]) -> Array:
-    return np.stack([vector for vector in space.vectors(texts) if vector is not None])
+def embedded(thought_embedder: ThoughtEmbedder, texts: Sequence[str]) -> Array:
+    return np.stack([vector for vector in thought_embedder.vectors(texts) if vector is not None])
 
 
 def kinds_table(data: Path, embedders: Sequence[Embedder]) -> None:
@@ -97,8 +100,8 @@ def kinds_table(data: Path, embedders: Sequence[Embedder]) -> None:
         hands = len({trace.writer for trace in chosen})
         print(f"\n{title}: {len(chosen)} traces, {dbs} databases, {hands} writers\n")
         print("| embedding | easy | hard | hard, other hand |\n|---|---|---|---|")
-        for name, space in spaces(embedders):
-            found = kind_aucs(embedded(space, [trace.text for trace in chosen]), chosen)
+        for name, thought_embedder in thought_embedders(embedders):
+            found = kind_aucs(embedded(thought_embedder, [trace.text for trace in chosen]), chosen)
             print(f"| {name} | " + " | ".join(f"{value:.3f}" for value in found.values()) + " |", flush=True)
 
 
@@ -144,10 +147,10 @@ def verdicts_table(data: Path, embedders: Sequence[Embedder], right: int = 600, 
         "| embedding | variant | AUC raw | AUC calibrated | mean, right | unrelated, raw | unrelated, calibrated |"
     )
     print("|---|---|---|---|---|---|---|")
-    for name, space in spaces(embedders):
-        vectors = embedded(space, [text for text, _, _, _ in rows])
-        strays = embedded(space, UNRELATED[::2])
-        others = embedded(space, UNRELATED[1::2])
+    for name, thought_embedder in thought_embedders(embedders):
+        vectors = embedded(thought_embedder, [text for text, _, _, _ in rows])
+        strays = embedded(thought_embedder, UNRELATED[::2])
+        others = embedded(thought_embedder, UNRELATED[1::2])
         indexes = {
             flag: _sorted_index(
                 vectors[flags == flag], [db for db, own in zip(dbs, flags, strict=True) if own == flag]
@@ -212,7 +215,7 @@ def main() -> None:
     else:
         embedders: list[Embedder] = [HashingEmbedder()]
         if options.model:
-            from finer_rewards.memory.sentence import SentenceEmbedder
+            from finer_rewards.memory.sentence_embedder import SentenceEmbedder
 
             embedders.append(SentenceEmbedder(options.model))
         if options.what == "real":

@@ -32,7 +32,12 @@ from sqlglot import expressions as exp
 from finer_rewards._thoughts.plan import asked_operations, planned_operations
 from finer_rewards.memory import TraceMemory
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder
-from finer_rewards.memory.space import Space, beside, spoken, usual
+from finer_rewards.memory.thought_embedder import (
+    ThoughtEmbedder,
+    operation_flags,
+    operation_rates,
+    with_operations,
+)
 from finer_rewards.rewards import memory
 from finer_rewards.types import Answer, Evidence, Execution, Sample, Status
 
@@ -145,38 +150,42 @@ def in_groups(values: Array, traces: Sequence[Record]) -> str:
     return interval(found)
 
 
-def vectors(space: Space, traces: Sequence[Record], *, asked: bool) -> Array:
+def vectors(thought_embedder: ThoughtEmbedder, traces: Sequence[Record], *, asked: bool) -> Array:
     """Return the vectors of thoughts, with what their questions ask for or without."""
     thoughts, questions, sqls = ([trace[name] for trace in traces] for name in ("thought", "question", "sql"))
-    made = space.vectors(thoughts, questions if asked else (), sqls if asked else ())
+    made = thought_embedder.vectors(thoughts, questions if asked else (), sqls if asked else ())
     whole = np.stack(
-        [one for one in (space.joined(made, thoughts, questions) if asked else made) if one is not None]
+        [
+            one
+            for one in (thought_embedder.joined(made, thoughts, questions) if asked else made)
+            if one is not None
+        ]
     )
-    said = spoken(thoughts, questions)
-    return beside(whole, said - usual(said)) if asked else whole
+    said = operation_flags(thoughts, questions)
+    return with_operations(whole, said - operation_rates(said)) if asked else whole
 
 
-def ways(embedder: Embedder, cache: str | None = None) -> list[tuple[str, Space, bool]]:
+def ways(embedder: Embedder, cache: str | None = None) -> list[tuple[str, ThoughtEmbedder, bool]]:
     """Return the ways to compare thoughts."""
-    masked = Space(embedder, cache=cache)
+    masked = ThoughtEmbedder(embedder, cache=cache)
     return [
-        ("raw, as published", Space(embedder, masks=False, centres=False, cache=cache), False),
-        ("centred", Space(embedder, masks=False, centres=True, cache=cache), False),
+        ("raw, as published", ThoughtEmbedder(embedder, masks=False, centres=False, cache=cache), False),
+        ("centred", ThoughtEmbedder(embedder, masks=False, centres=True, cache=cache), False),
         ("masked, centred", masked, False),
         ("masked, centred, with the question (default)", masked, True),
     ]
 
 
-def candidates(space: Space, traces: Sequence[Record]) -> dict[str, Array]:
+def candidates(thought_embedder: ThoughtEmbedder, traces: Sequence[Record]) -> dict[str, Array]:
     """Return what might tell right from wrong among answers to one question, by name."""
     right = np.array([bool(trace["correct"]) for trace in traces])
     db = np.array([trace["db_id"] for trace in traces])
     own = [operations(trace["sql"]) or frozenset() for trace in traces]
     planned = [frozenset(planned_operations(trace["thought"])) for trace in traces]
-    thoughts = vectors(space, traces, asked=True)
+    thoughts = vectors(thought_embedder, traces, asked=True)
     questions = [trace["question"] for trace in traces]
-    like = _embedded(space, [f"{' '.join(asked_operations(one))} {one}" for one in questions])
-    done = _embedded(space, [" ".join(sorted(one)) for one in own])
+    like = _embedded(thought_embedder, [f"{' '.join(asked_operations(one))} {one}" for one in questions])
+    done = _embedded(thought_embedder, [" ".join(sorted(one)) for one in own])
 
     def near(asked: Array, held: Array, pool: Array) -> Array:
         products = asked @ asked.T
@@ -200,8 +209,8 @@ def candidates(space: Space, traces: Sequence[Record]) -> dict[str, Array]:
     }
 
 
-def _embedded(space: Space, texts: Sequence[str]) -> Array:
-    return np.stack([one for one in space.embedder.vectors(texts) if one is not None])
+def _embedded(thought_embedder: ThoughtEmbedder, texts: Sequence[str]) -> Array:
+    return np.stack([one for one in thought_embedder.embedder.vectors(texts) if one is not None])
 
 
 def precision_table(traces: Sequence[Record], names: Sequence[str]) -> None:
@@ -265,7 +274,9 @@ def real_tables(data: Path, embedders: Sequence[Embedder]) -> None:
 
 
 def _tables_of_part(
-    title: str, here: Sequence[Record], compared: Sequence[tuple[str, Sequence[tuple[str, Space, bool]]]]
+    title: str,
+    here: Sequence[Record],
+    compared: Sequence[tuple[str, Sequence[tuple[str, ThoughtEmbedder, bool]]]],
 ) -> None:
     right = [trace for trace in here if trace["correct"]]
     pairs = groups(here)
@@ -274,18 +285,18 @@ def _tables_of_part(
         f"models on {len({t['db_id'] for t in here})} databases, {len(right)} of them right. 95 % intervals, "
         "bootstrapped over databases.\n\n| embedding | easy | hard | hard, same author |\n|---|---|---|---|"
     )
-    for name, spaces in compared:
-        for way, space, asked in spaces:
-            made = vectors(space, right, asked=asked)
+    for name, thought_embedders in compared:
+        for way, thought_embedder, asked in thought_embedders:
+            made = vectors(thought_embedder, right, asked=asked)
             print(f"| {name}: {way} | {' | '.join(kinds(made @ made.T, right).values())} |", flush=True)
     count = sum(len(a) * len(b) for a, b in pairs.values())
     print(
         f"\nRight before wrong, {count} pairs of {len(pairs)} groups (one question, one author):\n\n"
         "| by | in a group | over all |\n|---|---|---|"
     )
-    for name, spaces in compared:
+    for name, thought_embedders in compared:
         flags = np.array([bool(trace["correct"]) for trace in here])
-        for by, values in candidates(spaces[-1][1], here).items():
+        for by, values in candidates(thought_embedders[-1][1], here).items():
             overall = auc(values[flags], values[~flags])
             print(f"| {name}: {by} | {in_groups(values, here)} | {overall:.3f} |", flush=True)
     paid, flags = rewards(here), np.array([bool(trace["correct"]) for trace in here])

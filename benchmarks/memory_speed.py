@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finer_rewards.memory import HashingEmbedder, TraceMemory
+from finer_rewards.memory.calibration_texts import BACKGROUND
 from finer_rewards.memory.index import Index
-from finer_rewards.memory.space import Space
-from finer_rewards.memory.texts import BACKGROUND
+from finer_rewards.memory.thought_embedder import ThoughtEmbedder
 
 Array = NDArray[Any]
 
@@ -181,8 +181,8 @@ def embedding_table(thoughts: int = 1_024, words: int = 300, rounds: int = 3) ->
         return f"{min(_cost(partial(embed, batch))[0] for batch in batches):.0f}"
 
     alone = least(embedder.embed)
-    whole = least(lambda batch: Space(embedder).vectors(batch))
-    alike = least(lambda batch: Space(embedder).vectors(batch[:1] * thoughts))
+    whole = least(lambda batch: ThoughtEmbedder(embedder).vectors(batch))
+    alike = least(lambda batch: ThoughtEmbedder(embedder).vectors(batch[:1] * thoughts))
     print(
         f"\n## Embedding\n\n{thoughts:,} thoughts of {words} words, hashing, milliseconds of CPU: {alone} for their "
         f"words, {whole} masked and with their operations, {alike} where all think alike."

@@ -17,8 +17,6 @@ from finer_rewards.neighbours.reversing import hang_on_order
 from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.types import Execution, Status
 
-__all__ = ["KINDS", "Finding", "Gold", "audit_golds", "misplaced"]
-
 #: What can be found, and what it means for a reward.
 KINDS: Final = {
     "no_database": "its database is missing or unreadable",

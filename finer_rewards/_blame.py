@@ -7,8 +7,6 @@ from typing import Final
 
 from finer_rewards.types import Evidence, Execution, Neighbourhood, Score, Status, Trial, unscored
 
-__all__ = ["fault_of"]
-
 #: What it means for a gold to end as a prediction may.
 _GOLD_FAULTS: Final[Mapping[Status, Status]] = {
     Status.no_sql: Status.no_gold,

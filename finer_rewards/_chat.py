@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError
 
-__all__ = ["Chat", "completion_text", "read_chat", "read_response", "read_transcript"]
-
 _SQL = ("sql", "query", "sql_query", "statement")  # what tools call their argument
 _CALL, _REPLY = "tool_call", "tool_response"
 

@@ -10,8 +10,6 @@ from finer_rewards.parsing import POLICIES, parse_completion
 from finer_rewards.reward import Reward
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["FormWatch"]
-
 _LOGGER = logging.getLogger("finer_rewards")
 _FEWEST, _WINDOW = 8, 64
 

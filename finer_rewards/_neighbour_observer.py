@@ -16,8 +16,6 @@ from finer_rewards.executing.siblings import Siblings
 from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status
 
-__all__ = ["NeighbourObserver", "Neighbours"]
-
 # `finer_rewards.neighbours` is imported where it is used: sqlglot takes longer to import than all the rest.
 
 Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None

@@ -12,8 +12,6 @@ from finer_rewards.executing.cache import size_of
 from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Execution, Row, Sample, Score, Status, Trial
 
-__all__ = ["Key", "Observed", "Parse", "is_same", "key_of", "weight_of"]
-
 Parse = Callable[..., Answer]
 # completion, gold, db, question, dialect, answer and meta as bytes, what is told of a conversation
 Key = tuple[str, str | tuple[str, ...], str | tuple[str, ...], str, str | None, bytes, Hashable]

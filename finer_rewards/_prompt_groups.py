@@ -9,8 +9,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["Groups", "conditions", "met_in_groups", "read_groups", "within_group"]
-
 #: How many samples stand together each time, or the label of each sample's group.
 Groups = int | Sequence[Hashable] | None
 

@@ -10,8 +10,6 @@ from typing import NamedTuple
 from finer_rewards._status import Status
 from finer_rewards.errors import UnscorableError
 
-__all__ = ["Score", "Span", "unscored"]
-
 
 class Span(NamedTuple):
     """A part of a completion, and what it is worth by itself.

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from finer_rewards.reward import Reward
     from finer_rewards.types import Evidence, Score
 
-__all__ = ["ScoreLog", "log_files", "log_record"]
-
 _SHOWN = 5  # rows kept of a result
 _SMALL = 200  # rows of results of which those that differ are looked for
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from finer_rewards.executing.protocol import Executor
     from finer_rewards.memory_protocol import Memory
 
-__all__ = ["SCORES", "Signature"]
-
 #: Raised when, and only when, a golden score changes. See *Scores* in the changelog.
 SCORES: Final = 3
 

@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["quote", "read_catalog"]
-
 
 def quote(name: str) -> str:
     """Return the name as a quoted identifier."""

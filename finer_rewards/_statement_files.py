@@ -26,14 +26,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, overload
 
-from finer_rewards._statement_records import ROW_KEYS, SQL_KEYS, Entry, Side, entry_of, first_key, sample_of
+from finer_rewards._statement_records import SQL_KEYS, FileStatement, Side, file_statement, first_key
 from finer_rewards._util.disk_sequence import DiskSequence
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards._util.sql_text import bare, split_statements
 from finer_rewards._util.text_file import TextFile
 from finer_rewards.errors import ConfigError, DataError, suggest
-
-__all__ = ["FORMATS", "ROW_KEYS", "Entries", "Entry", "Pairs", "read_pairs", "read_statements", "sample_of"]
 
 FORMATS: Final = ("csv", "json", "jsonl", "lines", "sql")
 
@@ -49,7 +47,7 @@ _UNFINISHED = re.compile(
 
 def read_statements(
     path: str | Path, *, side: Side = "predicted", file_format: str | None = None
-) -> list[Entry]:
+) -> list[FileStatement]:
     """Return what a file of statements holds, in its order.
 
     Args:
@@ -77,28 +75,28 @@ def read_statements(
     return entries[: len(entries) - blank]
 
 
-class Entries(DiskSequence[Entry]):
+class FileStatements(DiskSequence[FileStatement]):
     """The entries of a file; of each, its database and what its id hashes to stay in memory."""
 
-    def __init__(self, entries: Iterable[Entry] = ()) -> None:
+    def __init__(self, entries: Iterable[FileStatement] = ()) -> None:
         self.dbs: list[str | None] = []
         self.ids = array("q")
         self.all_ids = True
         super().__init__(entries)
 
-    def append(self, item: Entry) -> None:
+    def append(self, item: FileStatement) -> None:
         """Add an entry."""
         super().append(item)
         self.dbs.append(item.db and sys.intern(item.db))
         self.ids.append(hash(item.question_id))
         self.all_ids = self.all_ids and item.question_id is not None
 
-    def cut(self, count: int) -> Entries:
+    def cut(self, count: int) -> FileStatements:
         """Return the first entries, as many as `count`."""
-        return self if count == len(self) else Entries(self[:count])
+        return self if count == len(self) else FileStatements(self[:count])
 
 
-class Pairs(Sequence[tuple[Entry, Entry]]):
+class Pairs(Sequence[tuple[FileStatement, FileStatement]]):
     """Predictions with their golds, in the order of the golds.
 
     Args:
@@ -107,7 +105,7 @@ class Pairs(Sequence[tuple[Entry, Entry]]):
         places: where the prediction for each gold stands.
     """
 
-    def __init__(self, predicted: Entries, gold: Entries, places: Sequence[int]) -> None:
+    def __init__(self, predicted: FileStatements, gold: FileStatements, places: Sequence[int]) -> None:
         self.predicted, self.gold, self._places = predicted, gold, places
 
     def dbs(self) -> Iterator[tuple[str | None, str | None]]:
@@ -120,12 +118,14 @@ class Pairs(Sequence[tuple[Entry, Entry]]):
         return len(self.gold)
 
     @overload
-    def __getitem__(self, index: int) -> tuple[Entry, Entry]: ...
+    def __getitem__(self, index: int) -> tuple[FileStatement, FileStatement]: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[tuple[Entry, Entry]]: ...
+    def __getitem__(self, index: slice) -> list[tuple[FileStatement, FileStatement]]: ...
 
-    def __getitem__(self, index: int | slice) -> tuple[Entry, Entry] | list[tuple[Entry, Entry]]:
+    def __getitem__(
+        self, index: int | slice
+    ) -> tuple[FileStatement, FileStatement] | list[tuple[FileStatement, FileStatement]]:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         return self.predicted[self._places[index]], self.gold[index]
@@ -183,14 +183,14 @@ def read_pairs(
     return Pairs(ours, theirs, found)
 
 
-def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[Entries, int]:
+def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[FileStatements, int]:
     """Return the entries, and how many of the last ones are blank lines."""
     if file_format is not None and file_format not in FORMATS:
         raise ConfigError(
             f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
             f"{suggest(file_format, FORMATS)}".rstrip()
         )
-    entries, blank = Entries(), 0
+    entries, blank = FileStatements(), 0
     file = TextFile(path)
     name = file.name
     if not any(line.strip() for line in file.lines()):
@@ -212,18 +212,18 @@ def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[Entrie
     return entries, 0
 
 
-def _entries(file: TextFile, file_format: str, suffix: str, side: Side) -> Iterator[Entry]:
+def _entries(file: TextFile, file_format: str, suffix: str, side: Side) -> Iterator[FileStatement]:
     name = file.name
     if file_format == "json":
         yield from _json_entries(_json(file.text(), name), side, name)
     elif file_format == "jsonl":
         for number, line in enumerate(file.lines(), 1):
             if line.strip():
-                yield entry_of(_json(line.rstrip("\n"), name, number), side, f"{name}, line {number},")
+                yield file_statement(_json(line.rstrip("\n"), name, number), side, f"{name}, line {number},")
     elif file_format == "csv":
         yield from _csv_entries(file, "\t" if suffix == ".tsv" else ",", side)
     else:
-        yield from map(Entry, split_statements(file.text()))
+        yield from map(FileStatement, split_statements(file.text()))
 
 
 def _suffix(path: str) -> str:
@@ -261,10 +261,10 @@ def _is_whole_query(line: str) -> bool:
     return bool(selects and depth == 0 and _QUERY.match(text) and not _UNFINISHED.search(text))
 
 
-def _line_entry(line: str) -> Entry:
+def _line_entry(line: str) -> FileStatement:
     match = _SPIDER_LINE.fullmatch(line)
     sql, db = (match["sql"], match["db"]) if match else (line, None)
-    return Entry(sql.strip(), db)
+    return FileStatement(sql.strip(), db)
 
 
 def _json(text: str, name: str, line: int = 0) -> Any:
@@ -283,7 +283,7 @@ def _json(text: str, name: str, line: int = 0) -> Any:
         ) from None
 
 
-def _csv_entries(file: TextFile, separator: str, side: Side) -> Iterator[Entry]:
+def _csv_entries(file: TextFile, separator: str, side: Side) -> Iterator[FileStatement]:
     name = file.name
     rows = csv.DictReader(file.lines(), delimiter=separator, strict=True)
     try:
@@ -295,26 +295,26 @@ def _csv_entries(file: TextFile, separator: str, side: Side) -> Iterator[Entry]:
                 )
             # A quote before what a spreadsheet would calculate is ours: see `cli/output.py`.
             cells = {key: cell[cell[:2] in _QUOTED :] for key, cell in row.items()}
-            yield entry_of(cells, side, f"{name}, row {index},")
+            yield file_statement(cells, side, f"{name}, row {index},")
     except csv.Error as error:
         raise DataError(
             f"{name} should be CSV, but it is not: {error}. Mend it, or name the file's format."
         ) from None
 
 
-def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:
+def _json_entries(value: Any, side: Side, name: str) -> Iterator[FileStatement]:
     if isinstance(value, list):
         for index, item in enumerate(value):
-            yield entry_of(item, side, f"{name}, record {index},")
+            yield file_statement(item, side, f"{name}, record {index},")
     elif isinstance(value, dict) and value and first_key(value, SQL_KEYS[side]):
-        yield entry_of(value, side, f"{name}, record 0,")
+        yield file_statement(value, side, f"{name}, record 0,")
     elif isinstance(value, dict):
         # BIRD numbers its predictions from 0: places in the file, not question ids.
         places = {str(index) for index in range(len(value))}
         numbered = value.keys() == places
         keys = sorted(value, key=int) if numbered else list(value)
         for key in keys:
-            entry = entry_of(value[key], side, f"{name}, record {key!r:.40},")
+            entry = file_statement(value[key], side, f"{name}, record {key!r:.40},")
             yield entry if numbered or entry.question_id else _with_id(entry, key)
     else:
         raise DataError(
@@ -322,11 +322,11 @@ def _json_entries(value: Any, side: Side, name: str) -> Iterator[Entry]:
         )
 
 
-def _with_id(entry: Entry, question_id: str) -> Entry:
-    return Entry(entry.sql, entry.db, question_id, entry.question, entry.others, entry.extra)
+def _with_id(entry: FileStatement, question_id: str) -> FileStatement:
+    return FileStatement(entry.sql, entry.db, question_id, entry.question, entry.others, entry.extra)
 
 
-def _missing(ours: Sequence[Entry], theirs: Sequence[Entry]) -> str:
+def _missing(ours: Sequence[FileStatement], theirs: Sequence[FileStatement]) -> str:
     predicted, gold = ({entry.question_id for entry in entries} for entries in (ours, theirs))
     if None in predicted or None in gold:
         return ""

@@ -11,8 +11,6 @@ from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.types import Sample
 
-__all__ = ["ROW_KEYS", "SQL_KEYS", "Entry", "Side", "entry_of", "first_key", "sample_of"]
-
 Side = Literal["predicted", "gold"]
 
 #: Where a record keeps what we want, first match first.
@@ -39,7 +37,7 @@ _BIRD_MARK = "\t----- bird -----\t"
 
 
 @dataclass(frozen=True)
-class Entry:
+class FileStatement:
     """One statement (or completion) of a file.
 
     Args:
@@ -59,10 +57,10 @@ class Entry:
     extra: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
 
-def entry_of(value: Any, side: Side, where: str) -> Entry:
+def file_statement(value: Any, side: Side, where: str) -> FileStatement:
     if isinstance(value, str):
         text, _, bird_db = value.partition(_BIRD_MARK)
-        return Entry(text.strip(), bird_db.strip() or None)
+        return FileStatement(text.strip(), bird_db.strip() or None)
     if not isinstance(value, dict):
         raise DataError(
             f"{where} should be a record or a text, but got {value!r:.60}. Write an object with `sql`."
@@ -81,7 +79,7 @@ def entry_of(value: Any, side: Side, where: str) -> Entry:
     first, *others = _statements(key, value[key], side, where)
     db, question_id, question = (first_key(value, keys) for keys in (_DB_KEYS, _ID_KEYS, _QUESTION_KEYS))
     sql, _, bird_db = first.partition(_BIRD_MARK)
-    return Entry(
+    return FileStatement(
         sql.strip(),
         str(value[db]) if db else bird_db.strip() or None,
         str(value[question_id]) if question_id and value[question_id] is not None else None,

@@ -5,8 +5,6 @@ from __future__ import annotations
 from enum import Enum
 from typing import Literal
 
-__all__ = ["Blame", "Status"]
-
 Blame = Literal["nobody", "model", "data", "system"]
 
 

@@ -14,8 +14,6 @@ from finer_rewards.executing.abilities import Settles, deadline_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial
 
-__all__ = ["run_trials"]
-
 Pairs = Sequence[tuple[Sample, Answer]]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from finer_rewards.memory.gate import Report
+    from finer_rewards.memory.gate import AdmissionReport
     from finer_rewards.types import Evidence, Recall, Score
 
 __all__ = ["LearningMemory", "Memory"]
@@ -37,7 +37,7 @@ class LearningMemory(Memory, Protocol):
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
-    ) -> Report:
+    ) -> AdmissionReport:
         """Store what passes the gate, once a step, after scoring."""
 
     def snapshot(self) -> str:

@@ -9,7 +9,8 @@ import sqlite3
 
 import pytest
 
-from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._statement_files import read_statements
+from finer_rewards._statement_records import FileStatement
 from finer_rewards.cli import main
 from finer_rewards.datasets.benchmark import pair_predictions, read_benchmark
 from finer_rewards.datasets.candidates import read_candidates
@@ -213,7 +214,7 @@ def test_candidates_recall_and_vote(spider, tmp_path, capsys):
     assert (chosen[0]["ran"], chosen[0]["groups"], chosen[0]["votes"]) == (3, 2, 2)
     status, out, _ = run(capsys, "vote", path, "--db", spider / "database", "--strategy", "majority")
     voted = write(tmp_path / "voted.sql", out.splitlines())
-    assert read_statements(voted)[0] == Entry(GOLD[0], "cities")
+    assert read_statements(voted)[0] == FileStatement(GOLD[0], "cities")
     status, out, _ = run(capsys, "evaluate", voted, spider, "--format", "json")
     assert json.loads(out)["accuracy"] == pytest.approx(1 / 3)
 
@@ -228,14 +229,19 @@ def test_a_voted_line_keeps_what_the_query_means(tmp_path, capsys, make_db):
 
 def test_predictions_are_paired_by_id_by_place_or_refused(spider):
     questions = read_benchmark(spider).questions
-    whole = [Entry(f"SELECT {i}", None) for i in range(9)]
+    whole = [FileStatement(f"SELECT {i}", None) for i in range(9)]
     assert [one.sql for one in pair_predictions(questions[1:], whole, "p")] == ["SELECT 1", "SELECT 2"]
-    by_id = [Entry("b", None, "2"), Entry("c", None, "1"), Entry("a", None, "0"), Entry("x", None, "7")]
+    by_id = [
+        FileStatement("b", None, "2"),
+        FileStatement("c", None, "1"),
+        FileStatement("a", None, "0"),
+        FileStatement("x", None, "7"),
+    ]
     assert [one.sql for one in pair_predictions(questions, by_id, "p")] == ["a", "c", "b"]
     with pytest.raises(DataError, match="holds 2"):
         pair_predictions(questions, whole[:2], "p")
     with pytest.raises(DataError, match="'towns' instead of 'cities'"):
-        pair_predictions(questions, [Entry("a", "towns")] * 3, "p")
+        pair_predictions(questions, [FileStatement("a", "towns")] * 3, "p")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ from bounds import assert_linear
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from finer_rewards._statement_files import Entry, read_pairs, read_statements, split_statements
+from finer_rewards._statement_files import read_pairs, read_statements
+from finer_rewards._statement_records import FileStatement
+from finer_rewards._util.sql_text import split_statements
 from finer_rewards.errors import ConfigError, DataError
 
 Write = Callable[..., Path]
@@ -27,7 +29,7 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def sqls(entries: list[Entry]) -> list[str]:
+def sqls(entries: list[FileStatement]) -> list[str]:
     return [entry.sql for entry in entries]
 
 
@@ -89,9 +91,9 @@ def test_one_broken_line_in_ten_does_not_hide_the_lines(write: Write) -> None:
 def test_bird_predictions_are_places_and_others_are_ids(write: Write) -> None:
     bird = {"1": "SELECT 2\t----- bird -----\tb", "0": "SELECT 1\t----- bird -----\ta", "2": ""}
     assert read_statements(write(json.dumps(bird, indent=1))) == [
-        Entry("SELECT 1", "a"),
-        Entry("SELECT 2", "b"),
-        Entry(""),
+        FileStatement("SELECT 1", "a"),
+        FileStatement("SELECT 2", "b"),
+        FileStatement(""),
     ]
     ids = {"17": "SELECT 1\t----- bird -----\ta", "4": "SELECT 2"}
     assert [(e.question_id, e.db) for e in read_statements(write(json.dumps(ids)))] == [
@@ -109,7 +111,7 @@ def test_json_records(write: Write) -> None:
         "SQL": "SELECT 1",
         "difficulty": "x",
     }
-    entry = Entry("SELECT 1", "d", "5", "Q?", (), {"evidence": "E", "difficulty": "x"})
+    entry = FileStatement("SELECT 1", "d", "5", "Q?", (), {"evidence": "E", "difficulty": "x"})
     spider = {"db_id": "d", "question": "Q?", "query": "SELECT 1", "query_toks": ["SELECT", "1"]}
     for name, content in (
         ("a.json", json.dumps([bird])),

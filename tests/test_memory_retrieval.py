@@ -149,13 +149,13 @@ def test_vectors_of_another_length_change_nothing(tmp_path: Path, name: str) -> 
 
 def test_an_index_never_changes(tmp_path: Path) -> None:
     with filled(tmp_path, "hashing:64") as memory:
-        held = memory._kept.held.shelves()
+        held = memory._folder.state.snapshot()
         before = held.verified.index.vectors.copy()
         (tmp_path / "more.jsonl").write_text(json.dumps({"text": "Sort the boats by age.", "db": "aa"}))
         memory.import_(tmp_path / "more.jsonl")
         assert (held.verified.index.vectors == before).all()
-        assert memory._kept.held.shelves() is not held
-        assert len(memory._kept.held.shelves().verified.traces) == len(held.verified.traces) + 1
+        assert memory._folder.state.snapshot() is not held
+        assert len(memory._folder.state.snapshot().verified.traces) == len(held.verified.traces) + 1
 
 
 LIBRARY = '''
@@ -182,7 +182,7 @@ def test_the_model_s_default_prompt_is_not_used(
     for name in [name for name in sys.modules if name.partition(".")[0] == "sentence_transformers"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.syspath_prepend(str(tmp_path))
-    from finer_rewards.memory.sentence import SentenceEmbedder
+    from finer_rewards.memory.sentence_embedder import SentenceEmbedder
 
     embedder = SentenceEmbedder("folder/of-a-model", prompt=prompt)
     assert embedder.embed(["count"]).tolist() == [[length, 5]]

@@ -19,7 +19,7 @@ np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
 from finer_rewards.errors import ConfigError, DataError  # noqa: E402
 from finer_rewards.memory import Trace, TraceMemory  # noqa: E402
-from finer_rewards.memory.store import Record, Tally, frame, scan  # noqa: E402
+from finer_rewards.memory.segments import Record, Tally, frame, scan  # noqa: E402
 
 FORKS = pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 
@@ -214,7 +214,7 @@ def test_a_disk_that_cannot_be_written_can_still_be_read(
     def refuse(*_: Any, **__: Any) -> int:
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("finer_rewards.memory.store.os.open", refuse)
+    monkeypatch.setattr("finer_rewards.memory.segments.os.open", refuse)
     again = TraceMemory.open(tmp_path / "memory")
     assert again.digest == before
     assert again.search(["count the rows"], ["b"])[0].verified
@@ -236,7 +236,7 @@ def test_a_full_disk_loses_nothing_that_was_there(tmp_path: Path, monkeypatch: p
             return write(descriptor, data[:50])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("finer_rewards.memory.store.os.write", half)
+    monkeypatch.setattr("finer_rewards.memory.segments.os.write", half)
     with pytest.raises(ConfigError, match="No space left"):
         memory.import_(extra)
     monkeypatch.undo()

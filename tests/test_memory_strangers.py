@@ -20,8 +20,8 @@ np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
 from finer_rewards._thoughts.stuffing import stuffed  # noqa: E402
 from finer_rewards.errors import ConfigError, DataError, FinerError  # noqa: E402
-from finer_rewards.memory import Trace, TraceMemory, store, verify_folder  # noqa: E402
-from finer_rewards.memory.endpoint import EndpointEmbedder  # noqa: E402
+from finer_rewards.memory import Trace, TraceMemory, segments, verify_folder  # noqa: E402
+from finer_rewards.memory.endpoint_embedder import EndpointEmbedder  # noqa: E402
 from finer_rewards.memory.index import Index  # noqa: E402
 
 TEXTS = [
@@ -82,8 +82,8 @@ def test_the_work_of_a_scan_grows_with_its_bytes(kilobytes: int, monkeypatch: py
         return crc32(data)
 
     data = false_heads((kilobytes << 10) // 12 * 12)
-    monkeypatch.setattr(store.zlib, "crc32", counted)
-    entries, damages, _ = store.scan(data)
+    monkeypatch.setattr(segments.zlib, "crc32", counted)
+    entries, damages, _ = segments.scan(data)
     assert entries == []
     assert not any(damage.torn for damage in damages)
     assert checked <= 6 * len(data) + (2 << 20)
@@ -100,12 +100,12 @@ def test_64_megabytes_of_false_heads(tmp_path: Path) -> None:
 
 def test_what_comes_after_damage_is_still_read() -> None:
     frames = [
-        store.frame(store.Record(Trace(f"t{n}", "db"), struct.pack("<2e", 0.6, 0.8))) for n in range(50)
+        segments.frame(segments.Record(Trace(f"t{n}", "db"), struct.pack("<2e", 0.6, 0.8))) for n in range(50)
     ]
     data = bytearray(b"".join(frames))
     for place in range(500, 560):
         data[place] ^= 0xFF
-    entries, damages, _ = store.scan(bytes(data))
+    entries, damages, _ = segments.scan(bytes(data))
     assert len(entries) >= 46
     assert sum(damage.size for damage in damages) <= 4 * len(frames[0])
 
@@ -346,8 +346,8 @@ def fuzz(folder: Path, rounds: int, seed: int) -> None:
         with suppress(FinerError):
             verify_folder(folder)
         if path == segment:
-            entries, damages, _ = store.scan(path.read_bytes())
-            kept = {entry.trace.key for entry in entries if isinstance(entry, store.Record)} & written
+            entries, damages, _ = segments.scan(path.read_bytes())
+            kept = {entry.trace.key for entry in entries if isinstance(entry, segments.Record)} & written
             assert len(kept) == len(written) or damages or len(path.read_bytes()) < len(files[path]), number
         path.write_bytes(files[path])
     with TraceMemory.open(folder) as memory:

@@ -21,7 +21,7 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards._thoughts.stuffing import is_foreign, named, stuffed, touches
 from finer_rewards.memory import TraceMemory
-from finer_rewards.memory.shelves import copied
+from finer_rewards.memory.snapshot import copied
 
 QUESTION = "How many employees work in the departments of Berlin?"
 GOLD = "SELECT COUNT(*) FROM employee AS e JOIN department AS d ON e.dept_id = d.id WHERE d.city = 'Berlin'"

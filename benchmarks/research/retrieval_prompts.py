@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import memory_real
-from finer_rewards.memory.sentence import SentenceEmbedder
-from finer_rewards.memory.space import Space
+from finer_rewards.memory.sentence_embedder import SentenceEmbedder
+from finer_rewards.memory.thought_embedder import ThoughtEmbedder
 
 TEXT = "Sort the ferries by seats and keep the first."
 BOTH = {"query": "query: ", "document": "passage: "}
@@ -104,7 +104,9 @@ def hard(asked: str, held: str, data: Path) -> str:
         if trace["correct"] and not memory_real.chooses(trace["db_id"])
     ]
     left, right = (
-        memory_real.vectors(Space(SentenceEmbedder(MODEL, prompt=prompt, device="cpu")), traces, asked=True)
+        memory_real.vectors(
+            ThoughtEmbedder(SentenceEmbedder(MODEL, prompt=prompt, device="cpu")), traces, asked=True
+        )
         for prompt in (asked, held)
     )
     return memory_real.kinds(left @ right.T, traces)["hard"]

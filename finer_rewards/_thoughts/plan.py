@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["OPERATIONS", "asked_operations", "planned_operations"]
-
 #: How each operation is spoken of, from general English and SQL. Where real reasoning uses a word for something else
 #: (the table that contains, the column does not exist, inspect each table), the cue asks for more than the word.
 _CUES: Final[Mapping[str, str]] = {

@@ -16,8 +16,6 @@ from typing import Final
 from finer_rewards._thoughts.plan import planned_operations
 from finer_rewards._util.sql_text import tokens
 
-__all__ = ["is_foreign", "name_pieces", "named", "stuffed", "touches"]
-
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
 _WORD: Final = re.compile(r"\b[^\W\d_]+\b")
 _PIECE: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|[^\W\d_]+")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-__all__ = ["best_pairs", "can_pair_up"]
-
 
 def best_pairs(weights: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     """Return the pairs (row, column) of a one-to-one assignment of the largest total weight.

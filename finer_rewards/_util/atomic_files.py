@@ -9,8 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-__all__ = ["replacing", "sync", "take_place"]
-
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False, exclusive: bool = False) -> Iterator[Path]:

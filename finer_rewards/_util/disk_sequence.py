@@ -9,8 +9,6 @@ from collections.abc import Iterable, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import TypeVar, overload
 
-__all__ = ["DiskSequence"]
-
 _IN_MEMORY = 8 << 20  # bytes that need no file
 
 T = TypeVar("T")

@@ -13,8 +13,6 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError
 
-__all__ = ["EndpointError", "EndpointGoneError", "ask_endpoint", "checked_url"]
-
 _LONGEST_ANSWER = 64 << 20  # bytes
 _LONGEST_ERROR, _SHOWN = 1 << 16, 300  # bytes read of a refusal, characters shown of it
 

@@ -12,8 +12,6 @@ from types import ModuleType
 
 from finer_rewards.errors import MissingExtraError
 
-__all__ = ["extra", "optional", "package_folder"]
-
 
 @contextmanager
 def extra(name: str, what: str, *packages: str) -> Iterator[None]:

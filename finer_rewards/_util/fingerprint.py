@@ -9,8 +9,6 @@ from hashlib import blake2s
 from itertools import chain, repeat
 from typing import Any, NamedTuple
 
-__all__ = ["TOLD", "Fingerprint", "Fingerprinting", "fingerprint_of"]
-
 TOLD = 2048
 #: Cells that are equal exactly when their bytes are.
 _PLAIN = frozenset((int, str, bytes, type(None)))

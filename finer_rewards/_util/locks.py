@@ -6,8 +6,6 @@ import os
 import threading
 from weakref import WeakSet
 
-__all__ = ["ForkSafeLock"]
-
 
 class ForkSafeLock:
     """A re-entrant lock, free in a forked child whoever held it in the parent; pickles as a new one."""

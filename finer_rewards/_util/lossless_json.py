@@ -13,8 +13,6 @@ from collections.abc import Callable, Mapping
 from math import isfinite, nan
 from typing import Any
 
-__all__ = ["dumps", "loads", "parse_json", "tagged", "untagged"]
-
 
 def dumps(value: Any) -> bytes:
     """Return the JSON of a value made of mappings, sequences, numbers, text, bytes and None.

@@ -7,8 +7,6 @@ import sys
 import time
 from types import TracebackType
 
-__all__ = ["Progress"]
-
 
 class Progress:
     """Counts towards a total: `with Progress("scored", 1034) as bar: bar.advance(256)`."""

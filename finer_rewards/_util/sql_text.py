@@ -9,20 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-__all__ = [
-    "COMMENT",
-    "QUOTED",
-    "QUOTED_ANYWHERE",
-    "bare",
-    "folded",
-    "normalise",
-    "one_line",
-    "outside_quotes",
-    "split_statements",
-    "tokens",
-    "without_comments",
-]
-
 # As regular expressions, under `re.DOTALL`. Brackets quote names in SQLite; elsewhere they are subscripts.
 _LITERAL = r"'[^']*(?:''[^']*)*(?:'|\Z)"
 _NAME = r'"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:``[^`]*)*(?:`|\Z)'

@@ -18,8 +18,6 @@ from typing import Any, BinaryIO, Final, cast
 from finer_rewards._util.extras import extra
 from finer_rewards.errors import DataError
 
-__all__ = ["TextFile", "read_lines"]
-
 _LARGEST: Final = 4 << 30  # bytes of what is unpacked
 _IN_MEMORY = 8 << 20  # bytes of standard input that need no file
 _GZIP, _ZSTD, _SQLITE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"SQLite format 3\0"

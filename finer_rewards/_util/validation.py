@@ -8,8 +8,6 @@ from typing import Any, Literal, Union, get_args, get_origin
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["check_parameter", "is_finite"]
-
 
 def check_parameter(where: str, annotation: Any, value: Any) -> Any:
     """Return the value, lists turned into tuples; raise when it does not fit its annotation.

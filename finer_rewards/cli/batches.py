@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer
     from finer_rewards.types import Sample
 
-__all__ = ["score_in_batches"]
-
 
 def score_in_batches(scorer: Scorer, samples: Sequence[Sample], start: int = 0) -> Iterator[Scored]:
     """Yield each sample from `start` on scored; batches of about a second keep the bar moving and memory bounded."""

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._statement_files import read_statements
+from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.progress import Progress
 from finer_rewards.cli.databases import find_databases
 from finer_rewards.cli.options import FORMATS, add_executor, add_parser, chosen_executor
@@ -143,7 +144,7 @@ def _places(arguments: argparse.Namespace) -> tuple[str, str, str | None]:
 
 
 def _records(
-    entries: Sequence[Entry], names: Sequence[str], findings: Sequence[Sequence[tuple[str, Finding]]]
+    entries: Sequence[FileStatement], names: Sequence[str], findings: Sequence[Sequence[tuple[str, Finding]]]
 ) -> Iterator[dict[str, Any]]:
     for number, (entry, name, some) in enumerate(zip(entries, names, findings, strict=True), 1):
         for sql, finding in some:
@@ -169,7 +170,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
     return table([row], _WIDTHS, sys.stdout, ("dim", "", "yellow"))
 
 
-def _usable(data: Path, keep: Sequence[bool], entries: Sequence[Entry], names: Sequence[str]) -> str:
+def _usable(data: Path, keep: Sequence[bool], entries: Sequence[FileStatement], names: Sequence[str]) -> str:
     """Return the text of the file without what cannot be used, each record as it is there."""
     text = data.read_text(encoding="utf-8-sig")
     try:

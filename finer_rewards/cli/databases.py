@@ -12,8 +12,6 @@ from finer_rewards.engines.registry import engine_at, engine_named
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.databases import is_database_text
 
-__all__ = ["Databases", "find_databases"]
-
 
 class Databases(NamedTuple):
     """Where statements run.

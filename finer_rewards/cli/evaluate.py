@@ -192,7 +192,8 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | None, ...]]:
     """Return the candidates of each question, in the order of the questions; `None` for one that is missing."""
-    from finer_rewards._statement_files import Entry, read_statements
+    from finer_rewards._statement_files import read_statements
+    from finer_rewards._statement_records import FileStatement
     from finer_rewards.datasets.benchmark import MISSING, pair_predictions
     from finer_rewards.datasets.candidates import read_groups
 
@@ -200,7 +201,9 @@ def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | 
     groups = read_groups(paths[0]) if len(paths) == 1 else None
     if groups is not None:
         # Paired like predictions: each stands for its group by its place among them.
-        stand_ins = [Entry(str(place), group.db, group.question_id) for place, group in enumerate(groups)]
+        stand_ins = [
+            FileStatement(str(place), group.db, group.question_id) for place, group in enumerate(groups)
+        ]
         paired = pair_predictions(questions, stand_ins, paths[0])
         none = (None,) * len(groups[0].texts)
         found: list[tuple[str | None, ...]] = [

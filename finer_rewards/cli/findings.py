@@ -7,8 +7,6 @@ from typing import Any, Final
 
 from finer_rewards.cli.terminal import one_line, paint
 
-__all__ = ["COLUMNS", "OPTIONAL", "Finding", "finding", "lines_of"]
-
 COLUMNS: Final = ("group", "name", "ok", "found", "advice")
 #: Groups whose absence is no failure.
 OPTIONAL: Final = ("engine", "extra")

@@ -12,8 +12,6 @@ from types import ModuleType
 
 from finer_rewards.errors import ConfigError, FinerError
 
-__all__ = ["import_named", "import_place"]
-
 
 def import_named(given: Sequence[str]) -> None:
     """Import what `--import` names. Modes, rewards and engines that are registered there can then be named."""

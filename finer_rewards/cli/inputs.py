@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
 
-from finer_rewards._statement_files import Entries, Entry, Pairs, read_pairs
+from finer_rewards._statement_files import FileStatements, Pairs, read_pairs
+from finer_rewards._statement_records import FileStatement
 from finer_rewards.cli.databases import Databases, find_databases
 from finer_rewards.errors import DataError
 from finer_rewards.types import Sample
-
-__all__ = ["Inputs", "read_inputs"]
 
 
 class Inputs(NamedTuple):
@@ -35,7 +34,10 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
         ConfigError: something is missing, unreadable, or does not go together.
     """
     if all(map(_is_statement, (arguments.predicted, arguments.gold))):
-        one, other = Entries([Entry(arguments.predicted)]), Entries([Entry(arguments.gold)])
+        one, other = (
+            FileStatements([FileStatement(arguments.predicted)]),
+            FileStatements([FileStatement(arguments.gold)]),
+        )
         pairs = Pairs(one, other, range(1))
     else:
         pairs = read_pairs(

@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     from finer_rewards.cli.databases import find_databases
-    from finer_rewards.memory import Report, TraceMemory
+    from finer_rewards.memory import AdmissionReport, TraceMemory
     from finer_rewards.rewards import execution_match
     from finer_rewards.scoring import Scorer
     from finer_rewards.types import Sample
@@ -145,7 +145,7 @@ def _build(arguments: argparse.Namespace) -> int:
                 decisions += memory.remember(own, model=model, step=step, signature=signature).decisions
             bar.advance(len(batch))
         total = len(memory)
-    print(f"{Report(tuple(decisions))}\n{total} verified traces in {arguments.memory}")
+    print(f"{AdmissionReport(tuple(decisions))}\n{total} verified traces in {arguments.memory}")
     return 0
 
 

@@ -12,24 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
 
-__all__ = [
-    "add_embedder",
-    "add_executor",
-    "add_inputs",
-    "add_output",
-    "add_parser",
-    "add_reward",
-    "add_signature",
-    "add_strict_golds",
-    "chosen_executor",
-    "chosen_memory",
-    "chosen_neighbours",
-    "chosen_reward",
-    "exit_status",
-    "made_executor",
-    "number",
-]
-
 if TYPE_CHECKING:
     from finer_rewards._neighbour_observer import Neighbours
     from finer_rewards.cli.databases import Databases

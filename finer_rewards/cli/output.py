@@ -14,8 +14,6 @@ from finer_rewards._util.atomic_files import replacing
 from finer_rewards._util.controls import escape_controls
 from finer_rewards.errors import ConfigError
 
-__all__ = ["checked_target", "format_of", "json_text", "open_output", "say_signature", "write_records"]
-
 if TYPE_CHECKING:
     from finer_rewards._signature import Signature
 

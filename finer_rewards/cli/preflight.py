@@ -95,7 +95,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write one record a check."""
-    from finer_rewards._statement_files import sample_of
+    from finer_rewards._statement_records import sample_of
     from finer_rewards.adapters.rows import read_rows
     from finer_rewards.scoring import Scorer
 

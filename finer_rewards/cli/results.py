@@ -10,9 +10,6 @@ from typing import NamedTuple
 from finer_rewards.cli.terminal import one_line, shorten
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Differences", "find_differences", "plain", "side_by_side"]
-
-
 INF = float("inf")
 
 

@@ -17,8 +17,6 @@ from finer_rewards.cli.output import checked_target, open_output
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Sample
 
-__all__ = ["Draft", "is_logged", "key_of", "open_draft"]
-
 
 class Draft(NamedTuple):
     """Where records are written, after those that an interrupted run wrote.

@@ -23,8 +23,6 @@ from finer_rewards.cli.options import (
 from finer_rewards.errors import ConfigError
 from finer_rewards.remote.wire import TOKEN
 
-__all__ = ["register", "run"]
-
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 

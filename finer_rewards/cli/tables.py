@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-__all__ = ["MARKUPS", "Table", "as_text"]
-
 #: Rows with the head first; the first column is a name, the others are figures.
 Table = list[tuple[str, ...]]
 

@@ -13,8 +13,6 @@ from typing import Any, Final, TextIO
 
 from finer_rewards._util.controls import CONTROLS, escape_controls
 
-__all__ = ["Shown", "one_line", "paint", "shorten", "statement", "table", "visible", "width", "wrap"]
-
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "cyan": "36"}
 
 

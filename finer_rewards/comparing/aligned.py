@@ -18,8 +18,6 @@ from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.comparing.statements import asks_for_best, drops_repeats, limits_to_one
 from finer_rewards.types import Row
 
-__all__ = ["aligned", "exact_mapping"]
-
 # Cells looked at while columns are matched, beyond a fixed number of visits to every cell.
 _WORK = 3_000_000
 _VISITS = 30

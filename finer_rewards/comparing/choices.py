@@ -10,8 +10,6 @@ from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.result import Comparison, counted, matched
 from finer_rewards.types import Choices, Execution
 
-__all__ = ["compare_with_choices"]
-
 _Codes = tuple[int, ...]
 _MOST_TIED = 100  # rows that may stand together for the few that a LIMIT lets through
 _MOST_ORDERS = 500  # of columns, tried before the search is given up

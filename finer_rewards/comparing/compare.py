@@ -11,8 +11,6 @@ from finer_rewards.comparing.result import Comparison, Sides, decoded, table_of,
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.types import Execution
 
-__all__ = ["compare"]
-
 
 def compare(
     gold: Execution | Iterable[Sequence[Any]],

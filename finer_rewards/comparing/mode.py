@@ -13,8 +13,6 @@ from finer_rewards.comparing.rewriting import rewrite
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["Mode"]
-
 RowOrder = Literal["never", "text", "query", "always"]
 EmptyGold = Literal["mask", "zero", "accept"]
 Repeats = Literal["count", "distinct", "ignore"]

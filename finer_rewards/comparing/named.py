@@ -12,8 +12,6 @@ from finer_rewards.comparing.published import defog, frames, pandas, rows  # noq
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["canonical_mode", "find_mode", "modes", "register_mode"]
-
 _TEST_SUITE = (
     "Zhong, Yu and Klein, Semantic Evaluation for Text-to-SQL with Distilled Test Suites, EMNLP 2020"
 )

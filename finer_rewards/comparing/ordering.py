@@ -13,8 +13,6 @@ from functools import lru_cache
 
 from finer_rewards._util.sql_text import tokens
 
-__all__ = ["NO_ORDERING", "Ordering", "is_select_text", "ordering_of", "tokens_of"]
-
 _ENDS_ORDER_BY = frozenset({"limit", "offset", "fetch", "for", "window"})
 _ENDS_SELECT_LIST = frozenset(
     {"from", "where", "group", "having", "window", "union", "intersect", "except", "order", "limit"}

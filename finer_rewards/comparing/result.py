@@ -12,9 +12,6 @@ from typing import Any, NamedTuple
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Row
 
-__all__ = ["Comparison", "Settled", "Sides", "Table", "decoded", "swapped", "table_of", "undecodable"]
-
-
 _BYTES = re.compile("[\udc80-\udcff]")
 _SURROGATES = (b"\xed\xb2", b"\xed\xb3")  # how they begin when marshalled
 

@@ -7,8 +7,6 @@ from functools import lru_cache, partial
 
 from finer_rewards._util.sql_text import outside_quotes
 
-__all__ = ["rewrite"]
-
 # The lexer takes 50 µs a token and what made a longer text is no wish to be understood.
 _LONGEST = 20_000
 # Where one statement may end and what is stripped; the rest goes through the lexer unchanged.

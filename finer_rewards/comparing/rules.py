@@ -13,8 +13,6 @@ from finer_rewards.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from finer_rewards.comparing.mode import Mode
 
-__all__ = ["Equates", "Rule", "find_rule", "rule"]
-
 Function = Callable[[Sides, "Mode"], Comparison]
 
 

@@ -9,8 +9,6 @@ from functools import lru_cache
 
 from finer_rewards.comparing.ordering import tokens_of
 
-__all__ = ["asks_for_best", "drops_repeats", "limits_to_one", "shows_constants"]
-
 _AGGREGATES = frozenset(
     (
         "avg", "count", "group_concat", "json_group_array", "json_group_object", "max", "min", "string_agg",

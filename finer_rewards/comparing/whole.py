@@ -11,8 +11,6 @@ from finer_rewards.comparing.result import Comparison, counted
 from finer_rewards.comparing.rules import Equates, find_rule
 from finer_rewards.types import Execution
 
-__all__ = ["Pair", "equates", "needs_rows", "settled", "with_fingerprint"]
-
 
 @dataclass(frozen=True)
 class Pair:

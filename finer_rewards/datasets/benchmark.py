@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._statement_files import read_statements
+from finer_rewards._statement_records import FileStatement
 from finer_rewards.datasets.hardness import HARDNESS, hardness
 from finer_rewards.errors import DataError
 from finer_rewards.types import Row
@@ -17,7 +18,7 @@ __all__ = ["LEVELS", "MISSING", "Benchmark", "Question", "pair_predictions", "qu
 #: Difficulties in order, easiest first: Spider's, then BIRD's.
 LEVELS = (*HARDNESS, "simple", "moderate", "challenging")
 #: The prediction for a question that has none.
-MISSING = Entry("")
+MISSING = FileStatement("")
 _QUESTION_FILES = ("dev.json", "dev_gold.sql", "mini_dev_sqlite.json", "test.json")
 _DATABASE_FOLDERS = ("database", "databases", "dev_databases", "test_database", "test_databases")
 
@@ -110,7 +111,9 @@ def read_benchmark(path: str | Path, databases: str | Path | None = None) -> Ben
     return Benchmark(str(file), questions, folder, bird)
 
 
-def pair_predictions(questions: Sequence[Question], entries: Sequence[Entry], name: str) -> list[Entry]:
+def pair_predictions(
+    questions: Sequence[Question], entries: Sequence[FileStatement], name: str
+) -> list[FileStatement]:
     """Return the prediction for each question, by question id where both have ids, else by place.
 
     Predictions for questions that the benchmark lacks are passed over, so that a part of a benchmark can be
@@ -153,7 +156,7 @@ def pair_predictions(questions: Sequence[Question], entries: Sequence[Entry], na
     return found
 
 
-def question_of(index: int, entry: Entry, name: str) -> Question:
+def question_of(index: int, entry: FileStatement, name: str) -> Question:
     """Return the question of one record.
 
     Args:

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._statement_files import read_statements
+from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import DataError
-
-__all__ = ["LISTS", "Candidates", "read_candidates", "read_groups"]
 
 #: Where a record keeps its candidates, first match first.
 LISTS = ("candidates", "completions", "predictions", "predicted", "samples")
@@ -33,9 +32,9 @@ class Candidates:
     question_id: str
     names: tuple[str, ...] = ()
 
-    def entries(self) -> list[Entry]:
+    def entries(self) -> list[FileStatement]:
         """Return one prediction a candidate."""
-        return [Entry(text, self.db, self.question_id) for text in self.texts]
+        return [FileStatement(text, self.db, self.question_id) for text in self.texts]
 
 
 def read_groups(path: str | Path) -> list[Candidates] | None:
@@ -95,7 +94,7 @@ def read_candidates(paths: Sequence[str | Path]) -> list[Candidates]:
     return [_across(index, row, names) for index, row in enumerate(zip(*files, strict=True))]
 
 
-def _across(index: int, row: tuple[Entry, ...], names: tuple[str, ...]) -> Candidates:
+def _across(index: int, row: tuple[FileStatement, ...], names: tuple[str, ...]) -> Candidates:
     databases = {entry.db for entry in row if entry.db}
     ids = {entry.question_id for entry in row if entry.question_id}
     if len(databases) > 1 or len(ids) > 1:

@@ -10,8 +10,6 @@ from finer_rewards.operations.guard import tree_of
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["HARDNESS", "hardness"]
-
 HARDNESS = ("easy", "medium", "hard", "extra")
 
 

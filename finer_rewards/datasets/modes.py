@@ -10,8 +10,6 @@ from typing import Final
 
 from finer_rewards.datasets.writing import REPORT
 
-__all__ = ["EVALUATION_MODES", "TRAINING_MODES", "mode_of_rows"]
-
 #: By the layout of the data, with the guards of a reward; any other data goes with `answer`.
 TRAINING_MODES: Final[Mapping[str, str]] = {"spider": "spider_train", "bird": "bird_train"}
 #: By the layout of the data, as the benchmark's own evaluator compares.

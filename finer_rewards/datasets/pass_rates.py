@@ -14,8 +14,6 @@ from finer_rewards.datasets.preparing import LeftOut, Prepared, Row
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.databases import is_database_text
 
-__all__ = ["Band", "PassRates", "in_band", "read_band", "read_pass_rates"]
-
 
 class Band(NamedTuple):
     """The pass rates that are kept, both ends included."""

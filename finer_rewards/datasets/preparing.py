@@ -20,17 +20,6 @@ from finer_rewards.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
 
-__all__ = [
-    "REASONS",
-    "LeftOut",
-    "Prepared",
-    "Row",
-    "load_tokenizer",
-    "message_counter",
-    "prepare_rows",
-    "split_by_database",
-]
-
 #: Why a question can be left out: what the audit of gold finds, and what is wrong with the prompt.
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {

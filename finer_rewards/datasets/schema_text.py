@@ -14,8 +14,6 @@ from finer_rewards.schema import Schema, Table
 if TYPE_CHECKING:
     from finer_rewards.executing.protocol import Executor
 
-__all__ = ["DescribedSchema", "describe_database", "quoted", "schema_prompt"]
-
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*(?:\( *[+-]?\d+ *(?:, *[+-]?\d+ *)?\))?")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")

@@ -10,12 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
 
-from finer_rewards._statement_files import Entry, read_statements
+from finer_rewards._statement_files import read_statements
+from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question, question_of
 from finer_rewards.errors import ConfigError, DataError
-
-__all__ = ["HUB", "PARTS", "Source", "read_source"]
 
 #: What a hub id begins with: `hub:xlangai/spider`.
 HUB: Final = "hub:"
@@ -117,7 +116,7 @@ def _databases(data: str, databases: str | None, folder: Path | None, part: str)
     return found[0]
 
 
-def _kind(data: str, entries: Sequence[Entry]) -> str:
+def _kind(data: str, entries: Sequence[FileStatement]) -> str:
     """Return which benchmark it looks like: BIRD has evidence, Spider its name or the tokens of the query."""
     first = entries[0].extra
     # Rows that `prepare` wrote have the column, whatever they come from.
@@ -128,7 +127,7 @@ def _kind(data: str, entries: Sequence[Entry]) -> str:
     return "jsonl"
 
 
-def _from_hub(name: str, part: str) -> list[Entry]:
+def _from_hub(name: str, part: str) -> list[FileStatement]:
     with extra("prepare", f"`{HUB}{name}`", "datasets"):
         import datasets
     split = {"dev": "validation"}.get(part, part)

@@ -15,8 +15,6 @@ from finer_rewards.schema import Schema
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["TRANSLATIONS", "Translation", "translate_golds"]
-
 #: What can become of a gold that has to be translated, and what it means.
 TRANSLATIONS: Final[Mapping[str, str]] = MappingProxyType(
     {

@@ -14,8 +14,6 @@ from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.preparing import Row
 from finer_rewards.errors import ConfigError
 
-__all__ = ["FORMATS", "REPORT", "TRAINERS", "check_output", "records_for", "write_folder"]
-
 Record = dict[str, Any]
 
 #: The trainers, and the format each is given unless another is asked for.

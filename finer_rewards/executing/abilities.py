@@ -13,8 +13,6 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.executing.siblings import Siblings
 
-__all__ = ["FindsSiblings", "Settles", "deadline_of", "folders_of", "path_of", "workers_of"]
-
 
 @runtime_checkable
 class FindsSiblings(Protocol):

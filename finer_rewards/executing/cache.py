@@ -25,8 +25,6 @@ from finer_rewards.types import Execution, Row, Status
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
-__all__ = ["ResultCache", "size_of"]
-
 # Raised when what a file holds changes its meaning: files of another format are then not found.
 _FORMAT = 5
 _MOST_DIGESTS = 4096

@@ -32,8 +32,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.executing.worker import Answer
 
-__all__ = ["decide"]
-
 
 class _OpenError(Exception):
     """A statement gave no result or only part of one, so that nothing can be compared; holds status and message."""

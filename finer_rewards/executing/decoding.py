@@ -10,8 +10,6 @@ from finer_rewards._util.fingerprint import Fingerprint, fingerprint_of
 from finer_rewards.executing.process import Answer
 from finer_rewards.types import Execution, Row, Status, Volatility
 
-__all__ = ["DECODED", "SHIP", "Decoded", "with_one_nan"]
-
 # A larger result is sent as its first rows and a fingerprint, when the caller only wants to compare it (a glance).
 SHIP = 32 << 10
 # Bytes of glanced results that one batch keeps whole; past them only the first rows and a fingerprint are kept.

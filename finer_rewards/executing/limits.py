@@ -16,19 +16,6 @@ from typing import Any, Literal, TypeVar
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = [
-    "LARGEST",
-    "ROOM",
-    "Check",
-    "Deadline",
-    "Limits",
-    "count",
-    "limit",
-    "one_of",
-    "positive",
-    "size_in_bytes",
-]
-
 Choice = TypeVar("Choice", bound=str)
 Deadline = Literal["absolute", "relative"]
 Check = Callable[[str, Any], object]

@@ -21,8 +21,6 @@ from typing import Any, Literal
 from finer_rewards._util.sql_text import outside_quotes
 from finer_rewards.types import Cell, Execution, Row
 
-__all__ = ["Probe", "Ranking", "SortKey", "Sorting", "probes", "rankings", "sort_key", "with_order"]
-
 _MAX_CHARACTERS = 50_000
 _WORD = re.compile(r"\w+")
 _SET_OPERATIONS = frozenset(("UNION", "INTERSECT", "EXCEPT", "VALUES"))

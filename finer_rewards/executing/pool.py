@@ -32,8 +32,6 @@ from finer_rewards.executing.process import (
 )
 from finer_rewards.executing.stopping import STOP, StoppedError
 
-__all__ = ["FULL", "Pool"]
-
 FULL = "the results of this batch are more than max_batch_bytes allows"
 # Seconds past its limit after which the parent gives up a query that runs in the worker process itself. By then the
 # kernel's timer (MARGIN) should have killed the worker.

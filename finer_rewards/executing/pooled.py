@@ -34,8 +34,6 @@ from finer_rewards.executing.settling import Settler
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
-__all__ = ["Database", "PooledExecutor"]
-
 Self = TypeVar("Self", bound="PooledExecutor")
 _Key = tuple[str, str]  # (database, statement)
 

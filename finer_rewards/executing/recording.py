@@ -13,8 +13,6 @@ from typing import Any, Final, get_args
 
 from finer_rewards.types import Choices, Execution, Row, Status, Volatility
 
-__all__ = ["execution_from", "execution_record"]
-
 _CELLS: Final = frozenset((bool, bytes, float, int, str, type(None)))
 _NAMES: Final = frozenset(field.name for field in fields(Execution))
 

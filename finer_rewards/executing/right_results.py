@@ -19,8 +19,6 @@ from finer_rewards.executing.order_probe import Sorting, probes, rankings, sort_
 from finer_rewards.executing.tie_breaks import Variants, variants
 from finer_rewards.types import Choices, Execution, Row
 
-__all__ = ["CUTS_TIES", "Steps", "right_results"]
-
 Steps = Generator[list[str], list[Execution], Execution]
 
 # Why a gold has several right results; users read these in a score's reason.

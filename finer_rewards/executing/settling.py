@@ -25,8 +25,6 @@ from finer_rewards.types import Execution, Status
 if TYPE_CHECKING:
     from finer_rewards.executing.pooled import Database
 
-__all__ = ["Settler"]
-
 # A worker that compares runs three statements: the gold, the probe for its sort keys, and the prediction.
 _STAGES = 3
 # About how many bytes a kept outcome takes: it holds a few rows.

@@ -11,8 +11,6 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Siblings", "cache_folder", "neighbours_cache", "sibling_id", "sibling_path"]
-
 _ID = re.compile(r".*#neighbour-([0-9a-f]{16})-([0-9a-f]{16})", re.DOTALL)
 
 

@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-__all__ = ["STOP", "Stop", "StoppedError"]
-
 
 class StoppedError(BaseException):
     """A call was stopped because nobody waits for its answer.

@@ -13,8 +13,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-__all__ = ["Variants", "variants"]
-
 _MAX_CHARACTERS = 50_000
 # A query without any of these words leaves nothing to chance and needs no variants.
 _CONCERNED = re.compile(

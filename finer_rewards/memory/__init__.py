@@ -4,18 +4,18 @@ Nothing heavy is imported until a memory is opened.
 """
 
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from
-from finer_rewards.memory.gate import Decision, Gate, Report
+from finer_rewards.memory.gate import AdmissionReport, Decision, Gate
 from finer_rewards.memory.manifest import as_made
-from finer_rewards.memory.memory import TraceMemory
 from finer_rewards.memory.trace import Trace, database_id
+from finer_rewards.memory.trace_memory import TraceMemory
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 
 __all__ = [
+    "AdmissionReport",
     "Decision",
     "Embedder",
     "Gate",
     "HashingEmbedder",
-    "Report",
     "Trace",
     "TraceMemory",
     "Verification",

@@ -17,8 +17,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-__all__ = ["delexicalise"]
-
 #: Words of querying: what is kept, and the spellings and synonyms that count as it.
 _CONCEPTS: Final[Mapping[str, str]] = {
     "count": "count counts counted counting tally cardinality many",

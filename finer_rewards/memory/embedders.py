@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.errors import ConfigError
-from finer_rewards.memory.sentence import DEFAULT_EMBEDDER, SentenceEmbedder
+from finer_rewards.memory.sentence_embedder import DEFAULT_EMBEDDER, SentenceEmbedder
 from finer_rewards.memory.vector_file import VectorFile
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-__all__ = ["CachedEmbedder", "Embedder", "HashingEmbedder", "embedder_from", "shorten"]
 
 #: Longest text that is embedded; of a longer one the beginning and the end.
 MAX_CHARACTERS: Final = 16_000
@@ -200,7 +198,7 @@ def embedder_from(spec: str | Embedder) -> Embedder:
             )
         return HashingEmbedder(int(detail[:9])) if detail else HashingEmbedder()
     if name in ("http", "https"):
-        from finer_rewards.memory.endpoint import EndpointEmbedder
+        from finer_rewards.memory.endpoint_embedder import EndpointEmbedder
 
         url, _, model = spec.partition("#")
         return EndpointEmbedder(url, model or DEFAULT_EMBEDDER)

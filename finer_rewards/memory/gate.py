@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.reward import Reward
 
-__all__ = ["Decision", "Gate", "Report", "scored_pairs", "trace_of"]
-
 _WORD = re.compile(r"[^\W_]+")
 
 
@@ -44,11 +42,11 @@ class Decision:
 
 
 @dataclass(frozen=True)
-class Report:
+class AdmissionReport:
     """What `remember` did, a decision a sample.
 
     Example:
-        >>> print(Report((Decision("k", True), Decision("", False, "no thought"))))
+        >>> print(AdmissionReport((Decision("k", True), Decision("", False, "no thought"))))
         1 verified and 0 failed traces admitted, 1 refused: 1 no thought
     """
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float32]
     Rows = NDArray[np.int64]
 
-__all__ = ["Hits", "Index", "Scope", "unit"]
-
 Scope = Literal["other", "same", "any"]
 Backend = Literal["auto", "faiss", "numpy"]
 #: One (rows, similarities) pair a query, most similar first.

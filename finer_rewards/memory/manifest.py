@@ -9,18 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.embedders import Embedder, embedder_from
-from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
-from finer_rewards.memory.store import Store
+from finer_rewards.memory.segments import SegmentStore
+from finer_rewards.memory.sentence_embedder import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["SPACE", "agree", "as_made", "checked_centres"]
-
 #: Rises when the masking, the operations or the background change, and with them all vectors.
-MEANING: Final = 2
-SPACE: Final = ("delexicalise", "centre")
+EMBEDDING_VERSION: Final = 2
+EMBEDDING_OPTIONS: Final = ("delexicalise", "centre")
 FORMAT: Final = 1
 _MOVE: Final = "move the traces to a new memory with `export` and `import_`."
 
@@ -48,9 +46,9 @@ def agree(
         "format": FORMAT,
         "embedder": chosen.fingerprint if chosen else "",
         "spec": DEFAULT_EMBEDDER if spec is None else spec,
-        **{name: 0 if flag is False else MEANING for name, flag in flags.items()},
+        **{name: 0 if flag is False else EMBEDDING_VERSION for name, flag in flags.items()},
     }
-    found = Store(folder).describe_once("memory.json", wanted)
+    found = SegmentStore(folder).describe_once("memory.json", wanted)
     _check_content(folder, found)
     for name, flag in flags.items():
         _check_flag(folder, name, flag, found.get(name))
@@ -66,12 +64,12 @@ def agree(
             f"`TraceMemory.open({str(folder)!r}, embedder=...)` should get the embedder it was made with, "
             f"{found.get('embedder')!r}, but got {chosen.fingerprint!r}. Pass that one, or {_MOVE}"
         )
-    return chosen, {name: bool(found[name]) for name in SPACE}
+    return chosen, {name: bool(found[name]) for name in EMBEDDING_OPTIONS}
 
 
 def as_made(folder: Path) -> Embedder:
     """Return what stands for the embedder of a memory where nothing is embedded, as for `stats` and `export`."""
-    return _Label(str(Store(folder).describe_once("memory.json", {}).get("embedder")))
+    return _Label(str(SegmentStore(folder).describe_once("memory.json", {}).get("embedder")))
 
 
 class _Label:
@@ -151,10 +149,10 @@ def checked_centres(
 
 
 def _check_flag(folder: Path, name: str, wanted: bool | None, found: Any) -> None:
-    if type(found) is not int or found not in (0, MEANING):
+    if type(found) is not int or found not in (0, EMBEDDING_VERSION):
         raise DataError(
-            f"The memory at `{folder}` should have {name!r} 0 or {MEANING}, but has {found!r}: another release "
-            f"made it. With that one, {_MOVE}"
+            f"The memory at `{folder}` should have {name!r} 0 or {EMBEDDING_VERSION}, but has {found!r}: another "
+            f"release made it. With that one, {_MOVE}"
         )
     if wanted is not None and wanted != bool(found):
         raise ConfigError(

@@ -7,18 +7,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, get_args
 
 from finer_rewards.errors import ConfigError, FinerError, suggest
-from finer_rewards.memory.texts import UNRELATED
+from finer_rewards.memory.calibration_texts import UNRELATED
 from finer_rewards.types import Recall, Status
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finer_rewards.memory.shelves import Joins, Shelves
+    from finer_rewards.memory.snapshot import Joins, Snapshot
 
     Vector = NDArray[np.float32]
-
-__all__ = ["Asked", "MemoryElsewhere", "MemoryLostError", "Scope", "check_search", "recall_thoughts"]
 
 Scope = Literal["other", "same", "any"]
 #: A thought, the database it is about, its question and its SQL.
@@ -105,7 +103,7 @@ def recall_thoughts(
     *,
     questions: Sequence[str],
     sqls: Sequence[str],
-    shelves: Shelves,
+    snapshot: Snapshot,
     embed: Callable[..., list[Vector | None]],
     join: Joins | None,
     fingerprint: str,
@@ -119,7 +117,7 @@ def recall_thoughts(
         scope: traces of other databases, of the same one, or of any.
         questions: the question of each, or none.
         sqls: the SQL of each, or none.
-        shelves: where to search.
+        snapshot: where to search.
         join: returns vectors with what questions ask for added; none where they are not compared.
         embed: returns the unit vector of each text, `None` where the embedder made none.
         fingerprint: what the embedder is called.
@@ -135,7 +133,7 @@ def recall_thoughts(
             vectors = join(
                 vectors, [thoughts[place] for place in asked], [questions[place] for place in asked]
             )
-            shelves.join(join)
+            snapshot.join(join)
     except FinerError:
         raise
     except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
@@ -145,7 +143,7 @@ def recall_thoughts(
         Status.memory_unavailable, error=f"{fingerprint} returned numbers that are not finite"
     )
     recalls = [not_finite if thought.strip() else Recall() for thought in thoughts]
-    strangers = [vector for vector in unrelated if vector is not None]
+    unrelated_vectors = [vector for vector in unrelated if vector is not None]
     # Without its question a thought is compared with thoughts alone, whatever else is in the batch.
     for with_questions in (False, True):
         found = [
@@ -153,12 +151,12 @@ def recall_thoughts(
             for place, vector, one in zip(asked, vectors, known, strict=True)
             if vector is not None and one == with_questions
         ]
-        answers = shelves.recall(
+        answers = snapshot.recall(
             [vector for _, vector in found],
             [dbs[place] for place, _ in found],
             top_k,
             scope,
-            strangers,
+            unrelated_vectors,
             thoughts=[thoughts[place] for place, _ in found],
             questions=[questions[place] for place, _ in found] if with_questions else (),
         )

@@ -14,8 +14,6 @@ from typing import Any, Final
 
 from finer_rewards.errors import DataError
 
-__all__ = ["Trace", "database_id", "read_traces"]
-
 _WORDS = re.compile(r"\w+")
 
 

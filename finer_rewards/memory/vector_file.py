@@ -10,9 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Final
 
-from finer_rewards.memory.store import is_unit
-
-__all__ = ["VectorFile"]
+from finer_rewards.memory.segments import is_unit
 
 _AT_ONCE: Final = 500  # Keys a statement, which SQLite limits.
 _PATIENCE: Final = 10.0  # Seconds to wait for another process that writes.

@@ -10,10 +10,16 @@ from finer_rewards._util.extras import optional
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.embedders import HashingEmbedder
 from finer_rewards.memory.manifest import agree, checked_centres
-from finer_rewards.memory.space import Space
-from finer_rewards.memory.store import Damage, Entry, Record, Store, file_content, is_unit, replace_file
-
-__all__ = ["Verification", "repair_folder", "verify_folder"]
+from finer_rewards.memory.segments import (
+    Damage,
+    Entry,
+    Record,
+    SegmentStore,
+    file_content,
+    is_unit,
+    replace_file,
+)
+from finer_rewards.memory.thought_embedder import ThoughtEmbedder
 
 
 @dataclass(frozen=True)
@@ -88,7 +94,7 @@ def repair_folder(path: str | Path, to: str | Path) -> Verification:
     for name in ("memory.json", "centre.json"):
         if (source / name).exists():
             replace_file(target / name, file_content(source / name))
-    store = Store(target)
+    store = SegmentStore(target)
     store.append(entries)
     store.close()
     return found
@@ -99,7 +105,7 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
         raise ConfigError(
             f"`{folder}` should hold a memory, but there is no memory.json in it. Check the path."
         )
-    store = Store(folder)
+    store = SegmentStore(folder)
     entries = list(store.read_new())
     damages = tuple(damage for found in store.damages.values() for damage in found)
     problems = [
@@ -137,30 +143,30 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
     return good, Verification(verified, len(records) - verified, damages, tuple(problems), remade)
 
 
-def _compared(folder: Path, store: Store, records: list[Record]) -> list[str] | None:
+def _compared(folder: Path, store: SegmentStore, records: list[Record]) -> list[str] | None:
     """Return what is wrong with the vectors of a memory that hashes its words; `None` for another."""
     embedder, flags = agree(folder, None, None, None, create=False)
     if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None:
         return None
     import numpy as np
 
-    space = Space(embedder, masks=flags["delexicalise"], centres=flags["centre"])
+    thought_embedder = ThoughtEmbedder(embedder, masks=flags["delexicalise"], centres=flags["centre"])
     problems: list[str] = []
     if flags["centre"]:
-        learnt = space.learn()
+        learnt = thought_embedder.learn_centres()
         if (folder / "centre.json").exists():
             kept = checked_centres(
                 folder / "centre.json",
                 store.describe_once("centre.json", {}),
-                space.parts,
+                thought_embedder.parts,
                 embedder.dimension,
             )
             if np.shape(kept) != np.shape(learnt) or not np.allclose(kept, learnt, atol=1e-3):
                 problems.append(f"centre.json does not hold the means that {embedder.fingerprint} makes")
-        space.use(learnt)
+        thought_embedder.use_centres(learnt)
     columns = ([getattr(record.trace, name) for record in records] for name in ("text", "question", "sql"))
     strange = 0
-    for record, made in zip(records, space.vectors(*columns), strict=True):
+    for record, made in zip(records, thought_embedder.vectors(*columns), strict=True):
         held = np.frombuffer(record.vector, dtype="<f2").astype(np.float32)
         strange += made is None or len(made) != len(held) or not np.allclose(made, held, atol=0.01)
     if strange:

@@ -31,8 +31,6 @@ from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Status
 
-__all__ = ["INSTANCES", "build_neighbours", "build_reports", "workers_for"]
-
 #: How many neighbours of a gold there are, at most.
 INSTANCES: Final = 8
 #: CPU seconds that the neighbours of one gold may take.

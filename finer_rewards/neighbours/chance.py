@@ -11,8 +11,6 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item")
 
-__all__ = ["Chance"]
-
 
 class Chance:
     """Draws as the module `random` does, each draw from one float: next to fair, which is enough here.

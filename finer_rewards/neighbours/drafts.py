@@ -11,19 +11,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.tables import SourceTable
     from finer_rewards.types import Cell, Row
 
-__all__ = [
-    "DANGLING",
-    "NULL",
-    "Draft",
-    "drop_orphans",
-    "keep_determined",
-    "keep_individuals",
-    "keep_singles",
-    "resolve",
-    "seek_in",
-    "unique",
-]
-
 DANGLING = -1  # a reference to nothing, kept as the data has it
 NULL = -2
 

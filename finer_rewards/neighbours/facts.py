@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from finer_rewards.types import Cell
 
-__all__ = ["Condition", "Join"]
-
 
 class Condition(NamedTuple):
     """A gold compares a column with constants.

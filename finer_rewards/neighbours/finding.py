@@ -31,8 +31,6 @@ from finer_rewards.neighbours.store import (
 )
 from finer_rewards.neighbours.workshop import Workshop
 
-__all__ = ["find_siblings", "has_siblings", "neighbours_digest"]
-
 _PATIENCE = 600.0  # seconds to wait for another process that builds for the same database
 _SECONDS = 2.0  # that a gold may take on its database while neighbours are made of it
 

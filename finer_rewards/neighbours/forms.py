@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.types import Cell
 
-__all__ = ["Form", "form_of", "is_day", "moved"]
-
 _FLAGS = (
     frozenset([0, 1]),
     *(frozenset(pair) for pair in (("0", "1"), ("T", "F"), ("Y", "N"), ("yes", "no"), ("Yes", "No"))),

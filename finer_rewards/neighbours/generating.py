@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Instance", "make_instance"]
-
 
 #: Tables that the gold does not need have a few rows of the data, that refer to others by chance: what reads them is
 #: told from the gold by that, and more rows would cost more than they tell.

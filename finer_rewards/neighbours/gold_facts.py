@@ -15,16 +15,6 @@ from finer_rewards.neighbours.forms import moved
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
 
-__all__ = [
-    "conditions_of",
-    "joins_of",
-    "limited_parts",
-    "mentioned_in",
-    "read_query",
-    "skipped_parts",
-    "tables_of",
-]
-
 _MAX_CHARACTERS = 20_000
 _FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)

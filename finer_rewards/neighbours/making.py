@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from finer_rewards.engines.sqlite.worker import Connection
     from finer_rewards.neighbours.source import Source
 
-__all__ = ["make_trials"]
-
 _ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it; 1 where it has several rows
 
 

@@ -11,8 +11,6 @@ from finer_rewards.neighbours.gold_facts import tables_of
 from finer_rewards.neighbours.shortcuts import Mutant, Write, shortcuts_of, takes_one
 from finer_rewards.schema import Schema
 
-__all__ = ["mutants_of", "promises_of"]
-
 Change = Callable[[Any], None]
 _MOST = 60
 

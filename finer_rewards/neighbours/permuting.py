@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.executing.worker import Answer
 
-__all__ = ["permuted"]
-
 _MOST_BYTES = 64 << 20
 
 

@@ -23,8 +23,6 @@ from finer_rewards.neighbours.shortcuts import Mutant, guess_of, recited_key
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 
-__all__ = ["Prepared", "Trial", "prepare"]
-
 
 class Trial(NamedTuple):
     """An instance that a gold can be judged on; see `make_trials`."""

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.facts import Condition
     from finer_rewards.types import Cell
 
-__all__ = ["determined", "observed_keys", "passed_on", "with_individuals", "with_singles"]
-
 _TELLING_ROWS = 5
 _FEWEST_ROWS = 3
 _NAMES = ("name", "title")

@@ -8,8 +8,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Literal
 
-__all__ = ["PARTED", "RECIPES", "Recipe"]
-
 
 @dataclass(frozen=True)
 class Recipe:

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.facts import Join
     from finer_rewards.types import Cell
 
-__all__ = ["as_referred", "in_order", "refer", "refer_as_declared"]
-
 _INCLUDED = 0.9
 
 

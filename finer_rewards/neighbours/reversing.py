@@ -14,8 +14,6 @@ from finer_rewards.neighbours.trying import extreme_ties
 from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.types import Execution
 
-__all__ = ["Unfolded", "hang_on_order", "unfold", "unfold_tree"]
-
 
 def hang_on_order(db: str, golds: Sequence[str], runs: Sequence[Execution], workshop: Workshop) -> list[bool]:
     """Return for each gold whether it has another result when rows are read in reverse.

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.values import Bounds
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Rows"]
-
 
 class Rows(tuple):  # type: ignore[type-arg]
     """The rows of a table, and what is found out about their columns, once."""

@@ -10,8 +10,6 @@ from sqlglot import exp
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell, Row
 
-__all__ = ["Mutant", "Write", "guess_of", "recited_key", "shortcuts_of", "takes_one"]
-
 Write = Callable[..., str]
 _MOST_GUESSED_ROWS = 20
 

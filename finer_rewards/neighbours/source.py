@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.tables import Reference
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Source", "read_source"]
-
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample
 _LITERAL_ROWS = 5
 

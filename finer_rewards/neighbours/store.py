@@ -27,23 +27,6 @@ from finer_rewards._util.sql_text import normalise
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.siblings import neighbours_cache
 
-__all__ = [
-    "GENERATOR",
-    "GoldReport",
-    "Neighbour",
-    "Suite",
-    "cached",
-    "locked",
-    "neighbours_folder",
-    "read_report",
-    "read_suite",
-    "report_path",
-    "store_report",
-    "suites_digest",
-    "unique_golds",
-    "write_manifest",
-]
-
 #: Raised when the same database and gold give other neighbours.
 GENERATOR: Final = 9
 _MANIFEST: Final = "manifest.json"

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.rows import Rows
     from finer_rewards.types import Cell
 
-__all__ = ["Individual", "Reference", "SourceTable"]
-
 
 @dataclass(frozen=True)
 class Reference:

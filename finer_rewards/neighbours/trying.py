@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from finer_rewards.neighbours.source import Source
     from finer_rewards.types import Cell, Row
 
-__all__ = ["Template", "Trial", "Wanted", "differs", "extreme_ties", "try_instance"]
-
 _STEPS = 1_000  # of SQLite, between two looks at the count
 _MOST_STEPS = 2_000_000  # that one statement may take
 _MOST_ROWS = 2_000  # of a result

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     Fill = Literal["drawn", "few", "stairs", "distinct"]
     Bounds = tuple[float, float] | None
 
-__all__ = ["FILLS", "bounds_of", "fill", "fresh"]
-
 FILLS: tuple[Fill, ...] = ("drawn", "few", "stairs", "distinct")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)", re.DOTALL)
 _DIGIT = re.compile("[0-9]")

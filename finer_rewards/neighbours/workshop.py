@@ -12,8 +12,6 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.types import Execution, Row, Status
 
-__all__ = ["Finished", "Workshop"]
-
 
 class Finished(NamedTuple):
     """What came of a request.

@@ -6,8 +6,6 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["with_common_tags", "without_endings"]
-
 # Most families write a token between bars: `<|im_end|>`, `<|END_OF_TURN_TOKEN|>`, DeepSeek's with full-width bars,
 # Llama's and Phi's tool tokens, those of gpt-oss. No SQL ends so.
 _BARRED = (

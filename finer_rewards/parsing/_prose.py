@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-__all__ = ["Found", "begins_query", "distinct_queries", "find_query", "first_word", "is_one", "is_one_query"]
-
 _GAP = re.compile(r"[\s(\ufeff]+")
 _WORD = re.compile(r"(?:select|with|values)\b", re.IGNORECASE)
 _NAME = r"(?:\"[^\"]*\"|`[^`]*`|\[[^\]]*\]|\w+)"

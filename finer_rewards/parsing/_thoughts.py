@@ -6,8 +6,6 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-__all__ = ["unreadable"]
-
 _PLAIN = re.compile(r"[\s!-~]*", re.ASCII)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_WORD = re.compile(r"[A-Za-z]{3,}")

@@ -9,8 +9,6 @@ from itertools import islice
 
 from finer_rewards.parsing._prose import begins_query
 
-__all__ = ["wrapped_query"]
-
 _CLOSING = re.compile(r"</([A-Za-z][\w-]*)>|\[/([A-Za-z][\w-]*)\]")
 _LABEL = re.compile(r"\A\s*```\w*\s|```\s*\Z")
 _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")

@@ -20,8 +20,6 @@ from finer_rewards.parsing._wrapped import wrapped_query
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer
 
-__all__ = ["parse_completion"]
-
 _FENCE = "```"
 _BLANK_THOUGHT = 20  # characters of white space; templates without thinking write `<think>` and a few lines
 _LONG_FENCES = re.compile(r"`{4,}|(?:^|(?<=>))[ \t]*~{3,}", re.MULTILINE)

@@ -10,8 +10,6 @@ from typing import Final
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["AUTO", "POLICIES", "Policy", "named_policy"]
-
 
 @dataclass(frozen=True)
 class Policy:

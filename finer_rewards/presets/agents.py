@@ -10,8 +10,6 @@ from finer_rewards.rewards.similarity import ngram_similarity, schema_linking
 from finer_rewards.rewards.tags import published_format
 from finer_rewards.rewards.trajectory import few_turns
 
-__all__ = ["arctic_reference", "sql_trail", "trust_sql"]
-
 
 def arctic_reference() -> Reward:
     """Arctic-Text2SQL-R1 as its training code computes it: good form alone earns 0.1. `_reference`.

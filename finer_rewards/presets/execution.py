@@ -12,24 +12,6 @@ from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.length import sql_r1_length
 from finer_rewards.rewards.tags import published_format
 
-__all__ = [
-    "agent_lightning",
-    "arctic",
-    "csc_sql",
-    "excot",
-    "execution_only",
-    "mtir",
-    "r_ves",
-    "skyrl",
-    "skyrl_reference",
-    "slm_sql",
-    "sql_r1",
-    "sql_r1_reference",
-    "star",
-    "ves",
-]
-
-
 Clock = Literal["seconds", "steps"]
 
 

@@ -10,8 +10,6 @@ from finer_rewards.rewards.completion import well_formed
 from finer_rewards.rewards.execution import executable, execution_match
 from finer_rewards.rewards.memory import memory as memory_reward
 
-__all__ = ["finer", "finer_paper", "finer_reference"]
-
 
 def finer(
     *, mode: str | Mode = "answer", memory: bool = True, policy: str = "auto", atomic_weight: float = 0.5

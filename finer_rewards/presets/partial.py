@@ -22,19 +22,6 @@ from finer_rewards.rewards.similarity import (
 from finer_rewards.rewards.staircase import staircase
 from finer_rewards.rewards.tags import published_format, tag_count
 
-__all__ = [
-    "execution_learning",
-    "execution_learning_reference",
-    "graph_reward",
-    "reasoning_sql",
-    "reasoning_sql_reference",
-    "sparks",
-    "think2sql",
-    "think2sql_complex",
-    "think2sql_v1",
-    "think2sql_v2",
-]
-
 Task = Literal["dense", "match"]
 
 

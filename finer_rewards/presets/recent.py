@@ -14,17 +14,6 @@ from finer_rewards.rewards.similarity import clause_similarity, parses, schema_l
 from finer_rewards.rewards.structure import exact_set_match
 from finer_rewards.rewards.trajectory import each_call, gain
 
-__all__ = [
-    "mars_sql",
-    "mtsql_r1",
-    "open_rl",
-    "paverl_sql",
-    "reex_sql",
-    "retool_sql",
-    "serl_sql",
-    "sql_astra",
-]
-
 
 def paverl_sql() -> Reward:
     """PaVeRL-SQL as its public code computes it: 10 times the gold columns found, 0.5 for none. `_reference`.

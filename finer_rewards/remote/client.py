@@ -18,8 +18,6 @@ from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.executing.stopping import STOP
 
-__all__ = ["Client", "Served", "ServerLostError", "first_batch"]
-
 _BATCH_CHARACTERS = 2 << 20  # at most six bytes each, so well below what a server takes by default
 _PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between tries, the last one again and again
 _LONGEST_PAUSE = 10.0  # seconds, whatever a server asks for

@@ -10,13 +10,12 @@ from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Query
+from finer_rewards.executing.recording import execution_from
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
-from finer_rewards.remote.wire import execution_from, pair_record, schema_from, settled_from
+from finer_rewards.remote.wire import pair_record, schema_from, settled_from
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
-
-__all__ = ["Remote"]
 
 _BATCH = 512  # queries a request, at most
 _LONGEST = 1_000_000  # characters of a statement worth sending: every executor refuses fewer

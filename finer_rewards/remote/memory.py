@@ -6,13 +6,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.memory.gate import Decision, Report, scored_pairs
+from finer_rewards.memory.gate import AdmissionReport, Decision, scored_pairs
 from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
 from finer_rewards.remote.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score
-
-__all__ = ["RemoteMemory"]
 
 _BATCH = 4096  # thoughts or samples a request, at most: what a server takes unless it is told otherwise
 _FIELDS = ("thoughts", "dbs", "questions", "sqls")
@@ -42,7 +40,7 @@ class RemoteMemory(Served, MemoryElsewhere):
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
-    ) -> Report:
+    ) -> AdmissionReport:
         """Offer samples to the memory; see `TraceMemory.remember`.
 
         Only the samples travel. The server scores them itself and judges by what it saw, so that nobody can
@@ -64,7 +62,7 @@ class RemoteMemory(Served, MemoryElsewhere):
                 decisions += [Decision(**decision) for decision in answer["decisions"]]
         except ServerLostError as error:
             decisions += [Decision(refused=str(error))] * (len(samples) - len(decisions))
-        return Report(tuple(decisions))
+        return AdmissionReport(tuple(decisions))
 
     def snapshot(self) -> str:
         """Let searches, of all clients, see what was remembered until now; return the digest.

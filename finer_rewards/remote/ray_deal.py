@@ -10,8 +10,6 @@ from uuid import uuid4
 
 from finer_rewards.executing.stopping import STOP, StoppedError
 
-__all__ = ["PULSE", "Deal"]
-
 _TRIES = 3  # Nodes that may be lost under one part of a batch.
 PULSE = 5.0  # Seconds between questions to a node whether it is alive.
 _LISTEN = 0.05  # How often a call that may be stopped looks whether it was.

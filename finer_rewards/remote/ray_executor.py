@@ -34,8 +34,6 @@ from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
-__all__ = ["RayExecutor", "connected_ray"]
-
 _NAMESPACE = "finer-rewards"
 _SMALLEST_PART = 16
 _AFRESH = 10.0  # Seconds between looks for new nodes.

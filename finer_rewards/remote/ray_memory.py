@@ -11,13 +11,11 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.gate import Decision, Report, scored_pairs
-from finer_rewards.memory.memory import TraceMemory
+from finer_rewards.memory.gate import AdmissionReport, Decision, scored_pairs
 from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
+from finer_rewards.memory.trace_memory import TraceMemory
 from finer_rewards.remote.ray_executor import connected_ray
 from finer_rewards.types import Evidence, Recall, Score
-
-__all__ = ["RayMemory"]
 
 _NAMESPACE = "finer-rewards"
 
@@ -87,7 +85,7 @@ class RayMemory(MemoryElsewhere):
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
-    ) -> Report:
+    ) -> AdmissionReport:
         """Store what passes the gate; see `TraceMemory.remember`.
 
         Where the actor is lost, samples are refused with that as the reason, and can be offered again.
@@ -95,9 +93,9 @@ class RayMemory(MemoryElsewhere):
         pairs = scored_pairs(scored)
         write = self._actor.remember.options(concurrency_group="write")
         try:
-            report: Report = self._ask(write.remote(pairs, model, step, signature))
+            report: AdmissionReport = self._ask(write.remote(pairs, model, step, signature))
         except MemoryLostError as error:
-            return Report((Decision(refused=str(error)),) * len(pairs))
+            return AdmissionReport((Decision(refused=str(error)),) * len(pairs))
         return report
 
     def snapshot(self) -> str:
@@ -185,7 +183,9 @@ class _Holder:
     ) -> list[Recall]:
         return self._own().search(thoughts, dbs, top_k, scope, questions=questions, sqls=sqls)
 
-    def remember(self, scored: list[tuple[Evidence, Score]], model: str, step: int, signature: str) -> Report:
+    def remember(
+        self, scored: list[tuple[Evidence, Score]], model: str, step: int, signature: str
+    ) -> AdmissionReport:
         self._own()
         self._writer.snapshot()
         return self._writer.remember(scored, model=model, step=step, signature=signature)

@@ -19,8 +19,6 @@ from finer_rewards.neighbours import find_siblings
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 
-__all__ = ["Node", "difference", "files"]
-
 _Found = TypeVar("_Found", Execution, Settled)
 _MOST_CALLS = 1000  # that a node remembers, the last ones
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
 
-from finer_rewards._statement_files import ROW_KEYS, sample_of
+from finer_rewards._statement_records import ROW_KEYS, sample_of
 from finer_rewards.comparing import Comparison, Mode
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.whole import Pair
@@ -14,19 +14,6 @@ from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
-
-__all__ = [
-    "TOKEN",
-    "execution_from",
-    "pair_from",
-    "pair_record",
-    "recall_from",
-    "record",
-    "sample_from",
-    "schema_from",
-    "settled_from",
-    "settled_record",
-]
 
 #: The environment variable that holds the token of a server, for both sides.
 TOKEN = "FINER_REWARDS_TOKEN"

@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from finer_rewards.reporting.reading import Run
 
-__all__ = ["compare_runs", "signature_changes"]
-
 MOST = 40
 
 

@@ -12,8 +12,6 @@ from finer_rewards.reporting.comparing import compare_runs
 if TYPE_CHECKING:
     from finer_rewards.reporting.reading import Run
 
-__all__ = ["render_markdown"]
-
 ROWS = 10
 POINTS = 12
 

@@ -13,8 +13,6 @@ from finer_rewards.types import Status
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
 
-__all__ = ["wrong_causes", "wrong_operations"]
-
 MOST = 20
 
 

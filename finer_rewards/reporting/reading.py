@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.schema import Schema
 
-__all__ = ["Run", "read_run"]
-
 BINS = 40
 MOST_POINTS = 200  # of a curve; more steps are put together
 MOST_COMPONENTS = 60  # with curves of their own

@@ -13,8 +13,6 @@ from finer_rewards.types import Evidence, Score
 if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer
 
-__all__ = ["COLUMNS", "Scored", "database_name", "scored"]
-
 #: What every record has, before the components by name.
 COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
 

@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from finer_rewards._score_log import log_files
-from finer_rewards._statement_files import sample_of
+from finer_rewards._statement_records import sample_of
 from finer_rewards._util.disk_sequence import DiskSequence
 from finer_rewards._util.lossless_json import parse_json, untagged
 from finer_rewards._util.text_file import read_lines
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.types import Sample
-
-__all__ = ["Rollout", "Rollouts", "read_rollouts"]
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import nearest
 from finer_rewards.types import Evidence, Execution, Score
 
-__all__ = ["aligned_columns", "aligned_columns_of"]
-
 _APART: Final = 5  # rows by which two results may differ
 _TOLERANCE: Final = 0.005
 _NULL: Final = -10_000_000_000

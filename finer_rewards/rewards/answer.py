@@ -17,17 +17,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.execution import did_not_run
 from finer_rewards.types import Evidence, Score, Status, unscored
 
-__all__ = [
-    "Value",
-    "answer_coverage",
-    "answer_match",
-    "answer_overlap",
-    "answer_recall",
-    "answers_equal",
-    "normalized",
-    "value_of",
-]
-
 Rows = Sequence[Sequence[Any]]
 Item = tuple["Value", ...]
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
 # The operations are imported where they are used: sqlglot takes longer to import than all the rest.
 
-__all__ = ["atomic_f1", "atomic_reference"]
-
 Weights = tuple[tuple[str, float], ...]
 _SHOWN = 3
 _COUNTS = ("matched", "predicted", "gold")

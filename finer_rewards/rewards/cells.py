@@ -16,27 +16,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.execution import did_not_run
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
-__all__ = [
-    "Empty",
-    "Rows",
-    "cell_precision",
-    "cell_precision_of",
-    "cell_recall",
-    "cell_recall_of",
-    "column_recall",
-    "column_recall_of",
-    "nearest",
-    "of_rows",
-    "rank_agreement",
-    "sorted_row",
-    "tuple_cardinality",
-    "tuple_cardinality_of",
-    "tuple_constraint",
-    "tuple_constraint_of",
-    "tuple_order",
-    "tuple_order_of",
-]
-
 Rows = Sequence[Sequence[Any]]
 Empty = Literal["mask", "zero", "accept"]
 

@@ -10,8 +10,6 @@ from finer_rewards.rewards.atomic import atomic_f1
 from finer_rewards.rewards.execution import execution_match
 from finer_rewards.types import Evidence, Score, Span
 
-__all__ = ["clause_credit"]
-
 _RIGHT: Final = execution_match()
 _OPERATIONS: Final = atomic_f1()
 #: Clauses in the order of a statement, and the tokens that begin them.

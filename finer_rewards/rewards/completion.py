@@ -8,8 +8,6 @@ from finer_rewards.parsing import Policy, named_policy, parse_completion
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score, Status
 
-__all__ = ["well_formed"]
-
 
 def _asked(policy: str, min_thought: int | None) -> Policy:
     asked = named_policy(policy)

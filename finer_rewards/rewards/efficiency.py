@@ -11,8 +11,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.execution import did_not_run
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
-__all__ = ["LEAST_REPEATS", "r_ves", "speed", "steady_ratio", "ves"]
-
 #: Below it, measurements of efficiency say nothing: a query as fast as gold gets anything from 0.7 to 1.3.
 LEAST_REPEATS = 5
 

@@ -17,8 +17,6 @@ from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.reward import reward
 from finer_rewards.types import Choices, Evidence, Execution, Score, Status, Trial, unscored
 
-__all__ = ["executable", "execution_match", "returns_rows"]
-
 Empty = Literal["mask", "zero", "accept"]
 Ambiguous = Literal["mask", "choices", "accept"]
 
@@ -355,6 +353,7 @@ def _rule(given: bool | None, guarded: bool) -> bool:
 
 
 def did_not_run(predicted: Execution | None) -> Score:
+    """Return the score of a prediction that has no SQL, or whose SQL failed."""
     if predicted is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
     reason = f"{predicted.status.sentence} {predicted.error}".strip()

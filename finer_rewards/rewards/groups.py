@@ -9,8 +9,6 @@ from finer_rewards.reward import Reward, reward
 from finer_rewards.rewards.execution import execution_match
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["in_lost_groups"]
-
 _RIGHT: Final = execution_match()
 
 

@@ -11,8 +11,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, reward
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
-__all__ = ["RUBRIC", "grade_in", "judge", "judge_prompts"]
-
 #: What is asked of the judge where no rubric is given.
 RUBRIC: Final = (
     "1 if the predicted query answers the question as well as the gold query does, on any database of this schema: "

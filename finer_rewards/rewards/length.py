@@ -14,8 +14,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.tags import between
 from finer_rewards.types import Evidence, Score, Status
 
-__all__ = ["length_penalised", "overlong", "sql_r1_length"]
-
 
 def _check_length(limit: int) -> None:
     if limit < 1:

@@ -10,8 +10,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Recall, Score, Status, unscored
 
-__all__ = ["memory"]
-
 #: Shares of runs of five words: thoughts of one model are alike up to the one, nothing written anew reaches the other.
 _ALIKE, _COPY = 0.5, 0.8
 

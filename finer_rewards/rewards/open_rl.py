@@ -11,8 +11,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import nearest
 from finer_rewards.types import Evidence, Execution, Score, Status, unscored
 
-__all__ = ["open_rl_result", "open_rl_text"]
-
 _WORD = re.compile(r"\b\w+\b")
 _START = re.compile(r"\b(with|select|insert|update|delete)\b", re.IGNORECASE)
 _LONGEST = 8_000

@@ -15,15 +15,6 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import Empty, Rows, nearest, of_rows, rank_agreement, sorted_row
 from finer_rewards.types import Evidence, Execution, Score
 
-__all__ = [
-    "rank_score",
-    "rank_score_of",
-    "soft_f1",
-    "soft_f1_of",
-    "soft_f1_reference",
-    "soft_f1_reference_of",
-]
-
 
 def soft_f1_of(gold: Rows, predicted: Rows, *, work: int = 1_000_000) -> float:
     """Return `soft_f1` of two results: 1 exactly when the rows are the same up to order, also of cells in a row.

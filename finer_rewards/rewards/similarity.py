@@ -20,8 +20,6 @@ from finer_rewards.types import Evidence, Score, Status, unscored
 if TYPE_CHECKING:
     from sqlglot import exp
 
-__all__ = ["clause_similarity", "ngram_similarity", "parses", "schema_linking", "text_similarity"]
-
 _WORD = re.compile(r"\w+")
 _CLAUSES = (
     "SELECT",

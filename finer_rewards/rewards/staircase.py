@@ -6,8 +6,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, reward
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["staircase"]
-
 Steps = tuple[tuple[float, float], ...]
 
 

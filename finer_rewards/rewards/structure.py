@@ -7,8 +7,6 @@ from collections.abc import Callable
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score, Status, unscored
 
-__all__ = ["best_gold", "canonical_match", "exact_set_match", "tree_similarity"]
-
 Measure = Callable[..., "tuple[float, dict[str, float]]"]
 
 

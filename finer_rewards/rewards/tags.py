@@ -11,8 +11,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["published_format", "repetitive", "tag_count"]
-
 
 def between(text: str, opening: str, closing: str) -> list[str]:
     """Return what stands between each opening mark and the first closing one after it, in linear time.

@@ -14,8 +14,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, reward
 from finer_rewards.types import Evidence, Score
 
-__all__ = ["each_call", "few_turns", "gain"]
-
 How = Literal["mean", "max", "min", "sum", "last"]
 
 

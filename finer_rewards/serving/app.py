@@ -17,8 +17,6 @@ from finer_rewards.serving.desk import Desk, RefusedError, Work
 from finer_rewards.serving.metrics import CONTENT_TYPE
 from finer_rewards.serving.service import Service
 
-__all__ = ["build_app"]
-
 #: Our own clients wait for these with signs of life; everybody else gets an honest status code.
 _ALIVE = ("/execute", "/settle", "/neighbours", "/memory/search", "/memory/remember")
 

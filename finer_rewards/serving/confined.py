@@ -20,8 +20,6 @@ from finer_rewards.neighbours import find_siblings, neighbours_digest
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
-__all__ = ["Confined", "Hidden"]
-
 
 class Hidden:
     """Calls folders of this machine by another name, in what strangers read."""

@@ -8,8 +8,6 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-__all__ = ["Connection", "raise_file_limit"]
-
 HEAD_SECONDS = 10.0  # that the head of a request may take to arrive
 _FILES = 4096  # open files that a server asks the system for
 _KEPT_FILES = 32  # at least, for the workers and the databases

@@ -22,8 +22,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.stopping import STOP, Stop
 from finer_rewards.serving.metrics import Metrics
 
-__all__ = ["Desk", "GoneError", "RefusedError", "Work"]
-
 SIGN_OF_LIFE = 5.0  # seconds between them; a client may wait several times as long
 UPLOAD_SECONDS = 60.0  # that a body may take to arrive
 SLOW_SECONDS = 10.0  # in which SLOW_BYTES of it have to arrive, or its end

@@ -17,8 +17,6 @@ from fastapi import FastAPI
 from finer_rewards.errors import ConfigError
 from finer_rewards.serving.connections import Connection
 
-__all__ = ["Server", "listen"]
-
 _WAITING = 2048  # connections that the system keeps until they are let in
 _AT_ONCE = 8  # that are let in before the event loop looks at those it has
 _UNREAD_MILLISECONDS = 60_000

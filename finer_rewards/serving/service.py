@@ -30,8 +30,6 @@ from finer_rewards.serving.desk import GoneError, RefusedError
 from finer_rewards.serving.metrics import Metrics, resident_bytes
 from finer_rewards.types import Evidence, Sample, Score
 
-__all__ = ["Service"]
-
 _AT_ONCE = 256  # samples or queries between two looks at whether the client is still there
 _MOST_TRACES = 10_000  # of which a search says something, a thought
 _LARGEST = 1 << 53  # of a whole number in a request: what every reader of JSON keeps exact

@@ -27,8 +27,6 @@ from finer_rewards.testing.subjects import (
 )
 from finer_rewards.testing.walled import Walled
 
-__all__ = ["KINDS", "Finding", "Report", "redteam"]
-
 Verdict = Literal["held", "accepted", "refused", "broken", "skipped"]
 #: The kinds of attacks, and the laws.
 KINDS: Final = (*dict.fromkeys(attack.kind for attack in ATTACKS), "law")

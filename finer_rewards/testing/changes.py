@@ -13,8 +13,6 @@ from finer_rewards.testing.databases import POOLS, kind_of
 from finer_rewards.testing.queries import Compound, Condition, Join, Name, Query, Select, Style, Term, write
 from finer_rewards.types import Cell, Row
 
-__all__ = ["SPELLING", "Columns", "differ", "mutations", "rewritings"]
-
 _OTHER_OPERATOR: Final = {"=": "<>", "<>": "=", "<": "<=", "<=": "<", ">": ">=", ">=": ">"}
 _OTHER_FUNCTION: Final = {"SUM": "AVG", "AVG": "MAX", "MIN": "MAX", "MAX": "MIN"}
 _OTHER_SET: Final = {

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from finer_rewards.memory_protocol import Memory
     from finer_rewards.operations.canonicalising import SchemaLike
 
-__all__ = ["TEMPLATE", "broken_laws", "check_reward", "laws_of"]
-
 TEMPLATE: Final = "<think>{thought}</think>\n{sql}"
 
 

@@ -14,8 +14,6 @@ from typing import Final
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Cell, Row
 
-__all__ = ["LIBRARY", "POOLS", "Database", "kind_of", "literal", "name_of", "witnesses"]
-
 #: The values that cells and the literals of queries are drawn from, so that they meet.
 POOLS: Final[Mapping[str, tuple[Cell, ...]]] = {
     "INTEGER": (0, 1, 2, 3, 5, 8, 40),

@@ -22,9 +22,6 @@ from finer_rewards.testing.strategies import equivalent_pairs, near_misses, quer
 from finer_rewards.testing.subjects import Case, RewardSubject, Subject
 from finer_rewards.types import Evidence
 
-__all__ = ["LAWS", "Bench", "Law", "LawError"]
-
-
 #: What adding floats may take a value beyond its range.
 _ROUNDING: Final = 1e-9
 

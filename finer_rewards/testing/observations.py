@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.operations.canonicalising import SchemaLike
 
-__all__ = ["THOUGHT", "broken", "completions", "evidence"]
-
 #: A thought that is long and varied enough for every shipped policy.
 THOUGHT: Final = (
     "The question names one kind of thing, so I look for its table first, keep only the rows it speaks of, "

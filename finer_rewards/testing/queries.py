@@ -10,8 +10,6 @@ from typing import TypeAlias
 from finer_rewards.testing.databases import literal, name_of
 from finer_rewards.types import Cell
 
-__all__ = ["Compound", "Condition", "Join", "Name", "Query", "Select", "Style", "Term", "write"]
-
 #: A column: its table and its name.
 Name: TypeAlias = tuple[str, str]
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
     from finer_rewards.operations.canonicalising import SchemaLike
 
-__all__ = ["Pair", "as_schema", "databases", "equivalent_pairs", "near_misses", "queries", "schemas"]
-
 _MAX_TABLES = 8
 
 

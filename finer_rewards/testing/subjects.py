@@ -20,17 +20,6 @@ from finer_rewards.scoring import Scorer
 from finer_rewards.spec import parse_reward
 from finer_rewards.types import Recall, Sample
 
-__all__ = [
-    "CallError",
-    "Calls",
-    "Case",
-    "Function",
-    "KnownThoughts",
-    "RewardSubject",
-    "Subject",
-    "as_subject",
-]
-
 Calls = Literal["trl", "trl_chat", "verl", "openrlhf"]
 #: The names under which a function may ask for a column.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {

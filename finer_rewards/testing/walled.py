@@ -15,8 +15,6 @@ from typing import Final
 from finer_rewards.errors import FinerError
 from finer_rewards.testing.subjects import CallError, Case, Function, Subject
 
-__all__ = ["Walled"]
-
 #: Bytes the function may take beyond what it has when the process starts.
 MEMORY: Final = 1 << 31
 

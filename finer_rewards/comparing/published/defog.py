@@ -12,8 +12,6 @@ from finer_rewards.comparing.published.pandas import frame_of
 from finer_rewards.comparing.result import Comparison, Sides, differing, matched
 from finer_rewards.comparing.rules import rule
 
-__all__ = ["defog_exact", "defog_subset"]
-
 _ASKS_FOR_ORDER = re.compile(r"\b(order|sort|arrange)\b")
 _ORDER_BY = re.compile(r"ORDER BY[\s\S]*", re.IGNORECASE)
 _FIRST_KEY = re.compile(r"(?<=ORDER BY)(.*?)(?=;|,|\)|$)", re.IGNORECASE)

@@ -12,8 +12,6 @@ from finer_rewards.comparing.published.pandas import frame_of, through_csv
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
 from finer_rewards.comparing.rules import rule
 
-__all__ = ["ibm_exec", "ibm_subset", "spider2"]
-
 # Where a doubled quote does not end a literal.
 _LITERAL = re.compile(r"""(['"])(?:(?!\1).|\1\1)*(?:\1|\Z)""", re.DOTALL)
 

@@ -13,8 +13,6 @@ from typing import Any
 
 from finer_rewards.comparing.result import Table
 
-__all__ = ["frame_of", "through_csv"]
-
 _NUMBERS = {int, float, bool, type(None)}
 _CHUNK = 500
 

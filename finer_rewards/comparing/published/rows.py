@@ -13,8 +13,6 @@ from finer_rewards.comparing.result import Comparison, Sides, Table, counted, di
 from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.types import Row
 
-__all__ = ["dict_rows", "qatch", "row_set", "sorted_rows", "test_suite", "typed_rows"]
-
 _TWO_ENDS = re.compile(r";\s*;\s*\Z")
 _NUMBERS = frozenset((int, float))
 
@@ -121,6 +119,7 @@ def _row_count(sides: Sides) -> Comparison:
 
 
 def verdict(sides: Sides, equal: bool, what: str) -> Comparison:
+    """Return the comparison, with the reason that a published evaluator does not give."""
     if equal:
         return matched(f"the {what} is gold's", "rows")
     return differing(sides, f"the {what} is not gold's", "rows")

@@ -11,8 +11,6 @@ from finer_rewards.engines.engine import Check, Engine, Fact, changes_fact, file
 from finer_rewards.engines.sqlite.files import SUFFIXES as SQLITE_SUFFIXES
 from finer_rewards.executing.databases import database_names
 
-__all__ = ["DUCKDB"]
-
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 

@@ -28,8 +28,6 @@ from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program
 from finer_rewards.schema import Schema, table_of
 
-__all__ = ["DuckDB"]
-
 _RESERVED = 2 << 30  # addresses that DuckDB reserves and does not use
 
 

@@ -8,8 +8,6 @@ from typing import ClassVar
 from finer_rewards.engines.sqlite.files import SUFFIXES as SQLITE_SUFFIXES
 from finer_rewards.executing.databases import DatabaseFile
 
-__all__ = ["OWN_SUFFIXES", "PARQUET", "SUFFIXES", "DuckDBFile", "is_duckdb_place"]
-
 OWN_SUFFIXES = (".duckdb", ".ddb")
 PARQUET = b"PAR1"  # how a file of it begins
 SUFFIXES = (*OWN_SUFFIXES, *SQLITE_SUFFIXES)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["database_in", "is_dsn", "without_password"]
-
 
 def database_in(dsn: str) -> str:
     """Return the database of the server that a connection string names; empty when it names none."""

@@ -7,8 +7,6 @@ from finer_rewards.engines.postgres.dsn import database_in, is_dsn
 from finer_rewards.engines.postgres.executor import Postgres
 from finer_rewards.executing.pooled import PooledExecutor
 
-__all__ = ["POSTGRES"]
-
 
 def _look(dsn: str) -> Place:
     """A dsn that names a database serves every statement, as a file does; one that does not, as a folder does."""

@@ -21,8 +21,6 @@ from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.schema import Schema, table_of
 
-__all__ = ["Postgres"]
-
 _PATIENCE = 5.0  # seconds in which a server answers what takes it no time
 
 

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["DATE_FUNCTIONS", "may_read_clock", "reads_clock"]
-
 #: The functions that read the clock where an argument says so.
 DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
 #: What stands in the text of a query with a date function that reads the clock, openly or not.

@@ -10,8 +10,6 @@ from finer_rewards.engines.engine import Check, Engine, Fact, changes_fact, file
 from finer_rewards.engines.sqlite.executor import SQLite
 from finer_rewards.engines.sqlite.files import SUFFIXES
 
-__all__ = ["SQLITE"]
-
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 # One long step inside SQLite, which no interrupt stops.
 _LONG_STEP = "SELECT instr(hex(zeroblob(400000)), hex(zeroblob(200000)) || '1') FROM t"

@@ -23,8 +23,6 @@ from finer_rewards.executing.process import Program, Task
 from finer_rewards.executing.siblings import cache_folder, sibling_path
 from finer_rewards.schema import Schema, schema_from_catalog
 
-__all__ = ["SQLite"]
-
 #: Characters that a database given as text may have.
 LONGEST_TEXT = 16 << 20
 _MOST_UNMADE = 4096

@@ -12,8 +12,6 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import DatabaseFile, find_database
 from finer_rewards.executing.siblings import sibling_path
 
-__all__ = ["MAGIC", "SUFFIXES", "SQLiteFile", "resolve_database"]
-
 SUFFIXES = (".sqlite", ".sqlite3", ".db")
 MAGIC = b"SQLite format 3\x00"
 

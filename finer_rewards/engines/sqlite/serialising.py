@@ -5,8 +5,6 @@ from __future__ import annotations
 import sqlite3
 import sys
 
-__all__ = ["serialised"]
-
 
 def serialised(raw: sqlite3.Connection) -> bytes:
     """Return the file that a database in memory would be."""

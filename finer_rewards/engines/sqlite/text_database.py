@@ -16,8 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-__all__ = ["LARGEST", "build_database"]
-
 #: Bytes that a database made of text may take.
 LARGEST = 64 << 20
 _PAGE = 4096

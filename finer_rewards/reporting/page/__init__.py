@@ -19,8 +19,6 @@ from finer_rewards.reporting.comparing import compare_runs
 if TYPE_CHECKING:
     from finer_rewards.reporting.reading import Run
 
-__all__ = ["render_page"]
-
 
 def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
     """Return the page of one run, or of a run and the one that it is compared with.

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-__all__ = ["VERIFIED", "Attack", "Rule", "of_kind"]
-
 #: The thought that a trace memory knows to be verified.
 VERIFIED: Final = (
     "A verified thought: every ship has its flag in the column flag, so the rows of ship whose flag is Malta are the "

@@ -6,8 +6,6 @@ from typing import Final
 
 from finer_rewards.testing.attacks.attack import VERIFIED, Attack, of_kind
 
-__all__ = ["CONDUCT"]
-
 _ENDLESS: Final = "WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t)"
 _COUNT: Final = "SELECT COUNT(*) FROM ship WHERE flag = 'Malta'"
 _NAMES: Final = "SELECT name FROM ship WHERE flag = 'Malta'"

@@ -10,8 +10,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["QUESTIONS", "Question", "build_worlds"]
-
 _TABLES: Final = """
 CREATE TABLE ship (id INTEGER PRIMARY KEY, name TEXT NOT NULL, flag TEXT, tons INTEGER);
 CREATE TABLE berth (id INTEGER PRIMARY KEY, label TEXT NOT NULL, fee REAL, depth INTEGER);

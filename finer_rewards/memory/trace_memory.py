@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal
 from finer_rewards._util.extras import package_folder
 from finer_rewards.errors import DataError, FinerError
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.gate import Gate, Report, scored_pairs, trace_of
-from finer_rewards.memory.kept import Kept
-from finer_rewards.memory.manifest import SPACE, agree
+from finer_rewards.memory.folder import MemoryFolder
+from finer_rewards.memory.gate import AdmissionReport, Gate, scored_pairs, trace_of
+from finer_rewards.memory.manifest import EMBEDDING_OPTIONS, agree
 from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
-from finer_rewards.memory.store import Tally, replace_file
+from finer_rewards.memory.segments import Tally, replace_file
 from finer_rewards.memory.trace import Trace, database_id, read_traces
 from finer_rewards.memory.verifying import Verification, repair_folder, verify_folder
 from finer_rewards.types import Evidence, Recall, Score
 
 if TYPE_CHECKING:
-    from finer_rewards.memory.shelves import Row
-
-__all__ = ["TraceMemory"]
+    from finer_rewards.memory.snapshot import TraceRow
 
 
 class TraceMemory:
@@ -47,7 +45,7 @@ class TraceMemory:
         self.embedder = embedder
         self.gate = gate
         self._options = dict(options)
-        self._kept = Kept(path, embedder, options)
+        self._folder = MemoryFolder(path, embedder, options)
 
     @classmethod
     def open(
@@ -128,8 +126,8 @@ class TraceMemory:
             ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
         """
         check_search(thoughts, dbs, top_k, scope, questions, sqls)
-        with self._kept:
-            shelves = self._kept.held.shelves()
+        with self._folder:
+            snapshot = self._folder.state.snapshot()
         return recall_thoughts(
             thoughts,
             [database_id(db) for db in dbs],
@@ -137,9 +135,9 @@ class TraceMemory:
             scope,
             questions=questions,
             sqls=sqls,
-            shelves=shelves,
-            embed=self._kept.vectors,
-            join=self._kept.space.joined if self._kept.space.masks else None,
+            snapshot=snapshot,
+            embed=self._folder.vectors,
+            join=self._folder.thought_embedder.joined if self._folder.thought_embedder.masks else None,
             fingerprint=self.embedder.fingerprint,
         )
 
@@ -149,50 +147,50 @@ class TraceMemory:
         Raises:
             DataError: a segment is corrupt; see `repair`.
         """
-        with self._kept:
-            self._kept.take_in()
+        with self._folder:
+            self._folder.take_in()
             return self.digest
 
     @property
     def digest(self) -> str:
         """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
-        with self._kept:
-            space = [str(self._options[name]) for name in SPACE]
-            return self._kept.held.digest([self.embedder.fingerprint, *space])
+        with self._folder:
+            options = [str(self._options[name]) for name in EMBEDDING_OPTIONS]
+            return self._folder.state.digest([self.embedder.fingerprint, *options])
 
     def __len__(self) -> int:
         """Return the number of verified traces."""
-        with self._kept:
-            return sum(row.trace.verified for row in self._kept.held.rows.values())
+        with self._folder:
+            return sum(row.trace.verified for row in self._folder.state.rows.values())
 
     def __contains__(self, key: object) -> bool:
-        return key in self._kept.held.rows
+        return key in self._folder.state.rows
 
     def __getitem__(self, key: str) -> Trace:
-        return self._kept.held.rows[key].trace
+        return self._folder.state.rows[key].trace
 
     def traces(self) -> list[Trace]:
         """Return all traces, in order of database and key."""
-        with self._kept:
-            return [row.trace for row in self._kept.held.ordered()]
+        with self._folder:
+            return [row.trace for row in self._folder.state.ordered()]
 
     def describe(self) -> dict[str, Any]:
         """Return what of this memory determines a score, for a scoring signature."""
-        space = {name: self._options[name] for name in SPACE}
-        return {"embedder": self.embedder.fingerprint, **space, "digest": self.digest, "traces": len(self)}
+        options = {name: self._options[name] for name in EMBEDDING_OPTIONS}
+        return {"embedder": self.embedder.fingerprint, **options, "digest": self.digest, "traces": len(self)}
 
     def stats(self) -> dict[str, Any]:
         """Return counts: traces by outcome and database, refusals by reason, segments, bytes, cut records."""
-        with self._kept:
-            files = self._kept.files()
+        with self._folder:
+            files = self._folder.files()
             return {
                 "embedder": self.embedder.fingerprint,
-                **{name: self._options[name] for name in SPACE},
-                **self._kept.held.counts(),
+                **{name: self._options[name] for name in EMBEDDING_OPTIONS},
+                **self._folder.state.counts(),
                 "segments": len(files),
                 "bytes": sum(path.stat().st_size for path in files),
-                "torn": sum(damage.torn for damage in self._kept.damages()),
-                "index": self._kept.held.shelves().verified.index.kind,
+                "torn": sum(damage.torn for damage in self._folder.damages()),
+                "index": self._folder.state.snapshot().verified.index.kind,
                 "digest": self.digest,
             }
 
@@ -200,7 +198,7 @@ class TraceMemory:
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
-    ) -> Report:
+    ) -> AdmissionReport:
         """Store what passes the gate; call it after scoring, once a step.
 
         The order of the samples does not matter. When this returns, what was admitted is on the disk. A trace whose
@@ -219,7 +217,7 @@ class TraceMemory:
         Raises:
             ConfigError: an item is not such a pair, or the folder cannot be written.
         """
-        from finer_rewards.memory.shelves import Row
+        from finer_rewards.memory.snapshot import TraceRow
 
         pairs = scored_pairs(scored)
         decisions = [self.gate.judge(evidence, score) for evidence, score in pairs]
@@ -230,7 +228,7 @@ class TraceMemory:
                 decisions[place] = replace(decision, key=candidates[place].key)
         failed = "the embedder returned numbers that are not finite"
         try:
-            vectors = self._kept.embedded(list(candidates.values()))
+            vectors = self._folder.embedded(list(candidates.values()))
         except FinerError:
             raise
         except Exception as error:  # noqa: BLE001  Whatever an embedder raises is told, and is no reason to stop.
@@ -241,18 +239,18 @@ class TraceMemory:
                 RuntimeWarning,
                 stacklevel=2,
             )
-        with self._kept:
-            admitted: list[Row] = []
+        with self._folder:
+            admitted: list[TraceRow] = []
             # In order of key, so that the order of the samples decides nothing.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
-                row = Row(trace, vectors[trace.key]) if trace.key in vectors else None
-                reason = failed if row is None else self._kept.held.refuses(row, admitted, self.gate)
+                row = TraceRow(trace, vectors[trace.key]) if trace.key in vectors else None
+                reason = failed if row is None else self._folder.state.refuses(row, admitted, self.gate)
                 if row is not None and not reason:
                     admitted.append(row)
                 decisions[place] = replace(decisions[place], refused=reason)
-            report = Report(tuple(decisions))
+            report = AdmissionReport(tuple(decisions))
             tally = Tally(secrets.token_hex(8), report.refused)
-            self._kept.append(admitted, [tally] if tally.refused else [])
+            self._folder.append(admitted, [tally] if tally.refused else [])
         return report
 
     def import_(self, path: str | Path, *, progress: Callable[[int], None] | None = None) -> int:
@@ -270,18 +268,18 @@ class TraceMemory:
         Raises:
             DataError: a line is not a trace, or the embedder failed at it; those of earlier batches are in.
         """
-        from finer_rewards.memory.shelves import Row
+        from finer_rewards.memory.snapshot import TraceRow
 
         added = 0
         for line, traces in read_traces(Path(path)):
-            new = [trace for trace in traces if trace.key not in self._kept.held.rows]
-            vectors = self._kept.embedded(new)
+            new = [trace for trace in traces if trace.key not in self._folder.state.rows]
+            vectors = self._folder.embedded(new)
             if any(trace.key not in vectors for trace in new):
                 raise DataError(
                     f"{self.embedder.fingerprint} returned numbers that are not finite. Check the embedder."
                 )
-            with self._kept:
-                self._kept.append([Row(trace, vectors[trace.key]) for trace in new])
+            with self._folder:
+                self._folder.append([TraceRow(trace, vectors[trace.key]) for trace in new])
             added += len(new)
             if progress is not None:
                 progress(line)
@@ -296,8 +294,8 @@ class TraceMemory:
 
     def compact(self) -> int:
         """Merge the segments of writers that are gone into one; return how many were merged."""
-        with self._kept:
-            return self._kept.merge()
+        with self._folder:
+            return self._folder.merge()
 
     def verify(self) -> Verification:
         """Read every byte of every segment again and check it."""
@@ -310,8 +308,8 @@ class TraceMemory:
 
     def close(self) -> None:
         """Close this process's segment. The memory can be used again afterwards."""
-        with self._kept:
-            self._kept.close()
+        with self._folder:
+            self._folder.close()
 
     def __enter__(self) -> TraceMemory:
         return self

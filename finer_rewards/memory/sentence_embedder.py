@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["DEFAULT_EMBEDDER", "QWEN_PROMPT", "SentenceEmbedder"]
-
 #: The embedder of the FINER-SQL paper.
 DEFAULT_EMBEDDER: Final = "Qwen/Qwen3-Embedding-0.6B"
 #: Qwen3-Embedding is told its task; stored and asked traces get the same words, as both are traces.

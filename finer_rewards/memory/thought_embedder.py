@@ -25,9 +25,9 @@ from typing import TYPE_CHECKING
 
 from finer_rewards._thoughts.plan import OPERATIONS, asked_operations, planned_operations
 from finer_rewards._thoughts.stuffing import is_foreign, touches
+from finer_rewards.memory.calibration_texts import BACKGROUND
 from finer_rewards.memory.delexicalise import delexicalise
 from finer_rewards.memory.embedders import CachedEmbedder, Embedder, shorten
-from finer_rewards.memory.texts import BACKGROUND
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,10 +36,8 @@ if TYPE_CHECKING:
     Vector = NDArray[np.float32]
     Wide = NDArray[np.float64]
 
-__all__ = ["Space", "beside", "spoken", "usual"]
 
-
-class Space:
+class ThoughtEmbedder:
     """Embeds thoughts for one memory.
 
     Args:
@@ -62,7 +60,7 @@ class Space:
         self.centres = centres
         #: How many texts of a thought are embedded.
         self.parts = 2 if masks else 1
-        self._middles: list[Vector] | None = None
+        self._centre_vectors: list[Vector] | None = None
 
     def vectors(
         self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
@@ -76,8 +74,8 @@ class Space:
         """
         if not thoughts:
             return []
-        if self.centres and self._middles is None:
-            self.use(self.learn())
+        if self.centres and self._centre_vectors is None:
+            self.use_centres(self.learn_centres())
         given = list(zip(thoughts, questions or repeat(""), sqls or repeat("")))  # noqa: B905
         # A group of completions often thinks alike.
         texts = {one: self._texts(*one) for one in dict.fromkeys(given)}
@@ -94,9 +92,9 @@ class Space:
         given = list(zip(thoughts, questions, strict=True))
         texts = {one: _asked(*one) for one in dict.fromkeys(given)}
         wanted = list(dict.fromkeys(text for pair in texts.values() for text in pair if text))
-        middle = self._middles[-1] if self._middles else None
+        centre = self._centre_vectors[-1] if self._centre_vectors else None
         known: dict[str, Wide | None] = {
-            text: _moved(vector, middle)
+            text: _moved(vector, centre)
             for text, vector in zip(wanted, self.embedder.vectors(wanted) if wanted else (), strict=True)
         }
         made: list[Vector | None] = []
@@ -109,7 +107,7 @@ class Space:
                 made.append(unit(total[None])[0].astype(np.float16).astype(np.float32))
         return made
 
-    def learn(self) -> list[list[float]]:
+    def learn_centres(self) -> list[list[float]]:
         """Embed the background; return the centre of each part.
 
         Raises:
@@ -125,11 +123,11 @@ class Space:
             means.append([round(float(number), 7) for number in np.mean(np.stack(made), axis=0)])
         return means
 
-    def use(self, middles: Sequence[Sequence[float]]) -> None:
+    def use_centres(self, centres: Sequence[Sequence[float]]) -> None:
         """Centre on these from now on: an endpoint answers a little differently every time, so they are kept."""
         import numpy as np
 
-        self._middles = [np.asarray(middle, dtype=np.float32) for middle in middles]
+        self._centre_vectors = [np.asarray(centre, dtype=np.float32) for centre in centres]
 
     def _texts(self, thought: str, question: str = "", sql: str = "") -> tuple[str, ...]:
         """Return what of a thought is embedded, part by part; an empty part counts for nothing."""
@@ -153,10 +151,10 @@ class Space:
         for number, column in enumerate(zip(*texts.values(), strict=True)):
             # An embedder that is never asked says no length, and a thought about nothing needs a vector of it too.
             wanted = list(dict.fromkeys(filter(None, column))) or ["query"]
-            middle = self._middles[number] if self._middles else None
+            centre = self._centre_vectors[number] if self._centre_vectors else None
             for text, vector in zip(wanted, self.embedder.vectors(wanted), strict=True):
                 length = length if vector is None else len(vector)
-                moved[number, text] = _moved(vector, middle)
+                moved[number, text] = _moved(vector, centre)
         made: dict[tuple[str, str, str], Vector | None] = {}
         for one, parts in texts.items():
             total: Wide | None = np.zeros(length)
@@ -176,11 +174,11 @@ def _asked(thought: str, question: str) -> tuple[str, str]:
     return " ".join(asked), " ".join(sorted({*asked, *planned}))
 
 
-def spoken(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
+def operation_flags(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
     """Return, a line a thought, 1 for each of `OPERATIONS` that it plans or its question asks for, else 0.
 
     Example:
-        >>> spoken(["Sort by age."], ["How many singers are there?"]).nonzero()[1].tolist()
+        >>> operation_flags(["Sort by age."], ["How many singers are there?"]).nonzero()[1].tolist()
         [3, 14]
     """
     import numpy as np
@@ -189,12 +187,12 @@ def spoken(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
     return np.array([[name in line for name in OPERATIONS] for line in lines], dtype=float)
 
 
-def usual(lines: Wide) -> Wide:
-    """Return how often each operation is spoken of; beside a few traces one in ten is supposed.
+def operation_rates(lines: Wide) -> Wide:
+    """Return the share of thoughts that speak of each operation; where there are few, near one in ten.
 
     Example:
         >>> import numpy as np
-        >>> usual(np.ones((90, 1))).round(2).tolist(), usual(np.zeros((0, 1))).tolist()
+        >>> operation_rates(np.ones((90, 1))).round(2).tolist(), operation_rates(np.zeros((0, 1))).tolist()
         ([0.91], [0.1])
     """
     import numpy as np
@@ -202,8 +200,8 @@ def usual(lines: Wide) -> Wide:
     return np.asarray((lines.sum(axis=0) + 1) / (len(lines) + 10))
 
 
-def beside(vectors: Vector, lines: Wide) -> Vector:
-    """Return unit vectors with what is spoken of beside, less the usual; zero stays zero."""
+def with_operations(vectors: Vector, lines: Wide) -> Vector:
+    """Return unit vectors: each given one with its line of operations, scaled alike, appended; zero stays zero."""
     import numpy as np
 
     from finer_rewards.memory.index import unit
@@ -212,14 +210,14 @@ def beside(vectors: Vector, lines: Wide) -> Vector:
     return unit(np.hstack([vectors, unit(lines) * about])).astype(np.float16).astype(np.float32)
 
 
-def _moved(vector: Vector | None, middle: Vector | None) -> Wide | None:
+def _moved(vector: Vector | None, centre: Vector | None) -> Wide | None:
     import numpy as np
 
     if vector is None:
         return None
     wide = vector.astype(np.float64)
-    if middle is None or not wide.any():
+    if centre is None or not wide.any():
         return wide
-    wide = wide - middle
+    wide = wide - centre
     length = float(np.sqrt((wide * wide).sum()))
     return wide / length if length else wide

@@ -10,25 +10,23 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.errors import DataError
 from finer_rewards.memory.embedders import Embedder
-from finer_rewards.memory.holdings import Holdings
 from finer_rewards.memory.manifest import checked_centres
-from finer_rewards.memory.space import Space
-from finer_rewards.memory.store import Damage, Entry, Record, Store, Tally
+from finer_rewards.memory.segments import Damage, Entry, Record, SegmentStore, Tally
+from finer_rewards.memory.state import MemoryState
+from finer_rewards.memory.thought_embedder import ThoughtEmbedder
 from finer_rewards.memory.trace import Trace
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from finer_rewards.memory.shelves import Row
+    from finer_rewards.memory.snapshot import TraceRow
 
     Vector = NDArray[np.float32]
     Stored = NDArray[np.float16]
 
-__all__ = ["Kept"]
 
-
-class Kept:
+class MemoryFolder:
     """What one memory keeps. All but `vectors` is used in a `with` block, which one thread enters at a time.
 
     Args:
@@ -39,18 +37,18 @@ class Kept:
 
     def __init__(self, path: Path, embedder: Embedder, options: Mapping[str, Any]) -> None:
         self.path = path
-        self.space = Space(
+        self.thought_embedder = ThoughtEmbedder(
             embedder, masks=options["delexicalise"], centres=options["centre"], cache=options["cache"]
         )
         limits = {name: options[name] for name in ("exact_up_to", "backend")}
-        self.held = Holdings((str(path), embedder.fingerprint), limits)
+        self.state = MemoryState((str(path), embedder.fingerprint), limits)
         self._settled = not options["centre"]
-        self._store = Store(path, durable=options["durable"])
+        self._store = SegmentStore(path, durable=options["durable"])
         self._lock = ForkSafeLock()
         self._process = os.getpid()
         self.take_in()
 
-    def __enter__(self) -> Kept:
+    def __enter__(self) -> MemoryFolder:
         """After a fork, go on with a segment of this process's own; what is in RAM stays as it was."""
         self._lock.__enter__()
         if os.getpid() != self._process:
@@ -64,11 +62,11 @@ class Kept:
     def vectors(
         self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
     ) -> list[Vector | None]:
-        """Return the unit vector of each thought, all of the length that is held; see `Space.vectors`."""
-        vectors = self.space.vectors(thoughts, questions, sqls)
+        """Return the unit vector of each thought, all of the length that is held; see `ThoughtEmbedder.vectors`."""
+        vectors = self.thought_embedder.vectors(thoughts, questions, sqls)
         for vector in vectors:
             if vector is not None:
-                self.held.measure(len(vector))
+                self.state.measure(len(vector))
         return vectors
 
     def embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
@@ -86,16 +84,16 @@ class Kept:
         Raises:
             DataError: what is new is not whole.
         """
-        from finer_rewards.memory.shelves import Row, unpacked
+        from finer_rewards.memory.snapshot import TraceRow, unpacked
 
         self._settle(write=False)
-        new: list[Row] = []
+        new: list[TraceRow] = []
         tallies: list[Tally] = []
         for entry in self._store.read_new():
             if isinstance(entry, Tally):
                 tallies.append(entry)
             else:
-                new.append(Row(entry.trace, unpacked(entry.vector)))
+                new.append(TraceRow(entry.trace, unpacked(entry.vector)))
         corrupt = [damage for damage in self.damages() if not damage.torn]
         if corrupt:
             first = corrupt[0]
@@ -103,32 +101,34 @@ class Kept:
                 f"{len(corrupt)} parts of it are corrupt, first {first.size} bytes at {first.start} of {first.file}"
                 f"{': ' if first.reason else ''}{first.reason}"
             )
-        lengths = {len(row.vector) for row in new} | ({self.held.dimension} if self.held.dimension else set())
+        lengths = {len(row.vector) for row in new} | (
+            {self.state.dimension} if self.state.dimension else set()
+        )
         if len(lengths) > 1:
             self._refuse(f"it holds vectors of the lengths {sorted(lengths)}")
         planted = sum(not row.is_unit for row in new)
         if planted:
             self._refuse(f"{planted} of its vectors are not of length 1")
-        self.held.tallies.update({tally.id: tally for tally in tallies})
-        self.held.keep(new)
+        self.state.tallies.update({tally.id: tally for tally in tallies})
+        self.state.keep(new)
 
-    def append(self, rows: Sequence[Row], tallies: Sequence[Tally] = ()) -> None:
+    def append(self, rows: Sequence[TraceRow], tallies: Sequence[Tally] = ()) -> None:
         """Write rows and counts of refusals, and take them in."""
-        from finer_rewards.memory.shelves import packed
+        from finer_rewards.memory.snapshot import packed
 
         self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
-        self.held.tallies.update({tally.id: tally for tally in tallies})
-        self.held.keep(rows)
+        self.state.tallies.update({tally.id: tally for tally in tallies})
+        self.state.keep(rows)
 
     def merge(self) -> int:
         """Merge the segments of writers that are gone into one; return how many were merged."""
-        from finer_rewards.memory.shelves import packed
+        from finer_rewards.memory.snapshot import packed
 
         self._store.close()
         idle = self._store.idle()
         self.take_in()
-        entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in self.held.ordered()]
-        entries += [self.held.tallies[key] for key in sorted(self.held.tallies)]
+        entries: list[Entry] = [Record(row.trace, packed(row.vector)) for row in self.state.ordered()]
+        entries += [self.state.tallies[key] for key in sorted(self.state.tallies)]
         if len(idle) > 1 or any(damage.torn for damage in self.damages()):
             self._store.merge(entries, idle)
             return len(idle)
@@ -149,10 +149,12 @@ class Kept:
     def _settle(self, *, write: bool) -> None:
         """Use the centre this memory was made with; before the first trace is written, write it down."""
         if not self._settled and (write or (self.path / "centre.json").exists()):
-            learnt = self.space.learn() if write else []
+            learnt = self.thought_embedder.learn_centres() if write else []
             found = self._store.describe_once("centre.json", {"centres": learnt})
-            length = getattr(self.space.embedder.inner, "dimension", None) or 0
-            self.space.use(checked_centres(self.path / "centre.json", found, self.space.parts, length))
+            length = getattr(self.thought_embedder.embedder.inner, "dimension", None) or 0
+            self.thought_embedder.use_centres(
+                checked_centres(self.path / "centre.json", found, self.thought_embedder.parts, length)
+            )
             self._settled = True
 
     def _refuse(self, what: str) -> NoReturn:

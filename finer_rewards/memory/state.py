@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import Gate
-from finer_rewards.memory.store import Tally
+from finer_rewards.memory.segments import Tally
 
 if TYPE_CHECKING:
-    from finer_rewards.memory.shelves import Row, Shelves
-
-__all__ = ["Holdings"]
+    from finer_rewards.memory.snapshot import Snapshot, TraceRow
 
 
-class Holdings:
+class MemoryState:
     """Traces, each once, whatever the order in which they came. `TraceMemory` holds the lock.
 
     Args:
@@ -26,15 +24,15 @@ class Holdings:
     """
 
     def __init__(self, owner: tuple[str, str], limits: Mapping[str, Any]) -> None:
-        self.rows: dict[str, Row] = {}
+        self.rows: dict[str, TraceRow] = {}
         self.tallies: dict[str, Tally] = {}
         self.dimension = 0
         self._owner = owner
         self._limits = dict(limits)
         self._questions: Counter[tuple[bool, str, str]] = Counter()
-        self._built: Shelves | None = None
+        self._built: Snapshot | None = None
 
-    def keep(self, rows: Iterable[Row]) -> None:
+    def keep(self, rows: Iterable[TraceRow]) -> None:
         """Take rows in."""
         for row in rows:
             self.measure(len(row.vector))
@@ -61,16 +59,16 @@ class Holdings:
                 f"but {fingerprint!r} makes {length}. Open it with the embedder it was made with."
             )
 
-    def ordered(self) -> list[Row]:
+    def ordered(self) -> list[TraceRow]:
         """Return all rows, in order of database and key."""
         return sorted(self.rows.values(), key=lambda row: row.place)
 
-    def shelves(self) -> Shelves:
+    def snapshot(self) -> Snapshot:
         """Return the indexes over what is here now; they never change."""
-        from finer_rewards.memory.shelves import Shelves
+        from finer_rewards.memory.snapshot import Snapshot
 
         if self._built is None:
-            self._built = Shelves(list(self.rows.values()), self.dimension, self._limits)
+            self._built = Snapshot(list(self.rows.values()), self.dimension, self._limits)
         return self._built
 
     def digest(self, parts: Sequence[str]) -> str:
@@ -78,7 +76,7 @@ class Holdings:
         text = "\0".join([*parts, *sorted(self.rows)])
         return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
-    def refuses(self, row: Row, batch: Sequence[Row], gate: Gate) -> str:
+    def refuses(self, row: TraceRow, batch: Sequence[TraceRow], gate: Gate) -> str:
         """Return why a trace may not join those here and those of its batch; empty when it may."""
         trace = row.trace
         if trace.key in self.rows or any(other.trace.key == trace.key for other in batch):
@@ -89,7 +87,7 @@ class Holdings:
         )
         if asked >= gate.per_question:
             return "enough traces of this question"
-        stored = [other.text for other in self.shelves().of(trace).on(trace.db)]
+        stored = [other.text for other in self.snapshot().of(trace).on(trace.db)]
         same = (trace.verified, trace.db)
         stored += [other.trace.text for other in batch if (other.trace.verified, other.trace.db) == same]
         return "near duplicate" if gate.is_near(trace.text, stored) else ""

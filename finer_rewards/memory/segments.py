@@ -31,20 +31,6 @@ from finer_rewards._util.atomic_files import replacing, sync
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.trace import Trace
 
-__all__ = [
-    "Damage",
-    "Entry",
-    "Record",
-    "Store",
-    "Tally",
-    "file_content",
-    "frame",
-    "is_unit",
-    "json_object",
-    "replace_file",
-    "scan",
-]
-
 _MAGIC = b"\xf1TRC"
 _HEAD = struct.Struct("<4sII")
 _LENGTH = struct.Struct("<I")
@@ -227,7 +213,7 @@ def json_object(text: bytes, where: str) -> dict[str, Any]:
     return content
 
 
-class Store:
+class SegmentStore:
     """The segments of one folder, read as they grow, and the one segment this process appends to.
 
     Not thread-safe by itself: `TraceMemory` holds the lock, and closes the segment after a fork.

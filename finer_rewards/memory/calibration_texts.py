@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["BACKGROUND", "UNRELATED"]
-
 BACKGROUND: Final = (
     "The question asks for some values of a table. I look at the schema, find the table, and return the column.",
     "First I need to understand what is asked. The relevant table is the one that stores these things. Then I "

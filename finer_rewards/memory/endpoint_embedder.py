@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.endpoint import EndpointError, ask_endpoint, checked_url
-from finer_rewards.memory.sentence import DEFAULT_EMBEDDER
+from finer_rewards.memory.sentence_embedder import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-
-__all__ = ["EndpointEmbedder"]
 
 
 class EndpointEmbedder:

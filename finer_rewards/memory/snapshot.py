@@ -12,8 +12,8 @@ from zlib import crc32
 import numpy as np
 
 from finer_rewards.memory.index import Index, Scope
-from finer_rewards.memory.space import beside, spoken, usual
-from finer_rewards.memory.store import ROUNDING
+from finer_rewards.memory.segments import ROUNDING
+from finer_rewards.memory.thought_embedder import operation_flags, operation_rates, with_operations
 from finer_rewards.memory.trace import Trace
 from finer_rewards.types import Recall
 
@@ -26,14 +26,12 @@ if TYPE_CHECKING:
     #: From vectors, thoughts and questions to vectors with what the questions ask for added.
     Joins = Callable[[Sequence[Vector | None], Sequence[str], Sequence[str]], list[Vector | None]]
 
-__all__ = ["Row", "Shelf", "Shelves", "copied", "packed", "unpacked"]
-
 _WORDS: Final = re.compile(r"\w+")
 _RUN: Final = 5  # Real thoughts about other databases share 0.1 of such runs in the median, and never 0.8.
 
 
 @dataclass(frozen=True)
-class Row:
+class TraceRow:
     """A trace and its unit vector, in the numbers it is stored in."""
 
     trace: Trace
@@ -57,10 +55,10 @@ class Row:
         return self.trace.step, self.trace.time, repr(self.trace)
 
 
-class Shelf:
+class TraceIndex:
     """The traces of one outcome, in order of database and key, and the index over them."""
 
-    def __init__(self, rows: Iterable[Row], dimension: int, options: Mapping[str, Any]) -> None:
+    def __init__(self, rows: Iterable[TraceRow], dimension: int, options: Mapping[str, Any]) -> None:
         ordered = sorted(rows, key=lambda row: row.place)
         vectors = np.stack([row.vector for row in ordered]) if ordered else np.zeros((0, max(1, dimension)))
         self.traces = tuple(row.trace for row in ordered)
@@ -74,17 +72,19 @@ class Shelf:
         return self.traces[start:end]
 
     @cached_property
-    def spoken(self) -> Wide:
+    def operation_flags(self) -> Wide:
         """The operations that each trace plans or its question asks for."""
         texts, questions = self._texts()
-        return spoken(texts, questions)
+        return operation_flags(texts, questions)
 
-    def join(self, join: Joins, usual: Wide) -> None:
+    def join(self, join: Joins, operation_rates: Wide) -> None:
         """Index the traces with what their questions ask for as well."""
         if self._asked is None and self.traces:
             made = join(list(self.index.vectors), *self._texts())
             whole = [own if one is None else one for one, own in zip(made, self.index.vectors, strict=True)]
-            self._asked = self._index(beside(np.stack(whole), self.spoken - usual))
+            self._asked = self._index(
+                with_operations(np.stack(whole), self.operation_flags - operation_rates)
+            )
 
     def chosen(self, asked: bool) -> Index:
         """Return the index over thoughts and questions, or over thoughts alone."""
@@ -105,27 +105,27 @@ class Shelf:
         return Index(vectors, [trace.db for trace in self.traces], **self._options)
 
 
-class Shelves:
+class Snapshot:
     """The verified and the failed traces of one snapshot."""
 
-    def __init__(self, rows: Sequence[Row], dimension: int, options: Mapping[str, Any]) -> None:
-        self.verified = Shelf((row for row in rows if row.trace.verified), dimension, options)
-        self.failed = Shelf((row for row in rows if not row.trace.verified), dimension, options)
+    def __init__(self, rows: Sequence[TraceRow], dimension: int, options: Mapping[str, Any]) -> None:
+        self.verified = TraceIndex((row for row in rows if row.trace.verified), dimension, options)
+        self.failed = TraceIndex((row for row in rows if not row.trace.verified), dimension, options)
         self._zeros: dict[tuple[int, bool], tuple[float, float]] = {}
 
-    def of(self, trace: Trace) -> Shelf:
-        """Return the shelf of a trace's outcome."""
+    def of(self, trace: Trace) -> TraceIndex:
+        """Return the index over the traces of a trace's outcome."""
         return self.verified if trace.verified else self.failed
 
     @cached_property
-    def usual(self) -> Wide:
+    def operation_rates(self) -> Wide:
         """How often the verified traces speak of each operation."""
-        return usual(self.verified.spoken)
+        return operation_rates(self.verified.operation_flags)
 
     def join(self, join: Joins) -> None:
         """Get ready for thoughts whose questions are known."""
-        self.verified.join(join, self.usual)
-        self.failed.join(join, self.usual)
+        self.verified.join(join, self.operation_rates)
+        self.failed.join(join, self.operation_rates)
 
     def recall(
         self,
@@ -153,7 +153,7 @@ class Shelves:
             return []
         asked, queries = bool(questions), np.stack(vectors)
         if asked:
-            queries = beside(queries, spoken(thoughts, questions) - self.usual)
+            queries = with_operations(queries, operation_flags(thoughts, questions) - self.operation_rates)
         zero_centroid, zero_nearest = self._zero(unrelated, top_k, asked)
         near = self.verified.chosen(asked).search(queries, dbs, top_k, scope)
         far = self.failed.chosen(asked).search(queries, dbs, top_k, scope)
@@ -182,7 +182,9 @@ class Shelves:
         if (top_k, asked) not in self._zeros:
             index, none = self.verified.chosen(asked), [""] * len(unrelated)
             if asked and unrelated:
-                unrelated = list(beside(np.stack(unrelated), spoken(none, none) - self.usual))
+                unrelated = list(
+                    with_operations(np.stack(unrelated), operation_flags(none, none) - self.operation_rates)
+                )
             found = index.search(np.stack(unrelated), none, top_k, "any") if unrelated else []
             centroids = [
                 self.verified.to_centroid(vector, rows, asked) or 0.0
