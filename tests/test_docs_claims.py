@@ -1,0 +1,384 @@
+"""What the pages name is there: files, names, parameters, options and figures. And a page can be read."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import builtins
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import finer_rewards as fr
+from finer_rewards.cli.completion import whole_parser
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+PACKAGE = ROOT / "finer_rewards"
+PAGES = sorted(
+    [
+        *(ROOT / "docs").rglob("*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+        ROOT / "benchmarks" / "README.md",
+    ]
+)
+FENCE = re.compile(r"^```[ {.]*(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.M | re.S)
+SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\n).)+?)(?<!`)\1(?!`)", re.S)
+SOURCES = ("finer_rewards", "examples", "tests", "benchmarks", "findings", "docs", ".ci", ".github")
+
+ALIASES = {"fr": fr, "r": fr.rewards}
+SUFFIXES = {"py", "md", "json", "jsonl", "sqlite", "html"}
+CODE = (".py", ".sh", ".toml", ".yaml", ".yml", ".js", "run")
+#: How a list, a table, a heading, an included page and code begin.
+NOT_A_PARAGRAPH = ("- ", "* ", "1. ", "|", "#", "::: ", "`" * 3, "    ", "<!--")
+#: Files that a reader of a page writes, and names of trainers, servers and examples.
+MADE_BY_THE_READER = {"train.py", "server.py", "my_modes.py"}
+NAMES_OF_OTHERS = {
+    "adamw_8bit",
+    "clipped_ratio",
+    "concert_2",
+    "dr_grpo",
+    "dynamic_filtering_enable",
+    "filter_groups",
+    "limit_concurrency",
+    "my_judge",
+    "my_score",
+}
+OPTIONS_OF_OTHERS = {"--beta", "--optim", "--rm-type", "--rm-url", "--custom-rm-path", "--group-rm"}
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
+
+
+def fences(page: Path) -> Iterator[tuple[str, str]]:
+    for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+        yield found["language"], found["code"]
+
+
+def spans(page: Path) -> list[str]:
+    """Everything between backquotes, outside fenced blocks."""
+    return [" ".join(span.split()) for _, span in SPAN.findall(prose(page))]
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+@cache
+def repository() -> dict[str, str]:
+    """The text of every file that a page may name, by its path."""
+    files = [ROOT / "pyproject.toml", ROOT / "noxfile.py", ROOT / "mkdocs.yml"]
+    for folder in SOURCES:
+        files += [file for file in (ROOT / folder).rglob("*") if file.is_file()]
+    return {
+        name_of(file): file.read_text(encoding="utf-8", errors="replace")
+        for file in files
+        if file.suffix not in {".pyc", ".png", ".sqlite"} and file.name != Path(__file__).name
+    }
+
+
+def code() -> list[str]:
+    return [file for file in repository() if file.endswith(CODE)]
+
+
+# ---- files
+
+
+def is_there(path: str) -> bool:
+    """Whether the repository has a file or a folder whose path ends so."""
+    path = path.strip("/")
+    folder = any(f"/{name}".find(f"/{path}/") >= 0 for name in repository())
+    return folder or any(f"/{name}".endswith(f"/{path}") for name in repository()) or (ROOT / path).exists()
+
+
+@every_page
+def test_files_and_modules(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    folders = "|".join(re.escape(folder) for folder in (*SOURCES, "results"))
+    named = set(re.findall(rf"(?<![\w./:-])(?:{folders})/[\w./-]*[\w/]", text))
+    named |= {file for span in spans(page) for file in re.findall(r"(?<![\w./-])[\w/]+\.py\b", span)}
+    # `python -m benchmarks.gates`, `::: finer_rewards.agents.SQLTool`: a module, and perhaps a name in it.
+    for dotted in re.findall(r"(?<![\w.])(?:benchmarks|finer_rewards)(?:\.\w+)+", text):
+        parts = dotted.split(".")
+        module = next(
+            ("/".join(parts[:length]) for length in range(len(parts), 0, -1) if is_module(parts[:length])), ""
+        )
+        rest = parts[module.count("/") + 1 :]
+        there = not rest or rest[0] in words(module_file(module)) or dotted in package()
+        assert there, f"{dotted}: {module} has no {rest[0]}"
+    missing = {
+        file
+        for file in named - MADE_BY_THE_READER
+        if not is_there(file) and not re.search(r"\b[A-Z]+\b", Path(file).stem)
+    }
+    assert not missing, f"the repository has no {sorted(missing)}"
+
+
+def test_pages_that_the_code_names() -> None:
+    named = set(re.findall(r"(?<![\w/])docs/[\w/.-]*\w", "\n".join(repository()[file] for file in code())))
+    assert named and not [page for page in named if not is_there(page)]
+
+
+def is_module(parts: list[str]) -> bool:
+    path = ROOT.joinpath(*parts)
+    return path.is_dir() or path.with_suffix(".py").is_file()
+
+
+def module_file(module: str) -> str:
+    return f"{module}/__init__.py" if (ROOT / module).is_dir() else f"{module}.py"
+
+
+@cache
+def package() -> str:
+    return "\n".join(text for file, text in repository().items() if file.startswith("finer_rewards/"))
+
+
+@cache
+def words(file: str) -> frozenset[str]:
+    return frozenset(re.findall(r"\w+", repository().get(file, "")))
+
+
+# ---- names and parameters
+
+
+class Known:
+    """Every function and class of the package by its name: its parameters, and what a class has."""
+
+    def __init__(self) -> None:
+        self.parameters: dict[str, set[str]] = defaultdict(set)
+        self.members: dict[str, set[str]] = defaultdict(set)
+        self.bases: dict[str, set[str]] = defaultdict(set)
+        for file, text in repository().items():
+            if file.startswith("finer_rewards/") and file.endswith(".py"):
+                for node in ast.walk(ast.parse(text)):
+                    self.add(node)
+
+    def add(self, node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            self.parameters[node.name] |= parameters(node)
+        if isinstance(node, ast.ClassDef):
+            self.bases[node.name] |= {ast.unparse(base).split(".")[-1].split("[")[0] for base in node.bases}
+            for part in ast.walk(node):
+                if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                    self.members[node.name].add(part.name)
+                    if part.name == "__init__":
+                        self.parameters[node.name] |= parameters(part)
+                elif isinstance(part, ast.AnnAssign) and isinstance(part.target, ast.Name):
+                    self.members[node.name].add(part.target.id)
+                    self.parameters[node.name].add(part.target.id)
+                elif isinstance(part, ast.Assign):
+                    self.members[node.name] |= {ast.unparse(target).split(".")[-1] for target in part.targets}
+
+    def of(self, table: dict[str, set[str]], name: str) -> set[str]:
+        """What a class has, with what it inherits."""
+        above = [base for base in self.bases.get(name, ()) if base != name]
+        return table.get(name, set()).union(*(self.of(table, base) for base in above))
+
+
+def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
+    names = function.args
+    every = {one.arg for one in (*names.posonlyargs, *names.args, *names.kwonlyargs)}
+    return every | {"**"} if names.kwarg else every
+
+
+@cache
+def known() -> Known:
+    return Known()
+
+
+def code_of(page: Path) -> Iterator[ast.AST]:
+    """Python of a page: its blocks, and what stands between backquotes and can be read."""
+    for text in [code for language, code in fences(page) if language == "python"] + spans(page):
+        try:
+            yield ast.parse(text)
+        except SyntaxError:
+            continue
+
+
+def of_others(tree: ast.AST) -> set[str]:
+    """Names that a block imports from elsewhere or makes itself, and Python's own."""
+    names = {*dir(builtins), "functools"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef):
+            names |= {node.name, *parameters(node)}
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith("finer_rewards"):
+            names |= {one.asname or one.name for one in node.names}
+    return names
+
+
+def has(owner: str, member: str) -> bool:
+    """Whether the package, a class or a file of that name has the member; true of what is none of these."""
+    if owner in ALIASES:
+        return hasattr(ALIASES[owner], member)
+    there = known().of(known().members, owner)
+    files = [file for file in repository() if re.match(rf"finer_rewards/(.*/)?{owner}(\.py|/)", file)]
+    return member in there if there else not files or any(member in words(file) for file in files)
+
+
+@every_page
+def test_parameters_and_members(page: Path) -> None:
+    wrong = []
+    for tree in code_of(page):
+        skipped = of_others(tree)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call):
+                owner, _, name = ast.unparse(node.func).rpartition(".")
+                there = known().of(known().parameters, name)
+                if there and "**" not in there and name not in skipped and owner.split("(")[0] not in skipped:
+                    given = [one.arg for one in node.keywords if one.arg]
+                    wrong += [f"{name}({one}=)" for one in given if one not in there]
+            elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+                owner, member = node.value.id, node.attr
+                if owner not in skipped and member not in SUFFIXES and not has(owner, member):
+                    wrong.append(f"{owner}.{member}")
+    assert not wrong, f"not in the code: {wrong}"
+
+
+@every_page
+def test_names(page: Path) -> None:
+    """A name of several words, between backquotes, is one of the code's."""
+    named = {
+        name
+        for span in spans(page)
+        for name in re.findall(r"(?<![\w-])[A-Za-z]\w*_\w+|\b[A-Z][a-z]+[A-Z]\w+", span)
+    }
+    assert not named - every_word(), f"nothing is called {sorted(named - every_word())}"
+
+
+@cache
+def every_word() -> frozenset[str]:
+    stems = {Path(file).stem for file in repository()}
+    return frozenset(NAMES_OF_OTHERS | stems).union(*map(words, code()))
+
+
+# ---- options
+
+
+@cache
+def options() -> dict[str, set[str]]:
+    """The options of every verb, those of the verbs below it included."""
+    (verbs,) = (one for one in whole_parser()._actions if isinstance(one, argparse._SubParsersAction))
+    return {verb: set(options_of(parser)) for verb, parser in verbs.choices.items()}
+
+
+def options_of(parser: argparse.ArgumentParser) -> Iterator[str]:
+    for action in parser._actions:
+        yield from action.option_strings
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                yield from options_of(below)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """Every command of a page, in words; a span such as `evaluate --paired` is one too."""
+    blocks = [code for language, code in fences(page) if language == "sh"]
+    indented = re.findall(r"^    (\S.*)$", prose(page), re.M)
+    for text in (
+        [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+        + indented
+        + spans(page)
+    ):
+        try:
+            line = shlex.split(text, comments=True)
+        except ValueError:
+            continue
+        start = 0
+        for place, word in enumerate([*line, "|"]):
+            if word in {"|", "&&", ";", ">"}:
+                yield line[start:place]
+                start = place + 1
+
+
+@every_page
+def test_options(page: Path) -> None:
+    wrong = []
+    for command in commands(page):
+        given = {word.split("=")[0] for word in command if re.fullmatch(r"--[a-z][a-z-]*(=.*)?", word)}
+        verb = next((word for word in command if word != "finer-rewards"), None)
+        module = next((word for word in command if re.fullmatch(r"benchmarks(\.\w+)*", word)), None)
+        script = next((word for word in command if re.fullmatch(r"examples/.*\.py", word)), None)
+        if verb in options():
+            there = options()[verb]
+        elif module or script:
+            file = script or module_file(str(module).replace(".", "/")).replace("__init__", "__main__")
+            there = {f"--{word}" for word in words(file)}
+        elif command and command[0].startswith("--"):
+            there = anywhere()
+        else:
+            continue
+        wrong += [f"{' '.join(command[:3])} ... {option}" for option in given - there]
+    assert not wrong, f"no such option: {wrong}"
+
+
+@cache
+def anywhere() -> set[str]:
+    """Every option of a verb, of a script of ours, and of those others' programs that a page speaks of."""
+    scripts = "\n".join(
+        repository()[file] for file in repository() if file.startswith(("examples", "benchmarks"))
+    )
+    return set().union(*options().values(), OPTIONS_OF_OTHERS, re.findall(r"--[a-z][a-z-]*", scripts))
+
+
+# ---- figures
+
+
+def results(section: str) -> str:
+    """What the results hold that a section names, by file or by the script that printed them."""
+    named = re.findall(r"results/([\w-]+)\.|`(\w+)\.py`|benchmarks(?:\.research)?\.(\w+)", section)
+    files = {file for groups in named for file in RESULTS.glob(f"{''.join(groups)}*.md")}
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@every_page
+def test_figures(page: Path) -> None:
+    """A section that names results has its figures from them, perhaps rounded or as a percentage."""
+    missing = []
+    for section in re.split(r"^(?=#)", prose(page), flags=re.M):
+        measured = results(section).replace(",", "")
+        if not measured:
+            continue
+        numbers = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", measured)]
+        # Not figures: code, links, versions (`Python 3.10 to 3.14`).
+        text = re.sub(r"`[^`]*`|\]\([^)]*\)|\b[A-Z]\w+ \d[\d.]*(?: to \d[\d.]*)?", "", section)
+        for figure in re.findall(r"(?<![\w.:,])(?:\d+\.\d{2,}|\d{1,3}(?:,\d{3})+)(?![\w.,:]*\d)", text):
+            value = float(figure.replace(",", ""))
+            near = 0.5001 * 10 ** -len(figure.partition(".")[2])
+            if not any(
+                abs(number - value) <= near or abs(100 * number - value) <= near for number in numbers
+            ):
+                missing.append(figure)
+    assert not missing, f"not in the results that are named beside them: {missing}"
+
+
+# ---- reading
+
+
+@every_page
+def test_no_line_is_too_long(page: Path) -> None:
+    """120 characters of text, a table's rows apart; 88 of code, which a screen of 1,280 pixels shows."""
+    long = [
+        line[:60]
+        for line in prose(page).splitlines()
+        if len(line) > 120 and not line.lstrip().startswith(("|", "!["))
+    ]
+    assert not long, long
+
+
+@every_page
+def test_a_page_opens_with_what_it_is_for(page: Path) -> None:
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert lines[0].startswith("# ") and not lines[1].startswith(NOT_A_PARAGRAPH), (
+        "a heading, then a paragraph"
+    )
