@@ -109,6 +109,17 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
             "SELECT name FROM city c WHERE NOT EXISTS (SELECT 1 FROM shop WHERE city_id = c.id)",
         ),
     ],
+    "exists_of_itself": [
+        (
+            "SELECT id, size FROM city WHERE zone = 'x' AND name IN (SELECT name FROM city WHERE name <> 'b')",
+            "SELECT id, size FROM city WHERE zone = 'x' AND name <> 'b'",
+        ),
+        ("SELECT a FROM loose WHERE b IN (SELECT b FROM loose)", "SELECT a FROM loose WHERE b IS NOT NULL"),
+        (
+            "SELECT name FROM city WHERE size > 1 INTERSECT SELECT name FROM city",
+            "SELECT DISTINCT name FROM city WHERE size > 1",
+        ),
+    ],
     "grouped_in_to_derived": [
         (
             "SELECT a FROM loose WHERE b IN (SELECT city_id FROM shop GROUP BY city_id HAVING COUNT(*) > 1)",
@@ -183,6 +194,17 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
             "SELECT zone, COUNT(*) FROM city WHERE zone > 'a' GROUP BY zone",
         )
     ],
+    "drop_unseen_nulls": [
+        ("SELECT AVG(size) FROM city WHERE size IS NOT NULL", "SELECT AVG(size) FROM city"),
+        (
+            "SELECT COUNT(DISTINCT v.guest) FROM visit v JOIN city c ON c.id = v.guest",
+            "SELECT COUNT(DISTINCT guest) FROM visit",
+        ),
+        (
+            "SELECT COUNT(*), MAX(a + b) FROM loose WHERE a IS NOT NULL",
+            "SELECT COUNT(a), MAX(a + b) FROM loose",
+        ),
+    ],
     "count_forms": [
         ("SELECT COUNT(DISTINCT id) FROM city", "SELECT COUNT(1) FROM city"),
         (
@@ -196,6 +218,10 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
     ],
     "count_distinct_rows": [
         ("SELECT COUNT(*) FROM (SELECT DISTINCT zone FROM city)", "SELECT COUNT(DISTINCT zone) FROM city"),
+        (
+            "SELECT COUNT(x.size) FROM (SELECT size, zone FROM city WHERE zone = 'x' GROUP BY zone, size) x",
+            "SELECT COUNT(DISTINCT size) FROM city WHERE zone = 'x'",
+        ),
     ],
     "groups_are_not_empty": [
         ("SELECT zone FROM city GROUP BY zone HAVING COUNT(*) >= 1", "SELECT DISTINCT zone FROM city"),
@@ -220,6 +246,8 @@ OTHERS = [
     ("SELECT * FROM (SELECT id FROM city UNION ALL SELECT id FROM shop) WHERE id > 1", "SELECT id FROM city WHERE id > 1 UNION ALL SELECT id FROM shop WHERE id > 1"),
     ("SELECT a FROM loose WHERE (a > 1 AND b = 2) OR (a > 1 AND b = 3)", "SELECT a FROM loose WHERE a > 1 AND b IN (3, 2)"),
     ("SELECT a FROM loose WHERE c = 2", "SELECT a FROM loose WHERE c = '2'"),
+    ("SELECT CASE WHEN a IS NOT NULL THEN a END, CASE WHEN b IS NOT NULL THEN b ELSE 0 END FROM loose", "SELECT a, COALESCE(b, 0) FROM loose"),
+    ("SELECT c.id FROM city c LEFT JOIN (SELECT 1 AS one) x ON x.one = 1", "SELECT id FROM city"),
     ("SELECT s.label FROM shop s NATURAL JOIN (SELECT id FROM city)", "SELECT s.label FROM shop s JOIN city c USING (id)"),
 ]  # fmt: skip
 
@@ -243,6 +271,14 @@ KEPT_APART = [
     ("SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1", "SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner > 1"),
     ("SELECT a FROM loose WHERE a = b", "SELECT a FROM loose"),
     ("SELECT a, b FROM loose", "SELECT b, a FROM loose"),
+    ("SELECT AVG(size), COUNT(*) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), COUNT(*) FROM city"),
+    ("SELECT AVG(size), SUM(id) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), SUM(id) FROM city"),
+    ("SELECT zone, AVG(size) FROM city WHERE size IS NOT NULL GROUP BY zone", "SELECT zone, AVG(size) FROM city GROUP BY zone"),
+    ("SELECT MAX(a), COALESCE(SUM(b), 7) FROM loose WHERE b IS NOT NULL", "SELECT MAX(a), COALESCE(SUM(b), 7) FROM loose"),
+    ("SELECT a FROM loose WHERE b IN (SELECT b FROM loose WHERE c = 'x')", "SELECT a FROM loose WHERE b IS NOT NULL AND c = 'x'"),
+    ("SELECT a FROM loose WHERE b IN (SELECT a FROM loose)", "SELECT a FROM loose WHERE b IS NOT NULL"),
+    ("SELECT a FROM loose WHERE b NOT IN (SELECT b FROM loose WHERE b > 1)", "SELECT a FROM loose WHERE NOT b > 1"),
+    ("SELECT COUNT(*) FROM (SELECT DISTINCT size FROM city WHERE zone = 'x')", "SELECT COUNT(DISTINCT size) FROM city WHERE zone = 'x'"),
     ("SELECT a FROM loose UNION SELECT b FROM loose", "SELECT a FROM loose UNION ALL SELECT b FROM loose"),
 ]  # fmt: skip
 
@@ -398,7 +434,7 @@ class Writer:
     def condition(self, aliases: dict[str, str], depth: int = 0) -> str:
         rng = self.rng
         column = self.column(aliases)
-        kind = rng.randrange(13 if depth < 2 else 7)
+        kind = rng.randrange(15 if depth < 2 else 7)
         if kind < 3:
             return f"{column} {rng.choice(['=', '<>', '<', '>=', '>'])} {self.literal(column)}"
         if kind == 3:
@@ -410,9 +446,11 @@ class Writer:
             return f"{column} {rng.choice(['=', '<>'])} {self.column(aliases, text)}"
         if kind == 6:
             return f"NOT ({column} BETWEEN {self.literal(column)} AND {self.literal(column)})"
-        if kind < 9:
+        if kind in (8, 13, 14):
             return f"({self.condition(aliases, depth + 1)} {rng.choice(['OR', 'AND'])} {self.condition(aliases, depth + 1)})"
         text = column.split(".")[1] in TEXT
+        if kind == 7:
+            return self.again(aliases)
         source, inner = self.source()
         item = self.column(inner, text)
         where = self.condition(inner, 2)
@@ -426,6 +464,17 @@ class Writer:
         if kind == 11:
             return f"{column} {rng.choice(['=', '>'])} (SELECT {rng.choice(['MAX', 'MIN'])}({item}) FROM {source})"
         return f"{column} = {self.literal(column)}"
+
+    def again(self, aliases: dict[str, str]) -> str:
+        """Return a condition that a table is read again for, for columns that are the same, or nearly."""
+        rng = self.rng
+        alias, table = rng.choice(list(aliases.items()))
+        self.next += 1
+        other = f"t{self.next}"
+        column = rng.choice(COLUMNS[table])
+        where = f" WHERE {other}.{column} {rng.choice(['=', '<>', '>'])} {self.literal(f't.{column}')}"
+        where = rng.choice(["", where, f" WHERE {self.condition({other: table}, 2)}"])
+        return f"{alias}.{column} {rng.choice(['', '', 'NOT '])}IN (SELECT {other}.{column} FROM {table} AS {other}{where})"
 
     def block(self, width: int) -> str:
         rng = self.rng
@@ -443,7 +492,10 @@ class Writer:
                 f"COUNT({self.column(aliases)})",
                 f"COUNT(DISTINCT {self.column(aliases)})",
                 f"MIN({self.column(aliases)})",
+                f"SUM({self.column(aliases, False)} + {self.column(aliases, False)})",
             ]
+            if rng.random() < 0.4:
+                where = f"{where or ' WHERE 1'} AND {rng.choice(aggregates[1:4]).partition('(')[2].rpartition(' ')[2].rstrip(')')} IS NOT NULL"
             return f"SELECT {', '.join(rng.choice(aggregates) for _ in range(width))} FROM {source}{where}"
         items = [self.column(aliases) for _ in range(width)]
         group = f" GROUP BY {', '.join(items)}" if rng.random() < 0.1 else ""

@@ -418,6 +418,8 @@ def _case(term: Term, context: Context) -> Term:
         [(when, then)] = branches
         if when[0] == "is" and when[2] == NULL and default == when[1]:
             return _coalesce(Call("coalesce", default, then), context)
+        if when == Comparison("is not", then, NULL):
+            return _coalesce(Call("coalesce", then, default), context)
     return Case(branches, default)
 
 

@@ -15,7 +15,7 @@ from .._values import fix_collations, shown
 from ..context import Context
 from ..predicates import simplify
 from ..terms import QUERIES, Aggregate, Select, SetOperation, Term, contains, fold, walk
-from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries
+from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries, unseen
 
 __all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
 
@@ -39,6 +39,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (joins.free_foreign_key, "cast"),
     (subqueries.scalar_to_in, "subquery"),
     (subqueries.in_to_exists, "subquery"),
+    (unseen.exists_of_itself, "subquery"),
     (subqueries.grouped_in_to_derived, "subquery"),
     (subqueries.merge_grouped_derived, "derived"),
     (subqueries.exists_to_join, "subquery"),
@@ -51,6 +52,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (grouping.group_to_exists, "group"),
     (grouping.drop_determined_keys, "group"),
     (grouping.having_to_where, "having"),
+    (unseen.drop_unseen_nulls, "aggregate"),
     (grouping.count_forms, "aggregate"),
     (grouping.count_case_to_where, "aggregate"),
     (grouping.count_distinct_rows, "derived"),

@@ -133,6 +133,8 @@ def keys_of(source: Term, context: Context) -> tuple[frozenset[Term], ...]:
         places = [Column(number, place) for place in range(len(query.items))]
         if query.group is None and query.aggregated:
             return (frozenset(),)
+        if not (query.sources or query.outers) and all(item[0] in CONSTANTS for item in query.items):
+            return (frozenset(),)  # of a function the engine may make rows
         if query.group is not None and set(query.group) <= set(query.items):
             return (frozenset(Column(number, query.items.index(key)) for key in query.group),)
         if query.distinct is True:

@@ -243,15 +243,19 @@ def _always(term: Term) -> bool:
 
 
 def count_distinct_rows(block: Select, context: Context) -> Select:
-    """COUNT(*) over SELECT DISTINCT x is COUNT(DISTINCT x). Holds where x is not NULL."""
-    if block.items != (COUNT_ALL,) or len(block.sources) != 1 or block.sources[0][0] != "derived":
+    """COUNT(x) over SELECT DISTINCT x is COUNT(DISTINCT x), and so is COUNT(*) where x is not NULL."""
+    if len(block.items) != 1 or len(block.sources) != 1 or block.sources[0][0] != "derived":
         return block
-    query = block.sources[0][2]
+    _, number, query = block.sources[0]
+    if block.items[0] not in (COUNT_ALL, ("aggregate", "count", False, ("column", number, 0))):
+        return block
     if block.where or block.group is not None or block.having or block.outers or block.order or block.limit:
         return block
     if not isinstance(query, Select) or query.distinct is not True or query.aggregated or query.extra:
         return block
-    if query.limit is not None or len(query.items) != 1 or not _present(query.items[0], query, context):
+    if query.limit is not None or len(query.items) != 1:
+        return block
+    if block.items[0] == COUNT_ALL and not _present(query.items[0], query, context):
         return block
     counted: Term = Aggregate("count", True, query.items[0])
     return query._replace(items=(counted,), distinct=False, order=())
