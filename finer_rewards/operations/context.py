@@ -3,9 +3,43 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from .facts import CLASS_OF, Facts, TableFacts
-from .terms import LEAVES, QUERIES, Column, Derived, Full, FunctionSource, Itself, Select, Table, Term
+from .terms import (
+    ATOMS,
+    LEAVES,
+    QUERIES,
+    Aggregate,
+    Arithmetic,
+    Boolean,
+    Call,
+    Case,
+    Cast,
+    Collate,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    Full,
+    FunctionSource,
+    Itself,
+    Label,
+    Negative,
+    Not,
+    Number,
+    Outer,
+    Query,
+    Recursive,
+    Scalar,
+    Select,
+    Source,
+    Table,
+    Term,
+    Text,
+    ValueOf,
+)
 
 __all__ = ["Context"]
 
@@ -15,8 +49,8 @@ UNKNOWN = "unknown"
 _UNLIKE = ("blob", "citext")
 _UNCONVERTED = ({"number", "real", "date"}, {"text", "blob"}, {"blob", "none"})
 _VALUES = {"number": "number", "text": "text"}
-_NUMBERED = frozenset({"table", "derived", "function", "self", "recursive", "full"})
-_SURVEYED = _NUMBERED.union(("select", "setop", "values", "left"))
+_SOURCES = frozenset({Table, Derived, FunctionSource, Itself, Full})
+_JOINED = _SOURCES | {Recursive, Outer}
 
 
 @dataclass
@@ -37,21 +71,23 @@ class Context:
     """
 
     facts: Facts
-    tables: dict[int, str] = field(default_factory=dict)
-    queries: dict[int, Term] = field(default_factory=dict)
-    padded: set[int] = field(default_factory=set)
+    tables: dict[Label, str] = field(default_factory=dict)
+    queries: dict[Label, Query | Recursive] = field(default_factory=dict)
+    padded: set[Label] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
     loose: bool = False
     nested: bool = True
     heads: set[str] = field(default_factory=set)
-    surveyed: Term = ()
-    tagged: bool = False  # whether a rewrite has left a `("value", x)`
+    surveyed: Query | None = None
+    tagged: bool = False  # whether a rewrite has left a `ValueOf`
     last_number: int = 0
-    known_keys: dict[int, tuple[frozenset[Term], ...]] = field(default_factory=dict)
-    known_classes: dict[Term, list[set[Term]]] = field(default_factory=dict)
-    settled: set[tuple[Term, bool, frozenset[int]]] = field(default_factory=set)
+    known_keys: dict[Label, tuple[frozenset[Column], ...]] = field(default_factory=dict)
+    known_classes: dict[tuple[tuple[Term, ...], tuple[Outer, ...]], list[set[Term]]] = field(
+        default_factory=dict
+    )
+    settled: set[tuple[Select, bool, frozenset[Label]]] = field(default_factory=set)
 
-    def survey(self, query: Term) -> set[str]:
+    def survey(self, query: Query) -> set[str]:
         """Read the sources of a query again, if it has changed; return the operators it holds."""
         if query is self.surveyed:
             return self.heads
@@ -60,32 +96,35 @@ class Context:
         self.known_keys.clear()
         heads: set[str] = set()
         queries = 0
-        within = [(query,)]
+        within: list[Any] = [(query,)]
         for top in within:
             for part in top:
-                if not isinstance(part, tuple) or not part:
+                if part.__class__ in ATOMS or not part:
                     continue
                 kind = part.__class__
                 if kind not in LEAVES:
                     within.append(part)
                 if kind is tuple:
                     continue
-                head = part[0]
-                heads.add(head)
-                if head not in _SURVEYED:
-                    continue
-                queries += kind in QUERIES
-                if head == "table":
-                    self.tables[part[1]] = part[2]
-                elif head == "derived":
-                    self.queries[part[1]] = part[2]
-                if head in _NUMBERED and isinstance(part[1], int):
-                    self.last_number = max(self.last_number, part[1])
-                if head in ("left", "full"):
-                    self.padded |= numbers_in(part)
+                heads.add(part.head)
+                if kind in QUERIES:
+                    queries += 1
+                elif kind in _JOINED:
+                    self._enter(part)
         self.nested = queries > 1
         self.heads = heads
         return heads
+
+    def _enter(self, part: Source | Recursive | Outer) -> None:
+        """Keep what is told by a source, or an outer join, of a FROM clause."""
+        if isinstance(part, Table):
+            self.tables[part.label] = part.name
+        elif isinstance(part, Derived):
+            self.queries[part.label] = part.query
+        if isinstance(part, (Outer, Full)):
+            self.padded |= numbers_in(part)
+        if not isinstance(part, Outer) and isinstance(part.label, int):
+            self.last_number = max(self.last_number, part.label)
 
     def note(self, text: str) -> None:
         """Keep, once, what could not be normalised."""
@@ -97,17 +136,17 @@ class Context:
         self.last_number += 1
         return self.last_number
 
-    def table_of(self, column: Term) -> TableFacts:
+    def table_of(self, column: Column) -> TableFacts:
         """Return the facts of the table a column belongs to."""
-        return self.facts.table(self.tables.get(column[1], ""))
+        return self.facts.table(self.tables.get(column.source, ""))
 
     def origin(self, term: Term) -> Term:
         """Return what a column of a derived table stands for; the term itself where that is not known."""
-        while term[0] == "column" and isinstance(term[2], int):
-            query = self.queries.get(term[1])
-            if not isinstance(query, Select) or term[2] >= len(query.items):
+        while isinstance(term, Column) and isinstance(term.name, int):
+            query = self.queries.get(term.source)
+            if not isinstance(query, Select) or term.name >= len(query.items):
                 return term
-            term = query.items[term[2]]
+            term = query.items[term.name]
         return term
 
     def affinity(self, term: Term) -> str:
@@ -116,30 +155,26 @@ class Context:
         A column of affinity BLOB is not converted to text, what has no affinity is. Empty where it is not known:
         without a schema, and for computed terms in dialects with types.
         """
-        head = term[0]
-        if head == "column":
+        if isinstance(term, Column):
             term = self.origin(term)
-            if term[0] == "column":
-                known = self.table_of(term).affinity
-                return known.get(term[2], "number" if known and term[2] == "rowid" else "")
-            head = term[0]
+            if isinstance(term, Column):
+                return _of_column(term, self.table_of(term).affinity)
         if self.facts.dialect != "sqlite":
             return ""
-        if head == "cast":
-            return CLASS_OF.get(term[2], "")
-        if head == "collate":
-            return self.affinity(term[1])
-        if head == "scalar":
-            return self.affinity(term[1].items[0]) if isinstance(term[1], Select) else ""
+        if isinstance(term, Cast):
+            return CLASS_OF.get(term.type, "")
+        if isinstance(term, Collate):
+            return self.affinity(term.operand)
+        if isinstance(term, Scalar):
+            return self.affinity(term.query.items[0]) if isinstance(term.query, Select) else ""
         return "none"
 
     def kind(self, term: Term) -> str:
         """Return what columns have in common whose equal values are the same value; empty where nothing is."""
         term = self.origin(term)
-        if term[0] != "column" or self.collation(term):
+        if not isinstance(term, Column) or self.collation(term):
             return ""
-        table = self.table_of(term)
-        kind = table.kinds.get(term[2], "number" if table.kinds and term[2] == "rowid" else "")
+        kind = _of_column(term, self.table_of(term).kinds)
         return "" if kind in _UNLIKE else kind
 
     def same_kind(self, a: Term, b: Term) -> bool:
@@ -151,70 +186,81 @@ class Context:
         """Return whether comparing two terms may convert one of them, which set operations do not."""
         if self.facts.dialect != "sqlite":
             return False
-        first, second = (_VALUES.get(one[0], "") or self.affinity(one) for one in (a, b))
+        first, second = (_VALUES.get(one.head, "") or self.affinity(one) for one in (a, b))
         if "" in (first, second):
             return self.facts.known or first != second
         return first != second and not any({first, second} <= kinds for kinds in _UNCONVERTED)
 
     def collation(self, term: Term) -> str:
         """Return the collation that a term has of its own; empty for the one that compares byte by byte."""
-        head = term[0]
-        if head == "column":
+        if isinstance(term, Column):
             term = self.origin(term)
-            if term[0] == "column":
-                collations = self.table_of(term).collations
-                unknown = self.facts.collated and isinstance(term[2], int)
-                return UNKNOWN if unknown else collations.get(term[2], "") if collations else ""
-            head = term[0]
-        if head in ("value", "cast"):
-            return self.collation(term[1])
-        if head == "collate":
-            return "" if term[2] == "binary" else str(term[2])
+            if isinstance(term, Column):
+                if isinstance(term.name, str):
+                    collations = self.table_of(term).collations
+                    return collations.get(term.name, "") if collations else ""
+                return UNKNOWN if self.facts.collated else ""
+        if isinstance(term, (ValueOf, Cast)):
+            return self.collation(term.operand)
+        if isinstance(term, Collate):
+            return "" if term.collation == "binary" else term.collation
         return ""
 
     def not_null(self, term: Term) -> bool:
         """Return whether a term can never be NULL."""
-        if term[0] in ("number", "text", "bool", "exists"):
+        if isinstance(term, Column):
+            return term.source not in self.padded and term.name in self.table_of(term).not_null
+        if isinstance(term, (Number, Text, Boolean, Exists)):
             return True
-        if term[0] == "aggregate":
-            return bool(term[1] == "count")
-        if term[0] == "column":
-            return term[1] not in self.padded and (term[2] in self.table_of(term).not_null)
-        if term[0] in ("cast", "value", "collate"):
-            return self.not_null(term[1])
-        if term[0] in ("+", "-", "*", "||", "neg", "=", "<>", "<", "<=", ">", ">=", "and", "or", "not"):
-            return all(self.not_null(part) for part in term[1:])
-        if term[0] == "call" and term[1] == "coalesce":
-            return any(self.not_null(part) for part in term[2:])
-        if term[0] == "case":
-            return all(self.not_null(part) for part in (*term[2:-1:2], term[-1]))
+        if isinstance(term, Aggregate):
+            return term.name == "count"
+        if isinstance(term, (Cast, ValueOf, Collate, Not, Negative)):
+            return self.not_null(term.operand)
+        if isinstance(term, Comparison):
+            return (
+                term.head not in ("is", "is not") and self.not_null(term.left) and self.not_null(term.right)
+            )
+        if isinstance(term, Arithmetic):
+            return term.head in _NULL_OF_NULL and self.not_null(term.left) and self.not_null(term.right)
+        if isinstance(term, Connective):
+            return all(map(self.not_null, term.operands))
+        if isinstance(term, Call):
+            return term.name == "coalesce" and any(map(self.not_null, term.arguments))
+        if isinstance(term, Case):
+            return self.not_null(term.otherwise) and all(self.not_null(then) for _, then in term.branches)
         return False
 
-    def keys(self, number: int) -> tuple[frozenset[Term], ...]:
+    def keys(self, label: Label) -> tuple[frozenset[Column], ...]:
         """Return the keys of a source, as sets of its columns."""
-        found = self.known_keys.get(number)
+        found = self.known_keys.get(label)
         if found is None:
-            keys = self.facts.table(self.tables.get(number, "")).keys
-            found = tuple(frozenset(Column(number, name) for name in key) for key in keys)
-            self.known_keys[number] = found
+            keys = self.facts.table(self.tables.get(label, "")).keys
+            found = tuple(frozenset(Column(label, name) for name in key) for key in keys)
+            self.known_keys[label] = found
         return found
 
 
-def numbers_in(group: Term) -> set[int]:
-    """Return the numbers of the sources of a FROM clause, not those of subqueries."""
-    found: set[int] = set()
-    stack = [group]
+# A division by zero is NULL.
+_NULL_OF_NULL = ("+", "-", "*", "||")
+
+
+def _of_column(column: Column, known: dict[str, str]) -> str:
+    """Return what is known of a column; a `rowid` that no table declares is a number."""
+    name = column.name
+    return known.get(name, "number" if known and name == "rowid" else "") if isinstance(name, str) else ""
+
+
+def numbers_in(joined: object) -> set[Label]:
+    """Return the labels of the sources of a FROM clause, not those of subqueries."""
+    found: set[Label] = set()
+    stack: list[Any] = [joined]
     while stack:
         top = stack.pop()
-        if isinstance(top, tuple) and top:
-            kind = top.__class__
-            if kind in QUERIES:
-                continue
-            if kind in _SOURCES:
-                found.add(top[1])
-            if kind not in LEAVES:
-                stack.extend(top)
+        kind = top.__class__
+        if kind in ATOMS or kind in QUERIES:
+            continue
+        if kind in _SOURCES:
+            found.add(top.label)
+        if kind not in LEAVES:
+            stack.extend(top)
     return found
-
-
-_SOURCES = frozenset({Table, Derived, FunctionSource, Itself, Full})

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
 from ._values import BY_COLLATION
 from .terms import (
-    LEAVES,
+    ATOMS,
+    CLOSED,
+    CONSTANTS,
     QUERIES,
+    SOURCES,
     Column,
     Comparison,
+    Derived,
     Equal,
+    Full,
+    FunctionSource,
+    Group,
     Itself,
+    Label,
     Of,
     Outer,
+    Query,
     Recursive,
     Same,
     Select,
     SetOperation,
+    Source,
+    SourceName,
+    T,
+    Table,
     Term,
     Values,
     fold,
@@ -31,19 +44,17 @@ from .terms import (
 
 __all__ = ["canonical"]
 
-_CONSTANTS = ("number", "text", "bool", "null")
 _COMMUTATIVE = frozenset(
     {"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"}
 )
 _TRIES = 24
 _LONGEST_SPELLED = 200
 
-Names = dict[int, Term]
+Names = dict[Label, SourceName]
+Classes = Callable[[Select], list[set[Term]]]
 
 
-def canonical(
-    query: Term, classes: Callable[[Select], list[set[Term]]] | None = None, nested: bool = True
-) -> Term:
+def canonical(query: Query, classes: Classes | None = None, nested: bool = True) -> Query:
     """Return the query with sources named and everything whose order does not matter sorted.
 
     Args:
@@ -60,110 +71,122 @@ def canonical(
     return _query(query, {}, 0)
 
 
-def _lead(block: Select, classes: Callable[[Select], list[set[Term]]]) -> Any:
+def _lead(block: Select, classes: Classes) -> Select:
     """Let the whole class stand wherever one of its columns does, so that none is preferred before all are named."""
-    if not any(one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where):
+    if not any(map(_equates_columns, block.where)):
         return block
-    groups = [group for group in classes(block) if not any(one[0] in _CONSTANTS for one in group)]
+    groups = [group for group in classes(block) if not any(isinstance(one, CONSTANTS) for one in group)]
     if not groups:
         return block
-    whole: dict[Term, Term] = {}
+    whole: dict[Term, Same] = {}
     for group in groups:
-        term = Same(*sorted(group, key=repr))
-        whole.update(dict.fromkeys(group, term))
-    where = tuple(
-        one
-        for one in block.where
-        if not (one[0] == "=" and one[1] in whole and whole[one[1]] == whole.get(one[2]))
-    )
-    changed: Select = substitute(block._replace(where=where), whole)
+        whole.update(dict.fromkeys(group, Same(*sorted(group, key=repr))))
+    where = tuple(one for one in block.where if not _within_class(one, whole))
+    changed = substitute(block._replace(where=where), whole)
     return changed._replace(
-        where=(*changed.where, *(Equal(*term[1:]) for term in dict.fromkeys(whole.values())))
+        where=(*changed.where, *(Equal(*same.columns) for same in dict.fromkeys(whole.values())))
     )
 
 
-def _query(query: Term, names: Names, depth: int) -> Term:
+def _equates_columns(term: Term) -> bool:
+    return (
+        isinstance(term, Comparison)
+        and term.head == "="
+        and isinstance(term.left, Column)
+        and isinstance(term.right, Column)
+    )
+
+
+def _within_class(term: Term, whole: dict[Term, Same]) -> bool:
+    """Return whether a condition equates two columns of one class."""
+    if not isinstance(term, Comparison) or term.head != "=":
+        return False
+    same = whole.get(term.left)
+    return same is not None and same == whole.get(term.right)
+
+
+def _query(query: Query, names: Names, depth: int) -> Query:
     if isinstance(query, Select):
         return _select(query, names, depth)
-    if query[0] == "setop":
-        branches = [_query(branch, names, depth) for branch in query[2]]
-        if not query[1].startswith("except") and BY_COLLATION not in query[6:]:
+    if isinstance(query, SetOperation):
+        branches = [_query(branch, names, depth) for branch in query.branches]
+        if not query.operator.startswith("except") and BY_COLLATION not in query.extra:
             branches.sort(key=repr)
-        rest = tuple(_term(part, names, depth) for part in query[3:])
-        return SetOperation(query[1], tuple(branches), *rest)
-    rows: Term = tuple(tuple(_term(cell, names, depth) for cell in row) for row in query[1])
-    return Values(rows)
+        return SetOperation(
+            query.operator,
+            tuple(branches),
+            _term(query.order, names, depth),
+            _term(query.limit, names, depth),
+            _term(query.offset, names, depth),
+            *_term(query.extra, names, depth),
+        )
+    return Values(tuple(_term(row, names, depth) for row in query.rows))
 
 
-def _term(term: Any, names: Names, depth: int) -> Any:
-    if not isinstance(term, tuple) or not term:
+def _term(term: T, names: Names, depth: int) -> T:
+    """Return a term with its columns named and its operands in their one order."""
+    named: T = _named(term, names, depth)
+    return named
+
+
+def _named(term: Any, names: Names, depth: int) -> Any:
+    kind = term.__class__
+    if kind is Column:
+        source = names.get(term.source)
+        return term if source is None else Column(source, term.name, *term.options)
+    if kind in CLOSED or not term:
         return term
-    head = term[0]
-    if head == "column":
-        source = names.get(term[1])
-        return term if source is None else Column(source, *term[2:])
-    if term.__class__ in LEAVES:
-        return term
-    if head == "same":
-        return min((_term(part, names, depth) for part in term[1:]), key=_leading)
-    if isinstance(term, QUERIES):
+    if kind is Same:
+        return min((_named(column, names, depth) for column in term.columns), key=_leading)
+    if kind in QUERIES:
         return _query(term, names, depth + 1)
-    parts = [_term(part, names, depth) if isinstance(part, tuple) else part for part in term]
-    if len(parts) > 2 and head in _COMMUTATIVE and not (len(parts) == 3 and _in_order(parts[1], parts[2])):
-        parts[1:] = sorted(parts[1:], key=_rank)
+    parts = [_named(part, names, depth) for part in term]
+    if kind is not tuple and term.head in _COMMUTATIVE:
+        head, *operands = parts
+        parts = [head, *_ordered(operands)]
     return remake(term, parts)
 
 
-def _in_order(first: Term, second: Term) -> bool:
-    """Return whether the order of two operands is seen without a look inside; constants come last."""
-    return first[0] not in _CONSTANTS and second[0] in _CONSTANTS
+def _ordered(operands: list[Any]) -> list[Any]:
+    """Return operands in their one order; constants come last."""
+    if len(operands) == 2:
+        first, second = operands
+        if second.__class__ in CONSTANTS and first.__class__ not in CONSTANTS:
+            return operands  # seen without a look inside
+    return sorted(operands, key=_rank) if len(operands) > 1 else operands
 
 
 def _rank(term: Term) -> tuple[bool, str]:
-    return term[0] in _CONSTANTS, repr(term)
+    return isinstance(term, CONSTANTS), repr(term)
 
 
-def _leading(column: Term) -> tuple[bool, str]:
+def _leading(column: Column) -> tuple[bool, str]:
     """Return what sorts columns that have one value: those of tables lead those of derived tables."""
-    return isinstance(column[2], tuple), repr(column)
+    return isinstance(column.name, Of), repr(column)
 
 
-def _select(block: Select, names: Names, depth: int) -> Term:
+def _select(block: Select, names: Names, depth: int) -> Select:
     own = _sources(block)
     spelled = _spelled(own, names, depth)
     if spelled:
         block = substitute(block, spelled)
-    groups: dict[str, list[int]] = {}
+    groups: dict[str, list[Label]] = {}
     for source in own:
-        groups.setdefault(_base(source), []).append(source[1])
+        groups.setdefault(_base(source), []).append(source.label)
     inner = dict(names)
     if len(groups) == len(own):
-        inner.update((numbers[0], (base, depth, 1)) for base, numbers in groups.items())
+        inner.update((label, SourceName(base, depth, 1)) for base, [label] in groups.items())
         return _render(block, inner, depth)
-    ties: list[list[tuple[int, ...]]] = []
-    bases = {number: base for base, numbers in groups.items() for number in numbers}
-    colours = _colours(block, own, bases)
-    for base, numbers in groups.items():
-        if len(numbers) == 1:
-            inner[numbers[0]] = (base, depth, 1)
-            continue
-        numbers.sort(key=lambda number: colours[number])
-        place = 0
-        while place < len(numbers):
-            same = [one for one in numbers[place:] if colours[one] == colours[numbers[place]]]
-            if len(same) > 1:
-                ties.append([(place, *order) for order in islice(permutations(same), _TRIES)])
-            else:
-                inner[same[0]] = (base, depth, place + 1)
-            place += len(same)
+    bases = {label: base for base, labels in groups.items() for label in labels}
+    ties = _named_by_colour(groups, _colours(block, own, bases), inner, depth)
     if not ties:
         return _render(block, inner, depth)
-    best: Term | None = None
+    best: Select | None = None
     for choice in islice(product(*ties), _TRIES):
         attempt = dict(inner)
-        for first, *order in choice:
-            for offset, number in enumerate(order):
-                attempt[number] = (bases[number], depth, first + offset + 1)
+        for first, labels in choice:
+            for place, label in enumerate(labels, first):
+                attempt[label] = SourceName(bases[label], depth, place)
         rendered = _render(block, attempt, depth)
         if best is None or repr(rendered) < repr(best):
             best = rendered
@@ -171,172 +194,207 @@ def _select(block: Select, names: Names, depth: int) -> Term:
     return best
 
 
-def _spelled(own: list[Term], names: Names, depth: int) -> dict[Term, Term]:
+#: The place of the first of some sources alike, and an order of them.
+Choice = tuple[int, tuple[Label, ...]]
+
+
+def _named_by_colour(
+    groups: dict[str, list[Label]], colours: dict[Label, str], names: Names, depth: int
+) -> list[list[Choice]]:
+    """Name the sources that their colours tell apart; return the orders of those that they do not."""
+    ties: list[list[Choice]] = []
+    for base, labels in groups.items():
+        alike: dict[str, list[Label]] = {}
+        for label in labels:
+            alike.setdefault(colours[label] if len(labels) > 1 else "", []).append(label)
+        place = 1
+        for _, same in sorted(alike.items()):
+            if len(same) > 1:
+                ties.append([(place, order) for order in islice(permutations(same), _TRIES)])
+            else:
+                [label] = same
+                names[label] = SourceName(base, depth, place)
+            place += len(same)
+    return ties
+
+
+def _spelled(own: list[Source], names: Names, depth: int) -> dict[Column, Term]:
     """Return what each column of a derived table is, in place of its position, which the text is free to choose."""
-    found: dict[Term, Term] = {}
+    found: dict[Column, Term] = {}
     for source in own:
-        if source[0] == "derived" and isinstance(source[2], Select):
-            inner = _select(source[2], names, depth + 1)
-            for place, item in enumerate(inner[2]):
+        if isinstance(source, Derived) and isinstance(source.query, Select):
+            inner = _select(source.query, names, depth + 1)
+            for place, item in enumerate(inner.items):
                 # A long one keeps its position: spelled out level by level it could double each time.
-                if not larger_than(item, _LONGEST_SPELLED) and not (item[0] == "column" and item[2] == "*"):
-                    found[Column(source[1], place)] = Column(source[1], Of(item))
+                star = isinstance(item, Column) and item.name == "*"
+                if not star and not larger_than(item, _LONGEST_SPELLED):
+                    found[Column(source.label, place)] = Column(source.label, Of(item))
     return found
 
 
-def _sources(block: Any) -> list[Term]:
+def _sources(block: Select) -> list[Source]:
     """Return the sources of a block's FROM clause, those of outer joins included."""
-    found: list[Term] = []
-    stack: list[Any] = [*block.sources, *block.outers]
+    found: list[Source] = []
+    stack: list[Source | Outer | Group] = [*block.sources, *block.outers]
     while stack:
         top = stack.pop()
-        if isinstance(top, Outer) or top[0] == "group":
+        if isinstance(top, (Outer, Group)):
             stack += [*top.sources, *top.outers]
         else:
             found.append(top)
-            if top[0] == "full":
-                stack += [top[2], top[3]]
+            if isinstance(top, Full):
+                stack += [top.left, top.right]
     return found
 
 
-def _base(source: Term) -> str:
-    return str(source[2]) if source[0] == "table" else f"({source[0]})"
+def _base(source: Source) -> str:
+    return source.name if isinstance(source, Table) else f"({source.head})"
 
 
-def _colours(block: Select, own: list[Term], bases: dict[int, str]) -> dict[int, str]:
+def _colours(block: Select, own: list[Source], bases: dict[Label, str]) -> dict[Label, str]:
     """Tell sources of one name apart by every term that mentions them, each seeing the others' colours."""
-    facts: list[Any] = []
-    stack: list[Any] = [*block.outers, *block.sources]
-    while stack:
-        top = stack.pop()
-        if isinstance(top, Outer):
-            facts += [("outer", one) for one in top.where]
-            facts += [("padded", source) for source in top.sources]
-            stack += [*top.outers, *top.sources]
-        elif top[0] == "full":
-            facts += [("full", top[4]), ("left", top[2]), ("right", top[3])]
-        elif top[0] != "table":
-            facts.append(top)
-    facts += [("where", one) for one in block.where]
-    facts += [("having", one) for one in block.having]
-    facts += [("item", place, one) for place, one in enumerate(block.items)]
-    facts += [("group", one) for one in block.group or ()]
-    facts += [("order", place, one) for place, one in enumerate(block.order)]
-    facts += [("extra", one) for one in block.extra]
-    mentions = [
-        (
-            fact,
-            {part[1] for part in walk(fact) if part[0] in ("column", *_SOURCES) and len(part) > 1},
-        )
-        for fact in facts
-    ]
+    mentions = [(fact, _mentioned(fact)) for fact in _told(block)]
     colours = dict(bases)
-    for _ in range(3):
-        fresh = {}
-        masked: dict[tuple[int, int], Any] = {}
+    for round_ in range(3):
+        fresh: dict[Label, str] = {}
+        masked: dict[tuple[int, Label], Any] = {}
         for source in own:
-            number = source[1]
+            label = source.label
             seen = sorted(
-                repr(_mask(fact, number, colours, masked)) for fact, numbers in mentions if number in numbers
+                repr(_mask(fact, label, colours, masked)) for fact, labels in mentions if label in labels
             )
-            fresh[number] = f"{bases[number]} {'|'.join(seen)}"
+            fresh[label] = f"{bases[label]} {'|'.join(seen)}"
         # Only the order of the colours matters; short ones keep the next round short.
         ranks = {colour: f"{place:04}" for place, colour in enumerate(sorted(set(fresh.values())))}
-        fresh = {number: f"{bases[number]}~{ranks[colour]}" for number, colour in fresh.items()}
-        if len(set(fresh.values())) == len(set(colours.values())) and _ > 0:
+        fresh = {label: f"{bases[label]}~{ranks[colour]}" for label, colour in fresh.items()}
+        if len(set(fresh.values())) == len(set(colours.values())) and round_ > 0:
             return fresh
         colours = fresh
     return colours
 
 
-_SOURCES = ("table", "derived", "function", "self", "full")
+def _told(block: Select) -> list[tuple[object, ...]]:
+    """Return all that a block says of its sources, each with where it says so."""
+    told: list[tuple[object, ...]] = []
+    stack: list[Source | Outer] = [*block.outers, *block.sources]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, Outer):
+            told += [("outer", one) for one in top.where]
+            told += [("padded", source) for source in top.sources]
+            stack += [*top.outers, *top.sources]
+        elif isinstance(top, Full):
+            told += [("full", top.where), ("left", top.left), ("right", top.right)]
+        elif not isinstance(top, Table):
+            told.append(top)
+    told += [("where", one) for one in block.where]
+    told += [("having", one) for one in block.having]
+    told += [("item", place, one) for place, one in enumerate(block.items)]
+    told += [("group", one) for one in block.group or ()]
+    told += [("order", place, one) for place, one in enumerate(block.order)]
+    told += [("extra", one) for one in block.extra]
+    return told
 
 
-def _mask(term: Any, own: int, colours: dict[int, str], masked: dict[tuple[int, int], Any]) -> Any:
+def _mentioned(fact: object) -> set[Label]:
+    """Return the labels of the sources that a term reads or holds."""
+    return {
+        part.source if isinstance(part, Column) else part.label
+        for part in walk(fact)
+        if isinstance(part, (Column, *SOURCES))
+    }
+
+
+def _mask(term: Any, own: Label, colours: dict[Label, str], masked: dict[tuple[int, Label], Any]) -> Any:
     """Return a term with each source called by its colour, and one of them `me`."""
-    if not isinstance(term, tuple) or not term:
+    kind = term.__class__
+    if kind in ATOMS or not term:
         return term
-    if len(term) > 1 and isinstance(term[1], int) and term[0] in ("column", *_SOURCES):
-        name = "me" if term[1] == own else colours.get(term[1], "?")
-        return remake(term, [term[0], name, *(_mask(part, own, colours, masked) for part in term[2:])])
-    shared = term[0] == "same"  # one object wherever a column of the class stands
-    if shared and (id(term), own) in masked:
+    if kind is Column or kind in SOURCES:
+        head, label, *rest = term
+        if isinstance(label, int):  # not named yet
+            label = "me" if label == own else colours.get(label, "?")
+        return (head, label, *(_mask(part, own, colours, masked) for part in rest))
+    # One object wherever a column of the class stands.
+    if kind is Same and (id(term), own) in masked:
         return masked[id(term), own]
     parts = [_mask(part, own, colours, masked) for part in term]
-    if term[0] in _COMMUTATIVE:
-        parts[1:] = sorted(parts[1:], key=repr)
-    elif not isinstance(term[0], str):
+    if kind is tuple and not isinstance(parts[0], str):
         parts.sort(key=repr)
-    if shared:
+    elif kind is not tuple and term.head in _COMMUTATIVE:
+        head, *operands = parts
+        parts = [head, *sorted(operands, key=repr)]
+    if kind is Same:
         masked[id(term), own] = tuple(parts)
     return tuple(parts)
 
 
-def _render(block: Select, names: Names, depth: int) -> Term:
-    def named(terms: Any) -> list[Term]:
-        return [_term(one, names, depth) for one in terms]
-
+def _render(block: Select, names: Names, depth: int) -> Select:
     return Select(
         "select",
         block.distinct,
-        tuple(named(block.items)),
+        _term(block.items, names, depth),
         _from(block.sources, names, depth),
         _outers(block.outers, names, depth),
-        _sorted(list(_conditions(block.where, names, depth))),
-        None if block.group is None else _sorted(named(block.group)),
-        _sorted(named(block.having)),
-        tuple(named(block.order)),
+        _sorted(tuple(_conditions(block.where, names, depth))),
+        None if block.group is None else _sorted(_term(block.group, names, depth)),
+        _sorted(_term(block.having, names, depth)),
+        _term(block.order, names, depth),
         _term(block.limit, names, depth),
         _term(block.offset, names, depth),
-        _sorted(named(block.extra)),
+        _sorted(_term(block.extra, names, depth)),
     )
 
 
-def _sorted(terms: list[Term]) -> tuple[Term, ...]:
+def _sorted(terms: tuple[Term, ...]) -> tuple[Term, ...]:
     """Return terms in their one order, each once."""
-    return tuple(sorted(dict.fromkeys(terms), key=repr)) if len(terms) > 1 else tuple(terms)
+    return tuple(sorted(dict.fromkeys(terms), key=repr)) if len(terms) > 1 else terms
 
 
-def _conditions(where: Any, names: Names, depth: int) -> Iterator[Term]:
+def _conditions(where: Iterable[Term], names: Names, depth: int) -> Iterator[Term]:
     """Yield conditions, those on equal columns as a chain from the first by name."""
     for one in where:
-        if one[0] != "equal":
+        if not isinstance(one, Equal):
             yield _term(one, names, depth)
             continue
-        first, *rest = sorted((_term(part, names, depth) for part in one[1:]), key=_leading)
+        first, *rest = sorted((_term(column, names, depth) for column in one.columns), key=_leading)
         for other in rest:
-            yield Comparison("=", *sorted((first, other), key=repr))
+            left, right = sorted((first, other), key=repr)
+            yield Comparison("=", left, right)
 
 
-def _from(sources: Any, names: Names, depth: int) -> tuple[Term, ...]:
+def _from(sources: Iterable[Source], names: Names, depth: int) -> tuple[Source, ...]:
     found = [_source(one, names, depth) for one in sources]
     if len(found) > 1:
         found.sort(key=repr)
     return tuple(found)
 
 
-def _source(source: Term, names: Names, depth: int) -> Term:
-    head, number = source[0], source[1]
-    if head == "self":
-        return Itself(names.get(number, number), 0)
-    rest = [_group(part, names, depth) if isinstance(part, tuple) else part for part in source[2:]]
-    if head == "derived" and isinstance(rest[0], Select):
-        rest[0] = rest[0]._replace(items=tuple(sorted(dict.fromkeys(rest[0].items), key=repr)))
-    return remake(source, [head, names.get(number, number), *rest])
+def _source(source: Source, names: Names, depth: int) -> Source:
+    label = names.get(source.label, source.label)
+    if isinstance(source, Table):
+        return Table(label, source.name, *source.options)
+    if isinstance(source, Itself):
+        return Itself(label, 0)
+    if isinstance(source, Full):
+        left, right = (_group(side, names, depth) for side in (source.left, source.right))
+        return Full(label, left, right, _term(source.where, names, depth))
+    if isinstance(source, FunctionSource):
+        return FunctionSource(label, _term(source.term, names, depth))
+    if isinstance(source.query, Recursive):
+        return Derived(label, Recursive(0, _query(source.query.query, names, depth + 1)))
+    query = _query(source.query, names, depth + 1)
+    if isinstance(query, Select):
+        query = query._replace(items=tuple(sorted(dict.fromkeys(query.items), key=repr)))
+    return Derived(label, query)
 
 
-def _group(part: Any, names: Names, depth: int) -> Any:
-    if part and part[0] == "group":
-        where = tuple(sorted((_term(one, names, depth) for one in part.where), key=repr))
-        return ("group", _from(part.sources, names, depth), _outers(part.outers, names, depth), where)
-    if part and part[0] == "recursive":
-        return Recursive(0, _term(part[2], names, depth))
-    return _term(part, names, depth)
+def _group(side: Group, names: Names, depth: int) -> Group:
+    where = tuple(sorted((_term(one, names, depth) for one in side.where), key=repr))
+    return Group("group", _from(side.sources, names, depth), _outers(side.outers, names, depth), where)
 
 
-def _outers(outers: Any, names: Names, depth: int) -> tuple[Any, ...]:
-    if not outers:
-        return ()
+def _outers(outers: Iterable[Outer], names: Names, depth: int) -> tuple[Outer, ...]:
     read = [
         Outer(
             one.head,

@@ -657,13 +657,15 @@ COUNT_ALL = Aggregate("count", False, Star())
 # Walks ------------------------------------------------------------------------------------------------
 
 QUERIES = (Select, SetOperation, Values)
+SOURCES = (Table, Derived, FunctionSource, Itself, Full)
 CONSTANTS = (Number, Text, Boolean, Null)
 #: Operators without terms inside; most of a query is these.
 LEAVES = frozenset({Column, Number, Text, Null, Boolean, Star, Word, Position, Table})
-_NO_TERMS = frozenset({str, int, bool, type(None), SourceName})
+#: What a term holds beside terms.
+ATOMS = frozenset({str, int, bool, type(None), SourceName})
 #: What holds terms and is none: terms side by side, and the sides of joins.
 _HOLDERS = frozenset({tuple, Outer, Group})
-_CLOSED = LEAVES | _NO_TERMS
+CLOSED = LEAVES | ATOMS
 
 T = TypeVar("T")
 C = TypeVar("C")
@@ -679,13 +681,13 @@ def fold(term: T, changes: Mapping[type, Callable[[Any, C], Any]], context: C) -
 
     Leaves stay as they are.
     """
-    return term if term.__class__ in _CLOSED or not term else _fold(term, changes, context)
+    return term if term.__class__ in CLOSED or not term else _fold(term, changes, context)
 
 
 def _fold(term: Any, changes: Mapping[type, Callable[[Any, C], Any]], context: C) -> Any:
     changed: list[Any] | None = None
     for place, part in enumerate(term):
-        if part.__class__ not in _CLOSED and part:
+        if part.__class__ not in CLOSED and part:
             new = _fold(part, changes, context)
             if new is not part:
                 if changed is None:
@@ -708,7 +710,7 @@ def _substitute(term: Any, replacement: Mapping[Any, Term]) -> Any:
     for place, part in enumerate(term):
         if part.__class__ is Column:
             new = replacement.get(part, part)
-        elif part.__class__ not in _CLOSED and part:
+        elif part.__class__ not in CLOSED and part:
             new = _substitute(part, replacement)
         else:
             continue
@@ -726,7 +728,7 @@ def walk(term: object) -> list[Term]:
     for top in within:
         for part in top:
             kind = part.__class__
-            if kind in _NO_TERMS:
+            if kind in ATOMS:
                 continue
             if kind not in LEAVES:
                 within.append(part)
@@ -743,7 +745,7 @@ def larger_than(term: Term, size: int) -> bool:
         top = stack.pop()
         seen += 1
         if top.__class__ not in LEAVES:
-            stack += [part for part in top if part.__class__ not in _NO_TERMS and part]
+            stack += [part for part in top if part.__class__ not in ATOMS and part]
     return seen > size
 
 
@@ -755,7 +757,7 @@ def walk_here(term: object) -> Iterator[Operator]:
         kind = top.__class__
         if kind in _HOLDERS:
             stack.extend(top)
-        elif kind not in _NO_TERMS and kind not in QUERIES:
+        elif kind not in ATOMS and kind not in QUERIES:
             yield top
             if kind not in LEAVES:
                 stack.extend(top)
@@ -769,7 +771,7 @@ def contains(term: object, *kinds: type) -> bool:
             kind = part.__class__
             if kind in kinds:
                 return True
-            if kind not in _CLOSED and kind not in QUERIES:
+            if kind not in CLOSED and kind not in QUERIES:
                 within.append(part)
     return False
 
@@ -787,7 +789,7 @@ def columns_of(term: object) -> set[Column]:
         for part in top:
             if part.__class__ is Column:
                 found.add(part)
-            elif part.__class__ not in _CLOSED:
+            elif part.__class__ not in CLOSED:
                 within.append(part)
     return found
 
