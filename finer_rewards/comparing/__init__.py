@@ -1,9 +1,10 @@
-"""Comparing two results: pure, database-free, by named modes.
+"""Comparing a predicted result with the gold result: pure functions, no database.
 
     compare(gold, predicted, mode) -> Comparison(match, score, reason)
 
-`strict` is ours and the default; every published evaluator is here too, bug for bug (`modes()`). A mode of your
-own is a `Mode`, known by name after `register_mode`; a new rule is one function under `@rule`.
+A `Mode` is a named set of settings for a rule, and a rule is the algorithm that compares. The default mode `strict` is
+this library's own; the modes of published evaluators give the same verdicts as these do, bugs included (`modes()`
+lists all). To add a mode pass a `Mode` to `register_mode`; to add a rule decorate a function with `@rule`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""`strict` and `lenient`: rows stay whole, one reordering of the columns serves all of them."""
+"""The rule `aligned`, behind all modes of this library's own (`answer`, `strict`, `lenient` ...).
+
+Two results match if one reordering of the predicted columns, the same for all rows, makes their rows equal as a bag, or
+in order where order counts. Most of the file is the search for that reordering.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +22,21 @@ from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.comparing.statements import asks_for_best, drops_repeats, limits_to_one
 from finer_rewards.types import Row
 
-# Cells looked at while columns are matched, beyond a fixed number of visits to every cell.
+# The search may look at each cell _VISITS times and at _WORK cells on top, then gives up: in the worst case the number
+# of column orders is a factorial. A step of the search counts as _STEP cells more, for its fixed cost.
 _WORK = 3_000_000
 _VISITS = 30
-_STEP = 64  # what every step of the search costs besides, in cells
+_STEP = 64
+# The cells of a row or column as the integers that `Cells` gives them.
 _Codes = tuple[int, ...]
 
 
 class _OutOfWorkError(Exception):
-    """The search for a column order was given up."""
+    """The search for a column order looked at more cells than it may, and was given up."""
 
 
 def _equates(mode: Mode, ordered: bool) -> Equates:
+    """Say when large results surely match or differ without a look at their cells; see `Equates`."""
     return Equates(
         ordered=ordered,
         counted=mode.repeats == "count",
@@ -48,9 +55,9 @@ def _equates(mode: Mode, ordered: bool) -> Equates:
 def aligned(sides: Sides, mode: Mode) -> Comparison:
     """Compare row by row under one injective mapping of gold columns to predicted columns.
 
-    Match = same width (or more predicted columns, where the mode allows) and some mapping under which the
-    rows are equal as a bag. Where the order of rows counts, gold rows with equal sort keys may swap and
-    nothing else: the bags are compared tie by tie.
+    They match if the widths are equal (or the prediction has more columns and the mode allows it) and some mapping
+    makes the rows equal as bags. Where the order of rows counts, only gold rows with equal sort keys may change places:
+    each run of tied rows is compared as a bag of its own.
     """
     gold, predicted = sides.gold, sides.predicted
     if not mode.accept_truncated and (gold.truncated or predicted.truncated):
@@ -92,7 +99,11 @@ def aligned(sides: Sides, mode: Mode) -> Comparison:
 
 
 def _one_of_best(sides: Sides, mode: Mode) -> tuple[int, ...] | None:
-    """Return under which order of columns the one predicted row is one of those that share the best value."""
+    """Return the column mapping under which the only predicted row is one of gold's rows, or `None`.
+
+    For questions such as "who is the oldest?": gold asks for `age = (SELECT MAX(age) ...)` and returns several people,
+    the prediction sorts by age and takes one with LIMIT 1. `None` unless the statements are of this form.
+    """
     if not (sides.gold_sql and sides.predicted_sql):
         return None
     if not (asks_for_best(sides.gold_sql) and limits_to_one(sides.predicted_sql)):
@@ -108,20 +119,21 @@ def _one_of_best(sides: Sides, mode: Mode) -> tuple[int, ...] | None:
 
 
 def _ignores_repeats(sides: Sides, mode: Mode) -> bool:
+    """Whether repeated rows do not count, under this mode and for these statements."""
     if mode.repeats == "distinct":
         return any(sql is not None and drops_repeats(sql) for sql in (sides.gold_sql, sides.predicted_sql))
     return mode.repeats == "ignore"
 
 
 def _without_repeats(sides: Sides, mode: Mode) -> Sides:
-    """Return both sides with the first of each row; its sort key stays beside it."""
+    """Return both sides with only the first of equal rows, each with its sort key."""
     gold, predicted = sides.gold, sides.predicted
     counts = len(set(gold.rows)), len(set(predicted.rows))
     if counts == (len(gold.rows), len(predicted.rows)) and counts[0] == counts[1]:
         return sides
     keys: tuple[Iterable[Any], Iterable[Any]] = gold.rows, predicted.rows
     if counts[0] != counts[1] and gold.width == predicted.width and _inexact(gold.rows, predicted.rows):
-        # Rows within the tolerance of each other are one row too.
+        # The counts differ, perhaps because rows are equal only within the tolerance: compare them by their codes.
         search = _Search.over(gold, predicted, mode)
         if not search.cells.loose:
             keys = zip(*search.gold_columns, strict=True), zip(*search.predicted_columns, strict=True)
@@ -129,7 +141,7 @@ def _without_repeats(sides: Sides, mode: Mode) -> Sides:
 
 
 def _inexact(*sides: Sequence[Row]) -> bool:
-    """True when some cell is a number that only a tolerance may call equal to another."""
+    """Whether some cell is neither an integer nor text, bytes or NULL, so that a tolerance can matter."""
     exact = (int, str, bytes, type(None))
     return not all(isinstance(cell, exact) for rows in sides for row in rows for cell in row)
 
@@ -140,7 +152,7 @@ _EXACT = Mode("exact", permute_columns=True)
 def exact_mapping(gold: Table, predicted: Table, ordered: bool) -> tuple[int, ...] | None:
     """Return the reordering of columns that makes two results equal under Python's `==`, or `None`.
 
-    Gives up like `aligned`; a search that was given up found nothing.
+    Also `None` when the search takes too long and is given up.
     """
     search = _Search.over(gold, predicted, _EXACT)
     try:
@@ -150,6 +162,7 @@ def exact_mapping(gold: Table, predicted: Table, ordered: bool) -> tuple[int, ..
 
 
 def _width_problem(gold: int | None, predicted: int | None, mode: Mode) -> str:
+    """Return why the numbers of columns rule out a match; empty if they do not."""
     if gold is None or predicted is None or gold == predicted:
         return ""
     if mode.extra_columns and predicted > gold:
@@ -158,9 +171,9 @@ def _width_problem(gold: int | None, predicted: int | None, mode: Mode) -> str:
 
 
 def _blocks(sides: Sides, mode: Mode) -> tuple[list[int] | None, bool]:
-    """For each row position the run of tied gold rows it lies in; `None` when order does not count.
+    """Return for each row the number of its run of tied gold rows, `None` when the order of rows does not count.
 
-    Also whether the sort keys were known. Where they are not, every row is a run of its own.
+    The second value says whether the sort keys are known. If they are not, every row is a run of its own.
     """
     gold = sides.gold
     ordering = ordering_of(sides.gold_sql)
@@ -184,7 +197,7 @@ def _blocks(sides: Sides, mode: Mode) -> tuple[list[int] | None, bool]:
 
 
 def _explain(sides: Sides, search: _Search, blocks: list[int] | None, order_known: bool) -> Comparison:
-    """Say what keeps the rows from matching."""
+    """Return the mismatch with a reason: the wrong order, a column that is missing, or rows that differ."""
     gold, predicted = sides.gold, sides.predicted
     if blocks is not None:
         try:
@@ -210,7 +223,11 @@ def _explain(sides: Sides, search: _Search, blocks: list[int] | None, order_know
 
 @dataclass
 class _Search:
-    """The search for a column mapping, by integers that stand for cells."""
+    """The search for a column mapping.
+
+    It works on integers that stand for cells: equal cells have the same integer. `work` counts down the cells that may
+    still be looked at. `pairs` remembers which columns with loose numbers can be paired (see `cells.py`).
+    """
 
     gold: Sequence[Row]
     predicted: Sequence[Row]
@@ -223,6 +240,7 @@ class _Search:
 
     @classmethod
     def over(cls, gold: Table, predicted: Table, mode: Mode) -> _Search:
+        """Begin a search over two results."""
         rows = _normalised(gold.rows, mode), _normalised(predicted.rows, mode)
         gold_columns, predicted_columns = (list(zip(*side, strict=True)) for side in rows)
         both = (*gold_columns, *predicted_columns)
@@ -256,7 +274,7 @@ class _Search:
         return None
 
     def row_codes(self, columns: Iterable[int]) -> Iterator[tuple[_Codes, _Codes]]:
-        """The rows of both sides, in order, by the integers of their cells in these predicted columns."""
+        """Return pairs of a gold row and the predicted row in its place, as codes, with these predicted columns."""
         predicted = (self.predicted_columns[index] for index in columns)
         return zip(zip(*self.gold_columns, strict=True), zip(*predicted, strict=True), strict=True)
 
@@ -268,11 +286,11 @@ class _Search:
     def _mappings(
         self, chosen: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
     ) -> Iterator[tuple[int, ...]]:
-        """Mappings that extend `chosen`, under which equally many rows have each colour.
+        """Yield mappings that extend `chosen`, under which both sides have equally many rows of each colour.
 
-        A row's colour stands for its run of ties and its cells in the columns chosen so far. A gold column
-        can only map to a predicted column with the same bag of (colour, cell); columns with one choice
-        are settled together, and the one with the fewest is tried next.
+        A row's colour is an integer that stands for its run of ties and its cells in the columns chosen so far. A gold
+        column can only map to a predicted column with the same bag of (colour, cell). All columns with a single option
+        are chosen at once; then the column with the fewest options is tried next (depth-first search).
         """
         while True:
             if len(chosen) == len(self.gold_columns):
@@ -306,12 +324,12 @@ class _Search:
     def _options(
         self, chosen: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
     ) -> dict[int, list[list[int]]]:
-        """For each open gold column the predicted columns it can map to, equal columns in one group."""
+        """Return for each gold column not yet chosen the predicted columns it can map to, equal ones in one group."""
         taken = set(chosen.values())
         groups: dict[Any, list[int]] = defaultdict(list)
         for index, column in enumerate(self.predicted_columns):
             if index not in taken:
-                # Equal integers may hide different numbers where some are loose: then no two are equal.
+                # If some codes are loose, equal codes may hide different numbers, so no two columns count as equal.
                 groups[index if self.cells.loose else column].append(index)
         by_bag: dict[int, list[list[int]]] = defaultdict(list)
         for group in groups.values():
@@ -329,12 +347,12 @@ class _Search:
         }
 
     def _columns_close(self, gold: int, predicted: int) -> bool:
-        """False when the loose numbers of two columns cannot be paired so that every two are close."""
+        """Whether the loose numbers of two columns may be paired so that the two numbers of each pair are close."""
         if (gold, predicted) not in self.pairs:
             ours = self._loose_numbers(self.gold, self.gold_columns, gold)
             theirs = self._loose_numbers(self.predicted, self.predicted_columns, predicted)
             self._spend(len(ours) + len(theirs))
-            # In one column the sorted pairing is the best there is, if all numbers are of one type.
+            # For a single column of one type, pairing the sorted numbers in order is the best pairing there is.
             self.pairs[gold, predicted] = len(ours) == len(theirs) and (
                 _mixes_types([ours], [theirs]) or self._close_rows(ours, theirs)
             )
@@ -345,14 +363,15 @@ class _Search:
         return tuple(sorted(row[index] for row, code in coded if code in self.cells.loose))  # type: ignore[type-var]
 
     def _bag(self, colours: list[int], column: _Codes) -> int:
-        # A sum of hashes does not depend on the order; equal bags have equal sums, and a chance collision
-        # of different bags is caught when the whole mapping is verified.
+        # The sum of the hashes stands for the bag of (colour, cell), as it does not depend on the order. If different
+        # bags happen to have equal sums, `_verified` finds out.
         self._spend(len(column))
         return sum(map(hash, zip(colours, column, strict=True)))
 
     def _recoloured(
         self, mapping: dict[int, int], gold_colours: list[int], predicted_colours: list[int]
     ) -> tuple[list[int], list[int]] | None:
+        """Return the colours of all rows after more columns are chosen; `None` if the two sides' bags now differ."""
         self._spend(2 * len(gold_colours) * (len(mapping) + 1))
         colours: dict[Any, int] = defaultdict(lambda: len(colours))
         gold = zip(gold_colours, *(self.gold_columns[index] for index in mapping), strict=True)
@@ -365,7 +384,7 @@ class _Search:
         return new_gold, new_predicted
 
     def _verified(self, mapping: tuple[int, ...], blocks: list[int]) -> bool:
-        """True when the rows are equal as bags, run of ties by run of ties, under this mapping."""
+        """Whether this mapping makes the rows equal as bags within each run of ties."""
         width = len(mapping)
         self._spend(2 * len(blocks) * (width + 1))
         columns = [self.predicted_columns[index] for index in mapping]
@@ -380,7 +399,7 @@ class _Search:
     def _loose_rows_pair_up(
         self, mapping: tuple[int, ...], gold: Sequence[_Codes], predicted: Sequence[_Codes]
     ) -> bool:
-        """True when rows with the same integers can be paired so that every two cells are really close."""
+        """Whether rows with equal codes can be paired so that their loose numbers are within the tolerance too."""
         groups: dict[_Codes, tuple[list[Row], list[Row]]] = defaultdict(lambda: ([], []))
         for key, row in zip(gold, self.gold, strict=True):
             if not self.cells.loose.isdisjoint(key[1:]):
@@ -398,10 +417,11 @@ class _Search:
         return True
 
     def _pair_up(self, gold: list[Row], predicted: list[Row]) -> bool:
+        """Whether rows of loose numbers can be paired so that each two are close; a matching problem if need be."""
         gold, predicted = sorted(gold), sorted(predicted)
         if all(map(self._close_rows, gold, predicted)):
             return True
-        # In one column the sorted pairing is the best there is; in several it need not be.
+        # For a single column of one type no other pairing can be better than the sorted one.
         if len(gold[0]) == 1 and not _mixes_types(gold, predicted):
             return False
         firsts = [row[0] for row in predicted]
@@ -412,7 +432,7 @@ class _Search:
         return all(close(a, b, relative, absolute) for a, b in zip(gold, predicted, strict=True))
 
     def _partners(self, row: Row, predicted: list[Row], firsts: list[Any]) -> list[int]:
-        """Positions of the predicted rows close to a gold row; `predicted` is sorted."""
+        """Return the positions of the predicted rows close to a gold row; `predicted` is sorted."""
         reach = 2 * (self.mode.absolute_tolerance + self.mode.relative_tolerance * abs(row[0]))  # type: ignore[arg-type]
         low, high = bisect_left(firsts, row[0] - reach), bisect_right(firsts, row[0] + reach)  # type: ignore[operator]
         self._spend((high - low) * len(row) + 1)
@@ -424,6 +444,7 @@ def _mixes_types(gold: list[Row], predicted: list[Row]) -> bool:
 
 
 def _normalised(rows: Sequence[Row], mode: Mode) -> Sequence[Row]:
+    """Return the rows with text folded or read as numbers, if the mode says so."""
     if not (mode.numeric_text or mode.fold_text):
         return rows
     return [tuple([_plain(cell, mode) if isinstance(cell, str) else cell for cell in row]) for row in rows]

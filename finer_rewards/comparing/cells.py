@@ -1,8 +1,9 @@
-"""Which cells are equal: every cell becomes a small integer, so that rows compare by equality.
+"""Giving every cell a small integer, its code, such that equal cells have equal codes and rows can be hashed.
 
-Numbers within a tolerance of each other get one integer. Closeness is not transitive, so numbers are
-sorted and cut where the gap is too wide; a group whose ends are too far apart to be equal is marked
-*loose*, and rows that hold one are compared again, pair by pair. Nothing is rounded.
+With a tolerance this is not always possible, because closeness is not transitive: 1 may be close to 2 and 2 to 3 but
+not 1 to 3. So the numbers are sorted and cut where the gap is too wide, and each group gets one code. If the ends of a
+group are too far apart to be equal, its code is *loose*: rows that hold it are compared again, number by number, in
+`aligned.py`. Nothing is rounded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?", re.ASCII)
 _NUMBERS = (int, float, Decimal)
+# Beyond this, arithmetic with floats may overflow; such numbers are equal only exactly.
 _LARGEST = 10**300
 
 
@@ -33,12 +35,12 @@ def number_of_text(text: str) -> int | float | None:
 
 
 def folded(text: str) -> str:
-    """Return a text without regard to case and spaces."""
+    """Return a text with its case folded and each run of white space as one space."""
     return " ".join(text.split()).casefold()
 
 
 def close(a: Any, b: Any, relative: float, absolute: float) -> bool:
-    """True when two cells are equal: integers exactly, other numbers within the tolerances.
+    """Whether two cells are equal: integers exactly, other numbers within the tolerances.
 
     Example:
         >>> close(0.1 + 0.2, 0.3, 1e-9, 1e-12), close(2**53, 2**53 + 1, 1e-9, 1e-12), close(1, "1", 1, 1)
@@ -63,14 +65,19 @@ def _numeric(cell: Any) -> bool:
 
 @dataclass(slots=True)
 class Cells:
-    """The integers of the cells of two results, and which of them are loose."""
+    """The codes of the cells of two results.
+
+    Attributes:
+        codes: cell -> code.
+        loose: the codes whose numbers are not all equal to each other within the tolerance.
+    """
 
     codes: dict[Any, int]
     loose: set[int]
 
     @classmethod
     def of(cls, columns: Iterable[Sequence[Any]], relative: float, absolute: float) -> Cells:
-        """Give every distinct cell of these columns its integer."""
+        """Return the codes of all cells of these columns."""
         exact: set[Any] = set()
         inexact: set[Any] = set()
         codes: dict[Any, int] = {}
@@ -89,7 +96,7 @@ class Cells:
                         codes.setdefault(cell, len(codes))
                     else:
                         (exact if issubclass(kind, int) else inexact).add(cell)
-        # Every NaN is a key of its own, found by identity; all of them get one integer.
+        # NaN is not equal to itself, so a dictionary finds each NaN object by identity; all of them get one code.
         undefined = {number for number in inexact if number != number}
         codes.update(dict.fromkeys(undefined, len(codes)))
         loose: set[int] = set()
@@ -112,12 +119,12 @@ class Cells:
         return cls(codes, loose)
 
     def column(self, column: Sequence[Any]) -> tuple[int, ...]:
-        """Return the integers of a column."""
+        """Return the codes of a column's cells."""
         return tuple(map(self.codes.__getitem__, column))
 
 
 def _near(a: Any, b: Any, relative: float, absolute: float) -> bool:
-    # Twice the tolerance, so that what lies between two equal numbers is in their group too.
+    # Twice the tolerance, so that two equal numbers are never cut apart at a number that lies between them.
     if not (relative or absolute):
         return False
     if not a > -_LARGEST or not b < _LARGEST:

@@ -1,4 +1,7 @@
-"""Whether a result is one of those that a gold query may give where its LIMIT cuts through rows that tie."""
+"""Comparing a prediction with a gold that has several right results, because its LIMIT cuts through tied rows.
+
+An executor finds the ties (`executing/right_results.py`) and keeps them in `Execution.choices`.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +13,24 @@ from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.result import Comparison, counted, matched
 from finer_rewards.types import Choices, Execution
 
+# Cells as the integers of `Cells`.
 _Codes = tuple[int, ...]
-_MOST_TIED = 100  # rows that may stand together for the few that a LIMIT lets through
-_MOST_ORDERS = 500  # of columns, tried before the search is given up
+# A prediction may return all tied rows instead of those that the LIMIT lets through, if they are at most this many.
+_MOST_TIED = 100
+# The search tries this many orders of the columns, then gives up.
+_MOST_ORDERS = 500
 
 
 def compare_with_choices(choices: Choices, predicted: Execution, mode: Mode, *, ordered: bool) -> Comparison:
-    """Compare a predicted result with all that is right.
+    """Compare a predicted result with every result that is right.
 
-    Right is as many rows of each run of ties as the gold has, runs in their order where that counts; and all the
-    rows that tie together, whatever their order, if they are few enough to be an answer (at most 100).
+    A result is right if it has as many rows of each tie as the gold has, with the ties in their order where order
+    counts. All tied rows together are right too, in any order, if they are few enough to be an answer (at most 100).
 
     Args:
-        choices: the runs of a gold, as found by an executor.
+        choices: the ties of a gold, as an executor found them.
         predicted: the predicted result.
-        mode: says how near numbers are equal, and whether columns may be in another order.
+        mode: gives the tolerances, and says whether columns may be reordered.
         ordered: whether the order of rows counts.
 
     Example:
@@ -63,7 +69,10 @@ def compare_with_choices(choices: Choices, predicted: Execution, mode: Mode, *, 
 
 
 def _orders(gold: Sequence[_Codes], predicted: Sequence[_Codes], permuted: bool) -> Iterator[tuple[int, ...]]:
-    """Yield orders of the predicted columns under which each has only values of its gold column, as they are first."""
+    """Yield orders of the predicted columns in which each holds only values of its gold column.
+
+    The columns as they stand come first, if they are such an order.
+    """
     values, shown = list(map(set, gold)), list(map(set, predicted))
     fits = [[place for place, some in enumerate(shown) if some <= known] for known in values]
     tried = 0
@@ -80,6 +89,13 @@ def _orders(gold: Sequence[_Codes], predicted: Sequence[_Codes], permuted: bool)
 
 
 def _is_choice(runs: Sequence[tuple[list[_Codes], int]], shown: list[_Codes], ordered: bool) -> bool:
+    """Whether the predicted rows take the right number of rows from each tie.
+
+    Args:
+        runs: for each tie all its rows, and how many of them the gold shows.
+        shown: the predicted rows.
+        ordered: whether the order of rows counts.
+    """
     if len(shown) != sum(count for _, count in runs):
         return False
     if ordered:

@@ -1,4 +1,4 @@
-"""`compare`: one call, every mode."""
+"""`compare`, the entrance of this package: it checks both sides, finds the mode and calls the mode's rule."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def compare(
         gold: the gold result: an `Execution`, or rows.
         predicted: the predicted result, likewise.
         mode: the name of a mode (`modes()` lists them) or a `Mode`.
-        gold_sql: the gold statement. Modes under which row order may count read it; without it the order
-            is taken not to count, unless `gold` carries its sort keys, and the comparison says so.
+        gold_sql: the gold statement. Modes under which row order may count read it. Without it, and if `gold` does
+            not carry its sort keys, the order does not count, and the comparison says so.
         predicted_sql: the predicted statement, which `finer_reference` and `defog_*` read.
-        gold_columns: names of the gold columns, where rows come without them.
-        predicted_columns: names of the predicted columns, likewise.
+        gold_columns: names of the gold columns, if `gold` is given as rows.
+        predicted_columns: names of the predicted columns, if `predicted` is given as rows.
         question: the question in words, which `defog_*` searches for `order`, `sort` and `arrange`.
 
     Returns:

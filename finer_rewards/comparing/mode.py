@@ -1,4 +1,4 @@
-"""`Mode`: how two results are compared, as one record."""
+"""`Mode`, the settings by which two results are compared; the shipped ones are in `named.py`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "undecodable": ("keep", "drop", "error"),
     "rewriting": ("none", "repair", "repair_and_drop_distinct", "drop_distinct"),
 }
-# Fields that are not the rule's affair; another that the rule does not read would be ignored.
+# Fields that do not concern the rule: the code around it reads them. Any other field has to be one that the rule reads,
+# or setting it would have no effect.
 _EVERY_RULE_READS = frozenset(
     {
         "name",
@@ -52,41 +53,41 @@ class Mode:
     """How two results are compared: a value that prints, compares, hashes and pickles.
 
     Make your own with `dataclasses.replace(modes()["strict"], name="mine", absolute_tolerance=1e-6)`, and
-    pass it wherever a mode is asked for: `execution_match(mode=mine)`. By name it is known, to the command
-    line too, after `register_mode(mine)`. A field that the rule does not read cannot be set.
+    pass it wherever a mode is asked for: `execution_match(mode=mine)`. After `register_mode(mine)` its name works too,
+    also on the command line. A field that the rule does not read cannot be set.
 
     Args:
-        name: what it is called in a spec, a log and a signature.
-        rule: the algorithm: `aligned` for our own modes, that of a published evaluator, or one of yours
+        name: its name in a spec, a log and a signature.
+        rule: the algorithm: `aligned` for this library's own modes, that of a published evaluator, or one of yours
             (see `rule`).
         row_order: when the order of rows counts: `never`; `text`, when the letters ORDER BY occur in the
             gold SQL; `query`, when the gold query has a top-level ORDER BY; `always`.
-        repeats: what repeated rows mean: `count`; `ignore`, only which rows there are counts; `distinct`, they are
-            ignored where either statement says DISTINCT, or groups without an aggregate, and count elsewhere.
-        one_of_best: one of gold's rows, which a prediction with LIMIT 1 returns, is enough where gold asks for
-            `= (SELECT MAX(...))` or MIN and has at most this many rows; 0 for never.
+        repeats: whether repeated rows count: `count`, they do; `ignore`, they do not; `distinct`, they do not if either
+            statement says DISTINCT or groups without an aggregate, and do otherwise.
+        one_of_best: if gold asks for `= (SELECT MAX(...))`, or MIN, and returns at most this many rows, a prediction
+            with LIMIT 1 that returns one of them matches; 0 for never.
         permute_columns: one reordering of the predicted columns, the same for all rows, is allowed.
-        extra_columns: predicted columns that gold has not are allowed.
-        relative_tolerance: two numbers, one of them a float, are equal within this share of the larger.
+        extra_columns: the prediction may have columns that gold does not have.
+        relative_tolerance: two numbers, of which at least one is a float, are equal within this share of the larger,
         absolute_tolerance: or within this distance.
         numeric_text: text that spells a number equals the number.
         fold_text: case and spaces of text do not count.
-        accept_truncated: compare what there is of a result cut by the row limit, instead of no match.
+        accept_truncated: a result cut by the row limit is compared as far as it goes; otherwise it never matches.
         accept_empty: two empty results match.
         condition_columns: gold columns that count, by position; empty for all.
         null_is_zero: NULL is read as 0.
-        undecodable: what text is whose bytes are not UTF-8: `keep`, they are told apart; `drop`, they are left out, as
-            the test-suite evaluator does; `error`, a result with such text never matches, as in BIRD's.
+        undecodable: how text with bytes that are not UTF-8 is compared: `keep`, byte by byte; `drop`, without these
+            bytes, as the test-suite evaluator does; `error`, a result with such text never matches, as in BIRD's.
         max_rows: rows beyond this many are not looked at; `None` for all.
         rewriting: what happens to both statements before they run (see `prepare`).
-        as_written: rewards accept a match of the statements as written too, besides one as rewritten.
+        as_written: rewards also accept a match of the statements as written, not only of the rewritten ones.
         require_base_table: the rewards' default: a prediction has to read a base table; the other guards of
             `execution_match` (random values, the clock, cut results) follow it.
         empty_gold: the rewards' default for an empty gold result: `mask` (no score), `zero`, `accept`.
-        ties: the rewards' default for a gold of which more than one result is right, as when its LIMIT cuts
-            through a tie: `mask`; `choices`, every right result matches and what is not known to be right or
-            wrong has no score; `accept`, only the one that came matches.
-        swapped_columns: the rewards' default for two columns of like values that trade places: `zero`, `accept`.
+        ties: the rewards' default for a gold with several right results, as when its LIMIT cuts through a tie: `mask`,
+            no score; `choices`, every right result matches, and one that may be right has no score; `accept`, only
+            the result that the gold happened to return matches.
+        swapped_columns: the rewards' default when two columns of similar values have changed places: `zero`, `accept`.
         description: the rule in one sentence.
         source: where it was published.
 
@@ -165,7 +166,7 @@ class Mode:
         return _Rewriter(self.rewriting)
 
     def counts_order(self, gold_sql: str | None) -> bool:
-        """True when the order of rows counts; without the gold SQL it does only under `always`.
+        """Whether the order of rows counts; without the gold SQL it does only under `always`.
 
         Example:
             >>> Mode("mine", row_order="query").counts_order("SELECT a FROM (SELECT a FROM t ORDER BY a)")
@@ -192,13 +193,13 @@ class Mode:
         return hash(self._key)
 
     def __reduce__(self) -> tuple[Callable[[str, Mapping[str, Any]], Mode], tuple[str, dict[str, Any]]]:
-        # Where it is read, the module of a rule from outside this package has to be imported first.
+        # The process that unpickles this must first import the module of the rule, which may be a user's own.
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return _restore, (find_rule(self.rule).module, values)
 
     @cached_property
     def _key(self) -> tuple[Any, ...]:
-        # Prose about a mode is not part of what it does.
+        # Modes that differ only in their description do the same.
         return tuple(
             getattr(self, field.name) for field in fields(self) if field.name not in ("description", "source")
         )

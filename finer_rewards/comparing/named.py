@@ -1,4 +1,7 @@
-"""The named modes: `answer` and its family are ours, the others reproduce published evaluators."""
+"""The shipped modes by name, and the registry for further ones.
+
+`answer`, `strict`, `lenient` and their variants are this library's own; the others reproduce published evaluators.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _TEST_SUITE = (
 _DEFOG = "defog.ai, sql-eval, 2023, eval/eval.py"
 _IBM = "IBM, text2sql-eval-toolkit 1.6.0, 2025"
 
-# Published evaluators compare and do no more.
+# Published evaluators only compare results, so this library's additional guards are off.
 _Published = partial(
     Mode,
     require_base_table=False,
@@ -238,7 +241,7 @@ def register_mode(mode: Mode) -> Mode:
     """Make a mode of your own known by its name, and return it.
 
     Args:
-        mode: the mode. To register the same once more changes nothing.
+        mode: the mode. Registering an equal mode again changes nothing.
 
     Raises:
         ConfigError: another mode has that name.
@@ -260,7 +263,7 @@ def register_mode(mode: Mode) -> Mode:
     return known
 
 
-#: What a benchmark's own evaluator is called by its users, and here.
+#: Names that users know evaluators by -> their names here, for suggestions in messages.
 _ALSO_CALLED = {"spider": "test_suite", "spider1": "test_suite", "exec": "test_suite", "ex": "answer"}
 
 
@@ -287,7 +290,7 @@ def find_mode(mode: str | Mode) -> Mode:
 
 
 def canonical_mode(mode: str | Mode) -> str | Mode:
-    """Return a shipped mode by its name and any other as a `Mode`: what prints so that any process reads it.
+    """Return the name of a shipped mode, any other mode as a `Mode`, so that its `repr` can be read in any process.
 
     Raises:
         ConfigError: there is no mode of that name.

@@ -1,7 +1,7 @@
-"""What the text of a query says about the order of its rows.
+"""Reading from the text of a query whether and by what its rows are ordered.
 
-A scan of tokens, not a parser: it needs no package, cannot recurse, and is linear in hostile text.
-`ORDER BY` orders the result exactly when it stands outside every parenthesis, string and comment.
+An ORDER BY orders the result exactly when it stands outside every parenthesis, string and comment. So a scan of the
+tokens is enough; a parser would need a package, and could recurse deeply or take long on hostile text.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def _fold(text: str) -> str:
 
 
 def tokens_of(sql: str) -> list[tuple[str, str, int]]:
-    """Tokens as (kind, text, depth), without spaces and comments; quoted names lose their quotes."""
+    """Return the tokens as (kind, text, depth of parentheses), without spaces and comments; names lose their quotes."""
     found = []
     depth = 0
     for kind, text in tokens(sql):
@@ -101,7 +101,7 @@ def _split(tokens: Sequence[tuple[str, str, int]]) -> list[list[tuple[str, str, 
 
 
 def _names(tokens: list[tuple[str, str, int]]) -> frozenset[str] | None:
-    """The names one result column goes by; `None` for a star, whose width is not in the text."""
+    """Return the names by which one result column can be meant; `None` for a star, which is any number of columns."""
     if not tokens or (tokens[-1][1] == "*" and (len(tokens) == 1 or tokens[-2][1] == ".")):
         return None
     names = set()
@@ -147,6 +147,7 @@ def ordering_of(sql: str | None) -> Ordering:
 
 
 def _term(tokens: list[tuple[str, str, int]]) -> str:
+    """Return a sort expression without ASC, DESC and NULLS FIRST or LAST."""
     words = [token[1].lower() for token in tokens]
     if len(words) > 2 and words[-2] == "nulls":
         tokens, words = tokens[:-2], words[:-2]
@@ -156,7 +157,8 @@ def _term(tokens: list[tuple[str, str, int]]) -> str:
 
 
 def _select_list(tokens: list[tuple[str, str, int]], words: list[str]) -> tuple[frozenset[str], ...]:
-    # The first SELECT of a set operation names the columns of all of it.
+    """Return the names of each result column; empty when there is a star or no SELECT."""
+    # In a set operation (UNION ...) the columns have the names of the first SELECT.
     start = next((i for i, word in enumerate(words) if word == "select"), None)
     if start is None:
         return ()
@@ -169,5 +171,5 @@ def _select_list(tokens: list[tuple[str, str, int]], words: list[str]) -> tuple[
 
 
 def is_select_text(sql: str) -> bool:
-    """True when the text begins with select, with or explain, comments not skipped."""
+    """Whether the text begins with SELECT, WITH or EXPLAIN; unlike elsewhere, comments before them are not skipped."""
     return sql.lstrip().lower().startswith(("select", "with", "explain"))

@@ -1,4 +1,4 @@
-"""The two things every rule handles: a `Table` goes in, a `Comparison` comes out."""
+"""The values that every rule handles: two `Table`s go in (as `Sides`), a `Comparison` comes out."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from typing import Any, NamedTuple
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Execution, Row
 
+# The lone surrogates that stand for bytes that are not UTF-8.
 _BYTES = re.compile("[\udc80-\udcff]")
-_SURROGATES = (b"\xed\xb2", b"\xed\xb3")  # how they begin when marshalled
+# The first two bytes of such a surrogate when marshalled.
+_SURROGATES = (b"\xed\xb2", b"\xed\xb3")
 
+# Rows that a comparison shows of those that differ.
 SHOWN_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a comparison of two results found. True in a condition when they match.
+    """The outcome of comparing two results; in a condition it is true when they match.
 
     Args:
         match: whether the prediction is right under the mode.
@@ -31,7 +34,7 @@ class Comparison:
         only_gold: the first few rows that only gold has.
         only_predicted: the first few rows that only the prediction has.
         columns: for each gold column, the predicted column it was matched to; `None` when not searched.
-        assumed: what was taken for granted because it was not passed; empty when nothing was.
+        assumed: what was assumed because an argument was missing; empty when nothing was.
     """
 
     match: bool
@@ -47,18 +50,18 @@ class Comparison:
         return self.match
 
     def assuming(self, what: str) -> Comparison:
-        """Return the comparison with one more thing that was taken for granted."""
+        """Return the comparison with one more assumption noted."""
         return replace(self, assumed="; ".join(filter(None, (what, self.assumed))))
 
 
 class Settled(NamedTuple):
-    """What came of comparing two results where all their rows were.
+    """The outcome of comparing two results that were too large to be sent, perhaps in a worker.
 
     Args:
-        comparison: `None` where a limit left it open.
-        swapped: whether two columns of like values follow each other the other way round than in the gold.
+        comparison: the comparison; `None` when a limit left it open.
+        swapped: whether two columns of similar values have changed places; see `swapped`.
         ambiguous: whether the gold's LIMIT cuts through a tie.
-        reason: why it is open.
+        reason: why it was left open.
     """
 
     comparison: Comparison | None
@@ -68,7 +71,14 @@ class Settled(NamedTuple):
 
 
 class Table(NamedTuple):
-    """One side: rows, and the names of the columns where they are known."""
+    """One side of a comparison.
+
+    Args:
+        rows: the rows.
+        columns: the names of the columns; `None` when they are not known.
+        truncated: whether rows are missing because of the row limit.
+        order: the sort key of each row; `None` when not known.
+    """
 
     rows: tuple[Row, ...]
     columns: tuple[str, ...] | None = None
@@ -83,7 +93,7 @@ class Table(NamedTuple):
         return None if self.columns is None else len(self.columns)
 
     def first_of_each(self, keys: Iterable[Any]) -> Table:
-        """Return the table with the first row of each key; there is a key a row."""
+        """Return the table with only the first row of each key, given one key for each row."""
         places = list({key: place for place, key in reversed(list(enumerate(keys)))}.values())
         places.sort()
         if len(places) == len(self.rows):
@@ -96,14 +106,14 @@ class Table(NamedTuple):
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the columns, made up where they are not known."""
+        """The names of the columns; `column_0` and so on when they are not known."""
         if self.columns is not None:
             return self.columns
         return tuple(f"column_{index}" for index in range(self.width or 0))
 
 
 class Sides(NamedTuple):
-    """Both sides of a comparison, and the texts that some rules look at."""
+    """Both sides of a comparison, with the statements and the question, which some rules look at."""
 
     gold: Table
     predicted: Table
@@ -135,11 +145,15 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
 
 
 def undecodable(sides: Sides) -> str:
-    """Return which side has text with bytes that are not UTF-8, for which lone surrogates stand: `""` for neither."""
+    """Return which side has text with bytes that are not UTF-8: `gold`, `predicted`, or empty for neither.
+
+    Executors return such bytes as lone surrogates. Marshalling both sides finds out quickly that there are none.
+    """
     tables = {"gold": sides.gold.rows, "predicted": sides.predicted.rows}
     try:
         written = marshal.dumps(tuple(tables.values()), 2)
-    except ValueError:  # cells of another engine
+    except ValueError:
+        # `marshal` does not know all types of cells that a caller may pass, such as decimals.
         pass
     else:
         if _SURROGATES[0] not in written and _SURROGATES[1] not in written:
@@ -171,7 +185,7 @@ def _checked(table: Table, name: str) -> Table:
     try:
         hash(table.rows)
     except TypeError:
-        # Lists and structures, which some engines return as cells.
+        # Some engines return lists and structures as cells; rules need cells that can be hashed.
         rows = tuple(tuple(_frozen(cell) for cell in row) for row in table.rows)
         return table._replace(rows=rows)
     return table
@@ -190,13 +204,16 @@ def _frozen(cell: Any) -> Any:
 
 
 def swapped(rows: Iterable[Row], columns: Sequence[int]) -> bool:
-    """Return whether two columns of much the same values follow each other the other way round than in the gold.
+    """Return whether two gold columns of similar values are matched to predicted columns in the opposite order.
+
+    The rows are then equal up to a column order, but a reader would take, say, the winner for the loser.
 
     Args:
         rows: rows of the gold.
         columns: for each gold column, the predicted column it was matched to.
     """
-    values = list(zip(*rows, strict=False))  # two databases may give `*` different widths
+    # Not strict: on two databases a `*` may give rows of different widths.
+    values = list(zip(*rows, strict=False))
     shown = list(enumerate(columns))[: len(values)]
     return any(
         place > other_place and _alike(values[index], values[other])
@@ -206,8 +223,10 @@ def swapped(rows: Iterable[Row], columns: Sequence[int]) -> bool:
 
 
 def _alike(one: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether two different columns share at least half of their values."""
     if one == other:
-        return False  # the same column twice: there is nothing to tell apart
+        # The same column twice cannot be swapped.
+        return False
     ours, theirs = set(one) - {None}, set(other) - {None}
     return 2 * len(ours & theirs) >= len(ours | theirs) > 0
 
@@ -223,7 +242,7 @@ def counted(number: int, word: str) -> str:
 
 
 def matched(reason: str, rule: str, columns: tuple[int, ...] | None = None) -> Comparison:
-    """Return a match."""
+    """Return the comparison of two results that match."""
     return Comparison(True, 1.0, reason, rule, columns=columns)
 
 
@@ -234,9 +253,14 @@ def differing(
     gold_keys: Sequence[Any] | None = None,
     predicted_keys: Sequence[Any] | None = None,
 ) -> Comparison:
-    """Return a mismatch that shows the first few rows that only one side has.
+    """Return the comparison of two results that differ, with the first few rows that only one side has.
 
-    Keys, one a row, stand for the rows where the rule calls more rows equal than Python does.
+    Args:
+        sides: both sides.
+        reason: one line for a person.
+        rule: what decided.
+        gold_keys: a key for each gold row; rows with equal keys count as equal. By default the rows themselves.
+        predicted_keys: a key for each predicted row.
     """
     gold, predicted = sides.gold.rows, sides.predicted.rows
     gold_keys, predicted_keys = gold_keys or gold, predicted_keys or predicted

@@ -1,4 +1,4 @@
-"""What published evaluators do to the text of a query before they run it."""
+"""The changes that published evaluators make to a query's text before they run it; `Mode.prepare` calls this."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from functools import lru_cache, partial
 
 from finer_rewards._util.sql_text import outside_quotes
 
-# The lexer takes 50 µs a token and what made a longer text is no wish to be understood.
+# The lexer takes 50 µs a token; a longer text is no honest query and is left as it is.
 _LONGEST = 20_000
-# Where one statement may end and what is stripped; the rest goes through the lexer unchanged.
+# Only a text with one of these would be changed (a second statement, DISTINCT), so only such a text is lexed.
 _CONCERNED = re.compile(r";|distinct|\bgo\b", re.IGNORECASE)
 _DISTINCT = re.compile(r"\bdistinct\b", re.IGNORECASE)
 _CURRENT_YEAR = re.compile(r"YEAR\s*\(\s*CURDATE\s*\(\s*\)\s*\)\s*", re.IGNORECASE)
@@ -43,10 +43,10 @@ def rewrite(sql: str, rewriting: str) -> str:
 def _first_statement_without_distinct(sql: str) -> str:
     if len(sql) > _LONGEST or not _CONCERNED.search(sql):
         return sql
-    # Imported where used: workers compare without packages.
+    # Imported here, because worker processes import this file and have no packages.
     from sqlparse.engine import FilterStack
 
-    # Lexing and splitting without grouping: the same leaves, and no recursion over hostile nesting.
+    # Lex and split without grouping: the tokens are the same, and hostile nesting cannot cause deep recursion.
     statement = next(iter(FilterStack().run(sql)), None)  # type: ignore[no-untyped-call]
     if statement is None:
         return ""

@@ -1,4 +1,4 @@
-"""`@rule`: the algorithms that modes choose from, one decorated function each, here or in your own module."""
+"""`@rule`, the registry of the algorithms that modes choose from; each is a function, here or in a user's module."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Function = Callable[[Sides, "Mode"], Comparison]
 
 
 class Equates(NamedTuple):
-    """Which results a rule is sure of without looking at their cells.
+    """What large results tell a rule without their cells, so that `whole.py` can decide by counts and fingerprints.
 
     Args:
-        alike: equal rows match, in the same order and,
-        ordered: unless it counts, in any other.
-        counted: results with different numbers of rows do not match.
-        different: a result with more different rows than another has rows does not match it.
-        width: results with different numbers of columns do not match.
+        alike: whether results with equal rows in the same order always match.
+        ordered: whether the order counts; if not, equal rows in any order match too.
+        counted: whether results with different numbers of rows never match.
+        different: whether a result never matches one that has fewer rows than it has different rows.
+        width: whether results with different numbers of columns never match.
     """
 
     alike: bool = True
@@ -41,10 +41,11 @@ class Rule:
     Attributes:
         name: name of the function, by which modes name it.
         function: compares two sides under a mode.
-        reads: the fields of the mode that it reads; the others cannot be set.
-        module: where it is defined; importing that registers it.
+        reads: the fields of `Mode` that it reads; a mode with this rule cannot set other ones.
+        module: the module that defines it; importing the module registers the rule.
         needs_pandas: whether it runs on pandas, which the extra `published` brings.
-        equates: see `rule`.
+        equates: takes the mode and whether row order counts, and returns an `Equates`; `None` if results of this rule
+            can only be compared with all their rows.
     """
 
     name: str
@@ -56,11 +57,11 @@ class Rule:
 
     @property
     def runs_anywhere(self) -> bool:
-        """Whether it needs this library and nothing else, so that a worker process can compare by it."""
+        """Whether a worker process, which has this library and nothing else, can run the rule."""
         return self.module.startswith("finer_rewards.") and not self.needs_pandas
 
     def check_installed(self) -> None:
-        """Raise when the package that the rule runs on is missing.
+        """Raise if the rule needs pandas and it is not installed.
 
         Raises:
             MissingExtraError: pandas is not installed.
@@ -83,8 +84,8 @@ def rule(
     Args:
         reads: names of the fields of `Mode` that the function reads.
         needs_pandas: the function imports pandas.
-        equates: what large results need to have in common to match, by the mode and whether the order of rows
-            counts. Left out, their rows are always compared.
+        equates: takes the mode and whether row order counts, and returns an `Equates`, which lets large results be
+            decided without their rows. Without it, all rows are always compared.
 
     Returns:
         A decorator that returns the function as it is.

@@ -1,6 +1,6 @@
-"""What the text of a statement says about its result: whether repeats can be in it, whether it asks for the best.
+"""Reading from a statement's text whether it drops repeated rows, asks for a greatest value, or shows only constants.
 
-Like `ordering`, a scan of the tokens outside parentheses: linear in hostile text, and without a package.
+Like `ordering.py`, a scan of the tokens: it needs no package, and its time grows only with the length of the text.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _BEST = frozenset(("=", "(", "select", best, "(") for best in ("max", "min"))
 
 @lru_cache(maxsize=4096)
 def drops_repeats(sql: str) -> bool:
-    """True when a statement says DISTINCT, or groups without an aggregate, which is DISTINCT spelled otherwise.
+    """Whether a statement says DISTINCT, or groups without an aggregate, which has the same effect.
 
     Example:
         >>> drops_repeats("SELECT DISTINCT a FROM t"), drops_repeats("SELECT a FROM t GROUP BY a")
@@ -44,7 +44,7 @@ def drops_repeats(sql: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def asks_for_best(sql: str) -> bool:
-    """True when a condition of the statement itself is `= (SELECT MAX(...) ...)`, or MIN.
+    """Whether the WHERE or HAVING of the statement itself has a condition `= (SELECT MAX(...) ...)`, or MIN.
 
     Example:
         >>> asks_for_best("SELECT name FROM t WHERE age = (SELECT MAX(age) FROM t) AND sex = 'F'")
@@ -59,7 +59,7 @@ def asks_for_best(sql: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def limits_to_one(sql: str) -> bool:
-    """True when a statement ends in LIMIT 1.
+    """Whether a statement ends in LIMIT 1.
 
     Example:
         >>> limits_to_one("SELECT name FROM t ORDER BY age DESC LIMIT 1;"), limits_to_one("SELECT 1 FROM t")
@@ -70,7 +70,7 @@ def limits_to_one(sql: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def shows_constants(sql: str) -> bool:
-    """True when no column that a statement shows is read from anywhere.
+    """Whether all that a statement shows is constant: nothing in its select list is read from a table.
 
     Example:
         >>> shows_constants("SELECT 6, upper('x') AS n FROM t"), shows_constants("SELECT 1 UNION SELECT a FROM t")
@@ -101,7 +101,7 @@ def shows_constants(sql: str) -> bool:
 
 
 def _words(sql: str, depth: int) -> list[str]:
-    """The words, marks and numbers down to a depth of parentheses."""
+    """Return the words, marks and numbers that stand in at most this many parentheses; names and texts become ""."""
     return [
         text.lower() if kind in ("word", "mark", "number") else ""
         for kind, text, inside in tokens_of(sql[:200_000])

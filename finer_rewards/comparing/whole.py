@@ -1,4 +1,8 @@
-"""Verdicts on results of which not all rows are here: what is sure without them."""
+"""Comparing results of which only some rows are at hand, as far as the verdict is certain without the others.
+
+Row counts and fingerprints often decide. `executing/settling.py` calls this first, and has workers read more rows for
+the pairs that are left.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +18,17 @@ from finer_rewards.types import Execution
 
 @dataclass(frozen=True)
 class Pair:
-    """A gold result and a predicted one that are to be compared.
+    """A gold and a predicted result to be compared.
 
     Args:
         db: the database.
-        gold: what the gold did.
-        predicted: what the prediction did.
+        gold: the gold's execution.
+        predicted: the prediction's execution.
         mode: how they are compared.
-        gold_ran: the gold statement as it was run.
-        predicted_ran: the predicted one as it was run.
-        gold_sql: the gold statement as it was written, where rules look at it.
-        predicted_sql: the predicted one as it was written.
+        gold_ran: the gold statement as it was run, perhaps rewritten.
+        predicted_ran: the predicted statement as it was run.
+        gold_sql: the gold statement as it was written, for rules that look at it.
+        predicted_sql: the predicted statement as it was written.
         question: the question in words.
     """
 
@@ -39,7 +43,7 @@ class Pair:
     question: str = ""
 
     def compared(self) -> Comparison:
-        """Compare the rows that are here."""
+        """Return the comparison of the rows at hand."""
         return compare(
             self.gold,
             self.predicted,
@@ -51,12 +55,12 @@ class Pair:
 
 
 def needs_rows(mode: Mode) -> bool:
-    """Whether results have to be here to be compared: by a rule that no worker has, or in their first rows."""
+    """Whether only this process can compare under a mode: no worker can run its rule, or only first rows count."""
     return mode.max_rows is not None or not find_rule(mode.rule).runs_anywhere
 
 
 def equates(pair: Pair) -> Equates | None:
-    """Return which results the mode of a pair is sure of; `None` where its rule does not say."""
+    """Return what the rule of a pair can decide without cells; `None` when it can decide nothing."""
     rule = find_rule(pair.mode.rule)
     if rule.equates is None:
         return None
@@ -67,7 +71,7 @@ def equates(pair: Pair) -> Equates | None:
 
 
 def settled(pair: Pair) -> Comparison | None:
-    """Return the comparison of a pair, as far as what is here tells it for sure; `None` where the rows would tell.
+    """Return the comparison of a pair if it is certain from what is known; `None` when more rows have to be read.
 
     Example:
         >>> from finer_rewards.comparing import modes
@@ -115,14 +119,14 @@ def _no_match(reason: str, rule: str) -> Comparison:
 
 
 def _known(run: Execution) -> Fingerprint | None:
-    """Return what is known of the rows of a result."""
+    """Return the fingerprint of a result, as far as its rows are known."""
     if run.fingerprint is not None:
         return run.fingerprint
     return Fingerprint(len(run.rows)) if run.truncated else fingerprint_of(run.rows)
 
 
 def _exceeds(one: Fingerprint, other: Fingerprint) -> bool:
-    """Whether a result has more rows than another for sure."""
+    """Whether one result certainly has more rows than the other."""
     return other.complete and one.length + (not one.complete) > other.length
 
 
@@ -131,7 +135,7 @@ def _rows(known: Fingerprint) -> str:
 
 
 def with_fingerprint(run: Execution, scanned: Execution) -> Execution:
-    """Return what a statement did, with what reading all its rows has shown of them."""
+    """Return an execution with what a second run, which read further, found out: a fingerprint, or all rows."""
     if scanned.truncated:
         return replace(run, fingerprint=scanned.fingerprint)
     return replace(scanned, order=run.order)

@@ -1,4 +1,4 @@
-"""The engines: a folder for all that is known of one, and a registry by which everybody else finds them.
+"""The database engines: one folder holds all that is known of an engine, and `registry.py` finds the right one.
 
-One of your own is an `Engine`, given to `registry.register_engine`; see `examples/extending/engine.py`.
+To add an engine, pass an `Engine` to `registry.register_engine`; see `examples/extending/engine.py`.
 """

@@ -1,4 +1,4 @@
-"""What everybody else may know of an engine: one record each, kept by the registry."""
+"""`Engine`, the record by which the rest of the library knows an engine; `registry.py` keeps one for each."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["Check", "Engine", "Fact", "Place", "changes_fact", "files_at", "pack
 
 @dataclass(frozen=True)
 class Place:
-    """What lies at a path, or behind an address.
+    """What a user's path or address stands for: one database, or a root with several.
 
     Args:
-        root: what an executor is given to find the databases.
-        database: the one that serves every statement; empty where each statement names its own.
-        names: those that are there; `None` where only a server knows.
-        options: what else an executor is given.
+        root: the executor's argument that says where databases are found.
+        database: the one database that serves every statement; empty when each statement names its own.
+        names: the ids of the databases; `None` when only a server knows them.
+        options: further arguments for the executor.
     """
 
     root: str
@@ -35,7 +35,7 @@ class Place:
 
 
 class Fact(NamedTuple):
-    """What `doctor` finds of an engine on this machine, and what mends it."""
+    """A line that `doctor` prints about an engine on this machine, with advice if something is wrong."""
 
     name: str
     ok: bool
@@ -44,7 +44,7 @@ class Fact(NamedTuple):
 
 
 class Check(NamedTuple):
-    """What `doctor` tries on a SQLite file with a table t (x) of 1 and 2, and the status it must end with."""
+    """A query that `doctor` tries, and the status it must end with; the database has a table t (x) with 1 and 2."""
 
     name: str
     sql: str
@@ -53,20 +53,20 @@ class Check(NamedTuple):
 
 @dataclass(frozen=True)
 class Engine:
-    """All that is known of an engine outside its folder.
+    """All that the rest of the library knows of an engine.
 
     Args:
-        name: as `--engine` and signatures have it.
-        executor: runs its SQL; takes the root first, then limits by name.
-        owns: whether a place (a path or an address) is this engine's.
-        look: says what lies at a place that is.
-        suffixes: what the names of its database files end in.
-        addresses: whether a text is the address of a server of this engine's, rather than a path or a name.
-        extra: what `pip install 'finer-rewards[EXTRA]'` installs for it.
-        packages: those that it needs, by the names they are imported under.
-        facts: what `doctor` says of it.
-        checks: what `doctor` tries with it.
-        warn: what a user should know of an executor that was made; empty when there is nothing.
+        name: its name in `--engine` and in signatures.
+        executor: makes its executor; takes the root first, then limits by name.
+        owns: says whether a place (a path or an address) belongs to this engine.
+        look: says what such a place holds.
+        suffixes: the suffixes of its database files.
+        addresses: says whether a text is the address of a server of this engine, rather than a path or a name.
+        extra: the name in `pip install 'finer-rewards[EXTRA]'` that installs what it needs; empty if nothing.
+        packages: the packages that it needs, by the names they are imported under.
+        facts: returns the lines that `doctor` prints about it.
+        checks: the queries that `doctor` tries with it.
+        warn: takes a new executor and returns a warning for the user; empty when there is none.
 
     Example:
         >>> from finer_rewards.engines.registry import ENGINES
@@ -92,12 +92,12 @@ def files_at(
     suffixes: tuple[str, ...],
     is_database: Callable[[Path], bool] = Path.is_file,
 ) -> Place:
-    """Return what lies at a path: one database, or a folder of them.
+    """Return what a path holds: one database, or a folder of them.
 
     Args:
         place: the path.
-        suffixes: what the names of database files end in.
-        is_database: whether a path may be one database; a folder may, where an engine reads such.
+        suffixes: the suffixes of database files.
+        is_database: says whether a path is one database; for some engines a folder can be one.
     """
     path = Path(place)
     if not path.is_dir() or is_database(path):
@@ -107,12 +107,12 @@ def files_at(
 
 
 def changes_fact(name: str, installed: str, changes: Mapping[str, str]) -> Fact:
-    """Return what an engine does otherwise than its newer versions, which may move a score.
+    """Return how the installed version of an engine differs from newer ones in ways that may change a score.
 
     Args:
-        name: of the engine.
+        name: the engine's name.
         installed: its version.
-        changes: what older versions do, by the version that does it no more.
+        changes: what older versions do, by the first version that no longer does it.
 
     Example:
         >>> changes_fact("SQLite", "3.45.1", {"3.44": "no CONCAT", "3.46": "date('2023-02-29') is itself"}).found
@@ -129,7 +129,7 @@ def _number(version: str) -> tuple[int, ...]:
 
 
 def package_fact(name: str, package: str, extra: str) -> Fact:
-    """Return what is to be said of the package that an engine needs."""
+    """Return the version of the package that an engine needs, or how to install it."""
     if find_spec(package) is None:
         return Fact(name, False, "missing", f"pip install 'finer-rewards[{extra}]'")
     try:

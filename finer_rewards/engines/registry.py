@@ -1,4 +1,4 @@
-"""The engines there are, and which of them a place is for: the only place outside their folders that names one."""
+"""The registry of engines, and the choice of the engine for a path or address. No other shared code names an engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finer_rewards.errors import ConfigError, suggest
 
 __all__ = ["ENGINES", "engine_at", "engine_named", "is_address", "register_engine", "suffixes"]
 
-#: By name. The last one registered is asked first whether a place is its own; SQLite takes what nobody else does.
+#: By name. The engine registered last is asked first whether a place is its own; SQLite takes every place left over.
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (SQLITE, DUCKDB, POSTGRES)}
 _SHIPPED = frozenset(ENGINES)
 
@@ -20,10 +20,10 @@ _SHIPPED = frozenset(ENGINES)
 def register_engine(engine: Engine) -> Engine:
     """Make an engine known to the command line, the adapters and all else that goes by places; return it.
 
-    One of your own takes the place of an earlier one of its name, so that a module may be imported again.
+    It replaces an engine that was registered under the same name before, so that a module may be imported again.
 
     Raises:
-        ConfigError: an engine of this package has its name.
+        ConfigError: the name is that of an engine of this package.
     """
     if engine.name in _SHIPPED:
         raise ConfigError(
@@ -34,7 +34,7 @@ def register_engine(engine: Engine) -> Engine:
 
 
 def engine_at(place: str | os.PathLike[str]) -> Engine:
-    """Return the engine that a place is for: a path of a file or folder, or the address of a server.
+    """Return the engine for a place: the path of a file or folder, or the address of a server.
 
     Example:
         >>> [engine_at(place).name for place in ("postgresql://reader@localhost/concert", "x.duckdb", "x.sqlite")]
@@ -45,10 +45,10 @@ def engine_at(place: str | os.PathLike[str]) -> Engine:
 
 
 def engine_named(name: str) -> Engine:
-    """Return the engine of a name.
+    """Return the engine with a name.
 
     Raises:
-        ConfigError: there is none.
+        ConfigError: no engine has it.
     """
     if name not in ENGINES:
         raise ConfigError(
@@ -63,5 +63,5 @@ def is_address(text: str) -> bool:
 
 
 def suffixes() -> frozenset[str]:
-    """Return what the names of database files end in, whatever the engine."""
+    """Return the suffixes of the database files of all engines."""
     return frozenset(suffix for engine in ENGINES.values() for suffix in engine.suffixes)

@@ -1,4 +1,7 @@
-"""Published evaluators, bug for bug: one rule each. Those in `frames` and `defog` run on pandas."""
+"""The rules of published evaluators, one for each, with the same verdicts, bugs included.
+
+The rules in `frames` and `defog` run on pandas (`pip install 'finer-rewards[published]'`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of defog's sql-eval: frames with duplicate rows dropped, sorted, and compared cell by cell."""
+"""The two rules of defog's sql-eval, which drop duplicate rows, sort what is left and compare it cell by cell."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _ORDER_BY = re.compile(r"ORDER BY[\s\S]*", re.IGNORECASE)
 _FIRST_KEY = re.compile(r"(?<=ORDER BY)(.*?)(?=;|,|\)|$)", re.IGNORECASE)
 _NOT_A_COLUMN = frozenset({"desc", "asc", "nulls", "last", "first", "limit"})
 _NULL = -99999
-# The published code lets these out, and its caller counts no match.
+# Errors that the published code does not catch; its caller counts them as no match.
 _FAILURES = (TypeError, ValueError, KeyError)
 
 
 @rule(reads={"row_order"}, needs_pandas=True)
 def defog_exact(sides: Sides, mode: Mode) -> Comparison:
-    """Equal values as they are, under numpy's broadcasting; else equal values of the normalised frames.
+    """Match if the values are equal under numpy's broadcasting, or else if those of the normalised frames are equal.
 
     Normalised: duplicate rows dropped, columns sorted by name, rows sorted by all columns, or by the first
     ORDER BY key when the question asks for an order; NULL is -99999.
@@ -89,7 +89,8 @@ def _ordered(sides: Sides, mode: Mode) -> bool:
 
 def _broadcast_equal(gold: Any, predicted: Any) -> bool:
     if any(a != b and 1 not in (a, b) for a, b in zip(gold.shape, predicted.shape, strict=True)):
-        return False  # numpy compares such shapes to a single False, or raises, by its version
+        # For such shapes numpy returns a single False or raises, depending on its version.
+        return False
     return bool((gold == predicted).all())
 
 
@@ -98,6 +99,10 @@ def _filled(frame: Any) -> Any:
 
 
 def _normalised(frame: Any, ordered: bool, sql: str | None) -> Any:
+    """Return the frame as the published code compares it: no duplicates, columns by name, rows sorted.
+
+    The odd reading of the ORDER BY clause is that of the published code, too.
+    """
     frame = frame.drop_duplicates()
     frame = frame.reindex(sorted(frame.columns), axis=1)
     if not ordered:
@@ -118,7 +123,7 @@ def _normalised(frame: Any, ordered: bool, sql: str | None) -> Any:
 
 
 def _matched_columns(gold: Any, predicted: Any) -> list[str] | int:
-    """For each gold column the name of its predicted column, or the number of the first one without any."""
+    """Return for each gold column the name of its predicted column, or the index of the first column that has none."""
     free = predicted.copy()
     free.columns = _unique_names(list(predicted.columns))
     chosen: list[str] = []
@@ -134,7 +139,8 @@ def _matched_columns(gold: Any, predicted: Any) -> list[str] | int:
 
 
 def _sorted(column: Any) -> Any:
-    # By way of the index: from version 3 on pandas makes text of its own type of what it sorts, and NaN of None.
+    # Sort the index instead of the values: from version 3 on, `sort_values` would turn the values into pandas' own text
+    # type, and None into NaN.
     return column.loc[column.sort_values().index].reset_index(drop=True)
 
 

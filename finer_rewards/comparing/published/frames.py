@@ -1,4 +1,4 @@
-"""Published rules that compare data frames: Spider 2.0 and IBM."""
+"""The rules of Spider 2.0 and of IBM's text2sql-eval-toolkit, which compare pandas data frames."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from finer_rewards.comparing.published.pandas import frame_of, through_csv
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
 from finer_rewards.comparing.rules import rule
 
-# Where a doubled quote does not end a literal.
+# A quoted literal. A doubled quote does not end it.
 _LITERAL = re.compile(r"""(['"])(?:(?!\1).|\1\1)*(?:\1|\Z)""", re.DOTALL)
 
 
 @rule(reads={"row_order", "condition_columns", "null_is_zero"}, needs_pandas=True)
 def spider2(sides: Sides, mode: Mode) -> Comparison:
-    """Every gold column equals some predicted column as a vector; one may serve several, and extra are free.
+    """Match if every gold column equals some predicted column as a vector.
 
-    Both results pass through CSV, so '1' is 1; numbers within 0.01 are equal; NULL is 0. Where the order of
-    rows does not count, each column is sorted on its own, as text.
+    One predicted column may serve several gold columns, and extra columns do not matter. Both results pass through CSV,
+    so '1' is 1; numbers within 0.01 are equal; NULL is 0. Where the order of rows does not count, each column is sorted
+    on its own, as text.
     """
     gold, predicted = through_csv(sides.gold), through_csv(sides.predicted)
     if mode.condition_columns:
@@ -62,7 +63,10 @@ def _cells_match(gold: Any, predicted: Any) -> bool:
 
 @rule(reads={"row_order"}, needs_pandas=True)
 def ibm_exec(sides: Sides, mode: Mode) -> Comparison:
-    """Equal shapes, cells as text; each row's cells sorted, then rows in order, or each column on its own."""
+    """Match if the shapes are equal and the cells, as texts sorted within each row, agree.
+
+    The rows are compared in order if gold has ORDER BY; otherwise each column is sorted on its own first.
+    """
     gold, predicted = _ibm_rows(sides.gold), _ibm_rows(sides.predicted)
     shapes = [(len(rows), len(rows[0]) if rows else 0) for rows in (gold, predicted)]
     if shapes[0] != shapes[1]:
@@ -88,14 +92,14 @@ def _ibm_rows(table: Table) -> list[list[Any]]:
 
 
 def _numpy_text(cell: Any) -> str:
-    # As `values.astype(str)`: numpy decodes blobs, and drops NUL characters at the end of a text. Done cell by
-    # cell, because numpy would give every cell the room of the longest.
+    # The same as numpy's `values.astype(str)`, which decodes blobs and drops NUL characters at the end of a text. Done
+    # cell by cell, because numpy would give every cell the memory of the longest.
     return (cell.decode("ascii") if isinstance(cell, bytes) else str(cell)).rstrip("\0")
 
 
 @rule(reads={"row_order"}, needs_pandas=True)
 def ibm_subset(sides: Sides, mode: Mode) -> Comparison:
-    """Row by row, the cells of the narrower result are among those of the wider one, whichever is gold.
+    """Match if in each row the cells of the narrower result are among those of the wider one, whichever is gold.
 
     Numbers are compared in 15 digits, also those spelled as text; where gold has no ORDER BY every column
     is sorted on its own first. An empty result never matches.
@@ -114,10 +118,11 @@ def ibm_subset(sides: Sides, mode: Mode) -> Comparison:
 
 
 def _row_bags(frame: Any, ordered: bool) -> list[Counter[str]]:
+    """Return the cells of each row as texts, in a bag; unless ordered, after each column is sorted on its own."""
     if ordered:
         return [Counter(map(_canonical, row)) for row in frame.values.tolist()]
     columns = [sorted(map(_canonical, frame.iloc[:, index].tolist())) for index in range(frame.shape[1])]
-    # The texts are made canonical once more, now as texts: large integers lose their last digits.
+    # The published code makes the texts canonical a second time, in which large integers lose their last digits.
     return [Counter(map(_canonical, row)) for row in zip(*columns, strict=True)]
 
 

@@ -1,8 +1,8 @@
-"""Rows as the data frames that published evaluators make of them.
+"""Turning rows into the pandas data frames that published evaluators make of them.
 
-Text is kept as Python objects, as in the versions of pandas the evaluators were written for; from version 3 on
-pandas would make a type of its own of it. That is said column by column: an option of pandas is global, and
-belongs to whoever imports this library.
+Text stays Python objects, as in the versions of pandas that the evaluators were written for; from version 3 on pandas
+would turn it into a type of its own. The type is given for each column, because pandas' option for it is global and
+not this library's to set.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CHUNK = 500
 
 
 def frame_of(table: Table) -> Any:
-    """Return rows as `pandas.DataFrame(rows)` does."""
+    """Return the frame that `pandas.DataFrame(rows)` makes, with text as Python objects."""
     import pandas
 
     names = table.names
@@ -32,14 +32,14 @@ def frame_of(table: Table) -> Any:
 
 
 def _dtype(column: Sequence[Any]) -> str | None:
-    """Return `object` for what is no column of numbers; `None` leaves the choice to pandas."""
+    """Return `object` unless all cells are numbers or all booleans; then `None`, which leaves the type to pandas."""
     kinds = set(map(type, column))
     numeric = kinds == {bool} or (kinds <= _NUMBERS - {bool} and kinds - {type(None)})
     return None if numeric else "object"
 
 
 def through_csv(table: Table) -> Any:
-    """Write rows as CSV, 500 at a time, and read that: types are inferred anew."""
+    """Return the frame read back after the rows were written as CSV, 500 at a time: its types are inferred anew."""
     import pandas
 
     file = io.StringIO()

@@ -1,4 +1,4 @@
-"""Published rules that compare rows as Python holds them."""
+"""The published rules that compare rows as plain Python values: BIRD, Spider's test suite, QATCH and others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NUMBERS = frozenset((int, float))
 def row_set(sides: Sides, mode: Mode) -> Comparison:
     """`set(gold) == set(predicted)` with Python equality: 1 == 1.0, column order counts, nothing else.
 
-    The evaluator runs the text as it is, and Python's sqlite3 takes a second `;` for another statement.
+    The evaluator runs the text as it is, and Python's sqlite3 refuses a second `;` as another statement.
     """
     if _has_two_ends(sides.gold_sql) or _has_two_ends(sides.predicted_sql):
         return Comparison(
@@ -49,7 +49,7 @@ def sorted_rows(sides: Sides, mode: Mode) -> Comparison:
 
 @rule(equates=lambda mode, ordered: Equates(different=False))
 def qatch(sides: Sides, mode: Mode) -> Comparison:
-    """Equally many rows, and equal sets of rows whose cells are sorted (NULL, numbers, text)."""
+    """Match if both have equally many rows, and equal sets of rows once the cells of each row are sorted."""
     gold, predicted = sides.gold.rows, sides.predicted.rows
     if len(gold) != len(predicted):
         return _row_count(sides)
@@ -79,16 +79,16 @@ def typed_rows(sides: Sides, mode: Mode) -> Comparison:
 
 
 def _typed(row: Row) -> tuple[Any, ...]:
-    # A NaN is one value: it stands for itself by name.
+    # NaN is not equal to itself, so its name stands for it.
     return tuple((type(cell).__name__, cell if cell == cell else "nan") for cell in row)
 
 
 @rule(reads={"row_order"}, equates=lambda mode, ordered: Equates(ordered=ordered, different=False))
 def test_suite(sides: Sides, mode: Mode) -> Comparison:
-    """The test-suite evaluator's `result_eq`: bags (lists, if gold says ORDER BY) up to a column order.
+    """The test-suite evaluator's `result_eq`: equal bags of rows (lists, if gold says ORDER BY) up to a column order.
 
-    Both empty match, whatever their widths. Before columns are permuted, each row's cells are sorted by
-    their text and type and must agree, which rejects (1, 10) against (1.0, 10).
+    Two empty results match, whatever their widths. Before columns are permuted, each row's cells are sorted by their
+    text and type and have to agree, which rejects (1, 10) against (1.0, 10).
     """
     gold, predicted = sides.gold.rows, sides.predicted.rows
     if not gold and not predicted:
@@ -127,7 +127,10 @@ def verdict(sides: Sides, equal: bool, what: str) -> Comparison:
 
 @rule(reads={"max_rows"})
 def dict_rows(sides: Sides, mode: Mode) -> Comparison:
-    """Rows as dictionaries (of two columns with one name the last stays), NULL read as '', then as a set."""
+    """Match if the sets of rows are equal when each row is a dictionary by column name and NULL is ''.
+
+    In a dictionary only the last of several columns with one name is left.
+    """
     if sides.predicted_sql is not None and not is_select_text(sides.predicted_sql):
         return Comparison(
             False, 0.0, "the text does not begin with SELECT, WITH or EXPLAIN, so it gives no rows",
@@ -143,10 +146,13 @@ def dict_rows(sides: Sides, mode: Mode) -> Comparison:
 
 
 def _rows_by_name(table: Table, mode: Mode) -> set[Row]:
-    """The rows as a data frame holds them: a column of numbers with a NULL is one of floats, and so is every
-    column where all are numbers and one of them is a float."""
+    """Return the rows as the published code reads them from a data frame.
+
+    A column of numbers with a NULL has become floats there; so have all columns, if all hold numbers and at least one
+    column holds floats.
+    """
     rows = table.rows[: mode.max_rows]
-    # A dictionary keeps the place of the first column of a name, and the value of the last.
+    # A dictionary keeps the place of the first of several columns with one name, and the value of the last.
     positions = {name: index for index, name in enumerate(table.names)}.values()
     columns = [[row[index] for row in rows] for index in positions]
     kinds = [set(map(type, column)) for column in columns]

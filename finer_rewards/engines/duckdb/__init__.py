@@ -1,4 +1,4 @@
-"""All that is known of DuckDB: its executor, its worker, its catalogue, and how a database of its is recognised."""
+"""All that is known of DuckDB: its executor, its worker program, and how a DuckDB database is recognised."""
 
 from finer_rewards.engines.duckdb.executor import DuckDB
 

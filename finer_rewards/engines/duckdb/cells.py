@@ -1,4 +1,7 @@
-"""How the cells that DuckDB returns become those that SQLite would have; a part of `worker.py`."""
+"""Converting the cells that DuckDB returns into the values that SQLite would return; used by `worker.py`.
+
+With the same kinds of values everywhere, results of different engines compare alike.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+# Longer numbers become text: no float is as large, and Python limits the digits of an `int` that it prints.
 MOST_DIGITS = 300
-# Types whose values come as SQLite's would.
+# Types whose values need no conversion.
 PLAIN = frozenset(("BIGINT", "BLOB", "DOUBLE", "FLOAT", "HUGEINT", "INTEGER", "JSON", "SMALLINT", "TINYINT"))
 PLAIN |= frozenset(("UBIGINT", "UHUGEINT", "UINTEGER", "USMALLINT", "UTINYINT", "VARCHAR"))
 
@@ -23,7 +27,7 @@ def converted(row: tuple[Any, ...], converters: list[tuple[int, Callable[[Any], 
 
 
 def converter_of(kind: str) -> Callable[[Any], Any] | None:
-    """Return what turns values of a type into SQLite's kinds of values; `None` when they are such already."""
+    """Return the function that converts the values of a type; `None` when they need no conversion."""
     if kind in PLAIN:
         return None
     if kind == "BOOLEAN":
@@ -36,21 +40,27 @@ def converter_of(kind: str) -> Callable[[Any], Any] | None:
 
 
 class EndOfTimeError(Exception):
-    """A date is the first or the last that Python has, or lies beyond."""
+    """A date lies in the first or last year that Python knows, so it may stand for `infinity` or a date beyond."""
 
 
 def may_be_endless(kind: str) -> bool:
-    """Whether a type is of dates, of which `infinity` is one."""
+    """Whether a type is one of dates or timestamps, which may hold `infinity`."""
     return kind.startswith(("DATE", "TIMESTAMP")) and not kind.endswith("]")
 
 
 def at_an_end(value: Any) -> bool:
-    """Whether a date is the first or the last that Python has, as `infinity` comes, too."""
+    """Whether a date lies in Python's first or last year: DuckDB returns `infinity` as such a date, too."""
     return not isinstance(value, str) and (value.year == 1 or value.year == 9999)
 
 
 def asking_for_endless(sql: str, moments: list[int], width: int) -> str:
-    """Return the query that shows, after the columns of another, which of some dates have no end."""
+    """Return the query with one more column for each date column, which says `infinity`, `-infinity` or NULL.
+
+    Args:
+        sql: the query.
+        moments: the places of its date columns, from 0.
+        width: how many columns it has.
+    """
     names = [f"c{place}" for place in range(width)]
     ends = [
         f"CASE WHEN c{one}::VARCHAR IN ('infinity', '-infinity') THEN c{one}::VARCHAR END" for one in moments
@@ -59,7 +69,7 @@ def asking_for_endless(sql: str, moments: list[int], width: int) -> str:
 
 
 def with_endless(row: tuple[Any, ...], moments: list[int], width: int) -> tuple[Any, ...]:
-    """Return a row of that query as a row of the other."""
+    """Return the original query's row from a row of `asking_for_endless`, with infinity in place of its stand-in date."""
     cells = list(row[:width])
     for place, end in zip(moments, row[width:], strict=True):
         cells[place] = cells[place] if end is None else end
@@ -73,7 +83,7 @@ def number(value: Any) -> Any:
 
 
 def bignum(value: Any) -> Any:
-    """Return a whole number; one that is larger than any float as text."""
+    """Return a whole number; as text if it is larger than any float."""
     text = str(value)
     return text if len(text) > MOST_DIGITS else int(text)
 
@@ -93,7 +103,8 @@ def plain(value: Any) -> Any:
         return number(value)
     if name == "datetime":
         return str(value.replace(tzinfo=None)) + ("" if value.tzinfo is None else "+00")
-    return str(value)  # date, time, timedelta, UUID
+    # What is left: date, time, timedelta, UUID.
+    return str(value)
 
 
 def nested(value: Any) -> Any:
@@ -109,7 +120,7 @@ def nested(value: Any) -> Any:
 
 
 def utc_module() -> Any:
-    """Return what stands in for pytz, which DuckDB wants for times with a zone and which may be absent."""
+    """Return a stand-in for the module pytz, which DuckDB imports for times with a zone and which may be absent."""
     import datetime
     import types
 

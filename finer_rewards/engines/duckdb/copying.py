@@ -1,8 +1,8 @@
-"""The process that copies a SQLite file, or a folder of Parquet files, into one DuckDB file.
+"""The program that copies a SQLite file, a Parquet file or a folder of Parquet files into one DuckDB file.
 
-Started as `python -I -S copying.py PACKAGES KIND SOURCE TARGET MEMORY`; the source is the URI of a SQLite
-file that opens it without a trace, or the folder. A copy is read-only to all that
-follows, so its types are chosen for the values that are there: SQLite has types for values, DuckDB for columns.
+`DuckDB` starts it as `python -I -S copying.py PACKAGES KIND SOURCE TARGET MEMORY`. The source is the URI that opens a
+SQLite file without writing anything beside it, or the path of the Parquet files. In SQLite each value has a type, in
+DuckDB each column, so a column gets a type that holds every value it has now; nothing is written to the copy later.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+# Rows that are copied at a time.
 ROWS = 10_000
+# How dates and times are written in SQLite, as patterns of LIKE.
 DATE = "____-__-__"
 MOMENT = "____-__-__ __:__:__"
 
@@ -36,7 +38,7 @@ def type_of(source: sqlite3.Connection, table: str, column: str, declared: str) 
     if "text" in kinds:
         if kinds == {"text"} and ("DATE" in declared or "TIME" in declared):
             for kind, pattern in (("DATE", DATE), ("TIMESTAMP", MOMENT)):
-                # Only what prints again as it stands there.
+                # The column becomes a date only if each of its values would be printed the same way again.
                 function = "date" if kind == "DATE" else "datetime"
                 (others,) = source.execute(
                     f"SELECT count(*) FROM {quote(table)} WHERE {name} IS NOT NULL AND"
@@ -58,7 +60,7 @@ def type_of(source: sqlite3.Connection, table: str, column: str, declared: str) 
 
 
 def as_type(value: Any, kind: str) -> Any:
-    """Return a value for a column of the type."""
+    """Return a SQLite value as the Python value that a DuckDB column of the type takes."""
     if value is None:
         return None
     if kind == "VARCHAR":
@@ -69,7 +71,7 @@ def as_type(value: Any, kind: str) -> Any:
 
 
 def columns_of(rows: list[tuple[Any, ...]], kinds: list[str]) -> list[list[Any]]:
-    """Return rows as lists of the values of each column."""
+    """Return rows turned into one list of values for each column, converted to its type."""
     return [
         [as_type(value, kind) for value in values]
         for values, kind in zip(zip(*rows), kinds)  # noqa: B905
@@ -77,13 +79,13 @@ def columns_of(rows: list[tuple[Any, ...]], kinds: list[str]) -> list[list[Any]]
 
 
 def batches(cursor: sqlite3.Cursor) -> Iterator[list[tuple[Any, ...]]]:
-    """Yield the rows in parts."""
+    """Yield the rows, `ROWS` at a time."""
     while rows := cursor.fetchmany(ROWS):
         yield rows
 
 
 def copy_sqlite(uri: str, target: Any) -> None:
-    """Copy the tables of a SQLite file, and those of its views that DuckDB takes as they are."""
+    """Copy the tables of a SQLite file, and those of its views whose SQL DuckDB understands."""
     source = sqlite3.connect(uri, uri=True)
     source.text_factory = lambda raw: raw.decode("utf-8", "ignore")
     found = source.execute(
@@ -115,7 +117,7 @@ def copy_sqlite(uri: str, target: Any) -> None:
 
 
 def copy_view(sql: str, target: Any) -> None:
-    """Make a view; one in words that DuckDB does not know is left out, as if it were not there."""
+    """Make a view; leave it out if DuckDB does not understand its SQL."""
     import duckdb
 
     try:
@@ -125,7 +127,7 @@ def copy_view(sql: str, target: Any) -> None:
 
 
 def copy_parquet(place: str, target: Any) -> None:
-    """Copy a Parquet file, or every one of a folder, into a table of its name."""
+    """Copy a Parquet file, or each one in a folder, into a table with the file's name."""
     one = os.path.isfile(place)  # noqa: PTH113
     for path in [place] if one else sorted(entry.path for entry in os.scandir(place) if entry.is_file()):
         stem, suffix = os.path.splitext(os.path.basename(path))  # noqa: PTH119, PTH122
@@ -134,7 +136,7 @@ def copy_parquet(place: str, target: Any) -> None:
 
 
 def main() -> None:
-    """Copy what the command line names."""
+    """Run the program; an error ends it with a message on stderr."""
     packages, kind, source, path, memory = sys.argv[1:]
     sys.path += packages.split(os.pathsep)
     import duckdb

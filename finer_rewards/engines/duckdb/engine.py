@@ -1,4 +1,4 @@
-"""DuckDB as the registry knows it."""
+"""DuckDB's record for the registry: which places are its own, and what `doctor` checks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 
 
 def _owns(place: str) -> bool:
-    """Whether a place is a DuckDB or Parquet file, a folder of Parquet files, or one with such and no SQLite files."""
+    """Whether a place is a DuckDB or Parquet file, a folder of Parquet files, or a folder that holds such databases.
+
+    A folder that also holds SQLite files is left to SQLite.
+    """
     path = Path(place)
     if path.suffix in (*OWN_SUFFIXES, ".parquet"):
         return True
@@ -25,7 +28,7 @@ def _owns(place: str) -> bool:
     return bool(database_names(path, OWN_SUFFIXES)) or any(map(is_duckdb_place, folders))
 
 
-# What docs/engines/differences.md shows to have changed; its script runs the versions.
+# From docs/engines/differences.md, whose script runs the versions: what older versions than these do differently.
 _CHANGES = {"2.0": "5 % 0 is NULL, and IN () is refused"}
 
 

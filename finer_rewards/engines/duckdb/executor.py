@@ -1,4 +1,4 @@
-"""DuckDB, run read-only in worker processes that can be killed."""
+"""`DuckDB`, the executor that runs SQL on DuckDB in worker processes; it copies SQLite and Parquet files first."""
 
 from __future__ import annotations
 
@@ -28,12 +28,20 @@ from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program
 from finer_rewards.schema import Schema, table_of
 
-_RESERVED = 2 << 30  # addresses that DuckDB reserves and does not use
+# DuckDB reserves this much address space without using it.
+_RESERVED = 2 << 30
 
 
 @dataclass(frozen=True)
 class _Source:
-    """A database as the user has it, and the DuckDB file that stands for it: itself, or a copy."""
+    """A database as the user has it, and the DuckDB file that is opened for it: the file itself, or a copy.
+
+    Args:
+        identity: changes when the content of the user's files does.
+        files: the user's files.
+        path: the DuckDB file to open.
+        kind: `duckdb`, `sqlite` or `parquet`.
+    """
 
     identity: tuple[str, tuple[int, ...]]
     files: tuple[DatabaseFile, ...]
@@ -42,16 +50,16 @@ class _Source:
 
     @property
     def place(self) -> str:
-        """What stays when the content changes."""
+        """A name that stays the same when the content changes: the path."""
         return self.identity[0]
 
     @property
     def request(self) -> tuple[Any, str]:
-        """What a worker is told."""
+        """The message to a worker: the key under which it keeps the connection, and the path to open."""
         return self.identity, self.path
 
     def digest(self) -> str:
-        """Return a digest of the content."""
+        """Return a digest of the user's files."""
         content = blake2b(digest_size=20)
         for file in self.files:
             content.update(f"{Path(file.path).name} {file.digest()}\n".encode("utf-8", "surrogateescape"))
@@ -59,7 +67,7 @@ class _Source:
 
 
 class _Copies:
-    """DuckDB files made of databases of another kind: in a folder of their own, gone with the executor."""
+    """The copies of SQLite and Parquet databases as DuckDB files, in a temporary folder that goes with the executor."""
 
     def __init__(self) -> None:
         self._lock = ForkSafeLock()
@@ -67,7 +75,15 @@ class _Copies:
         self._folder = ""
 
     def get(self, kind: str, path: str, source: str, identity: Hashable, memory: int) -> str:
-        """Return the copy of a database, made when it is first asked for; `source` says how to open it."""
+        """Return the path of the copy of a database; the first call makes it.
+
+        Args:
+            kind: `sqlite` or `parquet`.
+            path: the user's database, for messages.
+            source: the URI or path that the copying program opens.
+            identity: changes when the content does; another content is copied anew.
+            memory: bytes that the copying program may use.
+        """
         with self._lock:
             if identity not in self._made:
                 if not self._folder:
@@ -91,6 +107,7 @@ class _Copies:
 
 
 def _remove(folder: str, process: int) -> None:
+    """Remove the folder of copies, unless this is a fork of the process that made it."""
     if os.getpid() == process:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -100,8 +117,9 @@ class DuckDB(FileExecutor):
     """Runs SQL on DuckDB: read-only, one SELECT, within limits. Needs `pip install 'finer-rewards[duckdb]'`.
 
     A database is a DuckDB file, a Parquet file or a folder of them (each a table of its name), or a SQLite file.
-    One given as text, CREATE and INSERT statements, is made by SQLite (see `SQLite`) and copied as such a file is.
-    The others are copied once into a temporary DuckDB file, with a type for each column that holds all its values.
+    A database given as text, CREATE and INSERT statements, is made by SQLite (see `SQLite`) and copied like a SQLite
+    file. SQLite and Parquet files are copied once into a temporary DuckDB file, with a type for each column that holds
+    all its values.
 
     Cells come as SQLite would have them, so that results compare alike: BOOLEAN as 0 and 1; DECIMAL as an
     integer when it is whole and as a float when not; dates, times and timestamps as ISO text (with a zone: in
@@ -113,9 +131,9 @@ class DuckDB(FileExecutor):
             `.sqlite`, or a folder `ID` of Parquet files).
         timeout: seconds a query may take. This, `max_rows`, `max_bytes`, `memory_limit`, `workers`,
             `deadline`, `deadline_factor` and `deadline_floor` are explained in `Limits`. Here
-            `memory_limit` is what each worker may write; DuckDB's own limit, which leaves out what functions take,
-            is half of it.
-        max_copy: size of the SQLite or Parquet files that are copied; more are not opened.
+            `memory_limit` bounds the memory that each worker may write to; DuckDB's own limit, which does not count
+            what functions take, is half of it.
+        max_copy: the largest size of SQLite or Parquet files that are copied; larger ones are not opened.
         cache: a folder in which results of gold queries are kept from run to run.
 
     Raises:
@@ -144,7 +162,7 @@ class DuckDB(FileExecutor):
 
     @property
     def program(self) -> Program:
-        """What its workers run."""
+        """The program that its workers run."""
         return Program(str(Path(__file__).with_name("worker.py")), grace=5.0)
 
     def _settings(self) -> Mapping[str, Any]:
@@ -152,11 +170,11 @@ class DuckDB(FileExecutor):
         return {"packages": _packages(), "data": memory, "memory": memory + _RESERVED}
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
+        """Return what decides the results: engine, version and limits (not paths or the number of workers)."""
         return {"engine": "duckdb", "version": duckdb_version(), **super().describe()}
 
     def schema(self, db: str) -> Schema:
-        """Return the schema of a database; a copy of a SQLite file has the keys that were declared there.
+        """Return the schema of a database; that of a SQLite file has the keys declared there, which a copy lacks.
 
         Raises:
             ConfigError: there is no such database, or it cannot be read.

@@ -1,4 +1,4 @@
-"""How a database of DuckDB's is recognised."""
+"""How a database that DuckDB can open is recognised on disk."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from finer_rewards.engines.sqlite.files import SUFFIXES as SQLITE_SUFFIXES
 from finer_rewards.executing.databases import DatabaseFile
 
 OWN_SUFFIXES = (".duckdb", ".ddb")
-PARQUET = b"PAR1"  # how a file of it begins
+# The first bytes of a Parquet file.
+PARQUET = b"PAR1"
 SUFFIXES = (*OWN_SUFFIXES, *SQLITE_SUFFIXES)
 
 
 class DuckDBFile(DatabaseFile):
-    """A DuckDB file."""
+    """A DuckDB file and its state, its write-ahead log included."""
 
     logs: ClassVar[tuple[str, ...]] = (".wal",)
 
 
 def is_duckdb_place(path: Path) -> bool:
-    """Whether a path may be a database of DuckDB's: a file, or a folder of Parquet files."""
+    """Whether a path may be a database for DuckDB: any file, or a folder of Parquet files."""
     return path.is_file() or (path.is_dir() and next(path.glob("*.parquet"), None) is not None)

@@ -1,9 +1,9 @@
-"""The worker process that runs SQL on DuckDB; the protocol and the loop are those of `executing/worker.py`.
+"""The worker program that runs SQL on DuckDB; protocol and loop are those of `executing/worker.py`.
 
-DuckDB has no authorizer, so a statement is judged by its parse tree before it runs: one SELECT, no table
-function but the few that only make rows, no view of the engine's own state. Files, settings and extensions are
-out of reach besides: the configuration is set once and locked, the database is opened read-only, and the
-process may neither write nor grow.
+DuckDB has no authorizer, so a statement is judged by its parse tree before it runs: it must be one SELECT, call no
+table function but the few that only make rows, and read no view of the engine's own state. As a second line of
+defence, files, settings and extensions are out of reach: the configuration is set once and locked, the database is
+opened read-only, and the process can neither write files nor take more memory.
 """
 
 from __future__ import annotations
@@ -45,15 +45,16 @@ SETTINGS = (
     "enable_external_access = false",
     "lock_configuration = true",
 )
-#: Table functions that make rows of their arguments; all others read files, settings or run text as SQL.
+#: Table functions that only make rows out of their arguments; all others read files or settings, or run text as SQL.
 ROW_MAKERS = frozenset(
     ("generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest")
 )
-#: Functions that act on something other than their arguments, or wait.
+#: Functions that read or change state outside their arguments, or wait.
 FORBIDDEN_FUNCTIONS = frozenset(
     ("current_query", "currval", "getvariable", "nextval", "setseed", "setval", "sleep_ms", "write_log")
 )
 CLOCK_WORDS = frozenset(("current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"))
+#: How the names of views of the engine's own state begin.
 ENGINE_STATE = ("duckdb_", "pragma_")
 
 
@@ -75,13 +76,13 @@ class Watch:
         threading.Thread(target=self._watch, daemon=True).start()
 
     def start(self, interrupt: Callable[[], None], budget: worker.Budget) -> None:
-        """Watch over a query."""
+        """Begin to watch a query."""
         with self.changed:
             self.interrupt, self.budget = interrupt, budget
             self.changed.notify()
 
     def stop(self) -> None:
-        """The query has ended."""
+        """Stop watching: the query has ended."""
         with self.changed:
             self.interrupt = None
 
@@ -90,14 +91,14 @@ class Watch:
             while True:
                 left = None if self.interrupt is None else self.budget.left()
                 if left is not None and left <= 0 and self.interrupt is not None:
-                    # Asked again and again: an interrupt between two steps of a query may be lost.
+                    # Repeat until the query ends, because an interrupt between two of its steps may be lost.
                     self.interrupt()
                     left = 0.01
                 self.changed.wait(left)
 
 
 class Connection:
-    """One read-only database, and what is known of it."""
+    """An open read-only database, with what is known of its views, macros and functions."""
 
     def __init__(self, path: str, settings: dict[str, Any], duckdb: Any, watch: Watch) -> None:
         self.settings = settings
@@ -110,8 +111,8 @@ class Connection:
         for setting in SETTINGS:
             self.raw.execute(f"SET {setting}")
         self.functions: dict[str, str] = {}
-        # DuckDB 2 calls `+` on a time with a zone unstable, as it hangs on a setting: a name reads the clock or is
-        # random only where that holds for whatever it is given.
+        # A function counts as random or reading the clock only if none of its overloads is consistent: DuckDB 2 calls
+        # even `+` inconsistent for times with a zone, whose result depends on a setting.
         for name, volatile in self.raw.execute(
             "SELECT lower(function_name), bool_or(stability = 'VOLATILE') FROM duckdb_functions()"
             " GROUP BY ALL HAVING bool_and(stability <> 'CONSISTENT')"
@@ -144,13 +145,14 @@ class Connection:
         return {name.lower() for (name,) in self.raw.execute(sql).fetchall()}
 
     def _kind_of_view(self, name: str) -> str:
-        """Return whether a view reads the clock or draws random values."""
+        """Return `clock` or `random` if a view is that, else an empty text."""
         if name in self.kinds_of_views or name not in self.views:
             return self.kinds_of_views.get(name, "")
         self.kinds_of_views[name] = ""
         for (text,) in self.raw.execute(
             f"SELECT sql FROM duckdb_views() WHERE lower(view_name) = {_literal(name)} AND NOT internal"
         ).fetchall():
+            # The query of the view stands behind the first AS after which the text can be parsed.
             at = text.upper().find(" AS ")
             while at >= 0:
                 tree = self._tree(self.raw, text[at + 4 :].rstrip().rstrip(";"))
@@ -161,14 +163,16 @@ class Connection:
         return self.kinds_of_views[name]
 
     def _of_macro(self, name: str) -> tuple[str, str]:
-        """Return what a macro does that is not allowed, and whether it is random or reads the clock."""
+        """Return what a macro does that is not allowed (or ""), and `random`, `clock` or ""."""
         if name not in self.of_macros:
-            self.of_macros[name] = ("", "")  # for one that calls the function of its own name
+            # Set first, because a macro may call a function of the same name.
+            self.of_macros[name] = ("", "")
             trees = [self._tree(self.raw, text) for text in self.macros.get(name, ())]
             self.of_macros[name] = self._look_through([tree for tree in trees if tree is not None])
         return self.of_macros[name]
 
     def _tree(self, session: Any, sql: str) -> Any:
+        """Return DuckDB's parse tree of a statement; `None` when it cannot give one."""
         import json
 
         (text,) = session.execute(f"SELECT json_serialize_sql({_literal(sql)})").fetchone()
@@ -207,7 +211,8 @@ class Connection:
 
         if len(sql) > self.settings["max_sql"]:
             return end("too_large", f"the statement has more than {self.settings['max_sql']} characters")
-        sql.encode()  # half a surrogate pair would end the process
+        # Raises for half a surrogate pair, which would crash the engine.
+        sql.encode()
         statements = cursor.extract_statements(sql)
         if not statements:
             return end("not_a_query", "an empty statement is not a query")
@@ -243,7 +248,7 @@ class Connection:
             return [converted(row, converters) for row in rows] if converters else rows
 
         def fetch_told(count: int) -> list[Any]:
-            # Python's dates end where those of DuckDB do not: beside each stands whether it is endless.
+            # Rows of the second query, which says beside each date whether it is infinite: Python's dates cannot.
             return [
                 with_endless(converted(row, converters), moments, len(kinds))
                 for row in cursor.fetchmany(count)
@@ -260,7 +265,7 @@ class Connection:
         return ("ok", columns, chunks, "", truncated), kind
 
     def _look_through(self, tree: Any) -> tuple[str, str]:
-        """Return what a parse tree holds that is not allowed, and whether it is random or reads the clock."""
+        """Return what a parse tree holds that is not allowed (or ""), and `random`, `clock` or ""."""
         kinds = set()
         waiting = [tree]
         while waiting:
@@ -294,11 +299,11 @@ class Connection:
                 if refused:
                     return refused, ""
                 kinds |= {self.functions.get(name, ""), of_macro}
-                # The age of one time is that from then to today. DuckDB 2 has another word for what a function gets.
+                # With one argument, age() counts to today. DuckDB 2 calls the list of arguments otherwise.
                 if name == "age" and len(node.get("children") or node.get("arguments") or ()) == 1:
                     kinds.add("clock")
             elif kind == "COLUMN_REF":
-                # `current_date` and its like are written without parentheses.
+                # `current_date` and the like are written without parentheses, so they look like columns.
                 names = node.get("column_names") or []
                 if len(names) == 1 and str(names[0]).lower() in CLOCK_WORDS:
                     kinds.add("clock")
@@ -352,10 +357,10 @@ class Connection:
 
 
 class Databases:
-    """The open databases, the most recently used ones."""
+    """The databases that this worker has open: the ones used last, up to `max_connections`."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
-        # DuckDB reserves far more addresses than it uses, so the memory that it may write is what is limited.
+        # DuckDB reserves far more address space than it uses, so the limit is on memory that it can write to.
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
         limit = settings["data"] if hard == resource.RLIM_INFINITY else min(settings["data"], hard)
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
@@ -390,14 +395,15 @@ class Databases:
             answer = connection.run(sql, timeout, allowance)
         worker.ALARMS.off()
         self.connections[key] = connection
-        # The allocator does not give back what a query has taken, and the next one must not go short for it;
-        # nor is an engine to be trusted that has said that it is broken.
+        # A new process takes over after a query that ran out of memory, which the allocator does not give back, and
+        # after an error that leaves the engine in an unknown state.
         broken = answer[0] == "unavailable" or answer[4].startswith(("INTERNAL Error", "FATAL Error"))
         self.spent = connection.exhausted or broken
         return answer
 
     def _make_room(self, path: str) -> None:
-        # The engine keeps one instance a path: an older one of a file that was replaced would be used again.
+        # DuckDB has one instance for each path: if the file was replaced, the open instance of the old file would be
+        # used again.
         for key in [key for key, known in self.connections.items() if known.path == path]:
             self.connections.pop(key).raw.close()
         while len(self.connections) >= self.settings["max_connections"]:

@@ -1,4 +1,4 @@
-"""All that is known of Postgres: its executor, its worker, its catalogue, and how a database of its is recognised."""
+"""All that is known of PostgreSQL: its executor, its worker program, its catalogues and its connection strings."""
 
 from finer_rewards.engines.postgres.executor import Postgres
 

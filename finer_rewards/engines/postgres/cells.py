@@ -1,4 +1,4 @@
-"""How the cells that PostgreSQL writes become those that SQLite would have; a part of `worker.py`."""
+"""Converting the cells that PostgreSQL sends as text into the values that SQLite would return; used by `worker.py`."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: Of a number; a longer one is left as text, for no float is as large, nor may an `int` of any size be printed.
+#: Longer numbers stay text: no float is as large, and Python limits the digits of an `int` that it prints.
 MOST_DIGITS = 300
 
 
 def rows_of(result: Any, converters: list[Callable[[bytes], Any]]) -> list[tuple[Any, ...]]:
-    """Return the rows of a result, each column through its converter."""
+    """Return the rows of a result, with each column converted."""
     value, width = result.get_value, range(result.nfields)
     return [
         tuple([None if (cell := value(row, place)) is None else converters[place](cell) for place in width])
@@ -21,12 +21,12 @@ def rows_of(result: Any, converters: list[Callable[[bytes], Any]]) -> list[tuple
 
 
 def text(cell: bytes) -> str:
-    """Return a value as the server writes it."""
+    """Return a value as the text that the server sent."""
     return cell.decode("utf-8", "replace")
 
 
 def truth(cell: bytes) -> int:
-    """Return a boolean as SQLite has it."""
+    """Return a boolean as SQLite keeps it: 0 or 1."""
     return int(cell == b"t")
 
 
@@ -46,11 +46,11 @@ def padded(cell: bytes) -> str:
 
 
 def binary(cell: bytes) -> bytes:
-    """Return bytes that were written as hexadecimal digits."""
+    """Return the bytes that the server wrote as hexadecimal digits after `\\x`."""
     return bytes.fromhex(cell[2:].decode())
 
 
-#: By the number that the server gives a type; all others are text as the server writes it.
+#: The converter of each type, by the number (OID) that the server gives the type; all other types are text.
 CONVERTERS: dict[int, Callable[[bytes], Any]] = {
     16: truth,
     17: binary,

@@ -1,4 +1,4 @@
-"""Connection strings of PostgreSQL."""
+"""Reading connection strings (DSNs) of PostgreSQL, without psycopg, which may not be installed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 
 def database_in(dsn: str) -> str:
-    """Return the database of the server that a connection string names; empty when it names none."""
+    """Return the database that a connection string names; empty when it names none."""
     url = re.match(r"postgres(?:ql)?://[^/?]*/([^?]+)", dsn) or re.search(r"\bdbname\s*=\s*'?([^\s'&]+)", dsn)
     return url.group(1) if url else ""
 
@@ -17,6 +17,6 @@ def is_dsn(text: str) -> bool:
 
 
 def without_password(dsn: str) -> str:
-    """Return a dsn that may be shown."""
+    """Return a connection string with its password replaced by `***`, so that it can be shown."""
     dsn = re.sub(r"(://[^:/@]*):[^@/]*@", r"\1:***@", dsn)
     return re.sub(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&]+)", r"\1***", dsn)

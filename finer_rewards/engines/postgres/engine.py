@@ -1,4 +1,4 @@
-"""PostgreSQL as the registry knows it."""
+"""PostgreSQL's record for the registry: its places are connection strings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from finer_rewards.executing.pooled import PooledExecutor
 
 
 def _look(dsn: str) -> Place:
-    """A dsn that names a database serves every statement, as a file does; one that does not, as a folder does."""
+    """Return the place of a connection string.
+
+    If it names a database, that serves every statement, like a database file; if not, each statement names a
+    database of the server, as in a folder of files.
+    """
     own = database_in(dsn)
     return Place(dsn, own, options={"db_means": "nothing"} if own else {})
 

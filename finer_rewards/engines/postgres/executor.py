@@ -1,4 +1,4 @@
-"""PostgreSQL, asked read-only by worker processes that can be killed."""
+"""`Postgres`, the executor that sends SQL to a PostgreSQL server, read-only, through worker processes."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ from finer_rewards.executing.pooled import PooledExecutor
 from finer_rewards.executing.process import Program, Task
 from finer_rewards.schema import Schema, table_of
 
-_PATIENCE = 5.0  # seconds in which a server answers what takes it no time
+# Seconds within which a server that is well answers a command that takes no work.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
 class _Server:
-    """A database of a server. Nothing tells whether its content has changed."""
+    """A database on a server. Whether its content has changed cannot be seen, so its identity never changes."""
 
     conninfo: str
 
     @property
     def place(self) -> str:
-        """What stays when the content changes: that it did is not seen."""
+        """A name that stays the same when the content changes."""
         return self.identity
 
     @property
     def identity(self) -> str:
-        """What tells it from others; a digest, for it may hold a password."""
+        """A key that differs between databases; a digest, because the connection string may hold a password."""
         return self.digest()
 
     @property
     def request(self) -> tuple[Any, str]:
-        """What a worker is told."""
+        """The message to a worker: the key under which it keeps the session, and the connection string."""
         return self.identity, self.conninfo
 
     def digest(self) -> str:
-        """Return a digest of how it is reached."""
+        """Return a digest of the connection string."""
         return blake2b(self.conninfo.encode(), digest_size=20).hexdigest()
 
 
@@ -60,11 +61,11 @@ class Postgres(PooledExecutor):
     `pg_terminate_backend`, advisory locks, `set_config`, `query_to_xml`, ...) and catalogues with passwords are
     refused by name, wherever the name stands.
 
-    A server that is gone or silent gives `Status.unavailable`, never a zero: a session that does not even answer
-    that it cancelled a query is given up, and the query runs once more in a new one. Only one that silences that
-    one too is a `timeout`.
+    A server that is gone or silent gives `Status.unavailable`, never a zero. When a session does not even answer that
+    it cancelled a query, it is given up and the query runs once more in a new session. If that falls silent too, the
+    query is a `timeout`.
 
-    Results of gold queries are kept as long as this object lives: make a new one when data change.
+    Results of gold queries are kept as long as this object lives: make a new object when data change.
 
     Cells come as SQLite would have them, so that results compare alike: BOOLEAN as 0 and 1; NUMERIC as an
     integer when it is whole and as a float when not; dates, times and timestamps as ISO text (with a zone: in
@@ -76,14 +77,13 @@ class Postgres(PooledExecutor):
             leaves out comes from the `PG...` variables.
         timeout: seconds a query may take; the server cancels it then. This, `max_rows`,
             `max_bytes`, `memory_limit`, `workers`, `deadline`, `deadline_factor` and `deadline_floor` are explained in
-            `Limits`. Each worker
-            has a session for each of its last databases.
+            `Limits`. Each worker keeps a session open for each of the databases it used last.
         db_means: what a sample's `db` names: a `database` of the server, a `schema` of the database in the
             dsn, or `nothing`: every query runs in the database of the dsn (as BIRD mini-dev's dump has it).
-            A `db` that is itself a dsn is always taken for one.
+            A `db` that is itself a connection string is always used as such.
         work_mem: memory that the server may take for each step of a query.
         temp_file_limit: disk that a query may take on the server, where the role may set it.
-        superuser: true to take a superuser all the same.
+        superuser: true to accept a superuser all the same.
 
     Raises:
         MissingExtraError: psycopg is not installed.
@@ -107,12 +107,13 @@ class Postgres(PooledExecutor):
     work_mem: str | int = limit("64MiB", partial(size_in_bytes, least=64 << 10, most=1 << 40))
     temp_file_limit: str | int = limit("1GiB", size_in_bytes)
     superuser: bool = False
-    _told: list[tuple[str, str]] = field(init=False, default_factory=list)  # what the server said of itself
+    # The server's version and the role's rights, once it has been asked.
+    _told: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     @property
     def program(self) -> Program:
-        """What its workers run."""
-        # A session that falls silent is replaced once by another.
+        """The program that its workers run."""
+        # Long enough for a second attempt: a session that falls silent is replaced once.
         grace = self.timeout + 5 * _PATIENCE
         return Program(str(Path(__file__).with_name("worker.py")), grace=grace, computes=False)
 
@@ -177,7 +178,8 @@ def _with(dsn: str, **changes: str) -> str:
 
 
 def _checked(dsn: str, name: str) -> str:
-    package_folder("postgres", "Postgres", "psycopg")  # raises when it is not installed
+    # Raises when psycopg is not installed, and says how to install it.
+    package_folder("postgres", "Postgres", "psycopg")
     import psycopg
     from psycopg.conninfo import conninfo_to_dict
 

@@ -1,14 +1,14 @@
-"""The worker process that runs SQL on PostgreSQL; the protocol and the loop are those of `executing/worker.py`.
+"""The worker program that runs SQL on PostgreSQL; protocol and loop are those of `executing/worker.py`.
 
-A statement runs as `DECLARE ... CURSOR FOR statement` in a read-only transaction that is rolled back: the server
-itself takes nothing but one query there. What a read-only transaction still allows (sleeping, reading the
-server's files, stopping other sessions, taking locks that outlive it, running text as SQL) is done by volatile
-functions of the server and its extensions, and these are refused by name.
+A statement runs as `DECLARE ... CURSOR FOR statement` in a read-only transaction that is rolled back; in that place
+the server itself accepts one query and nothing else. A read-only transaction still allows sleeping, reading the
+server's files, stopping other sessions, taking locks that outlive it and running text as SQL. All of that is done by
+volatile functions of the server and its extensions, which are refused by name.
 
-The server cancels a query that runs past its time. Where it says nothing, not even that, the session is given up
-and the query runs once more, in a new one. Only a query that silences two sessions, each of which had answered
-just before it, is itself at fault; a server that does not answer what we ask of our own accord is lost. The server
-ends the session of a client that is gone.
+The server cancels a query that runs past its time. When it does not even report that, the session is given up and the
+query runs once more in a new session. Only a query that silences two sessions, each of which had answered just before,
+is itself to blame. A server that does not answer the worker's own commands counts as lost. When a client is gone, the
+server ends its session.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-#: Seconds past the deadline, at which the server cancels, until its session is given up: answers travel.
+#: The server cancels a query at its deadline; this many seconds later its session is given up, as answers need time to
+#: arrive.
 MARGIN = 1.0
-#: Seconds for which a server that could not be reached in time is not tried again: a batch waits once.
+#: A server that could not be reached is not tried again for this many seconds, so that a whole batch waits only once.
 PAUSE = 10.0
 SETTINGS = (
     "default_transaction_read_only = on",
@@ -67,7 +68,7 @@ SETTINGS = (
     "jit = off",
     "idle_in_transaction_session_timeout = '60s'",
 )
-#: What an old server does not know, or a role may not set.
+#: Settings that may fail: an old server does not know them, or the role may not set them.
 WISHES = ("client_connection_check_interval = '100ms'",)
 
 
@@ -83,7 +84,8 @@ class Silent(Exception):  # noqa: N818
     """The server does not answer.
 
     Args:
-        query: true when it was last asked to run somebody's query.
+        query: true when it was running a user's query, false when it was asked something by the worker itself.
+        seconds: how long it did not answer.
     """
 
     def __init__(self, query: bool, seconds: float) -> None:
@@ -125,8 +127,9 @@ class Connection:
 
         Args:
             sql: the command.
-            deadline: when the server ends it, if it is somebody's query; ours take no time.
-            alone: whether it must be one statement.
+            deadline: when the server cancels it, for a user's query; `None` for the worker's own commands, which take
+                no time.
+            alone: whether the server has to refuse more than one statement.
         """
         send = (lambda text: self.raw.send_query_params(text, None)) if alone else self.raw.send_query
         result = self._hear(send, sql.encode(), deadline)
@@ -135,7 +138,7 @@ class Connection:
         return result
 
     def _hear(self, send: Callable[[bytes], None], sql: bytes, deadline: float | None) -> Any:
-        """Send a command, wait for the answer, and return its first failure, or its last result."""
+        """Send a command, wait for all its results, and return the first failure, or the last result if none failed."""
         began = time.monotonic()
         until = began + self.settings["patience"] if deadline is None else max(began, deadline) + MARGIN
         found = None
@@ -154,7 +157,7 @@ class Connection:
             raise Failed("", str(error)) from None
 
     def _wait(self, until: float) -> None:
-        """Wait until there is a result to be had."""
+        """Wait until a result has arrived; raises `TimeoutError` when that takes too long."""
         unsent = self.raw.flush()
         while self.raw.is_busy():
             poll = select.poll()
@@ -173,7 +176,7 @@ class Connection:
         return Failed(code, message.decode("utf-8", "replace").strip())
 
     def rows(self, sql: str, deadline: float | None = None) -> list[tuple[Any, ...]]:
-        """Return the rows of a query of our own, as text."""
+        """Return the rows of a query of the worker's own, as text."""
         found: list[tuple[Any, ...]] = rows_of(self.ask(sql, deadline), [text] * 99)
         return found
 
@@ -238,7 +241,7 @@ class Connection:
         return "ok", tuple(columns), chunks, "", truncated
 
     def _judge(self, sql: str, word: str, deadline: float) -> Any:
-        """Compile what is no query: either it is no SQL, or it is SQL that does not read."""
+        """Return the outcome of a statement that is no query: a syntax error if it does not compile, else a refusal."""
         self.ask(f"BEGIN READ ONLY; {until(deadline)}")
         result = self._hear(lambda text: self.raw.send_prepare(b"", text), sql.encode(), deadline)
         if result.status not in self.good:
@@ -248,7 +251,7 @@ class Connection:
         return "refused", (), [], f"{word.upper()} is not allowed", False
 
     def _facts(self, sql: str) -> tuple[list[str], str]:
-        """Return the tables read, and whether the query or a view it reads is random or reads the clock."""
+        """Return the tables read, and `random` or `clock` if the query or a view that it reads is that, else ""."""
         tables, texts = [], [sql]
         for kind, name, definition in self.rows(READ):
             if kind == "v":
@@ -263,7 +266,7 @@ class Connection:
         return tables, "clock" if reads else ""
 
     def _names_a_moment(self, sql: str) -> bool:
-        """Whether `'now'` and its like stand for times in a query: beside text, its plan has them as they stand."""
+        """Whether literals such as `'now'` mean times in a query: the plan shows which of them stayed text."""
         words = MOMENT.findall(sql)
         if not words:
             return False
@@ -273,6 +276,7 @@ class Connection:
         return kept < len(words) or MADE_TIME.search(plan) is not None
 
     def _explain(self, error: BaseException, timeout: float) -> tuple[str, str]:
+        """Return the status and message of an error, by its SQLSTATE code (PostgreSQL's manual, appendix A)."""
         message = str(error) or type(error).__name__
         code = error.code if isinstance(error, Failed) else ""
         if isinstance(error, MemoryError) or (not code and "out of memory" in message):
@@ -317,13 +321,13 @@ class Connection:
 
 
 def until(deadline: float) -> str:
-    """Return the command by which the server keeps the deadline."""
+    """Return the command that makes the server cancel a query at the deadline."""
     left = max(1, round(1000 * (deadline - time.monotonic())))
     return f"SET LOCAL statement_timeout = {left}"
 
 
 class Databases:
-    """The open sessions, the most recently used ones."""
+    """The sessions that this worker has open: the ones used last, up to `max_connections`."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         sys.path += settings["packages"]
@@ -338,7 +342,8 @@ class Databases:
     def answer(self, kind: str, database: tuple[Any, str], sql: str, timeout: float, allowance: float) -> Any:
         """Return the answer to one request; a session that falls silent, or ends, is replaced once."""
         key, conninfo = database
-        timeout = min(timeout, allowance)  # whose processor it is nobody here can tell
+        # The server's CPU time cannot be seen from here, so an allowance counts as seconds by the clock.
+        timeout = min(timeout, allowance)
         for again in (False, True):
             connection = self.connections.pop(key, None)
             kept = connection is not None and self._alive(connection)
@@ -361,7 +366,8 @@ class Databases:
             ended = connection.raw.status != self.pq.ConnStatus.OK
             if answer[0] == "unavailable" or ended:
                 connection.raw.finish()
-                # An old session that the server ends says nothing of the query, which only reads: a new one is asked.
+                # The server ended a session kept from before. That says nothing about the query, which only reads, so
+                # it can run again in a new session.
                 if ended and kept and not again:
                     failure = Failed("08006", answer[3])
                     continue
@@ -371,8 +377,8 @@ class Databases:
         return worker.lost(failure)
 
     def _ask(self, connection: Connection, kind: str, sql: str, timeout: float) -> Any:
-        """Ask a session that may be trusted to answer, or to raise."""
-        # All waiting has an end: the kernel's timer is for a result that takes this process too long to read.
+        """Ask a session and return its answer."""
+        # Waiting for the server always ends by itself; the kernel's timer is for a result that takes too long to read.
         signal.setitimer(signal.ITIMER_REAL, timeout + MARGIN + 2 * self.settings["patience"])
         if kind == "run":
             return connection.run(sql, timeout)
@@ -380,7 +386,7 @@ class Databases:
         return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", None
 
     def _connect(self, conninfo: str) -> Connection:
-        """Open a session in place of the one that was used longest ago."""
+        """Open a session; if there are too many, close the one that was used longest ago."""
         while len(self.connections) >= self.settings["max_connections"]:
             self.connections.popitem(last=False)[1].raw.finish()
         since, why = self.unreachable.get(conninfo, (-PAUSE, ""))
@@ -395,7 +401,7 @@ class Databases:
             raise
 
     def _alive(self, connection: Connection) -> bool:
-        """Whether a kept session is silent, as it should be: what a server says unasked is that it ends one."""
+        """Whether a kept session is still open. It should be silent: what a server sends unasked is that it ends."""
         if select.select([connection.raw.socket], [], [], 0)[0]:
             connection.raw.finish()
             return False

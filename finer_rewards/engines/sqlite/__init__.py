@@ -1,4 +1,4 @@
-"""All that is known of SQLite: its executor, its worker, its catalogue, and how a database of its is recognised."""
+"""All that is known of SQLite: its executor, its worker programs, and how a SQLite database is recognised."""
 
 from finer_rewards.engines.sqlite.executor import SQLite
 

@@ -1,4 +1,7 @@
-"""The worker process that runs SQL on the SQLite that the package apsw brings; all else is that of `worker.py`."""
+"""The worker program for `SQLite(engine="apsw")`: it makes apsw, which has a newer SQLite, look like `sqlite3`.
+
+Everything else is that of `worker.py`.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ NOTHING_MORE = r"(?s)(?:[ \t\f\r\n]|--[^\n]*|/\*.*?(?:\*/|\Z))*\Z"
 
 
 class Raw:
-    """An apsw connection that looks like one of `sqlite3`, as far as `worker.Connection` goes."""
+    """An apsw connection with those methods of a `sqlite3` connection that `worker.Connection` uses."""
 
     def __init__(self, uri: str) -> None:
         import apsw
@@ -40,7 +43,7 @@ class Raw:
         return Cursor(self, sql)
 
     def error(self, error: Exception) -> Exception:
-        """Return what `sqlite3` would have raised."""
+        """Return the exception that `sqlite3` would have raised instead."""
         if isinstance(error, UnicodeDecodeError):
             self.undecodable = True
             return sqlite3.OperationalError(f"Could not decode to UTF-8: {error}")
@@ -52,7 +55,7 @@ class Raw:
 
 
 class Cursor:
-    """The rows of one statement."""
+    """A cursor of apsw with those methods of a `sqlite3` cursor that `worker.Connection` uses."""
 
     def __init__(self, raw: Raw, sql: str) -> None:
         self.raw = raw
@@ -67,7 +70,7 @@ class Cursor:
             raise sqlite3.ProgrammingError(SEVERAL) if self.several else raw.error(error) from None
 
     def _prepared(self, cursor: Any, statement: str, _bindings: object) -> bool:
-        """Called before a statement runs, each time there is another."""
+        """Return whether a statement may run; apsw calls this before each statement of a text."""
         if self.description is None:
             self.description = cursor.description or None
             if len(statement) != len(self.sql):
@@ -96,18 +99,18 @@ class Cursor:
 
 
 class Connection(worker.Connection):
-    """A connection of apsw, and one of `sqlite3` for text that is not UTF-8, which apsw cannot give."""
+    """A connection of apsw, and a second one of `sqlite3` for text that is not UTF-8, which apsw cannot return."""
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
         self.plain: worker.Connection | None = None
         super().__init__(uri, settings)
 
     def connect(self, uri: str) -> Any:
-        """Open the database."""
+        """Open the database with apsw."""
         return Raw(uri)
 
     def run(self, sql: str, timeout: float, allowance: float = INFINITY) -> Any:
-        """Run one statement and return its answer."""
+        """Run one statement and return its answer; text that is not UTF-8 makes it run again with `sqlite3`."""
         answer = super().run(sql, timeout, allowance)
         if self.raw.undecodable:
             self.raw.undecodable = False
@@ -116,14 +119,14 @@ class Connection(worker.Connection):
         return answer
 
     def close(self) -> None:
-        """Close both."""
+        """Close both connections."""
         super().close()
         if self.plain is not None:
             self.plain.close()
 
 
 def open_connection(uri: str, settings: dict[str, Any]) -> worker.Connection:
-    """Open a database; one whose schema is not UTF-8 is for `sqlite3` altogether."""
+    """Open a database; if its schema is not UTF-8, with `sqlite3` instead of apsw."""
     import apsw
 
     try:
@@ -137,7 +140,7 @@ def open_connection(uri: str, settings: dict[str, Any]) -> worker.Connection:
 
 
 def open_databases(settings: dict[str, Any]) -> worker.Databases:
-    """Make what answers the requests."""
+    """Return the object that answers requests; `executing/worker.py` calls this once."""
     sys.path.append(settings["packages"])
     import apsw
 

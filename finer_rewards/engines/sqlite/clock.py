@@ -1,4 +1,9 @@
-"""Whether a query of SQLite reads the clock: told by what its date functions are given; a part of `worker.py`."""
+"""Finding out whether a SQLite query reads the clock, by the arguments of its date functions; used by `worker.py`.
+
+`date('now')` reads it and `date(born)` does not. A query that reads the clock is volatile: it may have another result
+tomorrow, and is not kept in a cache. A pattern over the text finds the suspects; these run once more with the date
+functions replaced by ones that look at their arguments.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-#: The functions that read the clock where an argument says so.
+#: The functions that read the clock if an argument says so, or if there is none.
 DATE_FUNCTIONS = frozenset(("date", "time", "datetime", "julianday", "unixepoch", "strftime", "timediff"))
-#: What stands in the text of a query with a date function that reads the clock, openly or not.
+#: A query with a date function reads the clock only if one of these is in its text: a literal with `now`, a call
+#: without arguments, or something that could put such a literal together (concatenation, escapes, text functions).
 _SUSPECT = re.compile(
     r"""(?ix) ['"][^'"]*now[^'"]*['"] | ['"](?:n|no|o|ow|w)['"] | subsec
     | \b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\) | \bstrftime\s*\(\s*(?:'[^']*'|"[^"]*")\s*\)
@@ -21,24 +27,26 @@ _SUSPECT = re.compile(
     | \b(?:char|lower|upper|replace|substr|substring|trim|ltrim|rtrim|unhex|printf|format|concat|concat_ws|reverse)
       \s*\(\s* (?:'[^']*'|\d+) (?:\s*,\s*(?:'[^']*'|\d+))* \s*\)"""
 )
-_NOW = frozenset(("now", "subsec", "subsecond"))  # the latter two alone stand for `now` and themselves
+# As a first argument, "subsec" and "subsecond" mean the present time too.
+_NOW = frozenset(("now", "subsec", "subsecond"))
 
 
 def may_read_clock(text: str) -> bool:
-    """Whether the text of a query or view that calls a date function is worth a closer look."""
+    """Whether a query or view that calls a date function may read the clock, judged by its text."""
     return _SUSPECT.search(text) is not None
 
 
 def reads_clock(uri: str, sql: str, rows: int, late: Callable[[], bool]) -> bool:
-    """Run a query once more, its date functions watched; true when one reads the clock, or nobody can tell.
+    """Run a query once more and look at the arguments of its date functions; true when one reads the clock.
 
-    A literal beside a date function, as in `title = 'now'`, is no clock; one that is put together is.
+    Also true when the second run fails, so that nobody can tell. A literal elsewhere, as in `title = 'now'`, does not
+    count.
 
     Args:
-        uri: how the database is opened.
+        uri: the URI that opens the database.
         sql: a query that ran.
         rows: how many rows of it were fetched.
-        late: whether its time is over.
+        late: says whether its time is over.
     """
     plain = sqlite3.connect(":memory:")
     watched = sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
@@ -71,7 +79,7 @@ def reads_clock(uri: str, sql: str, rows: int, late: Callable[[], bool]) -> bool
 
 
 def _reads(name: str, values: tuple[object, ...]) -> bool:
-    """Whether a date function reads the clock when it is given these."""
+    """Whether a date function reads the clock when called with these values."""
     times = values[1:] if name == "strftime" else values
     if not times:
         return True

@@ -1,4 +1,4 @@
-"""SQLite as the registry knows it: it takes every file and folder that no other engine does."""
+"""SQLite's record for the registry: it takes every file and folder that no other engine claims."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELE
 _LONG_STEP = "SELECT instr(hex(zeroblob(400000)), hex(zeroblob(200000)) || '1') FROM t"
 
 
-# What docs/engines/differences.md shows to have changed; its script runs the versions.
+# From docs/engines/differences.md, whose script runs the versions: what older versions than these do differently.
 _CHANGES = {
     "3.43": "sums of floats end in other digits, and ROUND(2.675, 2) is 2.68",
     "3.44": "no CONCAT",

@@ -1,4 +1,4 @@
-"""SQLite, run read-only in worker processes that can be killed."""
+"""`SQLite`, the executor that runs SQL on SQLite files in worker processes, and makes databases given as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ from finer_rewards.schema import Schema, schema_from_catalog
 #: Characters that a database given as text may have.
 LONGEST_TEXT = 16 << 20
 _MOST_UNMADE = 4096
-_BUILDING = 30.0  # seconds that making one may take, at least
+# Making a database from text may take at least this many seconds.
+_BUILDING = 30.0
+# Limits of SQLite, by their numbers in its C interface.
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 
 
@@ -34,9 +36,9 @@ _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 class SQLite(FileExecutor):
     """Runs SQL on SQLite databases: read-only, one statement, within limits.
 
-    A database may also be given as text: CREATE and INSERT statements in the place of a path. A worker runs them once,
-    under the limits of a query, and the file that comes of them is kept in the cache folder (`$FINER_REWARDS_CACHE`) by
-    their content. Where they fail the data is at fault.
+    A database may also be given as text: CREATE and INSERT statements in place of a path. A worker runs them once,
+    under the limits of a query, and the resulting file is kept in the cache folder (`$FINER_REWARDS_CACHE`) under a
+    digest of the text. If the statements fail, the data is at fault.
 
     Args:
         root: the folder in which database ids are looked up (`ID/ID.sqlite` or `ID.sqlite`).
@@ -47,7 +49,7 @@ class SQLite(FileExecutor):
             them in memory only, for as long as this object lives.
         max_length: longest text or blob SQLite may make, in bytes (Python 3.11 and later).
         clock: what counts against a deadline: `wall` time, or the `cpu` time of the query alone, so that a
-            verdict does not hang on what else the machine does.
+            verdict does not depend on what else the machine does.
         engine: `sqlite3`, the SQLite that Python was built with, or `apsw`, the newer one that the package
             apsw brings (`pip install 'finer-rewards[fast]'`). The version is part of the signature.
 
@@ -75,19 +77,19 @@ class SQLite(FileExecutor):
         "sqlite3", partial(one_of, choices=("sqlite3", "apsw")), decides=False
     )
 
-    #: By the digest of a text, why it makes no database: it is not tried again.
+    #: Digest of a text -> why it makes no database, so that it is not tried again.
     _unmade: dict[str, str] = field(init=False, default_factory=dict)
 
     @property
     def program(self) -> Program:
-        """What its workers run."""
+        """The program that its workers run."""
         return Program(
             str(Path(__file__).with_name("apsw_worker.py" if self.engine == "apsw" else "worker.py"))
         )
 
     @property
     def version(self) -> str:
-        """That of the SQLite that runs the queries."""
+        """The version of the SQLite that runs the queries."""
         return _engine(self.engine)[0]
 
     def _settings(self) -> Mapping[str, Any]:
@@ -105,7 +107,7 @@ class SQLite(FileExecutor):
         }
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: engine, version and limits (not where and how wide it runs)."""
+        """Return what decides the results: engine, version and limits (not paths or the number of workers)."""
         return {
             "engine": "sqlite",
             "version": self.version,
@@ -118,10 +120,10 @@ class SQLite(FileExecutor):
         return resolve_database(db, self.root, called)
 
     def _made_of(self, text: str) -> Path:
-        """Return where the database lies that statements make; it is made when it is first asked for.
+        """Return the path of the database that the statements of a text make; the first call makes it.
 
         Raises:
-            DataError: they do not make one.
+            DataError: the statements fail.
             ConfigError: the worker was lost, or the cache folder cannot be written.
         """
         name = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
@@ -171,7 +173,7 @@ class SQLite(FileExecutor):
 
 
 def _engine(name: str) -> tuple[str, str]:
-    """Return the version of SQLite that an engine brings, and the folder that its package lies in."""
+    """Return the version of SQLite behind `sqlite3` or `apsw`, and the folder of the package (empty for `sqlite3`)."""
     if name == "sqlite3":
         return sqlite3.sqlite_version, ""
     with extra("fast", "`SQLite(engine='apsw')`", "apsw"):

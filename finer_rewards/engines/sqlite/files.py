@@ -1,4 +1,4 @@
-"""How a SQLite database is found, recognised and opened."""
+"""How a SQLite database is found, recognised by its first bytes, and opened without leaving a trace."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ MAGIC = b"SQLite format 3\x00"
 
 
 class SQLiteFile(DatabaseFile):
-    """A SQLite database; it is immutable, and may be read without locks, when no journal or log has content."""
+    """A SQLite file and its state; without a journal or log that has content, it may be read without locks."""
 
     logs: ClassVar[tuple[str, ...]] = ("-wal", "-journal")
 
     @cached_property
     def request(self) -> tuple[tuple[str, tuple[int, ...]] | None, str]:
-        """What a worker is told: a key to keep the connection by, and the URI to open it with.
+        """The message to a worker: the key under which it keeps the connection (or `None`), and the URI to open.
 
-        Opening it never creates or writes a file. A connection that takes locks is not kept, so that
-        whoever writes the database can finish.
+        Opening it never creates or writes a file. A connection that takes locks is not kept open, so that another
+        process that writes the database can finish.
         """
         uri = f"file:{quote(os.fsencode(self.path))}?mode=ro"
         return (self.identity, uri + "&immutable=1") if self.immutable else (None, uri + "&readonly_shm=1")
@@ -45,9 +45,9 @@ def resolve_database(db: str, root: str | os.PathLike[str] = ".", called: str = 
         The path of a file that begins as a SQLite database does.
 
     Raises:
-        ConfigError: there is no such file, it is a folder, or it is not a SQLite database. So is a file of
-            zero bytes: SQLite takes it for a database without tables, but what made it is a failed download
-            or a mistyped path, and the model is not to blame for it.
+        ConfigError: there is no such file, it is a folder, or it is not a SQLite database. An empty file is refused
+            too: SQLite would open it as a database without tables, but it comes from a failed download or a mistyped
+            path, and the model is not to blame for it.
     """
     path = sibling_path(db) or find_database(db, root, SUFFIXES, called=called)
     try:

@@ -1,7 +1,7 @@
-"""A database given as text, CREATE and INSERT statements: what a worker does with it, under the limits of a query.
+"""Making a database that is given as text, CREATE and INSERT statements, inside a worker and under a query's limits.
 
-The statements run in memory, where they may make tables, indexes and views, fill them and read them, and nothing else:
-no other file is opened, and a PRAGMA does nothing. What comes of them goes back as the bytes of a database file.
+The statements run in memory, where they may make, fill and read tables, indexes and views, and nothing else: no other
+file is opened, and a PRAGMA does nothing. The database goes back to `SQLite` as the bytes of a file.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: Bytes that a database made of text may take.
 LARGEST = 64 << 20
 _PAGE = 4096
-# Actions as SQLite numbers them.
+# The actions that SQLite asks an authorizer about, by their numbers.
 _FUNCTION, _PRAGMA = 31, 19
 _ALLOWED = frozenset(
     (
@@ -47,13 +47,13 @@ _ALLOW, _DENY, _IGNORE = 0, 1, 2
 def build_database(
     text: str, settings: dict[str, Any], timeout: float, allowance: float, forbidden: frozenset[str]
 ) -> Answer:
-    """Return the bytes of the database that statements make, or why they make none.
+    """Return an answer with the bytes of the database that the statements make, or with the reason why they fail.
 
     Args:
         text: the statements.
-        settings: what the worker was told.
+        settings: the settings of the worker.
         timeout: seconds that they may take.
-        allowance: seconds of a processor that they may take.
+        allowance: CPU seconds that they may take.
         forbidden: functions that they may not call.
     """
     budget = Budget(timeout, allowance)
@@ -80,7 +80,8 @@ def _content(
     raw.execute("PRAGMA temp_store=2")
     if sys.version_info >= (3, 11):
         for category, limit in settings["limits"]:
-            if category != 1:  # the length of one query, which this is not
+            # Category 1 limits the length of a query, and these are many statements.
+            if category != 1:
                 raw.setlimit(category, limit)
     trusted = False
 
@@ -94,8 +95,10 @@ def _content(
     raw.set_authorizer(authorize)
     raw.set_progress_handler(lambda: budget.left() <= 0, 1000)
     raw.executescript(text)
+    # From here on the worker's own statements run.
     trusted = True
-    if raw.in_transaction:  # begun and never ended
+    if raw.in_transaction:
+        # The text has a BEGIN without a COMMIT.
         raw.execute("COMMIT")
     (tables,) = raw.execute("SELECT count(*) FROM sqlite_master WHERE type = 'table'").fetchone()
     return serialised(raw) if tables else b""

@@ -1,6 +1,7 @@
-"""The worker process that runs SQL on the SQLite that Python was built with.
+"""The worker program that runs SQL on the SQLite that Python was built with.
 
-The protocol and the loop are those of `executing/worker.py`.
+Protocol and loop are those of `executing/worker.py`. An authorizer lets a statement read, select and call harmless
+functions, and nothing else; it also notes which tables, views and functions are used.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any
 
-# What a query may do, as SQLite numbers it.
+# The actions that SQLite asks the authorizer about, by their numbers.
 READ, SELECT, FUNCTION, RECURSIVE, PRAGMA = 20, 21, 31, 33, 19
 DENY = 1
 FORBIDDEN_FUNCTIONS = frozenset(
@@ -46,11 +47,12 @@ FORBIDDEN_FUNCTIONS = frozenset(
         "optimize",
     )
 )
+# Functions whose value may be another each time; those about changes depend on what ran before.
 RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
 CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
 ROW_SOURCES = ("select", "with", "values")
 NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
-# How messages begin that are not about the query. Further on, a message may hold names that a query chose.
+# Prefixes of errors caused by the database, not the query. Match the prefix only: the rest may quote the query.
 LOST = (
     "database disk image is malformed",
     "malformed database schema",
@@ -67,7 +69,7 @@ OPCODES_BETWEEN_CHECKS = 1000
 
 
 class Connection:
-    """One read-only connection, its limits, and what its authorizer saw."""
+    """One read-only connection, its limits, and what its authorizer noted about the current statement."""
 
     def __init__(self, uri: str, settings: dict[str, Any]) -> None:
         self.uri = uri
@@ -107,7 +109,8 @@ class Connection:
 
     def connect(self, uri: str) -> Any:
         """Open the database."""
-        # No statement cache: a statement found there is not authorised again, and its facts would be lost.
+        # No statement cache: SQLite does not ask the authorizer again about a cached statement, so its tables and
+        # functions would not be noted.
         return sqlite3.connect(uri, uri=True, isolation_level=None, cached_statements=0)
 
     def close(self) -> None:
@@ -115,21 +118,26 @@ class Connection:
         self.raw.close()
 
     def _declare(self, sources: Iterable[str]) -> None:
-        """Use virtual tables: the first use declares them, and prepares statements, which would be taken for writes."""
+        """Read from virtual tables once while everything is allowed.
+
+        Their first use runs statements that declare them, which the authorizer would take for writes.
+        """
         for source in sources:
             try:
                 self.raw.execute(f"SELECT 1 FROM {source} LIMIT 0").fetchall()
             except sqlite3.Error:
-                continue  # this SQLite has no such module, or the table is damaged
+                # This SQLite has no such module, or the table is damaged.
+                continue
 
     def _out_of_time(self) -> bool:
+        """SQLite calls this every `OPCODES_BETWEEN_CHECKS` steps, and interrupts the query when it is true."""
         self.checks += 1
         return self.budget.left() <= 0
 
     def _authorizer(self) -> Callable[..., int]:
         see, see_view, see_function = self.read.add, self.views_used.add, self.functions.add
 
-        # It is called for each column of each statement; names at hand are found sooner than attributes.
+        # Called for each column of each statement; local names are faster than attributes.
         def authorize(
             action: int, first: str | None, second: str | None, _database: str | None, inside: str | None
         ) -> int:
@@ -148,7 +156,8 @@ class Connection:
                         see_view(inside)
                     return 0
             elif self.trusted or (action == PRAGMA and first == "data_version" and second is None):
-                return 0  # the latter is asked by full-text tables, whether they were written meanwhile
+                # Full-text tables ask for data_version to see whether they were written in the meantime.
+                return 0
             self.denied = True
             return DENY
 
@@ -201,7 +210,7 @@ class Connection:
         if word in NOT_QUERIES:
             return "not_a_query", (), [], f"{word.upper() or 'an empty statement'} is not a query", False
         if word not in ROW_SOURCES:
-            # Compiled but never run: either it is no SQL, or it is SQL that does not read.
+            # Compile it without running it: this raises for what is no SQL at all; the rest is SQL that does not read.
             self.raw.execute("EXPLAIN " + sql).close()
             return "refused", (), [], f"{word.upper()} is not allowed", False
         try:
@@ -218,7 +227,7 @@ class Connection:
     def _fetch(self, sql: str) -> Outcome:
         max_rows, max_bytes = self.settings["max_rows"], self.settings["max_bytes"]
         if sys.version_info < (3, 11):
-            # There the statement cache cannot be switched off, so no text may come twice.
+            # Python 3.10 cannot switch the statement cache off; a number in front makes every text a new one.
             self.count += 1
             sql = f"--{self.count}\n{sql}"
         cursor = self.raw.execute(sql)
@@ -234,6 +243,7 @@ class Connection:
         return "ok", columns, chunks, "", truncated
 
     def _explain(self, error: BaseException) -> tuple[str, str]:
+        """Return the status and message of an error that a statement ended with."""
         message = str(error) or type(error).__name__
         if self.budget.over:
             return "timeout", f"interrupted after {self.budget.over}"
@@ -248,6 +258,7 @@ class Connection:
         return ("unavailable" if message.startswith(LOST) else "failed"), message
 
     def _volatile(self, sql: str) -> str:
+        """Return `random` or `clock` if the statement that ran may give another result next time, else ""."""
         if self.functions & RANDOM_FUNCTIONS:
             return "random"
         if self.functions & CLOCK_FUNCTIONS:
@@ -260,7 +271,7 @@ class Connection:
         return ""
 
     def schema(self) -> list[tuple[Any, ...]]:
-        """Return what `read_catalog` does."""
+        """Return the tables and views with their columns and keys, as `read_catalog` gives them."""
         self.raw.text_factory = leave_out_undecodable
         found = read_catalog(self.raw)
         self.raw.text_factory = str
@@ -273,12 +284,12 @@ def leave_out_undecodable(raw: bytes) -> str:
 
 
 def keep_undecodable(raw: bytes) -> str:
-    """Return text with a sign of its own, a lone surrogate, for each byte that is not UTF-8."""
+    """Return text with a lone surrogate for each byte that is not UTF-8, so that different bytes stay different."""
     return raw.decode("utf-8", "surrogateescape")
 
 
 class Databases:
-    """The open connections, the most recently used ones."""
+    """The connections that this worker has open: the ones used last, up to `max_connections`."""
 
     def __init__(
         self,
@@ -300,7 +311,7 @@ class Databases:
         key, uri = database
         connection = self.connections.pop(key, None)
         if connection is None:
-            # Opening is not timed: a folder that hangs is not the query's fault, and the parent sees to it.
+            # Opening is not timed: if the disk hangs, that is not the query's fault, and the parent waits only so long.
             ALARMS.off()
             while len(self.connections) >= self.settings["max_connections"]:
                 self.close(self.connections.popitem(last=False)[1])
@@ -311,14 +322,15 @@ class Databases:
         ALARMS.set(timeout + self.settings["margin"], allowance)
         answer = self.work(connection, kind, sql, timeout, allowance)
         if key is None or answer[0] in ("unavailable", "too_large"):
+            # Do not keep a connection that holds a lock, much memory, or is itself at fault.
             ALARMS.off()
-            self.close(connection)  # it holds a lock, or the memory, or is at fault itself
+            self.close(connection)
         else:
             self.connections[key] = connection
         return answer
 
     def _build(self, text: str, timeout: float, allowance: float) -> Answer:
-        """Return the bytes of the database that statements make."""
+        """Return the answer to a request of the kind `build`: a database made from text."""
         from finer_rewards.engines.sqlite.text_database import build_database
 
         ALARMS.set(timeout + self.settings["margin"], allowance)
@@ -336,7 +348,7 @@ class Databases:
             return lost(error)
 
     def close(self, connection: Connection) -> None:
-        """Let go of a database."""
+        """Close a connection."""
         connection.close()
 
 
@@ -348,6 +360,6 @@ def limit_memory(settings: dict[str, Any]) -> None:
 
 
 def open_databases(settings: dict[str, Any]) -> Databases:
-    """Make what answers the requests."""
+    """Return the object that answers requests; `executing/worker.py` calls this once."""
     limit_memory(settings)
     return Databases(settings)
