@@ -69,7 +69,7 @@ def asking_for_endless(sql: str, moments: list[int], width: int) -> str:
 
 
 def with_endless(row: tuple[Any, ...], moments: list[int], width: int) -> tuple[Any, ...]:
-    """Return the original query's row from a row of `asking_for_endless`, with infinity in place of its stand-in date."""
+    """Return a row of the original query from one of `asking_for_endless`, in which infinity has taken its place."""
     cells = list(row[:width])
     for place, end in zip(moments, row[width:], strict=True):
         cells[place] = cells[place] if end is None else end
