@@ -1,0 +1,32 @@
+"""Terms of which only the truth counts."""
+
+from __future__ import annotations
+
+from .context import Context
+from .terms import Boolean, Column, Comparison, Connective, Exists, In, Like, Not, Null, Term
+
+__all__ = ["is_truth", "truth"]
+
+_TRUTHS = (Connective, Not, Comparison, In, Exists, Like, Boolean, Null)
+
+
+def is_truth(term: Term, context: Context | None = None) -> bool:
+    """Return whether a term can be nothing but true, false or NULL; a column of type BOOLEAN too, but in SQLite."""
+    if context is not None and isinstance(term, Column) and context.facts.dialect != "sqlite":
+        return context.kind(term) in ("boolean", "bool")
+    return isinstance(term, _TRUTHS)
+
+
+def truth(term: Term) -> Term:
+    """Return a term that is true for the same rows: as a value `NOT NOT 4` is 1, as a condition it is 4.
+
+    Example:
+        >>> truth(Not(Not(Column(1, "n"))))
+        ('column', 1, 'n')
+    """
+    if isinstance(term, Not) and isinstance(term.operand, Not):
+        return truth(term.operand.operand)
+    if isinstance(term, Connective):
+        parts = tuple(map(truth, term.operands))
+        return term if parts == term.operands else Connective(term.head, *parts)
+    return term
