@@ -15,7 +15,7 @@ from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
 from .plain_terms import PlainTerms, UnsureError
 from .reading import Scope
 from .sources import Body, CommonTable, Numbers
-from .terms import Outer, Position, Select, SetOperation, Term, conjuncts
+from .terms import Outer, Position, Select, SetOperation, SortKey, Term, conjuncts
 
 __all__ = ["read_plain"]
 
@@ -209,7 +209,7 @@ class _PlainReader(PlainTerms):
             down = self.took("DESC")
             if not down:
                 self.took("ASC")
-            found.append(("desc" if down else "asc", term))
+            found.append(SortKey("desc" if down else "asc", term))
             if not self.took(","):
                 return tuple(found)
 
