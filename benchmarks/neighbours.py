@@ -43,13 +43,13 @@ from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
 from finer_rewards.neighbours import Suite, build_neighbours
-from finer_rewards.neighbours.chance import Chance
-from finer_rewards.neighbours.facts import Condition, Join
-from finer_rewards.neighbours.generating import make_instance
-from finer_rewards.neighbours.prepared import prepare
+from finer_rewards.neighbours.conditions import Condition, Join
+from finer_rewards.neighbours.instance_database import Template, Wanted, try_instance
+from finer_rewards.neighbours.instances import make_instance
+from finer_rewards.neighbours.portable_random import Chance
+from finer_rewards.neighbours.prepared_golds import prepare
 from finer_rewards.neighbours.recipes import Recipe
-from finer_rewards.neighbours.source import read_source
-from finer_rewards.neighbours.trying import Template, Wanted, try_instance
+from finer_rewards.neighbours.source_database import read_source
 from finer_rewards.rewards import execution_match
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.md"

@@ -21,8 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import finer_rewards as fr
+from finer_rewards.reporting.log_figures import read_run
 from finer_rewards.reporting.page import render_page
-from finer_rewards.reporting.reading import read_run
 
 RESULTS = Path(__file__).parent / "results" / "reporting.md"
 FERRIES = Path(__file__).parents[1] / "examples" / "ferries"

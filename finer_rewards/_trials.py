@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from finer_rewards.comparing import Mode
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.rewriting import rewrite
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.executing.abilities import Settles, deadline_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.types import Answer, Execution, Sample, Status, Trial

@@ -20,7 +20,7 @@ pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
 from finer_rewards.serving.app import build_app
-from finer_rewards.serving.running import Server, listen
+from finer_rewards.serving.server_process import Server, listen
 
 SCRIPT = """
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, score REAL, photo BLOB);

@@ -17,8 +17,8 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters import areal, easyr1, ms_swift, scorers, slime
+from finer_rewards.adapters._training_rows import Judged, fill_groups
 from finer_rewards.adapters.columns import ColumnReward
-from finer_rewards.adapters.rows import Judged, fill_groups
 from finer_rewards.errors import ConfigError, UnscorableError
 from finer_rewards.types import Status, unscored
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.adapters import reasons, scorers
+from finer_rewards.adapters import _reasons, scorers
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.adapters.verl import compute_score
 
@@ -49,7 +49,7 @@ def test_verl_with_our_manager_says_them_once_a_step(root: str, caplog: pytest.L
 def test_openrlhf_says_them_now_and_then(
     root: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reasons, "EVERY", 4)
+    monkeypatch.setattr(_reasons, "EVERY", 4)
     label = json.dumps({"gold": GOLD, "db": "shop"})
     with fr.Scorer("execution_match()", fr.SQLite(root)) as scorer:
         reward = openrlhf_reward(scorer)
@@ -64,7 +64,7 @@ def test_they_are_on_stderr_where_nothing_was_set_up_and_can_be_silenced(tmp_pat
     program = """
 import logging, sys
 from finer_rewards import Score, Scorer
-from finer_rewards.adapters.reasons import EVERY, tell_reasons
+from finer_rewards.adapters._reasons import EVERY, tell_reasons
 if sys.argv[1] == "quiet":
     logging.getLogger("finer_rewards.reasons").setLevel("ERROR")
 tell_reasons(Scorer("well_formed()"), [Score(0.0, "no SQL")] * EVERY)

@@ -19,8 +19,8 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.adapters import scorers
-from finer_rewards.adapters.episodes import TextEpisode
-from finer_rewards.adapters.rows import Judged
+from finer_rewards.adapters._episodes import TextEpisode
+from finer_rewards.adapters._training_rows import Judged
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Status, unscored
 

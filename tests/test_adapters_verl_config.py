@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards.adapters._verl_config import check_settings, read_settings
 from finer_rewards.adapters.verl import overrides
-from finer_rewards.adapters.verl_config import check_settings, read_settings
 from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 

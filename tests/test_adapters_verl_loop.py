@@ -85,7 +85,7 @@ def config(name, root=root):
 
 with open(f"{folder}/own.py", "w") as file:
     file.write('''
-from finer_rewards.adapters.rows import question_of
+from finer_rewards.adapters._training_rows import question_of
 from finer_rewards.adapters.verl import compute_score as score
 
 def compute_score(extra_info, **call):

@@ -157,8 +157,8 @@ def test_a_report_counts_one_main_cause_for_every_sample_that_did_not_match(
     benchmark: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("duckdb")
+    from finer_rewards.reporting.log_figures import read_run
     from finer_rewards.reporting.markdown import render_markdown
-    from finer_rewards.reporting.reading import read_run
 
     log = tmp_path / "scores.jsonl"
     tries = [

@@ -19,16 +19,16 @@ from damage import changed, damaged, damaged_lines
 
 import finer_rewards as fr
 from finer_rewards._statement_files import read_pairs, read_statements
+from finer_rewards.adapters._training_rows import Fields, judge, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.adapters.rows import Fields, judge, truth_of
 from finer_rewards.datasets.candidates import read_candidates
-from finer_rewards.datasets.sources import read_source
+from finer_rewards.datasets.question_sources import read_source
 from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import FinerError
 from finer_rewards.executing import Query
 from finer_rewards.executing.cache import ResultCache
 from finer_rewards.neighbours import build_neighbours, find_siblings
-from finer_rewards.neighbours.store import (
+from finer_rewards.neighbours.suite_store import (
     read_report,
     read_suite,
     report_path,
@@ -78,9 +78,9 @@ def log(folder: Path) -> Iterator[Attempt]:
         if random.random() < 0.02:  # a report takes a hundred times as long, and reads many lines at once
             pytest.importorskip("duckdb")
             pytest.importorskip("plotly")
+            from finer_rewards.reporting.log_figures import read_run
             from finer_rewards.reporting.markdown import render_markdown
             from finer_rewards.reporting.page import render_page
-            from finer_rewards.reporting.reading import read_run
 
             path.write_bytes(damaged_lines(records * 50, random))
             run = read_run([str(path)])

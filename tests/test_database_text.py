@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.adapters.rows import Fields
+from finer_rewards.adapters._training_rows import Fields
 from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.adapters.verl import compute_score
 from finer_rewards.cli import main

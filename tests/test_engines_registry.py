@@ -143,7 +143,7 @@ def _names(path: Path) -> set[str]:
         "adapters",
         "scoring.py",
         "_trials.py",
-        "cli/databases.py",
+        "cli/database_option.py",
         "cli/options.py",
     ],
 )

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Query
+from finer_rewards.executing.execution_records import execution_from, execution_record
 from finer_rewards.executing.order_probe import Sorting, probes
-from finer_rewards.executing.recording import execution_from, execution_record
 from finer_rewards.types import Execution, Status
 
 SCRIPT = """

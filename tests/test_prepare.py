@@ -24,11 +24,11 @@ from finer_rewards.cli import main
 from finer_rewards.comparing import modes
 from finer_rewards.datasets import writing
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.datasets.modes import EVALUATION_MODES, TRAINING_MODES, mode_of_rows
+from finer_rewards.datasets.benchmark_modes import EVALUATION_MODES, TRAINING_MODES, mode_of_rows
 from finer_rewards.datasets.pass_rates import read_pass_rates
 from finer_rewards.datasets.preparing import Row, message_counter, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
-from finer_rewards.datasets.sources import read_source
+from finer_rewards.datasets.question_sources import read_source
 from finer_rewards.errors import ConfigError, DataError
 
 THOUGHT = (

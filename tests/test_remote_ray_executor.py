@@ -23,7 +23,7 @@ from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.whole import Pair
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing import pooled
 from finer_rewards.executing.protocol import Executor, Query

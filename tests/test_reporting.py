@@ -155,7 +155,7 @@ def test_a_process_forked_while_a_line_is_written_holds_up_nobody(tmp_path: Path
 
 def test_a_torn_line_does_not_spoil_the_next(databases: Path, tmp_path: Path, capsys: Any) -> None:
     pytest.importorskip("duckdb")
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.log_figures import read_run
 
     path = tmp_path / "scores.jsonl"
     write_log(path, databases, 1)
@@ -209,7 +209,7 @@ def test_odd_values_stay_json(tmp_path: Path) -> None:
 @pytest.fixture(scope="module")
 def run(log: Path) -> Any:
     pytest.importorskip("duckdb")
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.log_figures import read_run
 
     return read_run([str(log)])
 
@@ -240,7 +240,7 @@ class TestRun:
     def test_a_part_that_was_not_asked_adds_nothing_and_is_counted(
         self, databases: Path, tmp_path: Path
     ) -> None:
-        from finer_rewards.reporting.reading import read_run
+        from finer_rewards.reporting.log_figures import read_run
 
         path = tmp_path / "scores.jsonl"
         write_log(path, databases, 1, reward="gate(condition=execution_match(), then=executable())")
@@ -274,7 +274,7 @@ class TestRun:
         assert "limit 1" in {row["operation"] for row in run.operations["extra"]}
 
     def test_every_status_is_in_the_sample(self, run: Any, log: Path) -> None:
-        from finer_rewards.reporting.reading import read_run
+        from finer_rewards.reporting.log_figures import read_run
 
         few = read_run([str(log)], samples=8)
         assert len(few.samples) == 8
@@ -283,7 +283,7 @@ class TestRun:
 
 def test_operations_are_read_as_the_reward_reads_them(databases: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.log_figures import read_run
 
     path = tmp_path / "scores.jsonl"
     gold = 'SELECT b.id FROM boat AS b WHERE b.name = "Ahti"'  # double quotes, as Spider has them
@@ -311,7 +311,7 @@ def test_two_runs_of_which_one_has_no_steps_go_over_their_logs(
 
 def test_without_steps_the_axis_is_the_place_in_the_log(databases: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.log_figures import read_run
 
     path = tmp_path / "scores.jsonl"
     with fr.Scorer("executable()", fr.SQLite(databases), log=path) as scorer:
@@ -324,7 +324,7 @@ def test_without_steps_the_axis_is_the_place_in_the_log(databases: Path, tmp_pat
 def test_rotated_files_and_folders_are_one_run(databases: Path, tmp_path: Path) -> None:
     pytest.importorskip("duckdb")
     from finer_rewards._score_log import log_files
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.log_figures import read_run
 
     log = ScoreLog(tmp_path / "rank0.jsonl", max_bytes=20_000)
     with fr.Scorer(REWARD, fr.SQLite(databases), log=log) as scorer:

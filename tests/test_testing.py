@@ -19,8 +19,8 @@ from finer_rewards import rewards as r
 from finer_rewards import testing as ft
 from finer_rewards.errors import ConfigError
 from finer_rewards.testing.changes import Columns, differ, mutations, rewritings
-from finer_rewards.testing.databases import LIBRARY
 from finer_rewards.testing.queries import Query, write
+from finer_rewards.testing.small_databases import LIBRARY
 from finer_rewards.testing.strategies import models
 from finer_rewards.testing.subjects import Case, as_subject
 

@@ -26,9 +26,9 @@ from finer_rewards import rewards as r
 from finer_rewards.presets import PRESETS
 from finer_rewards.reward import known_rewards
 from finer_rewards.testing import LAWS, LawError, witnesses
-from finer_rewards.testing.check import TEMPLATE
-from finer_rewards.testing.databases import LIBRARY
+from finer_rewards.testing.law_check import TEMPLATE
 from finer_rewards.testing.laws import Bench
+from finer_rewards.testing.small_databases import LIBRARY
 from finer_rewards.testing.subjects import Case, KnownThoughts, RewardSubject, lenient_judge
 from finer_rewards.types import Trial
 

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finer_rewards.adapters.rows import for_float32
+from finer_rewards.adapters._training_rows import for_float32
 
 SIZES = st.integers(2, 64)
 VALUES = st.floats(-4, 4).map(for_float32)

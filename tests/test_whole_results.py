@@ -16,7 +16,7 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards._util.fingerprint import fingerprint_of
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.whole import Pair, needs_rows, settled
+from finer_rewards.comparing.partial_results import Pair, needs_rows, settled
 from finer_rewards.executing import pooled
 from finer_rewards.executing.process import Task
 from finer_rewards.executing.protocol import Query

@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from finer_rewards._chat import Chat, read_chat
-from finer_rewards.adapters.rows import question_of, refuse_groups
+from finer_rewards.adapters._training_rows import question_of, refuse_groups
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.errors import ConfigError
 

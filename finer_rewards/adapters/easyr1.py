@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finer_rewards._chat import read_response
-from finer_rewards.adapters.rows import truth_of
+from finer_rewards.adapters._training_rows import truth_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.parsing import without_endings
 

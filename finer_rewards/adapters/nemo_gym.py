@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import named
-from finer_rewards.adapters.rows import question_of
+from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._training_rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
 

@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import Any
 
 from finer_rewards._chat import read_chat
-from finer_rewards.adapters.episodes import named
-from finer_rewards.adapters.rows import question_of, refuse_groups, truth_of
+from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._training_rows import question_of, refuse_groups, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.parsing import without_endings
 

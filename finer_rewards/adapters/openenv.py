@@ -26,8 +26,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import TextEpisode, named
-from finer_rewards.adapters.rows import question_of, read_rows, truth_of
+from finer_rewards.adapters._episodes import TextEpisode, named
+from finer_rewards.adapters._training_rows import question_of, read_rows, truth_of
 from finer_rewards.errors import ConfigError
 
 __all__ = ["build_app", "build_environment"]

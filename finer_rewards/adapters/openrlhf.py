@@ -20,9 +20,9 @@ from typing import Any, Literal
 
 from finer_rewards._chat import Chat
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.openrlhf_agent import one_turn, row_of, with_tool
-from finer_rewards.adapters.reasons import tell_reasons
-from finer_rewards.adapters.rows import (
+from finer_rewards.adapters._openrlhf_agent import one_turn, row_of, with_tool
+from finer_rewards.adapters._reasons import tell_reasons
+from finer_rewards.adapters._training_rows import (
     Fields,
     Judged,
     check_items,

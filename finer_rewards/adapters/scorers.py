@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards._chat import Chat, read_chat
 from finer_rewards._util.locks import ForkSafeLock
-from finer_rewards.adapters.reasons import tell_reasons
-from finer_rewards.adapters.rows import (
+from finer_rewards.adapters._reasons import tell_reasons
+from finer_rewards.adapters._training_rows import (
     DB_TEXT,
     Fields,
     Judged,

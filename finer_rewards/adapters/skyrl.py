@@ -23,8 +23,8 @@ from functools import lru_cache
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import TextEpisode, named
-from finer_rewards.adapters.rows import question_of, truth_of
+from finer_rewards.adapters._episodes import TextEpisode, named
+from finer_rewards.adapters._training_rows import question_of, truth_of
 from finer_rewards.errors import ConfigError
 
 __all__ = ["build_environment", "register_environment"]

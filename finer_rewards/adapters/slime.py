@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from finer_rewards._chat import read_response
-from finer_rewards.adapters.rows import question_of, truth_of
+from finer_rewards.adapters._training_rows import question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 
 __all__ = ["build", "score"]

@@ -18,8 +18,8 @@ from math import fsum
 from typing import Annotated, Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import named
-from finer_rewards.adapters.rows import Judged, question_of, truth_of
+from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._training_rows import Judged, question_of, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 
 __all__ = ["build_group"]

@@ -18,7 +18,7 @@ from functools import partial
 from typing import Any
 
 from finer_rewards._chat import read_chat
-from finer_rewards.adapters.rows import (
+from finer_rewards.adapters._training_rows import (
     Fields,
     Judged,
     check_items,
@@ -28,8 +28,8 @@ from finer_rewards.adapters.rows import (
     question_of,
     read_rows,
 )
+from finer_rewards.adapters._trl_batches import Batches
 from finer_rewards.adapters.scorers import tool_for
-from finer_rewards.adapters.trl_batches import Batches
 from finer_rewards.advantages import silent_groups
 from finer_rewards.agents import SQLTool
 from finer_rewards.components import distinct_names, reason_of, terms

@@ -22,8 +22,8 @@ from typing import Any
 from finer_rewards._chat import Chat, read_chat
 from finer_rewards._util.extras import extra
 from finer_rewards._util.lossless_json import parse_json
-from finer_rewards.adapters.episodes import named
-from finer_rewards.adapters.rows import question_of
+from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._training_rows import question_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.errors import ConfigError
 

@@ -30,8 +30,8 @@ from typing import Any
 from finer_rewards._chat import Chat, read_response
 from finer_rewards._prompt_groups import conditions, within_group
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import named
-from finer_rewards.adapters.rows import (
+from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._training_rows import (
     LEFT_OUT,
     Judged,
     check_items,
@@ -41,8 +41,8 @@ from finer_rewards.adapters.rows import (
     refuse_lost,
     truth_of,
 )
+from finer_rewards.adapters._verl_tool import QUERIES, build_tool
 from finer_rewards.adapters.scorers import LOST_AT_FIRST, RowScorer, scorer_for
-from finer_rewards.adapters.verl_tool import QUERIES, build_tool
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.reward import Reward
 from finer_rewards.types import Sample, Score

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.rows import LEFT_OUT
+from finer_rewards.adapters._training_rows import LEFT_OUT
 from finer_rewards.errors import ConfigError
 
 __all__ = ["group_advantage", "lost_groups_advantage", "register"]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from finer_rewards._util.progress import Progress
-from finer_rewards.reporting.records import Scored, scored
+from finer_rewards.reporting.score_records import Scored, scored
 
 if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 from finer_rewards._statement_files import read_statements
 from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.database_option import find_databases
 from finer_rewards.cli.options import FORMATS, add_executor, add_parser, chosen_executor
 from finer_rewards.cli.output import open_output, write_records
 from finer_rewards.cli.terminal import one_line, shorten, table
 from finer_rewards.errors import ConfigError, DataError
-from finer_rewards.reporting.records import database_name
+from finer_rewards.reporting.score_records import database_name
 
 if TYPE_CHECKING:
     from finer_rewards._auditing import Finding, Gold

@@ -138,7 +138,7 @@ def _versions() -> Iterator[dict[str, Any]]:
 
 
 def _verl(path: Path) -> Iterator[dict[str, Any]]:
-    from finer_rewards.adapters.verl_config import check_settings, read_settings
+    from finer_rewards.adapters._verl_config import check_settings, read_settings
 
     for one in check_settings(read_settings(path)):
         yield finding("verl", one.key, one.ok, one.found, one.advice)

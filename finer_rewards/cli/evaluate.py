@@ -10,7 +10,8 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.database_option import find_databases
+from finer_rewards.cli.figure_tables import MARKUPS, Table, as_text
 from finer_rewards.cli.options import (
     FORMATS,
     add_executor,
@@ -23,7 +24,6 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, json_text, open_output, write_records
-from finer_rewards.cli.tables import MARKUPS, Table, as_text
 from finer_rewards.errors import ConfigError
 from finer_rewards.rewards.efficiency import LEAST_REPEATS, steady_ratio
 
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate, and write the tables or the records."""
     from finer_rewards.comparing import find_mode
     from finer_rewards.datasets.benchmark import read_benchmark
-    from finer_rewards.datasets.modes import EVALUATION_MODES
+    from finer_rewards.datasets.benchmark_modes import EVALUATION_MODES
     from finer_rewards.evaluating import at_fault, evaluate, summarise
     from finer_rewards.voting import vote
 

@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any, TextIO
 
 from finer_rewards.cli.batches import score_in_batches
+from finer_rewards.cli.differences import find_differences, plain, side_by_side
 from finer_rewards.cli.inputs import read_inputs
 from finer_rewards.cli.options import (
     add_executor,
@@ -24,10 +25,9 @@ from finer_rewards.cli.options import (
     exit_status,
 )
 from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
-from finer_rewards.cli.results import find_differences, plain, side_by_side
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
 from finer_rewards.errors import ConfigError
-from finer_rewards.reporting.records import Scored, database_name
+from finer_rewards.reporting.score_records import Scored, database_name
 from finer_rewards.types import Execution, Status, Trial
 
 if TYPE_CHECKING:

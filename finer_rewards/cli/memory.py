@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _build(arguments: argparse.Namespace) -> int:
-    from finer_rewards.cli.databases import find_databases
+    from finer_rewards.cli.database_option import find_databases
     from finer_rewards.memory import AdmissionReport, TraceMemory
     from finer_rewards.rewards import execution_match
     from finer_rewards.scoring import Scorer

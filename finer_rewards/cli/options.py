@@ -14,7 +14,7 @@ from finer_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
     from finer_rewards._neighbour_observer import Neighbours
-    from finer_rewards.cli.databases import Databases
+    from finer_rewards.cli.database_option import Databases
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward

@@ -11,7 +11,7 @@ from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.database_option import find_databases
 from finer_rewards.cli.findings import COLUMNS, Finding, finding, lines_of
 from finer_rewards.cli.options import (
     add_executor,
@@ -96,7 +96,7 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write one record a check."""
     from finer_rewards._statement_records import sample_of
-    from finer_rewards.adapters.rows import read_rows
+    from finer_rewards.adapters._training_rows import read_rows
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)

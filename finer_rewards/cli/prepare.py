@@ -12,7 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.databases import Databases, find_databases
+from finer_rewards.cli.database_option import Databases, find_databases
 from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, DataError, suggest
@@ -20,7 +20,7 @@ from finer_rewards.errors import ConfigError, DataError, suggest
 if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Question
     from finer_rewards.datasets.preparing import LeftOut, Row
-    from finer_rewards.datasets.sources import Source
+    from finer_rewards.datasets.question_sources import Source
     from finer_rewards.executing import Executor
 
 EXAMPLES = """\
@@ -128,11 +128,11 @@ def run(arguments: argparse.Namespace) -> int:
     """Read, audit, write the prompts, split, and write the folder."""
     from finer_rewards._score_log import log_files
     from finer_rewards.comparing import find_mode
-    from finer_rewards.datasets.modes import TRAINING_MODES
+    from finer_rewards.datasets.benchmark_modes import TRAINING_MODES
     from finer_rewards.datasets.pass_rates import in_band, read_band, read_pass_rates
     from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows, split_by_database
     from finer_rewards.datasets.prompts import named_prompt
-    from finer_rewards.datasets.sources import read_source
+    from finer_rewards.datasets.question_sources import read_source
     from finer_rewards.datasets.writing import TRAINERS, check_output, records_for, write_folder
 
     if arguments.to not in TRAINERS:

@@ -45,10 +45,10 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the logs, and write the report."""
-    from finer_rewards.reporting.comparing import compare_runs
+    from finer_rewards.reporting.log_figures import read_run
     from finer_rewards.reporting.markdown import render_markdown
     from finer_rewards.reporting.page import render_page
-    from finer_rewards.reporting.reading import read_run
+    from finer_rewards.reporting.run_comparison import compare_runs
 
     kind = arguments.format or ENDINGS.get(Path(arguments.output or "").suffix.lower(), "md")
     if kind == "html" and arguments.output is None and sys.stdout.isatty():

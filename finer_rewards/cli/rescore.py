@@ -26,8 +26,8 @@ from finer_rewards.cli.options import (
 from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
 from finer_rewards.cli.terminal import one_line, paint, statement, visible
 from finer_rewards.components import component_names, component_values, reason_of
-from finer_rewards.reporting.comparing import signature_changes
 from finer_rewards.reporting.rollouts import Rollout, read_rollouts
+from finer_rewards.reporting.run_comparison import signature_changes
 from finer_rewards.types import Score, Status
 
 EXAMPLES = """\
@@ -66,7 +66,7 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Score again, write one record a sample, and sum up."""
-    from finer_rewards.cli.databases import find_databases
+    from finer_rewards.cli.database_option import find_databases
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)

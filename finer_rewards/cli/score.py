@@ -32,7 +32,7 @@ from finer_rewards.cli.resuming import is_logged, key_of, open_draft
 from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible, width, wrap
 from finer_rewards.comparing import find_mode
 from finer_rewards.components import component_names
-from finer_rewards.reporting.records import COLUMNS, Scored, database_name
+from finer_rewards.reporting.score_records import COLUMNS, Scored, database_name
 from finer_rewards.reward import Reward
 from finer_rewards.types import Status
 

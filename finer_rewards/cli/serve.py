@@ -96,8 +96,8 @@ def run(arguments: argparse.Namespace) -> int:
     with extra("server", "`finer-rewards serve`", "fastapi", "starlette", "uvicorn"):
         from finer_rewards.serving.app import build_app
         from finer_rewards.serving.connections import raise_file_limit
-        from finer_rewards.serving.running import Server, listen
-    from finer_rewards.cli.databases import Databases
+        from finer_rewards.serving.server_process import Server, listen
+    from finer_rewards.cli.database_option import Databases
     from finer_rewards.engines.registry import engine_at, engine_named, is_address
     from finer_rewards.scoring import Scorer
 

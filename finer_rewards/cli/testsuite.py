@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from finer_rewards._statement_files import read_statements
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.database_option import find_databases
 from finer_rewards.cli.options import FORMATS, add_parser, number
 from finer_rewards.cli.output import write_records
 from finer_rewards.cli.terminal import one_line, shorten, table, visible
 from finer_rewards.errors import ConfigError
-from finer_rewards.reporting.records import database_name
+from finer_rewards.reporting.score_records import database_name
 
 if TYPE_CHECKING:
     from finer_rewards.neighbours import Suite

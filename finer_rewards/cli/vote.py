@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.progress import Progress
 from finer_rewards._util.sql_text import one_line
-from finer_rewards.cli.databases import find_databases
+from finer_rewards.cli.database_option import find_databases
 from finer_rewards.cli.options import add_executor, add_output, add_parser, chosen_executor
 from finer_rewards.cli.output import format_of, open_output, write_records
 

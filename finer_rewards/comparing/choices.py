@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from finer_rewards.comparing.cells import Cells
+from finer_rewards.comparing.cell_codes import Cells
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.result import Comparison, counted, matched
 from finer_rewards.types import Choices, Execution

@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from functools import partial
 from types import MappingProxyType
 
-from finer_rewards.comparing import aligned  # noqa: F401 - importing a rule registers it
+from finer_rewards.comparing import column_order  # noqa: F401 - importing a rule registers it
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.published import defog, frames, pandas, rows  # noqa: F401
+from finer_rewards.comparing.published import defog, frames, pandas, row_rules  # noqa: F401
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.errors import ConfigError, suggest
 

@@ -5,12 +5,12 @@
 `finer-rewards prepare` does it all; these are its parts.
 """
 
-from finer_rewards.datasets.modes import mode_of_rows
+from finer_rewards.datasets.benchmark_modes import mode_of_rows
 from finer_rewards.datasets.pass_rates import in_band, read_pass_rates
 from finer_rewards.datasets.preparing import message_counter, prepare_rows, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
+from finer_rewards.datasets.question_sources import read_source
 from finer_rewards.datasets.schema_text import describe_database, schema_prompt
-from finer_rewards.datasets.sources import read_source
 from finer_rewards.datasets.writing import records_for, write_folder
 
 __all__ = [

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards._util import lossless_json
 from finer_rewards._util.atomic_files import replacing
 from finer_rewards._util.lru import LRU
-from finer_rewards.executing.recording import execution_from, execution_record
+from finer_rewards.executing.execution_records import execution_from, execution_record
 from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:

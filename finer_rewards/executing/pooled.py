@@ -19,8 +19,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from finer_rewards._util.lru import LRU
 from finer_rewards._util.sql_text import normalise
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.cache import ResultCache
 from finer_rewards.executing.decoding import DECODED, SHIP, Decoded

@@ -1,8 +1,8 @@
 """Comparing results that are too large to send to this process. It takes up to three steps, each for what is left.
 
-1. Decide from what is known: row counts, first rows and fingerprints (`comparing/whole.py`).
+1. Decide from what is known: row counts, first rows and fingerprints (`comparing/partial_results.py`).
 2. Have the rest of the rows read in a worker, which sends back only a fingerprint of all rows, and decide again.
-3. Have a worker run both statements and compare the rows there (`deciding.py`).
+3. Have a worker run both statements and compare the rows there (`comparing_in_worker.py`).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards._util.lru import LRU
 from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import Comparison, Mode
+from finer_rewards.comparing.partial_results import Pair, equates, needs_rows, settled, with_fingerprint
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair, equates, needs_rows, settled, with_fingerprint
 from finer_rewards.executing.order_probe import Probe
 from finer_rewards.executing.process import Task
 from finer_rewards.types import Execution, Status
@@ -157,7 +157,7 @@ class Settler:
         return found
 
     def _request(self, pair: Pair) -> tuple[Any, ...]:
-        """Return the request that `deciding.py` describes."""
+        """Return the request that `comparing_in_worker.py` describes."""
         gold: tuple[Any, ...] = (pair.gold.columns, pair.gold.rows, pair.gold.order)
         if pair.gold.truncated:
             ran = normalise(pair.gold_ran)

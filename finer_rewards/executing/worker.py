@@ -15,7 +15,7 @@ Protocol. Both pipes carry frames: four bytes, the little-endian length, then th
                                      "scan"       like glance, and all rows are read, whatever max_rows says;
                                                   "scan:MOST" stops after more than MOST different rows,
                                                   "scan:MOST:counted" after more than MOST rows
-                                     "compare"    see `deciding.py`
+                                     "compare"    see `comparing_in_worker.py`
                           database   (key, how to open it); with a key, the connection is kept open under it
                           timeout    seconds that the statement may take
                           allowance  CPU seconds that it may take
@@ -194,7 +194,7 @@ def respond(
         SHIPPING.most, kind = None, "run"
         SHIPPING.reads_on, SHIPPING.until = settings["memory"] // SCAN_SHARE, time.monotonic() + limits[0] / 2
     elif kind == "compare":
-        from finer_rewards.executing.deciding import decide
+        from finer_rewards.executing.comparing_in_worker import decide
 
         SHIPPING.most = None
         return decide(

@@ -8,7 +8,7 @@ from finer_rewards.neighbours.finding import (
     neighbours_of,
     suite_of,
 )
-from finer_rewards.neighbours.store import GoldReport, Neighbour, Suite, neighbours_folder
+from finer_rewards.neighbours.suite_store import GoldReport, Neighbour, Suite, neighbours_folder
 
 __all__ = [
     "INSTANCES",

@@ -14,9 +14,10 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.neighbours.prepared import Prepared, Trial, prepare
+from finer_rewards.neighbours.prepared_golds import Prepared, Trial, prepare
 from finer_rewards.neighbours.recipes import RECIPES
-from finer_rewards.neighbours.store import (
+from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.suite_store import (
     GoldReport,
     Neighbour,
     Suite,
@@ -26,7 +27,6 @@ from finer_rewards.neighbours.store import (
     unique_golds,
     write_manifest,
 )
-from finer_rewards.neighbours.workshop import Workshop
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Status

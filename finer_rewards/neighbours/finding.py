@@ -17,7 +17,8 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import FindsSiblings
 from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
 from finer_rewards.neighbours.building import build_reports, workers_for
-from finer_rewards.neighbours.store import (
+from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.suite_store import (
     GENERATOR,
     GoldReport,
     Suite,
@@ -29,7 +30,6 @@ from finer_rewards.neighbours.store import (
     suites_digest,
     unique_golds,
 )
-from finer_rewards.neighbours.workshop import Workshop
 
 _PATIENCE = 600.0  # seconds to wait for another process that builds for the same database
 _SECONDS = 2.0  # that a gold may take on its database while neighbours are made of it

@@ -1,7 +1,7 @@
 """The worker process that does for neighbours, and for `check`, what strangers' golds and schemas take part in.
 
 Besides what `engines/sqlite/worker.py` knows it answers these kinds, each with a marshalled value in the place of SQL
-and of rows; `building.py` and `workshop.py` ask them:
+and of rows; `building.py` and `sandbox.py` ask them:
 
     make       what `make_trials` takes after the database → what it returns, and what could not be taken over
     reversed   statements → the answer to each, with every scan that no ORDER BY governs going backwards
@@ -16,15 +16,15 @@ import sqlite3
 
 from finer_rewards.engines.sqlite.worker import Connection, Databases, limit_memory
 from finer_rewards.executing.worker import Budget
-from finer_rewards.neighbours.permuting import permuted
+from finer_rewards.neighbours.reversed_copy import permuted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from finer_rewards.executing.worker import Answer
-    from finer_rewards.neighbours.source import Source
-    from finer_rewards.neighbours.trying import Template
+    from finer_rewards.neighbours.instance_database import Template
+    from finer_rewards.neighbours.source_database import Source
 
 _MOST_SOURCES = 4
 
@@ -60,9 +60,9 @@ class Workshop(Databases):
         return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", 0
 
     def _make(self, connection: Connection, request: tuple[Any, ...]) -> Any:
-        from finer_rewards.neighbours.making import make_trials
-        from finer_rewards.neighbours.source import read_source
-        from finer_rewards.neighbours.trying import Template
+        from finer_rewards.neighbours.instance_database import Template
+        from finer_rewards.neighbours.making_trials import make_trials
+        from finer_rewards.neighbours.source_database import read_source
 
         key = id(connection)
         known = self.sources.get(key)

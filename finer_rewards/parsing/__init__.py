@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from finer_rewards._chat import completion_text
 from finer_rewards.parsing._families import without_endings
-from finer_rewards.parsing.completion import parse_completion
+from finer_rewards.parsing.parser import parse_completion
 from finer_rewards.parsing.policy import AUTO, POLICIES, Policy, named_policy
 
 __all__ = [

@@ -11,8 +11,31 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.presets.agents import arctic_reference, sql_trail, trust_sql
-from finer_rewards.presets.execution import (
+from finer_rewards.presets.finer import finer, finer_paper, finer_reference
+from finer_rewards.presets.partial import (
+    execution_learning,
+    execution_learning_reference,
+    graph_reward,
+    reasoning_sql,
+    reasoning_sql_reference,
+    sparks,
+    think2sql,
+    think2sql_complex,
+    think2sql_v1,
+    think2sql_v2,
+)
+from finer_rewards.presets.systems_2026 import (
+    mars_sql,
+    mtsql_r1,
+    open_rl,
+    paverl_sql,
+    reex_sql,
+    retool_sql,
+    serl_sql,
+    sql_astra,
+)
+from finer_rewards.presets.tool_use import arctic_reference, sql_trail, trust_sql
+from finer_rewards.presets.verdicts import (
     agent_lightning,
     arctic,
     csc_sql,
@@ -27,29 +50,6 @@ from finer_rewards.presets.execution import (
     sql_r1_reference,
     star,
     ves,
-)
-from finer_rewards.presets.finer import finer, finer_paper, finer_reference
-from finer_rewards.presets.partial import (
-    execution_learning,
-    execution_learning_reference,
-    graph_reward,
-    reasoning_sql,
-    reasoning_sql_reference,
-    sparks,
-    think2sql,
-    think2sql_complex,
-    think2sql_v1,
-    think2sql_v2,
-)
-from finer_rewards.presets.recent import (
-    mars_sql,
-    mtsql_r1,
-    open_rl,
-    paverl_sql,
-    reex_sql,
-    retool_sql,
-    serl_sql,
-    sql_astra,
 )
 from finer_rewards.reward import Reward
 

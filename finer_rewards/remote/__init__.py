@@ -7,18 +7,18 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finer_rewards.remote.executor import Remote
-    from finer_rewards.remote.memory import RemoteMemory
     from finer_rewards.remote.ray_executor import RayExecutor
     from finer_rewards.remote.ray_memory import RayMemory
+    from finer_rewards.remote.remote_executor import Remote
+    from finer_rewards.remote.remote_memory import RemoteMemory
 
 __all__ = ["RayExecutor", "RayMemory", "Remote", "RemoteMemory"]
 
 _WHERE = {
     "RayExecutor": "ray_executor",
     "RayMemory": "ray_memory",
-    "Remote": "executor",
-    "RemoteMemory": "memory",
+    "Remote": "remote_executor",
+    "RemoteMemory": "remote_memory",
 }
 
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards._util.extras import extra
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
 from finer_rewards.executing.decoding import with_one_nan

@@ -8,8 +8,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
+from finer_rewards.comparing.partial_results import Pair, settled
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair, settled
 from finer_rewards.engines.registry import suffixes
 from finer_rewards.executing.abilities import Settles, folders_of
 from finer_rewards.executing.protocol import Executor, Query

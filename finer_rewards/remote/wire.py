@@ -8,10 +8,10 @@ from typing import Any
 
 from finer_rewards._statement_records import ROW_KEYS, sample_of
 from finer_rewards.comparing import Comparison, Mode
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError, suggest
-from finer_rewards.executing.recording import execution_from, execution_record
+from finer_rewards.executing.execution_records import execution_from, execution_record
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Execution, Recall, Sample, Status
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.controls import escape_controls
-from finer_rewards.reporting.comparing import compare_runs
+from finer_rewards.reporting.run_comparison import compare_runs
 
 if TYPE_CHECKING:
-    from finer_rewards.reporting.reading import Run
+    from finer_rewards.reporting.log_figures import Run
 
 ROWS = 10
 POINTS = 12

@@ -10,10 +10,10 @@ from typing import Any, Literal, NamedTuple
 from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
+from finer_rewards.comparing.partial_results import Pair, needs_rows, settled
 from finer_rewards.comparing.result import Settled, swapped
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.comparing.statements import shows_constants
-from finer_rewards.comparing.whole import Pair, needs_rows, settled
 from finer_rewards.reward import reward
 from finer_rewards.types import Choices, Evidence, Execution, Score, Status, Trial, unscored
 

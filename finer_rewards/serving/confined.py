@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from finer_rewards.comparing.partial_results import Pair, settled
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair, settled
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import Settles, deadline_of, folders_of, path_of

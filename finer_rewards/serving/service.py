@@ -11,10 +11,10 @@ from typing import Any
 from finer_rewards._chat import read_response
 from finer_rewards._prompt_groups import Groups
 from finer_rewards._version import VERSION
+from finer_rewards.adapters._training_rows import Fields, for_float32, judge, question_of, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.adapters.rows import Fields, for_float32, judge, question_of, truth_of
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
 from finer_rewards.executing.decoding import DECODED
@@ -23,7 +23,7 @@ from finer_rewards.executing.pool import FULL
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.parsing import without_endings
 from finer_rewards.remote.wire import pair_from, record, sample_from, settled_record
-from finer_rewards.reporting.records import scored
+from finer_rewards.reporting.score_records import scored
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Confined
 from finer_rewards.serving.desk import GoneError, RefusedError

@@ -17,10 +17,10 @@ with extra("testing", "`finer_rewards.testing`", "hypothesis"):
     import hypothesis  # noqa: F401
 
 from finer_rewards.testing.attacking import Report, redteam
-from finer_rewards.testing.check import check_reward
-from finer_rewards.testing.databases import Database, witnesses
+from finer_rewards.testing.law_check import check_reward
 from finer_rewards.testing.laws import LAWS, LawError
 from finer_rewards.testing.observations import completions, evidence
+from finer_rewards.testing.small_databases import Database, witnesses
 from finer_rewards.testing.strategies import (
     Pair,
     databases,

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.reward import Reward
 from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, VERIFIED, Attack, Question, build_worlds
-from finer_rewards.testing.check import TEMPLATE, broken_laws, laws_of
+from finer_rewards.testing.law_check import TEMPLATE, broken_laws, laws_of
 from finer_rewards.testing.observations import THOUGHT
 from finer_rewards.testing.subjects import (
     CallError,

@@ -9,8 +9,8 @@ from itertools import permutations
 from typing import Final
 
 from finer_rewards.schema import Schema
-from finer_rewards.testing.databases import POOLS, kind_of
 from finer_rewards.testing.queries import Compound, Condition, Join, Name, Query, Select, Style, Term, write
+from finer_rewards.testing.small_databases import POOLS, kind_of
 from finer_rewards.types import Cell, Row
 
 _OTHER_OPERATOR: Final = {"=": "<>", "<>": "=", "<": "<=", "<=": "<", ">": ">=", ">=": ">"}

@@ -16,8 +16,8 @@ from finer_rewards.reward import Reward
 from finer_rewards.schema import Schema
 from finer_rewards.spec import parse_reward
 from finer_rewards.testing.changes import SPELLING, differ
-from finer_rewards.testing.databases import witnesses
 from finer_rewards.testing.observations import THOUGHT, broken, completions, evidence
+from finer_rewards.testing.small_databases import witnesses
 from finer_rewards.testing.strategies import equivalent_pairs, near_misses, queries, rows_of
 from finer_rewards.testing.subjects import Case, RewardSubject, Subject
 from finer_rewards.types import Evidence

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from finer_rewards.errors import ConfigError
 from finer_rewards.parsing import parse_completion
 from finer_rewards.schema import Schema
-from finer_rewards.testing.databases import POOLS
+from finer_rewards.testing.small_databases import POOLS
 from finer_rewards.testing.strategies import as_schema, queries
 from finer_rewards.types import Cell, Evidence, Execution, Recall, Row, Sample, Status, Trial
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from finer_rewards.testing.databases import literal, name_of
+from finer_rewards.testing.small_databases import literal, name_of
 from finer_rewards.types import Cell
 
 #: A column: its table and its name.

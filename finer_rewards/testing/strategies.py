@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from finer_rewards.errors import ConfigError
 from finer_rewards.schema import Column, ForeignKey, Schema, Table, schema_from_ddl, schema_from_mapping
 from finer_rewards.testing.changes import Columns, differ, mutations, rewritings
-from finer_rewards.testing.databases import LIBRARY, POOLS, Database, kind_of, witnesses
 from finer_rewards.testing.queries import Compound, Condition, Join, Name, Query, Select, Term, write
+from finer_rewards.testing.small_databases import LIBRARY, POOLS, Database, kind_of, witnesses
 from finer_rewards.types import Cell, Row
 
 if TYPE_CHECKING:

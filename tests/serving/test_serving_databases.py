@@ -13,7 +13,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote import Remote
-from finer_rewards.remote import executor as remote_module
+from finer_rewards.remote import remote_executor as remote_module
 from finer_rewards.remote.client import ServerLostError
 from finer_rewards.types import Status
 

@@ -15,7 +15,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.whole import Pair
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing.siblings import cache_folder
 from finer_rewards.remote.wire import pair_record

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import finer_rewards as fr
+from finer_rewards.adapters._training_rows import for_float32
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.adapters.rows import for_float32
 from finer_rewards.engines.sqlite import SQLite
 
 pytest.importorskip("fastapi", reason="needs the extra [server]")

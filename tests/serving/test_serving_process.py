@@ -153,7 +153,9 @@ def test_wrong_usage_is_one_sentence(
 
 def test_the_missing_extra_is_named(root: Path, capsys: pytest.CaptureFixture[str], monkeypatch) -> None:
     for name in [
-        one for one in sys.modules if one.partition(".")[0] == "uvicorn" or "rewards.serving.run" in one
+        one
+        for one in sys.modules
+        if one.partition(".")[0] == "uvicorn" or "rewards.serving.server_process" in one
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from finer_rewards.cli.differences import side_by_side
 from finer_rewards.cli.options import add_output, add_parser
 from finer_rewards.cli.output import format_of, open_output, write_records
-from finer_rewards.cli.results import side_by_side
 from finer_rewards.cli.terminal import one_line, paint, wrap
 from finer_rewards.errors import ConfigError
 

@@ -5,6 +5,6 @@ The rules in `frames` and `defog` run on pandas (`pip install 'finer-rewards[pub
 
 from __future__ import annotations
 
-from finer_rewards.comparing.published import defog, frames, rows
+from finer_rewards.comparing.published import defog, frames, row_rules
 
-__all__ = ["defog", "frames", "rows"]
+__all__ = ["defog", "frames", "row_rules"]

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 
 from finer_rewards._util.controls import escape_controls
 from finer_rewards._util.extras import extra
-from finer_rewards.reporting.comparing import compare_runs
+from finer_rewards.reporting.run_comparison import compare_runs
 
 if TYPE_CHECKING:
-    from finer_rewards.reporting.reading import Run
+    from finer_rewards.reporting.log_figures import Run
 
 
 def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:

@@ -20,8 +20,8 @@ from __future__ import annotations
 import marshal
 
 from finer_rewards.comparing.mode import Mode
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import swapped
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.executing.order_probe import Probe, SortKey, with_order
 from finer_rewards.types import Execution, Status
 

@@ -18,8 +18,8 @@ from finer_rewards.neighbours.gold_facts import (
     skipped_parts,
 )
 from finer_rewards.neighbours.mutants import mutants_of, promises_of
-from finer_rewards.neighbours.reversing import unfold_tree
 from finer_rewards.neighbours.shortcuts import Mutant, guess_of, recited_key
+from finer_rewards.neighbours.storage_order import unfold_tree
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from finer_rewards.comparing.aligned import exact_mapping
+from finer_rewards.comparing.column_order import exact_mapping
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import is_select_text
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched

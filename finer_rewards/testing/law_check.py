@@ -14,8 +14,8 @@ from hypothesis.errors import Flaky
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.reward import Reward
-from finer_rewards.testing.databases import witnesses
 from finer_rewards.testing.laws import LAWS, Bench, LawError
+from finer_rewards.testing.small_databases import witnesses
 from finer_rewards.testing.strategies import as_schema
 from finer_rewards.testing.subjects import CallError, Calls, RewardSubject, Subject, as_subject
 

@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters.episodes import named
+from finer_rewards.adapters._episodes import named
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import RUN_SQL, SQLTool
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 
-from finer_rewards.adapters.rows import Judged, judge, refuse_lost
+from finer_rewards.adapters._training_rows import Judged, judge, refuse_lost
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory_protocol import LearningMemory
 from finer_rewards.scoring import Scorer

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finer_rewards._util.sql_text import normalise
+from finer_rewards.comparing.partial_results import Pair
 from finer_rewards.comparing.result import Settled
-from finer_rewards.comparing.whole import Pair
 from finer_rewards.errors import ConfigError
+from finer_rewards.executing.execution_records import execution_from
 from finer_rewards.executing.protocol import Query
-from finer_rewards.executing.recording import execution_from
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.remote.client import Served, ServerLostError, first_batch
 from finer_rewards.remote.wire import pair_record, schema_from, settled_from

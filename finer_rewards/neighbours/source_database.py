@@ -12,7 +12,7 @@ from functools import cached_property
 
 from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
-from finer_rewards.neighbours.chance import Chance
+from finer_rewards.neighbours.portable_random import Chance
 from finer_rewards.neighbours.promises import (
     determined,
     observed_keys,
@@ -21,16 +21,16 @@ from finer_rewards.neighbours.promises import (
     with_singles,
 )
 from finer_rewards.neighbours.references import as_referred, in_order, refer, refer_as_declared
-from finer_rewards.neighbours.rows import Rows
-from finer_rewards.neighbours.tables import SourceTable
+from finer_rewards.neighbours.source_tables import SourceTable
+from finer_rewards.neighbours.table_rows import Rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.facts import Condition, Join
-    from finer_rewards.neighbours.tables import Reference
+    from finer_rewards.neighbours.conditions import Condition, Join
+    from finer_rewards.neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample

@@ -325,7 +325,7 @@ class _Reader:
         )
 
     def operations(self, pairs: int) -> dict[str, Any]:
-        from finer_rewards.reporting.operations import wrong_operations
+        from finer_rewards.reporting.operation_causes import wrong_operations
 
         wrong = """
             FROM marked WHERE status = 'ok' AND matched < 1 AND predicted IS NOT NULL AND gold IS NOT NULL
@@ -341,7 +341,7 @@ class _Reader:
         }
 
     def causes(self, pairs: int) -> dict[str, Any]:
-        from finer_rewards.reporting.operations import wrong_causes
+        from finer_rewards.reporting.operation_causes import wrong_causes
 
         wrong = "FROM marked JOIN scores USING (row) WHERE marked.matched < 1"
         empty = "(json_array_length(scores.rows, '$.predicted') = 0 AND json_array_length(scores.rows, '$.gold') > 0)"

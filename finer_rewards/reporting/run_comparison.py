@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from finer_rewards.reporting.reading import Run
+    from finer_rewards.reporting.log_figures import Run
 
 MOST = 40
 

@@ -6,9 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finer_rewards.neighbours.chance import Chance
-    from finer_rewards.neighbours.facts import Condition
-    from finer_rewards.neighbours.tables import SourceTable
+    from finer_rewards.neighbours.conditions import Condition
+    from finer_rewards.neighbours.portable_random import Chance
+    from finer_rewards.neighbours.source_tables import SourceTable
     from finer_rewards.types import Cell, Row
 
 DANGLING = -1  # a reference to nothing, kept as the data has it

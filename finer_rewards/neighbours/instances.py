@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from finer_rewards.neighbours.drafts import (
+from finer_rewards.neighbours.column_values import FILLS, bounds_of, fill, fresh
+from finer_rewards.neighbours.draft_tables import (
     DANGLING,
     NULL,
     Draft,
@@ -19,17 +20,16 @@ from finer_rewards.neighbours.drafts import (
 )
 from finer_rewards.neighbours.forms import Form
 from finer_rewards.neighbours.recipes import Recipe
-from finer_rewards.neighbours.values import FILLS, bounds_of, fill, fresh
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finer_rewards.neighbours.chance import Chance
-    from finer_rewards.neighbours.facts import Condition
-    from finer_rewards.neighbours.source import Source
-    from finer_rewards.neighbours.tables import Reference
-    from finer_rewards.neighbours.values import Bounds
+    from finer_rewards.neighbours.column_values import Bounds
+    from finer_rewards.neighbours.conditions import Condition
+    from finer_rewards.neighbours.portable_random import Chance
+    from finer_rewards.neighbours.source_database import Source
+    from finer_rewards.neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finer_rewards._util.assignment import can_pair_up
-from finer_rewards.comparing.cells import Cells, close, folded, number_of_text
+from finer_rewards.comparing.cell_codes import Cells, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
 from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched

@@ -15,7 +15,7 @@ from finer_rewards.parsing._prose import (
     is_one,
     is_one_query,
 )
-from finer_rewards.parsing._thoughts import unreadable
+from finer_rewards.parsing._readable import unreadable
 from finer_rewards.parsing._wrapped import wrapped_query
 from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from finer_rewards.adapters.rows import Judged
+from finer_rewards.adapters._training_rows import Judged
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import Episode
 
