@@ -15,6 +15,9 @@ from finer_rewards.cli.presets import describe
 from finer_rewards.comparing import modes
 from finer_rewards.reward import known_rewards
 
+#: Characters of code that fit beside the two columns of links on a screen of 1,280 pixels.
+WIDTH = 80
+
 
 def on_config(config: Any) -> Any:
     """List the pages of the design, one a decision, in the navigation."""
@@ -80,7 +83,7 @@ def _help(parser: argparse.ArgumentParser) -> list[str]:
 
 class _Plain(argparse.RawDescriptionHelpFormatter):
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, width=100)
+        super().__init__(prog, width=WIDTH)
 
 
 def presets_page() -> str:
@@ -103,7 +106,7 @@ def presets_page() -> str:
             ):
                 if record[name]:
                     lines += [f"**{title}.** {record[name]}", ""]
-            lines += ["```text", *textwrap.wrap(record["reward"], 100), "```", ""]
+            lines += ["```text", *textwrap.wrap(record["reward"], WIDTH), "```", ""]
     return "\n".join(lines)
 
 
@@ -112,9 +115,9 @@ def modes_page() -> str:
     lines = [
         "# Comparing results",
         "",
-        "`execution_match(mode=...)`, `fr.compare(gold, predicted, mode=...)` and `--mode` take these. `strict` is the",
-        "default; the others reproduce published evaluators, errors included, each checked against the original code",
-        "on real predictions.",
+        "`execution_match(mode=...)`, `fr.compare(gold, predicted, mode=...)` and `--mode` take these. `answer` is the",
+        "default. Those whose source is a paper or a release reproduce that evaluator, errors included, and were",
+        "checked against the original code on real predictions; [which mode when](rewards/execution.md#which-mode-when).",
         "",
         "| mode | two results match when | source |",
         "| --- | --- | --- |",
