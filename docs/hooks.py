@@ -58,9 +58,10 @@ def cli_page() -> str:
         "# Command line",
         "",
         "`finer-rewards VERB`, or `python -m finer_rewards VERB`. Data goes to standard output, talk to standard",
-        "error; `-` is standard input. Exit status: 0 done, 1 below `--fail-under` or the system failed (with",
-        "`--strict-golds`: a gold cannot be used), 2 wrong usage, 130 interrupted. Colours",
-        "and progress bars appear on a terminal only.",
+        "error; `-` is standard input. Exit status: 0 done; 1 below `--fail-under`, or the system failed, or (with",
+        "`--strict-golds`) a gold cannot be used, or a verb that looks for faults (`check`, `preflight`, `redteam`,",
+        "`doctor`) found one; 2 wrong usage; 130 interrupted.",
+        "Colours and progress bars appear on a terminal only.",
         "",
     ]
     (verbs,) = (
@@ -117,7 +118,8 @@ def modes_page() -> str:
         "",
         "`execution_match(mode=...)`, `fr.compare(gold, predicted, mode=...)` and `--mode` take these. `answer` is the",
         "default. Those whose source is a paper or a release reproduce that evaluator, errors included, and were",
-        "checked against the original code on real predictions; [which mode when](rewards/execution.md#which-mode-when).",
+        "checked against the original code on real predictions.",
+        "[Which mode when](rewards/execution.md#which-mode-when) says which one to choose.",
         "",
         "| mode | two results match when | source |",
         "| --- | --- | --- |",
