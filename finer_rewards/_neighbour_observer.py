@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.reward import Reward
-from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Status
+from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Score, Status
 
 # `finer_rewards.neighbours` is imported where it is used: sqlglot takes longer to import than all the rest.
 
@@ -60,48 +60,56 @@ class NeighbourObserver:
 
         return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
 
-    def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
-        """Return the evidence with what happens on neighbours, where that can matter."""
-        found = list(evidence)
-        if not self.leaves:
-            return found
+    def observe(self, evidence: Sequence[Evidence]) -> None:
+        """Add to evidence that is new what happens on neighbours, where that can matter."""
+        if not self.leaves or self._executor is None:
+            return
+        alone = [{leaf: leaf(one) for leaf in self.leaves} for one in evidence]
         # Whether the prediction runs there: of others it only counts whether the gold is empty everywhere.
-        runs = {index: run for index, one in enumerate(found) if (run := self._matters(one)) is not None}
-        if not runs or self._executor is None:
-            return found
-        siblings = self._siblings([found[index].sample for index in runs])
+        runs = {
+            index: run
+            for index, (one, scores) in enumerate(zip(evidence, alone, strict=True))
+            if (run := _matters(one, scores.values())) is not None
+        }
+        for index, scores in enumerate(alone):
+            if index not in runs:
+                evidence[index].learn(scores)
+        if not runs:
+            return
+        siblings = self._siblings([evidence[index].sample for index in runs])
         groups: dict[Hashable, list[int]] = {}
         for index, run in runs.items():
-            one = found[index]
+            one = evidence[index]
             # Many completions of a group differ in what the engine does not look at. (Published modes look at names.)
             sql = (one.answer.sql if self.asked else folded(one.answer.sql or "")) if run else None
             groups.setdefault((one.sample.dbs[0], one.sample.gold, sql), []).append(index)
         for run in (True, False):
-            leaders = [found[same[0]] for same in groups.values() if runs[same[0]] is run]
-            beside = iter(self._observed(leaders, siblings, run))
-            for same in groups.values():
-                if runs[same[0]] is run:
-                    self._settle(found, same, next(beside))
-        return found
+            some = [same for same in groups.values() if runs[same[0]] is run]
+            found = self._observed([evidence[same[0]] for same in some], siblings, run)
+            for same, neighbourhood in zip(some, found, strict=True):
+                self._settle(evidence, alone, same, neighbourhood)
 
-    def _settle(self, found: list[Evidence], same: Sequence[int], neighbourhood: Neighbourhood) -> None:
+    def _settle(
+        self,
+        evidence: Sequence[Evidence],
+        alone: Sequence[Mapping[Reward, Score]],
+        same: Sequence[int],
+        neighbourhood: Neighbourhood,
+    ) -> None:
         """Give what happens on neighbours to samples that share it; what is judged alike is judged once."""
-        first = found[same[0]]
-        leader = replace(first, neighbours=neighbourhood)
-        leader.learn({leaf: leaf(leader) for leaf in self.leaves})
-        found[same[0]] = leader
-        for index in same[1:]:
-            one = found[index]
-            found[index] = replace(one, neighbours=neighbourhood)
-            found[index].learn(
-                {leaf: leader.known[leaf] for leaf in self.leaves if one.known[leaf] == first.known[leaf]}
-            )
+        leader = evidence[same[0]]
+        for index in same:
+            one = evidence[index]
+            one.look_beside(neighbourhood)
+            alike = [leaf for leaf in self.leaves if alone[index][leaf] == alone[same[0]][leaf]]
+            one.learn({leaf: leaf(one) if one is leader else leader.known[leaf] for leaf in alike})
 
     def _observed(
         self, leaders: Sequence[Evidence], siblings: Mapping[tuple[str, str], Siblings], run: bool
     ) -> list[Neighbourhood]:
         """Return what happens on neighbours of each, the golds alone where the predictions are not to run."""
         assert self._executor is not None
+        beside: dict[Hashable, Sample] = {}
         pairs: list[tuple[Sample, Answer]] = []
         places: list[list[int | None]] = []
         errors = [_error(one.sample, siblings) for one in leaders]
@@ -111,10 +119,20 @@ class NeighbourObserver:
                 dbs = siblings[one.sample.dbs[0], gold].dbs
                 mine.append(len(pairs) if dbs and not error else None)
                 if dbs and not error:
-                    pairs.append((replace(one.sample, gold=gold, db=dbs), one.answer))
+                    # A group shares it, for what runs is the answer's statement, not the sample's.
+                    key = (gold, dbs, one.sample.question)
+                    if key not in beside:
+                        beside[key] = replace(one.sample, gold=gold, db=dbs)
+                    pairs.append((beside[key], one.answer))
             places.append(mine)
         readings = run_trials(
-            self._executor, pairs, self.rewritings, predicted=run, gold=True, modes=self._modes
+            self._executor,
+            pairs,
+            self.rewritings,
+            predicted=run,
+            gold=True,
+            modes=self._modes,
+            at_once=True,
         )
         return [
             Neighbourhood({}, self.asked, Status.neighbours_lost, error)
@@ -136,20 +154,6 @@ class NeighbourObserver:
         if not self.leaves or self._executor is None:
             return None
         return sum(bool(one.dbs) for one in self._had_all(asked, on_step).values()) if asked else 0
-
-    def _matters(self, evidence: Evidence) -> bool | None:
-        """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
-        sample = evidence.sample
-        if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
-            return None
-        scores = [leaf(evidence) for leaf in self.leaves]
-        evidence.learn(dict(zip(self.leaves, scores, strict=True)))
-        if any(score.value == 1.0 for score in scores):
-            return True
-        if any(score.status is Status.gold_empty for score in scores):
-            predicted = evidence.predicted
-            return predicted is not None and predicted.ok and not predicted.rows
-        return None
 
     def _siblings(self, samples: Sequence[Sample]) -> dict[tuple[str, str], Siblings]:
         return self._had_all(
@@ -178,6 +182,19 @@ class NeighbourObserver:
             return dict.fromkeys(asked, Siblings())
         self._had = True
         return dict(zip(asked, found, strict=True))
+
+
+def _matters(evidence: Evidence, alone: Iterable[Score]) -> bool | None:
+    """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
+    sample = evidence.sample
+    if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
+        return None
+    if any(score.value == 1.0 for score in alone):
+        return True
+    if any(score.status is Status.gold_empty for score in alone):
+        predicted = evidence.predicted
+        return predicted is not None and predicted.ok and not predicted.rows
+    return None
 
 
 def _error(sample: Sample, siblings: Mapping[tuple[str, str], Siblings]) -> str:

@@ -25,10 +25,11 @@ def run_trials(
     predicted: bool,
     gold: bool,
     modes: Sequence[Mode] | None = None,
+    at_once: bool = False,
 ) -> dict[str, list[tuple[Trial, ...]]]:
     """Run every statement on every database, as written and rewritten.
 
-    A prediction that fails on its first database is not run on the others: it matches on none.
+    A prediction that fails on its first database is not run on the others, for it matches on none, unless `at_once`.
 
     Args:
         executor: what runs them.
@@ -37,6 +38,7 @@ def run_trials(
         predicted: whether predictions run.
         gold: whether golds run.
         modes: the modes under which results are compared and nothing else is done with their rows; `None` where it is.
+        at_once: whether predictions are run on all their databases together: they hardly ever fail there.
 
     Returns:
         By rewriting, `"none"` for the statements as written, the trials of each pair.
@@ -50,7 +52,7 @@ def run_trials(
         for rewriting in ("none", *rewritings)
     }
     for reading in readings.values():
-        reading.ask_first(first, link=deadline_of(executor) == "relative")
+        reading.ask_first(first, link=deadline_of(executor) == "relative", at_once=at_once)
     first.run()
     for reading in readings.values():
         reading.ask_rest(first, rest)
@@ -138,11 +140,11 @@ class _Reading:
         self.gold = gold
         # A group shares golds and databases.
         self.golds: dict[tuple[object, object], list[list[int]]] = {}
-        self.firsts: list[int | None] = []
+        self.firsts: list[list[int]] = []
         self.others: list[list[int]] = []
 
-    def ask_first(self, first: _Batch, link: bool) -> None:
-        """Ask for the golds everywhere, and for the predictions on their first databases."""
+    def ask_first(self, first: _Batch, link: bool, at_once: bool) -> None:
+        """Ask for the golds everywhere, and for the predictions on their first databases or on all."""
         prepared: dict[object, tuple[str, ...]] = {}
         for sample, answer in self.pairs:
             if self.gold and (sample.gold, sample.db) not in self.golds:
@@ -151,18 +153,19 @@ class _Reading:
                     [first.add(Query(gold, db, keep=True, glance=self.glance)) for gold in golds]
                     for db in sample.dbs
                 ]
-            number = None
+            numbers: list[int] = []
             if self.predicted and answer.sql is not None:
-                beside = prepared[sample.gold] if link and self.gold else ()
-                number = first.add(Query(self.prepare(answer.sql), sample.dbs[0], False, beside, self.glance))
-            self.firsts.append(number)
+                sql, beside = self.prepare(answer.sql), prepared[sample.gold] if link and self.gold else ()
+                dbs = sample.dbs if at_once else sample.dbs[:1]
+                numbers = [first.add(Query(sql, db, False, beside, self.glance)) for db in dbs]
+            self.firsts.append(numbers)
 
     def ask_rest(self, first: _Batch, rest: _Batch) -> None:
         """Ask for the predictions that ran on their other databases."""
-        for (sample, answer), number in zip(self.pairs, self.firsts, strict=True):
+        for (sample, answer), numbers in zip(self.pairs, self.firsts, strict=True):
             others: list[int] = []
-            more = sample.dbs[1:]
-            if more and number is not None and answer.sql is not None and first.runs[number].ok:
+            more = sample.dbs[len(numbers) :]
+            if more and numbers and answer.sql is not None and first.runs[numbers[0]].ok:
                 sql = self.prepare(answer.sql)
                 others = [rest.add(Query(sql, db, glance=self.glance)) for db in more]
             self.others.append(others)
@@ -174,13 +177,12 @@ class _Reading:
             for key, by_db in self.golds.items()
         }
         found = []
-        for (sample, answer), number, others in zip(self.pairs, self.firsts, self.others, strict=True):
+        for (sample, answer), numbers, others in zip(self.pairs, self.firsts, self.others, strict=True):
             dbs = sample.dbs
             runs: list[Execution | None] = [None] * len(dbs)
-            if number is not None:
-                on_first = first.runs[number]
-                runs = [on_first, *(rest.runs[other] for other in others)]
-                runs += [on_first] * (len(dbs) - len(runs))
+            if numbers:
+                runs = [*(first.runs[number] for number in numbers), *(rest.runs[other] for other in others)]
+                runs += runs[:1] * (len(dbs) - len(runs))
             elif self.predicted:
                 runs = [Execution(Status.no_sql, error=answer.problem)] * len(dbs)
             golds = shown[sample.gold, sample.db] if self.gold else [()] * len(dbs)

@@ -375,9 +375,7 @@ class Scorer:
             else:
                 fresh.append(len(found))
                 found.append(evidence)
-        beside = self._neighbours.observe([found[index] for index in fresh])
-        for index, evidence in zip(fresh, beside, strict=True):
-            found[index] = evidence
+        self._neighbours.observe([found[index] for index in fresh])
         return self._judges.observe(found)
 
     def _parse(self, batch: list[Sample], before: Sequence[Observed | None], parse: Parse) -> list[Answer]:

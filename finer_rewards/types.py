@@ -370,6 +370,9 @@ class Evidence:
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
+    #: What rewards found of it that they may ask for once more.
+    kept: dict[object, Score] = field(default_factory=dict, init=False, repr=False, compare=False, hash=False)
+
     def __post_init__(self) -> None:
         if not self.dialect:
             object.__setattr__(self, "dialect", self.sample.dialect or "sqlite")
@@ -381,9 +384,13 @@ class Evidence:
             object.__setattr__(self, "predicted", first.predicted)
             object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
 
-    def learn(self, known: Mapping[object, Score]) -> None:
+    def learn(self, known: Mapping[Any, Score]) -> None:
         """Keep the scores of parts of the reward that were found on the way, so that they need not be found again."""
         object.__setattr__(self, "known", known)
+
+    def look_beside(self, neighbours: Neighbourhood) -> None:
+        """Take in what was observed on neighbours, while whoever observes has shown this to nobody."""
+        object.__setattr__(self, "neighbours", neighbours)
 
     def __hash__(self) -> int:
         return hash((self.sample, self.answer, self.trials))

@@ -59,7 +59,7 @@ class DatabaseFile:
         beside: tuple[int, ...] = ()
         for suffix in cls.logs:
             try:
-                other = Path(f"{path}{suffix}").stat()
+                other = os.stat(f"{path}{suffix}")  # noqa: PTH116  # every query looks: a Path takes four times as long
             except FileNotFoundError:
                 continue
             if other.st_size:

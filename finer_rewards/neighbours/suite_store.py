@@ -161,7 +161,12 @@ def neighbours_folder(db: str | os.PathLike[str], folder: str | os.PathLike[str]
 
 def report_path(home: Path, gold: str) -> Path:
     """Return the file of what the neighbours in a folder do for a gold."""
-    return home / "golds" / f"{sha256(normalise(gold).encode(errors='replace')).hexdigest()[:16]}.json"
+    return home / "golds" / _report_name(gold)
+
+
+@lru_cache(maxsize=8192)
+def _report_name(gold: str) -> str:
+    return f"{sha256(normalise(gold).encode(errors='replace')).hexdigest()[:16]}.json"
 
 
 def read_report(home: Path, gold: str, source: str) -> GoldReport | None:

@@ -66,6 +66,8 @@ LOST = (
     "locking protocol",
 )
 OPCODES_BETWEEN_CHECKS = 1000
+# Bytes that an open connection takes besides the pages that it keeps, the most that these take, and what all may take.
+CONNECTION_BYTES, MOST_PAGE_BYTES, ALL_BYTES = 1 << 18, 2 << 20, 36 << 20
 
 
 class Connection:
@@ -88,6 +90,10 @@ class Connection:
         self.raw.execute(f"PRAGMA busy_timeout={int(settings['busy_timeout'] * 1000)}")
         self.raw.execute("PRAGMA temp_store=2")
         self.raw.execute("PRAGMA query_only=1")
+        (pages,), (size,) = (
+            self.raw.execute(f"PRAGMA page_{what}").fetchall()[0] for what in ("count", "size")
+        )
+        self.bytes = CONNECTION_BYTES + min(MOST_PAGE_BYTES, pages * size)
         self.tables: set[str] = set()
         self.views: dict[str, str] = {}
         virtual = []
@@ -299,6 +305,7 @@ class Databases:
         self.settings = settings
         self.connect = connect
         self.connections: OrderedDict[Any, Connection] = OrderedDict()
+        self.bytes = 0
 
     def answer(
         self, kind: str, database: tuple[Any, str], sql: Any, timeout: float, allowance: float
@@ -313,12 +320,14 @@ class Databases:
         if connection is None:
             # Opening is not timed: if the disk hangs, that is not the query's fault, and the parent waits only so long.
             ALARMS.off()
-            while len(self.connections) >= self.settings["max_connections"]:
-                self.close(self.connections.popitem(last=False)[1])
             try:
                 connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
+            # Small databases, as neighbours are, leave those open that many others are beside.
+            self.bytes += connection.bytes
+            while self.connections and self.bytes > ALL_BYTES:
+                self.close(self.connections.popitem(last=False)[1])
         ALARMS.set(timeout + self.settings["margin"], allowance)
         answer = self.work(connection, kind, sql, timeout, allowance)
         if key is None or answer[0] in ("unavailable", "too_large"):
@@ -349,6 +358,7 @@ class Databases:
 
     def close(self, connection: Connection) -> None:
         """Close a connection."""
+        self.bytes -= connection.bytes
         connection.close()
 
 
