@@ -295,6 +295,27 @@ BUSY = "SELECT country FROM singer GROUP BY country HAVING COUNT(*) > 2"
 NAMED = "SELECT name FROM singer WHERE age = 3"
 
 
+@pytest.mark.parametrize(
+    "wrapped",
+    [
+        "SELECT name FROM (SELECT DISTINCT * FROM singer)",
+        "SELECT s.name, s.age FROM (SELECT DISTINCT *, 1 FROM singer) s",
+        "SELECT name FROM (SELECT * FROM singer UNION ALL SELECT * FROM person)",
+    ],
+)
+def test_a_column_of_a_star_without_a_schema_is_that_of_the_derived_table(wrapped: str) -> None:
+    # Where it stands among the columns is not known, nor what it is in another branch.
+    assert f1(wrapped, wrapped, None) == 1.0
+    assert f1(wrapped, wrapped.replace("name", "country"), None) < 1.0
+    assert f1(wrapped, "SELECT name FROM singer UNION ALL SELECT name FROM person", None) < 1.0
+
+
+def test_a_lateral_derived_table_is_merged_once_with_the_one_it_reads() -> None:
+    wrapped = "SELECT x.id, y.year FROM (SELECT id FROM singer) x, LATERAL (SELECT year FROM award WHERE singer_id = x.id) y"
+    joined = "SELECT s.id, a.year FROM singer s JOIN award a ON a.singer_id = s.id"
+    assert sql_operations(wrapped, dialect="postgres") == sql_operations(joined, dialect="postgres")
+
+
 @pytest.mark.parametrize("operator", ["UNION", "UNION ALL", "INTERSECT", "EXCEPT"])
 def test_one_operand_shares_its_operations_with_the_set_operation(operator: str) -> None:
     both = f"{BUSY} {operator} SELECT name FROM singer GROUP BY name HAVING MIN(age) > 3"

@@ -14,7 +14,26 @@ from .._row_order import drop_unseen_order
 from .._values import fix_collations, shown
 from ..context import Context
 from ..predicates import simplify
-from ..terms import QUERIES, Aggregate, Select, SetOperation, Term, contains, fold, walk
+from ..terms import (
+    QUERIES,
+    Aggregate,
+    Column,
+    Comparison,
+    Derived,
+    Exists,
+    In,
+    Label,
+    List,
+    Query,
+    Scalar,
+    Select,
+    SetOperation,
+    Table,
+    Term,
+    contains,
+    fold,
+    walk,
+)
 from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries, unseen
 
 __all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
@@ -70,17 +89,17 @@ LOOSE_RULES: tuple[tuple[Rule, str], ...] = (
 )
 
 
-def rewrite(query: Term, context: Context) -> Term:
+def rewrite(query: Query, context: Context) -> Query:
     """Return the query with every rule applied until nothing changes; the loose ones too if the context says so."""
     rules = LOOSE_RULES if context.loose else RULES
 
-    def settle(block: Select, context: Context) -> Any:
-        settled = _settle(block, rules, context)
-        if settled.sources and settled.sources[0][0] == "derived":
-            return derived.unwrap(settled, context)
-        return settled
+    def settle(block: Select, context: Context) -> Query:
+        return derived.unwrap(_settle(block, rules, context), context)
 
-    changes: dict[type, Callable[..., Any]] = {Select: settle, SetOperation: sets.rewrite_set_operation}
+    changes: dict[type, Callable[[Any, Context], Query]] = {
+        Select: settle,
+        SetOperation: sets.rewrite_set_operation,
+    }
 
     heads = context.survey(query)
     query = fix_collations(query, context)
@@ -127,59 +146,52 @@ def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context
     return block
 
 
-def _as_is(block: Select, context: Context) -> tuple[Term, bool, frozenset[int]]:
+def _as_is(block: Select, context: Context) -> tuple[Select, bool, frozenset[Label]]:
     return block, context.loose, frozenset(context.padded)
 
 
 def features(block: Select, context: Context) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
-    has = {""}
-    nested = context.nested
-    if block.where:
-        has.add("where")
-        if nested and any(isinstance(part, QUERIES) for part in walk(block.where)):
-            has.add("subquery")
+    has = {name for name in _CLAUSES if getattr(block, name)}
+    has.add("")
+    if context.nested and (_holds_query(block.where) or any(_holds_query(one.where) for one in block.outers)):
+        has.add("subquery")
     if "cast" in context.heads:
         has.add("cast")
-    if len(block.sources) > 1:
+    if len(block.sources) > 1 or block.outers:
         has.add("joined")
-        names = [source[2] for source in block.sources if source[0] == "table"]
-        if len(set(names)) != len(names):
-            has.add("repeated")
-    if nested and any(source[0] == "derived" for source in block.sources):
+    names = [source.name for source in block.sources if isinstance(source, Table)]
+    if len(set(names)) != len(names):
+        has.add("repeated")
+    if context.nested and any(isinstance(part, Derived) for part in (*block.sources, *walk(block.outers))):
         has.add("derived")
-    if block.group:
-        has.add("group")
-    if block.having:
-        has.add("having")
-    if block.distinct:
-        has.add("distinct")
-    if block.order:
-        has.add("order")
     if "aggregate" in context.heads and contains((block.items, block.having, block.order), Aggregate):
         has |= {"aggregate", "order"}
-    if block.outers:
-        has |= {"outers", "joined", "derived"} if _deep_derived(block) else {"outers", "joined"}
-        if any(isinstance(part, QUERIES) for outer in block.outers for part in walk(outer.where)):
-            has.add("subquery")
     return has
 
 
-def _deep_derived(block: Select) -> bool:
-    return any(part[0] == "derived" for part in walk(block.outers))
+#: Fields of a block that are words of `RULES`.
+_CLAUSES = ("where", "outers", "group", "having", "distinct", "order")
+
+
+def _holds_query(conditions: tuple[Term, ...]) -> bool:
+    return any(isinstance(part, QUERIES) for part in walk(conditions))
 
 
 #: Without these no loose rule finds anything.
 LOOSENED = frozenset({"exists", "scalar", "is", "is not", "in", "aggregate"})
 
 
-def loosens(query: Term) -> bool:
+def loosens(query: Query) -> bool:
     """Return whether a loose rule may find something in a query."""
-    return any(
-        part[0] in ("exists", "scalar")
-        or (part[0] in ("is", "is not") and part[2][0] == "column")
-        or (part[0] == "in" and part[2][0] != "list")
-        or (part[0] == "aggregate" and part[1] == "count" and part[3:] and part[3][0] == "column")
-        or (part[0] == "aggregate" and loose.summed_condition(part) is not None)
-        for part in walk(query)
-    )
+    return any(map(_may_loosen, walk(query)))
+
+
+def _may_loosen(part: Term) -> bool:
+    if isinstance(part, Comparison):
+        return part.head in ("is", "is not") and isinstance(part.right, Column)
+    if isinstance(part, In):
+        return not isinstance(part.right, List)
+    if isinstance(part, Aggregate):
+        return loose.counts_column(part) or loose.summed_condition(part) is not None
+    return isinstance(part, (Exists, Scalar))

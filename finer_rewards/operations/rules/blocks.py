@@ -2,33 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable
+from functools import partial
+from operator import eq
+from typing import Any, TypeGuard
 
 from ..context import Context, numbers_in
 from ..predicates import truth
 from ..terms import (
     FALSE,
     NULL,
+    QUERIES,
+    Aggregate,
+    Call,
+    Collate,
     Column,
     Comparison,
     Connective,
     Derived,
     Exists,
     In,
+    Label,
+    Like,
+    Null,
+    Number,
     Outer,
+    Query,
+    Recursive,
     Select,
     SetOperation,
+    Source,
     Term,
+    Text,
     Window,
+    columns_of,
     conjunction,
     conjuncts,
     contains,
     fold,
-    remake,
     substitute,
     walk,
     walk_here,
+)
+from ._nulls import asked_for, rejects_null
+from ._shared import (
+    derived_blocks,
+    equality,
+    is_cut,
+    is_equality,
+    items_behind,
+    shown_terms,
+    shows_all_columns,
+    without,
 )
 
 VOLATILE = frozenset({"random", "rand", "randomblob", "uuid", "gen_random_uuid", "nextval"})
@@ -37,214 +62,235 @@ VOLATILE = frozenset({"random", "rand", "randomblob", "uuid", "gen_random_uuid",
 def flatten_conditions(block: Select, context: Context) -> Select:
     """Split conjunctions into their parts and drop repeats. Holds always."""
     where, having = split(block.where), split(block.having) if block.having else ()
-    outers = tuple(_flatten_outer(one) for one in block.outers)
+    outers = tuple(map(_flatten_outer, block.outers))
     if where == block.where and having == block.having and outers == block.outers:
         return block
     return block._replace(where=where, having=having, outers=outers)
 
 
 def _flatten_outer(outer: Outer) -> Outer:
-    return outer._replace(where=split(outer.where), outers=tuple(_flatten_outer(one) for one in outer.outers))
+    return outer._replace(where=split(outer.where), outers=tuple(map(_flatten_outer, outer.outers)))
 
 
-def split(terms: tuple[Term, ...]) -> tuple[Term, ...]:
+def split(conditions: tuple[Term, ...]) -> tuple[Term, ...]:
     """Return the conjuncts; what cannot be true is false, since a condition that is NULL lets no row through."""
-    if _is_split(terms):
-        return terms
-    found: dict[Term, None] = {}
-    for term in terms:
-        for part in conjuncts(_truth(term)):
-            equal = part[0] == "is" and part[2][0] in ("number", "text")  # only truth counts here
-            found[Comparison("=", *part[1:]) if equal else part] = None
-    for one in [one for one in found if one[0] == "=" and one[1] == one[2]]:
-        del found[one]
-        found[Comparison("is not", one[1], NULL)] = None
-    if FALSE in found or contradictory(found):
+    if _is_split(conditions):
+        return conditions
+    parts = _present_not_equal_to_itself(_parts(conditions))
+    if FALSE in parts or contradictory(parts):
         return (FALSE,)
-    for one in [one for one in found if one[0] == "is" and one[1] == one[2]]:
-        del found[one]
-    for one in [one for one in found if one[0] == "is" and one[1][0] == one[2][0] == "column"]:
-        # Two values that are alike and not both NULL are equal.
-        if any(_needs(other, side) or other == ("is not", side, NULL) for other in found for side in one[1:]):
-            del found[one]
-            same: Term = Comparison("=", *sorted(one[1:], key=repr))
-            found[same] = None
-    if len(found) <= _MOST_IMPLIED and any(one[0] == "is not" and one[2] == NULL for one in found):
-        found = {one: None for one in found if not _implied(one, found)}
-    return tuple(found)
+    parts = _equal_where_present(parts)
+    if len(parts) <= _MOST_IMPLIED and any(map(asked_for, parts)):
+        return tuple(part for part in parts if not _is_implied(part, parts))
+    return tuple(parts)
 
 
-_MOST_IMPLIED = 300  # every condition is held against every other
-_COMPARED = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "glob", "in"})
+#: Conditions; every one is held against every other.
+_MOST_IMPLIED = 300
 
 
-def _is_split(terms: tuple[Term, ...]) -> bool:
+def _is_split(conditions: tuple[Term, ...]) -> bool:
     """Return whether conditions are comparisons that leave nothing to do; most are."""
-    return all(one[0] in _COMPARED and one[1] != one[2] for one in terms) and (
-        len(terms) == 1 or (len(set(terms)) == len(terms) and not contradictory(terms))
-    )
-
-
-def _implied(term: Term, others: Iterable[Term]) -> bool:
-    """Return whether a term asks for a value that another condition needs anyway."""
-    if term[0] != "is not" or term[2] != NULL:
+    if not all(map(_is_plain, conditions)):
         return False
-    return any(_needs(other, term[1]) for other in others if other is not term)
+    return len(conditions) == 1 or (len(set(conditions)) == len(conditions) and not contradictory(conditions))
+
+
+def _is_plain(condition: Term) -> bool:
+    """Return whether a condition is one comparison, of two terms and not by IS."""
+    if isinstance(condition, Comparison):
+        return condition.head not in ("is", "is not") and condition.left != condition.right
+    return isinstance(condition, (Like, In))
+
+
+def _parts(conditions: tuple[Term, ...]) -> dict[Term, None]:
+    """Return the conjuncts of conditions, each once; only their truth counts."""
+    parts: dict[Term, None] = {}
+    for condition in conditions:
+        for part in conjuncts(_truth(condition)):
+            if isinstance(part, Comparison) and part.head == "is" and isinstance(part.right, (Number, Text)):
+                part = Comparison("=", part.left, part.right)
+            parts[part] = None
+    return parts
+
+
+def _present_not_equal_to_itself(parts: dict[Term, None]) -> dict[Term, None]:
+    """Return conditions with `x IS NOT NULL` at the end in place of `x = x`."""
+    same = [part for part in parts if is_equality(part) and part.left == part.right]
+    if not same:
+        return parts
+    present = (Comparison("is not", part.left, NULL) for part in same)
+    return dict.fromkeys((*(part for part in parts if part not in same), *present))
+
+
+def _equal_where_present(parts: dict[Term, None]) -> dict[Term, None]:
+    """Return conditions without `x IS x`, and with `x = y` in place of `x IS y` where one of the two is not NULL.
+
+    Two values that are alike and not both NULL are equal.
+    """
+    kept = {part: None for part in parts if not _is_itself(part)}
+    for part in parts:
+        columns = _alike_columns(part)
+        if any(rejects_null(other, partial(eq, column)) for other in kept for column in columns):
+            del kept[part]
+            kept[equality(*columns)] = None
+    return kept
+
+
+def _is_itself(condition: Term) -> bool:
+    """Return whether a condition is `x IS x`."""
+    return isinstance(condition, Comparison) and condition.head == "is" and condition.left == condition.right
+
+
+def _alike_columns(condition: Term) -> tuple[Term, ...]:
+    """Return the columns of `x IS y`; nothing for other conditions."""
+    if not isinstance(condition, Comparison) or condition.head != "is" or condition.left == condition.right:
+        return ()
+    columns = condition.left, condition.right
+    return columns if all(isinstance(column, Column) for column in columns) else ()
+
+
+def _is_implied(condition: Term, others: Iterable[Term]) -> bool:
+    """Return whether a condition asks for a value that another condition needs anyway."""
+    value = asked_for(condition)
+    if value is None:
+        return False
+    return any(rejects_null(other, partial(eq, value)) for other in others if other is not condition)
 
 
 def _truth(term: Term) -> Term:
     """Return a condition that is true for the same rows."""
     term = truth(term)
-    if term[0] == "null":
+    if isinstance(term, Null):
         return FALSE
-    if term[0] == "or":
-        parts = [part for part in map(_truth, term[1:]) if part != FALSE]
-        return FALSE if not parts else parts[0] if len(parts) == 1 else Connective("or", *parts)
-    if term[0] == "and":
-        kept = split(term[1:])
-        return FALSE if kept == (FALSE,) else conjunction(kept)
-    return term
+    if not isinstance(term, Connective):
+        return term
+    if term.head == "and":
+        return conjunction(split(term.operands))
+    parts = [part for part in map(_truth, term.operands) if part != FALSE]
+    if not parts:
+        return FALSE
+    return parts[0] if len(parts) == 1 else Connective("or", *parts)
 
 
-def contradictory(terms: Iterable[Term]) -> bool:
+def contradictory(conditions: Iterable[Term]) -> bool:
     """Return whether conditions ask one term to equal two constants."""
-    values: dict[Term, Term] = {}
-    for one in terms:
-        if one[0] == "=" and one[2][0] in ("number", "text") and one[1][0] != "collate":
-            first = values.setdefault(one[1], one[2])
-            if first[0] == one[2][0] and first != one[2] and not _same_number(first[1], one[2][1]):
+    values: dict[Term, Number | Text] = {}
+    for condition in conditions:
+        if not is_equality(condition) or isinstance(condition.left, Collate):
+            continue
+        value = condition.right
+        if isinstance(value, (Number, Text)):
+            first = values.setdefault(condition.left, value)
+            if first.__class__ is value.__class__ and first != value and not _same_number(first, value):
                 return True
     return False
 
 
-def _same_number(a: str, b: str) -> bool:
+def _same_number(a: Number | Text, b: Number | Text) -> bool:
     """Return whether two numerals may be the same number; a column of numbers reads a text as one."""
     try:
-        return float(a) == float(b)
+        return float(_spelling(a)) == float(_spelling(b))
     except ValueError:
         return False
 
 
-_NULL_IN_NULL_OUT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "ilike", "glob"})
+def _spelling(literal: Number | Text) -> str:
+    return literal.numeral if isinstance(literal, Number) else literal.text
 
 
-def _needs(condition: Term, term: Term) -> bool:
-    """Return whether a condition is never true when a term is NULL."""
-    if condition[0] in _NULL_IN_NULL_OUT:
-        return any(
-            part == term or (part[0] in ("+", "-", "*", "/", "neg") and term in part[1:])
-            for part in condition[1:]
-        )
-    if condition[0] == "in" and len(condition) == 3:
-        return bool(condition[1] == term)
-    if condition[0] == "not":
-        inner = condition[1]  # NULL NOT IN (a subquery without rows) is true
-        return (inner[0] in _NULL_IN_NULL_OUT or (inner[0] == "in" and inner[2][0] == "list")) and _needs(
-            inner, term
-        )
-    if condition[0] == "or":
-        return all(_needs(part, term) for part in condition[1:])
-    if condition[0] == "and":
-        return any(_needs(part, term) for part in condition[1:])
-    return False
-
-
-def mark_branches(query: Any) -> Any:
+def mark_branches(query: Query) -> Query:
     """Mark the blocks whose repeats nobody can see: in IN, in EXISTS, and the branches of set operations."""
-
     return fold(query, _MARKS, None)
 
 
-def _mark_set_operation(term: Term, context: None) -> Term:
-    if term[1].endswith(" all"):
-        return term
-    return remake(term, [*term[:2], tuple(free(branch) for branch in term[2]), *term[3:]])
+def _mark_set_operation(query: SetOperation, context: None) -> SetOperation:
+    return query if query.operator.endswith(" all") else query.with_branches(map(free, query.branches))
 
 
-_MARKS = {
+def _mark_in(term: In, context: None) -> In:
+    return In(term.left, free(term.right)) if isinstance(term.right, QUERIES) else term
+
+
+_MARKS: dict[type, Callable[[Any, None], Term]] = {
     SetOperation: _mark_set_operation,
-    Exists: lambda term, context: Exists(free(term[1])),
-    In: lambda term, context: In(term[1], free(term[2])) if len(term) == 3 else term,
+    Exists: lambda term, context: Exists(free(term.query)),
+    In: _mark_in,
 }
 
 
-def free(query: Term) -> Term:
+def free(query: Query) -> Query:
     """Return a query whose repeats and order do not matter, marked so."""
     if isinstance(query, Select):
-        if query.limit is None and query.offset is None and query.distinct != "any" and not query.order:
-            return query._replace(distinct="any")
-    elif query[0] == "setop" and query[1] == "union all" and query[4] is None and query[5] is None:
-        return SetOperation("union", *query[2:])
-    return query
+        if query.distinct == "any" or query.order or is_cut(query):
+            return query
+        return query._replace(distinct="any")
+    if not isinstance(query, SetOperation) or query.operator != "union all" or is_cut(query):
+        return query
+    return SetOperation("union", query.branches, query.order, None, None, *query.extra)
 
 
 def blind_to_repeats(block: Select) -> bool:
     """Return whether repeated rows of the FROM clause cannot be seen in the result."""
-    if block.extra or any(contains(one, Window) for one in (*block.items, *(key[1] for key in block.order))):
+    shown = shown_terms(block)
+    if block.extra or contains(shown, Window):
         return False
     if not block.aggregated:
         return bool(block.distinct) or block.group is not None
-    terms = (*block.items, *block.having, *(key[1] for key in block.order))
-    return all(
-        part[1] in ("min", "max") or part[2]
-        for term in terms
-        for part in walk_here(term)
-        if part and part[0] == "aggregate"
-    )
+    aggregates = (part for part in walk_here((shown, block.having)) if isinstance(part, Aggregate))
+    return all(aggregate.name in ("min", "max") or aggregate.distinct for aggregate in aggregates)
 
 
 def mark_free_duplicates(block: Select, context: Context) -> Select:
     """Let a derived table keep or drop repeats as it likes. Holds when the block around cannot see them."""
-    if not any(source[0] == "derived" for source in block.sources) or not blind_to_repeats(block):
+    derived = any(isinstance(source, Derived) for source in block.sources)
+    if not derived or not blind_to_repeats(block):
         return block
-    sources = tuple(
-        Derived(source[1], free(source[2]))
-        if source[0] == "derived" and source[2][0] != "recursive"
-        else source
-        for source in block.sources
-    )
-    return block._replace(sources=sources)
+    return block._replace(sources=tuple(map(_free_derived, block.sources)))
 
 
-def mergeable(query: Any) -> bool:
+def _free_derived(source: Source) -> Source:
+    """Return a source whose repeats do not matter, marked so; a recursive one needs them."""
+    if not isinstance(source, Derived) or isinstance(source.query, Recursive):
+        return source
+    return Derived(source.label, free(source.query))
+
+
+def mergeable(query: object) -> TypeGuard[Select]:
     """Return whether a derived table only joins, filters and computes row by row."""
-    return (
-        isinstance(query, Select)
-        and query._replace(distinct=False).plain
-        and query.distinct is not True
-        and not any(
-            part[:2] == ("call", name) for item in query.items for part in walk(item) for name in VOLATILE
-        )
-    )
+    if not isinstance(query, Select) or query.distinct is True or not query._replace(distinct=False).plain:
+        return False
+    return not any(isinstance(part, Call) and part.name in VOLATILE for part in walk(query.items))
 
 
-def _mapping(number: int, query: Select, user: Any) -> dict[Term, Term] | None:
-    """Return what each column of a derived table stands for; `None` when that is not known."""
-    found: dict[Term, Term] = {Column(number, place): item for place, item in enumerate(query.items)}
-    stars = [item for item in query.items if item[0] == "column" and item[2] == "*"]
-    if not stars:
-        return found
-    if len(query.items) != 1 or len(stars[0]) != 3:
+def _columns_behind(label: Label, query: Select, block: Select) -> dict[Column, Term] | None:
+    """Return what each column of a derived table that a block reads stands for; `None` when that is not known."""
+    behind = items_behind(label, query)
+    if not shows_all_columns(query):
+        return behind
+    star = query.items[0]
+    if len(query.items) != 1 or not isinstance(star, Column) or star.options:
         return None
-    for part in walk(user):
-        if part and part[0] == "column" and part[1] == number:
-            found[part] = Column(stars[0][1], *part[2:])
-    return found
+    for column in columns_of(block):
+        if column.source == label:
+            behind[column] = Column(star.source, column.name, *column.options)
+    return behind
 
 
+#: How many terms the items of a derived table may be where they are read.
 _MOST_TERMS = 1_000
 
 
-def grows_too_large(number: int, query: Select, user: Any) -> bool:
+def grows_too_large(label: Label, query: Select, block: Select) -> bool:
     """Return whether putting a derived table's items where they are read would make the query too large.
 
     Each level of `a + a` over `a + a` doubles what is written out.
     """
-    sizes = {place: len(walk(item)) for place, item in enumerate(query.items)}
+    sizes: dict[object, int] = {place: len(walk(item)) for place, item in enumerate(query.items)}
     if max(sizes.values(), default=0) < 8:
         return False
-    read = [part[2] for part in walk(user) if part[0] == "column" and part[1] == number]
-    return sum(sizes.get(place, 1) for place in read) > _MOST_TERMS
+    read = [part.name for part in walk(block) if isinstance(part, Column) and part.source == label]
+    return sum(sizes.get(name, 1) for name in read) > _MOST_TERMS
 
 
 def merge_derived(block: Select, context: Context) -> Select:
@@ -253,53 +299,62 @@ def merge_derived(block: Select, context: Context) -> Select:
     Holds for an inner-joined one that only joins, filters and computes row by row: the join of a
     selection is a selection of the join, and an outer join inside commutes with the joins around it.
     """
-    for source in block.sources:
-        if source[0] != "derived" or not mergeable(source[2]):
-            continue
-        query = source[2]
-        mapping = _mapping(source[1], query, block)
-        if mapping is None:
-            continue
-        if grows_too_large(source[1], query, block):
-            context.note("a derived table was left in place: written out it would be too large")
-            continue
-        rest = tuple(one for one in block.sources if one is not source)
-        block = substitute(
-            block._replace(
-                sources=(*rest, *query.sources),
-                outers=(*query.outers, *block.outers),
-                where=(*block.where, *query.where),
-            ),
-            mapping,
+    found = _first_to_merge(block, context)
+    while found is not None:
+        source, query, behind = found
+        merged = block._replace(
+            sources=(*without(block.sources, source), *query.sources),
+            outers=(*query.outers, *block.outers),
+            where=(*block.where, *query.where),
         )
+        # What is merged may stand in other sources too (LATERAL), so look at them again.
+        block = substitute(merged, behind)
+        found = _first_to_merge(block, context)
     return block
+
+
+def _first_to_merge(block: Select, context: Context) -> tuple[Derived, Select, dict[Column, Term]] | None:
+    """Return a derived table that can be merged, its block, and what each of its columns stands for."""
+    for source, query in derived_blocks(block.sources):
+        behind = _columns_behind(source.label, query, block) if mergeable(query) else None
+        if behind is None:
+            continue
+        if not grows_too_large(source.label, query, block):
+            return source, query, behind
+        context.note("a derived table was left in place: written out it would be too large")
+    return None
 
 
 def merge_derived_outer(block: Select, context: Context) -> Select:
     """The same on the padded side of a LEFT JOIN. Holds when every column of the derived table is a plain one."""
     if not block.outers:
         return block
-    mapping: dict[Term, Term] = {}
-    outers = tuple(_merge_in_outer(one, mapping, block) for one in block.outers)
+    merged: dict[Column, Column] = {}
+    outers = tuple(_merge_in_outer(outer, merged, block) for outer in block.outers)
     # What stands on the padded side now is padded too.
-    context.padded |= {column[1] for column in mapping.values()}
-    return substitute(block._replace(outers=outers), mapping) if mapping else block
+    context.padded |= {column.source for column in merged.values()}
+    return substitute(block._replace(outers=outers), merged) if merged else block
 
 
-def _merge_in_outer(outer: Outer, mapping: dict[Term, Term], block: Select) -> Outer:
-    sources: list[Term] = []
+def _merge_in_outer(outer: Outer, merged: dict[Column, Column], block: Select) -> Outer:
+    """Return an outer join without derived tables that can be merged; enter in `merged` what their columns are."""
+    sources = list(outer.sources)
+    outers = [_merge_in_outer(one, merged, block) for one in outer.outers]
     where = list(outer.where)
-    nested = [_merge_in_outer(one, mapping, block) for one in outer.outers]
-    for source in outer.sources:
-        query = source[2] if source[0] == "derived" else None
-        if query is not None and mergeable(query):
-            own = numbers_in(query.sources) | numbers_in(query.outers)
-            found = _mapping(source[1], query, block)
-            if found is not None and all(item[0] == "column" and item[1] in own for item in query.items):
-                mapping.update(found)
-                sources += query.sources
-                nested += query.outers
-                where += query.where
-                continue
-        sources.append(source)
-    return outer._replace(sources=tuple(sources), outers=tuple(nested), where=tuple(where))
+    for source, query in derived_blocks(outer.sources):
+        behind = _columns_behind(source.label, query, block) if mergeable(query) else None
+        if behind is None:
+            continue
+        own = numbers_in((query.sources, query.outers))
+        # On padded rows only a column of the padded side is NULL for sure.
+        plain = {
+            column: item for column, item in behind.items() if isinstance(item, Column) and item.source in own
+        }
+        if len(plain) < len(behind):
+            continue
+        merged.update(plain)
+        place = sources.index(source)
+        sources[place : place + 1] = query.sources
+        outers += query.outers
+        where += query.where
+    return outer._replace(sources=tuple(sources), outers=tuple(outers), where=tuple(where))

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TypeGuard
 
 from ..context import Context, numbers_in
-from ..terms import QUERIES, Column, Outer, Select, Term, columns_of, walk
-
-CONSTANTS = ("number", "text", "bool", "null")
+from ..terms import (
+    CONSTANTS,
+    QUERIES,
+    Aggregate,
+    Column,
+    Comparison,
+    Derived,
+    Label,
+    Outer,
+    Select,
+    Source,
+    Table,
+    Term,
+    Text,
+    Window,
+    columns_of,
+    sources_of,
+    walk,
+)
+from ._shared import both_ways, equalities
 
 
 class Closure:
@@ -22,121 +39,118 @@ class Closure:
     """
 
     def __init__(
-        self, block: Select, fixed: Iterable[Term], context: Context, sources: set[int] | None = None
+        self, block: Select, fixed: Iterable[Term], context: Context, sources: set[Label] | None = None
     ) -> None:
         self.context = context
-        self.all_sources: dict[int, Term] = {}
-        conditions: list[Term] = list(block.where)
-        self.outer_conditions: list[tuple[set[int], tuple[Term, ...]]] = []
+        self.all_sources: dict[Label, Source] = {}
+        self.outer_conditions: list[tuple[set[Label], tuple[Term, ...]]] = []
+        self.equalities = [condition for condition in block.where if _equates_a_column(condition)]
         self._collect(block.sources, block.outers)
         if sources is not None:
-            self.all_sources = {number: one for number, one in self.all_sources.items() if number in sources}
+            self.all_sources = {label: one for label, one in self.all_sources.items() if label in sources}
+            self.equalities = [one for one in self.equalities if sources_of(one) <= sources]
             self.outer_conditions = []
         # Texts that a collation takes for equal are one group, but not one value.
-        self.columns = {term for term in fixed if term[0] == "column" and not context.collation(term)}
-        self.rows: set[int] = set()
-        self.equalities = [
-            one
-            for one in conditions
-            if one[0] in ("=", "is") and (one[1][0] == "column" or one[2][0] == "column")
-        ]
-        if sources is not None:
-            self.equalities = [one for one in self.equalities if self._inside(one, sources)]
+        self.columns = {term for term in fixed if isinstance(term, Column) and not context.collation(term)}
+        self.rows: set[Label] = set()
         self._grow()
 
-    def _inside(self, term: Term, sources: set[int]) -> bool:
-        return all(column[1] in sources for column in columns_of(term))
-
-    def _collect(self, sources: Iterable[Term], outers: Iterable[Outer]) -> None:
+    def _collect(self, sources: Iterable[Source], outers: Iterable[Outer]) -> None:
         for source in sources:
-            self.all_sources[source[1]] = source
+            self.all_sources[source.label] = source
         for outer in outers:
             self.outer_conditions.append((numbers_in(outer), outer.where))
             self._collect(outer.sources, outer.outers)
 
     def _grow(self) -> None:
+        """Add what follows until nothing more does."""
         changed = True
         while changed:
             changed = False
-            for _, left, right in self.equalities:
-                for one, other in ((left, right), (right, left)):
-                    if (
-                        one[0] == "column"
-                        and not self.fixes(one)
-                        and self.fixes(other)
-                        and self._carries(other, one)
-                    ):
-                        self.columns.add(one)
-                        changed = True
+            for condition in self.equalities:
+                for side, other in both_ways(condition):
+                    changed |= self._fix_side(side, other)
             for own, where in self.outer_conditions:
                 changed |= self._grow_outer(own, where)
-            for number, source in self.all_sources.items():
-                if number not in self.rows and any(
-                    all(self.fixes(column) for column in key) for key in keys_of(source, self.context)
-                ):
-                    self.rows.add(number)
+            for label, source in self.all_sources.items():
+                if label not in self.rows and self._has_one_row(source):
+                    self.rows.add(label)
                     changed = True
 
-    def _grow_outer(self, own: set[int], where: tuple[Term, ...]) -> bool:
+    def _fix_side(self, side: Term, other: Term) -> bool:
+        """Add a column that equals what is fixed; return whether it is one."""
+        if not isinstance(side, Column) or self.fixes(side) or not self.fixes(other):
+            return False
+        if not self._carries(other, side):
+            return False
+        self.columns.add(side)
+        return True
+
+    def _grow_outer(self, own: set[Label], where: tuple[Term, ...]) -> bool:
         """An outer join fixes its side only once everything its condition asks of the other side is fixed."""
-        if not all(self.fixes(column) for one in where for column in columns_of(one) if column[1] not in own):
+        if not all(self.fixes(column) for column in columns_of(where) if column.source not in own):
             return False
         changed = False
-        for one in where:
-            if one[0] != "=":
-                continue
-            for column, other in ((one[1], one[2]), (one[2], one[1])):
-                inner = column[0] == "column" and column[1] in own and not self.fixes(column)
-                if inner and self.fixes(other) and self._carries(other, column):
-                    self.columns.add(column)
-                    changed = True
+        for condition in equalities(where):
+            for side, other in both_ways(condition):
+                if isinstance(side, Column) and side.source in own:
+                    changed |= self._fix_side(side, other)
         return changed
 
-    def _carries(self, known: Term, unknown: Term) -> bool:
+    def _has_one_row(self, source: Source) -> bool:
+        """Return whether all columns of a key of a source are fixed."""
+        return any(all(map(self.fixes, key)) for key in keys_of(source, self.context))
+
+    def _carries(self, known: Term, unknown: Column) -> bool:
         """A number does not fix the text that equals it ('1' and '01')."""
         if self.context.collation(unknown):
             return False
         kind = self.context.affinity(unknown)
         if kind in ("number", "real", "date") or (kind == "" and not self.context.facts.known):
             return True
-        if known[0] in CONSTANTS:
-            return kind != "text" or known[0] == "text"
+        if isinstance(known, CONSTANTS):
+            return kind != "text" or isinstance(known, Text)
         return self.context.affinity(known) == kind
 
-    def fixes(self, term: Any) -> bool:
+    def fixes(self, term: Term) -> bool:
         """Return whether a term has one value."""
-        if term[0] in CONSTANTS:
+        if isinstance(term, Column):
+            return term in self.columns or term.source in self.rows or term.source not in self.all_sources
+        if isinstance(term, CONSTANTS):
             return True
-        if term[0] == "column":
-            return term in self.columns or term[1] in self.rows or term[1] not in self.all_sources
-        if any(
-            part and (isinstance(part, QUERIES) or part[0] in ("aggregate", "window")) for part in walk(term)
-        ):
+        if any(isinstance(part, _OF_MANY_ROWS) for part in walk(term)):
             return False
-        return all(self.fixes(column) for column in columns_of(term))
+        return all(map(self.fixes, columns_of(term)))
 
     @property
     def one_row(self) -> bool:
         """True when at most one row of the FROM clause is left."""
-        return all(number in self.rows for number in self.all_sources)
+        return all(label in self.rows for label in self.all_sources)
 
 
-def keys_of(source: Term, context: Context) -> tuple[frozenset[Term], ...]:
+_OF_MANY_ROWS = (Aggregate, Window, *QUERIES)
+
+
+def _equates_a_column(condition: Term) -> TypeGuard[Comparison]:
+    if not isinstance(condition, Comparison) or condition.head not in ("=", "is"):
+        return False
+    return isinstance(condition.left, Column) or isinstance(condition.right, Column)
+
+
+def keys_of(source: Source, context: Context) -> tuple[frozenset[Column], ...]:
     """Return the keys of a source: declared ones, or what a derived table groups by."""
-    if source[0] == "table":
-        return context.keys(source[1])
-    if source[0] != "derived":
+    if isinstance(source, Table):
+        return context.keys(source.label)
+    if not isinstance(source, Derived) or not isinstance(source.query, Select):
         return ()
-    query = source[2]
-    number = source[1]
-    if isinstance(query, Select):
-        places = [Column(number, place) for place in range(len(query.items))]
-        if query.group is None and query.aggregated:
-            return (frozenset(),)
-        if not (query.sources or query.outers) and all(item[0] in CONSTANTS for item in query.items):
-            return (frozenset(),)  # of a function the engine may make rows
-        if query.group is not None and set(query.group) <= set(query.items):
-            return (frozenset(Column(number, query.items.index(key)) for key in query.group),)
-        if query.distinct is True:
-            return (frozenset(places),)
+    label, query = source.label, source.query
+    if query.group is None and query.aggregated:
+        return (frozenset(),)
+    # A function may give more rows.
+    if not (query.sources or query.outers) and all(isinstance(item, CONSTANTS) for item in query.items):
+        return (frozenset(),)
+    if query.group is not None and set(query.group) <= set(query.items):
+        return (frozenset(Column(label, query.items.index(key)) for key in query.group),)
+    if query.distinct is True:
+        return (frozenset(Column(label, place) for place in range(len(query.items))),)
     return ()

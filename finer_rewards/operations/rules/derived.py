@@ -2,86 +2,139 @@
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 from ..context import Context
 from ..terms import (
+    CONSTANTS,
+    ONE,
     Aggregate,
+    Call,
     Column,
     Derived,
     Exists,
     In,
-    Number,
+    Label,
+    Query,
     Scalar,
     Select,
     SetOperation,
     Term,
     Window,
+    columns_of,
     computes_over_rows,
     contains,
     substitute,
-    walk,
+)
+from ._shared import (
+    derived_blocks,
+    is_cut,
+    is_equality,
+    items_behind,
+    reads_one_derived_table,
+    shown_terms,
+    shows_all_columns,
+    without,
 )
 from .blocks import grows_too_large, mergeable, split
-from .closure import CONSTANTS
 
 
-def unwrap(block: Select, context: Context) -> Term:
+def unwrap(block: Select, context: Context) -> Query:
     """Return the query inside a block that only renames, filters, sorts or cuts it.
 
     Holds when the block reads one derived table and neither groups nor removes repeats itself:
     a filter on groups is a HAVING, and a projection of a grouped query is a grouped query.
     """
-    if len(block.sources) != 1 or block.outers or block.sources[0][0] != "derived":
+    source = block.sources[0] if reads_one_derived_table(block) else None
+    if not isinstance(source, Derived) or _groups(block):
         return block
-    _, number, inner = block.sources[0]
-    if block.group is not None or block.having or block.extra or _over_rows(block):
+    inner = source.query
+    if isinstance(inner, SetOperation):
+        return _unwrap_set_operation(block, source.label, inner)
+    if not isinstance(inner, Select) or inner.extra or shows_all_columns(inner):
         return block
-    columns = tuple(Column(number, place) for place in range(len(block.items)))
-    identity = block.items == columns
-    bare = not (block.where or block.order or block.limit or block.offset)
-    if inner[0] == "setop":
-        pushed = _push_into_union(block, number, inner)
-        if pushed is not None:
-            return pushed
-        width = _width(inner)
-        if identity and bare and width == len(columns) and block.distinct in (False, "any"):
-            whole: Term = inner
-            return whole
+    if inner.distinct is True:
+        return _reorder_distinct(block, source.label, inner)
+    return _unwrap_block(block, source.label, inner)
+
+
+def _groups(block: Select) -> bool:
+    """Return whether a block folds or counts its rows, or does what no other query can take over."""
+    return (
+        block.group is not None or bool(block.having or block.extra) or computes_over_rows(shown_terms(block))
+    )
+
+
+def _takes_all_rows(block: Select) -> bool:
+    """Return whether a block shows every row it reads, in the order in which they come."""
+    return not (block.where or block.order or block.limit or block.offset)
+
+
+def _unwrap_set_operation(block: Select, label: Label, operation: SetOperation) -> Query:
+    """A block over a set operation goes into its branches, or goes where it shows all columns in their order."""
+    pushed = _push_into_union(block, label, operation)
+    if pushed is not None:
+        return pushed
+    in_place = tuple(Column(label, place) for place in range(_width(operation)))
+    if block.items == in_place and _takes_all_rows(block) and block.distinct is not True:
+        return operation
+    return block
+
+
+def _push_into_union(block: Select, label: Label, operation: SetOperation) -> Query | None:
+    """A projection and a filter of UNION ALL are those of its branches. Holds without ORDER BY and LIMIT."""
+    if operation.operator != "union all" or operation.order or is_cut(operation) or operation.extra:
+        return None
+    if block.order or is_cut(block) or block.distinct is True:
+        return None
+    pushed = []
+    for branch in operation.branches:
+        # Columns that are not known may be in another order in the other branches.
+        if not mergeable(branch) or shows_all_columns(branch):
+            return None
+        behind = items_behind(label, branch)
+        where = split((*branch.where, *substitute(block.where, behind)))
+        pushed.append(branch._replace(items=substitute(block.items, behind), where=where))
+    return SetOperation("union all", tuple(pushed), (), None, None)
+
+
+def _width(query: Query) -> int:
+    """Return how many columns a query has; 0 where that is not known."""
+    while isinstance(query, SetOperation):
+        query = query.branches[0]
+    return len(query.items) if isinstance(query, Select) else 0
+
+
+def _reorder_distinct(block: Select, label: Label, inner: Select) -> Select:
+    """All columns of SELECT DISTINCT in another order are SELECT DISTINCT with its items in that order."""
+    behind = items_behind(label, inner)
+    permuted = len(block.items) == len(behind) and set(block.items) == behind.keys()
+    if not permuted or not _takes_all_rows(block):
         return block
-    if not isinstance(inner, Select) or inner.extra or inner.distinct is True:
-        if (
-            isinstance(inner, Select)
-            and inner.distinct is True
-            and not inner.extra
-            and bare
-            and _permutes(block, number, inner)
-        ):
-            items = tuple(inner.items[item[2]] for item in block.items)
-            return inner._replace(items=items, distinct=block.distinct or True)
+    return inner._replace(items=substitute(block.items, behind), distinct=block.distinct or True)
+
+
+def _unwrap_block(block: Select, label: Label, inner: Select) -> Select:
+    """Return the inner block with the items, filter, order and LIMIT of the one around it, where it can take them."""
+    if contains(inner.items, Window):
         return block
-    if any(item[0] == "column" and item[2] == "*" for item in inner.items):
+    if is_cut(inner) and not (_takes_all_rows(block) and block.distinct is not True):
         return block
-    limited = inner.limit is not None or inner.offset is not None
-    if (limited and (not bare or block.distinct is True)) or any(
-        contains(item, Window) for item in inner.items
-    ):
+    filters_rows = block.where and not inner.aggregated
+    if filters_rows or grows_too_large(label, inner, block):
         return block
-    if block.distinct is True and inner.distinct not in (False, "any"):
-        return block
-    mapping = {Column(number, place): item for place, item in enumerate(inner.items)}
-    if (block.where and not inner.aggregated) or grows_too_large(number, inner, block):
-        return block
-    having = tuple(substitute(one, mapping) for one in block.where)
-    if any(contains(one, Exists, In, Scalar) for one in having):
+    behind = items_behind(label, inner)
+    having = substitute(block.where, behind)
+    if contains(having, Exists, In, Scalar):
         return block
     return inner._replace(
-        items=tuple(substitute(item, mapping) for item in block.items),
+        items=substitute(block.items, behind),
         having=(*inner.having, *having),
         distinct=block.distinct if inner.distinct is False or block.distinct is True else inner.distinct,
-        order=inner.order
-        if limited or not block.order
-        else tuple(substitute(key, mapping) for key in block.order),
-        limit=inner.limit if limited else block.limit,
-        offset=inner.offset if limited else block.offset,
+        order=substitute(block.order, behind) or inner.order,
+        # One of the two has no LIMIT and no OFFSET.
+        limit=inner.limit if is_cut(inner) else block.limit,
+        offset=inner.offset if is_cut(inner) else block.offset,
     )
 
 
@@ -92,98 +145,74 @@ def one_row_to_scalar(block: Select, context: Context) -> Select:
     """
     if len(block.sources) < 2:
         return block
-    for source in block.sources:
-        query = source[2] if source[0] == "derived" else None
-        if not isinstance(query, Select) or not query.aggregated or query.group is not None or query.having:
+    for source, query in derived_blocks(block.sources):
+        if not _has_exactly_one_row(query):
             continue
-        if query.limit is not None or query.offset is not None or query.extra:
-            continue
-        rest = block._replace(sources=tuple(one for one in block.sources if one is not source))
         single = query._replace(order=(), distinct=False)
-        mapping: dict[Term, Term] = {
-            Column(source[1], place): Scalar(single._replace(items=(item,)))
-            for place, item in enumerate(query.items)
+        scalars = {
+            column: Scalar(single._replace(items=(item,)))
+            for column, item in items_behind(source.label, query).items()
         }
-        changed: Select = substitute(rest, mapping)
-        return changed
+        return substitute(block._replace(sources=without(block.sources, source)), scalars)
     return block
 
 
-def _push_into_union(block: Select, number: int, inner: Term) -> Term | None:
-    """A projection and a filter of UNION ALL are those of its branches. Holds without ORDER BY and LIMIT."""
-    plain = inner[1] == "union all" and inner[3:6] == ((), None, None) and len(inner) == 6
-    if not plain or block.order or block.limit or block.offset or block.distinct is True:
-        return None
-    if not all(mergeable(branch) for branch in inner[2]):
-        return None
-    branches = []
-    for branch in inner[2]:
-        mapping = {Column(number, place): item for place, item in enumerate(branch.items)}
-        branches.append(
-            branch._replace(
-                items=tuple(substitute(item, mapping) for item in block.items),
-                where=split((*branch.where, *(substitute(one, mapping) for one in block.where))),
-            )
-        )
-    return SetOperation("union all", tuple(branches), (), None, None)
+def _has_exactly_one_row(query: Select) -> bool:
+    """Return whether a block is an aggregate over all its rows."""
+    grouped = query.group is not None or query.having
+    return query.aggregated and not grouped and not is_cut(query) and not query.extra
 
 
 def drop_unread_columns(block: Select, context: Context) -> Select:
     """A column of a derived table that nobody reads is dropped; it still counts for DISTINCT, as a key."""
-    if not any(source[0] == "derived" for source in block.sources):
-        return block
-    for source in block.sources:
-        query = source[2] if source[0] == "derived" else None
-        if not isinstance(query, Select) or len(query.items) < 2 or query.extra:
+    for source, query in derived_blocks(block.sources):
+        if len(query.items) < 2 or query.extra or shows_all_columns(query):
             continue
-        whole = query
-        if query.distinct is True:
-            query = _grouped(query)
-            if query is whole:
-                continue
-        number = source[1]
-        if any(item[0] == "column" and item[2] == "*" for item in query.items):
+        grouped = _as_grouped(query) if query.distinct is True else query
+        read = _places_read(block, source.label)
+        if grouped is None or read is None:
             continue
-        read = {part[2] for part in walk(block) if part[0] == "column" and part[1] == number}
-        if not all(isinstance(place, int) for place in read):
-            continue
-        kept = [place for place in range(len(query.items)) if place in read]
-        one_row = query.aggregated and query.group is None
-        if one_row and not any(contains(query.items[place], Aggregate) for place in kept):
-            continue
-        kept = kept or [0]
-        if len(kept) == len(query.items):
-            continue
-        mapping: dict[Term, Term] = {Column(number, old): Column(number, new) for new, old in enumerate(kept)}
-        less = Derived(number, query._replace(items=tuple(query.items[place] for place in kept)))
-        rest: Select = substitute(block._replace(sources=()), mapping)
-        sources = tuple(less if one is source else one for one in block.sources)
-        return rest._replace(sources=sources)
+        kept = _places_kept(grouped, read)
+        if len(kept) < len(query.items):
+            return _keep_places(block, source, grouped, kept)
     return block
 
 
-def _grouped(query: Select) -> Select:
-    """Return SELECT DISTINCT as GROUP BY on all items, of which one may then be left out; the same where it is not."""
-    keys = tuple(dict.fromkeys(item for item in query.items if item[0] not in CONSTANTS))
-    cut = query.limit is not None or query.offset is not None or query.order
-    if not keys or cut or query.aggregated or any(computes_over_rows(item) for item in query.items):
-        return query
+def _as_grouped(query: Select) -> Select | None:
+    """Return SELECT DISTINCT as GROUP BY on all items, of which one may then be left out; `None` where it is not."""
+    keys = tuple(dict.fromkeys(item for item in query.items if not isinstance(item, CONSTANTS)))
+    if not keys or is_cut(query) or query.order or query.aggregated:
+        return None
+    if computes_over_rows(query.items):
+        return None
     return query._replace(distinct=False, group=keys)
 
 
-def _over_rows(block: Select) -> bool:
-    return any(computes_over_rows(one) for one in (*block.items, *(key[1] for key in block.order)))
+def _places_read(block: Select, label: Label) -> set[int] | None:
+    """Return the places of a derived table's columns that a block reads; `None` where one is read by its name."""
+    read = {column.name for column in columns_of(block) if column.source == label}
+    places = {name for name in read if isinstance(name, int)}
+    return places if places == read else None
 
 
-def _permutes(block: Select, number: int, inner: Select) -> bool:
-    places = {item[2] for item in block.items if item[0] == "column" and item[1] == number}
-    return len(places) == len(block.items) == len(inner.items)
+def _places_kept(query: Select, read: set[int]) -> list[int]:
+    """Return the places of the items that stay; all of them where leaving one out would change the rows."""
+    everything = list(range(len(query.items)))
+    kept = [place for place in everything if place in read]
+    one_row = query.aggregated and query.group is None
+    # Without an aggregate it would have a row for each that it reads.
+    if one_row and not any(contains(query.items[place], Aggregate) for place in kept):
+        return everything
+    return kept or [0]
 
 
-def _width(query: Term) -> int:
-    while query[0] == "setop":
-        query = query[2][0]
-    return len(query.items) if isinstance(query, Select) else -1
+def _keep_places(block: Select, source: Derived, query: Select, kept: list[int]) -> Select:
+    """Put a derived table with some of its items in place of one with all of them."""
+    label = source.label
+    moved = {Column(label, old): Column(label, new) for new, old in enumerate(kept)}
+    narrow = Derived(label, query._replace(items=tuple(query.items[place] for place in kept)))
+    rest = substitute(block._replace(sources=()), moved)
+    return rest._replace(sources=tuple(narrow if one is source else one for one in block.sources))
 
 
 def first_row_number(block: Select, context: Context) -> Select:
@@ -192,28 +221,35 @@ def first_row_number(block: Select, context: Context) -> Select:
     Holds without PARTITION BY, when the number is used for nothing else and nothing else is filtered or
     joined: both take one row among those that come first.
     """
-    if len(block.sources) != 1 or block.sources[0][0] != "derived" or len(block.where) != 1 or block.outers:
+    if not reads_one_derived_table(block) or len(block.where) != 1:
         return block
-    _, number, inner = block.sources[0]
-    where = block.where[0]
-    if where[0] != "=" or where[2] != ("number", "1") or where[1][:2] != ("column", number):
-        return block
-    if not isinstance(inner, Select) or inner.limit or inner.offset or inner.distinct is True or inner.extra:
-        return block
-    place = where[1][2]
-    if not isinstance(place, int) or place >= len(inner.items):
-        return block
-    window = inner.items[place]
-    if window[0] != "window" or window[1] != ("call", "row_number") or window[2] or window[4]:
-        return block
-    if any(part == where[1] for part in walk(block._replace(where=()))):
-        return block
-    rest = [item for at, item in enumerate(inner.items) if at != place]
-    if any(contains(item, Window) for item in rest):
-        return block
-    shift: dict[Term, Term] = {
-        Column(number, at): Column(number, at - 1) for at in range(place + 1, len(inner.items))
-    }
-    cut = inner._replace(items=tuple(rest), order=window[3], limit=Number("1"))
-    changed: Select = substitute(block._replace(where=(), sources=()), shift)
-    return changed._replace(sources=(Derived(number, cut),))
+    for source, inner in derived_blocks(block.sources):
+        place = _counter_place(source.label, inner, block.where[0])
+        if place is None or is_cut(inner) or inner.distinct is True or inner.extra:
+            continue
+        label = source.label
+        window = inner.items[place]
+        others = (*inner.items[:place], *inner.items[place + 1 :])
+        read_again = Column(label, place) in columns_of(block._replace(where=()))
+        if not _numbers_all_rows(window) or read_again or contains(others, Window):
+            continue
+        moved = {Column(label, old): Column(label, old - 1) for old in range(place + 1, len(inner.items))}
+        first = inner._replace(items=others, order=window.order, limit=ONE)
+        changed = substitute(block._replace(where=(), sources=()), moved)
+        return changed._replace(sources=(Derived(label, first),))
+    return block
+
+
+def _counter_place(label: Label, inner: Select, condition: Term) -> int | None:
+    """Return the place of the item that a condition compares with 1; `None` where it asks something else."""
+    if not is_equality(condition) or condition.right != ONE:
+        return None
+    places = [place for place in range(len(inner.items)) if condition.left == Column(label, place)]
+    return places[0] if places else None
+
+
+def _numbers_all_rows(term: Term) -> TypeGuard[Window]:
+    """Return whether a term is ROW_NUMBER() without PARTITION BY and without a frame."""
+    if not isinstance(term, Window) or term.partition or term.frame:
+        return False
+    return term.function == Call("row_number")

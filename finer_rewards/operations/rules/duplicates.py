@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import Select, Term, Window, contains
-from .closure import CONSTANTS, Closure
+from ..terms import Number, Select, SortKey, Term, Window, contains
+from .closure import Closure
 
 
 def drop_needless_distinct(block: Select, context: Context) -> Select:
@@ -17,9 +17,7 @@ def drop_needless_distinct(block: Select, context: Context) -> Select:
         closure = Closure(block, block.items, context)
         unique = all(key in block.items or closure.fixes(key) for key in block.group)
     else:
-        unique = Closure(block, block.items, context).one_row and not any(
-            contains(item, Window) for item in block.items
-        )
+        unique = Closure(block, block.items, context).one_row and not contains(block.items, Window)
     return block._replace(distinct=False) if unique else block
 
 
@@ -29,28 +27,30 @@ def drop_needless_order(block: Select, context: Context) -> Select:
     With one row there is nothing to sort, and nothing for LIMIT to cut.
     """
     if block.aggregated and block.group is None:
-        limit = block.limit
-        if (
-            limit is not None
-            and limit[0] == "number"
-            and limit[1].isdigit()
-            and int(limit[1]) > 0
-            and not block.offset
-        ):
+        if _cuts_nothing(block):
             return block._replace(order=(), limit=None)
         return block._replace(order=()) if block.order else block
-    if not block.order:
-        return block
-    kept: list[tuple[object, ...]] = []
+    kept: list[SortKey] = []
     seen: list[Term] = []
     for key in block.order:
         closure = Closure(block, seen, context)
-        if key[1][0] in CONSTANTS or key[1] in seen or (closure.fixes(key[1])):
-            continue
-        if not block.aggregated and seen and closure.one_row:
+        if seen and _fixes_a_row(closure, seen, block):
             break
-        if block.group and seen and all(one in seen or closure.fixes(one) for one in block.group):
-            break
-        kept.append(key)
-        seen.append(key[1])
+        if key.term not in seen and not closure.fixes(key.term):
+            kept.append(key)
+            seen.append(key.term)
     return block if tuple(kept) == block.order else block._replace(order=tuple(kept))
+
+
+def _cuts_nothing(block: Select) -> bool:
+    """Return whether LIMIT leaves at least one row, and there is no OFFSET."""
+    if block.offset or not isinstance(block.limit, Number):
+        return False
+    return block.limit.numeral.isdigit() and int(block.limit.numeral) > 0
+
+
+def _fixes_a_row(closure: Closure, seen: list[Term], block: Select) -> bool:
+    """Return whether the sort keys that a closure is of fix one row of the result."""
+    if block.group:
+        return all(key in seen or closure.fixes(key) for key in block.group)
+    return not block.aggregated and closure.one_row

@@ -2,75 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
+from itertools import permutations
+from typing import NamedTuple, TypeVar
 
 from ..context import Context, numbers_in
 from ..terms import (
+    CONSTANTS,
     FALSE,
-    ONE,
+    NULL,
+    Cast,
     Column,
     Comparison,
     Exists,
     In,
+    Label,
     Not,
-    Null,
+    Number,
+    Outer,
     Select,
+    Table,
     Term,
+    Text,
     columns_of,
     fold,
     sources_of,
     substitute,
 )
+from ._nulls import rejects_null, strict_operands
+from ._shared import any_row, both_ways, equalities, equality, is_equality, table_readings, without
 from .blocks import blind_to_repeats
-from .closure import CONSTANTS, Closure
+from .closure import Closure
 
-_STRICT = frozenset({"=", "<>", "<", "<=", ">", ">=", "like", "glob", "ilike"})
-_STRICT_VALUES = frozenset({"+", "-", "*", "/", "%", "||", "neg", "cast"})
-
-
-def rejects_null(term: Term, numbers: set[int]) -> bool:
-    """Return whether a condition cannot be true when every column of these sources is NULL."""
-    head = term[0]
-    if head in _STRICT:
-        return any(_null_through(part, numbers) for part in term[1:])
-    if head == "in" and len(term) == 3:
-        return _null_through(term[1], numbers)
-    if head == "is not" and term[2] == ("null",):
-        return _null_through(term[1], numbers)
-    if head == "not":
-        # NULL NOT IN (a subquery without rows) is true.
-        inner = term[1]
-        return (inner[0] in _STRICT or (inner[0] == "in" and inner[2][0] == "list")) and rejects_null(
-            inner, numbers
-        )
-    if head == "and":
-        return any(rejects_null(part, numbers) for part in term[1:])
-    if head == "or":
-        return all(rejects_null(part, numbers) for part in term[1:])
-    return False
-
-
-def _null_through(term: Term, numbers: set[int]) -> bool:
-    """Return whether a value is NULL when every column of these sources is."""
-    if term[0] == "column":
-        return term[1] in numbers
-    if term[0] in _STRICT_VALUES:
-        return any(_null_through(part, numbers) for part in term[1:] if isinstance(part, tuple))
-    return False
+_T = TypeVar("_T")
 
 
 def outer_to_inner(block: Select, context: Context) -> Select:
     """LEFT JOIN is JOIN where a condition above it fails on the rows it pads with NULLs."""
-    if not block.outers:
-        return block
     for outer in block.outers:
-        numbers = numbers_in(outer.sources)
-        others = [one for one in block.outers if one is not outer]
-        if any(rejects_null(one, numbers) for one in block.where):
-            context.padded -= numbers
+        padded = numbers_in(outer.sources)
+
+        def is_padded(term: Term, padded: set[Label] = padded) -> bool:
+            return isinstance(term, Column) and term.source in padded
+
+        if any(rejects_null(condition, is_padded) for condition in block.where):
+            context.padded -= padded
             return block._replace(
                 sources=(*block.sources, *outer.sources),
-                outers=(*others, *outer.outers),
+                outers=(*without(block.outers, outer), *outer.outers),
                 where=(*block.where, *outer.where),
             )
     return block
@@ -82,26 +61,33 @@ def outer_to_anti(block: Select, context: Context) -> Select:
     Holds when x cannot be NULL in a row that c lets through, and nothing else of s is read.
     """
     for outer in block.outers:
-        numbers = numbers_in(outer)
         own = numbers_in(outer.sources)
-        for one in block.where:
-            if one[0] != "is" or one[2] != ("null",) or one[1][0] != "column" or one[1][1] not in own:
+        for condition in block.where:
+            column = _asked_to_be_null(condition)
+            if column is None or column.source not in own or not _is_present(column, outer, context):
                 continue
-            column = one[1]
-            present = column[2] in context.table_of(column).not_null or any(
-                part[0] in _STRICT and column in part[1:] for part in outer.where
-            )
-            rest = block._replace(
-                outers=tuple(other for other in block.outers if other is not outer),
-                where=tuple(other for other in block.where if other is not one),
-            )
-            if not present or sources_of(rest) & numbers:
-                continue
-            probe = Select(
-                "select", "any", (ONE,), outer.sources, outer.outers, outer.where, None, (), (), None, None
-            )
-            return rest._replace(where=(*rest.where, Not(Exists(probe))))
+            rest = block._replace(outers=without(block.outers, outer), where=without(block.where, condition))
+            if sources_of(rest).isdisjoint(numbers_in(outer)):
+                return rest._replace(where=(*rest.where, Not(Exists(_joined_rows(outer)))))
     return block
+
+
+def _asked_to_be_null(condition: Term) -> Column | None:
+    """Return the column of `x IS NULL`; `None` for other conditions."""
+    if not isinstance(condition, Comparison) or condition.head != "is" or condition.right != NULL:
+        return None
+    return condition.left if isinstance(condition.left, Column) else None
+
+
+def _is_present(column: Column, outer: Outer, context: Context) -> bool:
+    """Return whether a column is not NULL in any row that an outer join finds."""
+    declared = column.name in context.table_of(column).not_null
+    return declared or any(column in strict_operands(condition) for condition in outer.where)
+
+
+def _joined_rows(outer: Outer) -> Select:
+    """Return the block that has a row for each row that an outer join finds."""
+    return any_row(outer.sources, outer.where, outer.outers)
 
 
 def drop_unused_outer(block: Select, context: Context) -> Select:
@@ -110,16 +96,20 @@ def drop_unused_outer(block: Select, context: Context) -> Select:
     Holds when its condition fixes a key of every table it adds, or repeats cannot be seen.
     """
     for outer in block.outers:
-        numbers = numbers_in(outer)
-        rest = block._replace(outers=tuple(one for one in block.outers if one is not outer))
-        if sources_of(rest) & numbers:
+        rest = block._replace(outers=without(block.outers, outer))
+        if not sources_of(rest).isdisjoint(numbers_in(outer)):
             continue
-        probe = Select(
-            "select", False, (), outer.sources, outer.outers, outer.where, None, (), (), None, None
-        )
-        if blind_to_repeats(block) or Closure(probe, (), context).one_row:
+        if blind_to_repeats(block) or Closure(_joined_rows(outer), (), context).one_row:
             return rest
     return block
+
+
+class _Merged(NamedTuple):
+    """What stands for the columns of classes: columns for columns, constants for columns, and what says so."""
+
+    columns: dict[Column, Term]
+    constants: dict[Column, Term]
+    conditions: tuple[Term, ...]
 
 
 def merge_equal_columns(block: Select, context: Context) -> Select:
@@ -127,76 +117,97 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
 
     Holds for columns of one kind of value, where equal values are the same value.
     """
-    if not any(one[0] == "=" and one[1][0] == one[2][0] == "column" for one in block.where):
+    if not any(map(_equates_columns, block.where)):
         return block
     classes = equal_classes(block, context)
     if not classes:
         return block
-    own = numbers_in(block.sources)
-    replacement: dict[Term, Term] = {}
-    kept: list[Term] = []
-    class_of = {one: place for place, group in enumerate(classes) for one in group}
-    for group in classes:
-        constants = [one for one in group if one[0] in CONSTANTS]
-        if len(constants) > 1:
-            return block._replace(where=(FALSE,))
-        columns = [one for one in group if one[0] == "column"]
-        columns.sort(key=lambda one: _preference(one, own, context))
-        if constants:
-            kept += [Comparison("=", column, constants[0]) for column in columns]
-            replacement.update(dict.fromkeys(columns, constants[0]))
-        else:
-            first = columns[0]
-            kept += [
-                Comparison("=", first, column)
-                if repr(first) < repr(column)
-                else Comparison("=", column, first)
-                for column in columns[1:]
-            ]
-            replacement.update(dict.fromkeys(columns[1:], first))
-    rest = [
-        one for one in block.where
-        if one[0] != "=" or one[1] not in class_of or class_of[one[1]] != class_of.get(one[2])
-    ]  # fmt: skip
-    # The order of conditions is no change: another round for it would be wasted.
+    merged = _merge_classes(classes, numbers_in(block.sources), context)
+    if merged is None:
+        return block._replace(where=(FALSE,))
+    class_of = {member: place for place, members in enumerate(classes) for member in members}
+    rest = tuple(one for one in block.where if not _within_one_class(one, class_of))
     known = set(block.where)
-    elsewhere = columns_of((*rest, *block[2:5], *block[6:]))
-    if replacement.keys().isdisjoint(elsewhere) and {*rest, *kept} == known:
+    # The order of conditions is no change: another round for it would be wasted.
+    if {*rest, *merged.conditions} == known:
+        elsewhere = columns_of(block._replace(where=rest))
+        if elsewhere.isdisjoint(merged.columns) and elsewhere.isdisjoint(merged.constants):
+            return block
+    frame = block._replace(where=())
+    changed = _put_merged(frame, merged, context)
+    rest = _put_constants(substitute(rest, merged.columns), merged.constants, context)
+    where = (*rest, *merged.conditions)
+    if changed is frame and set(where) == known:
         return block
-    # A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
-    fields = ("items", "group", "having", "order", "outers", "sources", "extra")
-    others = {key: value for key, value in replacement.items() if value[0] == "column"}
-    constants_of = {key: value for key, value in replacement.items() if value[0] != "column"}
-    changes: dict[str, Any] = {}
-    for name in fields:
-        held = getattr(block, name)
-        new = substitute(held, others) if held and others else held
-        if held and constants_of and name in ("having", "outers"):
-            new = _put_constants(new, constants_of, context)
-        if new is not held:
-            changes[name] = new
-    where = (*(_put_constants(substitute(one, others), constants_of, context) for one in rest), *kept)
-    if not changes and set(where) == known:
-        return block
-    return block._replace(**changes, where=tuple(dict.fromkeys(where)))
+    return changed._replace(where=tuple(dict.fromkeys(where)))
 
 
-def _put_constants(term: Any, constants: dict[Term, Term], context: Context) -> Any:
+def _equates_columns(condition: Term) -> bool:
+    if not is_equality(condition):
+        return False
+    return isinstance(condition.left, Column) and isinstance(condition.right, Column)
+
+
+def _within_one_class(condition: Term, class_of: dict[Term, int]) -> bool:
+    """Return whether a condition equates two members of one class."""
+    if not is_equality(condition) or condition.left not in class_of:
+        return False
+    return class_of[condition.left] == class_of.get(condition.right)
+
+
+def _merge_classes(classes: list[set[Term]], own: set[Label], context: Context) -> _Merged | None:
+    """Choose what stands for each class; `None` where a class holds two constants, which no row fulfils."""
+    merged = _Merged({}, {}, ())
+    conditions: list[Term] = []
+    for members in classes:
+        constants = [member for member in members if isinstance(member, CONSTANTS)]
+        columns = [member for member in members if isinstance(member, Column)]
+        columns.sort(key=lambda column: _preference(column, own, context))
+        if len(constants) > 1:
+            return None
+        if constants:
+            conditions += [Comparison("=", column, constants[0]) for column in columns]
+            merged.constants.update(dict.fromkeys(columns, constants[0]))
+        else:
+            first, *others = columns
+            conditions += [equality(first, column) for column in others]
+            merged.columns.update(dict.fromkeys(others, first))
+    return merged._replace(conditions=tuple(conditions))
+
+
+def _preference(column: Column, own: set[Label], context: Context) -> tuple[bool, str, str, Label]:
+    """Return what sorts the columns of a class: those of the blocks around come first, then by table and name."""
+    return column.source in own, context.tables.get(column.source, "~"), str(column.name), column.source
+
+
+def _put_merged(frame: Select, merged: _Merged, context: Context) -> Select:
+    """Put what stands for a class in place of its members, everywhere but in WHERE.
+
+    A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
+    """
+    changed = substitute(frame, merged.columns) if merged.columns else frame
+    having = _put_constants(changed.having, merged.constants, context)
+    outers = _put_constants(changed.outers, merged.constants, context)
+    if having is changed.having and outers is changed.outers:
+        return changed
+    return changed._replace(having=having, outers=outers)
+
+
+def _put_constants(term: _T, constants: dict[Column, Term], context: Context) -> _T:
     """Put constants in place of columns that equal them, in comparisons with columns of the same kind.
 
     A comparison with anything else converts by the column's affinity, which a constant has not.
     """
 
-    def put(one: Term, context: Context) -> Term:
-        for place, column in ((1, one[1]), (2, one[2])):
-            other = one[3 - place]
-            if column in constants and other[0] == "column" and context.same_kind(column, other):
-                return (
-                    Comparison(one[0], constants[column], other)
-                    if place == 1
-                    else Comparison(one[0], other, constants[column])
-                )
-        return one
+    def put(comparison: Comparison, context: Context) -> Comparison:
+        head, left, right = comparison.head, comparison.left, comparison.right
+        if not isinstance(left, Column) or not isinstance(right, Column):
+            return comparison
+        if left in constants and context.same_kind(left, right):
+            return Comparison(head, constants[left], right)
+        if right in constants and context.same_kind(right, left):
+            return Comparison(head, left, constants[right])
+        return comparison
 
     return fold(term, {Comparison: put}, context) if constants else term
 
@@ -212,40 +223,43 @@ def equal_classes(block: Select, context: Context) -> list[set[Term]]:
 
 def _classes(block: Select, context: Context) -> list[set[Term]]:
     classes: list[set[Term]] = []
-    padded = set().union(*(numbers_in(one) for one in block.outers)) if block.outers else set()
-    for one in block.where:
-        if one[0] != "=":
+    padded = numbers_in(block.outers)
+    for condition in equalities(block.where):
+        a, b = condition.left, condition.right
+        if not (_may_be_merged(a, padded) and _may_be_merged(b, padded) and _same_kind(a, b, context)):
             continue
-        _, a, b = one
-        if not (_member(a, padded) and _member(b, padded) and _same_kind(a, b, context)):
-            continue
-        joined = [group for group in classes if a in group or b in group]
-        if not joined:
-            classes.append({a, b})
-            continue
-        classes = [group for group in classes if group not in joined] + [{a, b}.union(*joined)]
+        merged: set[Term] = {a, b}
+        merged.update(*(members for members in classes if a in members or b in members))
+        classes = [*(members for members in classes if members.isdisjoint(merged)), merged]
     return classes
 
 
-def _member(term: Term, padded: set[int]) -> bool:
-    if term[0] == "column":
-        return term[1] != -1 and term[1] not in padded and str(term[2])[:1] != "*"
-    return bool(term[0] == "number" or term[0] == "text")
+def _may_be_merged(term: Term, padded: set[Label]) -> bool:
+    """Return whether a term is a constant, or a column that is known and that no outer join fills with NULLs."""
+    if isinstance(term, Column):
+        return term.source != -1 and term.source not in padded and not str(term.name).startswith("*")
+    return isinstance(term, (Number, Text))
 
 
 def _same_kind(a: Term, b: Term, context: Context) -> bool:
-    if (a[0] != "column" and b[0] != "column") or a == b:
+    """Return whether equal values of two terms, of which one is a column, are the same value."""
+    if a == b:
         return False
-    if a[0] == b[0]:
+    if isinstance(a, Column) and isinstance(b, Column):
         return context.same_kind(a, b)
-    constant, column = (a, b) if b[0] == "column" else (b, a)
+    column, constant = (a, b) if isinstance(a, Column) else (b, a)
+    if not isinstance(column, Column):
+        return False
     kind = context.affinity(column)
-    return kind == "text" if constant[0] == "text" else kind in ("number", "real")
+    return kind == "text" if isinstance(constant, Text) else kind in ("number", "real")
 
 
-def _preference(column: Term, own: set[int], context: Context) -> tuple[bool, str, str, int]:
-    """Columns of the blocks around come first, then by table and column name."""
-    return column[1] in own, context.tables.get(column[1], "~"), str(column[2]), column[1]
+class _Lookup(NamedTuple):
+    """A foreign key between two tables of a block: its columns, and those that they refer to."""
+
+    parent: Table
+    columns: tuple[Column, ...]
+    key: tuple[Column, ...]
 
 
 def drop_referenced_table(block: Select, context: Context) -> Select:
@@ -254,61 +268,74 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     Holds for an inner join on a declared foreign key when nothing else of the table is read;
     the foreign key must then not be NULL.
     """
-    if len(block.sources) < 2:
-        return block
-    named = {source[2] for source in block.sources if source[0] == "table"}
-    if not any(one[1] in named for name in named for one in context.facts.table(name).references):
+    if len(block.sources) < 2 or not _refer_to_each_other(block, context):
         return block
     equated = {
-        part[1] if part[0] == "cast" else part for one in block.where if one[0] == "=" for part in one[1:]
+        _column_under_cast(side) or side
+        for condition in equalities(block.where)
+        for side in (condition.left, condition.right)
     }
-    read: dict[int, set[Term]] = {}
+    read: dict[Label, set[Column]] = {}
     for column in columns_of(block):
-        read.setdefault(column[1], set()).add(column)
-    for parent in block.sources:
-        if parent[0] != "table" or len(parent) != 3:
-            continue
-        used = read.get(parent[1], set())
-        if not any(used <= key for key in context.keys(parent[1])):
-            continue
-        for child in block.sources:
-            if child is parent or child[0] != "table" or len(child) != 3:
-                continue
-            for names, table, to_names in context.facts.table(child[2]).references:
-                if table != parent[2] or ("column", parent[1], to_names[0]) not in equated:
-                    continue
-                pairs = [
-                    (Column(child[1], a), Column(parent[1], b)) for a, b in zip(names, to_names, strict=True)
-                ]
-                found = [_link(a, b, block.where) for a, b in pairs]
-                links = {one for one in found if one is not None}
-                key = frozenset(b for _, b in pairs)
-                if None in found or key not in context.keys(parent[1]) or not used <= key:
-                    continue
-                rest = block._replace(
-                    sources=tuple(one for one in block.sources if one is not parent),
-                    where=tuple(one for one in block.where if one not in links),
-                )
-                mapping = {b: a for a, b in pairs}
-                if columns_of(rest) & set(mapping):
-                    if not all(context.same_kind(a, b) for a, b in pairs):
-                        continue
-                    rest = substitute(rest, mapping)
-                present = tuple(Comparison("is not", a, Null()) for a, _ in pairs if not context.not_null(a))
-                return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
+        read.setdefault(column.source, set()).add(column)
+    for lookup in _lookups(block, context):
+        key = frozenset(lookup.key)
+        reads_only_key = read.get(lookup.parent.label, set()) <= key
+        if reads_only_key and equated >= key and key in context.keys(lookup.parent.label):
+            dropped = _drop_parent(block, lookup, context)
+            if dropped is not None:
+                return dropped
     return block
 
 
-def _link(a: Term, b: Term, where: tuple[Term, ...]) -> Term | None:
+def _refer_to_each_other(block: Select, context: Context) -> bool:
+    """Return whether a table of a block has a foreign key to one of them."""
+    names = {source.name for source in block.sources if isinstance(source, Table)}
+    return any(table in names for name in names for _, table, _ in context.facts.table(name).references)
+
+
+def _lookups(block: Select, context: Context) -> Iterator[_Lookup]:
+    """Yield the foreign keys by which tables of a block refer to others of it."""
+    for parent, child in permutations(table_readings(block.sources), 2):
+        for names, table, to_names in context.facts.table(child.name).references:
+            if table == parent.name:
+                columns = tuple(Column(child.label, name) for name in names)
+                yield _Lookup(parent, columns, tuple(Column(parent.label, name) for name in to_names))
+
+
+def _drop_parent(block: Select, lookup: _Lookup, context: Context) -> Select | None:
+    """Return a block without the table that a foreign key refers to; `None` where it is not joined by that key."""
+    links = [_link(a, b, block.where) for a, b in zip(lookup.columns, lookup.key, strict=True)]
+    if None in links:
+        return None
+    rest = block._replace(
+        sources=without(block.sources, lookup.parent),
+        where=tuple(condition for condition in block.where if condition not in links),
+    )
+    referring = dict(zip(lookup.key, lookup.columns, strict=True))
+    if not columns_of(rest).isdisjoint(referring):
+        if not all(map(context.same_kind, lookup.columns, lookup.key)):
+            return None
+        rest = substitute(rest, referring)
+    present = (
+        Comparison("is not", column, NULL) for column in lookup.columns if not context.not_null(column)
+    )
+    return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
+
+
+def _column_under_cast(term: Term) -> Column | None:
+    """Return the column that a cast is of; `None` for other terms."""
+    return term.operand if isinstance(term, Cast) and isinstance(term.operand, Column) else None
+
+
+def _link(a: Column, b: Column, where: tuple[Term, ...]) -> Term | None:
     """Return the condition that equates two columns; through a cast, where the key says the values agree."""
-    for one in where:
-        if one[0] != "=":
-            continue
-        sides = [part[1] if part[0] == "cast" and part[1][0] == "column" else part for part in one[1:]]
-        if sides in ([a, b], [b, a]):
-            return one
-        if one[1] == b and one[2][0] in CONSTANTS and ("=", a, one[2]) in where:
-            return one
+    for condition in equalities(where):
+        left, right = condition.left, condition.right
+        if {_column_under_cast(left) or left, _column_under_cast(right) or right} == {a, b}:
+            return condition
+        if left == b and isinstance(right, CONSTANTS) and Comparison("=", a, right) in where:
+            return condition
     return None
 
 
@@ -319,33 +346,23 @@ def free_foreign_key(block: Select, context: Context) -> Select:
 
 
 def _uncast(term: Term, context: Context) -> Term:
-    if term[0] == "not":
-        return Not(_uncast(term[1], context))
-    if term[0] == "in" and isinstance(term[2], Select) and len(term[2].items) == 1:
-        item = term[2].items[0]
-        if (
-            item[0] == "cast"
-            and item[1][0] == "column"
-            and term[1][0] == "column"
-            and refers(item[1], term[1], context)
-        ):
-            return In(term[1], term[2]._replace(items=(item[1],)))
-    if term[0] != "=":
-        return term
-    for cast, other in ((term[1], term[2]), (term[2], term[1])):
-        if (
-            cast[0] == "cast"
-            and cast[1][0] == "column"
-            and other[0] == "column"
-            and refers(cast[1], other, context)
-        ):
-            return Comparison("=", *sorted((cast[1], other), key=repr))
+    if isinstance(term, Not):
+        return Not(_uncast(term.operand, context))
+    if isinstance(term, In) and isinstance(term.right, Select) and len(term.right.items) == 1:
+        column = _column_under_cast(*term.right.items)
+        if column is not None and refers(column, term.left, context):
+            return In(term.left, term.right._replace(items=(column,)))
+    if is_equality(term):
+        for cast, other in both_ways(term):
+            column = _column_under_cast(cast)
+            if column is not None and refers(column, other, context):
+                return equality(column, other)
     return term
 
 
-def refers(child: Term, parent: Term, context: Context) -> bool:
-    """Return whether one column is a foreign key to another."""
-    return any(
-        table == context.tables.get(parent[1]) and names == (child[2],) and to_names == (parent[2],)
-        for names, table, to_names in context.table_of(child).references
-    )
+def refers(child: Column, parent: Term, context: Context) -> bool:
+    """Return whether one column is a foreign key to another one; no other term is."""
+    if not isinstance(parent, Column):
+        return False
+    wanted = ((child.name,), context.tables.get(parent.source), (parent.name,))
+    return wanted in context.table_of(child).references

@@ -6,8 +6,6 @@ a query that is nearly right shares most of its operations with the gold.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..context import Context
 from ..predicates import is_truth, truth
 from ..terms import (
@@ -16,21 +14,24 @@ from ..terms import (
     ONE,
     Aggregate,
     Case,
+    Column,
     Comparison,
-    Number,
+    In,
+    Scalar,
     Select,
     SortKey,
     Term,
     computes_over_rows,
 )
-from .grouping import change_aggregates
+from ._shared import both_ways, equalities, is_equality, without
+from .grouping import ZERO, change_aggregates, only_argument
 
 
 def count_rows(block: Select, context: Context) -> Select:
     """COUNT(x) and COUNT(DISTINCT x) count rows; SUM of a condition counts those where it holds."""
 
-    def change(term: Term) -> Any:
-        if term[1] == "count" and term[3][0] == "column":
+    def change(term: Aggregate) -> Aggregate:
+        if counts_column(term):
             return COUNT_ALL
         condition = summed_condition(term)
         return term if condition is None else Aggregate("count", False, Case([(condition, ONE)], NULL))
@@ -38,16 +39,21 @@ def count_rows(block: Select, context: Context) -> Select:
     return change_aggregates(block, change)
 
 
-def summed_condition(term: Term) -> Term | None:
+def counts_column(term: Aggregate) -> bool:
+    """Return whether a term is COUNT of a column."""
+    return term.name == "count" and any(isinstance(argument, Column) for argument in term.arguments[:1])
+
+
+def summed_condition(term: Aggregate) -> Term | None:
     """Return the condition of SUM(p) and SUM(CASE WHEN p THEN 1 ELSE 0 END)."""
-    if term[1] != "sum" or term[2] or len(term) != 4:
+    inner = only_argument(term)
+    if inner is None or term.name != "sum" or term.distinct:
         return None
-    inner = term[3]
     if is_truth(inner):
-        found: Term = inner
-        return found
-    if inner[0] == "case" and len(inner) == 4 and inner[2:] == (ONE, Number("0")):
-        return truth(inner[1])
+        return inner
+    if isinstance(inner, Case) and inner.otherwise == ZERO and len(inner.branches) == 1:
+        [(when, then)] = inner.branches
+        return truth(when) if then == ONE else None
     return None
 
 
@@ -55,52 +61,67 @@ def extreme_to_first(block: Select, context: Context) -> Select:
     """`x = (SELECT MAX(x) ...)` is ORDER BY x DESC LIMIT 1."""
     if block.order or block.limit is not None or block.aggregated:
         return block
-    for one in block.where:
-        if one[0] != "=":
-            continue
-        for left, right in ((one[1], one[2]), (one[2], one[1])):
-            key = _extreme(right)
-            if key is None or left[0] != "column" or left[2] != key[1][2]:
+    for condition in equalities(block.where):
+        for column, other in both_ways(condition):
+            extreme = _extreme(other)
+            if extreme is None or not isinstance(column, Column):
                 continue
-            rest = block._replace(where=tuple(part for part in block.where if part is not one))
-            return rest._replace(order=(SortKey(key[0], left),), limit=ONE)
+            direction, name = extreme
+            if column.name == name:
+                rest = block._replace(where=without(block.where, condition))
+                return rest._replace(order=(SortKey(direction, column),), limit=ONE)
     return block
 
 
-def _extreme(term: Term) -> Term | None:
-    """Return the sort key that puts the row of a MIN or MAX subquery first."""
-    if term[0] != "scalar" or not isinstance(term[1], Select):
+def _extreme(term: Term) -> tuple[str, object] | None:
+    """Return the direction and the column that put the row of a MIN or MAX subquery first."""
+    query = term.query if isinstance(term, Scalar) else None
+    if not isinstance(query, Select) or len(query.items) != 1:
         return None
-    query = term[1]
-    if len(query.items) != 1 or query.group is not None or query.having or query.limit is not None:
+    if query.group is not None or query.having or query.limit is not None:
         return None
     item = query.items[0]
-    if item[0] != "aggregate" or item[1] not in ("min", "max") or len(item) != 4 or item[3][0] != "column":
+    if not isinstance(item, Aggregate) or item.name not in _DIRECTIONS:
         return None
-    return SortKey("asc" if item[1] == "min" else "desc", item[3])
+    column = only_argument(item)
+    return (_DIRECTIONS[item.name], column.name) if isinstance(column, Column) else None
+
+
+_DIRECTIONS = {"min": "asc", "max": "desc"}
 
 
 def first_of_subquery(block: Select, context: Context) -> Select:
     """`x = (SELECT y FROM s ORDER BY k LIMIT 1)` is a join with s on y = x ORDER BY k LIMIT 1."""
     if block.order or block.limit is not None or block.group is not None:
         return block
-    for one in block.where:
-        if one[0] not in ("=", "in"):
+    for condition in block.where:
+        if not is_equality(condition) and not isinstance(condition, In):
             continue
-        query = one[2][1] if one[2][0] == "scalar" else one[2]
-        if not isinstance(query, Select) or query.limit != ONE or len(query.items) != 1 or query.outers:
-            continue
-        if query.distinct is True or computes_over_rows(query.items[0]) or query.extra or query.offset:
+        query, sought = _subquery(condition.right), condition.left
+        if query is None or not _takes_one_row(query):
             continue
         if query.group is not None and (block.aggregated or query.group != query.items):
             continue
-        rest = block._replace(where=tuple(part for part in block.where if part is not one))
+        rest = block._replace(where=without(block.where, condition))
         return rest._replace(
             sources=(*rest.sources, *query.sources),
-            where=(*rest.where, *query.where, Comparison("=", one[1], query.items[0])),
-            group=(one[1],) if query.group is not None else None,
+            where=(*rest.where, *query.where, Comparison("=", sought, *query.items)),
+            group=(sought,) if query.group is not None else None,
             having=query.having,
             order=query.order,
             limit=ONE,
         )
     return block
+
+
+def _subquery(term: Term) -> Select | None:
+    """Return the block that a term asks for values."""
+    query = term.query if isinstance(term, Scalar) else term
+    return query if isinstance(query, Select) else None
+
+
+def _takes_one_row(query: Select) -> bool:
+    """Return whether a query shows one item of the first row or group."""
+    if query.limit != ONE or query.offset or query.outers or query.extra or query.distinct is True:
+        return False
+    return len(query.items) == 1 and not computes_over_rows(query.items)

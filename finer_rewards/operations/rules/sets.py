@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TypeGuard
 
 from ..context import Context
 from ..naming import canonical
@@ -14,119 +15,135 @@ from ..terms import (
     Derived,
     Exists,
     Not,
+    Position,
+    Query,
     Select,
+    SetOperation,
     SortKey,
     Term,
+    columns_of,
     conjunction,
     substitute,
 )
+from ._shared import any_row, shows_all_columns, table_readings, without
 from .blocks import flatten_conditions
-from .subqueries import _simple as simple
+from .subqueries import only_joins_and_filters
 
 
-def rewrite_set_operation(query: Term, context: Context) -> Any:
+def rewrite_set_operation(query: SetOperation, context: Context) -> Query:
     """Return INTERSECT and EXCEPT as [NOT] EXISTS, and UNION of one FROM clause as OR.
 
     The first holds where the left side only joins and filters and values are compared alike;
     the second where the branches differ in their conditions alone.
     """
-    operator, branches, order, limit, offset = query[1:6]
-    if len(query) > 6 or not all(isinstance(branch, Select) for branch in branches):
+    branches = query.branches
+    if query.extra or not _have_known_columns(branches):
         return query
-    if any(item[0] == "column" and item[2] == "*" for branch in branches for item in branch.items):
-        return query
-    if len({len(branch.items) for branch in branches}) != 1:
-        return query
-    if operator == "union":
-        merged = _union(branches, context)
-        return query if merged is None else _with_tail(merged, order, limit, offset)
-    if operator not in ("intersect", "except"):
-        return query
-    first, *rest = branches
-    if operator == "intersect" and not simple(first):
-        movable = [branch for branch in branches if simple(branch)]
-        if not movable:
-            return query
-        first = movable[0]
-        rest = [branch for branch in branches if branch is not first]
-    if not simple(first):
-        return query
+    block: Select | None = None
+    if query.operator == "union":
+        block = _union(branches, context)
+    elif query.operator == "intersect":
+        # Either side may come first.
+        first = next(filter(only_joins_and_filters, branches), branches[0])
+        block = _filtered(first, without(branches, first), False, context)
+    elif query.operator == "except":
+        block = _filtered(branches[0], branches[1:], True, context)
+    return query if block is None else _with_tail(block, query)
+
+
+def _have_known_columns(branches: tuple[Query, ...]) -> TypeGuard[tuple[Select, ...]]:
+    """Return whether all branches are blocks of as many columns, none of them behind a `*`."""
+    return (
+        all(isinstance(branch, Select) and not shows_all_columns(branch) for branch in branches)
+        and len({len(branch.items) for branch in branches if isinstance(branch, Select)}) == 1
+    )
+
+
+def _filtered(first: Select, others: Sequence[Select], absent: bool, context: Context) -> Select | None:
+    """Return the first branch where its rows are in all others, or in none; `None` where that cannot be asked."""
+    if not only_joins_and_filters(first):
+        return None
     conditions: list[Term] = []
-    for branch in rest:
+    for branch in others:
         probe = _probe(first, branch, context)
         if probe is None:
-            return query
-        conditions.append(probe if operator == "intersect" else Not(probe))
-    block = first._replace(distinct=True, order=(), where=(*first.where, *conditions))
-    return _with_tail(block, order, limit, offset)
-
-
-def _with_tail(block: Select, order: Any, limit: Any, offset: Any) -> Select:
-    keys = tuple(
-        SortKey(key[0], block.items[key[1][1]], *key[2:]) if key[1][0] == "position" else key for key in order
-    )
-    return block._replace(order=keys, limit=limit, offset=offset)
-
-
-def _probe(first: Select, branch: Select, context: Context) -> Term | None:
-    """Return EXISTS (a row of the branch that is the row of the first), NULLs being alike."""
-    if not simple(branch):
-        number = context.fresh()
-        columns: list[Term] = [Column(number, place) for place in range(len(branch.items))]
-        if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
             return None
-        equal = tuple(
-            _alike(a, b, context, b2) for a, b, b2 in zip(first.items, columns, branch.items, strict=True)
-        )
-        source: Term = Derived(number, branch)
-        probe = Select("select", "any", (ONE,), (source,), (), equal, None, (), (), None, None)
-        return Exists(probe)
-    if any(_differ(a, b, context) for a, b in zip(first.items, branch.items, strict=True)):
+        conditions.append(Not(probe) if absent else probe)
+    return first._replace(distinct=True, order=(), where=(*first.where, *conditions))
+
+
+def _with_tail(block: Select, query: SetOperation) -> Select:
+    """Return a block sorted and cut as the set operation was."""
+    order = tuple(_key_of_item(key, block) for key in query.order)
+    return block._replace(order=order, limit=query.limit, offset=query.offset)
+
+
+def _key_of_item(key: SortKey, block: Select) -> SortKey:
+    """Return a sort key with the item of a block in place of its position."""
+    if not isinstance(key.term, Position):
+        return key
+    return SortKey(key.head, block.items[key.term.place], *key.nulls)
+
+
+def _probe(first: Select, branch: Select, context: Context) -> Exists | None:
+    """Return EXISTS (a row of the branch that is the row of the first), NULLs being alike."""
+    pairs = list(zip(first.items, branch.items, strict=True))
+    if any(_compare_otherwise(a, b, context) for a, b in pairs):
         return None
-    equal = tuple(_alike(a, b, context, b) for a, b in zip(first.items, branch.items, strict=True))
-    return Exists(branch._replace(items=(ONE,), where=(*branch.where, *equal), order=(), distinct="any"))
+    # Only truth counts in EXISTS: where one of the two is not NULL, NULLs need not be alike.
+    heads = ["=" if context.not_null(a) or context.not_null(b) else "is" for a, b in pairs]
+    shown = branch.items
+    if only_joins_and_filters(branch):
+        probe = branch._replace(items=(ONE,), order=(), distinct="any")
+    else:
+        source = Derived(context.fresh(), branch)
+        shown = tuple(Column(source.label, place) for place in range(len(branch.items)))
+        probe = any_row((source,), ())
+    equal = (
+        Comparison(head, *sorted((a, b), key=repr))
+        for head, a, b in zip(heads, first.items, shown, strict=True)
+    )
+    return Exists(probe._replace(where=(*probe.where, *equal)))
 
 
-def _differ(a: Term, b: Term, context: Context) -> bool:
+def _compare_otherwise(a: Term, b: Term, context: Context) -> bool:
     """Set operations compare values as they are; `=` first fits them to the column."""
     return context.converts(a, b) or bool(context.collation(a) or context.collation(b))
 
 
-def _alike(a: Term, b: Term, context: Context, origin: Term) -> Term:
-    known = context.not_null(a) or context.not_null(origin)  # only truth counts here
-    return Comparison("=" if known else "is", *sorted((a, b), key=repr))
-
-
 def _union(branches: tuple[Select, ...], context: Context) -> Select | None:
-    if not all(simple(branch) and not branch.outers and branch.sources for branch in branches):
+    """Return the block of branches with one FROM clause and one list of items; `None` where they differ."""
+    if not all(
+        only_joins_and_filters(branch) and not branch.outers and branch.sources for branch in branches
+    ):
         return None
     first = branches[0]
-    frame = canonical(first._replace(where=(), distinct=False, order=()))
+    frame = _frame(first)
     alternatives = [conjunction(first.where)]
     for branch in branches[1:]:
-        if canonical(branch._replace(where=(), distinct=False, order=())) != frame:
+        same = _rename(first, branch) if _frame(branch) == frame else None
+        if same is None:
             return None
-        mapping = _rename(first, branch)
-        if mapping is None:
-            return None
-        renamed = substitute(branch.where, mapping)
-        alternatives.append(conjunction(renamed))
+        alternatives.append(conjunction(substitute(branch.where, same)))
     block = first._replace(distinct=True, order=(), where=(Connective("or", *alternatives),))
     return flatten_conditions(block, context)
 
 
-def _rename(first: Select, other: Select) -> dict[Term, Term] | None:
-    """Return the columns of one block as those of another with the same FROM clause, one reading a table."""
-    from ..terms import columns_of
+def _frame(block: Select) -> Query:
+    """Return what is left of a block without its conditions."""
+    return canonical(block._replace(where=(), distinct=False, order=()))
 
-    tables = {source[2]: source[1] for source in first.sources if source[0] == "table"}
-    if len(tables) != len(first.sources) or len(other.sources) != len(first.sources):
+
+def _rename(first: Select, other: Select) -> dict[Column, Column] | None:
+    """Return the columns of one block as those of another with the same FROM clause, one reading a table."""
+    tables = {source.name: source.label for source in table_readings(first.sources)}
+    theirs = {source.label: source.name for source in table_readings(other.sources)}
+    if not len(tables) == len(theirs) == len(first.sources) == len(other.sources):
         return None
-    numbers = {source[1]: tables.get(source[2]) for source in other.sources if source[0] == "table"}
-    if len(numbers) != len(other.sources) or None in numbers.values():
+    if not tables.keys() >= set(theirs.values()):
         return None
     return {
-        column: Column(numbers[column[1]], *column[2:])
+        column: Column(tables[theirs[column.source]], column.name, *column.options)
         for column in columns_of(other)
-        if column[1] in numbers
+        if column.source in theirs
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple, TypeGuard
+
 from ..context import Context, numbers_in
 from ..terms import (
     ONE,
@@ -12,8 +14,14 @@ from ..terms import (
     Derived,
     Exists,
     In,
+    Itself,
+    Label,
     Not,
+    Query,
+    Row,
+    Scalar,
     Select,
+    Source,
     Term,
     Window,
     columns_of,
@@ -22,17 +30,26 @@ from ..terms import (
     substitute,
     walk,
 )
+from ._shared import (
+    both_ways,
+    derived_blocks,
+    equalities,
+    equality,
+    is_cut,
+    is_equality,
+    items_behind,
+    without,
+)
 from .blocks import blind_to_repeats
 from .closure import Closure
 
 
-def _simple(query: Term) -> bool:
-    """Return whether a subquery joins and filters, and no more."""
+def only_joins_and_filters(query: object) -> TypeGuard[Select]:
+    """Return whether a subquery neither groups nor leaves rows out by LIMIT; it may sort and drop repeats."""
     return (
         isinstance(query, Select)
         and not query.aggregated
-        and query.limit is None
-        and query.offset is None
+        and not is_cut(query)
         and not query.extra
         and not query.having
     )
@@ -53,42 +70,46 @@ def in_to_exists(block: Select, context: Context) -> Select:
 
 
 def _rewrite(term: Term, context: Context) -> Term:
-    if term[0] == "or":
-        return Connective("or", *(_rewrite(part, context) for part in term[1:]))
-    if term[0] == "and":
-        return Connective("and", *(_rewrite(part, context) for part in term[1:]))
-    if term[0] == "not" and term[1][0] == "in":
-        inner = _exists(term[1], context)
-        known = (inner is not None and context.loose) or (
-            inner is not None and all(context.not_null(part) for pair in _pairs(term[1]) for part in pair)
-        )
-        return Not(inner) if known else term
-    if term[0] == "in":
+    if isinstance(term, Connective):
+        return Connective(term.head, *(_rewrite(operand, context) for operand in term.operands))
+    if isinstance(term, In):
         return _exists(term, context) or term
+    if isinstance(term, Not) and isinstance(term.operand, In):
+        exists = _exists(term.operand, context)
+        if exists is not None and (context.loose or _compares_no_null(term.operand, context)):
+            return Not(exists)
     return term
 
 
-def _pairs(term: Term) -> list[tuple[Term, Term]]:
-    left = term[1][1:] if term[1][0] == "tuple" else (term[1],)
-    return list(zip(left, term[2].items, strict=False))
+def _sought(membership: In) -> tuple[Term, ...]:
+    """Return the terms that IN looks for, side by side."""
+    left = membership.left
+    return left.items if isinstance(left, Row) else (left,)
 
 
-def _exists(term: Term, context: Context) -> Term | None:
-    query = term[2]
-    if not _simple(query):
+def _compares_no_null(membership: In, context: Context) -> bool:
+    """Return whether neither what IN looks for nor what the subquery shows can be NULL."""
+    shown = membership.right.items if isinstance(membership.right, Select) else ()
+    return all(map(context.not_null, (*_sought(membership), *shown)))
+
+
+def _exists(membership: In, context: Context) -> Exists | None:
+    """Return EXISTS in place of IN; `None` where that may not be true of the same rows."""
+    query = membership.right
+    if not only_joins_and_filters(query):
         return None
-    left = term[1][1:] if term[1][0] == "tuple" else (term[1],)
-    if len(left) != len(query.items) or any(map(context.collation, (*left, *query.items))):
+    sought = _sought(membership)
+    if len(sought) != len(query.items) or any(map(context.collation, (*sought, *query.items))):
         return None
-    own = numbers_in(query.sources)
-    padded = {one for outer in query.outers for one in numbers_in(outer)}
-    if any(sources_of(item) & padded for item in query.items) and not own:
+    padded = numbers_in(query.outers)
+    if not numbers_in(query.sources) and any(sources_of(item) & padded for item in query.items):
         return None
-    equal = tuple(Comparison("=", *sorted((a, b), key=repr)) for a, b in zip(left, query.items, strict=True))
+    equal = map(equality, sought, query.items)
     return Exists(query._replace(items=(ONE,), where=(*query.where, *equal), distinct="any", order=()))
 
 
-_MOST_JOINED = 30  # tables; beyond, what a join costs the other rules grows with its square
+#: Tables; beyond, what a join costs the other rules grows with its square.
+_MOST_JOINED = 30
 
 
 def exists_to_join(block: Select, context: Context) -> Select:
@@ -99,50 +120,56 @@ def exists_to_join(block: Select, context: Context) -> Select:
     """
     if len(block.sources) >= _MOST_JOINED:
         return block
-    for one in block.where:
-        if one[0] != "exists" or not _simple(one[1]) or not one[1].sources:
+    for condition in block.where:
+        query = condition.query if isinstance(condition, Exists) else None
+        if not only_joins_and_filters(query) or not query.sources:
             continue
-        query = one[1]
-        if any(source[0] == "self" for source in query.sources):
+        if any(isinstance(source, Itself) for source in query.sources):
             continue
-        rest = block._replace(where=tuple(part for part in block.where if part is not one))
-        changed = rest._replace(
+        rest = block._replace(where=without(block.where, condition))
+        joined = rest._replace(
             sources=(*rest.sources, *query.sources),
             outers=(*rest.outers, *query.outers),
             where=(*rest.where, *query.where),
         )
         if context.loose or blind_to_repeats(block) or Closure(query, (), context).one_row:
-            return changed
-        if not block.aggregated and block.limit is None and not block.extra and _unique(rest, context):
-            return changed._replace(distinct=True)
+            return joined
+        may_drop_repeats = not block.aggregated and block.limit is None and not block.extra
+        if may_drop_repeats and _has_no_repeats(rest, context):
+            return joined._replace(distinct=True)
     return block
 
 
-def _unique(block: Select, context: Context) -> bool:
+def _has_no_repeats(block: Select, context: Context) -> bool:
+    """Return whether the items fix a row of what a block reads."""
     return bool(block.sources) and Closure(block, block.items, context).one_row
 
 
 def grouped_in_to_derived(block: Select, context: Context) -> Select:
     """`x IN (SELECT y ... GROUP BY y ...)` is a join with that query on y = x: it has each y once."""
-    for one in block.where:
-        if one[0] != "in" or not isinstance(one[2], Select):
+    for condition in block.where:
+        if not isinstance(condition, In) or isinstance(condition.left, Row):
             continue
-        query = one[2]
-        if query.limit is not None or query.offset is not None or query.extra or not query.group:
+        query = condition.right
+        if not isinstance(query, Select) or not _shows_its_only_key(query) or _is_correlated(query):
             continue
-        if len(query.items) != 1 or query.group != query.items or one[1][0] == "tuple" or _correlated(query):
-            continue
-        number = context.fresh()
-        column: Term = Column(number, 0)
+        source = Derived(context.fresh(), query._replace(distinct=False))
+        link = Comparison("=", condition.left, Column(source.label, 0))
         return block._replace(
-            sources=(*block.sources, Derived(number, query._replace(distinct=False))),
-            where=(*(part for part in block.where if part is not one), Comparison("=", one[1], column)),
+            sources=(*block.sources, source), where=(*without(block.where, condition), link)
         )
     return block
 
 
-def _correlated(query: Select) -> bool:
-    return bool(sources_of(query) - inner_numbers(query) - {-1})
+def _shows_its_only_key(query: Select) -> bool:
+    """Return whether a block shows the one key that it groups by, for every group."""
+    one_key = len(query.items) == 1 and query.group == query.items
+    return one_key and not is_cut(query) and not query.extra
+
+
+def _is_correlated(query: Select) -> bool:
+    """Return whether a query reads rows of the queries around it."""
+    return bool(sources_of(query) - inner_labels(query) - {-1})
 
 
 def scalar_to_in(block: Select, context: Context) -> Select:
@@ -155,16 +182,23 @@ def scalar_to_in(block: Select, context: Context) -> Select:
 
 
 def _in_for_scalar(term: Term, context: Context) -> Term:
-    if term[0] != "=":
+    if not is_equality(term):
         return term
-    for left, right in ((term[1], term[2]), (term[2], term[1])):
-        if right[0] == "scalar" and isinstance(right[1], Select) and left[0] != "scalar":
-            query = right[1]
-            if not _simple(query):
-                continue
-            if context.loose or context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
-                return In(left, query)
+    for sought, other in both_ways(term):
+        query = other.query if isinstance(other, Scalar) else None
+        if isinstance(sought, Scalar) or not only_joins_and_filters(query):
+            continue
+        if context.loose or context.facts.dialect != "sqlite" or Closure(query, (), context).one_row:
+            return In(sought, query)
     return term
+
+
+class _Link(NamedTuple):
+    """A group key of a derived table, the condition that equates it with a column around it, and that column."""
+
+    key: Term
+    condition: Comparison
+    partner: Column
 
 
 def merge_grouped_derived(block: Select, context: Context) -> Select:
@@ -175,72 +209,70 @@ def merge_grouped_derived(block: Select, context: Context) -> Select:
     """
     if block.aggregated or block.distinct is True or block.extra or block.outers:
         return block
-    for source in block.sources:
-        query = source[2] if source[0] == "derived" else None
-        if (
-            not isinstance(query, Select)
-            or not query.group
-            or query.outers
-            or query.extra
-            or query.distinct is True
-        ):
+    for source, query in derived_blocks(block.sources):
+        links = _links_to_keys(source.label, query, block.where, context) if _only_groups(query) else None
+        if links is None:
             continue
-        if query.limit is not None or query.offset is not None or not set(query.group) <= set(query.items):
-            continue
-        if any(contains(item, Window) for item in query.items):
-            continue
-        number = source[1]
-        places = {key: Column(number, query.items.index(key)) for key in query.group}
-        links = {key: _partner(place, block.where) for key, place in places.items()}
-        if any(link is None or link[1][0] != "column" for link in links.values()):
-            continue
-        if not all(context.same_kind(key, link[1]) for key, link in links.items() if link is not None):
-            continue
-        used = [link[0] for link in links.values() if link is not None]
+        linking = {link.condition for link in links}
         rest = block._replace(
-            sources=tuple(one for one in block.sources if one is not source),
-            where=tuple(one for one in block.where if one not in used),
+            sources=without(block.sources, source),
+            where=tuple(condition for condition in block.where if condition not in linking),
         )
-        partners = [link[1] for link in links.values() if link is not None]
-        alone = rest._replace(where=tuple(one for one in rest.where if number not in sources_of(one)))
-        if not rest.sources or not Closure(alone, partners, context).one_row:
-            continue
-        mapping = {Column(number, place): item for place, item in enumerate(query.items)}
-        having = [one for one in rest.where if _over_groups(one, mapping)]
-        rest = rest._replace(where=tuple(one for one in rest.where if one not in having))
-        changed: Select = substitute(rest, mapping)
-        keys = tuple(
-            Comparison("=", *sorted((key, link[1]), key=repr))
-            for key, link in links.items()
-            if link is not None
-        )
-        return changed._replace(
-            sources=(*changed.sources, *query.sources),
-            where=(*changed.where, *query.where, *keys),
-            group=tuple(dict.fromkeys(partners)),
-            having=(*query.having, *(substitute(one, mapping) for one in having)),
-        )
+        if _has_one_row_for(links, rest, source.label, context):
+            return _join_groups(rest, source.label, query, links)
     return block
 
 
-def _partner(column: Term, where: tuple[Term, ...]) -> tuple[Term, Term] | None:
-    """Return the condition that equates a column with something, and that something."""
-    for one in where:
-        if one[0] == "=" and column in one[1:]:
-            return one, one[2] if one[1] == column else one[1]
-    return None
+def _only_groups(query: Select) -> bool:
+    """Return whether a block shows all keys it groups by, in no other order and without leaving a group out."""
+    if not query.group or query.outers or query.extra or query.distinct is True or is_cut(query):
+        return False
+    return set(query.group) <= set(query.items) and not contains(query.items, Window)
 
 
-def _over_groups(term: Term, mapping: dict[Term, Term]) -> bool:
-    return any(contains(mapping[column], Aggregate) for column in columns_of(term) if column in mapping)
+def _links_to_keys(
+    label: Label, query: Select, where: tuple[Term, ...], context: Context
+) -> list[_Link] | None:
+    """Return what equates each group key with a column of the same kind; `None` where one has no such column."""
+    links = []
+    for key in dict.fromkeys(query.group or ()):
+        column = Column(label, query.items.index(key))
+        condition = next((one for one in equalities(where) if column in one), None)
+        if condition is None:
+            return None
+        partner = condition.right if condition.left == column else condition.left
+        if not isinstance(partner, Column) or not context.same_kind(key, partner):
+            return None
+        links.append(_Link(key, condition, partner))
+    return links
 
 
-def inner_numbers(query: Term) -> set[int]:
-    """Return the numbers of all sources of a query, those of its subqueries included."""
-    return {
-        part[1]
-        for part in walk(query)
-        if len(part) > 2
-        and part[0] in ("table", "derived", "function", "self", "full")
-        and isinstance(part[1], int)
-    }
+def _has_one_row_for(links: list[_Link], rest: Select, label: Label, context: Context) -> bool:
+    """Return whether the partners of the keys fix a row of what is read beside the derived table."""
+    alone = rest._replace(where=tuple(one for one in rest.where if label not in sources_of(one)))
+    return bool(rest.sources) and Closure(alone, [link.partner for link in links], context).one_row
+
+
+def _join_groups(rest: Select, label: Label, query: Select, links: list[_Link]) -> Select:
+    """Return the block around a derived table with its sources and conditions, grouped as it is."""
+    behind = items_behind(label, query)
+    having = [one for one in rest.where if _reads_an_aggregate(one, behind)]
+    rest = rest._replace(where=tuple(one for one in rest.where if one not in having))
+    changed = substitute(rest, behind)
+    keys = (equality(link.key, link.partner) for link in links)
+    return changed._replace(
+        sources=(*changed.sources, *query.sources),
+        where=(*changed.where, *query.where, *keys),
+        group=tuple(dict.fromkeys(link.partner for link in links)),
+        having=(*query.having, *(substitute(one, behind) for one in having)),
+    )
+
+
+def _reads_an_aggregate(term: Term, behind: dict[Column, Term]) -> bool:
+    """Return whether a term reads a column of a derived table that stands for an aggregate."""
+    return any(contains(behind[column], Aggregate) for column in columns_of(term) if column in behind)
+
+
+def inner_labels(query: Query) -> set[Label]:
+    """Return the labels of all sources of a query, those of its subqueries included."""
+    return {part.label for part in walk(query) if isinstance(part, Source)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeGuard
+from functools import partial
+from itertools import product
+from operator import eq
 
 from ..context import Context
 from ..terms import (
@@ -10,12 +12,9 @@ from ..terms import (
     NULL,
     ONE,
     Aggregate,
-    Arithmetic,
-    Cast,
     Column,
     Comparison,
     Exists,
-    Negative,
     Select,
     Table,
     Term,
@@ -23,8 +22,10 @@ from ..terms import (
     substitute,
     walk_here,
 )
+from ._nulls import asked_for, null_through
+from ._shared import both_ways, is_equality, shown_terms, table_readings, without
 from .grouping import change_aggregates
-from .subqueries import _simple as simple
+from .subqueries import only_joins_and_filters
 
 _SKIP_NULLS = frozenset({"count", "sum", "total", "avg", "min", "max", "group_concat"})
 
@@ -35,45 +36,32 @@ def drop_unseen_nulls(block: Select, context: Context) -> Select:
     Holds without GROUP BY, when columns are read inside of aggregates alone. Where rows are counted and nothing else,
     the condition stays: COUNT(x) is COUNT(*) there.
     """
-    wanted = [one for one in block.where if _asks_for_a_value(one)]
-    if block.group is not None or block.extra or not wanted:
+    if block.group is not None or block.extra or not any(map(asked_for, block.where)):
         return block
-    aggregates = {
-        part for part in walk_here((block.items, block.having, block.order)) if isinstance(part, Aggregate)
-    }
     alone = change_aggregates(block, lambda term: ONE)
-    if columns_of((alone.items, alone.having, alone.order)):
+    if columns_of((shown_terms(alone), alone.having)):
         return block
-    for one in wanted:
-        counted = Aggregate("count", False, one.left)
+    shown = walk_here((shown_terms(block), block.having))
+    aggregates = {part for part in shown if isinstance(part, Aggregate)}
+    for condition in block.where:
+        column = asked_for(condition)
+        if not isinstance(column, Column):
+            continue
+        counted = Aggregate("count", False, column)
         others = aggregates - {COUNT_ALL, counted}
-        if others and all(_skips(part, one.left) for part in others):
-            rest = block._replace(where=tuple(other for other in block.where if other is not one))
-            return change_aggregates(rest, lambda term: counted if term == COUNT_ALL else term)  # noqa: B023
+        if others and all(_skips(aggregate, column) for aggregate in others):
+            return _count(counted, block._replace(where=without(block.where, condition)))
     return block
 
 
-def _asks_for_a_value(condition: Term) -> TypeGuard[Comparison]:
-    return (
-        isinstance(condition, Comparison)
-        and condition.head == "is not"
-        and condition.right == NULL
-        and isinstance(condition.left, Column)
-    )
+def _count(counted: Aggregate, block: Select) -> Select:
+    """Return a block with a count in place of COUNT(*)."""
+    return change_aggregates(block, lambda term: counted if term == COUNT_ALL else term)
 
 
-def _skips(aggregate: Aggregate, column: Term) -> bool:
+def _skips(aggregate: Aggregate, column: Column) -> bool:
     """Return whether an aggregate takes no notice of a row where a column is NULL."""
-    return aggregate.name in _SKIP_NULLS and _null_with(aggregate.arguments[0], column)
-
-
-def _null_with(term: Term, column: Term) -> bool:
-    """Return whether a term is NULL where a column is."""
-    if isinstance(term, Arithmetic):
-        return _null_with(term.left, column) or _null_with(term.right, column)
-    if isinstance(term, Negative | Cast):
-        return _null_with(term.operand, column)
-    return term == column
+    return aggregate.name in _SKIP_NULLS and null_through(aggregate.arguments[0], partial(eq, column))
 
 
 def exists_of_itself(block: Select, context: Context) -> Select:
@@ -82,19 +70,15 @@ def exists_of_itself(block: Select, context: Context) -> Select:
     The row itself is one that is found. Holds where equal values are the same value and the subquery reads
     no column of its own that it does not equate.
     """
-    for one in block.where:
-        query = one.query if isinstance(one, Exists) else None
-        if not isinstance(query, Select) or not simple(query) or query.outers or len(query.sources) != 1:
+    for condition in block.where:
+        query = condition.query if isinstance(condition, Exists) else None
+        if not only_joins_and_filters(query) or query.outers or len(query.sources) != 1:
             continue
-        (inner,) = query.sources
-        if not isinstance(inner, Table) or inner.options:
-            continue
-        for outer in block.sources:
-            if isinstance(outer, Table) and outer.name == inner.name and not outer.options:
-                found = _on_the_row(query.where, inner, outer, context)
-                if found is not None:
-                    where = (part for other in block.where for part in (found if other is one else (other,)))
-                    return block._replace(where=tuple(dict.fromkeys(where)))
+        for inner, outer in product(table_readings(query.sources), table_readings(block.sources)):
+            said = _on_the_row(query.where, inner, outer, context) if outer.name == inner.name else None
+            if said is not None:
+                where = (part for one in block.where for part in (said if one is condition else (one,)))
+                return block._replace(where=tuple(dict.fromkeys(where)))
     return block
 
 
@@ -107,18 +91,18 @@ def _on_the_row(
         for column in columns_of(where)
         if column.source == inner.label
     }
-    links: dict[Column, Term] = {}
-    for one in where:
-        if isinstance(one, Comparison) and one.head in ("=", "is"):
-            for column, other in ((one.left, one.right), (one.right, one.left)):
+    links: dict[Column, Comparison] = {}
+    for condition in where:
+        if isinstance(condition, Comparison) and condition.head in ("=", "is"):
+            for column, other in both_ways(condition):
                 if isinstance(column, Column) and image.get(column) == other:
-                    links[column] = one
-    if links.keys() != image.keys() or not all(context.same_kind(*pair) for pair in image.items()):
+                    links[column] = condition
+    if links.keys() != image.keys() or not all(map(context.same_kind, image.keys(), image.values())):
         return None
     present = [
         Comparison("is not", image[column], NULL)
-        for column, one in links.items()
-        if one.head == "=" and not context.not_null(image[column])
+        for column, link in links.items()
+        if is_equality(link) and not context.not_null(image[column])
     ]
-    rest = [substitute(one, image) for one in where if one not in links.values()]
+    rest = [substitute(condition, image) for condition in where if condition not in links.values()]
     return (*present, *rest)
