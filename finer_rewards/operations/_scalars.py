@@ -79,6 +79,8 @@ def case(term: Case, context: Context) -> Term:
         [(when, then)] = branches
         if when == Comparison("is", otherwise, NULL):
             return _coalesce([otherwise, then], context)
+        if when == Comparison("is not", then, NULL):
+            return _coalesce([then, otherwise], context)
     return Case(branches, otherwise)
 
 
