@@ -1,4 +1,8 @@
-"""Whose fault it is that something could not be observed: the data's or the system's, never the model's."""
+"""Deciding that a sample has no score, because something it needs could not be observed.
+
+That is the fault of the data (a gold that fails) or of the system (a lost database). A fault of the model is not
+decided here: it is scored. `Reward.__call__` asks here first, so that no reward can forget it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ from typing import Final
 
 from finer_rewards.types import Evidence, Execution, Neighbourhood, Score, Status, Trial, unscored
 
-#: What it means for a gold to end as a prediction may.
+#: How a gold's run ended -> the status of a sample whose only gold ended so.
 _GOLD_FAULTS: Final[Mapping[Status, Status]] = {
     Status.no_sql: Status.no_gold,
     Status.not_a_query: Status.gold_failed,
@@ -19,14 +23,15 @@ _GOLD_FAULTS: Final[Mapping[Status, Status]] = {
 }
 
 
+# Whoever is to blame if not the model.
 _OTHERS: Final = frozenset(("system", "data"))
 
 
 def fault_of(needs: Iterable[str], evidence: Evidence) -> Score | None:
-    """Return the score without a value of a reward that needs what could not be observed; `None`: it can be scored.
+    """Return the score, with no value, of a sample in which something needed is missing; `None` if nothing is.
 
     Args:
-        needs: what the reward asks to be observed, as in `finer_rewards.reward.NEEDS`.
+        needs: what the reward needs to be observed, as in `finer_rewards.reward.NEEDS`.
         evidence: what was observed.
     """
     for need in needs:
@@ -73,7 +78,7 @@ def _of_trials(trials: tuple[Trial, ...], *, predicted: bool, gold: bool) -> Sco
             return unscored(Status.no_gold)
         if len(trials) == 1 and trials[0].golds[0].ok:
             return None
-        # Any usable gold will do, but it has to be usable on every database.
+        # One usable gold is enough, but it has to be usable on every database.
         for column in zip(*(trial.golds for trial in trials), strict=True):
             if all(run.ok for run in column):
                 return None

@@ -1,4 +1,7 @@
-"""Says once when most completions break the form that a reward asks for: else a run learns from nothing in silence."""
+"""Warning once when most completions break the form that the reward asks for.
+
+All of them score 0 then, and a training run would go on without learning anything. `Scorer.grade` calls this.
+"""
 
 from __future__ import annotations
 
@@ -11,24 +14,24 @@ from finer_rewards.reward import Reward
 from finer_rewards.types import Evidence, Score
 
 _LOGGER = logging.getLogger("finer_rewards")
+# It looks at the last 64 completions, and says nothing before there are 8.
 _FEWEST, _WINDOW = 8, 64
 
 
 class FormWatch:
-    """Looks at the last samples, whether they come in batches or, as in verl and OpenRLHF, one by one.
+    """Remembers the form of the last completions, which may come in batches or, as in verl and OpenRLHF, one by one.
 
     Args:
-        reward: what scored them; without `well_formed` in it nothing is ever said.
+        reward: the reward that scores them; without `well_formed` in it there is never a warning.
     """
 
     def __init__(self, reward: Reward) -> None:
         self._forms = {repr(leaf) for leaf in reward.leaves() if leaf.name == "well_formed"}
-        self._last: deque[tuple[str, str, str]] = deque(
-            maxlen=_WINDOW
-        )  # completion, form, the rule it breaks
+        # Completion, form, and the rule that it breaks (empty if none).
+        self._last: deque[tuple[str, str, str]] = deque(maxlen=_WINDOW)
 
     def look(self, evidence: Sequence[Evidence], scores: Sequence[Score]) -> None:
-        """Take note of a batch, and log a warning if most of the last completions are malformed."""
+        """Remember a batch, and log a warning if most of the last completions are malformed."""
         if not self._forms:
             return
         for one, score in zip(evidence[-_WINDOW:], scores[-_WINDOW:], strict=True):
@@ -48,6 +51,7 @@ def _parts(score: Score) -> Iterator[Score]:
 
 
 def _told(broken: Sequence[tuple[str, str, str]], of: int) -> str:
+    """Return the warning: the commonest broken rule, and the policy that would read most of the completions."""
     form = broken[0][1]
     reason = _most(why.partition(":")[0] for _, _, why in broken)
     said = f"{len(broken)} of the last {of} completions are malformed by {form} (said once). Most often {reason}. "

@@ -1,4 +1,8 @@
-"""Observing on neighbours: a prediction that matches on the database itself has to match there too."""
+"""Observing predictions on neighbours, for `Scorer.observe`: a match has to hold on these small siblings, too.
+
+Only samples for which it can change the score are run there: those that match on the database itself, and those whose
+gold is empty.
+"""
 
 from __future__ import annotations
 
@@ -16,22 +20,23 @@ from finer_rewards.executing.siblings import Siblings
 from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Score, Status
 
-# `finer_rewards.neighbours` is imported where it is used: sqlglot takes longer to import than all the rest.
+# `finer_rewards.neighbours` is imported where it is used: it needs sqlglot, which takes longer to import than all else.
 
 Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None
+# How many neighbours of a database are used by default.
 _MOST = 8
 
 
 class NeighbourObserver:
-    """What a scorer asks of neighbours.
+    """Adds to evidence what happens on neighbours.
 
     Args:
         reward: the reward; its parts say whether neighbours count for them.
-        executor: what runs SQL.
+        executor: runs SQL.
         neighbours: as `Scorer` takes it.
 
     Raises:
-        ConfigError: neighbours are asked for in a way that cannot be.
+        ConfigError: the user asks for neighbours, and this executor cannot have them.
     """
 
     def __init__(self, reward: Reward, executor: Executor | None, neighbours: Neighbours) -> None:
@@ -53,34 +58,29 @@ class NeighbourObserver:
             self.leaves = []
 
     def describe(self) -> Mapping[str, object] | None:
-        """Return what decides which neighbours are used; `None` when none are."""
+        """Return what decides which neighbours are used, for the signature; `None` when none are."""
         if not self.leaves or self._executor is None:
             return None
         from finer_rewards.neighbours import neighbours_digest
 
         return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
 
-    def observe(self, evidence: Sequence[Evidence]) -> None:
-        """Add to evidence that is new what happens on neighbours, where that can matter."""
-        if not self.leaves or self._executor is None:
-            return
-        alone = [{leaf: leaf(one) for leaf in self.leaves} for one in evidence]
-        # Whether the prediction runs there: of others it only counts whether the gold is empty everywhere.
-        runs = {
-            index: run
-            for index, (one, scores) in enumerate(zip(evidence, alone, strict=True))
-            if (run := _matters(one, scores.values())) is not None
-        }
-        for index, scores in enumerate(alone):
-            if index not in runs:
-                evidence[index].learn(scores)
-        if not runs:
-            return
-        siblings = self._siblings([evidence[index].sample for index in runs])
+    def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
+        """Return the evidence with what happens on neighbours, where that can matter."""
+        found = list(evidence)
+        if not self.leaves:
+            return found
+        # Index of each sample that matters -> whether its prediction runs on neighbours. If not, only its golds run, to
+        # see whether these are empty everywhere.
+        runs = {index: run for index, one in enumerate(found) if (run := self._matters(one)) is not None}
+        if not runs or self._executor is None:
+            return found
+        siblings = self._siblings([found[index].sample for index in runs])
         groups: dict[Hashable, list[int]] = {}
         for index, run in runs.items():
-            one = evidence[index]
-            # Many completions of a group differ in what the engine does not look at. (Published modes look at names.)
+            one = found[index]
+            # Many completions of a group differ only in case or spaces, which the engine ignores; one of them is run
+            # for all. (Published modes also compare column names, so there the text counts as it is.)
             sql = (one.answer.sql if self.asked else folded(one.answer.sql or "")) if run else None
             groups.setdefault((one.sample.dbs[0], one.sample.gold, sql), []).append(index)
         for run in (True, False):
@@ -89,25 +89,29 @@ class NeighbourObserver:
             for same, neighbourhood in zip(some, found, strict=True):
                 self._settle(evidence, alone, same, neighbourhood)
 
-    def _settle(
-        self,
-        evidence: Sequence[Evidence],
-        alone: Sequence[Mapping[Reward, Score]],
-        same: Sequence[int],
-        neighbourhood: Neighbourhood,
-    ) -> None:
-        """Give what happens on neighbours to samples that share it; what is judged alike is judged once."""
-        leader = evidence[same[0]]
-        for index in same:
-            one = evidence[index]
-            one.look_beside(neighbourhood)
-            alike = [leaf for leaf in self.leaves if alone[index][leaf] == alone[same[0]][leaf]]
-            one.learn({leaf: leaf(one) if one is leader else leader.known[leaf] for leaf in alike})
+    def _settle(self, found: list[Evidence], same: Sequence[int], neighbourhood: Neighbourhood) -> None:
+        """Give the same neighbourhood to samples with equal predictions, and score it once for all.
+
+        Args:
+            found: the evidence of the batch, changed in place.
+            same: the indices of the samples; the first one is scored.
+            neighbourhood: what happened on neighbours.
+        """
+        first = found[same[0]]
+        leader = replace(first, neighbours=neighbourhood)
+        leader.learn({leaf: leaf(leader) for leaf in self.leaves})
+        found[same[0]] = leader
+        for index in same[1:]:
+            one = found[index]
+            found[index] = replace(one, neighbours=neighbourhood)
+            found[index].learn(
+                {leaf: leader.known[leaf] for leaf in self.leaves if one.known[leaf] == first.known[leaf]}
+            )
 
     def _observed(
         self, leaders: Sequence[Evidence], siblings: Mapping[tuple[str, str], Siblings], run: bool
     ) -> list[Neighbourhood]:
-        """Return what happens on neighbours of each, the golds alone where the predictions are not to run."""
+        """Return what happens on the neighbours of each; only the golds run there unless `run`."""
         assert self._executor is not None
         beside: dict[Hashable, Sample] = {}
         pairs: list[tuple[Sample, Answer]] = []
@@ -150,10 +154,24 @@ class NeighbourObserver:
     def build(
         self, asked: Sequence[tuple[str, str]], on_step: Callable[[int], None] | None = None
     ) -> int | None:
-        """Have neighbours of databases and golds built; return how many have some, `None` where they do not count."""
+        """Build neighbours for pairs (database, gold); return how many have some, `None` if neighbours do not count."""
         if not self.leaves or self._executor is None:
             return None
         return sum(bool(one.dbs) for one in self._had_all(asked, on_step).values()) if asked else 0
+
+    def _matters(self, evidence: Evidence) -> bool | None:
+        """Return whether the prediction has to run on neighbours; `None` when neighbours cannot change its score."""
+        sample = evidence.sample
+        if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
+            return None
+        scores = [leaf(evidence) for leaf in self.leaves]
+        evidence.learn(dict(zip(self.leaves, scores, strict=True)))
+        if any(score.value == 1.0 for score in scores):
+            return True
+        if any(score.status is Status.gold_empty for score in scores):
+            predicted = evidence.predicted
+            return predicted is not None and predicted.ok and not predicted.rows
+        return None
 
     def _siblings(self, samples: Sequence[Sample]) -> dict[tuple[str, str], Siblings]:
         return self._had_all(
@@ -168,7 +186,8 @@ class NeighbourObserver:
 
         found = find_siblings(self._executor, asked, most=self.most, folder=self.folder, on_step=on_step)
         error = next((one.error for one in found if one.error), "")
-        # A run that began with neighbours is not finished with less: what lacks them is left unscored.
+        # If neighbours were there before, the run goes on with them, and samples that lack them are left unscored;
+        # otherwise the meaning of the scores would change in the middle of a run.
         if error and not self._had:
             if self.asked:
                 raise ConfigError(error)
@@ -202,7 +221,7 @@ def _error(sample: Sample, siblings: Mapping[tuple[str, str], Siblings]) -> str:
 
 
 def _read(neighbours: Neighbours) -> tuple[int, str | None]:
-    """Return how many neighbours to use at most, and the folder that has them, if not the usual ones."""
+    """Return how many neighbours to use at most, and the user's folder with them, if any."""
     if neighbours is None:
         return _MOST, None
     if isinstance(neighbours, int) and not isinstance(neighbours, bool) and neighbours >= 0:

@@ -1,4 +1,4 @@
-"""What was observed of late: by what it is known again, when it is still the same, and what keeping it costs."""
+"""The parts of `Scorer`'s cache of observations: its key, when an observation is still valid, and how large it is."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Execution, Row, Sample, Score, Status, Trial
 
 Parse = Callable[..., Answer]
-# completion, gold, db, question, dialect, answer and meta as bytes, what is told of a conversation
+# Completion, gold, db, question, dialect, answer and meta as bytes, and (calls, turns) of a conversation.
 Key = tuple[str, str | tuple[str, ...], str | tuple[str, ...], str, str | None, bytes, Hashable]
 
 
 class Observed(NamedTuple):
-    """What was observed of a sample, by which parser, and how it was scored."""
+    """An entry of the cache: the parser, the reward, the evidence of a sample and its score."""
 
     parse: Parse
     reward: Reward
@@ -27,9 +27,10 @@ class Observed(NamedTuple):
 
 
 def key_of(sample: Sample) -> Key | None:
-    """Return what tells samples apart that may be scored differently.
+    """Return a key that differs for any two samples that may be scored differently.
 
-    Python calls 1, 1.0 and True equal; their bytes differ. `None` where there are no bytes: like no other.
+    Answer and meta are marshalled, because Python calls 1, 1.0 and True equal. `None` if they cannot be, in which case
+    the sample is never found again.
     """
     rest = b""
     if sample.answer is not None or sample.meta:
@@ -42,9 +43,9 @@ def key_of(sample: Sample) -> Key | None:
 
 
 def is_same(one: Evidence, other: Evidence) -> bool:
-    """True when two observations are of the very same executions, and equal in all else.
+    """Whether an older observation can stand for a newer one: the same execution objects, and all else equal.
 
-    What the first found on neighbours then holds for the other, unless they were lost.
+    What the older one found on neighbours then holds as well, unless neighbours were lost.
     """
     return (
         (one.neighbours is None or one.neighbours.status.scorable)
@@ -71,17 +72,17 @@ def _same_trials(ones: tuple[Trial, ...], others: tuple[Trial, ...]) -> bool:
 
 
 def _no_sql(one: Execution | None, other: Execution | None) -> bool:
-    """True when both stand for a completion without SQL: they are made anew for every batch."""
+    """Whether both stand for a completion without SQL; such executions are not cached but made anew for each batch."""
     return one is not None and one.status is Status.no_sql and one == other
 
 
 def weight_of(key: Key, evidence: Evidence, sizes: dict[int, int]) -> int:
-    """Return about how many bytes a kept observation takes; what it shares with others counts in full.
+    """Return about how many bytes a kept observation takes; rows that it shares with others count in full.
 
     Args:
-        key: by which it is kept.
+        key: its key.
         evidence: the observation.
-        sizes: what rows of this batch were found to take, by their identity; filled.
+        sizes: bytes of rows by their identity, filled here, so that shared rows are measured once for a batch.
     """
     rows: dict[int, tuple[Row, ...]] = {}
     beside = () if evidence.neighbours is None else evidence.neighbours.readings.values()

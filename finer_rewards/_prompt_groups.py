@@ -1,4 +1,4 @@
-"""Groups: which samples are completions of one prompt, and what some completion of a group meets."""
+"""Groups of samples that are completions of the same prompt; `in_lost_groups(...)` depends on the whole group."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward
 from finer_rewards.types import Evidence, Score
 
-#: How many samples stand together each time, or the label of each sample's group.
+#: The number of completions for each prompt, if they stand together; or a label for each sample.
 Groups = int | Sequence[Hashable] | None
 
 
@@ -39,9 +39,9 @@ def read_groups(groups: Groups, count: int) -> list[Hashable]:
 def met_in_groups(
     reward: Reward, evidence: Sequence[Evidence], labels: Sequence[Hashable]
 ) -> Mapping[Hashable, frozenset[Reward]]:
-    """Return for each group the conditions of the reward's `in_lost_groups` that some completion of it meets.
+    """Return for each group which conditions of the reward's `in_lost_groups` some completion of the group meets.
 
-    Empty for a reward that does not ask.
+    Empty for a reward without `in_lost_groups`.
     """
     asked = frozenset(conditions(reward))
     if not asked:
@@ -49,7 +49,7 @@ def met_in_groups(
     met: dict[Hashable, set[Reward]] = {label: set() for label in labels}
     for one in {id(one): one for one in evidence}.values():
         judged: dict[object, Score] = {condition: condition(one) for condition in asked}
-        # The reward asks again, and for most conditions that means to compare results.
+        # The reward will evaluate the conditions again, which mostly means comparing results; so keep the scores.
         one.learn({**one.known, **judged})
     for one, label in zip(evidence, labels, strict=True):
         met[label] |= {condition for condition in asked if (one.known[condition].value or 0.0) > 0}
@@ -57,14 +57,14 @@ def met_in_groups(
 
 
 def within_group(evidence: Evidence, met: frozenset[Reward]) -> Evidence:
-    """Return the evidence as part of a group of which some completion meets these conditions."""
+    """Return the evidence of a sample in whose group some completion meets these conditions."""
     placed = replace(evidence, met_in_group=met)
     placed.learn(evidence.known)
     return placed
 
 
 def conditions(reward: Reward) -> Iterator[Reward]:
-    """Yield what makes a completion right for each `in_lost_groups` in a reward."""
+    """Yield the condition `right` of each `in_lost_groups` in a reward."""
     if reward.name == "in_lost_groups":
         yield reward.params["right"]
     for part in reward.parts():

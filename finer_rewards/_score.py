@@ -1,4 +1,4 @@
-"""`Score`: a value, or none, and why; what it is made of, and how it is shown."""
+"""`Score`, the end of the data flow: a value or none, the reason, and the scores of its parts."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from finer_rewards.errors import UnscorableError
 
 
 class Span(NamedTuple):
-    """A part of a completion, and what it is worth by itself.
+    """A clause of the SQL in a completion, with a credit of its own.
 
     Attributes:
-        clause: which clause of the SQL it is: `select`, `from`, `where`, `group_by`, `having`, `order_by`, `limit`.
-        start: its first character in the completion.
-        end: the character after its last; equal to `start` for a clause that is not there.
+        clause: `select`, `from`, `where`, `group_by`, `having`, `order_by` or `limit`.
+        start: the place of its first character in the completion.
+        end: the place after its last character; equal to `start` for a clause that is missing.
         credit: from 0 to 1.
     """
 
@@ -29,16 +29,16 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Score:
-    """A value, or none, and why.
+    """What a reward gives a sample: a value or none, and the reason.
 
     Args:
         value: the number; `None` when the data or the system is at fault.
         reason: one line that says why.
         status: how the observation behind it ended.
         name: the reward that gave it, as it prints.
-        parts: the scores it is made of, each with its weight; weight 0 is shown but does not count.
+        parts: the scores that it is made of, each with its weight; a part with weight 0 is only shown.
         metrics: further numbers to log (precision, recall, counts).
-        spans: parts of the completion with a worth of their own; of `clause_credit` alone.
+        spans: credits of single clauses; only `clause_credit` gives them.
 
     Example:
         >>> print(Score(1.0, "2 rows = 2 gold rows", name="execution_match()").explain())
@@ -64,13 +64,14 @@ class Score:
         return hash((self.value, self.reason, self.status, self.name, self.parts))
 
     def named(self, name: str) -> Score:
-        """Return the same score, given by the reward of that name."""
+        """Return the same score under the name of the reward that gave it."""
+        # Not `dataclasses.replace`, which is slow: every reward does this for every sample.
         found = object.__new__(type(self))
-        found.__dict__.update(self.__dict__, name=name)  # every reward does this for every sample
+        found.__dict__.update(self.__dict__, name=name)
         return found
 
     def explain(self, indent: int = 0) -> str:
-        """Return the tree of scores as text, one line a score."""
+        """Return the tree of scores as text, one line for each score."""
         value = "  none" if self.value is None else f"{self.value:6.3f}"
         reason = f"  ({self.reason})" if self.reason else ""
         lines = [f"{'  ' * indent}{value}  {self.name}{reason}"]
@@ -83,12 +84,12 @@ class Score:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        """Return the tree for a notebook, colours by value."""
+        """Return the tree of scores for a notebook, the first line coloured by the value."""
         colour = "#a05a00" if self.value is None else "#1c7c4a" if self.value > 0 else "#b3372c"
         head, _, rest = escape(self.explain()).partition("\n")
         return f'<pre style="line-height:1.4"><b style="color:{colour}">{head}</b>\n{rest}</pre>'
 
 
 def unscored(status: Status, reason: str = "") -> Score:
-    """Return the score of what cannot be judged: `None`, with its status."""
+    """Return a score without a value, for a sample that cannot be judged."""
     return Score(None, reason or status.sentence, status)

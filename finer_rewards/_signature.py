@@ -1,4 +1,4 @@
-"""The signature of a score: everything that determines it, in one line and one digest (after sacrebleu)."""
+"""`Signature`, everything that determines a score as one line and one digest, after the example of sacrebleu."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ SCORES: Final = 3
 
 @runtime_checkable
 class _Describes(Protocol):
-    """Says what decides its results."""
+    """An object, such as a judge, that lists its parameters for the signature."""
 
     def describe(self) -> Mapping[str, object]:
-        """Return every parameter."""
+        """Return every parameter that decides its results, by name."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Signature:
         neighbours: Mapping[str, object] | None = None,
         judge: object = None,
     ) -> Signature:
-        """Return the signature of what a scorer is made of."""
+        """Return the signature of a scorer with these parts."""
         content: dict[str, Any] = {"scores": SCORES, "reward": _full(reward)}
         content["executor"] = None if executor is None else _plain(executor.describe())
         content["memory"] = None if memory is None else _plain(memory.describe())
@@ -121,7 +121,8 @@ def _plain(value: object) -> Any:
     if isinstance(value, (tuple, list)):
         return [_plain(item) for item in value]
     if isinstance(value, float) and value.is_integer():
-        return int(value)  # 2 and 2.0 are the same weight, and the same limit
+        # As weights and limits, 2 and 2.0 mean the same.
+        return int(value)
     if isinstance(value, (str, int, float, bool, type(None))):
         return value
     return repr(value)

@@ -1,4 +1,4 @@
-"""How a step ended: the word, whose fault it was, and the sentence."""
+"""`Status`, how a step of the data flow ended, whose fault that was, and the sentence that says so."""
 
 from __future__ import annotations
 
@@ -58,5 +58,5 @@ class Status(Enum):
 
     @property
     def scorable(self) -> bool:
-        """True when the outcome is the model's own doing, so that it has a value."""
+        """Whether a sample with this status gets a value: it went well, or the model is to blame."""
         return self.blame in ("nobody", "model")

@@ -1,4 +1,7 @@
-"""What has to run for a batch of samples, each distinct query once, and the trials that come of it."""
+"""Running all queries that a batch of samples needs, each distinct one once, and putting the results into trials.
+
+`Scorer` calls `run_trials` for the databases themselves, `_neighbour_observer.py` for their neighbours.
+"""
 
 from __future__ import annotations
 
@@ -32,16 +35,16 @@ def run_trials(
     A prediction that fails on its first database is not run on the others, for it matches on none, unless `at_once`.
 
     Args:
-        executor: what runs them.
+        executor: runs them.
         pairs: samples, each with its answer.
         rewritings: ways in which comparison modes rewrite statements, besides leaving them as written.
         predicted: whether predictions run.
         gold: whether golds run.
-        modes: the modes under which results are compared and nothing else is done with their rows; `None` where it is.
-        at_once: whether predictions are run on all their databases together: they hardly ever fail there.
+        modes: the modes under which results are compared, if nothing else is done with their rows; `None` if some
+            reward reads the rows, so that all of them have to come.
 
     Returns:
-        By rewriting, `"none"` for the statements as written, the trials of each pair.
+        For each rewriting, and `"none"` for the statements as written, the trials of each pair.
     """
     glance = modes is not None and isinstance(executor, Settles)
     first, rest = _Batch(executor), _Batch(executor)
@@ -75,7 +78,7 @@ def _settle(
     found: dict[str, list[tuple[Trial, ...]]],
     modes: Sequence[Mode],
 ) -> None:
-    """Have the executor compare what did not come whole, and put the outcomes into the trials."""
+    """Have the executor compare results of which only the first rows came, and put the outcomes into the trials."""
     places: list[tuple[str, int, int, Mode, int]] = []
     asked: list[Pair] = []
     for rewriting, trials in found.items():
@@ -106,7 +109,7 @@ def _settle(
 
 
 class _Batch:
-    """Collects queries, each distinct one once, runs them together, and returns what each did by its number."""
+    """Collects queries, each distinct one once, and runs them together; `add` returns a query's index in `runs`."""
 
     def __init__(self, executor: Executor) -> None:
         self.runs: list[Execution] = []
@@ -122,7 +125,11 @@ class _Batch:
 
 
 class _Reading:
-    """All samples under one rewriting: the numbers of their queries, then their trials."""
+    """All samples under one rewriting of their statements.
+
+    First it adds their queries to the batches and keeps the numbers that these get; once the batches have run, it makes
+    the trials from those numbers.
+    """
 
     def __init__(
         self,
@@ -138,13 +145,19 @@ class _Reading:
         self.glance = glance
         self.predicted = predicted
         self.gold = gold
-        # A group shares golds and databases.
+        # (gold, db) of a sample, which a whole group shares -> for each database the numbers of its golds.
         self.golds: dict[tuple[object, object], list[list[int]]] = {}
-        self.firsts: list[list[int]] = []
+        # The number of each prediction on its first database, and its numbers on the others.
+        self.firsts: list[int | None] = []
         self.others: list[list[int]] = []
 
-    def ask_first(self, first: _Batch, link: bool, at_once: bool) -> None:
-        """Ask for the golds everywhere, and for the predictions on their first databases or on all."""
+    def ask_first(self, first: _Batch, link: bool) -> None:
+        """Add the golds on all databases, and the predictions on their first databases.
+
+        Args:
+            first: the batch to add them to.
+            link: whether predictions name their golds, which a relative deadline needs.
+        """
         prepared: dict[object, tuple[str, ...]] = {}
         for sample, answer in self.pairs:
             if self.gold and (sample.gold, sample.db) not in self.golds:
@@ -161,8 +174,8 @@ class _Reading:
             self.firsts.append(numbers)
 
     def ask_rest(self, first: _Batch, rest: _Batch) -> None:
-        """Ask for the predictions that ran on their other databases."""
-        for (sample, answer), numbers in zip(self.pairs, self.firsts, strict=True):
+        """Add the predictions on their other databases, if they ran on the first."""
+        for (sample, answer), number in zip(self.pairs, self.firsts, strict=True):
             others: list[int] = []
             more = sample.dbs[len(numbers) :]
             if more and numbers and answer.sql is not None and first.runs[numbers[0]].ok:

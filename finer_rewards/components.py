@@ -1,4 +1,4 @@
-"""The components of a reward: a fixed set of names, the same for every sample, and their values."""
+"""The values of a reward's parts by name, for logs and trackers; the names are the same for every sample."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 
 
 def component_names(reward: Reward) -> tuple[str, ...]:
-    """Return the names of a reward's leaves, constants left out: short where that is unique, else in full.
+    """Return the names of a reward's components, without constants: the short name if it is unique, else in full.
 
     Example:
         >>> from finer_rewards.rewards import executable, execution_match
@@ -42,10 +42,10 @@ def component_values(reward: Reward, score: Score) -> dict[str, float | None]:
 
     Args:
         reward: the reward.
-        score: what it gave for one sample.
+        score: the score that it gave one sample.
 
     Returns:
-        By component name its value; `None` where it could not be scored, or where the branch that holds it
+        Component name -> value; `None` if the component could not be scored, or stands in the branch of a `gate` that
         was not taken.
 
     Example:
@@ -59,7 +59,7 @@ def component_values(reward: Reward, score: Score) -> dict[str, float | None]:
 
 
 def component_metrics(reward: Reward, score: Score) -> dict[str, float]:
-    """Return the further numbers of a score's components as `component/metric`; only those that are there.
+    """Return the metrics of a score's components as `component/metric`; components without metrics are left out.
 
     Example:
         >>> from finer_rewards.rewards import executable
@@ -77,7 +77,7 @@ def component_metrics(reward: Reward, score: Score) -> dict[str, float]:
 
 
 def terms(reward: Reward) -> tuple[tuple[float, Reward], ...]:
-    """Return the weighted terms whose sum a reward is; a reward that is no sum is its own only term.
+    """Return the weighted terms of a sum; a reward that is no sum is its own only term, with weight 1.
 
     Example:
         >>> from finer_rewards.rewards import executable, execution_match
@@ -88,13 +88,13 @@ def terms(reward: Reward) -> tuple[tuple[float, Reward], ...]:
 
 
 def distinct_names(rewards: Sequence[Reward]) -> tuple[str, ...]:
-    """Return a name for each reward: the short one where only one has it, else as the reward prints."""
+    """Return a name for each reward: the short name if no other has it, else the reward as it prints."""
     uses = Counter(reward.name for reward in rewards)
     return tuple(reward.name if uses[reward.name] == 1 else repr(reward) for reward in rewards)
 
 
 def reason_of(score: Score) -> str:
-    """Return why a score is what it is: its own reason, or those of its parts.
+    """Return the reason of a score; if it has none of its own, the reasons of its parts.
 
     Example:
         >>> reason_of(Score(1.0, parts=((1, Score(1.0, "it runs", name="executable()")),)))
@@ -107,13 +107,13 @@ def reason_of(score: Score) -> str:
 
 
 def frequent_reasons(scores: Iterable[Score], most: int = 3) -> dict[str, list[float]]:
-    """Return the kinds of reason that most often keep a score from a match, and which scores have each (1, else 0).
+    """Return the commonest kinds of reason for not matching, each with 1 for the scores that have it and 0 for others.
 
-    A kind is a reason without what is of one query alone: names, texts, numbers.
+    A kind is a reason without the names, texts and numbers of the single query.
 
     Args:
         scores: the scores of a batch.
-        most: how many kinds at most.
+        most: the most kinds to return.
 
     Example:
         >>> frequent_reasons([Score(0.0, "3 rows, gold has 4"), Score(0.0, "1 row, gold has 2"), Score(1.0, "2 rows")])
@@ -125,15 +125,15 @@ def frequent_reasons(scores: Iterable[Score], most: int = 3) -> dict[str, list[f
 
 
 def batch_metrics(reward: Reward, scores: Sequence[Score]) -> dict[str, float]:
-    """Return what is worth a curve of a batch, for a tracker: W&B, trackio, TensorBoard.
+    """Return the numbers of a batch that are worth plotting, for W&B, trackio or TensorBoard.
 
     Args:
-        reward: what scored.
+        reward: the reward.
         scores: the scores of the batch, at least one.
 
     Returns:
-        `reward`, the mean of what has a value; `unscorable`, the share of what has none; each component's mean, where
-        it was asked; and `why/KIND`, the shares of the most frequent reasons.
+        `reward`, the mean of the scores that have a value; `unscorable`, the share of those that have none; the mean of
+        each component over the samples that have it; and `why/KIND`, the shares of the commonest reasons.
 
     Example:
         >>> from finer_rewards.rewards import executable
@@ -151,11 +151,12 @@ def batch_metrics(reward: Reward, scores: Sequence[Score]) -> dict[str, float]:
     return {name: fmean(values) for name, values in columns.items() if values}
 
 
+# What a reason says about a single query: text in brackets or quotes, and numbers.
 _OF_ONE_QUERY = re.compile(r"\([^()]*\)|\"[^\"]*\"|'[^']*'|`[^`]*`|\d[\d.,]*")
 
 
 def _kind(score: Score) -> str:
-    """Return the kind of reason why a score is no match; empty for a match."""
+    """Return the kind of reason for which a score is no match; empty for a match."""
     parts = [one for one in _walk(score) if not one.parts and one.reason]
     judged = next(
         (one for one in parts if one.name.startswith("execution_match")), parts[0] if parts else score

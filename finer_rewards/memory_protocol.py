@@ -1,4 +1,4 @@
-"""What a scorer asks of a memory of reasoning traces, and what trainers' ranks do with one that learns."""
+"""The protocols of trace memories: what a scorer calls (`Memory`), and what adapters call to add traces."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["LearningMemory", "Memory"]
 
 
 class Memory(Protocol):
-    """What a scorer asks of a trace memory; `TraceMemory` is one."""
+    """A memory that a scorer can search; `TraceMemory` is one."""
 
     def search(
         self,
@@ -25,7 +25,7 @@ class Memory(Protocol):
         questions: Sequence[str] = (),
         sqls: Sequence[str] = (),
     ) -> list[Recall]:
-        """Return what is remembered that resembles each thought."""
+        """Return for each thought how similar the remembered traces are."""
 
     def describe(self) -> Mapping[str, object]:
         """Return every parameter and the digest of the content, for the signature."""
@@ -33,12 +33,12 @@ class Memory(Protocol):
 
 @runtime_checkable
 class LearningMemory(Memory, Protocol):
-    """A memory that also learns: `TraceMemory` in a folder, `RemoteMemory` on a server, `RayMemory` in an actor."""
+    """A memory that traces can be added to: `TraceMemory` in a folder, `RemoteMemory` on a server, or `RayMemory`."""
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
     ) -> AdmissionReport:
-        """Store what passes the gate, once a step, after scoring."""
+        """Store the traces that pass the gate; called once a step, after scoring."""
 
     def snapshot(self) -> str:
-        """Take in what others remembered, so that searches see it; return the digest."""
+        """Read what other processes have stored, so that searches see it; return the digest of the content."""

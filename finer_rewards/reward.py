@@ -7,8 +7,8 @@ and compose:
     gate(condition=well_formed(), then=execution_match())
     clip(reward, lo=0, hi=1)
 
-Who is to blame decides the value, here and for every reward: when the data (the gold fails) or the system
-(the database is missing) is at fault the score is `None`, whatever the function would have returned.
+When the data is at fault (the gold fails) or the system (the database is missing), the score is `None`, whatever the
+function would have returned. That is decided here, for every reward (`_blame.py`).
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ __all__ = ["NEEDS", "Reward", "clip", "constant", "gate", "maximum", "reward", "
 P = ParamSpec("P")
 Function = Callable[..., float | Score]
 
-#: What a reward may ask the scorer to observe. `execution` is `predicted` and `gold` together;
-#: `as:REWRITING` asks for both statements to be run as a comparison mode with that rewriting has them;
-#: `calls` for the queries that the model ran before it answered to be observed as the answer is;
-#: `neighbours` for what has a value of 1 to be run on neighbours too, `neighbours:asked` only where the user asks;
-#: `groups` for what the completions of the same prompt are.
+#: What a reward may need the scorer to observe:
+#: `predicted` and `gold`, the execution of that statement; `execution`, both;
+#: `as:REWRITING`, both statements rewritten as a comparison mode with that rewriting does;
+#: `calls`, the queries that the model ran before it answered, observed like answers;
+#: `neighbours`, samples with a value of 1 on neighbours, too; `neighbours:asked`, only if the user asks for that;
+#: `groups`, which samples are completions of the same prompt;
+#: `schema`, `memory` and `judge`, the database's schema, similar traces and a judge's reply.
 NEEDS: Final = (
     "execution",
     "predicted",
@@ -53,13 +55,13 @@ NEEDS: Final = (
 
 _RUNS: Final = frozenset(("execution", "predicted", "gold"))
 
-# Deeper ones print, but Python does not parse what they print.
+# The text of a reward nested more deeply could not be parsed by Python.
 _DEEPEST: Final = 50
 
 
 @dataclass(frozen=True)
 class Definition:
-    """What `@reward` knows of a function: its name, its defaults, and what it needs observed."""
+    """What `@reward` was told about a function; the fields are explained there."""
 
     name: str
     function: Function
@@ -75,7 +77,7 @@ _DEFINITIONS: dict[str, Callable[..., Reward]] = {}
 
 
 def known_rewards() -> Mapping[str, Callable[..., Reward]]:
-    """Return the factories of all rewards defined so far, by name."""
+    """Return the factories of all rewards defined so far, shipped and users' own, by name."""
     importlib.import_module("finer_rewards.rewards")
     return MappingProxyType(_DEFINITIONS)
 
@@ -85,12 +87,13 @@ def _always(needs: frozenset[str]) -> Callable[..., frozenset[str]]:
 
 
 def _reads_rows(**_: object) -> None:
-    """Say that a reward reads the rows of results itself."""
+    """The default of `compares`: `None`, the reward reads the rows of results itself."""
 
 
 @cache
 def _hints(function: Function) -> Mapping[str, Any]:
-    # A function defined inside another may name types that cannot be found again; it goes unchecked.
+    # A function defined inside another may have annotations whose names cannot be resolved here; its arguments are then
+    # not checked against them.
     try:
         return inspect.get_annotations(function, eval_str=True)
     except NameError:
@@ -104,7 +107,7 @@ def _number(where: str, value: object) -> float:
 
 
 def _prints(value: object) -> bool:
-    """True when the value prints as text that `parse_reward` reads back."""
+    """Whether the value prints as text that `parse_reward` reads back."""
     if isinstance(value, tuple):
         return all(map(_prints, value))
     if isinstance(value, float):
@@ -117,10 +120,10 @@ class Reward:
     """A named, parameterised pure function `Evidence -> Score`. Made by `@reward` factories only.
 
     Attributes:
-        name: name of the factory.
+        name: the name of the factory.
         params: every parameter, defaults included.
-        needs: what has to be observed, the union over the parts.
-        is_component: whether its value is logged as one.
+        needs: what has to be observed for it and its parts, names out of `NEEDS`.
+        is_component: whether its value is logged under a name of its own.
     """
 
     __slots__ = (
@@ -160,11 +163,11 @@ class Reward:
             return known
         fault = fault_of(self._own_needs, evidence)
         score = fault or _as_score(self, self._definition.function(evidence, **self._arguments))
-        # A leaf is told by its text; the text of a combination would repeat the tree below it.
+        # A component is named by its whole text; that of a combination would repeat the tree below it.
         return score.named(self._text if self.is_component else self.name)
 
     def parts(self) -> Iterator[Reward]:
-        """Yield the rewards this one is made of, one level down."""
+        """Yield the rewards that this one was directly given."""
         for value in self.params.values():
             if isinstance(value, Reward):
                 yield value
@@ -186,7 +189,7 @@ class Reward:
         return tuple(dict.fromkeys(one for part in self.parts() for one in part.components()))
 
     def compared_under(self) -> tuple[Mode, ...] | None:
-        """Return the modes under which its parts compare results; `None` where one reads the rows themselves."""
+        """Return the modes under which its parts compare results; `None` if some part reads the rows itself."""
         modes: dict[Mode, None] = {}
         for leaf in self.leaves():
             if not any(need in _RUNS or need.startswith("as:") for need in leaf.needs):
@@ -210,7 +213,7 @@ class Reward:
             if parameter.default is not inspect.Parameter.empty and parameter.default == value:
                 continue
             text = _print_value(value)
-            # A bare string does not tell what it chooses.
+            # A text is shown with the parameter's name: `'bird'` alone would not say what it chooses.
             bare = parameter.kind is not inspect.Parameter.KEYWORD_ONLY and not isinstance(value, str)
             shown.append(text if bare else f"{name}={text}")
         return f"{self.name}({', '.join(shown)})"
@@ -259,16 +262,16 @@ def reward(
     """Turn a function `(evidence, *, parameters) -> float | Score` into a factory of rewards.
 
     Args:
-        needs: what the function reads of the evidence, out of `NEEDS`; the scorer observes only that.
+        needs: what the function reads of the evidence, names out of `NEEDS`; the scorer observes only that.
             May be a function of the parameters.
         check: called with the parameters when a reward is built; raises `ConfigError` to refuse them. May return
-            those that it writes in another way.
-        combines: true when the function calls other rewards it was given and handles their `None`.
-        component: whether its value is logged as one; left out, that of what does not combine others. What asks others
-            of something else than this answer is one, for theirs are not logged.
-        compares: returns, by the parameters, the modes under which results are compared by whoever holds them, for a
-            function that looks at rows in no other way: then it may be shown no more than a few. It finds the
-            verdicts in `Trial.settled`.
+            parameters to replace, for example by their canonical form.
+        combines: true when the function calls other rewards that it was given, and handles their `None`.
+        component: whether its value is logged under a name of its own. By default, if it does not combine others. Pass
+            true for a function that applies other rewards to something else than this answer, since their values are
+            not logged.
+        compares: for a function that uses rows only to compare results: takes the parameters and returns the modes
+            under which it compares. Large results may then come as a few rows, with the verdicts in `Trial.settled`.
 
     Returns:
         A decorator. The factory takes the function's parameters and returns a `Reward`.
@@ -347,7 +350,7 @@ def _check_constant(value: float) -> None:
 
 @reward(check=_check_constant)
 def constant(evidence: Evidence, value: float = 1.0) -> Score:
-    """The same `value` for every sample.
+    """The given `value`, the same for every sample.
 
     Example:
         >>> constant(0.5)
@@ -467,7 +470,7 @@ def _restore(module: str, qualname: str, params: dict[str, Any]) -> Reward:
 def _terms(value: Reward | float) -> tuple[tuple[float, Reward], ...]:
     if not isinstance(value, Reward):
         number = _number("+", value)
-        # 0 adds nothing: Python's `sum` begins with it.
+        # 0 is left out, because Python's `sum(rewards)` begins with 0.
         return ((1, constant(number)),) if number else ()
     if value.name == "total":
         return cast("tuple[tuple[float, Reward], ...]", value.params["terms"])

@@ -1,4 +1,8 @@
-"""`Scorer`: the one object that does I/O. It observes in batches; scoring what it observed is pure."""
+"""`Scorer`, the entrance to the whole data flow and the only object on it that does I/O.
+
+`observe` parses completions, runs SQL and searches memory, a batch at a time, and returns `Evidence`; `grade` turns
+that into scores, which is pure; `score` does both.
+"""
 
 from __future__ import annotations
 
@@ -37,24 +41,25 @@ if TYPE_CHECKING:
 
 __all__ = ["Scorer"]
 
-_OBSERVED_BYTES = 32 << 20  # of observations and their scores, kept for the next batch
+# Bytes of observations and their scores that are kept for the next batch.
+_OBSERVED_BYTES = 32 << 20
 
 
 class Scorer:
-    """A reward, and what it takes to observe samples for it.
+    """A reward, with everything needed to observe samples for it.
 
     Args:
         reward: a `Reward`, or the text of one.
         executor: runs SQL, e.g. `SQLite("databases/")`; may be left out when the reward runs nothing.
         memory: a `TraceMemory`; needed by rewards that use one.
-        judge: what `judge(...)` asks: a function from prompts to replies, such as an `EndpointJudge`.
-        neighbours: small siblings of each database on which a match must hold too, so that a lucky guess is none. By
-            default modes of our own have them: built when a gold is first judged, into a cache folder
-            (`$FINER_REWARDS_CACHE`). 0 for none, a number for at most so many, in published modes too, a folder that
-            has them (`finer-rewards testsuite build -o FOLDER`), or both, `(4, "neighbours/")`.
-        parse: turns a completion into an `Answer`. One that has a parameter `calls` is told the queries that the model
-            ran before it answered.
-        log: a file, or a `ScoreLog`, that gets one JSON line a sample scored; see `finer-rewards report`.
+        judge: a function from prompts to replies, such as an `EndpointJudge`; needed by `judge(...)`.
+        neighbours: small siblings of each database on which a match must hold too, so that a lucky guess does not
+            count. By default this library's own modes use them; they are built when a gold is first judged, into a
+            cache folder (`$FINER_REWARDS_CACHE`). 0 for none; a number for at most so many, in published modes too; a
+            folder that has them (`finer-rewards testsuite build -o FOLDER`); or both, `(4, "neighbours/")`.
+        parse: turns a completion into an `Answer`. If it has a parameter `calls`, it also gets the queries that the
+            model ran before it answered.
+        log: a file, or a `ScoreLog`, that gets one JSON line for each sample scored; see `finer-rewards report`.
 
     Raises:
         ConfigError: the reward needs an executor, a memory or a judge that is not there.
@@ -118,7 +123,7 @@ class Scorer:
 
     @property
     def signature(self) -> Signature:
-        """Everything that determines a score: compare scores only where it is the same."""
+        """Everything that determines a score; only scores with equal signatures can be compared."""
         return Signature.of(
             self.reward,
             self.executor,
@@ -130,19 +135,19 @@ class Scorer:
 
     @property
     def neighbours_folder(self) -> str | None:
-        """The folder that has the neighbours; `None` for the usual places."""
+        """The user's folder of neighbours; `None` for the cache folder."""
         return self._neighbours.folder
 
     def build_neighbours(self, samples: Iterable[Sample]) -> int | None:
-        """Build what neighbours the samples need, which is otherwise done when a gold is first judged.
+        """Build the neighbours that the samples need now; otherwise this happens when a gold is first judged.
 
-        On standard error it says what was built and, on a terminal, how far it is.
+        On a terminal it shows its progress, on standard error.
 
         Args:
-            samples: what is to be scored; their completions do not matter.
+            samples: the samples to be scored later; their completions do not matter.
 
         Returns:
-            How many golds have neighbours, of those that differ; `None` where neighbours do not count.
+            How many distinct golds have neighbours; `None` when the reward does not use neighbours.
         """
         pairs = [
             (sample.dbs[0], gold)
@@ -155,13 +160,13 @@ class Scorer:
             return self._neighbours.build(golds, bar.advance)
 
     def observe(self, samples: Iterable[Sample]) -> list[Evidence]:
-        """Parse, run and recall for a batch; identical work is done once.
+        """Parse completions, run SQL and search memory for a batch; identical work is done once.
 
         Args:
-            samples: what to observe.
+            samples: the samples to observe.
 
         Returns:
-            One `Evidence` a sample, in the order given.
+            One `Evidence` for each sample, in the order given.
 
         Raises:
             ConfigError: an item is not a `Sample`.
@@ -184,12 +189,13 @@ class Scorer:
     def score(
         self, samples: Iterable[Sample], *, step: int | None = None, groups: Groups = None
     ) -> list[Score]:
-        """Return one `Score` a sample, in the order given.
+        """Return one `Score` for each sample, in the order given.
 
-        A score never depends on the rest of the batch, but for `in_lost_groups(...)`: that on the rest of its group.
+        A score does not depend on other samples, with one exception: `in_lost_groups(...)` depends on those of its
+        group.
 
         Args:
-            samples: what to score.
+            samples: the samples to score.
             step: the training step, for the log.
             groups: as in `grade`.
         """
@@ -198,13 +204,13 @@ class Scorer:
     async def ascore(
         self, samples: Iterable[Sample], *, step: int | None = None, groups: Groups = None
     ) -> list[Score]:
-        """Score without holding up the event loop: equal to `score`. Any number of tasks may await it at once.
+        """Return what `score` returns, without blocking the event loop. Any number of tasks may await it at once.
 
-        It works in a thread of the loop's default executor. When the await is cancelled, queries that run for
-        it are ended and the others are never begun.
+        It works in a thread of the loop's default executor. When the await is cancelled, its running queries are
+        stopped and its other queries never begin.
 
         Args:
-            samples: what to score.
+            samples: the samples to score.
             step: the training step, for the log.
             groups: as in `grade`.
 
@@ -227,18 +233,19 @@ class Scorer:
         try:
             return await work
         finally:
-            stop.set()  # ends what is still at work when the await was cancelled
+            # If the await was cancelled, the thread is still at work: this stops it.
+            stop.set()
 
     def grade(
         self, evidence: Sequence[Evidence], *, step: int | None = None, groups: Groups = None
     ) -> list[Score]:
-        """Return the scores of what `observe` returned, and write them to the log when there is one.
+        """Return the scores of evidence, and write them to the log when there is one.
 
         Args:
-            evidence: what `observe` returned.
+            evidence: the evidence, as `observe` returned it.
             step: the training step, for the log.
-            groups: which samples are completions of one prompt: how many stand together each time, or a label for
-                each. Only `in_lost_groups(...)` asks; a reward without it is scored the same.
+            groups: which samples are completions of the same prompt: the number of completions a prompt has, if they
+                stand together, or a label for each sample. Only `in_lost_groups(...)` uses it.
 
         Raises:
             ConfigError: the reward asks for groups and there are none, or they are not whole.
@@ -270,7 +277,8 @@ class Scorer:
     ) -> None:
         try:
             signature = self.signature
-        except ConfigError as error:  # a server that has yet to be reached; that must not end a training run
+        except ConfigError as error:
+            # The signature asks a server that cannot be reached yet. That must not end a training run.
             warnings.warn(
                 f"{len(scores)} lines could not be written to {log.path}: they would lack a signature. {error} "
                 "Scores are not affected.",
@@ -281,6 +289,13 @@ class Scorer:
             log.write(self.reward, evidence, scores, signature=signature, step=step)
 
     def _grade(self, evidence: Evidence, met: frozenset[Reward] | None, sizes: dict[int, int]) -> Score:
+        """Return the score of one piece of evidence: the kept one if this evidence was scored before.
+
+        Args:
+            evidence: the evidence.
+            met: the conditions that some completion of its group meets; `None` without groups.
+            sizes: bytes of rows by their identity, shared by a batch; see `weight_of`.
+        """
         key = key_of(evidence.sample)
         known = self._observed.get(key)
         if met is None and known is not None and known.evidence is evidence and known.reward is self.reward:
@@ -314,7 +329,7 @@ class Scorer:
         return f"Scorer({self.reward!r}, {self.executor!r}{memory})"
 
     def _with_calls(self, found: list[Evidence]) -> list[Evidence]:
-        """Observe the queries that were run before the answers, each as if it were the answer."""
+        """Return the evidence with the earlier queries of each sample in it, each observed as if it were the answer."""
         keys: list[list[Hashable]] = []
         distinct: dict[Hashable, Sample] = {}
         for one in found:
@@ -328,7 +343,7 @@ class Scorer:
         ]
 
     def _repr_html_(self) -> str:
-        """Return what decides its scores as a table, for notebooks."""
+        """Return a table of the reward, executor, memory and signature, for notebooks."""
         rows = {"reward": repr(self.reward), "executor": repr(self.executor), "memory": repr(self.memory)}
         rows["signature"] = f"sha256:{self.signature.digest}"
         cells = (
@@ -337,7 +352,12 @@ class Scorer:
         return f"<table>{''.join(cells)}</table>"
 
     def _observe(self, samples: Mapping[Hashable, Sample], parse: Parse) -> list[Evidence]:
-        """Observe samples that all differ; what is found as it was of late is the same object as then."""
+        """Observe samples that all differ.
+
+        When nothing has changed since a sample was last observed, the same `Evidence` object is returned as then, so
+        that `grade` finds its score again. Golds and predictions still go to the executor, which has its own cache and
+        notices when a database changes.
+        """
         before = [self._observed.get(key) for key in samples]
         batch = list(samples.values())
         answers = self._parse(batch, before, parse)
@@ -409,8 +429,9 @@ class Scorer:
         return list(recalls)
 
     def _schemas(self, batch: list[Sample]) -> dict[str, tuple[Schema | None, str, Status]]:
+        """Return for each database its schema, or the reason why it cannot be read and the status for that."""
         wanted = dict.fromkeys(sample.dbs[0] for sample in batch)
-        # A log keeps the schema, without which a report cannot tell a column from a text.
+        # A log needs the schema: without it a report cannot tell a column name in double quotes from a text.
         if self.executor is None or ("schema" not in self.reward.needs and self.log is None):
             return dict.fromkeys(wanted, (None, "", Status.ok))
         return {db: _schema(self.executor, db) for db in wanted}
@@ -419,12 +440,13 @@ class Scorer:
 def _takes_calls(parse: Parse) -> bool:
     try:
         return "calls" in inspect.signature(parse).parameters
-    except (TypeError, ValueError):  # some that are written in C do not say
+    except (TypeError, ValueError):
+        # Some callables written in C have no signature.
         return False
 
 
 def _as_it_is(sql: str) -> Answer:
-    """Return a query that was run as it stands as an answer."""
+    """Return the answer that a query is by itself, without parsing."""
     return Answer(None, sql)
 
 
@@ -446,7 +468,7 @@ def _schema(executor: Executor, db: str) -> tuple[Schema | None, str, Status]:
 
 
 def _memory_settings(reward: Reward) -> dict[str, Any] | None:
-    """Return how the reward searches memory; one search serves all its parts, so they must agree."""
+    """Return the arguments with which the reward searches memory; its parts have to agree, as there is one search."""
     settings = {
         (leaf.params["top_k"], leaf.params["scope"])
         for leaf in reward.leaves()

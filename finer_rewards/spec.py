@@ -1,4 +1,4 @@
-"""`parse_reward`, the inverse of `repr`: the text in a config file, on the command line and in a log is the object."""
+"""`parse_reward`, the inverse of `repr`: it turns the text of a reward in a config or log into the reward."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The nouns of the one data flow: Sample → Answer → Execution → Evidence → Score."""
+"""The types of the data flow, in order: Sample → Answer → Execution → Evidence → Score. Read this file first."""
 
 from __future__ import annotations
 
@@ -46,21 +46,21 @@ _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Sample:
-    """One completion to score, and what is known to be right.
+    """One completion to score, with the gold SQL or the right rows.
 
     Args:
         completion: what the model wrote: text, or the chat messages of a rollout in which it ran queries through a
-            tool. What it wrote last is kept as text, the queries in `calls`.
-        gold: the gold SQL; several when any of them is right (the best match wins); `()` when only
+            tool. Of a chat, its last text is kept here and the queries in `calls`.
+        gold: the gold SQL; several if each of them is right (the best match counts); `()` when only
             `answer` supervises.
-        db: a path, or an id under the executor's root; a tuple when a match must hold on every one.
-        question: the question in words; used to group and to keep traces apart.
+        db: a path, or an id under the executor's root; a tuple if a match must hold on every one of them.
+        question: the question in words; used to group samples and to keep traces of the same question apart.
         dialect: sqlglot dialect in which rewards read both statements; nothing is translated, so the executor
             has to speak it. `None` means the executor's.
         answer: the right rows, for supervision without SQL.
-        meta: anything else you want to keep beside the sample.
-        calls: the queries that it ran before it answered, in order.
-        turns: how often it was its turn; 0 means once a call, and once for the answer.
+        meta: anything else you want to keep with the sample.
+        calls: the queries that the model ran before it answered, in order.
+        turns: how many messages the model wrote; 0 means one for each call and one for the answer.
 
     Example:
         >>> Sample("SELECT 1", gold="SELECT 1", db="concert.sqlite").golds
@@ -83,7 +83,8 @@ class Sample:
     calls: tuple[str, ...] = ()
     turns: int = 0
 
-    if TYPE_CHECKING:  # what it is given, beside what it holds
+    # The constructor accepts more types than the fields have in the end.
+    if TYPE_CHECKING:
 
         def __init__(
             self,
@@ -134,7 +135,7 @@ class Sample:
         object.__setattr__(self, "meta", MappingProxyType(dict(self.meta)))
 
     def _read(self, completion: object) -> None:
-        """Take a chat apart."""
+        """Set the completion, calls and turns from a chat."""
         if isinstance(completion, Chat):
             chat = completion
         elif not isinstance(completion, (list, tuple)) or not completion:
@@ -186,7 +187,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What parsing found in a completion.
+    """The parsed completion.
 
     Args:
         thought: the reasoning, or `None` when there is none.
@@ -201,14 +202,14 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """The results that are as right as the one that a gold query gave, as far as they are known.
+    """The other results that are as right as the one that a gold query returned, as far as they are known.
 
     Args:
-        why: what leaves open which result is right, for a person.
-        runs: where a LIMIT cuts through ties of its ORDER BY, all that is right: for each run of rows that tie, in
-            order, the rows, and how many of them a result holds.
-        results: where it is something else, results known to be right; there may be others. With neither, nothing
-            can be said.
+        why: why there is more than one right result, for a person.
+        runs: if the LIMIT cuts through tied rows: for each run of tied rows, in order, all its rows and how many of
+            them a right result has. This describes every right result.
+        results: for any other cause, results known to be right; there may be more. If both are empty, no other right
+            result is known.
     """
 
     why: str
@@ -218,13 +219,13 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What one query did on one database.
+    """The outcome of running one query on one database.
 
     Args:
         status: how it ended; `Status.ok` when it returned rows.
         columns: names of the result columns.
         rows: the rows fetched, in the order returned.
-        seconds: time it took.
+        seconds: the time it took.
         error: the engine's own message, empty when there is none.
         truncated: true when `rows` holds only the first rows: the row limit cut the result, or no more were needed.
         tables: base tables the engine read, lower case; `None` when that is not known.
@@ -234,9 +235,9 @@ class Execution:
         ambiguous: for a gold query, true when several results are right, as when its LIMIT cuts through a tie.
         steps: opcodes the engine ran, in whole thousands; the same every time, unlike `seconds`. `None` when
             the engine does not count them.
-        cpu_seconds: seconds of a processor that it took in the worker.
-        choices: for an ambiguous gold query, what else is right, as far as that is known.
-        fingerprint: what identifies the rows, where they are not all in `rows`.
+        cpu_seconds: CPU seconds that it took in the worker.
+        choices: for an ambiguous gold query, the other right results, as far as they are known.
+        fingerprint: if `rows` does not hold all rows, a fingerprint of them all, to compare results by.
     """
 
     status: Status
@@ -266,9 +267,9 @@ class Trial:
 
     Args:
         db: the database, as the sample names it.
-        predicted: what the predicted SQL did; `None` when it was not run.
-        golds: what each gold did, in the order of `Sample.golds` (or the answer rows).
-        settled: what came of comparing large results where all their rows were, by mode and number of the gold.
+        predicted: the execution of the predicted SQL; `None` when it was not run.
+        golds: the execution of each gold, in the order of `Sample.golds`; answer rows come last.
+        settled: (mode, index of the gold) -> the outcome of comparing results that were too large to be sent here.
     """
 
     db: str
@@ -279,15 +280,15 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Neighbourhood:
-    """What was observed on neighbours of a sample's database.
+    """What was observed on the neighbours of a sample's database.
 
     Args:
-        readings: by rewriting, `"none"` for the statements as written: for each gold, one trial a neighbour on which
-            it can be judged, with that gold alone. A prediction that did not match on the database itself was not
+        readings: for each rewriting, and `"none"` for the statements as written: for each gold, one trial on each
+            neighbour made for it, with that gold alone. A prediction that did not match on the database itself was not
             run there.
         asked: whether the user asked for neighbours, so that they count for published modes too.
         status: `Status.ok`, or `Status.neighbours_lost`.
-        error: what went wrong, when something did.
+        error: what went wrong; empty if nothing.
     """
 
     readings: Mapping[str, tuple[tuple[Trial, ...], ...]] = field(default_factory=dict)
@@ -298,19 +299,19 @@ class Neighbourhood:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What the trace memory returned for one thought.
+    """The result of searching the trace memory for one thought.
 
     Args:
         status: `Status.ok`, or `Status.memory_unavailable`.
         verified: similarities of the nearest verified traces, best first.
         failed: similarities of the nearest failed traces, best first.
-        centroid: similarity to the mean of the verified traces found; `None` when none were.
-        error: what went wrong, when something did.
+        centroid: similarity to the mean of these verified traces; `None` when there are none.
+        error: what went wrong; empty if nothing.
         traces: keys of the verified traces, in the order of `verified`.
-        zero_centroid: what a text about something else gets for `centroid`: the zero of a calibrated scale.
-        zero_nearest: the same for the nearest verified trace.
-        copied: share, in [0, 1], of the runs of five words of the thought that verified traces of other databases,
-            among those found, hold too.
+        zero_centroid: the `centroid` that an unrelated text would get, for a scale whose zero means unrelated.
+        zero_nearest: the same for the similarity of the nearest verified trace.
+        copied: share, in [0, 1], of the thought's five-word sequences that also occur in the verified traces of other
+            databases among these; high for a thought that copies.
     """
 
     status: Status = Status.ok
@@ -330,23 +331,23 @@ class Evidence:
 
     Args:
         sample: the sample itself.
-        answer: what parsing found.
-        predicted: what the predicted SQL did on the first database; `None` when it was not run.
-        gold: what the first gold did there; `None` when it was not run or there is none.
-        recall: what the trace memory returned; `None` when it was not searched.
+        answer: the parsed completion.
+        predicted: the execution of the predicted SQL on the first database; `None` when it was not run.
+        gold: the execution of the first gold there; `None` when it was not run or there is none.
+        recall: the result of searching the trace memory; `None` when it was not searched.
         schema: schema of the first database; `None` when it was not read.
-        schema_error: why the schema could not be read; empty when it could, or was not asked for.
-        schema_status: whose fault that is.
-        judgements: by what a judge was asked, its reply; nothing where no part of the reward asks one.
-        judge_error: why it could not be asked; empty when it could.
-        readings: by the rewriting of a comparison mode, the trials of the statements rewritten so.
-        trials: all databases and golds; made from `predicted` and `gold` when left out.
+        schema_error: why the schema could not be read; empty when it could, or was not needed.
+        schema_status: the status for that; it says whose fault it is.
+        judgements: prompt -> the judge's reply; empty when no part of the reward asks a judge.
+        judge_error: why the judge could not be asked; empty when it could.
+        readings: rewriting of a comparison mode -> the trials of the statements rewritten so.
+        trials: the executions on all databases, of all golds; made from `predicted` and `gold` when left out.
         dialect: sqlglot dialect of the statements: the sample's, else the executor's, else SQLite's.
-        neighbours: what was observed on neighbours of the database; `None` where that does not matter.
-        met_in_group: the conditions, out of those that the reward asks about, which some completion of the group meets;
-            `None` when the group is not known.
+        neighbours: what was observed on neighbours of the database; `None` when they cannot change the score.
+        met_in_group: those conditions of the reward's `in_lost_groups` that some completion of the group meets; `None`
+            when the group is not known.
         calls: the queries that the model ran before it answered, in order, each observed as if it were the answer;
-            `call.predicted.status` says how it ended. Empty where no part of the reward looks at them.
+            `call.predicted.status` says how it ended. Empty when no part of the reward needs them.
     """
 
     sample: Sample
@@ -365,7 +366,7 @@ class Evidence:
     schema_status: Status = Status.unavailable
     judgements: Mapping[str, str] = field(default_factory=dict, hash=False)
     judge_error: str = ""
-    #: Scores of parts of the reward that were found on the way.
+    #: Scores of parts of the reward that the scorer needed already while it observed.
     known: Mapping[object, Score] = field(
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
@@ -384,8 +385,8 @@ class Evidence:
             object.__setattr__(self, "predicted", first.predicted)
             object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
 
-    def learn(self, known: Mapping[Any, Score]) -> None:
-        """Keep the scores of parts of the reward that were found on the way, so that they need not be found again."""
+    def learn(self, known: Mapping[object, Score]) -> None:
+        """Keep scores of parts of the reward, so that these parts are not evaluated again."""
         object.__setattr__(self, "known", known)
 
     def look_beside(self, neighbours: Neighbourhood) -> None:
