@@ -1,6 +1,7 @@
-"""Verified reasoning traces: a folder of segments, an exact index over it, and what may enter.
+"""The trace memory: reasoning that execution has judged, kept in a folder and searched by similarity while scoring.
 
-Nothing heavy is imported until a memory is opened.
+`TraceMemory` is the entrance. `gate.py` decides what may enter, `segments.py` writes the folder, `thought_embedder.py`
+turns a thought into a vector, `index.py` searches. NumPy is imported only when a memory is opened.
 """
 
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from

@@ -1,8 +1,8 @@
-"""Two lists of texts that calibrate a memory.
+"""Two lists of texts by which the similarities of a memory are calibrated.
 
-`BACKGROUND` is reasoning about nothing in particular: what every trace has in common. Its mean vector is
-subtracted from every vector of a memory that centres. `UNRELATED` is about something else altogether: what it
-gets from a memory is the similarity that counts as 0.
+`BACKGROUND` is reasoning about no query in particular, and stands for what all traces have in common: the mean of its
+vectors is subtracted from every vector (unless `centre=False`). `UNRELATED` has texts about other things altogether:
+the similarity that they get counts as 0.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Reasoning without its database: names and values are masked by role, words of querying are kept.
+"""Masking the names and values in a thought, so that thoughts about different databases can be similar.
 
 Raw embeddings of traces are dominated by the names in them: two different queries on one database look closer
-than one kind of query on two databases, which defeats retrieval from other databases. Masked, what is left of
-a trace is how it reasons.
+than one kind of query on two databases, which defeats retrieval from other databases. With the names masked, how the
+thought reasons is left.
 
-A closed list of words about querying and of English function words is kept, synonyms under one spelling; a
-number or a quoted text becomes *value*, words of any explanation (*however*, *ensure*) are left out, everything else is
-taken for a name: *column* when it is written as one (`age`, `singer.age`, `birth_year`, `birthYear`), else *name*. No
-schema is needed, so a trace is masked the same wherever it is read.
+Words about querying and English function words, from a closed list, are kept, with synonyms under one spelling. A
+number or a quoted text becomes *value*; words that occur in any explanation (*however*, *ensure*) are dropped. Every
+other word is taken for a name: *column* if it is written like one (`singer.age`, `birth_year`, `birthYear`), else
+*name*. No schema is needed, so a trace is masked the same wherever it is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-#: Words of querying: what is kept, and the spellings and synonyms that count as it.
+#: Words about querying: the spelling that is kept -> the forms and synonyms that it replaces.
 _CONCEPTS: Final[Mapping[str, str]] = {
     "count": "count counts counted counting tally cardinality many",
     "average": "average averages averaged averaging avg mean typical",
@@ -77,7 +77,7 @@ get gets give gives given take takes taken use uses used using make makes made k
 applied result results list step way thing things other another some such own let us me data database schema clause
 """
 
-#: Words of any explanation, which say neither how it reasons nor what about.
+#: Words that occur in any explanation, and say nothing about the query.
 _GENERAL_SPEECH: Final = frozenset(
     """identify includes include including check checks checking information determine determines final multiple based
     steps relevant ensure ensures correct required directly however approach necessary single details now specific write
@@ -119,6 +119,7 @@ def delexicalise(text: str) -> str:
 
 
 def _masked(token: str) -> str:
+    """Return what stands for a token; empty for one that is dropped."""
     if token[0] in "'\"":
         return "value"
     if token[0] == "`":

@@ -1,4 +1,7 @@
-"""Text to vectors: the protocol, the offline embedder, the cache, and what checks an embedder's work."""
+"""Turning texts into vectors: the protocol `Embedder`, an embedder that needs no download, and a cache with checks.
+
+Embedders that run a model or ask a server are in `sentence_embedder.py` and `endpoint_embedder.py`.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Longest text that is embedded; of a longer one the beginning and the end.
+#: Longest text that is embedded whole; of a longer text only the beginning and the end are embedded.
 MAX_CHARACTERS: Final = 16_000
 
 _TOKEN = re.compile(r"[^\W_]+|[<>=!]+")
@@ -27,28 +30,28 @@ _TOKEN = re.compile(r"[^\W_]+|[<>=!]+")
 
 @runtime_checkable
 class Embedder(Protocol):
-    """Turns texts into vectors. Whatever `embed` raises is taken as the system's fault, not the model's.
+    """Turns texts into vectors. Any exception from `embed` counts as the system's fault, not the model's.
 
     Attributes:
-        fingerprint: says what the vectors are: model, prompt, dimension. Two memories whose fingerprints
-            differ cannot be mixed.
+        fingerprint: identifies the vectors it makes: model, prompt, dimension. Memories with different fingerprints
+            cannot be mixed.
     """
 
     @property
     def fingerprint(self) -> str: ...  # noqa: D102
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return one float32 vector a text, of any length other than zero, as an array [n, d]."""
+        """Return an array [n, d] of float32 with one vector for each text; they need not be of length 1."""
         ...
 
 
 class HashingEmbedder:
-    """Words and pairs of words, hashed: deterministic, no download, 2,000 texts a second.
+    """Hashes words and pairs of words: deterministic, no download, 2,000 texts a second.
 
-    It knows words, not meanings: texts in other words are not similar to it. For tests and small machines.
+    It knows words, not meanings: the same idea in other words is not similar. For tests and small machines.
 
     Args:
-        dimension: length of the vectors.
+        dimension: the number of entries of a vector.
 
     Example:
         >>> HashingEmbedder().fingerprint
@@ -64,11 +67,11 @@ class HashingEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """`hashing:` and the dimension."""
+        """The text `hashing:` and the dimension."""
         return f"hashing:{self.dimension}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the square roots of the counts of words and pairs, each at its hashed place and sign."""
+        """Return a vector for each text; each word or pair adds the root of its count, at a hashed place and sign."""
         import numpy as np
 
         vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
@@ -87,11 +90,14 @@ class HashingEmbedder:
 
 
 class CachedEmbedder:
-    """An embedder that embeds each text once, shortens long ones, and checks what comes back.
+    """Wraps an embedder: embeds each text once, shortens long texts, and checks the vectors.
 
-    With a folder the vectors are kept there too, so that the next run does not make them again.
+    A vector with numbers that are not finite becomes `None`; a vector of zeros stays zeros.
 
-    A row that is not finite becomes `None`: that text has no vector. A row of zeros stays zeros.
+    Args:
+        inner: the embedder.
+        size: how many vectors are kept in memory.
+        folder: where vectors are kept on disk as well, so that the next run does not make them again.
     """
 
     def __init__(self, inner: Embedder, size: int = 20_000, folder: str | Path | None = None) -> None:
@@ -104,11 +110,11 @@ class CachedEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """That of the embedder itself."""
+        """The fingerprint of the wrapped embedder."""
         return self.inner.fingerprint
 
     def vectors(self, texts: Sequence[str]) -> list[NDArray[np.float32] | None]:
-        """Return one unit vector a text, rounded to float16 as it is stored; `None` where there is none."""
+        """Return one unit vector for each text, rounded to float16 as in storage; `None` if it is not finite."""
         import numpy as np
 
         from finer_rewards.memory.index import unit
@@ -121,7 +127,7 @@ class CachedEmbedder:
         if self._file is not None:
             kept = self._file.get([text for text in dict.fromkeys(short) if text not in known])
             known |= {text: np.frombuffer(vector, "<f2").astype(np.float32) for text, vector in kept.items()}
-        # In order of length a batch wastes little padding.
+        # Sorted by length, because a model pads the texts of a batch to the longest.
         missing = sorted({text for text in short if text not in known}, key=lambda text: (len(text), text))
         if missing:
             made = self._checked(self.inner.embed(missing), len(missing))
@@ -169,7 +175,7 @@ def shorten(text: str, limit: int = MAX_CHARACTERS) -> str:
 
 
 def embedder_from(spec: str | Embedder) -> Embedder:
-    """Return the embedder a text names; an embedder is returned as it is.
+    """Return the embedder that a text names; an embedder is returned as it is.
 
     Args:
         spec: `"hashing"` or `"hashing:512"`; `"https://host/v1#model"`, an OpenAI-compatible endpoint;

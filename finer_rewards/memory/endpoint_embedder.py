@@ -1,4 +1,4 @@
-"""Embedding over an OpenAI-compatible endpoint, such as `vllm serve MODEL --runner pooling`."""
+"""An embedder that asks an OpenAI-compatible server, such as `vllm serve MODEL --runner pooling`."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ if TYPE_CHECKING:
 
 
 class EndpointEmbedder:
-    """Asks `POST URL/embeddings`, many texts a request, with the standard library only.
+    """Sends `POST URL/embeddings`, many texts in one request, with the standard library only.
 
-    The key and the texts go to that address alone: a redirect is an error. A refusal for load (429) or by the server
-    (5xx), and a lost connection, are tried again, each time after twice the wait; anything else raises at once.
+    The key and the texts go to that address alone: a redirect is an error. A request that is refused because of load
+    (429) or by a server error (5xx), or whose connection is lost, is repeated, after a wait that doubles each time; any
+    other failure raises at once.
 
     Args:
         url: base URL, e.g. `"http://localhost:8000/v1"`.
-        model: what the server calls the model.
-        prompt: put before every text.
-        dimension: ask for vectors of this length.
-        batch_size: texts a request.
+        model: the model's name on the server.
+        prompt: text put before every text.
+        dimension: the length of vectors to ask for; `None` for the model's own.
+        batch_size: texts in one request.
         timeout: seconds a request may take.
         retries: further attempts after the first.
         key_variable: environment variable that holds the API key, if there is one.
@@ -61,11 +62,11 @@ class EndpointEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Model, prompt and dimension; not the URL, as the server may move."""
+        """Model, prompt and dimension; the URL is left out, because the same server may move."""
         return f"endpoint:{self.model}|prompt={self.prompt}|dimension={self.dimension or 'all'}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the server's vectors."""
+        """Return the vectors that the server makes, one for each text."""
         import numpy as np
 
         rows: list[NDArray[np.float32]] = []
@@ -103,6 +104,7 @@ class EndpointEmbedder:
 def _numbers(embedding: list[float] | str) -> NDArray[np.float32]:
     import numpy as np
 
-    if isinstance(embedding, str):  # Some servers send base64 whatever was asked.
+    if isinstance(embedding, str):
+        # Some servers send base64 although floats were asked for.
         return np.frombuffer(base64.b64decode(embedding), dtype="<f4").astype(np.float32)
     return np.asarray(embedding, dtype=np.float32)

@@ -1,4 +1,7 @@
-"""One memory's folder and what of it is in RAM, read, written and merged together."""
+"""`MemoryFolder`, which keeps the folder on disk, its copy in RAM and the embedder of one memory consistent.
+
+It stands between `TraceMemory` and the files: `segments.py` reads and writes them, `state.py` holds the traces in RAM.
+"""
 
 from __future__ import annotations
 
@@ -27,12 +30,14 @@ if TYPE_CHECKING:
 
 
 class MemoryFolder:
-    """What one memory keeps. All but `vectors` is used in a `with` block, which one thread enters at a time.
+    """The folder of one memory, with its traces in RAM.
+
+    Use everything but `vectors` in a `with` block, which only one thread can enter at a time.
 
     Args:
         path: the folder.
-        embedder: what makes the vectors.
-        options: those of `TraceMemory.open`.
+        embedder: makes the vectors.
+        options: the options of `TraceMemory.open`.
     """
 
     def __init__(self, path: Path, embedder: Embedder, options: Mapping[str, Any]) -> None:
@@ -49,7 +54,7 @@ class MemoryFolder:
         self.take_in()
 
     def __enter__(self) -> MemoryFolder:
-        """After a fork, go on with a segment of this process's own; what is in RAM stays as it was."""
+        """Take the lock; after a fork, also let go of the parent's segment, so that this process writes its own."""
         self._lock.__enter__()
         if os.getpid() != self._process:
             self._process = os.getpid()
@@ -62,7 +67,7 @@ class MemoryFolder:
     def vectors(
         self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
     ) -> list[Vector | None]:
-        """Return the unit vector of each thought, all of the length that is held; see `ThoughtEmbedder.vectors`."""
+        """Return what `ThoughtEmbedder.vectors` does, after checking that the vectors are as long as the stored ones."""
         vectors = self.thought_embedder.vectors(thoughts, questions, sqls)
         for vector in vectors:
             if vector is not None:
@@ -70,7 +75,7 @@ class MemoryFolder:
         return vectors
 
     def embedded(self, traces: Sequence[Trace]) -> dict[str, Stored]:
-        """Return the vectors by key, but for traces of which the embedder made numbers that are not finite."""
+        """Return trace key -> vector; traces whose vector is not finite are left out."""
         if traces:
             with self:
                 self._settle(write=True)
@@ -79,10 +84,10 @@ class MemoryFolder:
         return {trace.key: vector.astype("<f2") for trace, vector in vectors if vector is not None}
 
     def take_in(self) -> None:
-        """Take in what was written since the last time.
+        """Read the traces that any process has written since the last time.
 
         Raises:
-            DataError: what is new is not whole.
+            DataError: something among them is corrupt.
         """
         from finer_rewards.memory.snapshot import TraceRow, unpacked
 
@@ -113,7 +118,7 @@ class MemoryFolder:
         self.state.keep(new)
 
     def append(self, rows: Sequence[TraceRow], tallies: Sequence[Tally] = ()) -> None:
-        """Write rows and counts of refusals, and take them in."""
+        """Write traces and counts of refusals to the disk, and add them to RAM."""
         from finer_rewards.memory.snapshot import packed
 
         self._store.append([*(Record(row.trace, packed(row.vector)) for row in rows), *tallies])
@@ -121,7 +126,7 @@ class MemoryFolder:
         self.state.keep(rows)
 
     def merge(self) -> int:
-        """Merge the segments of writers that are gone into one; return how many were merged."""
+        """Merge the segments of processes that have ended into one; return how many were merged."""
         from finer_rewards.memory.snapshot import packed
 
         self._store.close()
@@ -135,7 +140,7 @@ class MemoryFolder:
         return 0
 
     def files(self) -> list[Path]:
-        """Return the segments there are."""
+        """Return the segment files."""
         return [path for path in self._store.files() if path.exists()]
 
     def damages(self) -> list[Damage]:
@@ -143,11 +148,11 @@ class MemoryFolder:
         return [damage for found in self._store.damages.values() for damage in found]
 
     def close(self) -> None:
-        """Close this process's segment; the next trace opens another."""
+        """Close this process's segment; writing again opens a new one."""
         self._store.close()
 
     def _settle(self, *, write: bool) -> None:
-        """Use the centre this memory was made with; before the first trace is written, write it down."""
+        """Use the centres that the folder holds; before the first trace is written, compute and write them."""
         if not self._settled and (write or (self.path / "centre.json").exists()):
             learnt = self.thought_embedder.learn_centres() if write else []
             found = self._store.describe_once("centre.json", {"centres": learnt})

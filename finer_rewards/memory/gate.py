@@ -1,4 +1,4 @@
-"""What may enter a memory: a sample is admitted as verified or as failed, or refused with a reason."""
+"""`Gate`, the rules for entering a memory: a sample is admitted as verified or failed, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _WORD = re.compile(r"[^\W_]+")
 
 @dataclass(frozen=True)
 class Decision:
-    """What became of one sample.
+    """What happened to one sample that was offered to a memory.
 
     Args:
-        key: key of its trace; empty when there is none.
-        verified: whether execution showed it right.
-        refused: why it was not admitted; empty when it was.
+        key: the key of its trace; empty when there is none.
+        verified: whether execution showed its SQL to be right.
+        refused: why it was not admitted; empty if it was.
     """
 
     key: str = ""
@@ -43,7 +43,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class AdmissionReport:
-    """What `remember` did, a decision a sample.
+    """What `remember` did: one decision for each sample.
 
     Example:
         >>> print(AdmissionReport((Decision("k", True), Decision("", False, "no thought"))))
@@ -54,7 +54,7 @@ class AdmissionReport:
 
     @property
     def admitted(self) -> int:
-        """How many traces were stored, verified and failed."""
+        """How many traces were stored, verified and failed together."""
         return sum(not decision.refused for decision in self.decisions)
 
     @property
@@ -75,22 +75,23 @@ class AdmissionReport:
 
 @dataclass(frozen=True)
 class Gate:
-    """The rules for entry. Length, density and repetition are as in the published FINER-SQL code, but for the fewest
-    words, 30 there: that shuts out terse models, whose thoughts of 10 words are about their query as well.
+    """The rules for entering a memory.
 
-    What only looks like reasoning is refused too: lists of words, words for a judge, hidden characters.
+    Length, density and repetition are as in the published FINER-SQL code, except for `min_words`, which is 30 there:
+    that would shut out terse models, whose thoughts of 10 words are about their query too. Text that only looks like
+    reasoning is refused as well: lists of words, text aimed at a judge, hidden characters.
 
     Args:
         min_words: fewest words of a thought.
-        min_named: least share of the words of the names and values in its SQL that a thought mentions.
-        max_words: most words.
+        min_named: least share of the words in its SQL's names and values that a thought has to mention.
+        max_words: most words of a thought.
         min_mentions: fewest mentions of tables and columns.
-        min_density: fewest mentions a word.
-        min_variety: fewest distinct pairs of words a pair of words; low where a text repeats itself.
-        duplicate: a trace is a near duplicate when the cosine of its words and pairs of words to those of a
-            stored trace of the same database and outcome is this or more. Not asked across databases: there
-            the same reasoning is what is looked for.
-        per_question: most traces a question and outcome.
+        min_density: fewest mentions for each word.
+        min_variety: least share of distinct pairs among neighbouring words; a text that repeats itself has few.
+        duplicate: a trace is a near duplicate if the cosine of its words and pairs of words to those of a
+            stored trace of the same database and outcome is this or more. Traces of other databases are not compared:
+            finding the same reasoning there is the purpose of a memory.
+        per_question: most traces for one question and outcome.
 
     Example:
         >>> Gate().check_text("SELECT 1", frozenset({"singer"}))
@@ -107,7 +108,7 @@ class Gate:
     per_question: int = 4
 
     def judge(self, evidence: Evidence, score: Score) -> Decision:
-        """Decide by this sample alone; near duplicates and quotas are the memory's to judge."""
+        """Decide on one sample by itself; near duplicates and quotas are checked by `MemoryState.refuses`."""
         if score.value is None:
             return Decision(refused=f"not scored ({score.status.name})")
         answer = evidence.answer
@@ -129,9 +130,9 @@ class Gate:
         return Decision(verified=verified, refused=reason)
 
     def is_near(self, thought: str, stored: Sequence[str]) -> bool:
-        """True when the thought nearly repeats one of those stored.
+        """Whether the thought nearly repeats a stored thought.
 
-        Words are compared, not meanings: an embedder calls all reasoning of one kind alike.
+        Words are compared and not embeddings, because an embedder finds all reasoning about one kind of query similar.
         """
         import numpy as np
 
@@ -164,7 +165,7 @@ class Gate:
 
 
 def scored_pairs(scored: Iterable[tuple[Evidence, Score]]) -> list[tuple[Evidence, Score]]:
-    """Return what `remember` was given as pairs; raise `ConfigError` when it is something else."""
+    """Return the argument of `remember` as a list of pairs; raise `ConfigError` when it is something else."""
     pairs = list(scored)
     for item in pairs:
         if not (isinstance(item, tuple) and len(item) == 2 and isinstance(item[0], Evidence)):
@@ -198,7 +199,7 @@ def trace_of(evidence: Evidence, verified: bool, model: str, step: int, signatur
 
 
 def _unsound(evidence: Evidence) -> str:
-    """Return why a right result proves nothing of the reasoning; empty when it does."""
+    """Return why a right result does not show that the reasoning is right; empty when it does."""
     for trial in evidence.trials:
         runs = [run for run in (trial.predicted, *trial.golds) if run is not None]
         if any(run.volatile for run in runs):
@@ -211,7 +212,7 @@ def _unsound(evidence: Evidence) -> str:
 
 
 def _names(evidence: Evidence) -> frozenset[str]:
-    """Return the words of the names in the SQL, predicted and gold, and in the schema where it is known."""
+    """Return the words in the names that the predicted and gold SQL use, and in those of the schema if it is known."""
     statements = (evidence.answer.sql or "", *evidence.sample.golds)
     names = {name for sql in statements for name in _names_in(sql, evidence.dialect)}
     if evidence.schema is not None:

@@ -1,14 +1,17 @@
-"""Exact search by inner product over vectors kept in order of database.
+"""Finding the stored vectors with the largest inner product to a query, for one memory and one outcome.
 
-Rows of one database lie side by side, so that leaving a database out, or searching it alone, is a slice.
+Rows are sorted by database, so that a database's rows are a slice, which can be left out or searched alone.
 
-Where FAISS is installed, a flat FAISS search finds the candidates among up to `FLAT_UP_TO` rows, and an inverted
-file (IVF, approximate) past `exact_up_to`. Between the two, and without FAISS, NumPy searches in blocks: a sample of
-the rows is scored first, and its `top_k`-th best is a lower bound, a floor; then all are scored block by block, and
-those above the floor, which rises meanwhile, are kept. `benchmarks/memory.py` has the costs beside each other.
+There are three ways to find the candidates:
 
-The similarities handed back are computed once more in float64, for the candidates alone. Stored numbers are float16, so
-that no sum is rounded, in whatever order it is added: a score cannot depend on what else was in its batch.
+- up to `FLAT_UP_TO` rows, a flat FAISS search, if FAISS is installed;
+- beyond `exact_up_to` rows, an inverted file of FAISS (IVF), which is approximate;
+- otherwise NumPy, in blocks. A sample of rows is scored first; its `top_k`-th best value is a lower bound, the floor.
+  Then all rows are scored block by block, and only those above the floor, which rises as better ones are found, are
+  kept. `benchmarks/memory.py` compares the costs.
+
+The similarities returned are then computed again in float64, for the candidates only. All numbers are float16 values,
+so these sums are exact in any order, and a score cannot depend on what else was in its batch.
 """
 
 from __future__ import annotations
@@ -35,17 +38,23 @@ Backend = Literal["auto", "faiss", "numpy"]
 #: One (rows, similarities) pair a query, most similar first.
 Hits = list[tuple["NDArray[np.int64]", "NDArray[np.float64]"]]
 
-#: Most rows that flat FAISS searches. With the filter it costs NumPy's time above, once (one thread) to twice (two).
+#: Most rows for flat FAISS. Beyond them it takes as long as NumPy (one thread) or twice as long (two threads).
 FLAT_UP_TO: Final = 20_000
-_OWN_AT_MOST: Final = 512  # So many own rows may come back with the others from FAISS, to be left out.
-_SPARE: Final = 4  # Candidates beyond `top_k`, so that rounding cannot change who is in.
-_BLOCK: Final = (
-    2_048  # Rows that a full batch is multiplied with at once; up to so many are not worth a sample.
-)
-_SAMPLE: Final = 1_024  # So many rows, about, set the first floors.
-_BATCH: Final = 1_024  # Queries that are searched at once, at most.
-_ROUNDING: Final = 1e-5  # More than float32 products of unit vectors can differ by.
-_FRESH: Final = 2  # So many times `top_k` rows a query are collected before the floors rise.
+# If the query's own database has at most this many rows, FAISS searches all rows for that many more, and the own rows
+# are dropped from the answer.
+_OWN_AT_MOST: Final = 512
+# Candidates beyond `top_k`, so that rounding in float32 cannot change which rows are among the best.
+_SPARE: Final = 4
+# Rows that are multiplied at once with a full batch of queries. So few rows are scored without taking a sample first.
+_BLOCK: Final = 2_048
+# About how many rows the sample has that sets the first floors.
+_SAMPLE: Final = 1_024
+# The most queries that are searched at once.
+_BATCH: Final = 1_024
+# More than the float32 inner products of the same two unit vectors can differ by.
+_ROUNDING: Final = 1e-5
+# Collect this many times `top_k` rows for each query before choosing the best and raising the floors.
+_FRESH: Final = 2
 
 
 def unit(vectors: NDArray[Any]) -> Floats:
@@ -61,13 +70,13 @@ def unit(vectors: NDArray[Any]) -> Floats:
 
 
 class Index:
-    """A frozen set of unit vectors, each of one database.
+    """A frozen set of unit vectors, each of which belongs to a database.
 
     Args:
-        vectors: float32 [n, d], rows of one database side by side.
-        dbs: database of each row.
-        exact_up_to: most rows searched exactly where there is FAISS; `None` for no limit.
-        backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
+        vectors: float32 [n, d], the rows of each database side by side.
+        dbs: the database of each row.
+        exact_up_to: with more rows than this FAISS searches approximately; `None` for never.
+        backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS if it is installed.
 
     Example:
         >>> index = Index(unit(np.eye(3)), ["concert", "concert", "pets"])
@@ -96,27 +105,27 @@ class Index:
 
     @property
     def kind(self) -> str:
-        """How it searches: `exact`, or approximately with `faiss-ivf`."""
+        """How it searches: `exact`, or `faiss-ivf`, which is approximate."""
         small = self.exact_up_to is None or len(self) <= self.exact_up_to
         return "exact" if small or not self._has_faiss else "faiss-ivf"
 
     @property
     def _has_faiss(self) -> bool:
-        """False in a process forked from the one that loaded FAISS: its threads did not come along."""
+        """Whether FAISS can be used; not after a fork, because its threads exist only in the parent."""
         return self._faiss is not None and os.getpid() == _loaded_in["faiss"]
 
     def search(self, queries: Floats, dbs: Sequence[str], top_k: int, scope: Scope = "other") -> Hits:
-        """Find the `top_k` most similar rows of each query.
+        """Find the `top_k` most similar rows for each query.
 
         Args:
             queries: float32 [m, d], of unit length.
-            dbs: database of each query.
-            top_k: most rows a query.
-            scope: rows of other databases, of the same one, or of any.
+            dbs: the database of each query.
+            top_k: most rows for a query.
+            scope: search rows of `other` databases, of the `same` database, or of `any`.
 
         Returns:
-            Rows and similarities of each query, most similar first; fewer than `top_k` when there are fewer. The
-            similarities do not depend on the batch; which of equally similar rows come last may.
+            Rows and similarities for each query, most similar first; fewer than `top_k` when there are fewer. The
+            similarities do not depend on the rest of the batch. Which rows are among the last may, if they tie.
         """
         if not len(self):
             return [(np.zeros(0, dtype=np.int64), np.zeros(0))] * len(dbs)
@@ -133,6 +142,7 @@ class Index:
         return hits
 
     def _own_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        """Return the best rows of each query's own database, -1 for those that are lacking."""
         found = np.full((len(queries), wanted), -1, dtype=np.int64)
         for start, end in np.unique(owns, axis=0):
             if end > start:
@@ -143,6 +153,7 @@ class Index:
         return found
 
     def _other_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        """Return the best rows outside each query's own database (a range of rows), -1 for those that are lacking."""
         if self.kind != "faiss-ivf":
             flat = self._has_faiss and len(self) <= FLAT_UP_TO
             return (self._flat_rows if flat else self._exact_rows)(queries, owns, wanted)
@@ -154,10 +165,11 @@ class Index:
         return found
 
     def _flat_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
-        """Search all rows with FAISS for as many more as a query may own, and leave those out.
+        """Search with FAISS, and leave the rows of the query's own database out.
 
-        A selector inside FAISS costs more, as it gives up the matrix product. Of a database that owns many rows, those
-        before and those after it are searched instead.
+        FAISS searches all rows for as many more as the database has; its own rows are then dropped. (FAISS's selectors
+        cost more, since with one it computes no matrix product.) For a database with many rows, the rows before it and
+        those after it are searched instead.
         """
         found = np.full((len(queries), wanted), -1, dtype=np.int64)
         sizes = owns[:, 1] - owns[:, 0]
@@ -178,7 +190,7 @@ class Index:
         return found
 
     def _nearest(self, queries: Floats, first: int, last: int, count: int) -> tuple[Floats, Rows]:
-        """Return similarities and rows of the nearest from `first` to `last`, filled up with -1."""
+        """Return the similarities and numbers of the nearest rows from `first` to `last` (exclusive)."""
         count = max(1, min(count, last - first))
         if first == last:
             return np.full((len(queries), 1), -np.inf, dtype=np.float32), np.full((len(queries), 1), -1)
@@ -188,6 +200,7 @@ class Index:
         return values, rows + first
 
     def _exact_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
+        """Search with NumPy: sort the queries by database, so that their own rows are struck out block by block."""
         order = np.argsort(owns[:, 0], kind="stable")
         queries, owns = np.ascontiguousarray(queries[order]), owns[order]
         found = np.empty((len(queries), wanted), dtype=np.int64)
@@ -207,7 +220,7 @@ class Index:
         owners.strike_out(products, 0, step)
         best.expect(np.ascontiguousarray(products.T))
         products = np.empty((size, len(queries)), dtype=np.float32)
-        # Comparisons are looked at by eights, as nearly all fail.
+        # Nearly no product is above the floor, so eight booleans at a time are read as one integer and skipped if 0.
         above = np.zeros((size, -(-len(queries) // 8) * 8), dtype=bool)
         eights = above.reshape(-1, 8)
         for first in range(0, len(self), size):
@@ -224,7 +237,7 @@ class Index:
         return best.rows
 
     def _exactly(self, queries: Floats, found: Rows, top_k: int) -> Hits:
-        """Return the best of the rows found, their similarities computed without rounding."""
+        """Return the best `top_k` of the candidate rows, with similarities computed in float64."""
         hits: Hits = []
         for start in range(0, len(found), 64):
             rows = np.sort(found[start : start + 64], axis=1)
@@ -238,7 +251,7 @@ class Index:
         return hits
 
     def _listed_rows(self, queries: Floats, owns: Rows, wanted: int) -> Rows:
-        """Search the inverted lists, the queries of one database at a time, its own rows left out by FAISS."""
+        """Search the inverted lists, the queries of one database at a time; a selector of FAISS leaves its rows out."""
         faiss = self._faiss
         found = np.full((len(queries), wanted), -1, dtype=np.int64)
         for start, end in np.unique(owns, axis=0):
@@ -253,9 +266,9 @@ class Index:
 
     @cached_property
     def _ivf(self) -> Any:
-        """An inverted-file index: about 2 sqrt(n) lists, of which a sixteenth is searched.
+        """The inverted-file index: about 2 sqrt(n) lists, of which a sixteenth is searched.
 
-        It holds float16 numbers, as they are stored, which loses nothing.
+        It holds float16 numbers, which loses nothing, because the vectors are stored as such.
         """
         faiss = self._faiss
         lists = max(1, int(2 * math.sqrt(len(self))))
@@ -284,6 +297,7 @@ _loaded_in: dict[str, int] = {}
 
 
 def _faiss(needed_by: str) -> Any:
+    """Return the module faiss, `None` if it is not installed; raise if something needs it."""
     if needed_by:
         package_folder("memory", needed_by, "faiss")
     module = optional("faiss")
@@ -293,6 +307,7 @@ def _faiss(needed_by: str) -> Any:
 
 
 def _ranges(dbs: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return the range of rows of each database."""
     ranges: dict[str, tuple[int, int]] = {}
     for row, db in enumerate(dbs):
         start, end = ranges.get(db, (row, row))
@@ -303,10 +318,10 @@ def _ranges(dbs: Sequence[str]) -> dict[str, tuple[int, int]]:
 
 
 class _Owners:
-    """The databases of queries that stand side by side: which columns of a product are whose.
+    """Which rows belong to each query's own database, for queries sorted by database.
 
     Args:
-        owns: first and last row of the own database of each query.
+        owns: for each query the range of rows (first, end) of its own database.
     """
 
     def __init__(self, owns: Rows) -> None:
@@ -318,7 +333,13 @@ class _Owners:
         ]
 
     def strike_out(self, products: Floats, first: int, step: int = 1) -> None:
-        """Make own rows the least there is in products, rows by queries, of every `step`-th row from `first` on."""
+        """Set the products of queries with rows of their own database to minus infinity.
+
+        Args:
+            products: [rows, queries], changed in place.
+            first: the row that stands first in it.
+            step: it holds every `step`-th row from there.
+        """
         for left, right, start, end in self._groups:
             top, bottom = -((first - start) // step), -((first - end) // step)
             if bottom > 0 and top < len(products):
@@ -326,11 +347,11 @@ class _Owners:
 
 
 class _Best:
-    """The best rows of each query so far, and the floor that others must exceed to join them.
+    """The best rows of each query so far, and the floor that another row has to exceed.
 
     Args:
-        count: how many queries.
-        wanted: how many rows of each.
+        count: how many queries there are.
+        wanted: how many rows each of them wants.
     """
 
     def __init__(self, count: int, wanted: int) -> None:
@@ -341,24 +362,27 @@ class _Best:
         self._limit = _FRESH * count * wanted
 
     def expect(self, products: Floats) -> None:
-        """Set the floors by products of some of the rows; as many as are wanted reach them there alone."""
+        """Set the floors from the products with a sample of the rows.
+
+        The floor is the `wanted`-th best of the sample, so at least that many rows reach it.
+        """
         wanted = self.rows.shape[1]
         if products.shape[1] >= wanted:
             self.floors = np.partition(products, -wanted, axis=1)[:, -wanted] - np.float32(_ROUNDING)
 
     def take(self, lines: Rows, rows: Rows, values: Floats) -> None:
-        """Take in rows above the floors."""
+        """Collect rows above the floors: the query, the row and the similarity of each."""
         self._fresh.append((lines, rows, values))
         if sum(len(fresh) for fresh, _, _ in self._fresh) > self._limit:
             self.settle()
 
     def take_all(self, products: Floats) -> None:
-        """Choose among all rows."""
+        """Choose the best among all rows at once, when these fit in a single block."""
         columns, values = _best(products, self.rows.shape[1])
         self.rows[:, : columns.shape[1]] = np.where(values > -np.inf, columns, -1)
 
     def settle(self) -> None:
-        """Choose the best of what was taken in, and raise the floors."""
+        """Choose the best of the rows kept and collected, and raise the floors."""
         if not self._fresh:
             return
         count, wanted = self.rows.shape
@@ -366,7 +390,8 @@ class _Best:
         lines, rows, values = (np.concatenate(column) for column in zip(held, *self._fresh, strict=True))
         self._fresh = []
         order = np.argsort(-values)
-        order = order[np.argsort(lines[order].astype(np.uint16), kind="stable")]  # a radix sort
+        # NumPy sorts uint16 with a radix sort, which takes linear time.
+        order = order[np.argsort(lines[order].astype(np.uint16), kind="stable")]
         counts = np.bincount(lines, minlength=count)
         chosen = order[(np.cumsum(counts) - counts)[:, None] + np.arange(wanted)]
         self.rows, self._values = rows[chosen], values[chosen]
@@ -374,14 +399,14 @@ class _Best:
 
 
 def _chosen(values: Floats, rows: Rows, wanted: int) -> Rows:
-    """Return the rows of the largest values of each line, -1 where there are too few."""
+    """Return the rows with the largest values of each line, filled up with -1."""
     columns, kept = _best(values, wanted)
     chosen = np.where(kept > -np.inf, np.take_along_axis(rows, columns, axis=1), -1)
     return np.pad(chosen, ((0, 0), (0, wanted - chosen.shape[1])), constant_values=-1)
 
 
 def _best(products: Floats, wanted: int) -> tuple[Rows, Floats]:
-    """Return the columns of the largest numbers of each line, in no order, and the numbers."""
+    """Return the columns of the `wanted` largest numbers of each line, in no order, and these numbers."""
     if products.shape[1] > wanted:
         columns = np.argpartition(products, -wanted, axis=1)[:, -wanted:]
     else:

@@ -1,4 +1,7 @@
-"""What a memory's vectors are: written into its folder once, and agreed with by all who open it."""
+"""`memory.json`, which says how a memory's vectors are made: written once, checked by everyone who opens the folder.
+
+Vectors of different embedders or settings cannot be compared, so a mismatch is refused.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-#: Rises when the masking, the operations or the background change, and with them all vectors.
+#: Raised when masking, operations or background texts change, and with them all vectors.
 EMBEDDING_VERSION: Final = 2
 EMBEDDING_OPTIONS: Final = ("delexicalise", "centre")
 FORMAT: Final = 1
@@ -33,8 +36,15 @@ def agree(
 ) -> tuple[Embedder, dict[str, bool]]:
     """Return the embedder and the flags of the memory in a folder; make the memory when there is none.
 
+    Args:
+        folder: the folder.
+        embedder: the embedder that the user passed, if any.
+        delexicalise: the flag that the user passed, if any.
+        centre: likewise.
+        create: whether a new memory may be made.
+
     Raises:
-        ConfigError: there is none and `create` is false, or what is asked for is not what it was made with.
+        ConfigError: there is no memory and `create` is false, or it was made with another embedder or flag.
     """
     exists = (folder / "memory.json").exists()
     if not exists:
@@ -68,7 +78,7 @@ def agree(
 
 
 def as_made(folder: Path) -> Embedder:
-    """Return what stands for the embedder of a memory where nothing is embedded, as for `stats` and `export`."""
+    """Return a stand-in with the fingerprint of a memory's embedder, for `stats` and `export`, which embed nothing."""
     return _Label(str(SegmentStore(folder).describe_once("memory.json", {}).get("embedder")))
 
 
@@ -81,10 +91,10 @@ class _Label:
 
 
 def _own(folder: Path, spec: str) -> str:
-    """Return the name of an embedder that a folder names, if it is one that a folder may choose.
+    """Return the embedder's name in a folder's `memory.json`, if it is one that needs no trust.
 
-    Whoever made the folder wrote it, and it may come from anywhere: an address there would be sent the reasoning and
-    the user's key, a model there would be loaded.
+    The folder may come from anywhere. An address in it would receive the user's reasoning and key, and a model in it
+    would be loaded; only the hashing embedder is harmless.
     """
     if re.fullmatch(r"hashing(:\d+)?", spec, re.ASCII):
         return spec
@@ -122,16 +132,16 @@ def _check_content(folder: Path, found: Mapping[str, Any]) -> None:
 def checked_centres(
     path: Path, found: Mapping[str, Any], parts: int, dimension: int = 0
 ) -> list[list[float]]:
-    """Return the vectors that a folder says are subtracted.
+    """Return the centres, the vectors to subtract, that a folder's `centre.json` holds.
 
     Args:
-        path: of the file.
-        found: what is in it.
-        parts: how many there should be.
+        path: the path of the file.
+        found: its content.
+        parts: how many centres there should be.
         dimension: how long they should be; 0 while that is not known.
 
     Raises:
-        DataError: they are none: a mean of unit vectors is a list of numbers from -1 to 1.
+        DataError: they cannot be means of unit vectors, which are lists of numbers from -1 to 1.
     """
     centres = found.get("centres")
     if (

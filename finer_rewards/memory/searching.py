@@ -1,4 +1,7 @@
-"""From thoughts to what a memory recalls of them; an embedder that fails is told, not scored."""
+"""Searching a memory for a batch of thoughts: the checks, the embedding, and one `Recall` for each thought.
+
+When the embedder fails, the recalls say `memory_unavailable`, so that nothing is scored.
+"""
 
 from __future__ import annotations
 
@@ -24,11 +27,11 @@ Asked = tuple[str, "str | tuple[str, ...]", str, str]
 
 
 class MemoryLostError(ConfigError):
-    """A memory elsewhere is gone, or did not answer in time."""
+    """A memory in another process is gone, or did not answer in time."""
 
 
 class MemoryElsewhere(ABC):
-    """A memory that another process holds; one that is lost is `Status.memory_unavailable`."""
+    """The base of memories that another process holds (a server, a Ray actor); a lost one is `memory_unavailable`."""
 
     def search(
         self,
@@ -44,7 +47,7 @@ class MemoryElsewhere(ABC):
         check_search(thoughts, dbs, top_k, scope, questions, sqls)
         none = [""] * len(thoughts)
         given: list[Asked] = list(zip(thoughts, dbs, questions or none, sqls or none, strict=True))
-        # Each thought travels once: a group of completions often thinks alike.
+        # Completions of a group often have the same thought; it is sent only once.
         asked = list(dict.fromkeys(given))
         found: dict[Asked, Recall] = {}
         lost = Recall()
@@ -57,7 +60,7 @@ class MemoryElsewhere(ABC):
 
     @abstractmethod
     def describe(self) -> Mapping[str, object]:
-        """Return what of the memory determines a score."""
+        """Return what determines a score, for the signature: embedder, flags and digest of the content."""
 
     def __len__(self) -> int:
         """Return the number of verified traces that a search sees."""
@@ -65,7 +68,7 @@ class MemoryElsewhere(ABC):
 
     @abstractmethod
     def _recalls(self, asked: Sequence[Asked], top_k: int, scope: Scope) -> Iterable[Recall]:
-        """Yield what is recalled of each thought, in order, as far as the memory answers."""
+        """Yield the recall of each thought, in order; raise `MemoryLostError` when the memory stops answering."""
 
 
 def check_search(
@@ -76,7 +79,7 @@ def check_search(
     questions: Sequence[str] = (),
     sqls: Sequence[str] = (),
 ) -> None:
-    """Raise `ConfigError` when a search cannot be made of these."""
+    """Raise `ConfigError` when the arguments of a search do not fit together."""
     for name, given in (("questions", questions), ("sqls", sqls)):
         if len(given) not in (0, len(thoughts)):
             raise ConfigError(
@@ -111,16 +114,16 @@ def recall_thoughts(
     """Embed the thoughts together and search for each.
 
     Args:
-        thoughts: reasoning; an empty one finds nothing.
-        dbs: the id of the database each is about.
-        top_k: most verified and most failed traces a thought.
+        thoughts: the thoughts; an empty one finds nothing.
+        dbs: the id of the database that each is about.
+        top_k: most verified and most failed traces for a thought.
         scope: traces of other databases, of the same one, or of any.
-        questions: the question of each, or none.
-        sqls: the SQL of each, or none.
-        snapshot: where to search.
-        join: returns vectors with what questions ask for added; none where they are not compared.
-        embed: returns the unit vector of each text, `None` where the embedder made none.
-        fingerprint: what the embedder is called.
+        questions: the question of each, or nothing at all.
+        sqls: the SQL of each, or nothing at all.
+        snapshot: the traces to search.
+        embed: returns the unit vector of each thought, `None` if it is not finite.
+        join: adds to vectors what the questions ask for; `None` when questions are not compared.
+        fingerprint: the name of the embedder, for messages.
     """
     asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
     known = [bool(join and questions and questions[place].strip()) for place in asked]
@@ -136,7 +139,8 @@ def recall_thoughts(
             snapshot.join(join)
     except FinerError:
         raise
-    except Exception as error:  # noqa: BLE001  Whatever an embedder raises is handed on as the system's fault.
+    # An embedder may raise anything. It is the system's fault, and is passed on as such.
+    except Exception as error:  # noqa: BLE001
         lost = Recall(Status.memory_unavailable, error=f"{fingerprint}: {error!r:.300}")
         return [lost if thought.strip() else Recall() for thought in thoughts]
     not_finite = Recall(
@@ -144,7 +148,8 @@ def recall_thoughts(
     )
     recalls = [not_finite if thought.strip() else Recall() for thought in thoughts]
     unrelated_vectors = [vector for vector in unrelated if vector is not None]
-    # Without its question a thought is compared with thoughts alone, whatever else is in the batch.
+    # Thoughts with and without a question are searched separately: a thought without one is compared with thoughts
+    # only, so its recall does not depend on the rest of the batch.
     for with_questions in (False, True):
         found = [
             (place, vector)

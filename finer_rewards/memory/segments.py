@@ -1,15 +1,15 @@
-"""Where traces live on disk: append-only segments, one a writer, every record checksummed.
+"""The traces on disk: append-only files (segments), one for each writing process, with a checksum for every record.
 
     FOLDER/
-      memory.json        what the vectors are: embedder, masking, centring; written once
-      centre.json        the vector that is subtracted, written once
-      segments/*.traces  one file a writer, only ever appended to
+      memory.json        how the vectors are made: embedder, masking, centring; written once
+      centre.json        the vectors that are subtracted; written once
+      segments/*.traces  one file for each writer, only ever appended to
 
-A record is `magic, length, crc32, payload`. A writer that dies leaves at most one cut record at the end of
-its own file, which readers skip and report. Nobody writes to another's file, so no one waits; a record in two
-files (after an interrupted `compact`) counts once, because a trace is known by its content.
+A record is `magic, length, crc32, payload`. A writer that is killed leaves at most one incomplete record, at the end of
+its own file; readers skip and report it. No process writes to another's file, so none has to wait. A record that is in
+two files (after an interrupted `compact`) counts once, because traces are identified by their content.
 
-A folder may come from anywhere, so what is in it is checked, and reading it takes time in proportion to its size.
+A folder may come from anywhere, so its content is checked, and the time to read it grows only with its size.
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ _LENGTH = struct.Struct("<I")
 _SUFFIX = ".traces"
 #: Longest payload of a record, and longest description of a memory.
 MOST_BYTES: Final = 64 << 20
-#: Bytes that may be checksummed in vain, a byte of a segment: heads that lead nowhere cost no more than that.
+#: Bytes that may be checksummed in vain for each byte of a segment, to bound the time that false record heads can cost.
 _IN_VAIN: Final = 4
-ROUNDING: Final = 0.02  # More than float16 numbers change the square of the length of a unit vector by.
+# The squared length of a unit vector in float16 numbers differs from 1 by less than this.
+ROUNDING: Final = 0.02
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,10 @@ class Damage:
 
     Args:
         file: name of the segment.
-        start: first byte.
-        size: how many.
-        torn: true for a cut record at the very end, as a killed writer leaves; false for corruption.
-        reason: what is wrong with a record that was read whole; empty for bytes that are none.
+        start: the first byte.
+        size: how many bytes.
+        torn: true for an incomplete record at the very end, as a killed writer leaves; false for corruption.
+        reason: what is wrong with a record whose checksum is right; empty for bytes that are no record.
     """
 
     file: str
@@ -98,7 +99,7 @@ def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], lis
         offset: where in the segment the bytes begin.
 
     Returns:
-        The entries, what could not be read, and the offset to go on from next time (before a cut end).
+        The entries, what could not be read, and the offset to continue from next time (before an incomplete record).
     """
     entries: list[Entry] = []
     damages: list[Damage] = []
@@ -115,7 +116,7 @@ def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], lis
             continue
         found = data.find(_MAGIC, place + 1)
         while found != -1 and not heads.whole(found):
-            # Past what may be done in vain nothing more is looked for: no accident leaves so many heads.
+            # No accident leaves so many false heads: somebody made this file, so stop searching it.
             found = -1 if heads.exhausted else data.find(_MAGIC, found + 1)
         end = len(data) if found == -1 else found
         torn = found == -1 and not heads.exhausted and _is_cut(data, place)
@@ -127,7 +128,7 @@ def scan(data: bytes, file: str = "", offset: int = 0) -> tuple[list[Entry], lis
 
 
 class _Heads:
-    """Looks at heads of records, and counts the bytes checksummed for those that were none."""
+    """Reads record heads, and counts the bytes that were checksummed for heads that turned out false."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -136,7 +137,7 @@ class _Heads:
 
     @property
     def exhausted(self) -> bool:
-        """True when more was done in vain than an accident explains."""
+        """Whether more bytes were checksummed in vain than an accident explains."""
         return self.in_vain > _IN_VAIN * len(self._data) + MOST_BYTES // 64
 
     def whole(self, place: int) -> int:
@@ -155,7 +156,7 @@ class _Heads:
 
 
 def _is_cut(data: bytes, place: int) -> bool:
-    """True when the bytes from `place` on are the beginning of a record that was never finished."""
+    """Whether the bytes from `place` on are the beginning of a record that was never finished."""
     if len(data) - place < _HEAD.size:
         return _MAGIC.startswith(data[place : place + 4])
     magic, length, _ = _HEAD.unpack_from(data, place)
@@ -163,7 +164,7 @@ def _is_cut(data: bytes, place: int) -> bool:
 
 
 def _entry(data: bytes, place: int, size: int) -> Entry:
-    """Return what a whole record holds; raise `DataError` when its writer was not this library."""
+    """Return the entry in a whole record; raise `DataError` when this library cannot have written it."""
     start = place + _HEAD.size
     (length,) = _LENGTH.unpack_from(data, start)
     text, vector = (
@@ -183,7 +184,7 @@ def _entry(data: bytes, place: int, size: int) -> Entry:
 
 
 def is_unit(vector: bytes) -> bool:
-    """True for the float16 numbers of a vector of length 1, or of a thought about nothing: all 0.
+    """Whether float16 numbers form a vector of length 1, or of zeros, which stands for a thought about no query.
 
     Example:
         >>> is_unit(struct.pack("<2e", 0.6, 0.8)), is_unit(struct.pack("<2e", 60_000, 0)), is_unit(b"")
@@ -229,7 +230,7 @@ class SegmentStore:
         self._own: Path | None = None
 
     def describe_once(self, name: str, content: Mapping[str, Any]) -> dict[str, Any]:
-        """Write a JSON file unless there is one, and return what it holds: of two writers the first wins."""
+        """Return the content of a JSON file, after writing it if it is missing; of two writers the first wins."""
         path = self.folder / name
         if not path.exists():
             with self._writing():
@@ -238,7 +239,7 @@ class SegmentStore:
         return json_object(file_content(path), str(path))
 
     def append(self, entries: Iterable[Entry]) -> None:
-        """Append entries; when this returns they are on the disk, whatever happens to this process."""
+        """Append entries to this process's segment; when this returns they are on the disk (if `durable`)."""
         data = b"".join(map(frame, entries))
         if not data:
             return
@@ -253,12 +254,12 @@ class SegmentStore:
                     os.fsync(self._descriptor)
                 self._read[self._own.name] = self._read.get(self._own.name, 0) + len(data)
             except OSError:
-                # A cut record must stay the last one of its file: what follows goes to a new one.
+                # An incomplete record has to stay the last of its file, so further records go to a new file.
                 self.close()
                 raise
 
     def read_new(self) -> Iterator[Entry]:
-        """Yield the entries that came since the last call, whoever wrote them."""
+        """Yield the entries that were written since the last call, by whatever process."""
         gone = True
         while gone:
             gone = False
@@ -266,7 +267,7 @@ class SegmentStore:
                 try:
                     yield from self._read_on(path)
                 except FileNotFoundError:
-                    # Merged meanwhile. What it held is in a newer segment, which the list may not have shown.
+                    # Another process has merged it. Its entries are in a newer segment, so list the files again.
                     gone = True
 
     def _read_on(self, path: Path) -> list[Entry]:
@@ -281,7 +282,7 @@ class SegmentStore:
         return entries
 
     def files(self) -> list[Path]:
-        """Return the segments there are, in order of name."""
+        """Return the segment files, sorted by name."""
         if self.segments.is_symlink() or (self.segments.exists() and not self.segments.is_dir()):
             raise DataError(
                 f"`{self.segments}` should be a folder, but it is a link or a file: what is written would go "
@@ -290,16 +291,16 @@ class SegmentStore:
         return sorted(self.segments.glob(f"*{_SUFFIX}"))
 
     def idle(self) -> list[Path]:
-        """Return the segments that no live writer holds and that are whole: they will never change again."""
+        """Return the undamaged segments that no living process writes to; they will never change again."""
         damaged = {name for name, found in self.damages.items() if any(not damage.torn for damage in found)}
         return [
             path for path in self.files() if path.name not in damaged and path != self._own and _is_idle(path)
         ]
 
     def merge(self, entries: Iterable[Entry], idle: Iterable[Path]) -> None:
-        """Write the entries to one new segment, then delete the idle ones, whose entries must be among them.
+        """Write the entries to one new segment, then delete the idle segments, whose entries have to be among them.
 
-        A kill at any point leaves every entry in at least one segment.
+        If the process is killed at any point, every entry is still in at least one segment.
         """
         with self._writing():
             target = self.segments / f"{time.time_ns():020d}-merged-{secrets.token_hex(4)}{_SUFFIX}"
@@ -319,7 +320,8 @@ class SegmentStore:
         self.segments.mkdir(parents=True, exist_ok=True)
         name = f"{time.time_ns():020d}-{os.getpid()}-{secrets.token_hex(4)}{_SUFFIX}"
         path = self.segments / name
-        # Locked before it can be seen: `merge` in another process would take a free segment for a dead writer's.
+        # Lock the file before it gets its name: another process's `merge` would take a segment without a lock for that
+        # of a process that has ended.
         hidden = path.with_suffix(".new")
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0)
         self._descriptor = os.open(hidden, flags, 0o644)
@@ -341,7 +343,7 @@ class SegmentStore:
 
 
 def replace_file(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-    """Write a whole file so that no reader ever sees half of it; with `exclusive` an existing one stays."""
+    """Write a whole file so that no reader ever sees half of it; with `exclusive` an existing file stays as it is."""
     with replacing(path, durable=True, exclusive=exclusive) as draft:
         draft.write_bytes(data)
 
@@ -350,7 +352,7 @@ def file_content(path: Path, offset: int = 0) -> bytes:
     """Return the bytes of a file of the memory from `offset` on.
 
     Raises:
-        DataError: it is no file: a link would lead out of the folder, a pipe or a device would never end.
+        DataError: it is no regular file. A link would lead out of the folder; a pipe or device would never end.
     """
     if not stat.S_ISREG(path.lstat().st_mode):
         raise DataError(
@@ -362,7 +364,7 @@ def file_content(path: Path, offset: int = 0) -> bytes:
 
 
 def _lock(descriptor: int) -> None:
-    """Mark a segment as being written to, for as long as this process lives."""
+    """Lock a segment as being written to; the lock goes when this process ends."""
     with contextlib.suppress(ImportError, OSError):
         import fcntl
 
@@ -370,7 +372,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _is_idle(path: Path) -> bool:
-    """True when no live process appends to the segment."""
+    """Whether no living process appends to the segment."""
     try:
         import fcntl
 

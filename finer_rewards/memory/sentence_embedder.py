@@ -1,4 +1,4 @@
-"""Embedding with a sentence-transformers model in this process."""
+"""An embedder that runs a sentence-transformers model in this process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: The embedder of the FINER-SQL paper.
 DEFAULT_EMBEDDER: Final = "Qwen/Qwen3-Embedding-0.6B"
-#: Qwen3-Embedding is told its task; stored and asked traces get the same words, as both are traces.
+#: The task, which Qwen3-Embedding wants before a text. Stored traces and searched thoughts get the same, being alike.
 QWEN_PROMPT: Final = (
     "Instruct: Given the reasoning behind an SQL query, retrieve reasoning behind queries of the same kind"
     "\nQuery:"
@@ -28,10 +28,10 @@ class SentenceEmbedder:
 
     Args:
         model: model id or folder.
-        prompt: put before every text, stored or asked; `None` means `QWEN_PROMPT` for Qwen3-Embedding and nothing for
-            others, whatever prompts the model's own files name.
-        dimension: cut vectors to this length (Matryoshka models); `None` for all of it.
-        batch_size: texts at once.
+        prompt: text put before every text, stored or searched for; `None` means `QWEN_PROMPT` for Qwen3-Embedding and
+            nothing for other models, whatever prompts the model's own files name.
+        dimension: cut vectors to this length (Matryoshka models); `None` for full length.
+        batch_size: texts that go through the model at once.
         device: `"cpu"`, `"cuda"`, ...; `None` lets the library choose.
         dtype: `"float32"`, `"bfloat16"`, ...
 
@@ -61,21 +61,22 @@ class SentenceEmbedder:
 
     @property
     def fingerprint(self) -> str:
-        """Model, prompt, dimension and number type."""
+        """Model, prompt, dimension and number type, as one text."""
         name = self.model.rstrip("/").rpartition("/")[2] if self.model.startswith("/") else self.model
         parts = (name, f"prompt={self.prompt}", f"dimension={self.dimension or 'all'}", self.dtype)
         return f"sentence-transformers:{'|'.join(parts)}"
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """Return the model's vectors."""
+        """Return the vectors that the model makes, one for each text."""
         import numpy as np
 
-        # One thread at a time: torch uses the cores for itself, and a tokenizer is not thread-safe.
+        # One thread at a time: torch uses all cores anyway, and tokenizers are not thread-safe.
         with self._lock:
             model = self._load()
             vectors = model.encode(
                 list(texts),
-                # An empty one is none; left out, it is the model's own default, which the fingerprint does not name.
+                # Pass it even if empty: without it the model's own default prompt would be used, which the fingerprint
+                # does not name.
                 prompt=self.prompt,
                 batch_size=self.batch_size,
                 convert_to_numpy=True,
@@ -89,7 +90,8 @@ class SentenceEmbedder:
             options: dict[str, Any] = {"truncate_dim": self.dimension, "device": self.device}
             options["trust_remote_code"] = False
             options["model_kwargs"] = {"dtype": self.dtype}
-            # Last-token pooling needs the padding in front. Releases before 6.2 call the option otherwise.
+            # Qwen3-Embedding reads the last token's vector, so padding has to stand in front. Releases of
+            # sentence-transformers before 6.2 have another name for the option.
             accepted = inspect.signature(library.SentenceTransformer.__init__).parameters
             processor = "processor_kwargs" if "processor_kwargs" in accepted else "tokenizer_kwargs"
             if "Qwen3-Embedding" in self.model:

@@ -1,4 +1,4 @@
-"""One frozen view of a memory: its traces in order, the indexes over them, and what a search of them recalls."""
+"""`Snapshot`, a frozen view of a memory that searches run on: the traces in order, and indexes over their vectors."""
 
 from __future__ import annotations
 
@@ -27,31 +27,33 @@ if TYPE_CHECKING:
     Joins = Callable[[Sequence[Vector | None], Sequence[str], Sequence[str]], list[Vector | None]]
 
 _WORDS: Final = re.compile(r"\w+")
-_RUN: Final = 5  # Real thoughts about other databases share 0.1 of such runs in the median, and never 0.8.
+# Words in a run that counts as copied. Real thoughts about other databases share 0.1 of their runs of five words in the
+# median, and never 0.8.
+_RUN: Final = 5
 
 
 @dataclass(frozen=True)
 class TraceRow:
-    """A trace and its unit vector, in the numbers it is stored in."""
+    """A trace and its unit vector, in float16 as it is stored."""
 
     trace: Trace
     vector: Stored
 
     @property
     def place(self) -> tuple[str, str]:
-        """Where it stands among others: by database, then by key."""
+        """The key by which traces are sorted: database, then the trace's own key."""
         return self.trace.db, self.trace.key
 
     @property
     def is_unit(self) -> bool:
-        """True for a vector of length 1, or of a thought about nothing: all 0."""
+        """Whether the vector has length 1, or is all zeros, as that of a thought about no query."""
         wide = self.vector.astype(np.float32)
         square = float(wide @ wide)
         return len(wide) > 0 and (square == 0.0 or abs(square - 1.0) <= ROUNDING)
 
     @property
     def age(self) -> tuple[int, float, str]:
-        """Of two records of one trace the one with the lesser age counts, whoever reads them in what order."""
+        """Of two records of one trace the one with the lesser `age` counts, in whatever order they are read."""
         return self.trace.step, self.trace.time, repr(self.trace)
 
 
@@ -67,18 +69,18 @@ class TraceIndex:
         self._asked: Index | None = None
 
     def on(self, db: str) -> tuple[Trace, ...]:
-        """Return the traces of one database."""
+        """Return the traces about one database."""
         start, end = self.index.ranges.get(db, (0, 0))
         return self.traces[start:end]
 
     @cached_property
     def operation_flags(self) -> Wide:
-        """The operations that each trace plans or its question asks for."""
+        """For each trace, 1 for each operation that it plans or its question asks for; see `operation_flags`."""
         texts, questions = self._texts()
         return operation_flags(texts, questions)
 
     def join(self, join: Joins, operation_rates: Wide) -> None:
-        """Index the traces with what their questions ask for as well."""
+        """Make the second index, over traces together with what their questions ask for; see `thought_embedder.py`."""
         if self._asked is None and self.traces:
             made = join(list(self.index.vectors), *self._texts())
             whole = [own if one is None else one for one, own in zip(made, self.index.vectors, strict=True)]
@@ -87,7 +89,7 @@ class TraceIndex:
             )
 
     def chosen(self, asked: bool) -> Index:
-        """Return the index over thoughts and questions, or over thoughts alone."""
+        """Return the index over thoughts with questions if `asked`, else the one over thoughts alone."""
         return self._asked if asked and self._asked is not None else self.index
 
     def to_centroid(self, vector: Vector, rows: NDArray[np.int64], asked: bool = False) -> float | None:
@@ -106,7 +108,7 @@ class TraceIndex:
 
 
 class Snapshot:
-    """The verified and the failed traces of one snapshot."""
+    """The verified and the failed traces of a memory at one moment, ready to be searched."""
 
     def __init__(self, rows: Sequence[TraceRow], dimension: int, options: Mapping[str, Any]) -> None:
         self.verified = TraceIndex((row for row in rows if row.trace.verified), dimension, options)
@@ -114,16 +116,16 @@ class Snapshot:
         self._zeros: dict[tuple[int, bool], tuple[float, float]] = {}
 
     def of(self, trace: Trace) -> TraceIndex:
-        """Return the index over the traces of a trace's outcome."""
+        """Return the traces with the same outcome, verified or failed, as a trace."""
         return self.verified if trace.verified else self.failed
 
     @cached_property
     def operation_rates(self) -> Wide:
-        """How often the verified traces speak of each operation."""
+        """The share of the verified traces that speak of each operation."""
         return operation_rates(self.verified.operation_flags)
 
     def join(self, join: Joins) -> None:
-        """Get ready for thoughts whose questions are known."""
+        """Make the indexes for thoughts whose questions are known."""
         self.verified.join(join, self.operation_rates)
         self.failed.join(join, self.operation_rates)
 
@@ -141,13 +143,13 @@ class Snapshot:
         """Search for thoughts.
 
         Args:
-            vectors: of the thoughts, joined with their questions where those are given.
-            dbs: the id of the database each is about.
-            top_k: most verified and most failed traces a thought.
+            vectors: the vectors of the thoughts, joined with their questions if those are given.
+            dbs: the id of the database that each thought is about.
+            top_k: most verified and most failed traces for a thought.
             scope: traces of other databases, of the same one, or of any.
-            unrelated: vectors of texts about something else.
-            thoughts: the thoughts themselves, to tell how much of each is copied from what was found.
-            questions: the question of each, where what it asks for is compared too; else none.
+            unrelated: vectors of texts about something else, whose similarity counts as 0.
+            thoughts: the thoughts themselves, to see how much of each is copied from the traces found.
+            questions: the question of each thought if questions are compared, else nothing.
         """
         if not vectors:
             return []
@@ -173,12 +175,12 @@ class Snapshot:
         ]
 
     def _texts_elsewhere(self, rows: NDArray[np.int64], db: str) -> list[str]:
-        """Return the texts of other databases: what is thought again on its own database is no copy."""
+        """Return the texts of the traces about other databases; a repeated thought about the same one is no copy."""
         found = (self.verified.traces[row] for row in rows)
         return [trace.text for trace in found if trace.db != db]
 
     def _zero(self, unrelated: Sequence[Vector], top_k: int, asked: bool) -> tuple[float, float]:
-        """Return the most that unrelated texts get: similarity to the centroid, and to the nearest."""
+        """Return the largest similarities that unrelated texts get: to the centroid, and to the nearest trace."""
         if (top_k, asked) not in self._zeros:
             index, none = self.verified.chosen(asked), [""] * len(unrelated)
             if asked and unrelated:
@@ -196,7 +198,7 @@ class Snapshot:
 
 
 def copied(thought: str, texts: Sequence[str]) -> float:
-    """Return the share of the runs of five words of a thought that occur in the texts; 0 for a very short one.
+    """Return the share of a thought's runs of five words that occur in the texts; 0 for a very short thought.
 
     Example:
         >>> text = "I join both tables on their key, group by the city and count what is in each of them."
@@ -206,23 +208,25 @@ def copied(thought: str, texts: Sequence[str]) -> float:
     runs = _runs(thought)
     if len(runs) < 6 or not texts:
         return 0.0
-    held = np.sort(np.concatenate([_runs(text) for text in texts]))  # np.isin costs ten times as much
+    # A search in the sorted runs takes a tenth of the time of `np.isin`.
+    held = np.sort(np.concatenate([_runs(text) for text in texts]))
     places = np.minimum(np.searchsorted(held, runs), len(held) - 1)
     return float((held[places] == runs).mean()) if len(held) else 0.0
 
 
 @lru_cache(maxsize=50_000)
 def _runs(text: str) -> NDArray[np.uint32]:
+    """Return the distinct runs of five words of a text, as sorted checksums."""
     words = _WORDS.findall(text.casefold())
     runs = (" ".join(words[place : place + _RUN]).encode() for place in range(len(words) - _RUN + 1))
     return np.unique(np.fromiter(map(crc32, runs), dtype=np.uint32))
 
 
 def packed(vector: Stored) -> bytes:
-    """Return a vector as it is stored: float16, little-endian."""
+    """Return a vector as the bytes that are stored: float16, little-endian."""
     return vector.astype("<f2").tobytes()
 
 
 def unpacked(data: bytes) -> Stored:
-    """Return a stored vector."""
+    """Return the vector that stored bytes hold."""
     return np.frombuffer(data, dtype="<f2")

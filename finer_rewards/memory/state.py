@@ -1,4 +1,4 @@
-"""What a memory holds in RAM: its traces by key, what was refused, and the indexes over them."""
+"""`MemoryState`, the traces of a memory in RAM by key, with counts of refusals and the snapshot that searches use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class MemoryState:
-    """Traces, each once, whatever the order in which they came. `TraceMemory` holds the lock.
+    """The traces of a memory, each once, independent of the order in which they came. `MemoryFolder` holds the lock.
 
     Args:
-        owner: the memory and its embedder, as messages name them.
-        limits: how the indexes search; see `Index`.
+        owner: the folder and the embedder's name, for messages.
+        limits: the options of the indexes; see `Index`.
     """
 
     def __init__(self, owner: tuple[str, str], limits: Mapping[str, Any]) -> None:
@@ -33,11 +33,11 @@ class MemoryState:
         self._built: Snapshot | None = None
 
     def keep(self, rows: Iterable[TraceRow]) -> None:
-        """Take rows in."""
+        """Add traces; one that is already there stays unless the new record is older."""
         for row in rows:
             self.measure(len(row.vector))
             present = self.rows.get(row.trace.key)
-            # Two writers may hold the same trace with another time or step: the earlier one stays.
+            # Two processes may have written the same trace with different times or steps: the earlier one counts.
             if present is None:
                 self._questions[row.trace.verified, row.trace.db, row.trace.asked] += 1
             if present is None or row.age < present.age:
@@ -45,10 +45,10 @@ class MemoryState:
                 self._built = None
 
     def measure(self, length: int) -> None:
-        """Check the length of a vector; the first one decides.
+        """Check that a vector is as long as the first one was.
 
         Raises:
-            ConfigError: it is another than that of those here.
+            ConfigError: it is not.
         """
         if length and not self.dimension:
             self.dimension = length
@@ -60,11 +60,11 @@ class MemoryState:
             )
 
     def ordered(self) -> list[TraceRow]:
-        """Return all rows, in order of database and key."""
+        """Return all traces, sorted by database and key."""
         return sorted(self.rows.values(), key=lambda row: row.place)
 
     def snapshot(self) -> Snapshot:
-        """Return the indexes over what is here now; they never change."""
+        """Return a snapshot of the traces as they are now; it never changes."""
         from finer_rewards.memory.snapshot import Snapshot
 
         if self._built is None:
@@ -72,12 +72,12 @@ class MemoryState:
         return self._built
 
     def digest(self, parts: Sequence[str]) -> str:
-        """Return the digest of the traces here and of how they are compared."""
+        """Return a digest of the traces and of `parts`, which say how they are compared."""
         text = "\0".join([*parts, *sorted(self.rows)])
         return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
     def refuses(self, row: TraceRow, batch: Sequence[TraceRow], gate: Gate) -> str:
-        """Return why a trace may not join those here and those of its batch; empty when it may."""
+        """Return why a trace may not be added to those here and those admitted in its batch; empty when it may."""
         trace = row.trace
         if trace.key in self.rows or any(other.trace.key == trace.key for other in batch):
             return "already stored"
@@ -93,7 +93,7 @@ class MemoryState:
         return "near duplicate" if gate.is_near(trace.text, stored) else ""
 
     def counts(self) -> dict[str, Any]:
-        """Return how many traces there are, by outcome and by database, and how many were refused, by reason."""
+        """Return the numbers of traces by outcome and by database, and of refusals by reason."""
         verified = Counter(row.trace.db for row in self.rows.values() if row.trace.verified)
         failed = Counter(row.trace.db for row in self.rows.values() if not row.trace.verified)
         refused: Counter[str] = Counter()

@@ -1,18 +1,19 @@
-r"""What similarity means in one memory: how a thought becomes a unit vector.
+r"""How a thought becomes a unit vector, which defines what similarity means in a memory.
 
-With `delexicalise` a thought is embedded twice, as its masked words and as the operations it plans, and the two vectors
-are added; without, as it is. A thought that plans no operation and shares no name with its question or its query is
-about no query: its vector is zero, and so is its similarity to everything. With `centre` the mean vector of
-`BACKGROUND`, embedded in the same way, is subtracted first:
+With `delexicalise` a thought is embedded twice, as its masked words and as a list of the operations that it plans, and
+the two vectors are added; otherwise it is embedded as it is. A thought that plans no operation and shares no name with
+its question or its query is about no query: its vector is zero, and so is its similarity to everything. With `centre`
+the mean vector of `BACKGROUND`, embedded in the same way, is subtracted first, since otherwise the cosine of any two
+traces would be high: what all reasoning has in common points in one direction. For the parts p of a thought t (its
+masked words, its operations) and the texts b of the background:
 
 $$ v(t) = \mathrm{unit}\Bigl(\sum_p \mathrm{unit}(e(p(t)) - c_p)\Bigr), \qquad c_p = \tfrac1B \sum_b e(p(b)) $$
 
-Where the question is known, two more vectors are added: of the operations that it asks for, q, and of those together
-with the planned ones, qp: $w = \mathrm{unit}(\sqrt2\, v(t) + v(q) + v(qp))$. A question says more of the kind of a
-query than a thought of a few words does. What neither speaks of says something too, so the operations stand beside as
-well, each as 1 or 0 minus how often the traces held speak of it: $(w, \mathrm{unit}(o(qp) - \bar o)) / \sqrt2$.
-
-Cosines of raw embeddings are high for any two traces, because what all reasoning has in common points one way.
+If the question is known, two more vectors are added: that of the operations it asks for, q, and that of these together
+with the planned ones, qp: $w = \mathrm{unit}(\sqrt2\, v(t) + v(q) + v(qp))$. A question says more about the kind of
+query than a thought of a few words. Operations that neither mentions say something too, so a vector with one entry for
+each operation is appended: 1 or 0, minus the share of stored traces that speak of it:
+$(w, \mathrm{unit}(o(qp) - \bar o)) / \sqrt2$.
 """
 
 from __future__ import annotations
@@ -65,26 +66,26 @@ class ThoughtEmbedder:
     def vectors(
         self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
     ) -> list[Vector | None]:
-        """Return the unit vector of each thought; `None` where the embedder made none.
+        """Return the unit vector of each thought; `None` if the embedder's numbers are not finite.
 
         Args:
-            thoughts: reasoning.
-            questions: the question that each answers, looked at for its names only; none, or one a thought.
-            sqls: the SQL under each, likewise.
+            thoughts: the thoughts.
+            questions: the question that each answers, or nothing at all; only the names in it are used here.
+            sqls: the SQL that each led to, or nothing at all; likewise.
         """
         if not thoughts:
             return []
         if self.centres and self._centre_vectors is None:
             self.use_centres(self.learn_centres())
         given = list(zip(thoughts, questions or repeat(""), sqls or repeat("")))  # noqa: B905
-        # A group of completions often thinks alike.
+        # Completions of a group often have the same thought.
         texts = {one: self._texts(*one) for one in dict.fromkeys(given)}
         return self._summed(texts, given)
 
     def joined(
         self, vectors: Sequence[Vector | None], thoughts: Sequence[str], questions: Sequence[str]
     ) -> list[Vector | None]:
-        """Return the vectors of thoughts with what their questions ask for added; zero stays zero."""
+        """Return the vectors of thoughts with those of what their questions ask for added; zero stays zero."""
         import numpy as np
 
         from finer_rewards.memory.index import unit
@@ -108,7 +109,7 @@ class ThoughtEmbedder:
         return made
 
     def learn_centres(self) -> list[list[float]]:
-        """Embed the background; return the centre of each part.
+        """Return the centre of each part: the mean vector of the embedded `BACKGROUND`.
 
         Raises:
             OSError: the embedder returned numbers that are not finite.
@@ -124,13 +125,16 @@ class ThoughtEmbedder:
         return means
 
     def use_centres(self, centres: Sequence[Sequence[float]]) -> None:
-        """Centre on these from now on: an endpoint answers a little differently every time, so they are kept."""
+        """Subtract these centres from now on.
+
+        They are stored with the memory and not computed anew, because a server's answers differ a little each time.
+        """
         import numpy as np
 
         self._centre_vectors = [np.asarray(centre, dtype=np.float32) for centre in centres]
 
     def _texts(self, thought: str, question: str = "", sql: str = "") -> tuple[str, ...]:
-        """Return what of a thought is embedded, part by part; an empty part counts for nothing."""
+        """Return the texts that are embedded for a thought, one for each part; an empty text adds nothing."""
         short = shorten(thought)
         if not self.masks:
             return (short,)
@@ -149,7 +153,7 @@ class ThoughtEmbedder:
         moved: dict[tuple[int, str], Wide | None] = {}
         length = 1
         for number, column in enumerate(zip(*texts.values(), strict=True)):
-            # An embedder that is never asked says no length, and a thought about nothing needs a vector of it too.
+            # If no thought is about a query, embed some word all the same, to know the length of the zero vectors.
             wanted = list(dict.fromkeys(filter(None, column))) or ["query"]
             centre = self._centre_vectors[number] if self._centre_vectors else None
             for text, vector in zip(wanted, self.embedder.vectors(wanted), strict=True):
@@ -161,21 +165,21 @@ class ThoughtEmbedder:
             for place in enumerate(parts):
                 part = moved[place] if place[1] else 0.0
                 total = None if part is None or total is None else total + part
-            # Rounded as they are stored, so that a thought equals its own trace.
+            # Rounded like stored vectors, so that a thought has similarity 1 to its own trace.
             made[one] = None if total is None else unit(total[None])[0].astype(np.float16).astype(np.float32)
         return [made[one] for one in given]
 
 
 @lru_cache(maxsize=20_000)
 def _asked(thought: str, question: str) -> tuple[str, str]:
-    """Return what a question asks for, and that together with what the thought plans, as texts."""
+    """Return the operations that a question asks for, and these together with the planned ones, as texts."""
     asked = asked_operations(shorten(question))
     planned = planned_operations(shorten(thought), about=True)
     return " ".join(asked), " ".join(sorted({*asked, *planned}))
 
 
 def operation_flags(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
-    """Return, a line a thought, 1 for each of `OPERATIONS` that it plans or its question asks for, else 0.
+    """Return a line for each thought: 1 for each of `OPERATIONS` that it plans or its question asks for, else 0.
 
     Example:
         >>> operation_flags(["Sort by age."], ["How many singers are there?"]).nonzero()[1].tolist()
@@ -188,7 +192,7 @@ def operation_flags(thoughts: Sequence[str], questions: Sequence[str]) -> Wide:
 
 
 def operation_rates(lines: Wide) -> Wide:
-    """Return the share of thoughts that speak of each operation; where there are few, near one in ten.
+    """Return the share of thoughts that speak of each operation, drawn towards one in ten when there are few thoughts.
 
     Example:
         >>> import numpy as np
@@ -201,7 +205,7 @@ def operation_rates(lines: Wide) -> Wide:
 
 
 def with_operations(vectors: Vector, lines: Wide) -> Vector:
-    """Return unit vectors: each given one with its line of operations, scaled alike, appended; zero stays zero."""
+    """Return unit vectors: each vector with its line of operations, scaled to length 1, appended; zero stays zero."""
     import numpy as np
 
     from finer_rewards.memory.index import unit
@@ -211,6 +215,7 @@ def with_operations(vectors: Vector, lines: Wide) -> Vector:
 
 
 def _moved(vector: Vector | None, centre: Vector | None) -> Wide | None:
+    """Return a vector minus the centre, scaled to length 1; zero stays zero."""
     import numpy as np
 
     if vector is None:

@@ -1,4 +1,4 @@
-"""One reasoning trace: the record that a memory keeps."""
+"""`Trace`, the record of one piece of reasoning that a memory keeps, and reading traces from JSON."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ _WORDS = re.compile(r"\w+")
 
 @dataclass(frozen=True)
 class Trace:
-    """The reasoning behind one answer, and what became of it.
+    """The reasoning behind one answer, with the verdict of execution.
 
     Args:
         text: the thought.
         db: id of the database it is about.
-        question: words of the question.
-        sql: the SQL it produced.
-        verified: true when execution showed the SQL right, false when it showed it wrong.
-        model: what wrote it.
-        step: the training step it was written at.
-        time: when it was stored, seconds since 1970.
-        signature: digest of the scoring signature that judged it.
-        question_id: id of the question; left out, its words are its id.
+        question: the question in words.
+        sql: the SQL that it led to.
+        verified: true if execution showed the SQL to be right, false if it showed it to be wrong.
+        model: the model that wrote it.
+        step: the training step at which it was written.
+        time: when it was stored, in seconds since 1970.
+        signature: digest of the signature of the score that judged it.
+        question_id: id of the question; if left out, its words identify it.
 
     Example:
         >>> a, b = Trace("Count the singers.", "concert"), Trace("count THE singers", "concert", time=9.0)
@@ -52,12 +52,12 @@ class Trace:
 
     @property
     def asked(self) -> str:
-        """What its question is known by."""
+        """What identifies its question: the id, or else the words."""
         return self.question_id or self.question
 
     @cached_property
     def key(self) -> str:
-        """Digest of what makes it the same trace: outcome, database, question and words."""
+        """The digest that identifies the trace, made of outcome, database, question and the thought's words."""
         words = " ".join(_WORDS.findall(self.text.casefold()))
         parts = ("verified" if self.verified else "failed", self.db, self.asked, words)
         return sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()[:32]
@@ -101,7 +101,8 @@ class Trace:
         return cls(**kept)
 
 
-_LARGEST: Final = 1e15  # Of a step, and of seconds since 1970.
+# The largest step, and the largest time in seconds.
+_LARGEST: Final = 1e15
 _TYPES: Mapping[str, tuple[type, ...]] = {
     field.name: {"str": (str,), "bool": (bool,), "int": (int,), "float": (int, float)}[str(field.type)]
     for field in fields(Trace)
@@ -109,7 +110,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def read_traces(path: Path, batch: int = 512) -> Iterator[tuple[int, list[Trace]]]:
-    """Yield the traces of a JSONL file in batches, each once a batch, with the number of the last line read.
+    """Yield the distinct traces of a JSONL file in batches, each with the number of the last line read.
 
     Raises:
         DataError: a line is not a trace.
@@ -122,9 +123,9 @@ def read_traces(path: Path, batch: int = 512) -> Iterator[tuple[int, list[Trace]
 
 
 def database_id(db: str | tuple[str, ...]) -> str:
-    """Return the id of a database however it is named; of several, the first.
+    """Return the id of a database; of several, that of the first.
 
-    A path stands for its file name without the ending, so that machines with other roots agree.
+    A path becomes its file name without the suffix, so that machines with different roots agree.
 
     Example:
         >>> database_id("spider/pets_1/pets_1.sqlite"), database_id("pets_1")

@@ -1,4 +1,4 @@
-"""The trace memory: verified and failed reasoning, searched while scoring, written only afterwards."""
+"""`TraceMemory`, the entrance to this package: searched while a batch is observed, written to only after scoring."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 class TraceMemory:
-    """Reasoning traces judged by execution, in a folder that many processes may share.
+    """Reasoning traces judged by execution, in a folder that many processes may share. Made by `TraceMemory.open`.
 
-    Searching sees what was there at the last `snapshot()` and what this process remembered since; it never
-    changes anything, so a score does not depend on its place in a batch. Make one with `TraceMemory.open`.
+    A search sees the traces that were there at the last `snapshot()`, and those that this process has remembered since.
+    It never changes anything, so a score does not depend on the sample's place in a batch.
 
     Example:
         >>> import tempfile
@@ -66,18 +66,19 @@ class TraceMemory:
 
         Args:
             path: the folder.
-            embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`; left out, that of
-                the paper, or `hashing` where the memory was made with it. Any other has to be named: a folder
-                does not say where reasoning is sent or what is loaded.
+            embedder: a name (see `embedder_from`) or an object with `embed` and `fingerprint`. By default that of the
+                paper for a new memory, and `hashing` for a memory made with it. Any other has to be passed again: a
+                folder must not decide where reasoning is sent or which model is loaded.
             delexicalise: mask table, column and literal names, and compare the planned operations, so that
-                reasoning is alike across databases. True for a new memory, as it was made for an old one.
-            centre: subtract what all reasoning has in common. As `delexicalise`.
-            gate: what may enter.
+                reasoning is similar across databases. By default true for a new memory, and as it was made for an old
+                one.
+            centre: subtract what all reasoning has in common. The default is as for `delexicalise`.
+            gate: the rules for what may enter.
             create: false to refuse a folder that holds no memory.
-            exact_up_to: past so many traces of one outcome FAISS searches approximately (IVF); `None`: never.
-            backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS where it is installed.
+            exact_up_to: with more traces of one outcome than this, FAISS searches approximately (IVF); `None`: never.
+            backend: `"faiss"`, `"numpy"` (always exact), or `"auto"`: FAISS if it is installed.
             durable: wait for the disk at each `remember`, so that traces survive even a power cut.
-            cache: folder of your own to keep embeddings in, by content, for the next run and other ranks of this
+            cache: folder of your own to keep embeddings in, by content, for the next run and other ranks on this
                 machine; the hashing embedder is faster without.
 
         Raises:
@@ -112,15 +113,16 @@ class TraceMemory:
         """Find the traces most similar to each thought.
 
         Args:
-            thoughts: reasoning; an empty one finds nothing.
-            dbs: the database each is about.
-            top_k: most verified and most failed traces a thought.
+            thoughts: the thoughts; an empty one finds nothing.
+            dbs: the database that each is about.
+            top_k: most verified and most failed traces for a thought.
             scope: traces of other databases, of the same one, or of any.
-            questions: the question that each thought answers, in words: what it asks for is compared too.
-            sqls: the SQL under each thought: one that shares a name with it is about something.
+            questions: the question that each thought answers, in words; if given, what it asks for is compared too.
+            sqls: the SQL that each thought led to; a thought that shares no name with its SQL or question and plans no
+                operation is similar to nothing.
 
         Returns:
-            One `Recall` a thought; its status is `memory_unavailable` where the embedder failed.
+            One `Recall` for each thought; its status is `memory_unavailable` when the embedder failed.
 
         Raises:
             ConfigError: an argument cannot be used, or the embedder now makes vectors of another length.
@@ -153,7 +155,7 @@ class TraceMemory:
 
     @property
     def digest(self) -> str:
-        """Digest of all that a search sees: the same for the same traces, whoever wrote them and when."""
+        """Digest of all that a search sees; equal for equal traces, whichever process wrote them and when."""
         with self._folder:
             options = [str(self._options[name]) for name in EMBEDDING_OPTIONS]
             return self._folder.state.digest([self.embedder.fingerprint, *options])
@@ -170,12 +172,12 @@ class TraceMemory:
         return self._folder.state.rows[key].trace
 
     def traces(self) -> list[Trace]:
-        """Return all traces, in order of database and key."""
+        """Return all traces, sorted by database and key."""
         with self._folder:
             return [row.trace for row in self._folder.state.ordered()]
 
     def describe(self) -> dict[str, Any]:
-        """Return what of this memory determines a score, for a scoring signature."""
+        """Return what determines a score, for the signature: embedder, flags and digest."""
         options = {name: self._options[name] for name in EMBEDDING_OPTIONS}
         return {"embedder": self.embedder.fingerprint, **options, "digest": self.digest, "traces": len(self)}
 
@@ -199,20 +201,20 @@ class TraceMemory:
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
     ) -> AdmissionReport:
-        """Store what passes the gate; call it after scoring, once a step.
+        """Store the traces that pass the gate; call it after scoring, once a step.
 
-        The order of the samples does not matter. When this returns, what was admitted is on the disk. A trace whose
-        embedding failed is refused with that as the reason, which `stats` counts, and a warning says what happened;
-        nothing of it is stored, so it can be offered again.
+        The order of the samples does not matter. When this returns, the admitted traces are on the disk. A trace whose
+        embedding failed is refused with that reason, which `stats` counts, and a warning says what happened; nothing of
+        it is stored, so it can be offered again.
 
         Args:
-            scored: pairs of what was observed and the score it got.
-            model: what wrote the completions.
+            scored: pairs of evidence and its score.
+            model: the model that wrote the completions.
             step: the training step.
             signature: digest of the scoring signature.
 
         Returns:
-            A decision a sample, in the order given.
+            One decision for each sample, in the order given.
 
         Raises:
             ConfigError: an item is not such a pair, or the folder cannot be written.
@@ -231,7 +233,8 @@ class TraceMemory:
             vectors = self._folder.embedded(list(candidates.values()))
         except FinerError:
             raise
-        except Exception as error:  # noqa: BLE001  Whatever an embedder raises is told, and is no reason to stop.
+        # An embedder may raise anything. The user is warned, and training goes on.
+        except Exception as error:  # noqa: BLE001
             vectors, failed = {}, f"the embedder failed ({type(error).__name__})"
             warnings.warn(
                 f"{self.embedder.fingerprint} failed, so {len(candidates)} traces were not stored and can be "
@@ -241,7 +244,7 @@ class TraceMemory:
             )
         with self._folder:
             admitted: list[TraceRow] = []
-            # In order of key, so that the order of the samples decides nothing.
+            # Sorted by key: which of several near duplicates is admitted must not depend on the order of the samples.
             for place, trace in sorted(candidates.items(), key=lambda item: (item[1].key, item[1].sql)):
                 row = TraceRow(trace, vectors[trace.key]) if trace.key in vectors else None
                 reason = failed if row is None else self._folder.state.refuses(row, admitted, self.gate)
@@ -256,17 +259,17 @@ class TraceMemory:
     def import_(self, path: str | Path, *, progress: Callable[[int], None] | None = None) -> int:
         """Add the traces of a JSONL file written by `export`; those already there are left out.
 
-        They passed the gate when they were first remembered, so it is not asked again.
+        The gate is not applied, since they passed one when they were first remembered.
 
         Args:
             path: the file.
-            progress: called with the number of lines done, now and then.
+            progress: called with the number of lines done after each batch.
 
         Returns:
             How many were added.
 
         Raises:
-            DataError: a line is not a trace, or the embedder failed at it; those of earlier batches are in.
+            DataError: a line is not a trace, or its embedding failed; traces of earlier batches have been added.
         """
         from finer_rewards.memory.snapshot import TraceRow
 
@@ -286,14 +289,14 @@ class TraceMemory:
         return added
 
     def export(self, path: str | Path) -> int:
-        """Write all traces to a JSONL file, in order of database and key; return how many."""
+        """Write all traces to a JSONL file, sorted by database and key; return how many."""
         traces = self.traces()
         lines = (json.dumps(trace.as_record(), sort_keys=True) for trace in traces)
         replace_file(Path(path), "".join(f"{line}\n" for line in lines).encode())
         return len(traces)
 
     def compact(self) -> int:
-        """Merge the segments of writers that are gone into one; return how many were merged."""
+        """Merge the segments of processes that have ended into one; return how many were merged."""
         with self._folder:
             return self._folder.merge()
 

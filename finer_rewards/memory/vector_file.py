@@ -1,4 +1,4 @@
-"""Vectors kept on disk by the text they are of, so that a run that is started again embeds nothing twice."""
+"""A cache of vectors on disk, by text and embedder, so that a run that is started again embeds nothing twice."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from typing import Final
 
 from finer_rewards.memory.segments import is_unit
 
-_AT_ONCE: Final = 500  # Keys a statement, which SQLite limits.
-_PATIENCE: Final = 10.0  # Seconds to wait for another process that writes.
+# Keys in one statement; SQLite limits the number of parameters.
+_AT_ONCE: Final = 500
+# Seconds to wait while another process writes.
+_PATIENCE: Final = 10.0
 
 
 class VectorFile:
-    """One SQLite file in a folder that several processes share. What cannot be read from it is embedded again.
+    """A SQLite file that several processes may share. Vectors that cannot be read from it are made again.
 
     Args:
-        folder: made when it is missing.
-        fingerprint: of the embedder; vectors of others are kept beside.
+        folder: its folder, made when it is missing.
+        fingerprint: that of the embedder; the same file may hold vectors of other embedders.
     """
 
     def __init__(self, folder: str | Path, fingerprint: str) -> None:
@@ -29,7 +31,7 @@ class VectorFile:
         self._fingerprint = fingerprint
 
     def get(self, texts: Sequence[str]) -> dict[str, bytes]:
-        """Return the float16 numbers of the texts that are known."""
+        """Return the vectors of those texts that are known, as the bytes of float16 numbers."""
         keys = {self._key(text): text for text in texts}
         found: dict[str, bytes] = {}
         waiting = iter(keys)
@@ -46,7 +48,7 @@ class VectorFile:
         return found
 
     def put(self, vectors: Mapping[str, bytes]) -> None:
-        """Keep vectors; where the file cannot be written they are not kept."""
+        """Keep vectors, if the file can be written."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self._opened() as opened, opened:
@@ -60,7 +62,7 @@ class VectorFile:
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:
-        # Opened anew each time, as a connection does not survive a fork.
+        # Opened anew each time, because a connection does not survive a fork.
         with closing(sqlite3.connect(self.path, timeout=_PATIENCE)) as opened:
             opened.execute("PRAGMA journal_mode = WAL")
             yield opened

@@ -1,4 +1,4 @@
-"""Reading every byte of a memory's folder, to check it or to save what can be read."""
+"""Checking every byte of a memory's folder (`verify`), and copying what can be read to a new one (`repair`)."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Verification:
     Args:
         verified: number of verified traces.
         failed: number of failed traces.
-        damages: bytes that hold no whole record, cut ends included.
-        problems: what is wrong; empty when all is well. A cut end is not a problem.
-        remade: true when the vectors were made again from their texts and compared.
+        damages: bytes that hold no whole record, incomplete records at the end of a file included.
+        problems: what is wrong; empty when all is well. An incomplete record at the end of a file is no problem.
+        remade: true if the vectors were made again from their texts and compared.
     """
 
     verified: int
@@ -42,7 +42,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """True when every record ever written whole can be read."""
+        """Whether every record that was written completely can be read."""
         return not self.problems
 
     def __bool__(self) -> bool:
@@ -62,8 +62,8 @@ class Verification:
 def verify_folder(path: str | Path) -> Verification:
     """Read every segment of a memory and check it; needs neither its embedder nor numpy.
 
-    Vectors should be of length 1. Those of the hashing embedder are made once more and compared, where there is numpy:
-    a vector that is not that of its text was planted.
+    Vectors should be of length 1. Those of the hashing embedder are made again and compared, if NumPy is there: a
+    vector that differs from that of its text was planted.
 
     Raises:
         ConfigError: there is no memory in the folder.
@@ -79,7 +79,7 @@ def repair_folder(path: str | Path, to: str | Path) -> Verification:
         to: folder to make; must not exist.
 
     Returns:
-        What was found in the old folder: the bytes in `damages` are not in the copy.
+        The verification of the old folder; the bytes in its `damages` are not in the copy.
 
     Raises:
         ConfigError: `to` exists, or there is no memory in `path`.
@@ -135,7 +135,7 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
     except DataError as error:
         differences = [str(error)]
     except ConfigError:
-        # It was made with an embedder that is not loaded because a folder says so.
+        # The folder names an embedder that must not be loaded just because a folder names it.
         differences = None
     problems += differences or []
     verified = sum(record.trace.verified for record in records.values())
@@ -144,7 +144,7 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
 
 
 def _compared(folder: Path, store: SegmentStore, records: list[Record]) -> list[str] | None:
-    """Return what is wrong with the vectors of a memory that hashes its words; `None` for another."""
+    """Return what is wrong with the vectors of a memory that uses the hashing embedder; `None` for any other memory."""
     embedder, flags = agree(folder, None, None, None, create=False)
     if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None:
         return None
