@@ -67,7 +67,7 @@ class MemoryFolder:
     def vectors(
         self, thoughts: Sequence[str], questions: Sequence[str] = (), sqls: Sequence[str] = ()
     ) -> list[Vector | None]:
-        """Return what `ThoughtEmbedder.vectors` does, after checking that the vectors are as long as the stored ones."""
+        """Return what `ThoughtEmbedder.vectors` does; raises if they are not as long as the stored vectors."""
         vectors = self.thought_embedder.vectors(thoughts, questions, sqls)
         for vector in vectors:
             if vector is not None:
