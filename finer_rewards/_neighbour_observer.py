@@ -65,20 +65,27 @@ class NeighbourObserver:
 
         return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
 
-    def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
-        """Return the evidence with what happens on neighbours, where that can matter."""
-        found = list(evidence)
-        if not self.leaves:
-            return found
+    def observe(self, evidence: Sequence[Evidence]) -> None:
+        """Add to evidence that is new what happens on neighbours, where that can matter."""
+        if not self.leaves or self._executor is None:
+            return
+        alone = [{leaf: leaf(one) for leaf in self.leaves} for one in evidence]
         # Index of each sample that matters -> whether its prediction runs on neighbours. If not, only its golds run, to
         # see whether these are empty everywhere.
-        runs = {index: run for index, one in enumerate(found) if (run := self._matters(one)) is not None}
-        if not runs or self._executor is None:
-            return found
-        siblings = self._siblings([found[index].sample for index in runs])
+        runs = {
+            index: run
+            for index, (one, scores) in enumerate(zip(evidence, alone, strict=True))
+            if (run := _matters(one, scores.values())) is not None
+        }
+        for index, scores in enumerate(alone):
+            if index not in runs:
+                evidence[index].learn(scores)
+        if not runs:
+            return
+        siblings = self._siblings([evidence[index].sample for index in runs])
         groups: dict[Hashable, list[int]] = {}
         for index, run in runs.items():
-            one = found[index]
+            one = evidence[index]
             # Many completions of a group differ only in case or spaces, which the engine ignores; one of them is run
             # for all. (Published modes also compare column names, so there the text counts as it is.)
             sql = (one.answer.sql if self.asked else folded(one.answer.sql or "")) if run else None
@@ -89,24 +96,27 @@ class NeighbourObserver:
             for same, neighbourhood in zip(some, found, strict=True):
                 self._settle(evidence, alone, same, neighbourhood)
 
-    def _settle(self, found: list[Evidence], same: Sequence[int], neighbourhood: Neighbourhood) -> None:
+    def _settle(
+        self,
+        evidence: Sequence[Evidence],
+        alone: Sequence[Mapping[Reward, Score]],
+        same: Sequence[int],
+        neighbourhood: Neighbourhood,
+    ) -> None:
         """Give the same neighbourhood to samples with equal predictions, and score it once for all.
 
         Args:
-            found: the evidence of the batch, changed in place.
-            same: the indices of the samples; the first one is scored.
+            evidence: the evidence of the batch, to which this is added.
+            alone: the scores of each sample's leaves without neighbours.
+            same: the indices of the samples; the first one is scored with neighbours.
             neighbourhood: what happened on neighbours.
         """
-        first = found[same[0]]
-        leader = replace(first, neighbours=neighbourhood)
-        leader.learn({leaf: leaf(leader) for leaf in self.leaves})
-        found[same[0]] = leader
-        for index in same[1:]:
-            one = found[index]
-            found[index] = replace(one, neighbours=neighbourhood)
-            found[index].learn(
-                {leaf: leader.known[leaf] for leaf in self.leaves if one.known[leaf] == first.known[leaf]}
-            )
+        leader = evidence[same[0]]
+        for index in same:
+            one = evidence[index]
+            one.look_beside(neighbourhood)
+            alike = [leaf for leaf in self.leaves if alone[index][leaf] == alone[same[0]][leaf]]
+            one.learn({leaf: leaf(one) if one is leader else leader.known[leaf] for leaf in alike})
 
     def _observed(
         self, leaders: Sequence[Evidence], siblings: Mapping[tuple[str, str], Siblings], run: bool
@@ -159,20 +169,6 @@ class NeighbourObserver:
             return None
         return sum(bool(one.dbs) for one in self._had_all(asked, on_step).values()) if asked else 0
 
-    def _matters(self, evidence: Evidence) -> bool | None:
-        """Return whether the prediction has to run on neighbours; `None` when neighbours cannot change its score."""
-        sample = evidence.sample
-        if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
-            return None
-        scores = [leaf(evidence) for leaf in self.leaves]
-        evidence.learn(dict(zip(self.leaves, scores, strict=True)))
-        if any(score.value == 1.0 for score in scores):
-            return True
-        if any(score.status is Status.gold_empty for score in scores):
-            predicted = evidence.predicted
-            return predicted is not None and predicted.ok and not predicted.rows
-        return None
-
     def _siblings(self, samples: Sequence[Sample]) -> dict[tuple[str, str], Siblings]:
         return self._had_all(
             list(dict.fromkeys((sample.dbs[0], gold) for sample in samples for gold in sample.golds))
@@ -204,7 +200,7 @@ class NeighbourObserver:
 
 
 def _matters(evidence: Evidence, alone: Iterable[Score]) -> bool | None:
-    """Return whether the prediction is to run on neighbours; `None` when they do not matter for this sample."""
+    """Return whether the prediction has to run on neighbours; `None` when neighbours cannot change its score."""
     sample = evidence.sample
     if len(sample.dbs) > 1 or sample.answer is not None or not sample.golds:
         return None

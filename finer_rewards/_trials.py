@@ -42,6 +42,8 @@ def run_trials(
         gold: whether golds run.
         modes: the modes under which results are compared, if nothing else is done with their rows; `None` if some
             reward reads the rows, so that all of them have to come.
+        at_once: whether predictions run on all their databases in one batch; for databases on which they hardly ever
+            fail, such as neighbours.
 
     Returns:
         For each rewriting, and `"none"` for the statements as written, the trials of each pair.
@@ -147,16 +149,17 @@ class _Reading:
         self.gold = gold
         # (gold, db) of a sample, which a whole group shares -> for each database the numbers of its golds.
         self.golds: dict[tuple[object, object], list[list[int]]] = {}
-        # The number of each prediction on its first database, and its numbers on the others.
-        self.firsts: list[int | None] = []
+        # The numbers of each prediction in the first batch, and in the batch of the other databases.
+        self.firsts: list[list[int]] = []
         self.others: list[list[int]] = []
 
-    def ask_first(self, first: _Batch, link: bool) -> None:
+    def ask_first(self, first: _Batch, link: bool, at_once: bool) -> None:
         """Add the golds on all databases, and the predictions on their first databases.
 
         Args:
             first: the batch to add them to.
             link: whether predictions name their golds, which a relative deadline needs.
+            at_once: whether predictions are added on all their databases.
         """
         prepared: dict[object, tuple[str, ...]] = {}
         for sample, answer in self.pairs:
@@ -174,8 +177,8 @@ class _Reading:
             self.firsts.append(numbers)
 
     def ask_rest(self, first: _Batch, rest: _Batch) -> None:
-        """Add the predictions on their other databases, if they ran on the first."""
-        for (sample, answer), number in zip(self.pairs, self.firsts, strict=True):
+        """Add the predictions on the databases that are left, if they ran on the first."""
+        for (sample, answer), numbers in zip(self.pairs, self.firsts, strict=True):
             others: list[int] = []
             more = sample.dbs[len(numbers) :]
             if more and numbers and answer.sql is not None and first.runs[numbers[0]].ok:

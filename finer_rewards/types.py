@@ -385,7 +385,7 @@ class Evidence:
             object.__setattr__(self, "predicted", first.predicted)
             object.__setattr__(self, "gold", first.golds[0] if first.golds else None)
 
-    def learn(self, known: Mapping[object, Score]) -> None:
+    def learn(self, known: Mapping[Any, Score]) -> None:
         """Keep scores of parts of the reward, so that these parts are not evaluated again."""
         object.__setattr__(self, "known", known)
 
