@@ -8,7 +8,28 @@ from __future__ import annotations
 
 from typing import Any
 
-from .terms import Derived, Exists, Full, Outer, Scalar, Select, Term, remake, walk_here
+from .terms import (
+    CLOSED,
+    QUERIES,
+    Aggregate,
+    Column,
+    Derived,
+    Exists,
+    Full,
+    Group,
+    Outer,
+    Query,
+    Recursive,
+    Scalar,
+    Select,
+    SetOperation,
+    Source,
+    T,
+    Term,
+    Window,
+    remake,
+    walk_here,
+)
 
 __all__ = ["drop_unseen_order"]
 
@@ -16,12 +37,12 @@ __all__ = ["drop_unseen_order"]
 _ORDERLESS = frozenset({"count", "sum", "avg", "min", "max", "total"})
 
 
-def drop_unseen_order(query: Term) -> Any:
+def drop_unseen_order(query: Query) -> Query:
     """Return the query without the sort keys that change nothing, not even by way of a LIMIT further out."""
     return _query(query, own=True, passed=False)
 
 
-def _query(query: Any, own: bool, passed: bool) -> Any:
+def _query(query: Query, own: bool, passed: bool) -> Query:
     """Return a query without unseen sort keys.
 
     Args:
@@ -31,15 +52,13 @@ def _query(query: Any, own: bool, passed: bool) -> Any:
     """
     if isinstance(query, Select):
         return _select(query, own, passed)
-    if query[0] == "recursive":
-        return query  # the order in which rows are taken decides what comes next
-    if query[0] != "setop":
+    if not isinstance(query, SetOperation):
         return query
-    cut = query[4] is not None or query[5] is not None
-    order = query[3] if own or cut else ()
+    cut = query.limit is not None or query.offset is not None
+    order = query.order if own or cut else ()
     inner = not order and (passed or cut)
-    branches = tuple(_query(branch, inner, inner) for branch in query[2])
-    return remake(query, [*query[:2], branches, order, *query[4:]])
+    branches = tuple(_query(branch, inner, inner) for branch in query.branches)
+    return SetOperation(query.operator, branches, order, query.limit, query.offset, *query.extra)
 
 
 def _select(block: Select, own: bool, passed: bool) -> Select:
@@ -54,24 +73,26 @@ def _select(block: Select, own: bool, passed: bool) -> Select:
         group=block.group and _terms(block.group),
         having=_terms(block.having),
         order=_terms(order),
-        limit=block.limit and _terms((block.limit,))[0],
+        limit=_term(block.limit),
         extra=_terms(block.extra),
     )
 
 
-def _source(source: Any, seen: bool) -> Any:
-    if source[0] == "derived":
+def _source(source: Source, seen: bool) -> Source:
+    if isinstance(source, Derived):
+        if isinstance(source.query, Recursive):
+            return source  # the order in which rows are taken decides what comes next
         return Derived(source.label, _query(source.query, seen, seen))
-    if source[0] == "full":
-        sides = tuple(
-            side._replace(
-                sources=tuple(_source(one, seen) for one in side.sources),
-                outers=tuple(_outer(one, seen) for one in side.outers),
-            )
-            for side in source[2:4]
-        )
-        return Full(source.label, *sides, source.where)
+    if isinstance(source, Full):
+        return Full(source.label, _side(source.left, seen), _side(source.right, seen), source.where)
     return source
+
+
+def _side(side: Group, seen: bool) -> Group:
+    return side._replace(
+        sources=tuple(_source(one, seen) for one in side.sources),
+        outers=tuple(_outer(one, seen) for one in side.outers),
+    )
 
 
 def _outer(outer: Outer, seen: bool) -> Outer:
@@ -82,19 +103,20 @@ def _outer(outer: Outer, seen: bool) -> Outer:
     )
 
 
-def _terms(terms: tuple[Term, ...]) -> Any:
+def _terms(terms: tuple[T, ...]) -> tuple[T, ...]:
     """Return terms with the subqueries in them looked through."""
-    return tuple(_term(one) for one in terms)
+    return tuple([_term(one) for one in terms])
 
 
 def _term(term: Any) -> Any:
-    if not isinstance(term, tuple) or not term:
+    kind = term.__class__
+    if kind in CLOSED:
         return term
-    if term[0] == "scalar":
-        return Scalar(_query(term[1], own=True, passed=True))  # SQLite takes the first row
-    if term[0] == "exists":
-        return Exists(_query(term[1], own=False, passed=False))
-    if term[0] in ("select", "setop", "values"):
+    if kind is Scalar:
+        return Scalar(_query(term.query, own=True, passed=True))  # SQLite takes the first row
+    if kind is Exists:
+        return Exists(_query(term.query, own=False, passed=False))
+    if kind in QUERIES:
         return _query(term, own=False, passed=False)
     parts = [_term(part) for part in term]
     return term if all(a is b for a, b in zip(parts, term, strict=True)) else remake(term, parts)
@@ -105,22 +127,15 @@ def _reads_in_order(block: Select) -> bool:
     terms = (*block.items, *block.having, *block.order)
     for term in terms:
         for part in walk_here(term):
-            if part[0] == "aggregate" and part[1] not in _ORDERLESS:
+            if isinstance(part, Aggregate) and part.name not in _ORDERLESS:
                 return True
-            if part[0] == "window" and not part[3]:
+            if isinstance(part, Window) and not part.order:
                 return True
     return block.aggregated and any(_bare_column(term, block.group or ()) for term in terms)
 
 
-def _bare_column(term: Any, group: tuple[Term, ...]) -> bool:
+def _bare_column(term: object, group: tuple[Term, ...]) -> bool:
     """Return whether a term reads a column of some row of a group, as SQLite lets it."""
-    if (
-        not isinstance(term, tuple)
-        or not term
-        or term in group
-        or term[0] in ("aggregate", "scalar", "exists")
-    ):
+    if not isinstance(term, tuple) or term in group or isinstance(term, (Aggregate, Scalar, Exists)):
         return False
-    if term[0] == "column":
-        return True
-    return any(_bare_column(part, group) for part in term)
+    return isinstance(term, Column) or any(_bare_column(part, group) for part in term)

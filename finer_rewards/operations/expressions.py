@@ -13,6 +13,7 @@ from .facts import cast_affinity
 from .terms import (
     COUNT_ALL,
     NULL,
+    ONE,
     Aggregate,
     Arithmetic,
     Boolean,
@@ -29,7 +30,9 @@ from .terms import (
     Negative,
     Not,
     Number,
+    Operator,
     Other,
+    Query,
     Row,
     Scalar,
     SortKey,
@@ -55,7 +58,7 @@ class Resolver(Protocol):
     def column(self, node: Any) -> Term:
         """Return the column a name stands for."""
 
-    def query(self, node: Any) -> Term:
+    def query(self, node: Any) -> Query:
         """Return a subquery as a term."""
 
     def named_window(self, name: str) -> Any:
@@ -130,7 +133,7 @@ def read_term(node: Any, scope: Resolver) -> Term:
         operand = read_term(node.expressions[0], scope)
         if scope.dialect == "sqlite":
             return ValueOf(operand)
-        return operand if operand[0] == "number" else Call("+", operand)  # of a text it is an error
+        return operand if isinstance(operand, Number) else Call("+", operand)  # of a text it is an error
     if isinstance(node, exp.Anonymous) and scope.dialect != "sqlite" and _name(node) == "mod":
         operands = _arguments(node, scope)  # SQLite's is one of floating point
         return Arithmetic("%", *operands) if len(operands) == 2 else Call("mod", *operands)
@@ -143,17 +146,17 @@ def read_term(node: Any, scope: Resolver) -> Term:
     return Other("node", node.key, *_labelled(node, scope))
 
 
-def _operands(node: Any, scope: Resolver) -> list[Term]:
+def _operands(node: Any, scope: Resolver) -> tuple[Term, Term]:
     """Read both operands; a left-deep chain of one operator is unrolled."""
     kind = type(node)
-    spine = []
-    while type(node) is kind:
-        spine.append(node.expression)
+    last, *spine = [node.expression]
+    while type(node.this) is kind:
         node = node.this
-    left = read_term(node, scope)
-    for right in reversed(spine[1:]):
+        spine.append(node.expression)
+    left = read_term(node.this, scope)
+    for right in reversed(spine):
         left = binary(_BINARY[kind], left, read_term(right, scope))
-    return [left, read_term(spine[0], scope)]
+    return left, read_term(last, scope)
 
 
 def _name(node: Any) -> str:
@@ -217,14 +220,14 @@ def _aggregate(node: Any, scope: Resolver) -> Term:
 
 def aggregate(name: str, distinct: bool, parts: list[Term]) -> Term:
     """Return an aggregate; what cannot be NULL is counted like rows, and repeats change no extreme."""
-    if name == "count" and not distinct and (not parts or parts[0][0] in ("star", "number", "text")):
+    if name == "count" and not distinct and (not parts or isinstance(parts[0], (Star, Number, Text))):
         return COUNT_ALL
     return Aggregate(name, distinct and name not in ("min", "max"), *parts)
 
 
-def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[Term]:
-    """Return the keys of an ORDER BY: `("asc" | "desc", term)`, with the place of NULLs where it is unusual."""
-    found: list[Term] = []
+def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[SortKey]:
+    """Return the keys of an ORDER BY, with the place of NULLs where it is unusual."""
+    found: list[SortKey] = []
     for one in node.expressions:
         inner = one.this if isinstance(one, exp.Ordered) else one
         descending = bool(one.args.get("desc")) if isinstance(one, exp.Ordered) else False
@@ -249,9 +252,9 @@ def _negative(node: Any, scope: Resolver) -> Term:
 
 def minus(term: Term) -> Term:
     """Return a term negated."""
-    if term[0] != "number":
+    if not isinstance(term, Number):
         return Negative(term)
-    text = term[1]
+    text = term.numeral
     return Number(text[1:] if text.startswith("-") else "-" + text if text != "0" else "0")
 
 
@@ -310,9 +313,9 @@ def _like(name: str) -> Callable[[Any, Resolver], Term]:
 def _escape(node: Any, scope: Resolver) -> Term:
     inner = read_term(node.this, scope)
     escape = read_term(node.expression, scope)
-    return (
-        Not(remake(inner[1], [*inner[1], escape])) if inner[0] == "not" else remake(inner, [*inner, escape])
-    )
+    if isinstance(inner, Not):
+        return Not(remake(inner.operand, [*inner.operand, escape]))
+    return remake(inner, [*inner, escape])
 
 
 def _is(node: Any, scope: Resolver) -> Term:
@@ -322,18 +325,20 @@ def _is(node: Any, scope: Resolver) -> Term:
     return Comparison("is", read_term(node.this, scope), read_term(right, scope))
 
 
-def _over(term: Any) -> Any:
+def _over(term: Term) -> Term:
     """Return the function of a window, which folds no rows although it may be named as an aggregate is."""
-    if not isinstance(term, tuple) or not term:
-        return term
-    if term[0] == "aggregate":
-        stepped = term[1] in ("lag", "lead") and term[4:] == (Number("1"),)
-        return Windowed(*(term[1:4] if stepped else term[1:]))
-    return remake(term, [term[0], *map(_over, term[1:])]) if term[0] in ("node", "this", "filtered") else term
+    if isinstance(term, Aggregate):
+        value, *offset = term.arguments or (None,)
+        if value is not None and term.name in ("lag", "lead") and offset == [ONE]:
+            return Windowed(term.name, term.distinct, value)
+        return Windowed(term.name, term.distinct, *term.arguments)
+    if isinstance(term, Other) and term.head in ("node", "this", "filtered"):
+        return Other(term.head, *(_over(part) if isinstance(part, Operator) else part for part in term.parts))
+    return term
 
 
 def _window(node: Any, scope: Resolver) -> Term:
-    inner: Term = _over(read_term(node.this, scope))
+    inner = _over(read_term(node.this, scope))
     specs = [node]  # a window may be built on a named one, and that on another
     while len(specs) <= _MOST_WINDOWS:
         base = specs[-1].args.get("alias")
@@ -356,21 +361,21 @@ _MOST_WINDOWS = 8
 _ALL_BEFORE = ("unbounded preceding", "current row")
 
 
-def _frame(node: Any, scope: Resolver) -> Any:
-    """Return the frame of a window in words, which is empty for the default, or with terms in it."""
-    bounds = []
-    for name in ("start", "end"):
-        bound, side = node.args.get(name), node.args.get(f"{name}_side")
-        said = say_bound(bound, scope)
-        bounds.append(f"{said} {side}".lower() if side else said)
+def _frame(node: Any, scope: Resolver) -> str:
+    """Return the frame of a window in words; empty for the default."""
+    start, end = _bound(node, "start", scope), _bound(node, "end", scope) or "current row"
     kind = str(node.args.get("kind") or "").lower()
     exclude = node.args.get("exclude")
     excluded = "" if exclude is None else str(getattr(exclude, "name", exclude)).lower()
     excluded = "" if excluded == "no others" else excluded
-    start, end = bounds[0], bounds[1] or "current row"
     if kind == "range" and (start, end) == _ALL_BEFORE and not excluded:
         return ""
     return f"{kind} between {start} and {end}" + (f" exclude {excluded}" if excluded else "")
+
+
+def _bound(node: Any, name: str, scope: Resolver) -> str:
+    said, side = say_bound(node.args.get(name), scope), node.args.get(f"{name}_side")
+    return f"{said} {side}".lower() if side else said
 
 
 def say_bound(bound: Any, scope: Resolver) -> str:
@@ -378,7 +383,7 @@ def say_bound(bound: Any, scope: Resolver) -> str:
     if not isinstance(bound, exp.Expression):
         return str(bound or "").lower()
     term = read_term(bound, scope)
-    return str(term[1]) if term[0] == "number" else repr(term)
+    return term.numeral if isinstance(term, Number) else repr(term)
 
 
 def _cast(node: Any, scope: Resolver) -> Term:
@@ -399,9 +404,11 @@ def _exists(node: Any, scope: Resolver) -> Term:
 def _filtered(node: Any, scope: Resolver) -> Term:
     condition = read_term(node.expression.this, scope)
     inner = read_term(node.this, scope)
-    if inner[0] == "aggregate" and len(inner) >= 4 and inner[3][0] != "word":
-        value = Number("1") if inner[3] == ("star",) else inner[3]
-        return Aggregate(inner.name, inner.distinct, Case([(condition, value)], NULL), *inner[4:])
+    if isinstance(inner, Aggregate) and inner.arguments:
+        counted, *rest = inner.arguments
+        if not isinstance(counted, Word):
+            value = ONE if isinstance(counted, Star) else counted
+            return Aggregate(inner.name, inner.distinct, Case([(condition, value)], NULL), *rest)
     return Other("filtered", inner, condition)
 
 
@@ -413,7 +420,7 @@ def _coalesce(node: Any, scope: Resolver) -> Term:
 def _json_value(node: Any, scope: Resolver) -> Term:
     name = "json_extract_scalar"
     path = read_term(node.expression, scope)
-    if scope.dialect == "sqlite" and path[0] == "text" and path[1].startswith("$"):
+    if scope.dialect == "sqlite" and isinstance(path, Text) and path.text.startswith("$"):
         name = "json_extract"
     return Call(name, read_term(node.this, scope), path)
 

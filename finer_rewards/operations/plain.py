@@ -15,7 +15,7 @@ from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
 from .plain_terms import PlainTerms, UnsureError
 from .reading import Scope
 from .sources import Body, CommonTable, Numbers
-from .terms import Outer, Position, Select, SetOperation, SortKey, Term, conjuncts
+from .terms import Number, Outer, Position, Query, Select, SetOperation, SortKey, Term, conjuncts
 
 __all__ = ["read_plain"]
 
@@ -28,11 +28,11 @@ _SET_OPERATIONS = frozenset({"UNION", "INTERSECT", "EXCEPT"})
 Names = list[str | None]
 
 
-def read_plain(sql: str, facts: Facts) -> Term | None:
+def read_plain(sql: str, facts: Facts) -> Query | None:
     """Return the query of a plain SELECT in SQLite's dialect, or `None` where sqlglot has to read it.
 
     Example:
-        >>> read_plain("SELECT 'x'", Facts())[2]
+        >>> read_plain("SELECT 'x'", Facts()).items
         (('text', 'x'),)
         >>> read_plain("SELECT a FROM t TABLESAMPLE (3)", Facts())
     """
@@ -74,8 +74,9 @@ class _PlainReader(PlainTerms):
         self.place, self.connective = after, None
         return found
 
-    def subquery(self, scope: Scope) -> Term:
-        return self.query(scope)[0]
+    def subquery(self, scope: Scope) -> Query:
+        query, _ = self.query(scope)
+        return query
 
     # Queries -------------------------------------------------------------------------------------
 
@@ -84,7 +85,7 @@ class _PlainReader(PlainTerms):
         if self.parts > _MOST_PARTS:
             raise UnsureError
 
-    def query(self, outer: Scope | None) -> tuple[Term, Names]:
+    def query(self, outer: Scope | None) -> tuple[Query, Names]:
         self.enter()
         scope = _PlainScope(self, outer)
         if self.took("WITH"):
@@ -117,8 +118,9 @@ class _PlainReader(PlainTerms):
             if not self.took(","):
                 return
 
-    def set_operation(self, query: Term, scope: _PlainScope, names: Names) -> Term:
-        branches, operator = [query], ""
+    def set_operation(self, query: Query, scope: _PlainScope, names: Names) -> SetOperation:
+        branches: list[Query] = [query]
+        operator = ""
         while self.words[self.place] in _SET_OPERATIONS:
             word = self.words[self.place].lower()
             self.place += 1
@@ -126,7 +128,8 @@ class _PlainReader(PlainTerms):
             if operator not in ("", word):
                 branches = [SetOperation(operator, tuple(branches), (), None, None)]
             operator = word
-            branches.append(self.select(_PlainScope(self, scope))[0])
+            branch, _ = self.select(_PlainScope(self, scope))
+            branches.append(branch)
         order = self.keys(scope, lambda term, start: self.position(term, start, names))
         return SetOperation(operator, tuple(branches), order, *self.limits())
 
@@ -134,7 +137,7 @@ class _PlainReader(PlainTerms):
         """Return a sort key of a set operation, which may be the place or the name of a column."""
         if self.place == start + 1 and self.words[start].isdigit():
             return Position(int(self.words[start]) - 1)
-        if term[0] == "number":
+        if isinstance(term, Number):
             raise UnsureError
         name = self.column_name(start)
         if name is not None and None in names:
@@ -185,7 +188,7 @@ class _PlainReader(PlainTerms):
     ) -> Term:
         """Return a sort key of a block, which may be the place or the alias of an item."""
         if self.place != start + 1:
-            if term[0] == "number":
+            if isinstance(term, Number):
                 raise UnsureError  # a number in brackets is a place too
             return term
         word = self.words[start]
@@ -198,11 +201,11 @@ class _PlainReader(PlainTerms):
             raise UnsureError
         return items[names.index(name)]
 
-    def keys(self, scope: _PlainScope, meant: Any) -> tuple[Term, ...]:
+    def keys(self, scope: _PlainScope, meant: Any) -> tuple[SortKey, ...]:
         if not self.took("ORDER"):
             return ()
         self.take("BY")
-        found: list[Term] = []
+        found: list[SortKey] = []
         while True:
             start = self.place
             term = meant(self.expression(scope), start)
@@ -233,7 +236,7 @@ class _PlainReader(PlainTerms):
             word = self.words[start]
             if self.place == start + 1 and word.isdigit() and 0 < int(word) <= len(items):
                 term = items[int(word) - 1]
-            elif term[0] == "number":
+            elif isinstance(term, Number):
                 raise UnsureError
             found.append(term)
             if not self.took(","):
@@ -369,7 +372,7 @@ class _PlainReader(PlainTerms):
             query, names = self.again(common.node, lambda: self.query(common.scope))
             self.derived(query, names, known_as, body, scope)
 
-    def derived(self, query: Term, names: Names, alias: str, body: Body, scope: _PlainScope) -> None:
+    def derived(self, query: Query, names: Names, alias: str, body: Body, scope: _PlainScope) -> None:
         if None in names:
             raise UnsureError
         scope.derived(query, [name or "" for name in names], alias.lower(), body)

@@ -22,6 +22,7 @@ from .terms import (
     Like,
     List,
     Not,
+    Query,
     Scalar,
     Star,
     Term,
@@ -65,10 +66,10 @@ class PlainTerms(ABC):
         self.place = 0
         self.tokens = [*tokens, ""]
         self.words = [token.upper() for token in self.tokens]
-        self.connective: Term | None = None  # what the last AND or OR made
+        self.connective: Connective | None = None  # what the last AND or OR made
 
     @abstractmethod
-    def subquery(self, scope: Scope) -> Term:
+    def subquery(self, scope: Scope) -> Query:
         """Take a query that may refer to the scope."""
 
     def take(self, word: str) -> None:
@@ -109,7 +110,8 @@ class PlainTerms(ABC):
             return first
         parts: list[Term] = []
         while True:
-            parts += first[1:] if first is self.connective and first[0] == head else (first,)
+            chained = self.connective if first is self.connective else None
+            parts += chained.operands if chained is not None and chained.head == head else (first,)
             if not self.took(word):
                 self.connective = Connective(head, *parts)
                 return self.connective

@@ -16,8 +16,11 @@ from .terms import (
     Aggregate,
     Column,
     Derived,
+    Number,
+    Operator,
     Other,
     Position,
+    Query,
     Select,
     SetOperation,
     SortKey,
@@ -51,9 +54,10 @@ class Reader:
         self.parts = 0
         self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
 
-    def read(self, node: Any) -> Term:
+    def read(self, node: Any) -> Query:
         """Return the query of a parsed statement."""
-        return self.query(node, Scope(self, None))[0]
+        query, _ = self.query(node, Scope(self, None))
+        return query
 
     def enter(self) -> None:
         """Begin to read a query or what an alias stands for."""
@@ -63,7 +67,7 @@ class Reader:
                 f"The SQL is too large: more than {_MOST_PARTS} subqueries once CTEs and aliases are in place"
             )
 
-    def query(self, node: Any, outer: Scope) -> tuple[Term, list[str]]:
+    def query(self, node: Any, outer: Scope) -> tuple[Query, list[str]]:
         """Return a query and the names of its columns."""
         self.enter()
         scope = Scope(self, outer)
@@ -76,12 +80,13 @@ class Reader:
             return scope.select(node)
         if isinstance(node, exp.Values):
             rows = tuple(tuple(read_term(one, scope) for one in _cells(row)) for row in node.expressions)
-            return Values(rows), [f"column{place + 1}" for place in range(len(rows[0]) if rows else 0)]
+            width = len(next(iter(rows), ()))
+            return Values(rows), [f"column{place + 1}" for place in range(width)]
         if isinstance(node, exp.Table):
             return scope.select(exp.select("*").from_(node.copy()))
         raise OperationsError(f"A query is needed, but the text holds {node.key.upper()}")
 
-    def _wrapped(self, node: Any, scope: Scope) -> tuple[Term, list[str]]:
+    def _wrapped(self, node: Any, scope: Scope) -> tuple[Query, list[str]]:
         query, names = self.query(node.this, scope)
         order, limit, offset = node.args.get("order"), node.args.get("limit"), node.args.get("offset")
         if order is None and limit is None and offset is None:
@@ -95,22 +100,25 @@ class Reader:
             _limit(limit, scope), _limit(offset, scope),
         ), names  # fmt: skip
 
-    def _set_operation(self, node: Any, scope: Scope) -> tuple[Term, list[str]]:
-        branches: list[Term] = []
+    def _set_operation(self, node: Any, scope: Scope) -> tuple[Query, list[str]]:
+        branches: list[Query] = []
         spine = [node]
         kind, everything = type(node), not node.args.get("distinct")
+        left = node.this
         while (
-            type(spine[-1].this) is kind
-            and (not spine[-1].this.args.get("distinct")) == everything
-            and not any(spine[-1].this.args.get(name) for name in ("order", "limit", "offset", "with_"))
+            type(left) is kind
+            and (not left.args.get("distinct")) == everything
+            and not any(left.args.get(name) for name in ("order", "limit", "offset", "with_"))
         ):
-            spine.append(spine[-1].this)
-        first, names = self.query(spine[-1].this, scope)
+            spine.append(left)
+            left = left.this
+        first, names = self.query(left, scope)
         branches.append(first)
         for one in reversed(spine):
-            branches.append(self.query(one.expression, scope)[0])
+            branch, _ = self.query(one.expression, scope)
+            branches.append(branch)
         order = node.args.get("order")
-        keys: list[Term] = []
+        keys: list[SortKey] = []
         if order is not None:
             places = {name: Position(place) for place, name in reversed(list(enumerate(names)))}
 
@@ -235,11 +243,12 @@ class Scope(FromClause):
         """Return the specification of a WINDOW clause."""
         return self.windows.get(name.lower())
 
-    def query(self, node: Any) -> Term:
+    def query(self, node: Any) -> Query:
         """Return a subquery that may refer to this block."""
         while isinstance(node, exp.Subquery) and isinstance(node.this, exp.Query) and len(given(node)) == 1:
             node = node.this
-        read: Term = self.reader.query(node, self)[0]
+        read: Query
+        read, _ = self.reader.query(node, self)
         return read
 
     def add_common_tables(self, clause: Any) -> None:
@@ -262,7 +271,7 @@ class Scope(FromClause):
             scope = scope.outer
         return None
 
-    def select(self, node: Any) -> tuple[Term, list[str]]:
+    def select(self, node: Any) -> tuple[Query, list[str]]:
         """Return one SELECT block and the names of its columns."""
         body = Body()
         clause = argument(node, "from")
@@ -312,12 +321,12 @@ class Scope(FromClause):
                         ),
                     )
                 )
-        keys: list[Term] = []
+        keys: list[SortKey] = []
         if order is not None and self.dialect == "duckdb" and _orders_by_all(order):
-            [(direction, _, *nulls)] = order_terms(order, self, lambda part: ONE)
-            keys = [SortKey(direction, item, *nulls) for item in items]
+            [all_] = order_terms(order, self, lambda part: ONE)
+            keys = [SortKey(all_.head, item, *all_.nulls) for item in items]
             if _has_star(items):
-                extra.append(Other("order by all", Word(" ".join([direction, *nulls]))))
+                extra.append(Other("order by all", Word(" ".join([all_.head, *all_.nulls]))))
                 keys = []
         elif order is not None:
             keys = order_terms(order, self, lambda part: self._order_key(part, items, names))
@@ -349,7 +358,7 @@ class Scope(FromClause):
         self.aliases = held
         names.append((node.alias if isinstance(node, exp.Alias) else node.output_name).lower())
 
-    def star(self, table: str, options: Term, items: list[Term], names: list[Any]) -> None:
+    def star(self, table: str, options: tuple[Operator, ...], items: list[Term], names: list[Any]) -> None:
         """Add the columns that `*` stands for, of all sources or of one."""
         chosen = [entry for entry in self.entries if not table or entry.alias == table]
         width = len(items) + sum(len(entry.columns or ()) for entry in chosen)
@@ -425,7 +434,7 @@ def _orders_by_all(order: Any) -> bool:
 
 
 def _has_star(items: list[Term]) -> bool:
-    return any(item[0] == "column" and item[2] == "*" for item in items)
+    return any(isinstance(item, Column) and item.name == "*" for item in items)
 
 
 def _cells(row: Any) -> list[Any]:
@@ -438,7 +447,9 @@ def _limit(node: Any, scope: Scope) -> Term | None:
     inner = node.expression if node.args.get("expression") is not None else node.args.get("count")
     term = read_term(inner, scope) if inner is not None else Word(node.sql())
     nothing = (
-        term == ("number", "0") if isinstance(node, exp.Offset) else term[0] == "number" and term[1][0] == "-"
+        term == Number("0")
+        if isinstance(node, exp.Offset)
+        else isinstance(term, Number) and term.numeral.startswith("-")
     )
     if scope.dialect == "sqlite" and nothing:
         return None  # LIMIT -1 keeps all rows, OFFSET 0 skips none

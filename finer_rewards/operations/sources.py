@@ -23,10 +23,13 @@ from .terms import (
     Group,
     Itself,
     Not,
+    Operator,
     Other,
     Outer,
+    Query,
     Recursive,
     Select,
+    Source,
     Table,
     Term,
     Word,
@@ -83,7 +86,7 @@ class Entry:
 class Body:
     """The FROM clause of one block, as far as it has been read."""
 
-    sources: list[Term] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)
     outers: list[Outer] = field(default_factory=list)
     where: list[Term] = field(default_factory=list)
 
@@ -126,7 +129,7 @@ class FromClause(ABC):
         """Return the column a name stands for."""
 
     @abstractmethod
-    def query(self, node: Any) -> Term:
+    def query(self, node: Any) -> Query:
         """Return a subquery that may refer to this block."""
 
     @abstractmethod
@@ -181,12 +184,14 @@ class FromClause(ABC):
         within("sources of one FROM clause", len(self.entries))
 
     def base_table(
-        self, name: str, alias: str, body: Body, renamed: Sequence[str] = (), options: Iterable[Term] = ()
+        self, name: str, alias: str, body: Body, renamed: Sequence[str] = (), options: Iterable[Operator] = ()
     ) -> None:
         """Add a table of the database."""
         number = next(self.reader.numbers)
         columns = self.reader.facts.table(name).columns
-        known = {column: Column(number, column) for column in columns} if columns else None
+        known: dict[str, Term] | None = (
+            {column: Column(number, column) for column in columns} if columns else None
+        )
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
         key = self.reader.facts.table(name).rowid
@@ -240,7 +245,7 @@ class FromClause(ABC):
         common.own_number, common.names = None, own_names
         self.derived(recursion, names, alias, body)
 
-    def derived(self, query: Term, names: list[str], alias: str, body: Body) -> None:
+    def derived(self, query: Query | Recursive, names: list[str], alias: str, body: Body) -> None:
         """Add a query of the FROM clause."""
         number = next(self.reader.numbers)
         places: dict[str, Term] | None = {}

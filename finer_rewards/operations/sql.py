@@ -2,21 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from .terms import Select, Term
+from .terms import (
+    QUERIES,
+    Aggregate,
+    Arithmetic,
+    Boolean,
+    Call,
+    Case,
+    Cast,
+    Collate,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    In,
+    Like,
+    List,
+    Negative,
+    Not,
+    Null,
+    Number,
+    Outer,
+    Position,
+    Query,
+    Recursive,
+    Row,
+    Scalar,
+    Select,
+    SetOperation,
+    SortKey,
+    Source,
+    Star,
+    Table,
+    Term,
+    Text,
+    ValueOf,
+    Window,
+    Windowed,
+    Word,
+)
 
 __all__ = ["to_sql"]
 
 
-def to_sql(query: Term) -> str:
+def to_sql(query: Query) -> str:
     """Return a query, before its sources are named, as one SQLite statement."""
     if isinstance(query, Select):
         return _select(query)
-    if query[0] == "setop":
-        branches = [f"SELECT * FROM ({to_sql(branch)})" for branch in query[2]]
-        return f" {query[1].upper()} ".join(branches) + _tail(query[3], query[4], query[5])
-    return "VALUES " + ", ".join(f"({', '.join(map(_term, row))})" for row in query[1])
+    if isinstance(query, SetOperation):
+        branches = [f"SELECT * FROM ({to_sql(branch)})" for branch in query.branches]
+        return f" {query.operator.upper()} ".join(branches) + _tail(query)
+    return "VALUES " + ", ".join(f"({_list(row)})" for row in query.rows)
 
 
 def _select(block: Select) -> str:
@@ -27,37 +67,34 @@ def _select(block: Select) -> str:
     if block.where:
         text += " WHERE " + " AND ".join(map(_term, block.where))
     if block.group is not None:
-        text += " GROUP BY " + ", ".join(
-            "'' || ''" if key[0] == "number" else _term(key) for key in block.group
-        )
+        keys = ("'' || ''" if isinstance(key, Number) else _term(key) for key in block.group)
+        text += " GROUP BY " + ", ".join(keys)
     if block.having:
         text += " HAVING " + " AND ".join(map(_term, block.having))
     if block.extra:
         raise ValueError("not SQLite")
-    return text + _tail(block.order, block.limit, block.offset)
+    return text + _tail(block)
 
 
-def _tail(order: Any, limit: Any, offset: Any) -> str:
+def _tail(query: Select | SetOperation) -> str:
     text = ""
-    if order:
-        text += " ORDER BY " + ", ".join(_key(key) for key in order)
-    if limit is not None or offset is not None:
-        text += f" LIMIT {_term(limit) if limit is not None else -1}"
-    return text + (f" OFFSET {_term(offset)}" if offset is not None else "")
+    if query.order:
+        text += " ORDER BY " + ", ".join(map(_sort_key, query.order))
+    if query.limit is not None or query.offset is not None:
+        text += f" LIMIT {_term(query.limit) if query.limit is not None else -1}"
+    return text + (f" OFFSET {_term(query.offset)}" if query.offset is not None else "")
 
 
-def _key(key: Term) -> str:
-    text = (
-        str(key[1][1] + 1)
-        if key[1][0] == "position"
-        else f"+{_term(key[1])}"
-        if key[1][0] == "number"
-        else _term(key[1])
-    )
-    return " ".join([text, key[0].upper(), *(word.upper() for word in key[2:])])
+def _sort_key(key: SortKey) -> str:
+    term = key.term
+    if isinstance(term, Position):
+        text = str(term.place + 1)
+    else:
+        text = f"+{_term(term)}" if isinstance(term, Number) else _term(term)
+    return " ".join([text, key.head.upper(), *(word.upper() for word in key.nulls)])
 
 
-def _group(sources: Any, outers: Any) -> str:
+def _group(sources: Iterable[Source], outers: Iterable[Outer]) -> str:
     text = " CROSS JOIN ".join(map(_source, sources)) or "(SELECT 1)"
     for outer in outers:
         condition = " AND ".join(map(_term, outer.where)) or "1"
@@ -70,65 +107,97 @@ def _group(sources: Any, outers: Any) -> str:
     return text
 
 
-def _source(source: Term) -> str:
-    if source[0] == "table":
-        return f'"{source[2]}" AS s{source[1]}'
-    if source[0] == "derived" and source[2][0] != "recursive":
-        return f"({to_sql(source[2])}) AS s{source[1]}"
-    raise ValueError(f"not rendered: {source[0]}")
+def _source(source: Source) -> str:
+    if isinstance(source, Table):
+        return f'"{source.name}" AS s{source.label}'
+    if isinstance(source, Derived) and not isinstance(source.query, Recursive):
+        return f"({to_sql(source.query)}) AS s{source.label}"
+    raise ValueError(f"not rendered: {source.head}")
 
 
 def _term(term: Term) -> str:
-    head = term[0]
-    if head == "column":
-        if term[1] == -1:
-            raise ValueError("unresolved column")
-        name = f"c{term[2]}" if isinstance(term[2], int) else "*" if term[2] == "*" else f'"{term[2]}"'
-        return f"s{term[1]}.{name}"
-    if head == "text":
-        return "'" + str(term[1]).replace("'", "''") + "'"
-    if head in ("number", "word"):
-        return f"({term[1]})" if str(term[1]).startswith("-") else str(term[1])
-    if head in ("null", "star", "bool"):
-        return {"null": "NULL", "star": "*"}.get(head, str(term[-1]).upper())
-    if head in ("and", "or"):
-        return "(" + f" {head.upper()} ".join(map(_term, term[1:])) + ")"
-    if head == "like" and len(term) == 4:
-        return f"({_term(term[1])} LIKE {_term(term[2])} ESCAPE {_term(term[3])})"
-    if head == "tuple":
-        return f"({', '.join(map(_term, term[1:]))})"
-    if head == "not":
-        return f"(NOT {_term(term[1])})"
-    if head == "value":
-        return f"(+{_term(term[1])})"
-    if head == "collate":
-        return f"({_term(term[1])} COLLATE {term[2]})"
-    if head == "neg":
-        return f"(-{_term(term[1])})"
-    if head == "in":
-        inner = to_sql(term[2]) if term[2][0] != "list" else ", ".join(map(_term, term[2][1:]))
-        return f"({_term(term[1])} IN ({inner}))"
-    if head == "exists":
-        return f"EXISTS ({to_sql(term[1])})"
-    if head == "scalar":
-        return f"({to_sql(term[1])})"
-    if head == "call":
-        return f"{term[1]}({', '.join(map(_term, term[2:]))})"
-    if head in ("aggregate", "windowed"):
-        return f"{term[1]}({'DISTINCT ' if term[2] else ''}{', '.join(map(_term, term[3:]))})"
-    if head == "case":
-        pairs = zip(term[1:-1:2], term[2:-1:2], strict=True)
-        return (
-            "CASE "
-            + " ".join(f"WHEN {_term(a)} THEN {_term(b)}" for a, b in pairs)
-            + f" ELSE {_term(term[-1])} END"
-        )
-    if head == "cast":
-        return f"CAST({_term(term[1])} AS {term[2]})"
-    if head == "window":
-        partition = f"PARTITION BY {', '.join(map(_term, term[2]))} " if term[2] else ""
-        order = f"ORDER BY {', '.join(map(_key, term[3]))} " if term[3] else ""
-        return f"{_term(term[1])} OVER ({partition}{order}{term[4]})"
-    if len(term) == 3:
-        return f"({_term(term[1])} {head.upper()} {_term(term[2])})"
-    raise ValueError(f"not rendered: {head}")
+    write = _WRITERS.get(term.__class__)
+    if write is None:
+        raise ValueError(f"not rendered: {term.head}")
+    return write(term)
+
+
+def _list(terms: Iterable[Term]) -> str:
+    return ", ".join(map(_term, terms))
+
+
+def _column(column: Column) -> str:
+    if column.source == -1:
+        raise ValueError("unresolved column")
+    name = column.name
+    return f"s{column.source}." + (
+        f"c{name}" if isinstance(name, int) else "*" if name == "*" else f'"{name}"'
+    )
+
+
+def _word(text: str) -> str:
+    return f"({text})" if text.startswith("-") else text
+
+
+def _text(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _infix(head: str, *operands: Term) -> str:
+    return f"({f' {head.upper()} '.join(map(_term, operands))})"
+
+
+def _like(term: Like) -> str:
+    escape = "".join(f" ESCAPE {_term(one)}" for one in term.escape)
+    return f"({_term(term.left)} {term.head.upper()} {_term(term.pattern)}{escape})"
+
+
+def _in(term: In) -> str:
+    among = term.right
+    inner = to_sql(among) if isinstance(among, QUERIES) else _term(among)
+    return f"({_term(term.left)} IN ({inner}))"
+
+
+def _aggregate(term: Aggregate | Windowed) -> str:
+    return f"{term.name}({'DISTINCT ' if term.distinct else ''}{_list(term.arguments)})"
+
+
+def _case(term: Case) -> str:
+    branches = " ".join(f"WHEN {_term(when)} THEN {_term(then)}" for when, then in term.branches)
+    return f"CASE {branches} ELSE {_term(term.otherwise)} END"
+
+
+def _window(term: Window) -> str:
+    partition = f"PARTITION BY {_list(term.partition)} " if term.partition else ""
+    order = f"ORDER BY {', '.join(map(_sort_key, term.order))} " if term.order else ""
+    return f"{_term(term.function)} OVER ({partition}{order}{term.frame})"
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    Column: _column,
+    Number: lambda term: _word(term.numeral),
+    Word: lambda term: _word(term.word),
+    Text: lambda term: _text(term.text),
+    Boolean: lambda term: term.value.upper(),
+    Null: lambda term: "NULL",
+    Star: lambda term: "*",
+    Connective: lambda term: _infix(term.head, *term.operands),
+    Comparison: lambda term: _infix(term.head, term.left, term.right),
+    Arithmetic: lambda term: _infix(term.head, term.left, term.right),
+    Like: _like,
+    Row: lambda term: f"({_list(term.items)})",
+    List: lambda term: _list(term.items),
+    Not: lambda term: f"(NOT {_term(term.operand)})",
+    Negative: lambda term: f"(-{_term(term.operand)})",
+    ValueOf: lambda term: f"(+{_term(term.operand)})",
+    Collate: lambda term: f"({_term(term.operand)} COLLATE {term.collation})",
+    In: _in,
+    Exists: lambda term: f"EXISTS ({to_sql(term.query)})",
+    Scalar: lambda term: f"({to_sql(term.query)})",
+    Call: lambda term: f"{term.name}({_list(term.arguments)})",
+    Aggregate: _aggregate,
+    Windowed: _aggregate,
+    Case: _case,
+    Cast: lambda term: f"CAST({_term(term.operand)} AS {term.type})",
+    Window: _window,
+}

@@ -2,129 +2,184 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
-from .terms import Select, Term
+from .terms import (
+    Aggregate,
+    Arithmetic,
+    Boolean,
+    Call,
+    Case,
+    Cast,
+    Collate,
+    Column,
+    Comparison,
+    Connective,
+    Derived,
+    Exists,
+    FunctionSource,
+    Group,
+    In,
+    Itself,
+    Label,
+    Like,
+    List,
+    Negative,
+    Not,
+    Null,
+    Number,
+    Of,
+    Operator,
+    Outer,
+    Position,
+    Query,
+    Recursive,
+    Row,
+    Scalar,
+    Select,
+    SetOperation,
+    SortKey,
+    Source,
+    SourceName,
+    Star,
+    Table,
+    Term,
+    Text,
+    ValueOf,
+    Values,
+    Window,
+    Windowed,
+    Word,
+)
 
 __all__ = ["name_of", "say", "say_query"]
 
 
-def name_of(source: Any, depth: int) -> str:
+def name_of(source: Label, depth: int) -> str:
     """Return what a source is called: its table, numbered when the block reads it more than once."""
-    if not isinstance(source, tuple):
+    if not isinstance(source, SourceName):
         return "?" if source == -1 else str(source)
-    base, level, place = source
+    base, level, place = source.base, source.depth, source.place
     if level == depth and place == 1:
-        return str(base)
+        return base
     prefix = "outer " * (depth - level)
     return f"{prefix}{base}" + (f"#{place}" if place > 1 else "")
 
 
-def say(term: Any, depth: int = 0) -> str:
+def say(term: object, depth: int = 0) -> str:
     """Return a term as text."""
-    if not isinstance(term, tuple):
-        return str(term)
-    if not term:
-        return ""
-    head = term[0]
-    if not isinstance(head, str):
-        return ", ".join(say(part, depth) for part in term)
-    speaker = _SPEAKERS.get(head)
+    speaker = _SPEAKERS.get(term.__class__)
     if speaker is not None:
-        return speaker(term, depth)  # type: ignore[no-any-return,operator]
-    return f"{head}({', '.join(say(part, depth) for part in term[1:])})"
+        return speaker(term, depth)
+    if isinstance(term, Operator):
+        head, *parts = term
+        return f"{head}({_list(parts, depth)})"
+    return _list(term, depth) if isinstance(term, tuple) else str(term)
+
+
+def _list(terms: Iterable[object], depth: int) -> str:
+    return ", ".join([say(term, depth) for term in terms])
+
+
+def _after(options: Iterable[object], depth: int) -> str:
+    return "".join([f" {say(option, depth)}" for option in options])
 
 
 @lru_cache(maxsize=8192)
-def _column(term: Term, depth: int) -> str:
-    name = term[2]
-    if isinstance(name, tuple):
-        name = f"[{say(name[1], depth + 1)}]"
+def _column(term: Column, depth: int) -> str:
+    name = term.name
+    if isinstance(name, Of):
+        name = f"[{say(name.item, depth + 1)}]"
     elif isinstance(name, int):
         name = f"column {name + 1}"
-    options = "".join(f" {say(part, depth)}" for part in term[3:])
-    return f"{name if term[1] == -1 else f'{name_of(term[1], depth)}.{name}'}{options}"
+    source = "" if term.source == -1 else f"{name_of(term.source, depth)}."
+    return f"{source}{name}{_after(term.options, depth)}"
 
 
 def _wrap(term: Term, depth: int) -> str:
     text = say(term, depth)
-    return f"({text})" if term and term[0] in _LOOSE else text
+    return f"({text})" if term.head in _LOOSE else text
 
 
 _LOOSE = frozenset({"and", "or", "not", "+", "-", "||", "=", "<>", "<", "<=", ">", ">=", "*", "/", "%"})
 
 
-def _infix(term: Term, depth: int) -> str:
-    return f" {term[0]} ".join([_wrap(part, depth) for part in term[1:]])
+def _infix(head: str, operands: Iterable[Term], depth: int) -> str:
+    return f" {head} ".join([_wrap(operand, depth) for operand in operands])
 
 
-def _like(term: Term, depth: int) -> str:
-    escape = f" escape {say(term[3], depth)}" if len(term) > 3 else ""
-    return _infix(term[:3], depth) + escape
+def _binary(term: Comparison | Arithmetic, depth: int) -> str:
+    return _infix(term.head, (term.left, term.right), depth)
 
 
-def _in(term: Term, depth: int) -> str:
-    return f"{_wrap(term[1], depth)} in ({say(term[2], depth)})"
+def _connective(term: Connective, depth: int) -> str:
+    return _infix(term.head, term.operands, depth)
 
 
-def _call(term: Term, depth: int) -> str:
-    return f"{term[1]}({', '.join(say(part, depth) for part in term[2:])})"
+def _like(term: Like, depth: int) -> str:
+    if term.head == "glob":
+        return _infix(term.head, (term.left, term.pattern, *term.escape), depth)
+    text = _infix(term.head, (term.left, term.pattern), depth)
+    return text + "".join(f" escape {say(escape, depth)}" for escape in term.escape[:1])
 
 
-def _aggregate(term: Term, depth: int) -> str:
-    distinct = "distinct " if term[2] else ""
-    return f"{term[1]}({distinct}{', '.join(say(part, depth) for part in term[3:])})"
+def _in(term: In, depth: int) -> str:
+    return f"{_wrap(term.left, depth)} in ({say(term.right, depth)})"
 
 
-def _case(term: Term, depth: int) -> str:
-    pairs = zip(term[1:-1:2], term[2:-1:2], strict=True)
-    branches = " ".join(f"when {say(when, depth)} then {say(then, depth)}" for when, then in pairs)
-    return f"case {branches} else {say(term[-1], depth)} end"
+def _call(term: Call, depth: int) -> str:
+    return f"{term.name}({_list(term.arguments, depth)})"
 
 
-def _window(term: Term, depth: int) -> str:
+def _aggregate(term: Aggregate | Windowed, depth: int) -> str:
+    distinct = "distinct " if term.distinct else ""
+    return f"{term.name}({distinct}{_list(term.arguments, depth)})"
+
+
+def _case(term: Case, depth: int) -> str:
+    branches = " ".join(f"when {say(when, depth)} then {say(then, depth)}" for when, then in term.branches)
+    return f"case {branches} else {say(term.otherwise, depth)} end"
+
+
+def _window(term: Window, depth: int) -> str:
     parts = []
-    if term[2]:
-        parts.append("partition by " + say(term[2], depth))
-    if term[3]:
-        parts.append("order by " + ", ".join(_order(key, depth) for key in term[3]))
-    if term[4]:
-        parts.append(term[4])
-    return f"{say(term[1], depth)} over ({' '.join(parts)})"
+    if term.partition:
+        parts.append("partition by " + _list(term.partition, depth))
+    if term.order:
+        parts.append("order by " + _list(term.order, depth))
+    if term.frame:
+        parts.append(term.frame)
+    return f"{say(term.function, depth)} over ({' '.join(parts)})"
 
 
-def _order(key: Term, depth: int) -> str:
-    text = say(key[1], depth)
-    return " ".join([text, *(["desc"] if key[0] == "desc" else []), *key[2:]])
+def _sort_key(key: SortKey, depth: int) -> str:
+    return " ".join([say(key.term, depth), *(["desc"] if key.head == "desc" else []), *key.nulls])
 
 
-def _subquery(term: Term, depth: int) -> str:
-    return say_query(term, depth + 1)
+def _subquery(query: Query, depth: int) -> str:
+    return say_query(query, depth + 1)
 
 
-def say_query(query: Term, depth: int = 0) -> str:
+def say_query(query: Query, depth: int = 0) -> str:
     """Return a query as one line of text; a source inside is one deeper than the block it stands in."""
     if isinstance(query, Select):
         return _select(query, depth)
-    if query[0] == "setop":
-        text = f" {query[1]} ".join(f"({say_query(branch, depth)})" for branch in query[2])
-        tail = _tail(query[3], query[4], query[5], depth)
-        return " ".join([text, *tail, *(say(part, depth) for part in query[6:])])
-    return "values " + ", ".join(f"({say(row, depth)})" for row in query[1])
+    if isinstance(query, SetOperation):
+        text = f" {query.operator} ".join(f"({say_query(branch, depth)})" for branch in query.branches)
+        return " ".join([text, *_tail(query, depth), *(say(one, depth) for one in query.extra)])
+    return "values " + ", ".join(f"({_list(row, depth)})" for row in query.rows)
 
 
-def _tail(order: Any, limit: Any, offset: Any, depth: int) -> list[str]:
-    tail = ["order by " + ", ".join(_order(key, depth) for key in order)] if order else []
-    tail += [f"limit {say(limit, depth)}"] if limit is not None else []
-    return tail + ([f"offset {say(offset, depth)}"] if offset is not None else [])
+def _tail(query: Select | SetOperation, depth: int) -> list[str]:
+    tail = ["order by " + _list(query.order, depth)] if query.order else []
+    tail += [f"limit {say(query.limit, depth)}"] if query.limit is not None else []
+    return tail + ([f"offset {say(query.offset, depth)}"] if query.offset is not None else [])
 
 
 def _select(block: Select, depth: int) -> str:
-    words = [
-        "select distinct" if block.distinct else "select",
-        ", ".join([say(one, depth) for one in block.items]),
-    ]
+    words = ["select distinct" if block.distinct else "select", _list(block.items, depth)]
     if block.sources or block.outers:
         words += ["from", say_group(block.sources, block.outers, depth)]
     for keyword, terms, glue in (
@@ -137,10 +192,10 @@ def _select(block: Select, depth: int) -> str:
         elif keyword == "group by" and terms is not None:
             words.append("group by ()")
     words += [say(one, depth) for one in block.extra]
-    return " ".join([*words, *_tail(block.order, block.limit, block.offset, depth)])
+    return " ".join([*words, *_tail(block, depth)])
 
 
-def say_group(sources: Any, outers: Any, depth: int) -> str:
+def say_group(sources: Iterable[Source], outers: Iterable[Outer], depth: int) -> str:
     """Return the sources of a FROM clause with the outer joins onto them."""
     text = ", ".join([say_source(one, depth) for one in sources])
     for one in outers:
@@ -149,82 +204,58 @@ def say_group(sources: Any, outers: Any, depth: int) -> str:
     return text
 
 
-def say_source(source: Term, depth: int) -> str:
+def say_source(source: Source, depth: int) -> str:
     """Return one source of a FROM clause."""
-    head, name = source[0], name_of(source[1], depth)
-    if head == "table":
-        return " ".join([name, *[say(part, depth) for part in source[3:]]]) if len(source) > 3 else name
-    if head == "derived":
-        inner = source[2]
-        if inner[0] == "recursive":
-            return f"recursive ({say_query(inner[2], depth + 1)}) {name}"
-        return f"({say_query(inner, depth + 1)}) {name}"
-    if head == "full":
-        sides = [
-            f"({say_group(side[1], side[2], depth)}{' where ' + say(side[3], depth) if side[3] else ''})"
-            for side in source[2:4]
-        ]
-        return f"{sides[0]} full join {sides[1]} on {' and '.join(say(one, depth) for one in source[4])}"
-    if head == "self":
+    name = name_of(source.label, depth)
+    if isinstance(source, Table):
+        return f"{name}{_after(source.options, depth)}"
+    if isinstance(source, Itself):
         return f"itself {name}"
-    return f"{say(source[2], depth)} {name}"
+    if isinstance(source, FunctionSource):
+        return f"{say(source.term, depth)} {name}"
+    if isinstance(source, Derived):
+        if isinstance(source.query, Recursive):
+            return f"recursive ({say_query(source.query.query, depth + 1)}) {name}"
+        return f"({say_query(source.query, depth + 1)}) {name}"
+    left, right = (_side(side, depth) for side in (source.left, source.right))
+    return f"{left} full join {right} on {' and '.join(say(one, depth) for one in source.where)}"
 
 
-_SPEAKERS: dict[str, object] = {
-    "column": _column,
-    "number": lambda term, depth: (
-        " ".join(map(str, term[1:2])) + "".join(f" {say(part, depth)}" for part in term[2:])
-    ),
-    "text": lambda term, depth: "'" + term[1].replace("'", "''") + "'",
-    "null": lambda term, depth: "null",
-    "bool": lambda term, depth: term[1],
-    "star": lambda term, depth: "*",
-    "word": lambda term, depth: term[1],
-    "position": lambda term, depth: f"column {term[1] + 1}",
-    **dict.fromkeys(
-        (
-            "and",
-            "or",
-            "=",
-            "<>",
-            "<",
-            "<=",
-            ">",
-            ">=",
-            "is",
-            "is not",
-            "+",
-            "-",
-            "*",
-            "/",
-            "%",
-            "||",
-            "glob",
-            "&",
-            "|",
-        ),
-        _infix,
-    ),
-    "like": _like,
-    "ilike": _like,
-    "not": lambda term, depth: f"not {_wrap(term[1], depth)}",
-    "neg": lambda term, depth: f"-{_wrap(term[1], depth)}",
-    "in": _in,
-    "list": lambda term, depth: ", ".join(say(part, depth) for part in term[1:]),
-    "tuple": lambda term, depth: f"({', '.join(say(part, depth) for part in term[1:])})",
-    "exists": lambda term, depth: f"exists ({say(term[1], depth)})",
-    "scalar": lambda term, depth: f"({say(term[1], depth)})",
-    "call": _call,
-    "aggregate": _aggregate,
-    "windowed": _aggregate,
-    "case": _case,
-    "cast": lambda term, depth: f"cast({say(term[1], depth)} as {term[2]})",
-    "collate": lambda term, depth: f"{_wrap(term[1], depth)} collate {term[2]}",
-    "value": lambda term, depth: f"+{_wrap(term[1], depth)}",
-    "window": _window,
-    "asc": _order,
-    "desc": _order,
-    "select": _subquery,
-    "setop": _subquery,
-    "values": _subquery,
+def _side(side: Group, depth: int) -> str:
+    where = f" where {_list(side.where, depth)}" if side.where else ""
+    return f"({say_group(side.sources, side.outers, depth)}{where})"
+
+
+_SPEAKERS: dict[type, Callable[[Any, int], str]] = {
+    Column: _column,
+    Number: lambda term, depth: f"{term.numeral}{_after(term.options, depth)}",
+    Text: lambda term, depth: "'" + term.text.replace("'", "''") + "'",
+    Null: lambda term, depth: "null",
+    Boolean: lambda term, depth: term.value,
+    Star: lambda term, depth: "*",
+    Word: lambda term, depth: term.word,
+    Position: lambda term, depth: f"column {term.place + 1}",
+    Connective: _connective,
+    Comparison: _binary,
+    Arithmetic: _binary,
+    Like: _like,
+    Not: lambda term, depth: f"not {_wrap(term.operand, depth)}",
+    Negative: lambda term, depth: f"-{_wrap(term.operand, depth)}",
+    In: _in,
+    List: lambda term, depth: _list(term.items, depth),
+    Row: lambda term, depth: f"({_list(term.items, depth)})",
+    Exists: lambda term, depth: f"exists ({say(term.query, depth)})",
+    Scalar: lambda term, depth: f"({say(term.query, depth)})",
+    Call: _call,
+    Aggregate: _aggregate,
+    Windowed: _aggregate,
+    Case: _case,
+    Cast: lambda term, depth: f"cast({say(term.operand, depth)} as {term.type})",
+    Collate: lambda term, depth: f"{_wrap(term.operand, depth)} collate {term.collation}",
+    ValueOf: lambda term, depth: f"+{_wrap(term.operand, depth)}",
+    Window: _window,
+    SortKey: _sort_key,
+    Select: _subquery,
+    SetOperation: _subquery,
+    Values: _subquery,
 }
