@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from finer_rewards.errors import ConfigError
 from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
@@ -16,7 +16,7 @@ from .plain import read_plain
 from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
-from .terms import Other, Select, Term, columns_of, remake
+from .terms import Column, Other, Query, Select, columns_of, remake
 
 __all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
 
@@ -46,7 +46,7 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
     return canonical_form(read_query(sql, facts), facts)
 
 
-def canonical_form(query: Term, facts: Facts) -> Canonical:
+def canonical_form(query: Query, facts: Facts) -> Canonical:
     """Return the canonical form of what `read_query` returned."""
     context = Context(facts)
     unknown = _unknown(query) if facts.dialect == "sqlite" else set()
@@ -63,33 +63,31 @@ def canonical_form(query: Term, facts: Facts) -> Canonical:
     return Canonical(named, loosely, tuple(context.notes))
 
 
-def _unknown(query: Term) -> set[Term]:
+def _unknown(query: Query) -> set[Column]:
     """Return the columns of a query that no source has; with them it fails, whatever a rewrite finds."""
-    return {column for column in columns_of(query) if column[1] == -1}
+    return {column for column in columns_of(query) if column.source == -1}
 
 
-def _keep_unknown(query: Any, before: set[Term]) -> Any:
+def _keep_unknown(query: Query, before: set[Column]) -> Query:
     """Return a rewritten query with the unknown columns that the rewrites have lost."""
     lost = before - _unknown(query) if before else before
     if not lost:
         return query
     said = Other("unknown", *sorted(lost))
-    return (
-        query._replace(extra=(*query.extra, said))
-        if isinstance(query, Select)
-        else remake(query, [*query, said])
-    )
+    if isinstance(query, Select):
+        return query._replace(extra=(*query.extra, said))
+    return remake(query, [*query, said])
 
 
 class Canonical(NamedTuple):
     """A canonical query, the form it has when NULLs, ties and repeats do not count, and notes."""
 
-    query: Term
-    about: Term
+    query: Query
+    about: Query
     notes: tuple[str, ...]
 
 
-def read_query(sql: str, facts: Facts) -> Term:
+def read_query(sql: str, facts: Facts) -> Query:
     """Return the query of a text with its names resolved and nothing rewritten.
 
     Raises:

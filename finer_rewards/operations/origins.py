@@ -12,7 +12,19 @@ from .guard import parse_query, with_deep_stack
 from .multiset import Operation, Operations
 from .predicates import simplify
 from .reading import Reader
-from .terms import QUERIES, Column, Select, Term, conjuncts, substitute, walk
+from .terms import (
+    QUERIES,
+    Column,
+    Derived,
+    Query,
+    Select,
+    SourceName,
+    Term,
+    columns_of,
+    conjuncts,
+    substitute,
+    walk,
+)
 from .words import say
 
 __all__ = ["as_written"]
@@ -60,13 +72,13 @@ def as_written(
 
 
 def _conditions(
-    written: list[tuple[str, tuple[Term, ...]]], query: Term, context: Context
+    written: list[tuple[str, tuple[Term, ...]]], query: Query, context: Context
 ) -> Iterator[tuple[str, str]]:
     """Yield the clause of each condition as written, and the condition in words."""
-    names: dict[Term, Term] = {}
+    names: dict[Column, Term] = {}
     for part in walk(query):
-        if part[0] == "derived" and isinstance(part[2], Select):
-            names.update({Column(part[1], place): item for place, item in enumerate(part[2].items)})
+        if isinstance(part, Derived) and isinstance(part.query, Select):
+            names.update({Column(part.label, place): item for place, item in enumerate(part.query.items)})
     for clause, conditions in written:
         for condition in conditions:
             inner = condition
@@ -76,11 +88,15 @@ def _conditions(
                     break
             for one in conjuncts(simplify(inner, context)):
                 if not any(isinstance(part, QUERIES) for part in walk(one)):
-                    columns = {part for part in walk(one) if part[0] == "column"}
-                    named = {
-                        part: Column((context.tables.get(part[1], "?"), 0, 1), *part[2:]) for part in columns
-                    }
-                    yield clause, _plain(say(substitute(one, named)))
+                    yield clause, _plain(say(substitute(one, _named(one, context))))
+
+
+def _named(term: Term, context: Context) -> dict[Column, Column]:
+    """Return each column of a term as that of the first source of its table."""
+    return {
+        column: Column(SourceName(context.tables.get(column.source, "?"), 0, 1), column.name, *column.options)
+        for column in columns_of(term)
+    }
 
 
 def _key(operation: Operation) -> str:

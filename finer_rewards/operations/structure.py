@@ -15,7 +15,27 @@ from .canonicalising import SchemaLike, as_schema, canonical_query, read_query
 from .facts import facts_of
 from .guard import with_deep_stack
 from .measure import Agreement
-from .terms import QUERIES, Column, Group, Other, Outer, Select, Term, remake, walk
+from .terms import (
+    ATOMS,
+    QUERIES,
+    Column,
+    Comparison,
+    Group,
+    Label,
+    Number,
+    Operator,
+    Outer,
+    Query,
+    Select,
+    SetOperation,
+    Source,
+    SourceName,
+    Table,
+    Term,
+    Text,
+    columns_of,
+    walk,
+)
 from .words import say_query
 
 __all__ = [
@@ -30,13 +50,13 @@ __all__ = [
 
 
 @lru_cache(maxsize=2048)
-def _canonical(sql: str, schema: Schema | None, dialect: str) -> Term:
+def _canonical(sql: str, schema: Schema | None, dialect: str) -> Query:
     facts = facts_of(schema, dialect)
     return with_deep_stack(lambda: canonical_query(sql, facts).query)
 
 
 @lru_cache(maxsize=2048)
-def _read(sql: str, schema: Schema | None, dialect: str) -> Term:
+def _read(sql: str, schema: Schema | None, dialect: str) -> Query:
     facts = facts_of(schema, dialect)
     return with_deep_stack(lambda: read_query(sql, facts))
 
@@ -81,13 +101,17 @@ def schema_links(sql: str, *, schema: SchemaLike = None, dialect: str = "sqlite"
         ['singer', 'singer.age', 'singer.name']
     """
     query = _read(sql, as_schema(schema, dialect), dialect)
-    tables = {part[1]: part[2] for part in walk(query) if part[0] == "table"}
+    tables = _tables(query)
     columns = {
-        f"{tables[part[1]]}.{part[2]}"
-        for part in walk(query)
-        if part and part[0] == "column" and part[1] in tables and isinstance(part[2], str)
+        f"{tables[part.source]}.{part.name}"
+        for part in columns_of(query)
+        if part.source in tables and isinstance(part.name, str)
     }
     return frozenset(tables.values()) | frozenset(columns)
+
+
+def _tables(query: Query) -> dict[Label, str]:
+    return {part.label: part.name for part in walk(query) if isinstance(part, Table)}
 
 
 def schema_linking(
@@ -167,37 +191,39 @@ def exact_set_match(
 _CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "set", "keywords")
 
 
-def _components(query: Term, values: bool) -> dict[str, list[Any]]:
-    tables = {part[1]: part[2] for part in walk(query) if part[0] == "table"}
+def _components(query: Query, values: bool) -> dict[str, list[Any]]:
+    tables = _tables(query)
 
     def plain(term: Any) -> Any:
-        if not isinstance(term, tuple) or not term:
+        kind = term.__class__
+        if kind in ATOMS:
             return term
-        if term[0] == "column":
-            return Column(tables.get(term[1], "derived"), *term[2:])
-        if term[0] in ("number", "text") and not values:
-            return Other("value")
-        if isinstance(term, QUERIES):
+        if kind is Column:
+            return ("column", tables.get(term.source, "derived"), term.name, *term.options)
+        if kind in (Number, Text) and not values:
+            return ("value",)
+        if kind in QUERIES:
             return tuple(
                 (name, tuple(sorted(map(repr, parts)))) for name, parts in _components(term, values).items()
             )
         parts = [plain(part) for part in term]
-        if term[0] in ("and", "or", "=", "+", "*"):
-            parts[1:] = sorted(parts[1:], key=repr)
-        return remake(term, parts)
+        if kind is not tuple and term.head in _COMMUTATIVE:
+            head, *operands = parts
+            parts = [head, *sorted(operands, key=repr)]
+        return tuple(parts)
 
     found: dict[str, list[Any]] = {name: [] for name in _CLAUSES}
-    if query[0] == "setop":
-        first, *rest = query[2]
+    if isinstance(query, SetOperation):
+        first, *rest = query.branches
         found = _components(first, values)
-        found["set"] = [query[1], *(plain(branch) for branch in rest)]
-        found["order"] += [plain(key) for key in query[3]]
+        found["set"] = [query.operator, *(plain(branch) for branch in rest)]
+        found["order"] += [plain(key) for key in query.order]
         return found
     if not isinstance(query, Select):
         found["select"] = [plain(query)]
         return found
     found["select"] = [(query.distinct if values else None, plain(item)) for item in query.items]
-    stack: list[Any] = [*query.sources, *query.outers]
+    stack: list[Source | Outer | Group] = [*query.sources, *query.outers]
     conditions = list(query.where)
     while stack:
         top = stack.pop()
@@ -205,19 +231,32 @@ def _components(query: Term, values: bool) -> dict[str, list[Any]]:
             found["from"].append(top.head)
             stack += [*top.sources, *top.outers]
             conditions += top.where
+        elif isinstance(top, Table):
+            found["from"].append(top.name)
         else:
-            found["from"].append(top[2] if top[0] == "table" else plain(top[2:]))
+            _, _, *read = top
+            found["from"].append(plain(tuple(read)))
     # Joins written in ON and in WHERE look alike here, as Spider's evaluator leaves ON out altogether.
-    joins = [one for one in conditions if one[0] == "=" and one[1][0] == one[2][0] == "column"]
-    found["where"] = [plain(one) for one in conditions if one not in joins]
+    found["where"] = [plain(one) for one in conditions if not _joins(one)]
     found["group"] = [plain(key) for key in query.group or ()]
     found["having"] = [plain(one) for one in query.having]
     found["order"] = [plain(key) for key in query.order]
     found["limit"] = [plain(query.limit)] if query.limit is not None else []
-    found["keywords"] = sorted(
-        {part[0] for part in walk(query) if part[0] in ("in", "like", "not", "or", "exists", "case")}
-    )
+    found["keywords"] = sorted({part.head for part in walk(query) if part.head in _KEYWORDS})
     return found
+
+
+_COMMUTATIVE = ("and", "or", "=", "+", "*")
+_KEYWORDS = ("in", "like", "not", "or", "exists", "case")
+
+
+def _joins(condition: Term) -> bool:
+    return (
+        isinstance(condition, Comparison)
+        and condition.head == "="
+        and isinstance(condition.left, Column)
+        and isinstance(condition.right, Column)
+    )
 
 
 def tree_edit_similarity(
@@ -257,25 +296,25 @@ def tree_edit_similarity(
 Tree = tuple[str, list[Any]]
 
 
-def _tree(term: Any) -> Tree:
-    if not isinstance(term, tuple):
-        return str(term), []
-    if term and term[0] in ("column", "number", "text"):
+def _tree(term: object) -> Tree:
+    if isinstance(term, (Column, Number, Text)):
         return repr(term), []
     if isinstance(term, Select):
-        named = zip(term._fields[1:], term[1:], strict=True)
+        named = zip(term._fields, term, strict=True)
         return "select", [
-            _clause(name, part) if isinstance(part, tuple) else _tree(f"{name} {part}")
+            _clause(name, part) if isinstance(part, tuple) else (f"{name} {part}", [])
             for name, part in named
-            if part not in ((), None, False)
+            if name != "head" and part not in ((), None, False)
         ]
-    head = term[0] if term and isinstance(term[0], str) else ""
-    return head, [_tree(part) for part in (term[1:] if head else term)]
+    if isinstance(term, (Operator, Outer, Group, SourceName)):
+        head, *parts = term
+        return str(head), [_tree(part) for part in parts]
+    return ("", [_tree(part) for part in term]) if isinstance(term, tuple) else (str(term), [])
 
 
-def _clause(name: str, part: tuple[Any, ...]) -> Tree:
+def _clause(name: str, part: tuple[object, ...]) -> Tree:
     # One term, such as a LIMIT, or a list of them.
-    return name, [_tree(part)] if isinstance(part[0], str) else _tree(part)[1]
+    return name, [_tree(part)] if isinstance(part, Operator) else [_tree(one) for one in part]
 
 
 def _labels(tree: Tree) -> list[str]:
