@@ -44,9 +44,9 @@ from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
 from finer_rewards.neighbours import Suite, build_neighbours
 from finer_rewards.neighbours.conditions import Condition, Join
-from finer_rewards.neighbours.instance_database import Template, Wanted, try_instance
+from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
 from finer_rewards.neighbours.instances import make_instance
-from finer_rewards.neighbours.portable_random import Chance
+from finer_rewards.neighbours.portable_random import PortableRandom
 from finer_rewards.neighbours.prepared_golds import prepare
 from finer_rewards.neighbours.recipes import Recipe
 from finer_rewards.neighbours.source_database import read_source
@@ -171,7 +171,7 @@ def _proved(path: Path, suite: Suite) -> int:
     settings = {"busy_timeout": 1.0, "limits": []}
     connection = Connection(f"file:{path}?mode=ro&immutable=1", settings)
     source = read_source(connection)
-    template = Template(source)
+    template = EmptyDatabase(source)
     with SQLite(".", timeout=2.0, clock="cpu") as executor:
         schema = executor.schema(str(path))
         for gold in suite.golds:
@@ -189,7 +189,7 @@ def _proved(path: Path, suite: Suite) -> int:
                     mine,
                     [conditions],
                     HELD_OUT_RECIPES[number % len(HELD_OUT_RECIPES)],
-                    Chance(f"held:{number}"),
+                    PortableRandom(f"held:{number}"),
                 )
                 trial = try_instance(
                     template, mine, instance, Wanted(gold.sql, ordered, ties, extremes, promises, living)

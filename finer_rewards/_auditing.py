@@ -13,7 +13,7 @@ from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Executor, Query
 from finer_rewards.executing.right_results import CUTS_TIES
-from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.sandbox import SandboxExecutor
 from finer_rewards.neighbours.storage_order import hang_on_order
 from finer_rewards.types import Execution, Status
 
@@ -56,7 +56,7 @@ class Gold:
 
 
 @dataclass(frozen=True)
-class Finding:
+class GoldFinding:
     """Something wrong with a gold: one of `KINDS`, and why it is said of this one."""
 
     kind: str
@@ -65,7 +65,7 @@ class Finding:
 
 def audit_golds(
     golds: Sequence[Gold], executor: Executor, *, on_done: Callable[[int], None] | None = None
-) -> list[tuple[Finding, ...]]:
+) -> list[tuple[GoldFinding, ...]]:
     """Return what is wrong with each gold; nothing for one that can be used.
 
     A gold is run once as a gold (which finds ties at its LIMIT), once with every scan that no ORDER BY governs
@@ -88,18 +88,18 @@ def audit_golds(
         ...         print(*found)
         Finding(kind='fails', reason='no such column: nme')
     """
-    found: list[list[Finding]] = []
+    found: list[list[GoldFinding]] = []
     with ExitStack() as stack:
-        workshop = None
+        sandbox = None
         if isinstance(executor, SQLite):
-            workshop = stack.enter_context(Workshop(executor.root, timeout=executor.timeout, workers=1))
+            sandbox = stack.enter_context(SandboxExecutor(executor.root, timeout=executor.timeout, workers=1))
         for start in range(0, len(golds), _BATCH):
             batch = golds[start : start + _BATCH]
             runs = executor.execute_many([Query(gold.sql, gold.db, keep=True) for gold in batch])
             found += [_in_result(run) for run in runs]
-            for index in _in_order(batch, runs, workshop) if workshop is not None else ():
+            for index in _in_order(batch, runs, sandbox) if sandbox is not None else ():
                 if not found[start + index]:
-                    found[start + index].append(Finding("order", "rows in reverse give another result"))
+                    found[start + index].append(GoldFinding("order", "rows in reverse give another result"))
             if on_done is not None:
                 on_done(len(batch))
     for index, finding in _repeated(golds).items():
@@ -107,7 +107,7 @@ def audit_golds(
     return [tuple(one) for one in found]
 
 
-def misplaced(golds: Sequence[Gold], others: Sequence[Gold]) -> dict[int, Finding]:
+def misplaced(golds: Sequence[Gold], others: Sequence[Gold]) -> dict[int, GoldFinding]:
     """Return the places where two lists, which should hold the same golds, differ.
 
     Args:
@@ -121,13 +121,13 @@ def misplaced(golds: Sequence[Gold], others: Sequence[Gold]) -> dict[int, Findin
     for index, gold in enumerate(golds):
         other: Gold | None = others[index] if index < len(others) else None
         if other is None:
-            found[index] = Finding("misplaced", "the file beside it ends before")
+            found[index] = GoldFinding("misplaced", "the file beside it ends before")
         elif _same(gold.sql) != _same(other.sql):
             near = places.get(_same(gold.sql), [])
             where = f"it stands there in place {near[0]}" if near else f"it has {other.sql!r:.80}"
-            found[index] = Finding("misplaced", where)
+            found[index] = GoldFinding("misplaced", where)
         elif gold.db and other.db and gold.db != other.db:
-            found[index] = Finding("misplaced", f"it names the database {other.db}")
+            found[index] = GoldFinding("misplaced", f"it names the database {other.db}")
     return found
 
 
@@ -135,30 +135,30 @@ def _same(sql: str) -> str:
     return "".join(normalise(sql).lower().split())
 
 
-def _in_result(run: Execution) -> list[Finding]:
+def _in_result(run: Execution) -> list[GoldFinding]:
     """Return what the result alone tells."""
     if not run.ok:
         kind = _STATUS.get(run.status, "no_query")
-        return [Finding(kind, run.error or run.status.sentence)]
+        return [GoldFinding(kind, run.error or run.status.sentence)]
     if run.truncated:
-        return [Finding("too_large", f"it has more than {len(run.rows):,} rows")]
+        return [GoldFinding("too_large", f"it has more than {len(run.rows):,} rows")]
     found = []
     if run.volatile:
         what = "reads the clock" if run.volatile == "clock" else "draws random values"
-        found.append(Finding("not_reproducible", f"it {what}"))
+        found.append(GoldFinding("not_reproducible", f"it {what}"))
     if not run.rows:
-        found.append(Finding("empty", "no rows"))
+        found.append(GoldFinding("empty", "no rows"))
     elif all(cell is None for row in run.rows for cell in row):
-        found.append(Finding("null_only", f"{len(run.rows)} row{'s' * (len(run.rows) > 1)} of NULL"))
+        found.append(GoldFinding("null_only", f"{len(run.rows)} row{'s' * (len(run.rows) > 1)} of NULL"))
     if run.ambiguous:
         if run.choices is None or run.choices.why in CUTS_TIES:
-            found.append(Finding("tied", "a row left out ties with one let through"))
+            found.append(GoldFinding("tied", "a row left out ties with one let through"))
         else:
-            found.append(Finding("order", f"rows in reverse may give another result: {run.choices.why}"))
+            found.append(GoldFinding("order", f"rows in reverse may give another result: {run.choices.why}"))
     return found
 
 
-def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], workshop: Workshop) -> set[int]:
+def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], sandbox: SandboxExecutor) -> set[int]:
     """Return which golds have another result on rows in another order."""
     by_db: dict[str, list[int]] = defaultdict(list)
     for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
@@ -167,8 +167,8 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], workshop: Worksh
     found = set()
     for db, places in by_db.items():
         statements, known = [golds[index].sql for index in places], [runs[index] for index in places]
-        hanging = hang_on_order(db, statements, known, workshop)
-        turned = workshop.in_other_order("permuted", db, statements) or known
+        hanging = hang_on_order(db, statements, known, sandbox)
+        turned = sandbox.in_other_order("permuted", db, statements) or known
         for index, run, other, hangs in zip(places, known, turned, hanging, strict=True):
             differs = other.ok and not compare(run, other, "strict", gold_sql=golds[index].sql).match
             if run.rows and not run.truncated and (hangs or differs):
@@ -176,7 +176,7 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], workshop: Worksh
     return found
 
 
-def _repeated(golds: Sequence[Gold]) -> dict[int, Finding]:
+def _repeated(golds: Sequence[Gold]) -> dict[int, GoldFinding]:
     """Return the golds whose question came before. Without questions nothing is said: it may be paraphrased."""
     first: dict[tuple[str, str], int] = {}
     found = {}
@@ -187,5 +187,5 @@ def _repeated(golds: Sequence[Gold]) -> dict[int, Finding]:
         before = first.setdefault((gold.db, question), index)
         if before != index:
             alike = _same(golds[before].sql) == _same(gold.sql)
-            found[index] = Finding("duplicate" if alike else "contradiction", f"see gold {before + 1}")
+            found[index] = GoldFinding("duplicate" if alike else "contradiction", f"see gold {before + 1}")
     return found

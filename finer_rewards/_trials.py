@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 
 from finer_rewards.comparing import Mode
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.comparing.rewriting import rewrite
 from finer_rewards.executing.abilities import Settles, deadline_of
@@ -49,9 +49,9 @@ def run_trials(
         For each rewriting, and `"none"` for the statements as written, the trials of each pair.
     """
     glance = modes is not None and isinstance(executor, Settles)
-    first, rest = _Batch(executor), _Batch(executor)
+    first, rest = _QueryBatch(executor), _QueryBatch(executor)
     readings = {
-        rewriting: _Reading(
+        rewriting: _RewrittenBatch(
             pairs, partial(rewrite, rewriting=rewriting), glance, predicted=predicted, gold=gold
         )
         for rewriting in ("none", *rewritings)
@@ -76,13 +76,13 @@ def run_trials(
 
 def _settle(
     executor: Settles,
-    readings: Mapping[str, _Reading],
+    readings: Mapping[str, _RewrittenBatch],
     found: dict[str, list[tuple[Trial, ...]]],
     modes: Sequence[Mode],
 ) -> None:
     """Have the executor compare results of which only the first rows came, and put the outcomes into the trials."""
     places: list[tuple[str, int, int, Mode, int]] = []
-    asked: list[Pair] = []
+    asked: list[ResultPair] = []
     for rewriting, trials in found.items():
         reading = readings[rewriting]
         concerned = [
@@ -100,7 +100,9 @@ def _settle(
                     ran = "" if sql is None else reading.prepare(sql), reading.prepare(answer.sql)
                     for mode in concerned:
                         places.append((rewriting, index, place, mode, number))
-                        asked.append(Pair(trial.db, gold, run, mode, *ran, sql, answer.sql, sample.question))
+                        asked.append(
+                            ResultPair(trial.db, gold, run, mode, *ran, sql, answer.sql, sample.question)
+                        )
     known: dict[tuple[str, int, int], dict[tuple[Mode, int], Settled]] = {}
     for (rewriting, index, place, mode, number), outcome in zip(places, executor.settle(asked), strict=True):
         known.setdefault((rewriting, index, place), {})[mode, number] = outcome
@@ -110,7 +112,7 @@ def _settle(
         found[rewriting][index] = tuple(mended)
 
 
-class _Batch:
+class _QueryBatch:
     """Collects queries, each distinct one once, and runs them together; `add` returns a query's index in `runs`."""
 
     def __init__(self, executor: Executor) -> None:
@@ -126,7 +128,7 @@ class _Batch:
             self.runs = self._executor.execute_many(list(self._numbers))
 
 
-class _Reading:
+class _RewrittenBatch:
     """All samples under one rewriting of their statements.
 
     First it adds their queries to the batches and keeps the numbers that these get; once the batches have run, it makes
@@ -153,7 +155,7 @@ class _Reading:
         self.firsts: list[list[int]] = []
         self.others: list[list[int]] = []
 
-    def ask_first(self, first: _Batch, link: bool, at_once: bool) -> None:
+    def ask_first(self, first: _QueryBatch, link: bool, at_once: bool) -> None:
         """Add the golds on all databases, and the predictions on their first databases.
 
         Args:
@@ -176,7 +178,7 @@ class _Reading:
                 numbers = [first.add(Query(sql, db, False, beside, self.glance)) for db in dbs]
             self.firsts.append(numbers)
 
-    def ask_rest(self, first: _Batch, rest: _Batch) -> None:
+    def ask_rest(self, first: _QueryBatch, rest: _QueryBatch) -> None:
         """Add the predictions on the databases that are left, if they ran on the first."""
         for (sample, answer), numbers in zip(self.pairs, self.firsts, strict=True):
             others: list[int] = []
@@ -186,7 +188,7 @@ class _Reading:
                 others = [rest.add(Query(sql, db, glance=self.glance)) for db in more]
             self.others.append(others)
 
-    def trials(self, first: _Batch, rest: _Batch) -> list[tuple[Trial, ...]]:
+    def trials(self, first: _QueryBatch, rest: _QueryBatch) -> list[tuple[Trial, ...]]:
         """Return the trials of each sample."""
         shown = {
             key: [tuple(first.runs[number] for number in numbers) for numbers in by_db]

@@ -20,7 +20,7 @@ from finer_rewards.executing.limits import count
 from finer_rewards.executing.protocol import Executor
 from finer_rewards.types import Cell, Execution, Status
 
-__all__ = ["RUN_SQL", "Episode", "SQLTool", "describe"]
+__all__ = ["Episode", "SQLTool"]
 
 _LONGEST_CELL = 200  # characters
 _PLAIN = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from finer_rewards.operations import Operation, Operations
     from finer_rewards.schema import Schema
 
-__all__ = ["CAUSES", "causes_between", "failure_causes"]
+__all__ = ["CAUSES", "failure_causes"]
 
 #: Every cause and what it means, in the order in which one of several is named as the main one.
 CAUSES: Final[Mapping[str, str]] = MappingProxyType(

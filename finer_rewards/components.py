@@ -12,16 +12,7 @@ from types import MappingProxyType
 from finer_rewards.reward import Reward
 from finer_rewards.types import Score, Status
 
-__all__ = [
-    "batch_metrics",
-    "component_metrics",
-    "component_names",
-    "component_values",
-    "distinct_names",
-    "frequent_reasons",
-    "reason_of",
-    "terms",
-]
+__all__ = ["batch_metrics"]
 
 
 def component_names(reward: Reward) -> tuple[str, ...]:

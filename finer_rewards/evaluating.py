@@ -23,18 +23,7 @@ if TYPE_CHECKING:
     from finer_rewards.comparing import Mode
     from finer_rewards.executing.protocol import Executor
 
-__all__ = [
-    "Outcome",
-    "Paired",
-    "Summary",
-    "at_fault",
-    "confidence",
-    "count_causes",
-    "evaluate",
-    "paired",
-    "recall",
-    "summarise",
-]
+__all__ = ["Outcome", "Summary", "evaluate", "recall", "summarise"]
 
 _LEAST_SECONDS = 1e-6
 

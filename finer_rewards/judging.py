@@ -15,7 +15,7 @@ from finer_rewards.reward import Reward
 from finer_rewards.rewards.judge import grade_in, judge_prompts
 from finer_rewards.types import Evidence
 
-__all__ = ["EndpointJudge", "Judge", "Judges"]
+__all__ = ["EndpointJudge"]
 
 #: What a judge is: prompts in, one reply each, in order; `None` for one that it could not answer. It may raise.
 Judge = Callable[[Sequence[str]], Sequence["str | None"]]

@@ -16,16 +16,7 @@ from ._sqlite_catalog import read_catalog
 from ._util.sqlglot_log import quiet_sqlglot
 from .errors import ConfigError
 
-__all__ = [
-    "Column",
-    "ForeignKey",
-    "Schema",
-    "Table",
-    "schema_from_catalog",
-    "schema_from_ddl",
-    "schema_from_mapping",
-    "table_of",
-]
+__all__ = ["Column", "ForeignKey", "Schema", "Table", "schema_from_catalog"]
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.types import Execution
 
-__all__ = ["STRATEGIES", "Strategy", "pass_at_k", "recall_at_n", "vote", "votes_for"]
+__all__ = ["vote"]
 
 Strategy = Literal["vav", "majority", "execution_weighted", "structure_weighted", "vav_reference"]
 STRATEGIES: tuple[str, ...] = get_args(Strategy)

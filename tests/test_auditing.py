@@ -187,7 +187,7 @@ def test_a_record_with_several_golds(
 
 
 def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) -> None:
-    from finer_rewards.neighbours.sandbox import Workshop
+    from finer_rewards.neighbours.sandbox import SandboxExecutor
     from finer_rewards.neighbours.storage_order import hang_on_order
 
     path = tmp_path / "versions.sqlite"
@@ -207,5 +207,5 @@ def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) 
     }
     with SQLite(tmp_path) as executor:
         runs = [executor.execute(sql, "versions") for sql in golds]
-    with Workshop(tmp_path, workers=1) as workshop:
-        assert hang_on_order("versions", list(golds), runs, workshop) == list(golds.values())
+    with SandboxExecutor(tmp_path, workers=1) as sandbox:
+        assert hang_on_order("versions", list(golds), runs, sandbox) == list(golds.values())

@@ -16,7 +16,7 @@ import pytest
 from finer_rewards._statement_files import read_pairs, read_statements
 from finer_rewards.cli import main
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.datasets.preparing import Row
+from finer_rewards.datasets.preparing import TrainingRow
 from finer_rewards.datasets.writing import TRAINERS, records_for
 from finer_rewards.errors import DataError
 from finer_rewards.remote.wire import sample_from
@@ -206,7 +206,7 @@ def test_what_is_logged_already_is_noticed(place: Path, capsys: pytest.CaptureFi
 def test_one_shape_of_records_in_every_verb(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     question = Question(0, "7", "shop", ("SELECT x FROM t",), "Which?", "easy")
     for trainer in TRAINERS:
-        ((row,),) = records_for(trainer, {"train": [Row(question, (), 0)]}, "mine").values()
+        ((row,),) = records_for(trainer, {"train": [TrainingRow(question, (), 0)]}, "mine").values()
         record = {**row, "completion": "SELECT x FROM t", "step": 4}
         Path("rows.jsonl").write_text(f"{json.dumps(record)}\n")
         assert (

@@ -18,7 +18,7 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.executing.pool import Pool
-from finer_rewards.executing.process import Batch, Program, Task, WorkerProcess, ended
+from finer_rewards.executing.process import Program, Task, TaskBatch, WorkerProcess, ended
 from finer_rewards.types import Status
 
 SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c WHERE x < {}) SELECT count(*) FROM c"
@@ -193,7 +193,7 @@ class _Worker:
 def test_what_waits_behind_a_slow_query_is_shared_until_it_runs(root):
     """Also what an idle worker took over and has behind a slow query itself; not what runs, or will in a moment."""
     tasks = [Task("run", (None, ""), str(number), 30.0) for number in range(6)]
-    batch = Batch(tasks)
+    batch = TaskBatch(tasks)
     first, second, third, fourth, fifth, sixth = tasks
     slow, also_slow, quick, idle = (
         _Worker([first, second, third, fourth, fifth], since=1),
@@ -221,7 +221,7 @@ def test_a_worker_whose_query_another_answered_is_ended(root):
         assert executor.execute(QUICK, "t").ok
         (worker,) = executor._pool._workers
         stale = Task("run", executor._look("t").request, SLOW.format(10**9), 1.0)
-        Batch([stale])
+        TaskBatch([stale])
         worker.ask([stale])
         stale.answer = ended("ok", "")
         assert executor.execute(QUICK + " WHERE 1", "t").ok

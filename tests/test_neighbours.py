@@ -26,7 +26,7 @@ from finer_rewards.neighbours import Suite, build_neighbours, find_siblings, nei
 from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
 from finer_rewards.neighbours.instances import make_instance
 from finer_rewards.neighbours.mutants import mutants_of
-from finer_rewards.neighbours.portable_random import Chance
+from finer_rewards.neighbours.portable_random import PortableRandom
 from finer_rewards.neighbours.recipes import RECIPES
 from finer_rewards.neighbours.shortcuts import guess_of
 from finer_rewards.neighbours.source_database import read_source
@@ -166,7 +166,7 @@ def test_a_text_that_refers_to_a_number_refers_to_a_row(make_db: MakeDb) -> None
     source = read_source(connection)
     connection.close()
     for number, recipe in enumerate(RECIPES):
-        tables = make_instance(source, [], recipe, Chance(str(number))).tables
+        tables = make_instance(source, [], recipe, PortableRandom(str(number))).tables
         singers = {row[0] for row in tables["singer"]}
         assert tables["concert"] and all(row[1] in singers for row in tables["concert"] if row[1] is not None)
 

@@ -26,7 +26,7 @@ from finer_rewards.datasets import writing
 from finer_rewards.datasets.benchmark import Question
 from finer_rewards.datasets.benchmark_modes import EVALUATION_MODES, TRAINING_MODES, mode_of_rows
 from finer_rewards.datasets.pass_rates import read_pass_rates
-from finer_rewards.datasets.preparing import Row, message_counter, split_by_database
+from finer_rewards.datasets.preparing import TrainingRow, message_counter, split_by_database
 from finer_rewards.datasets.prompts import PROMPTS, chat_prompt
 from finer_rewards.datasets.question_sources import read_source
 from finer_rewards.errors import ConfigError, DataError
@@ -187,7 +187,7 @@ def test_dev_rows_are_of_databases_that_training_never_sees(benchmark: Path, tmp
 def test_a_split_keeps_every_row_once_and_no_database_twice(dbs: list[str], share: float, seed: int) -> None:
     if len(set(dbs)) < 2:
         dbs = [*dbs, "f"]
-    rows = [Row(make_question(db, place), (), 0) for place, db in enumerate(dbs)]
+    rows = [TrainingRow(make_question(db, place), (), 0) for place, db in enumerate(dbs)]
     train, dev = split_by_database(rows, share, seed)
     assert Counter(row.question.place for row in train + dev) == Counter(range(len(rows)))
     assert train

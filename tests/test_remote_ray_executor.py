@@ -23,14 +23,14 @@ from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.executing import pooled
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
 from finer_rewards.remote import ray_executor as module
 from finer_rewards.remote import ray_node
-from finer_rewards.remote.ray_deal import Deal
+from finer_rewards.remote.ray_dispatch import Dispatch
 from finer_rewards.remote.ray_executor import RayExecutor
 from finer_rewards.types import Status
 
@@ -161,7 +161,7 @@ def deal(nodes: dict[str, FakeNode], patience: float = 0.05) -> Any:
     def lost(why: str) -> fr.Execution:
         return fr.Execution(Status.unavailable, error=why)
 
-    found = Deal(FakeRay(), nodes, "run", queries, parts, lost, patience, dropped.append).run()
+    found = Dispatch(FakeRay(), nodes, "run", queries, parts, lost, patience, dropped.append).run()
     assert set(found) == set(range(12))
     return {queries[place]: run for place, run in found.items()}, dropped
 
@@ -268,7 +268,7 @@ def test_large_results_are_compared_on_the_nodes(folder: Path, monkeypatch: pyte
             scorer = fr.Scorer("execution_match(mode='strict')", executor, neighbours=0)
             assert [score.value for score in scorer.score(samples)] == [1, 1, 1, 0]
         monkeypatch.setattr(spread, "_look", dict)
-        (open_still,) = spread.settle([Pair("concert", ROWS, ROWS, modes()["strict"])])
+        (open_still,) = spread.settle([ResultPair("concert", ROWS, ROWS, modes()["strict"])])
         assert open_still.comparison is None and "no Ray node" in open_still.reason
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import finer_rewards
-from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_worlds
+from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_attack_databases
 from finer_rewards.testing.observations import THOUGHT
 
 pytestmark = pytest.mark.slow
@@ -148,7 +148,7 @@ def case(name: str, text: str, answer: dict[str, Any], kind: str, *, right: bool
 
 
 def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: Path) -> None:
-    dbs = [str(path) for path in build_worlds(tmp_path)]
+    dbs = [str(path) for path in build_attack_databases(tmp_path)]
     cases: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
     for number, attack in enumerate(ATTACKS):
         if attack.rule in ("unchanged", "counts_repeats", "unusable_tie"):
@@ -179,7 +179,7 @@ def test_reward_doctor_finds_no_exploit_in_our_attacks(python: Path, tmp_path: P
 
 def test_reward_doctor_finds_an_exploit_where_there_is_one(python: Path, tmp_path: Path) -> None:
     # On one database alone a lucky value is right: the harness can fail.
-    (db, _) = build_worlds(tmp_path)
+    (db, _) = build_attack_databases(tmp_path)
     text = f"<think>{THOUGHT}</think>\nSELECT id FROM ship WHERE name = 'Corvus'"
     answer = {"gold": QUESTIONS["count"].gold, "dbs": [str(db)], "alone": True}
     planted = case("lucky", text, answer, "lucky", right=False)
@@ -212,7 +212,7 @@ def test_reward_doctor_finds_no_exploit_in_known_hacks(
 
 
 def test_rewardprobe_finds_nothing_critical(python: Path, tmp_path: Path) -> None:
-    database, _ = build_worlds(tmp_path)
+    database, _ = build_attack_databases(tmp_path)
     given = {
         "database": str(database),
         "thought": f"<think>{THOUGHT}</think>\n",

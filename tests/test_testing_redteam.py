@@ -24,9 +24,9 @@ from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 from finer_rewards.testing.attacking import KINDS
-from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_worlds
+from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_attack_databases
+from finer_rewards.testing.isolated import IsolatedSubject
 from finer_rewards.testing.subjects import CallError, Case, Function
-from finer_rewards.testing.walled import Walled
 
 ROOT = Path(__file__).parent.parent
 SLOW = ("resource", "law")
@@ -43,7 +43,7 @@ def test_the_kinds_are_those_that_are_known() -> None:
 
 
 def test_honest_mistakes_are_mistakes_on_the_first_database(tmp_path: Path) -> None:
-    first, _ = build_worlds(tmp_path)
+    first, _ = build_attack_databases(tmp_path)
     with closing(sqlite3.connect(first)) as connection:
         for name, question in QUESTIONS.items():
             gold, wrong = (connection.execute(sql).fetchall() for sql in (question.gold, question.wrong))
@@ -211,7 +211,7 @@ def sleepy(completions: Any, **columns: Any) -> list[float]:
 
 
 def test_a_function_that_hangs_or_dies_is_started_again() -> None:
-    walled = Walled(Function(sleepy), timeout=0.4)
+    walled = IsolatedSubject(Function(sleepy), timeout=0.4)
     case = Case("four", "", ("x",))
     assert walled.score([case]) == [4.0]
     with pytest.raises(CallError, match=r"did not come back within 0\.4 seconds"):

@@ -16,7 +16,7 @@ import finer_rewards as fr
 from finer_rewards import rewards as r
 from finer_rewards._util.fingerprint import fingerprint_of
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.partial_results import Pair, needs_rows, settled
+from finer_rewards.comparing.partial_results import ResultPair, needs_rows, settled
 from finer_rewards.executing import pooled
 from finer_rewards.executing.process import Task
 from finer_rewards.executing.protocol import Query
@@ -115,7 +115,7 @@ def test_what_is_sure_of_a_part_is_so_of_the_whole(
                 fr.Status.ok, names, tuple(rows[:1]), truncated=True, fingerprint=fingerprint_of(rows)
             )
         sides.append(run)
-    sure = settled(Pair("x", sides[0], sides[1], record))
+    sure = settled(ResultPair("x", sides[0], sides[1], record))
     if sure is not None:
         assert sure.match == fr.compare(*pair, mode).match
 

@@ -9,8 +9,6 @@ from finer_rewards.adapters._training_rows import Judged
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import Episode
 
-__all__ = ["TextEpisode", "named"]
-
 
 class TextEpisode:
     """One rollout on one row: what the model writes comes in, and replies of the tool or the score come out.

@@ -15,8 +15,6 @@ from finer_rewards.parsing import without_endings
 if TYPE_CHECKING:
     from finer_rewards.adapters.openrlhf import RewardFunction
 
-__all__ = ["one_turn", "row_of", "with_tool"]
-
 
 def one_turn(reward: RewardFunction) -> Any:
     """Return the class of an executor that scores what the model wrote from its own tokens."""

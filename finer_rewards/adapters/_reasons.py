@@ -12,8 +12,6 @@ from finer_rewards.components import frequent_reasons
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Score
 
-__all__ = ["EVERY", "tell_reasons"]
-
 EVERY = 256  # samples, where a trainer tells no step
 _LOGGER = logging.getLogger("finer_rewards.reasons")
 _LOCK = ForkSafeLock()

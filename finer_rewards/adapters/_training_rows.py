@@ -22,24 +22,6 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-__all__ = [
-    "LEFT_OUT",
-    "Fields",
-    "Judged",
-    "check_items",
-    "fill_groups",
-    "for_float32",
-    "judge",
-    "match_of",
-    "measurements",
-    "numbers",
-    "question_of",
-    "read_rows",
-    "refuse_groups",
-    "refuse_lost",
-    "truth_of",
-]
-
 #: A score that says *not scored* where a trainer takes numbers only and its advantages are ours: `for_float32` gives
 #: multiples of 2**-16, so no other score is it, and it is too small to be seen in a mean.
 LEFT_OUT = 2.0**-17

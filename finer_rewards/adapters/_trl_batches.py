@@ -13,10 +13,8 @@ from finer_rewards.memory_protocol import LearningMemory
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Sample, Score
 
-__all__ = ["Batches"]
 
-
-class _Batch:
+class _SharedBatch:
     def __init__(self, items: list[Sample | Score]) -> None:
         self.items = items
         self.readers: set[str] = set()
@@ -41,7 +39,7 @@ class Batches:
         self.remember = remember
         self._step = 0
         self._unsaved: list[Judged] = []
-        self._kept: deque[_Batch] = deque(maxlen=8)
+        self._kept: deque[_SharedBatch] = deque(maxlen=8)
         self._lock = Lock()
 
     def judge(
@@ -53,7 +51,7 @@ class Batches:
                 (one for one in self._kept if reader not in one.readers and one.items == items), None
             )
             if batch is None:
-                batch = _Batch(items)
+                batch = _SharedBatch(items)
                 self._kept.append(batch)
             batch.readers.add(reader)
             if len(batch.readers) == self.readers:

@@ -15,8 +15,6 @@ from typing import Any, Final, NamedTuple
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["Finding", "check_settings", "read_settings"]
-
 #: Keys of verl up to 0.7.0, and what they are called now.
 MOVED: Final[Mapping[str, str]] = {
     "custom_reward_function": "reward.custom_reward_function",
@@ -40,7 +38,7 @@ ADDED: Final = (
 _SETTING = re.compile(r"^(\+{0,2}|~)([A-Za-z_][\w./]*)=(.*)$", re.DOTALL)
 
 
-class Finding(NamedTuple):
+class CheckedSetting(NamedTuple):
     """One thing that was looked at.
 
     Attributes:
@@ -76,7 +74,7 @@ def read_settings(path: Path) -> dict[str, str]:
     return dict(_words(text))
 
 
-def check_settings(settings: Mapping[str, str]) -> Iterator[Finding]:
+def check_settings(settings: Mapping[str, str]) -> Iterator[CheckedSetting]:
     """Yield what is wrong, and at the end whether the reward function is set.
 
     Args:
@@ -92,34 +90,36 @@ def check_settings(settings: Mapping[str, str]) -> Iterator[Finding]:
         old = next((old for old in MOVED if key == old or key.startswith(old + ".")), None)
         if old is not None:
             new = MOVED[old] + key[len(old) :]
-            yield Finding(key, False, value, f"Write {new}: verl 0.9 ignores the old key.")
+            yield CheckedSetting(key, False, value, f"Write {new}: verl 0.9 ignores the old key.")
     for key, value in settings.items():
         if key.startswith(ADDED):
-            yield Finding(key, False, value, f"Write +{key}: verl's configuration does not have the key.")
+            yield CheckedSetting(
+                key, False, value, f"Write +{key}: verl's configuration does not have the key."
+            )
     yield from _manager(plain)
     yield from _function(plain)
 
 
-def _manager(plain: Mapping[str, str]) -> Iterator[Finding]:
+def _manager(plain: Mapping[str, str]) -> Iterator[CheckedSetting]:
     key = "reward.reward_manager.name"
     name, source = plain.get(key), plain.get("reward.reward_manager.source", "register")
     if name is not None and source == "register":
         advice = f"Use one of {', '.join(MANAGERS)}. {suggest(name, MANAGERS)}".strip()
-        yield Finding(key, name in MANAGERS, name, "" if name in MANAGERS else advice)
+        yield CheckedSetting(key, name in MANAGERS, name, "" if name in MANAGERS else advice)
     if source == "importlib" and not plain.get("reward.reward_manager.module.path"):
         advice = "Set it: a manager from a module needs the module."
-        yield Finding("reward.reward_manager.module.path", False, "nothing", advice)
+        yield CheckedSetting("reward.reward_manager.module.path", False, "nothing", advice)
 
 
-def _function(plain: Mapping[str, str]) -> Iterator[Finding]:
+def _function(plain: Mapping[str, str]) -> Iterator[CheckedSetting]:
     path = plain.get(f"{FUNCTION}.path")
     if not path or path == "null":
         advice = "Set it, or verl scores with its own function. `overrides(...)` writes it."
-        yield Finding(f"{FUNCTION}.path", False, "nothing", advice)
+        yield CheckedSetting(f"{FUNCTION}.path", False, "nothing", advice)
         return
     file = path.removeprefix("file://")
     there = "$" in path or path.startswith("pkg://") or Path(file).is_file()
-    yield Finding(f"{FUNCTION}.path", there, path, "" if there else "There is no such file here.")
+    yield CheckedSetting(f"{FUNCTION}.path", there, path, "" if there else "There is no such file here.")
     options = _options(plain)
     if path.removeprefix("pkg://").replace("/", ".") == "finer_rewards.adapters.verl" and options:
         yield _scorer(options)
@@ -130,7 +130,7 @@ def _options(plain: Mapping[str, str]) -> dict[str, str]:
     return {key.removeprefix(start): value for key, value in plain.items() if key.startswith(start)}
 
 
-def _scorer(options: Mapping[str, str]) -> Finding:
+def _scorer(options: Mapping[str, str]) -> CheckedSetting:
     """Build the reward and look for the folder, as training would at its first sample."""
     from finer_rewards.presets import PRESETS, preset
     from finer_rewards.spec import parse_reward
@@ -140,10 +140,12 @@ def _scorer(options: Mapping[str, str]) -> Finding:
         try:
             preset(spec) if spec in PRESETS else parse_reward(spec)
         except ConfigError as error:
-            return Finding(f"{FUNCTION}.reward_kwargs.spec", False, spec, str(error))
+            return CheckedSetting(f"{FUNCTION}.reward_kwargs.spec", False, spec, str(error))
     if "$" not in root and not Path(root).is_dir():
-        return Finding(f"{FUNCTION}.reward_kwargs.root", False, root, "There is no such folder here.")
-    return Finding(f"{FUNCTION}.reward_kwargs", True, ", ".join(f"{k}={v}" for k, v in options.items()))
+        return CheckedSetting(f"{FUNCTION}.reward_kwargs.root", False, root, "There is no such folder here.")
+    return CheckedSetting(
+        f"{FUNCTION}.reward_kwargs", True, ", ".join(f"{k}={v}" for k, v in options.items())
+    )
 
 
 def _words(text: str) -> Iterator[tuple[str, str]]:

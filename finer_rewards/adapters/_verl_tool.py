@@ -12,8 +12,6 @@ from finer_rewards.adapters._episodes import named
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import RUN_SQL, SQLTool
 
-__all__ = ["QUERIES", "build_tool"]
-
 QUERIES = "run_sql_queries"  # the key under which a rollout keeps what it ran
 
 

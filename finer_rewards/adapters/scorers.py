@@ -35,7 +35,7 @@ from finer_rewards.scoring import Scorer
 if TYPE_CHECKING:
     from finer_rewards.memory_protocol import Memory
 
-__all__ = ["LOST_AT_FIRST", "RowScorer", "is_url", "scorer_for", "tool_for"]
+__all__ = ["RowScorer"]
 
 LOST_AT_FIRST = 8  # samples of a process: some trainers ask for one at a time
 _LOCK = ForkSafeLock()

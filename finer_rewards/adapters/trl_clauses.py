@@ -22,7 +22,7 @@ from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.errors import ConfigError
 from finer_rewards.types import Score, Span
 
-__all__ = ["ClauseCredit", "clause_gains", "token_credit"]
+__all__ = ["ClauseCredit"]
 
 
 def clause_gains(spans: Sequence[Sequence[Span]], size: int) -> list[list[Span]]:

@@ -21,7 +21,7 @@ from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.reporting.score_records import database_name
 
 if TYPE_CHECKING:
-    from finer_rewards._auditing import Finding, Gold
+    from finer_rewards._auditing import Gold, GoldFinding
 
 EXAMPLES = """\
   finer-rewards check dev_gold.sql --db spider/database
@@ -75,7 +75,7 @@ def run(arguments: argparse.Namespace) -> int:
             owners.append(index)
     with chosen_executor(arguments, found) as executor, Progress("golds checked", len(golds)) as bar:
         audited = audit_golds(golds, executor, on_done=bar.advance)
-    findings: list[list[tuple[str, Finding]]] = [[] for _ in entries]
+    findings: list[list[tuple[str, GoldFinding]]] = [[] for _ in entries]
     for owner, gold, some in zip(owners, golds, audited, strict=True):
         findings[owner] += [(gold.sql, finding) for finding in some]
     ends = False
@@ -144,7 +144,9 @@ def _places(arguments: argparse.Namespace) -> tuple[str, str, str | None]:
 
 
 def _records(
-    entries: Sequence[FileStatement], names: Sequence[str], findings: Sequence[Sequence[tuple[str, Finding]]]
+    entries: Sequence[FileStatement],
+    names: Sequence[str],
+    findings: Sequence[Sequence[tuple[str, GoldFinding]]],
 ) -> Iterator[dict[str, Any]]:
     for number, (entry, name, some) in enumerate(zip(entries, names, findings, strict=True), 1):
         for sql, finding in some:

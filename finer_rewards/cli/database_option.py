@@ -13,7 +13,7 @@ from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.databases import is_database_text
 
 
-class Databases(NamedTuple):
+class ChosenDatabases(NamedTuple):
     """Where statements run.
 
     Args:
@@ -69,7 +69,7 @@ class Databases(NamedTuple):
 
 def find_databases(
     path: str, named: Sequence[str | None], where: str, engine: str | None = None
-) -> Databases:
+) -> ChosenDatabases:
     """Return the database of each statement.
 
     One database serves every statement; ids are not needed, and two different ones cannot both mean it. Otherwise
@@ -105,7 +105,7 @@ def find_databases(
     place = chosen.look(path)
     ids = sorted({name for name in named if name})
     if place.database and server:
-        return Databases(chosen, place, path, [name or place.database for name in named], where)
+        return ChosenDatabases(chosen, place, path, [name or place.database for name in named], where)
     if place.database:
         if len(ids) > 1:
             raise ConfigError(
@@ -114,7 +114,7 @@ def find_databases(
             )
         notes = [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
         notes = notes if ids != [Path(path).stem] else []
-        return Databases(chosen, place, path, [place.database] * len(named), where, notes)
+        return ChosenDatabases(chosen, place, path, [place.database] * len(named), where, notes)
     if place.names is not None and not place.names and not any(map(is_database_text, ids)):
         below = [
             child
@@ -135,7 +135,7 @@ def find_databases(
                 f"{where} names none. Write `sql<TAB>db_id` lines, or pass one database, such as "
                 f"{example}."
             )
-    return Databases(chosen, place, path, [str(name) for name in named], where)
+    return ChosenDatabases(chosen, place, path, [str(name) for name in named], where)
 
 
 def _some(names: Sequence[str]) -> str:

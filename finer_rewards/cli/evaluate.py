@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.progress import Progress
 from finer_rewards.cli.database_option import find_databases
-from finer_rewards.cli.figure_tables import MARKUPS, Table, as_text
+from finer_rewards.cli.figure_tables import MARKUPS, FigureTable, as_text
 from finer_rewards.cli.options import (
     FORMATS,
     add_executor,
@@ -312,13 +312,15 @@ def _notes(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespace
         yield f"Over {arguments.repeat} repeats VES and R-VES have standard deviations of {spread}."
 
 
-def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Iterator[Table]:
+def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Iterator[FigureTable]:
     """Yield the tables, each with its head; the first column is a name, the others are figures."""
     from finer_rewards.evaluating import paired, recall, summarise
 
     count = len(outcomes[0].scores)
     if arguments.paired:
-        compared: Table = [("", "questions", "EX", INTERVAL, "difference", INTERVAL, "better", "worse", "p")]
+        compared: FigureTable = [
+            ("", "questions", "EX", INTERVAL, "difference", INTERVAL, "better", "worse", "p")
+        ]
         for place in range(count):
             summary, interval = summarise(outcomes, place), _shown(_interval(outcomes, place))
             against = paired(outcomes, place, 0) if place else None
@@ -357,7 +359,7 @@ def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Itera
         yield [("", "share"), *((f"recall@{n}", _per_cent(share)) for n, share in shares)]
 
 
-def _why(outcomes: Sequence[Outcome]) -> Iterator[Table]:
+def _why(outcomes: Sequence[Outcome]) -> Iterator[FigureTable]:
     from finer_rewards.evaluating import count_causes
 
     if found := count_causes(outcomes):

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Iterator
 
 #: Rows with the head first; the first column is a name, the others are figures.
-Table = list[tuple[str, ...]]
+FigureTable = list[tuple[str, ...]]
 
 
-def as_text(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+def as_text(notes: Iterable[str], tables: Iterable[FigureTable]) -> Iterator[str]:
     """Yield the lines of tables with aligned columns."""
     yield from notes
     for rows in tables:
@@ -22,14 +22,14 @@ def as_text(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
             yield f"{name:<{max(24, widths[0])}}{figures}"
 
 
-def _markdown(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+def _markdown(notes: Iterable[str], tables: Iterable[FigureTable]) -> Iterator[str]:
     yield from notes
     for head, *rows in tables:
         yield from ("", f"| {' | '.join(head)} |", f"| --- |{' ---: |' * (len(head) - 1)}")
         yield from (f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in rows)
 
 
-def _latex(notes: Iterable[str], tables: Iterable[Table]) -> Iterator[str]:
+def _latex(notes: Iterable[str], tables: Iterable[FigureTable]) -> Iterator[str]:
     yield from (f"% {note}" for note in notes)
     for head, *rows in tables:
         yield from (

@@ -10,7 +10,7 @@ from typing import NamedTuple, overload
 
 from finer_rewards._statement_files import FileStatements, Pairs, read_pairs
 from finer_rewards._statement_records import FileStatement
-from finer_rewards.cli.database_option import Databases, find_databases
+from finer_rewards.cli.database_option import ChosenDatabases, find_databases
 from finer_rewards.errors import DataError
 from finer_rewards.types import Sample
 
@@ -24,7 +24,7 @@ class Inputs(NamedTuple):
     """
 
     samples: Sequence[Sample]
-    databases: Databases
+    databases: ChosenDatabases
 
 
 def read_inputs(arguments: argparse.Namespace) -> Inputs:

@@ -14,7 +14,7 @@ from finer_rewards.errors import ConfigError
 
 if TYPE_CHECKING:
     from finer_rewards._neighbour_observer import Neighbours
-    from finer_rewards.cli.database_option import Databases
+    from finer_rewards.cli.database_option import ChosenDatabases
     from finer_rewards.executing.pooled import PooledExecutor
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
@@ -134,7 +134,7 @@ def chosen_neighbours(arguments: argparse.Namespace) -> Neighbours:
     return (arguments.neighbours, folder) if arguments.neighbours and folder else arguments.neighbours
 
 
-def made_executor(arguments: argparse.Namespace, databases: Databases) -> PooledExecutor:
+def made_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -> PooledExecutor:
     """Return the executor that the place and the limits ask for."""
     from finer_rewards.engines.registry import ENGINES
 
@@ -159,7 +159,7 @@ def made_executor(arguments: argparse.Namespace, databases: Databases) -> Pooled
     return make(databases.place.root, **limits, **databases.place.options)
 
 
-def chosen_executor(arguments: argparse.Namespace, databases: Databases) -> PooledExecutor:
+def chosen_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -> PooledExecutor:
     """Return the executor that the place and the limits ask for, and say what the user should know of the databases."""
     from finer_rewards.executing.abilities import path_of
 

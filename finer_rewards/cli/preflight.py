@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     failed: list[str] = []
 
     def checked(scorer: Scorer, executor: Executor) -> Iterator[Finding]:
-        template = _Template(arguments.tokenizer)
+        template = _ChatTemplate(arguments.tokenizer)
         yield finding("rows", "rows", bool(rows), f"{len(rows)}, over {len(set(databases.names))} databases")
         yield from _golds(chosen, executor, scorer)
         yield from template.look(prompts)
@@ -169,7 +169,7 @@ def _golds(samples: Sequence[Sample], executor: Executor, scorer: Scorer) -> Ite
     )  # fmt: skip
 
 
-class _Template:
+class _ChatTemplate:
     """What a tokenizer's chat template does to prompts and completions; without a tokenizer, nothing."""
 
     def __init__(self, name: str | None) -> None:
@@ -233,7 +233,7 @@ def _completions(
     scorer: Scorer,
     rows: Sequence[Sample],
     prompts: Sequence[Any],
-    template: _Template,
+    template: _ChatTemplate,
     single: str | None,
 ) -> Iterator[Finding]:
     from finer_rewards.reporting.rollouts import read_rollouts

@@ -12,15 +12,15 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.database_option import Databases, find_databases
+from finer_rewards.cli.database_option import ChosenDatabases, find_databases
 from finer_rewards.cli.options import add_executor, add_parser, made_executor, number
 from finer_rewards.engines.registry import engine_at
 from finer_rewards.errors import ConfigError, DataError, suggest
 
 if TYPE_CHECKING:
     from finer_rewards.datasets.benchmark import Question
-    from finer_rewards.datasets.preparing import LeftOut, Row
-    from finer_rewards.datasets.question_sources import Source
+    from finer_rewards.datasets.preparing import LeftOut, TrainingRow
+    from finer_rewards.datasets.question_sources import QuestionSource
     from finer_rewards.executing import Executor
 
 EXAMPLES = """\
@@ -238,7 +238,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _build_neighbours(executor: Executor, mode: str, rows: Iterable[Row]) -> None:
+def _build_neighbours(executor: Executor, mode: str, rows: Iterable[TrainingRow]) -> None:
     """Build what training would build, into the folder where it looks."""
     from finer_rewards.rewards import execution_match
     from finer_rewards.scoring import Scorer
@@ -249,7 +249,9 @@ def _build_neighbours(executor: Executor, mode: str, rows: Iterable[Row]) -> Non
         scorer.build_neighbours(Sample("", one.gold, one.db) for one in questions)
 
 
-def _written_for(arguments: argparse.Namespace, found: Databases) -> AbstractContextManager[Executor | None]:
+def _written_for(
+    arguments: argparse.Namespace, found: ChosenDatabases
+) -> AbstractContextManager[Executor | None]:
     """Return what runs the golds as they were written: the engine whose files these are, where another reads them."""
     place = arguments.golds_from or found.path
     engine = engine_at(place)
@@ -259,7 +261,7 @@ def _written_for(arguments: argparse.Namespace, found: Databases) -> AbstractCon
     return engine.executor(engine.look(place).root, **limits)
 
 
-def _compare(source: Source, against: str) -> None:
+def _compare(source: QuestionSource, against: str) -> None:
     """Raise when a file beside the questions has other golds, or more or fewer of them."""
     from finer_rewards._auditing import Gold, misplaced
     from finer_rewards._statement_files import read_statements
@@ -279,7 +281,7 @@ def _compare(source: Source, against: str) -> None:
 
 
 def _present(
-    source: Source, names: Sequence[str], executor: Executor, skip: bool
+    source: QuestionSource, names: Sequence[str], executor: Executor, skip: bool
 ) -> tuple[list[Question], list[Question]]:
     """Return the questions whose database is there, each with the name it is found by, and the others."""
     from finer_rewards.executing.abilities import path_of
@@ -303,8 +305,8 @@ def _present(
 
 def _report(
     arguments: argparse.Namespace,
-    source: Source,
-    splits: dict[str, list[Row]],
+    source: QuestionSource,
+    splits: dict[str, list[TrainingRow]],
     left_out: list[LeftOut],
     max_prompt: int | None,
     aggregate_first: bool,

@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
     executor = chosen_executor(arguments, databases)
     kind = format_of(arguments.format, arguments.output)
     names = component_names(reward)
-    summary = _Summary()
+    summary = _BeforeAndAfter()
 
     def records(scorer: Scorer, bar: Progress) -> Iterator[dict[str, Any]]:
         for start in range(0, len(read.rollouts), BATCH):
@@ -115,7 +115,7 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_status(summary.unscored, arguments)
 
 
-class _Summary:
+class _BeforeAndAfter:
     """What became of the scores."""
 
     def __init__(self) -> None:

@@ -18,7 +18,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.types import Sample
 
 
-class Draft(NamedTuple):
+class ResumedOutput(NamedTuple):
     """Where records are written, after those that an interrupted run wrote.
 
     Args:
@@ -33,7 +33,7 @@ class Draft(NamedTuple):
 @contextmanager
 def open_draft(
     path: str | None, key: Sequence[object] | None, seen: Callable[[dict[str, Any]], None]
-) -> Iterator[Draft]:
+) -> Iterator[ResumedOutput]:
     """Yield what `open_output` does, and beside a file of JSONL keep what was written when the run is interrupted.
 
     Args:
@@ -47,7 +47,7 @@ def open_draft(
     target = checked_target(path)
     if target is None or key is None:
         with open_output(path) as file:
-            yield Draft(file, 0)
+            yield ResumedOutput(file, 0)
         return
     part = target.with_name(f"{target.name}.part")
     part.touch()
@@ -81,7 +81,7 @@ def open_draft(
             )
         with part.open("a", encoding="utf-8", errors="backslashreplace", newline="") as file:
             try:
-                yield Draft(file, done)
+                yield ResumedOutput(file, done)
             except BaseException:
                 file.flush()
                 if part.stat().st_size > len(head):

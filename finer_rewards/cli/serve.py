@@ -97,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
         from finer_rewards.serving.app import build_app
         from finer_rewards.serving.connections import raise_file_limit
         from finer_rewards.serving.server_process import Server, listen
-    from finer_rewards.cli.database_option import Databases
+    from finer_rewards.cli.database_option import ChosenDatabases
     from finer_rewards.engines.registry import engine_at, engine_named, is_address
     from finer_rewards.scoring import Scorer
 
@@ -113,7 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     memory = chosen_memory(arguments, reward)
     neighbours = chosen_neighbours(arguments) or None
     engine = engine_named(arguments.engine) if arguments.engine else engine_at(arguments.db)
-    databases = Databases(engine, engine.look(arguments.db), arguments.db, ())
+    databases = ChosenDatabases(engine, engine.look(arguments.db), arguments.db, ())
     scorer = Scorer(
         reward,
         chosen_executor(arguments, databases),

@@ -12,14 +12,14 @@ from __future__ import annotations
 from finer_rewards.comparing.compare import compare
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import canonical_mode, find_mode, modes, register_mode
-from finer_rewards.comparing.result import Comparison, Sides, Table
+from finer_rewards.comparing.result import Comparison, ResultTable, Sides
 from finer_rewards.comparing.rules import rule
 
 __all__ = [
     "Comparison",
     "Mode",
+    "ResultTable",
     "Sides",
-    "Table",
     "canonical_mode",
     "compare",
     "find_mode",

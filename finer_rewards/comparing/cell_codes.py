@@ -64,7 +64,7 @@ def _numeric(cell: Any) -> bool:
 
 
 @dataclass(slots=True)
-class Cells:
+class CellCodes:
     """The codes of the cells of two results.
 
     Attributes:
@@ -76,7 +76,7 @@ class Cells:
     loose: set[int]
 
     @classmethod
-    def of(cls, columns: Iterable[Sequence[Any]], relative: float, absolute: float) -> Cells:
+    def of(cls, columns: Iterable[Sequence[Any]], relative: float, absolute: float) -> CellCodes:
         """Return the codes of all cells of these columns."""
         exact: set[Any] = set()
         inexact: set[Any] = set()

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from finer_rewards.comparing.cell_codes import Cells
+from finer_rewards.comparing.cell_codes import CellCodes
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.result import Comparison, counted, matched
 from finer_rewards.types import Choices, Execution
 
-# Cells as the integers of `Cells`.
+# Cells as the integers of `CellCodes`.
 _Codes = tuple[int, ...]
 # A prediction may return all tied rows instead of those that the LIMIT lets through, if they are at most this many.
 _MOST_TIED = 100
@@ -52,7 +52,7 @@ def compare_with_choices(choices: Choices, predicted: Execution, mode: Mode, *, 
             False, 0.0, f"{counted(len(predicted.rows), 'row')} of {got}, but gold has {wide}", "width"
         )
     ours, theirs = (list(zip(*rows, strict=True)) for rows in (gold, predicted.rows))
-    cells = Cells.of((*ours, *theirs), mode.relative_tolerance, mode.absolute_tolerance)
+    cells = CellCodes.of((*ours, *theirs), mode.relative_tolerance, mode.absolute_tolerance)
     known, found = (list(map(cells.column, columns)) for columns in (ours, theirs))
     rows = list(zip(*known, strict=True))
     runs, start = [], 0

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from finer_rewards._util.assignment import can_pair_up
-from finer_rewards.comparing.cell_codes import Cells, close, folded, number_of_text
+from finer_rewards.comparing.cell_codes import CellCodes, close, folded, number_of_text
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import ordering_of
-from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.result import Comparison, ResultTable, Sides, counted, differing, matched
 from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.comparing.statements import asks_for_best, drops_repeats, limits_to_one
 from finer_rewards.types import Row
@@ -27,7 +27,7 @@ from finer_rewards.types import Row
 _WORK = 3_000_000
 _VISITS = 30
 _STEP = 64
-# The cells of a row or column as the integers that `Cells` gives them.
+# The cells of a row or column as the integers that `CellCodes` gives them.
 _Codes = tuple[int, ...]
 
 
@@ -110,7 +110,7 @@ def _one_of_best(sides: Sides, mode: Mode) -> tuple[int, ...] | None:
         return None
     for row in sides.gold.rows:
         try:
-            columns = _Search.over(Table((row,)), sides.predicted, mode).mapping(None)
+            columns = _Search.over(ResultTable((row,)), sides.predicted, mode).mapping(None)
         except _OutOfWorkError:
             return None
         if columns is not None:
@@ -149,7 +149,7 @@ def _inexact(*sides: Sequence[Row]) -> bool:
 _EXACT = Mode("exact", permute_columns=True)
 
 
-def exact_mapping(gold: Table, predicted: Table, ordered: bool) -> tuple[int, ...] | None:
+def exact_mapping(gold: ResultTable, predicted: ResultTable, ordered: bool) -> tuple[int, ...] | None:
     """Return the reordering of columns that makes two results equal under Python's `==`, or `None`.
 
     Also `None` when the search takes too long and is given up.
@@ -232,19 +232,19 @@ class _Search:
     gold: Sequence[Row]
     predicted: Sequence[Row]
     mode: Mode
-    cells: Cells
+    cells: CellCodes
     gold_columns: list[_Codes]
     predicted_columns: list[_Codes]
     work: int = 0
     pairs: dict[tuple[int, int], bool] = field(default_factory=dict)
 
     @classmethod
-    def over(cls, gold: Table, predicted: Table, mode: Mode) -> _Search:
+    def over(cls, gold: ResultTable, predicted: ResultTable, mode: Mode) -> _Search:
         """Begin a search over two results."""
         rows = _normalised(gold.rows, mode), _normalised(predicted.rows, mode)
         gold_columns, predicted_columns = (list(zip(*side, strict=True)) for side in rows)
         both = (*gold_columns, *predicted_columns)
-        cells = Cells.of(both, mode.relative_tolerance, mode.absolute_tolerance)
+        cells = CellCodes.of(both, mode.relative_tolerance, mode.absolute_tolerance)
         gold_codes = list(map(cells.column, gold_columns))
         return cls(*rows, mode, cells, gold_codes, list(map(cells.column, predicted_columns)))
 

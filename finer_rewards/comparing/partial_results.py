@@ -17,7 +17,7 @@ from finer_rewards.types import Execution
 
 
 @dataclass(frozen=True)
-class Pair:
+class ResultPair:
     """A gold and a predicted result to be compared.
 
     Args:
@@ -59,7 +59,7 @@ def needs_rows(mode: Mode) -> bool:
     return mode.max_rows is not None or not find_rule(mode.rule).runs_anywhere
 
 
-def equates(pair: Pair) -> Equates | None:
+def equates(pair: ResultPair) -> Equates | None:
     """Return what the rule of a pair can decide without cells; `None` when it can decide nothing."""
     rule = find_rule(pair.mode.rule)
     if rule.equates is None:
@@ -70,16 +70,16 @@ def equates(pair: Pair) -> Equates | None:
     return rule.equates(pair.mode, ordered)
 
 
-def settled(pair: Pair) -> Comparison | None:
+def settled(pair: ResultPair) -> Comparison | None:
     """Return the comparison of a pair if it is certain from what is known; `None` when more rows have to be read.
 
     Example:
         >>> from finer_rewards.comparing import modes
         >>> from finer_rewards.types import Status
         >>> one, cut = Execution(Status.ok, ("a",), ((1,),)), Execution(Status.ok, ("a",), ((1,),), truncated=True)
-        >>> settled(Pair("x", one, cut, modes()["strict"])).reason
+        >>> settled(ResultPair("x", one, cut, modes()["strict"])).reason
         'more than 1 row, but gold has 1 row'
-        >>> settled(Pair("x", cut, cut, modes()["strict"])) is None
+        >>> settled(ResultPair("x", cut, cut, modes()["strict"])) is None
         True
     """
     gold, predicted, most = pair.gold, pair.predicted, pair.mode.max_rows

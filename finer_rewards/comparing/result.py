@@ -1,4 +1,4 @@
-"""The values that every rule handles: two `Table`s go in (as `Sides`), a `Comparison` comes out."""
+"""The values that every rule handles: two `ResultTable`s go in (as `Sides`), a `Comparison` comes out."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Settled(NamedTuple):
     reason: str = ""
 
 
-class Table(NamedTuple):
+class ResultTable(NamedTuple):
     """One side of a comparison.
 
     Args:
@@ -92,7 +92,7 @@ class Table(NamedTuple):
             return len(self.rows[0])
         return None if self.columns is None else len(self.columns)
 
-    def first_of_each(self, keys: Iterable[Any]) -> Table:
+    def first_of_each(self, keys: Iterable[Any]) -> ResultTable:
         """Return the table with only the first row of each key, given one key for each row."""
         places = list({key: place for place, key in reversed(list(enumerate(keys)))}.values())
         places.sort()
@@ -115,14 +115,16 @@ class Table(NamedTuple):
 class Sides(NamedTuple):
     """Both sides of a comparison, with the statements and the question, which some rules look at."""
 
-    gold: Table
-    predicted: Table
+    gold: ResultTable
+    predicted: ResultTable
     gold_sql: str | None = None
     predicted_sql: str | None = None
     question: str = ""
 
 
-def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] | None, name: str) -> Table:
+def table_of(
+    side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] | None, name: str
+) -> ResultTable:
     """Return one side of a comparison as a table.
 
     Raises:
@@ -131,7 +133,7 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
     if isinstance(side, Execution):
         names = tuple(columns) if columns is not None else side.columns
         # A result without rows and without column names has an unknown width.
-        return _checked(Table(side.rows, names or None, side.truncated, side.order), name)
+        return _checked(ResultTable(side.rows, names or None, side.truncated, side.order), name)
     try:
         if isinstance(side, (str, bytes)) or any(isinstance(row, (str, bytes)) for row in side):
             raise TypeError
@@ -141,7 +143,7 @@ def table_of(side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] |
             f"`compare({name}=...)` should be an Execution or rows (a sequence of sequences), "
             f"but got {side!r:.80}. Write one row as [(1, 'x')]."
         ) from None
-    return _checked(Table(rows, None if columns is None else tuple(columns)), name)
+    return _checked(ResultTable(rows, None if columns is None else tuple(columns)), name)
 
 
 def undecodable(sides: Sides) -> str:
@@ -165,7 +167,7 @@ def undecodable(sides: Sides) -> str:
     return ""
 
 
-def decoded(table: Table) -> Table:
+def decoded(table: ResultTable) -> ResultTable:
     """Return a table without the bytes that are not UTF-8."""
     rows = tuple(
         tuple(_BYTES.sub("", cell) if isinstance(cell, str) else cell for cell in row) for row in table.rows
@@ -173,7 +175,7 @@ def decoded(table: Table) -> Table:
     return table._replace(rows=rows)
 
 
-def _checked(table: Table, name: str) -> Table:
+def _checked(table: ResultTable, name: str) -> ResultTable:
     widths = set(map(len, table.rows))
     if table.columns is not None:
         widths.add(len(table.columns))

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards._util.text_file import read_lines
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.datasets.preparing import LeftOut, Prepared, Row
+from finer_rewards.datasets.preparing import LeftOut, PreparedRows, TrainingRow
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.databases import is_database_text
 
@@ -104,7 +104,7 @@ def read_band(text: str) -> Band:
     return band
 
 
-def in_band(prepared: Prepared, rates: PassRates, band: Band) -> Prepared:
+def in_band(prepared: PreparedRows, rates: PassRates, band: Band) -> PreparedRows:
     """Return the rows whose pass rate lies in a band, and those of which the logs say nothing; the others are left out.
 
     Args:
@@ -112,7 +112,7 @@ def in_band(prepared: Prepared, rates: PassRates, band: Band) -> Prepared:
         rates: the pass rates.
         band: which are kept.
     """
-    rows: list[Row] = []
+    rows: list[TrainingRow] = []
     left_out = list(prepared.left_out)
     for row in prepared.rows:
         rate = rates.of(row.question)
@@ -123,7 +123,7 @@ def in_band(prepared: Prepared, rates: PassRates, band: Band) -> Prepared:
             left_out.append(
                 LeftOut(row.question.question_id, row.question.db, kind, f"{rate:.3g} of it passes")
             )
-    return Prepared(tuple(rows), tuple(left_out))
+    return PreparedRows(tuple(rows), tuple(left_out))
 
 
 def _records(files: Iterable[Path]) -> Iterator[Mapping[str, Any]]:

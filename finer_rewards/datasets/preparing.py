@@ -35,7 +35,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 @dataclass(frozen=True)
-class Row:
+class TrainingRow:
     """One question to train on: its messages, and with `question.gold` the golds that can be used."""
 
     question: Question
@@ -54,10 +54,10 @@ class LeftOut:
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRows:
     """What became of the questions; there are as many as rows and left out ones together."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
     left_out: tuple[LeftOut, ...]
 
 
@@ -75,7 +75,7 @@ def prepare_rows(
     keep: Collection[str] = (),
     written_for: Executor | None = None,
     on_done: Callable[[int], None] | None = None,
-) -> Prepared:
+) -> PreparedRows:
     """Return the rows of a training set, in the order of the questions.
 
     Args:
@@ -109,10 +109,10 @@ def prepare_rows(
     checked = iter(_audited(asked, executor, frozenset(keep), on_done) if audit else asked)
     audited = [one if isinstance(one, LeftOut) else next(checked) for one in translated]
     described: dict[str, DescribedSchema] = {}
-    rows: list[Row] = []
+    rows: list[TrainingRow] = []
     left_out: list[LeftOut] = []
     for one in audited:
-        found: Row | LeftOut
+        found: TrainingRow | LeftOut
         if isinstance(one, LeftOut):
             found = one
         elif not one.gold and one.answer is None:
@@ -122,16 +122,18 @@ def prepare_rows(
                 described[one.db] = describe_database(one.db, executor, samples=samples)
             hints = {"prompt": chosen, "evidence": one.evidence, "aggregate_first": aggregate_first}
             found = _row(one, described[one.db], hints, samples, tables, max_prompt, count)
-        if isinstance(found, Row):
+        if isinstance(found, TrainingRow):
             rows.append(found)
         else:
             left_out.append(found)
         if on_done is not None:
             on_done(1)
-    return Prepared(tuple(rows), tuple(left_out))
+    return PreparedRows(tuple(rows), tuple(left_out))
 
 
-def split_by_database(rows: Sequence[Row], share: float, seed: int) -> tuple[list[Row], list[Row]]:
+def split_by_database(
+    rows: Sequence[TrainingRow], share: float, seed: int
+) -> tuple[list[TrainingRow], list[TrainingRow]]:
     """Return rows to train on and rows held out, no database in both.
 
     Databases are drawn until the held out ones have at least `share` of the rows.
@@ -265,7 +267,7 @@ def _row(
     tables: str,
     max_prompt: int | None,
     count: Callable[[Sequence[Message]], int],
-) -> Row | LeftOut:
+) -> TrainingRow | LeftOut:
     def messages(schema: str) -> list[Message]:
         return chat_prompt(schema, question.text, **hints)
 
@@ -290,7 +292,7 @@ def _row(
     for name in hidden:
         if any(name.lower() in _tables_of(sql) for sql in question.gold):
             return LeftOut(question.question_id, question.db, "cut", f"the table {name}")
-    return Row(question, tuple(prompt), length)
+    return TrainingRow(question, tuple(prompt), length)
 
 
 def _tables_of(sql: str) -> frozenset[str]:

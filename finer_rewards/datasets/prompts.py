@@ -9,7 +9,7 @@ from typing import Final
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["PROMPTS", "Message", "Prompt", "chat_prompt", "named_prompt"]
+__all__ = ["PROMPTS"]
 
 #: One message of a chat: `role` and `content`.
 Message = dict[str, str]

@@ -30,7 +30,7 @@ _WTQ_COLUMNS: Final = ("id", "utterance", "context", "targetValue")
 
 
 @dataclass(frozen=True)
-class Source:
+class QuestionSource:
     """Questions, and where their databases are.
 
     Args:
@@ -46,7 +46,7 @@ class Source:
     databases: Path
 
 
-def read_source(data: str, databases: str | None = None, *, part: str = "train") -> Source:
+def read_source(data: str, databases: str | None = None, *, part: str = "train") -> QuestionSource:
     """Read questions with gold SQL, or with answers.
 
     Args:
@@ -69,7 +69,9 @@ def read_source(data: str, databases: str | None = None, *, part: str = "train")
         files = _files(place, part) if place.is_dir() else [place]
         folder = files[0].parent
         if files[0].suffix == ".tsv":
-            return Source(data, "wtq", tuple(_wtq(files[0])), _databases(data, databases, folder, part))
+            return QuestionSource(
+                data, "wtq", tuple(_wtq(files[0])), _databases(data, databases, folder, part)
+            )
         entries = [entry for file in files for entry in read_statements(file, side="gold")]
     without = [number for number, entry in enumerate(entries, 1) if not entry.question.strip()]
     if without:
@@ -81,7 +83,7 @@ def read_source(data: str, databases: str | None = None, *, part: str = "train")
     if databases is not None and not Path(databases).is_dir():  # one database, which need not be named
         entries = [replace(entry, db=entry.db or Path(databases).stem) for entry in entries]
     questions = tuple(question_of(index, entry, data) for index, entry in enumerate(entries))
-    return Source(data, _kind(data, entries), questions, _databases(data, databases, folder, part))
+    return QuestionSource(data, _kind(data, entries), questions, _databases(data, databases, folder, part))
 
 
 def _files(folder: Path, part: str) -> list[Path]:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from finer_rewards._util.atomic_files import replacing
 from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question
-from finer_rewards.datasets.preparing import Row
+from finer_rewards.datasets.preparing import TrainingRow
 from finer_rewards.errors import ConfigError
 
 Record = dict[str, Any]
@@ -23,7 +23,9 @@ FORMATS: Final = ("jsonl", "parquet")
 REPORT: Final = "report.json"
 
 
-def records_for(trainer: str, splits: Mapping[str, Sequence[Row]], source: str) -> dict[str, list[Record]]:
+def records_for(
+    trainer: str, splits: Mapping[str, Sequence[TrainingRow]], source: str
+) -> dict[str, list[Record]]:
     """Return the records of each split, as a trainer and its adapter here read them.
 
     * `trl`: `prompt` (messages), `gold_sql`, `db_id`, `question`, `question_id`, `evidence`, `level`.
@@ -49,7 +51,7 @@ def records_for(trainer: str, splits: Mapping[str, Sequence[Row]], source: str) 
         gold=any(question.gold for question in questions),
         answer=any(question.answer is not None for question in questions),
     )
-    write: Callable[[Row, _Shape, str, str, int], Record] = {
+    write: Callable[[TrainingRow, _Shape, str, str, int], Record] = {
         "trl": _trl,
         "verl": _verl,
         "openrlhf": _openrlhf,
@@ -74,7 +76,7 @@ class _Shape:
         return {"answer": rows} if self.has_answer else {}
 
 
-def _trl(row: Row, shape: _Shape, source: str, split: str, index: int) -> Record:
+def _trl(row: TrainingRow, shape: _Shape, source: str, split: str, index: int) -> Record:
     question = row.question
     return {
         "question_id": question.question_id,
@@ -88,7 +90,7 @@ def _trl(row: Row, shape: _Shape, source: str, split: str, index: int) -> Record
     }
 
 
-def _verl(row: Row, shape: _Shape, source: str, split: str, index: int) -> Record:
+def _verl(row: TrainingRow, shape: _Shape, source: str, split: str, index: int) -> Record:
     question = row.question
     return {
         "data_source": source,
@@ -108,7 +110,7 @@ def _verl(row: Row, shape: _Shape, source: str, split: str, index: int) -> Recor
     }
 
 
-def _openrlhf(row: Row, shape: _Shape, source: str, split: str, index: int) -> Record:
+def _openrlhf(row: TrainingRow, shape: _Shape, source: str, split: str, index: int) -> Record:
     question = row.question
     label = {"gold": shape.gold(question), "db": question.db, "question": question.text}
     return {

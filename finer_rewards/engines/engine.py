@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from finer_rewards.executing.databases import database_names
 from finer_rewards.executing.pooled import PooledExecutor
 
-__all__ = ["Check", "Engine", "Fact", "Place", "changes_fact", "files_at", "package_fact"]
+__all__ = ["Check", "Engine", "Fact", "Place", "files_at"]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from finer_rewards.engines.postgres.engine import POSTGRES
 from finer_rewards.engines.sqlite.engine import SQLITE
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["ENGINES", "engine_at", "engine_named", "is_address", "register_engine", "suffixes"]
+__all__ = ["engine_at", "register_engine"]
 
 #: By name. The engine registered last is asked first whether a place is its own; SQLite takes every place left over.
 ENGINES: dict[str, Engine] = {engine.name: engine for engine in (SQLITE, DUCKDB, POSTGRES)}

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.executing.siblings import Siblings
 
@@ -31,7 +31,7 @@ class FindsSiblings(Protocol):
 class Settles(Protocol):
     """Compares results that are too large to send: the scorer holds only their first rows."""
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Return the outcome of comparing each pair, in order."""
 
 

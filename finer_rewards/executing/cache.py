@@ -23,7 +23,7 @@ from finer_rewards.executing.execution_records import execution_from, execution_
 from finer_rewards.types import Execution, Row, Status
 
 if TYPE_CHECKING:
-    from finer_rewards.executing.pooled import Database
+    from finer_rewards.executing.pooled import DatabaseState
 
 # Raised when what a file holds changes its meaning: files of another format are then not found.
 _FORMAT = 5
@@ -58,7 +58,7 @@ class ResultCache:
         self._kept = LRU[tuple[Any, Execution]](max_bytes)
         self._digests: OrderedDict[Any, str] = OrderedDict()
 
-    def get(self, database: Database, sql: str, allowance: float = math.inf) -> Execution | None:
+    def get(self, database: DatabaseState, sql: str, allowance: float = math.inf) -> Execution | None:
         """Return what the statement did on this content of the database; `None` when that is not known.
 
         Args:
@@ -85,7 +85,7 @@ class ResultCache:
         return execution
 
     def put(
-        self, database: Database, sql: str, execution: Execution, size: int, allowance: float = math.inf
+        self, database: DatabaseState, sql: str, execution: Execution, size: int, allowance: float = math.inf
     ) -> None:
         """Keep what the statement did, if it would do the same again.
 
@@ -123,7 +123,7 @@ class ResultCache:
         # About 800 bytes go to the objects around the rows.
         self._kept.put(key, (identity, execution), size + 800 + 2 * len(key[1]))
 
-    def _path(self, database: Database, sql: str) -> Path:
+    def _path(self, database: DatabaseState, sql: str) -> Path:
         assert self.folder is not None
         digest = self._digests.get(database.identity) or database.digest()
         self._digests[database.identity] = digest

@@ -20,7 +20,7 @@ from __future__ import annotations
 import marshal
 
 from finer_rewards.comparing.mode import Mode
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import swapped
 from finer_rewards.executing.order_probe import Probe, SortKey, with_order
 from finer_rewards.types import Execution, Status
@@ -62,7 +62,7 @@ def decide(request: bytes, answer: Callable[[str, int], Answer]) -> Answer:
             return _answer(
                 (False, 0.0, f"more than {len(gold.rows):,} rows, which is what gold has", "row_count")
             )
-        pair = Pair("", gold, predicted, Mode(**mode), "", "", gold_sql, predicted_sql, question)
+        pair = ResultPair("", gold, predicted, Mode(**mode), "", "", gold_sql, predicted_sql, question)
         found = pair.compared()
     except _OpenError as end:
         status, error = end.args

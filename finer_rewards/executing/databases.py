@@ -13,13 +13,7 @@ from typing import Any, ClassVar, TypeVar
 
 from finer_rewards.errors import ConfigError, DataError, suggest
 
-__all__ = [
-    "DatabaseFile",
-    "checked_root",
-    "database_names",
-    "find_database",
-    "is_database_text",
-]
+__all__ = ["DatabaseFile", "database_names", "find_database"]
 
 # CREATE TABLE at the start of the text, or of a line, or after a `;` or a comment: not within a path or a sentence.
 _MAKES_TABLE = re.compile(r"(?:\A\s*|(?:[;\n]|\*/)[ \t\r]*)CREATE\s+TABLE\b", re.IGNORECASE)

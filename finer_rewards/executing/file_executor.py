@@ -10,9 +10,9 @@ from typing import Any
 
 from finer_rewards.executing.databases import checked_root
 from finer_rewards.executing.limits import Check
-from finer_rewards.executing.pooled import Database, PooledExecutor
+from finer_rewards.executing.pooled import DatabaseState, PooledExecutor
 
-__all__ = ["FileExecutor", "folder"]
+__all__ = ["FileExecutor"]
 
 _MOST_NAMES = 4096
 
@@ -45,7 +45,7 @@ class FileExecutor(PooledExecutor):
         """Return the path of a database; raises `ConfigError` (naming the argument as `called`) if there is none."""
 
     @abstractmethod
-    def _look_at(self, path: Path) -> Database:
+    def _look_at(self, path: Path) -> DatabaseState:
         """Return the database at a path with its present state; raises `ConfigError` or `OSError` if it is none."""
 
     def find(self, db: str, called: str = "db") -> Path:
@@ -66,7 +66,7 @@ class FileExecutor(PooledExecutor):
             path = self._paths[db] = self._find(db, called)
         return path
 
-    def _look(self, db: str) -> Database:
+    def _look(self, db: str) -> DatabaseState:
         try:
             return self._look_at(self.find(db))
         except OSError:

@@ -24,9 +24,9 @@ from finer_rewards.executing.process import (
     MARGIN,
     WORK_AHEAD,
     Answer,
-    Batch,
     Program,
     Task,
+    TaskBatch,
     WorkerProcess,
     ended,
 )
@@ -123,7 +123,7 @@ class Pool:
         self._changed = threading.Condition(threading.Lock())
         self._driven = False
         self._queue: deque[Task] = deque()
-        self._batches: list[Batch] = []
+        self._batches: list[TaskBatch] = []
         self._failed_starts = 0
 
     def run(self, tasks: Sequence[Task], room: float = math.inf) -> None:
@@ -140,7 +140,7 @@ class Pool:
                 "`sys.executable` should be the path of Python, but it is empty. "
                 "An embedded interpreter has to set it before queries can run."
             )
-        batch = Batch(tasks, room)
+        batch = TaskBatch(tasks, room)
         stop = STOP.get()
         with self._changed:
             self._batches.append(batch)
@@ -181,7 +181,7 @@ class Pool:
                 self._driven = False
                 self._changed.notify_all()
 
-    def _drive(self, batch: Batch, stop: threading.Event | None) -> None:
+    def _drive(self, batch: TaskBatch, stop: threading.Event | None) -> None:
         """Feed the workers until `batch` is done or the call is stopped."""
         try:
             while batch.left and not (stop is not None and stop.is_set()):

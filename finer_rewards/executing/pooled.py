@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from finer_rewards._util.lru import LRU
 from finer_rewards._util.sql_text import normalise
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.cache import ResultCache
@@ -43,7 +43,7 @@ _SETTLED_BYTES = 16 << 20
 _MOST_SCHEMAS = 4096
 
 
-class Database(Protocol):
+class DatabaseState(Protocol):
     """A database and its state at the moment it was looked at; `DatabaseFile` is the one for files."""
 
     @property
@@ -125,7 +125,7 @@ class PooledExecutor(Limits, ABC):
         return None
 
     @abstractmethod
-    def _look(self, db: str) -> Database:
+    def _look(self, db: str) -> DatabaseState:
         """Return a database with its present state; raises `ConfigError` or `OSError` when there is none."""
 
     @abstractmethod
@@ -200,7 +200,7 @@ class PooledExecutor(Limits, ABC):
         Equal queries may come with different wishes (rows or a glance, keep or not): the most demanding one counts.
         """
         # Each database with its state, or the execution that says why it cannot be used.
-        databases: dict[str, Database | Execution] = {}
+        databases: dict[str, DatabaseState | Execution] = {}
         # SQL as written -> with its white space normalised.
         normal: dict[str, str] = {}
         # The key of each query, in order.
@@ -333,7 +333,7 @@ class PooledExecutor(Limits, ABC):
             for database, task in unknown.items()
         }
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Compare results of which this process has only the first rows; see `settling.py`."""
         return Settler(
             self._pool.run,
@@ -344,7 +344,7 @@ class PooledExecutor(Limits, ABC):
             self._settled if self.remembers else LRU(0),
         ).settle(pairs)
 
-    def _look_or_say_why(self, db: str) -> Database | Execution:
+    def _look_or_say_why(self, db: str) -> DatabaseState | Execution:
         try:
             return self._look(db)
         except DataError as error:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Answer", "Batch", "Program", "Task", "WorkerProcess", "ended"]
+__all__ = ["Program"]
 
 # (status, columns, chunks, seconds, error, truncated, tables, volatile, steps, cpu), explained in `worker.py`.
 Answer = tuple[
@@ -118,7 +118,7 @@ class Task:
         self.starved = False
         # How many statements it runs, each with a timeout of its own.
         self.stages = 1
-        self.batch: Batch | None = None
+        self.batch: TaskBatch | None = None
 
     def asked(self) -> str:
         """Return the kind to send: a glance whose gold is known to be large becomes a scan.
@@ -144,7 +144,7 @@ class Task:
         return self.answer is None and not (self.batch is not None and self.batch.abandoned)
 
 
-class Batch:
+class TaskBatch:
     """The tasks of one call; `abandoned` once the caller has given up."""
 
     __slots__ = ("abandoned", "left", "room", "tasks")

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards._util.lru import LRU
 from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import Comparison, Mode
-from finer_rewards.comparing.partial_results import Pair, equates, needs_rows, settled, with_fingerprint
+from finer_rewards.comparing.partial_results import ResultPair, equates, needs_rows, settled, with_fingerprint
 from finer_rewards.comparing.result import Settled
 from finer_rewards.executing.order_probe import Probe
 from finer_rewards.executing.process import Task
 from finer_rewards.types import Execution, Status
 
 if TYPE_CHECKING:
-    from finer_rewards.executing.pooled import Database
+    from finer_rewards.executing.pooled import DatabaseState
 
 # A worker that compares runs three statements: the gold, the probe for its sort keys, and the prediction.
 _STAGES = 3
@@ -47,7 +47,7 @@ class Settler:
     def __init__(
         self,
         run: Callable[[Sequence[Task]], None],
-        look: Callable[[str], Database | Execution],
+        look: Callable[[str], DatabaseState | Execution],
         probes: Callable[[str], Sequence[Probe]],
         executed: Callable[[Task], Execution],
         timeout: float,
@@ -55,9 +55,9 @@ class Settler:
     ) -> None:
         self._run, self._look, self._probes = run, look, probes
         self._executed, self._timeout, self._kept = executed, timeout, kept
-        self._databases: dict[str, Database | Execution] = {}
+        self._databases: dict[str, DatabaseState | Execution] = {}
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Return the outcome of each pair, in order."""
         found: dict[int, Settled] = {}
         for index, pair in enumerate(pairs):
@@ -76,7 +76,7 @@ class Settler:
         found |= self._compared(left)
         return [found[index] for index in range(len(pairs))]
 
-    def _scanned(self, pairs: dict[int, Pair]) -> dict[int, Pair]:
+    def _scanned(self, pairs: dict[int, ResultPair]) -> dict[int, ResultPair]:
         """Return the pairs with fingerprints of all rows where these were cut off: of golds first, then of predictions.
 
         A prediction need not be read further than its gold is long, so the golds' lengths have to be known first.
@@ -124,7 +124,7 @@ class Settler:
                 self._keep(self._key(*scan), run)
         return found
 
-    def _compared(self, pairs: dict[int, Pair]) -> dict[int, Settled]:
+    def _compared(self, pairs: dict[int, ResultPair]) -> dict[int, Settled]:
         """Have workers run both statements of each pair and compare them."""
         tasks: dict[int, Task] = {}
         found: dict[int, Settled] = {}
@@ -156,7 +156,7 @@ class Settler:
                 found[index] = Settled(None, reason=f"{Status[status].sentence} {error}".strip())
         return found
 
-    def _request(self, pair: Pair) -> tuple[Any, ...]:
+    def _request(self, pair: ResultPair) -> tuple[Any, ...]:
         """Return the request that `comparing_in_worker.py` describes."""
         gold: tuple[Any, ...] = (pair.gold.columns, pair.gold.rows, pair.gold.order)
         if pair.gold.truncated:
@@ -171,7 +171,7 @@ class Settler:
         texts = (normalise(pair.predicted_ran), pair.gold_sql, pair.predicted_sql, pair.question)
         return mode, gold, *texts, how is not None and how.counted
 
-    def _database(self, db: str) -> Database | Execution:
+    def _database(self, db: str) -> DatabaseState | Execution:
         database = self._databases.get(db)
         if database is None:
             database = self._databases[db] = self._look(db)
@@ -196,7 +196,7 @@ class Settler:
         return None if isinstance(database, Execution) else Task(kind, database.request, sql, self._timeout)
 
 
-def _scan(pair: Pair, run: Execution, ran: str) -> _Scan | None:
+def _scan(pair: ResultPair, run: Execution, ran: str) -> _Scan | None:
     """Return the statement to read to its end for one side of a pair; `None` where that would tell nothing new."""
     known = run.fingerprint
     if equates(pair) is None or not run.truncated or (known is not None and known.complete):

@@ -14,9 +14,9 @@ from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
-from finer_rewards.neighbours.prepared_golds import Prepared, Trial, prepare
+from finer_rewards.neighbours.prepared_golds import JudgingInstance, PreparedGold, prepare
 from finer_rewards.neighbours.recipes import RECIPES
-from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.sandbox import SandboxExecutor
 from finer_rewards.neighbours.suite_store import (
     GoldReport,
     Neighbour,
@@ -95,7 +95,7 @@ def build_neighbours(
         )
     digest = SQLiteFile.look(path).digest()
     texts = unique_golds(golds)
-    with Workshop(timeout=timeout, workers=workers_for(len(texts), workers), clock="cpu") as workshop:
+    with SandboxExecutor(timeout=timeout, workers=workers_for(len(texts), workers), clock="cpu") as sandbox:
         known = {}
         for sql in texts:
             report = read_report(home, sql, digest)
@@ -109,8 +109,8 @@ def build_neighbours(
             missing,
             digest,
             home,
-            executor=workshop,
-            workshop=workshop,
+            executor=sandbox,
+            sandbox=sandbox,
             instances=instances,
             seed=seed,
             on_step=on_step,
@@ -134,7 +134,7 @@ def build_reports(
     home: Path,
     *,
     executor: SQLite,
-    workshop: Workshop,
+    sandbox: SandboxExecutor,
     instances: int = INSTANCES,
     seed: int = 0,
     on_step: Callable[[int], None] | None = None,
@@ -147,7 +147,7 @@ def build_reports(
         source: digest of its content.
         home: the folder.
         executor: runs the golds on the database itself.
-        workshop: makes the neighbours.
+        sandbox: makes the neighbours.
         instances: how many to keep for a gold at most.
         seed: the seed.
         on_step: called with the number of golds done since.
@@ -161,7 +161,7 @@ def build_reports(
         batch = golds[start : start + _BATCH]
         runs = executor.execute_many([Query(sql, db, keep=True) for sql in batch])
         known = [prepare(sql, run, schema, executor, db) for sql, run in zip(batch, runs, strict=True)]
-        _try(known, db, workshop, seed)
+        _try(known, db, sandbox, seed)
         for gold, run in zip(known, runs, strict=True):
             report, contents = _report(gold, instances)
             report = replace(report, source=source, seed=seed, most=instances)
@@ -175,7 +175,7 @@ def build_reports(
     return found
 
 
-def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> None:
+def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed: int) -> None:
     """Try instances: a few for every gold, then more for those of which near misses live that are none in disguise."""
     for numbers in (_FIRST, _MORE, _PARTED):
         waiting = []
@@ -190,7 +190,7 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
                 patience = 0 if numbers is _FIRST else 4 if gold.trials else len(RECIPES)
                 waiting.append(gold)
                 requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
-        for gold, answer in zip(waiting, workshop.ask("make", requests, _SECONDS), strict=True):
+        for gold, answer in zip(waiting, sandbox.ask("make", requests, _SECONDS), strict=True):
             if answer.value is None:
                 gold.problem = f"its neighbours could not be made: {answer.error}"
                 gold.request = None
@@ -198,7 +198,7 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
                 continue
             trials, obeyed, gold.notes = answer.value
             numbered = gold.living
-            gold.trials += [Trial.of(trial, numbered) for trial in trials]
+            gold.trials += [JudgingInstance.of(trial, numbered) for trial in trials]
             told = {number for trial in gold.trials for number in trial.told | trial.counted}
             gold.living = [number for number in numbered if number not in told]
             if numbers is _FIRST and gold.living:
@@ -206,7 +206,7 @@ def _try(golds: Sequence[Prepared], db: str, workshop: Workshop, seed: int) -> N
                 gold.living = [number for number in gold.living if number not in gold.equivalent]
 
 
-def _chosen(gold: Prepared, most: int) -> list[Trial]:
+def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
     """Return the trials that tell the most near misses from the gold, the most telling first.
 
     Greedily the one that tells the most that no other does yet; then, where that leaves few, others that tell the
@@ -214,11 +214,11 @@ def _chosen(gold: Prepared, most: int) -> list[Trial]:
     rightly knows a code, so they come last, for what no other tells.
     """
     tame = [trial for trial in gold.trials if "renamed" not in trial.recipe]
-    found: list[Trial] = []
+    found: list[JudgingInstance] = []
     told: set[int] = set()
     counted: set[int] = set()
 
-    def news(trial: Trial) -> tuple[int, int, int]:
+    def news(trial: JudgingInstance) -> tuple[int, int, int]:
         return len(trial.told - told), len(trial.counted - counted - told), -trial.rows
 
     for some in (tame, gold.trials):
@@ -239,7 +239,7 @@ def _chosen(gold: Prepared, most: int) -> list[Trial]:
     return found
 
 
-def _report(gold: Prepared, most: int) -> tuple[GoldReport, Mapping[str, bytes]]:
+def _report(gold: PreparedGold, most: int) -> tuple[GoldReport, Mapping[str, bytes]]:
     made = _chosen(gold, most)
     told = {number for trial in made for number in (*trial.told, *trial.counted)}
     living = [number for number in range(len(gold.mutants)) if number not in told | gold.equivalent]
@@ -270,7 +270,7 @@ def _report(gold: Prepared, most: int) -> tuple[GoldReport, Mapping[str, bytes]]
     return report, contents
 
 
-def _equivalent(gold: Prepared, living: Iterable[int], schema: Schema) -> set[int]:
+def _equivalent(gold: PreparedGold, living: Iterable[int], schema: Schema) -> set[int]:
     """Of near misses that live, those that can be shown to mean the same as the gold."""
     found = set()
     with contextlib.suppress(OperationsError):

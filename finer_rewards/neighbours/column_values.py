@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
-    from finer_rewards.neighbours.portable_random import Chance
+    from finer_rewards.neighbours.portable_random import PortableRandom
     from finer_rewards.types import Cell
 
     Fill = Literal["drawn", "few", "stairs", "distinct"]
@@ -27,7 +27,7 @@ def fill(
     count: int,
     known: Sequence[Cell],
     declared: str,
-    rng: Chance,
+    rng: PortableRandom,
     bounds: Bounds = None,
 ) -> list[Cell]:
     """Return values for the rows of a column.
@@ -62,7 +62,9 @@ def fill(
     return filled
 
 
-def _distinct(count: int, known: Sequence[Cell], declared: str, rng: Chance, bounds: Bounds) -> list[Cell]:
+def _distinct(
+    count: int, known: Sequence[Cell], declared: str, rng: PortableRandom, bounds: Bounds
+) -> list[Cell]:
     values: dict[Cell, None] = dict.fromkeys(rng.sample(list(known), min(len(known), (count + 1) // 2)))
     for attempt in range(20 * count):
         if len(values) >= count:
@@ -79,7 +81,9 @@ def bounds_of(known: Sequence[Cell]) -> Bounds:
     return (min(numbers), max(numbers)) if numbers else None
 
 
-def fresh(known: Sequence[Cell], declared: str, rng: Chance, bounds: Bounds, *, spread: int = 1) -> Cell:
+def fresh(
+    known: Sequence[Cell], declared: str, rng: PortableRandom, bounds: Bounds, *, spread: int = 1
+) -> Cell:
     """Return a value that looks like the known ones, or that the declared type takes.
 
     Numbers stay within the bounds, widened by `spread`, and are negative only where known ones are.
@@ -104,7 +108,7 @@ def fresh(known: Sequence[Cell], declared: str, rng: Chance, bounds: Bounds, *, 
     return _word(rng)
 
 
-def _fresh_number(bounds: Bounds, real: bool, rng: Chance, spread: int) -> float:
+def _fresh_number(bounds: Bounds, real: bool, rng: PortableRandom, spread: int) -> float:
     if bounds is None:
         return rng.randint(0, 20 * spread)
     low, high = bounds
@@ -113,7 +117,7 @@ def _fresh_number(bounds: Bounds, real: bool, rng: Chance, spread: int) -> float
     return round(rng.uniform(low, high), 2) if real else rng.randint(int(low), int(high))
 
 
-def _fresh_text(like: str, rng: Chance) -> str:
+def _fresh_text(like: str, rng: PortableRandom) -> str:
     if _DIGIT.search(like) is None:
         word = _word(rng)
         return word.lower() if like.islower() else word.upper() if like.isupper() and len(like) > 1 else word
@@ -124,7 +128,7 @@ def _fresh_text(like: str, rng: Chance) -> str:
     return _DIGIT.sub(lambda _: str(int(rng.random() * 10)), like)
 
 
-def _word(rng: Chance) -> str:
+def _word(rng: PortableRandom) -> str:
     draw = rng.random
     word = _PAIRS[int(draw() * len(_PAIRS))]
     more = int(draw() * 3)

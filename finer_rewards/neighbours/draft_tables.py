@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from finer_rewards.neighbours.conditions import Condition
-    from finer_rewards.neighbours.portable_random import Chance
+    from finer_rewards.neighbours.portable_random import PortableRandom
     from finer_rewards.neighbours.source_tables import SourceTable
     from finer_rewards.types import Cell, Row
 
@@ -15,7 +15,7 @@ DANGLING = -1  # a reference to nothing, kept as the data has it
 NULL = -2
 
 
-class Draft:
+class DraftTable:
     """A table in the making. A reference is the place of the row it refers to, until all rows are there."""
 
     def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
@@ -38,9 +38,9 @@ class Draft:
 def seek_in(
     name: str,
     number: int,
-    drafts: Mapping[str, Draft],
+    drafts: Mapping[str, DraftTable],
     sought: Mapping[str, list[list[Condition]]],
-    rng: Chance,
+    rng: PortableRandom,
     depth: int,
     whole: bool = False,
 ) -> None:
@@ -76,23 +76,25 @@ def seek_in(
             seek_in(reference.to_table, known, drafts, sought, rng, depth - 1, whole)
 
 
-def _looked_for(one: Condition, rng: Chance, whole: bool) -> Cell:
+def _looked_for(one: Condition, rng: PortableRandom, whole: bool) -> Cell:
     near = one.near if one.near and not whole and rng.random() < 0.45 else one.meets
     return rng.choice(near)
 
 
-def _is_name(draft: Draft, place: int, one: Condition) -> bool:
+def _is_name(draft: DraftTable, place: int, one: Condition) -> bool:
     """Whether no second row may have what the condition looks for."""
     return place in draft.single_keys or any((place, value) in draft.table.singles for value in one.meets)
 
 
-def _has_name(draft: Draft, number: int, place: int, one: Condition) -> bool:
+def _has_name(draft: DraftTable, number: int, place: int, one: Condition) -> bool:
     """Whether the row is the one that has a name looked for: then it keeps it, as no other row would get it."""
     value = draft.rows[number][place]
     return (value in one.meets or value in one.near) and _is_name(draft, place, one)
 
 
-def _named(draft: Draft, parent: int, sought: Sequence[list[Condition]], rng: Chance, whole: bool) -> int:
+def _named(
+    draft: DraftTable, parent: int, sought: Sequence[list[Condition]], rng: PortableRandom, whole: bool
+) -> int:
     """Return the row to refer to: where names are looked for, the one that has the name, or is given it."""
     for same in sought:
         one = rng.choice(same)
@@ -111,7 +113,7 @@ def _named(draft: Draft, parent: int, sought: Sequence[list[Condition]], rng: Ch
     return parent
 
 
-def _put(draft: Draft, number: int, place: int, value: Cell) -> None:
+def _put(draft: DraftTable, number: int, place: int, value: Cell) -> None:
     """Write a value; one that names a real row brings what else names that row."""
     row = draft.rows[number]
     if place not in draft.single_keys:
@@ -125,7 +127,9 @@ def _put(draft: Draft, number: int, place: int, value: Cell) -> None:
             row[one] = name
 
 
-def _link_to(draft: Draft, number: int, place: int, value: Cell, drafts: Mapping[str, Draft]) -> None:
+def _link_to(
+    draft: DraftTable, number: int, place: int, value: Cell, drafts: Mapping[str, DraftTable]
+) -> None:
     """Let a row refer to the row that has the value; failing that, give the value to the row it refers to."""
     for index, one in enumerate(draft.table.references):
         if one.columns == (place,):
@@ -140,7 +144,7 @@ def _link_to(draft: Draft, number: int, place: int, value: Cell, drafts: Mapping
             return
 
 
-def resolve(draft: Draft, drafts: Mapping[str, Draft]) -> None:
+def resolve(draft: DraftTable, drafts: Mapping[str, DraftTable]) -> None:
     """Write the values that references stand for."""
     for one, links in zip(draft.table.references, draft.links, strict=True):
         parent = drafts[one.to_table].rows
@@ -152,7 +156,7 @@ def resolve(draft: Draft, drafts: Mapping[str, Draft]) -> None:
                     row[ours] = parent[link][theirs]
 
 
-def keep_individuals(draft: Draft, rng: Chance) -> None:
+def keep_individuals(draft: DraftTable, rng: PortableRandom) -> None:
     """Let rows that golds name by their key have the texts that name them in the data, and no other row."""
     for one in draft.table.individuals:
         for place, text in one.texts:
@@ -164,7 +168,7 @@ def keep_individuals(draft: Draft, rng: Chance) -> None:
                     row[place] = rng.choice(others)
 
 
-def keep_singles(draft: Draft, rng: Chance) -> None:
+def keep_singles(draft: DraftTable, rng: PortableRandom) -> None:
     """Let a text that names one row in the data name no more than one here."""
     for place, text in draft.table.singles:
         others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
@@ -174,7 +178,7 @@ def keep_singles(draft: Draft, rng: Chance) -> None:
 
 
 def keep_determined(
-    draft: Draft, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: Chance
+    draft: DraftTable, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: PortableRandom
 ) -> None:
     """Let a column go on to say what another is: the data promises it, and a query may rest on that."""
     for first, second in draft.table.determined:
@@ -196,7 +200,7 @@ def keep_determined(
                 row[second] = known.setdefault(row[first], row[second])
 
 
-def unique(draft: Draft) -> list[int]:
+def unique(draft: DraftTable) -> list[int]:
     """The places of the rows that repeat no key."""
     rows = draft.rows
     kept = list(range(len(rows)))
@@ -213,7 +217,9 @@ def unique(draft: Draft) -> list[int]:
     return kept
 
 
-def drop_orphans(name: str, draft: Draft, drafts: Mapping[str, Draft], kept: dict[str, list[int]]) -> bool:
+def drop_orphans(
+    name: str, draft: DraftTable, drafts: Mapping[str, DraftTable], kept: dict[str, list[int]]
+) -> bool:
     """Leave out the rows that refer to a row left out; return whether there were any."""
     before = len(kept[name])
     for one, links in zip(draft.table.references, draft.links, strict=True):

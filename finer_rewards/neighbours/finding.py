@@ -17,7 +17,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import FindsSiblings
 from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
 from finer_rewards.neighbours.building import build_reports, workers_for
-from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.sandbox import SandboxExecutor
 from finer_rewards.neighbours.suite_store import (
     GENERATOR,
     GoldReport,
@@ -193,9 +193,9 @@ def _build(
     executor: SQLite, golds: Sequence[str], home: _Home, built: dict[str, list[GoldReport]]
 ) -> list[GoldReport]:
     workers = workers_for(len(golds), executor.workers)
-    with Workshop(timeout=_SECONDS, workers=workers, clock="cpu") as workshop:
+    with SandboxExecutor(timeout=_SECONDS, workers=workers, clock="cpu") as sandbox:
         made = build_reports(
-            str(home.path), golds, home.content, home.cache, executor=workshop, workshop=workshop
+            str(home.path), golds, home.content, home.cache, executor=sandbox, sandbox=sandbox
         )
     built[home.path.stem] = made
     return made

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from finer_rewards.neighbours.instances import Instance
-    from finer_rewards.neighbours.source_database import Source
+    from finer_rewards.neighbours.source_database import SourceDatabase
     from finer_rewards.types import Cell, Row
 
 _STEPS = 1_000  # of SQLite, between two looks at the count
@@ -64,7 +64,7 @@ class Wanted:
         self.mutants = mutants
 
 
-class Trial:
+class TriedInstance:
     """An instance that the gold can be judged on.
 
     Args:
@@ -90,12 +90,12 @@ class Trial:
         self.answer = answer
 
 
-class Template:
+class EmptyDatabase:
     """A database with the tables of a source and no rows, to begin instances with."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: SourceDatabase) -> None:
         self.raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
-        budget = _Budget(self.raw)
+        budget = _StepBudget(self.raw)
         self.raw.execute("PRAGMA page_size=1024")
         # What a statement refers to may come later, and what this SQLite lacks is lacking in the source too.
         for statement in source.script:
@@ -106,7 +106,9 @@ class Template:
         self.raw.close()
 
 
-def try_instance(template: Template, source: Source, instance: Instance, wanted: Wanted) -> Trial | None:
+def try_instance(
+    template: EmptyDatabase, source: SourceDatabase, instance: Instance, wanted: Wanted
+) -> TriedInstance | None:
     """Return what happens on an instance; `None` when the gold cannot be judged there.
 
     It cannot when it fails there, has no row or nothing but NULL, when it or a part of it cuts through a tie at a
@@ -116,14 +118,14 @@ def try_instance(template: Template, source: Source, instance: Instance, wanted:
     raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
     try:
         template.raw.backup(raw)
-        budget = _Budget(raw)
+        budget = _StepBudget(raw)
         count = _write(raw, source, instance, budget)
         return _judge(raw, count, wanted, budget)
     finally:
         raw.close()
 
 
-class _Budget:
+class _StepBudget:
     """Ends a statement after so many steps."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
@@ -141,7 +143,7 @@ class _Budget:
         return self.left < 0
 
 
-def _write(raw: sqlite3.Connection, source: Source, instance: Instance, budget: _Budget) -> int:
+def _write(raw: sqlite3.Connection, source: SourceDatabase, instance: Instance, budget: _StepBudget) -> int:
     """Fill the database, and return its number of rows.
 
     What the schema forbids (a CHECK, say) is left out, so the schema always holds.
@@ -162,7 +164,7 @@ def _write(raw: sqlite3.Connection, source: Source, instance: Instance, budget: 
     return count
 
 
-def _attempt(raw: sqlite3.Connection, budget: _Budget, statement: str, values: Row = ()) -> int:
+def _attempt(raw: sqlite3.Connection, budget: _StepBudget, statement: str, values: Row = ()) -> int:
     budget.renew()
     try:
         return max(0, raw.execute(statement, values).rowcount)
@@ -170,7 +172,7 @@ def _attempt(raw: sqlite3.Connection, budget: _Budget, statement: str, values: R
         return 0
 
 
-def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _Budget) -> Trial | None:
+def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _StepBudget) -> TriedInstance | None:
     raw.execute("PRAGMA query_only=1")
 
     def run(sql: str) -> list[Row] | None:
@@ -221,7 +223,7 @@ def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _Budget)
     content = serialised(raw)
     if len(content) > _MOST_BYTES:
         return None
-    return Trial(content, count, frozenset(told), frozenset(counted), (_digest(gold), len(gold)))
+    return TriedInstance(content, count, frozenset(told), frozenset(counted), (_digest(gold), len(gold)))
 
 
 def _digest(rows: Iterable[Row]) -> str:

@@ -9,7 +9,7 @@ from finer_rewards.neighbours.column_values import FILLS, bounds_of, fill, fresh
 from finer_rewards.neighbours.draft_tables import (
     DANGLING,
     NULL,
-    Draft,
+    DraftTable,
     drop_orphans,
     keep_determined,
     keep_individuals,
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from finer_rewards.neighbours.column_values import Bounds
     from finer_rewards.neighbours.conditions import Condition
-    from finer_rewards.neighbours.portable_random import Chance
-    from finer_rewards.neighbours.source_database import Source
+    from finer_rewards.neighbours.portable_random import PortableRandom
+    from finer_rewards.neighbours.source_database import SourceDatabase
     from finer_rewards.neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
@@ -49,10 +49,10 @@ class Instance:
 
 
 def make_instance(
-    source: Source,
+    source: SourceDatabase,
     golds: Sequence[Sequence[Condition]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
     looked_at: frozenset[str] | None = None,
     mentioned: frozenset[str] | None = None,
 ) -> Instance:
@@ -77,7 +77,7 @@ def make_instance(
     for name, table in source.tables.items():
         few = 0 if recipe.bare else min(_FAR_ROWS, len(table.rows))
         far = [] if name in near else [list(row) for row in rng.sample(table.rows, few)]
-        drafts[name] = Draft(table, start.get(name, far))
+        drafts[name] = DraftTable(table, start.get(name, far))
     for name, draft in drafts.items():
         # Those of new rows, and of rows that no gold needs, are drawn anew.
         real = recipe.start == "sample" and name in near
@@ -105,7 +105,7 @@ def make_instance(
     return _finished(drafts)
 
 
-def _finished(drafts: Mapping[str, Draft]) -> Instance:
+def _finished(drafts: Mapping[str, DraftTable]) -> Instance:
     """The rows that repeat no key and refer to no row left out."""
     kept = {name: unique(draft) for name, draft in drafts.items()}
     while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
@@ -115,7 +115,7 @@ def _finished(drafts: Mapping[str, Draft]) -> Instance:
     )
 
 
-def _needed(source: Source, tables: frozenset[str]) -> set[str]:
+def _needed(source: SourceDatabase, tables: frozenset[str]) -> set[str]:
     """The tables, and those that their rows refer to."""
     needed: set[str] = set()
     waiting = [name for name in tables if name in source.tables]
@@ -127,7 +127,7 @@ def _needed(source: Source, tables: frozenset[str]) -> set[str]:
     return needed
 
 
-def _pools(source: Source, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
+def _pools(source: SourceDatabase, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
     """What golds look for, by column; passed on to the columns that a column refers to."""
     pools: dict[tuple[str, int], list[Cell]] = defaultdict(list)
     for conditions in golds:
@@ -150,7 +150,7 @@ def _by_table(conditions: Sequence[Condition]) -> dict[str, list[list[Condition]
     return {table: list(columns.values()) for table, columns in found.items()}
 
 
-def _as_written(source: Source, condition: Condition) -> Condition:
+def _as_written(source: SourceDatabase, condition: Condition) -> Condition:
     """The condition with its values as the data would write them.
 
     Its texts are in the case that the data has them in, as LIKE does not tell, and its values keep the column's form.
@@ -177,16 +177,16 @@ def _as_written(source: Source, condition: Condition) -> Condition:
     return condition._replace(meets=meets, near=written(condition.near))
 
 
-def _place(source: Source, condition: Condition) -> int | None:
+def _place(source: SourceDatabase, condition: Condition) -> int | None:
     table = source.tables.get(condition.table)
     return None if table is None else table.place.get(condition.column)
 
 
 def _sampled(
-    source: Source,
+    source: SourceDatabase,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
     near: set[str],
     looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
@@ -224,10 +224,10 @@ def _sampled(
 
 
 def _drawn(
-    source: Source,
+    source: SourceDatabase,
     _: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
     near: set[str],
     looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
@@ -241,7 +241,7 @@ def _drawn(
     return found
 
 
-def _links(draft: Draft, reference: Reference, parent: Draft) -> list[int]:
+def _links(draft: DraftTable, reference: Reference, parent: DraftTable) -> list[int]:
     places = {tuple(row[place] for place in reference.to_columns): n for n, row in enumerate(parent.rows)}
     found = []
     for row in draft.rows:
@@ -251,11 +251,11 @@ def _links(draft: Draft, reference: Reference, parent: Draft) -> list[int]:
 
 
 def _change_columns(
-    draft: Draft,
+    draft: DraftTable,
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
     mentioned: frozenset[str] | None,
 ) -> None:
     table, count = draft.table, len(draft.rows)
@@ -301,11 +301,11 @@ def _change_columns(
 
 
 def _name(
-    draft: Draft,
+    draft: DraftTable,
     name: str,
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
 ) -> None:
     """Give new rows keys: most those of a real row, all together, so that a code goes with its name."""
     draft.parted = recipe.renames
@@ -340,13 +340,13 @@ def _name(
             row[place] = value
 
 
-def _bounds(draft: Draft, place: int, pool: Sequence[Cell]) -> Bounds:
+def _bounds(draft: DraftTable, place: int, pool: Sequence[Cell]) -> Bounds:
     """The bounds of the numbers that a column has or that a gold looks for."""
     found = [one for one in (draft.table.rows.bounds(place), bounds_of(pool)) if one is not None]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
-def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: Chance) -> None:
+def _relink(draft: DraftTable, drafts: Mapping[str, DraftTable], recipe: Recipe, rng: PortableRandom) -> None:
     """Let references point elsewhere: to all rows alike, or to one row once, the next twice, and so on."""
     for index, one in enumerate(draft.table.references):
         parents = list(range(len(drafts[one.to_table].rows)))
@@ -365,10 +365,10 @@ def _relink(draft: Draft, drafts: Mapping[str, Draft], recipe: Recipe, rng: Chan
 
 def _double(
     name: str,
-    drafts: Mapping[str, Draft],
+    drafts: Mapping[str, DraftTable],
     pools: Mapping[tuple[str, int], list[Cell]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
 ) -> None:
     """Repeat rows under another key, those that a gold looks for more likely; what refers to one, also to its twin."""
     draft = drafts[name]
@@ -394,7 +394,7 @@ def _double(
 
 
 def _reaching(
-    source: Source, name: str, golds: Sequence[Mapping[str, list[list[Condition]]]]
+    source: SourceDatabase, name: str, golds: Sequence[Mapping[str, list[list[Condition]]]]
 ) -> list[Mapping[str, list[list[Condition]]]]:
     """Of what golds look for that which a row of the table, or a row it refers to, can have."""
     reached = _needed(source, frozenset([name]))
@@ -403,10 +403,10 @@ def _reaching(
 
 def _seek(
     name: str,
-    drafts: Mapping[str, Draft],
+    drafts: Mapping[str, DraftTable],
     golds: Sequence[Mapping[str, list[list[Condition]]]],
     recipe: Recipe,
-    rng: Chance,
+    rng: PortableRandom,
 ) -> None:
     """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
     # A row that has nothing of it itself makes rows have it that others refer to as well: half as often.
@@ -420,7 +420,10 @@ def _seek(
 
 
 def _seek_in_twins(
-    name: str, drafts: Mapping[str, Draft], golds: Sequence[Mapping[str, list[list[Condition]]]], rng: Chance
+    name: str,
+    drafts: Mapping[str, DraftTable],
+    golds: Sequence[Mapping[str, list[list[Condition]]]],
+    rng: PortableRandom,
 ) -> None:
     """Write what a gold looks for into some repeated rows: alike but for that, as INTERSECT and EXCEPT want them."""
     own = [sought for sought in golds if name in sought]

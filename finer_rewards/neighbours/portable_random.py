@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     Item = TypeVar("Item")
 
 
-class Chance:
+class PortableRandom:
     """Draws as the module `random` does, each draw from one float: next to fair, which is enough here.
 
     Args:

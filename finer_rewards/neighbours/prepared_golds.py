@@ -24,8 +24,8 @@ from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 
 
-class Trial(NamedTuple):
-    """An instance that a gold can be judged on; see `make_trials`."""
+class JudgingInstance(NamedTuple):
+    """An instance that a gold can be judged on; see `make_judging_instances`."""
 
     number: int
     recipe: str
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     answer_rows: int
 
     @classmethod
-    def of(cls, made: Sequence[Any], mutants: Sequence[int]) -> Trial:
+    def of(cls, made: Sequence[Any], mutants: Sequence[int]) -> JudgingInstance:
         """Return a trial of some of the mutants."""
         number, recipe, rows, content, told, counted, answer, count = made
         strong, weak = ({mutants[place] for place in places} for places in (told, counted))
@@ -45,14 +45,14 @@ class Trial(NamedTuple):
 
 
 @dataclass
-class Prepared:
+class PreparedGold:
     """A gold, its near misses, what is asked of the workers, and what they found.
 
     Args:
         sql: the gold.
         problem: why it cannot be pinned down; empty as long as that is open.
         mutants: its near misses.
-        request: what a worker is asked, up to the mutants (see `make_trials`); `None` where nothing is.
+        request: what a worker is asked, up to the mutants (see `make_judging_instances`); `None` where nothing is.
         living: the mutants that nothing tells from it yet, by number.
         equivalent: those that mean the same.
         trials: the instances on which it can be judged.
@@ -65,18 +65,18 @@ class Prepared:
     request: tuple[Any, ...] | None = None
     living: list[int] = field(default_factory=list)
     equivalent: set[int] = field(default_factory=set)
-    trials: list[Trial] = field(default_factory=list)
+    trials: list[JudgingInstance] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str) -> Prepared:
+def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str) -> PreparedGold:
     """Return a gold made ready, given what it did on the database."""
     if not run.ok:
-        return Prepared(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
+        return PreparedGold(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
     if run.volatile:
-        return Prepared(sql, "its result changes from run to run")
+        return PreparedGold(sql, "its result changes from run to run")
     if not run.tables:
-        return Prepared(sql, "it reads no table")
+        return PreparedGold(sql, "it reads no table")
     tree = read_query(sql, schema)
     mutants: list[Mutant] = []
     conditions, joins, parts, skipped, promises = [], [], [], [], []
@@ -110,7 +110,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         sorted(run.tables),
         None if tree is None else mentioned_in(tree),
     )
-    return Prepared(sql, "", tuple(mutants), request, list(range(len(mutants))))
+    return PreparedGold(sql, "", tuple(mutants), request, list(range(len(mutants))))
 
 
 def _kept(promises: Sequence[str], run: Execution, executor: SQLite, db: str) -> list[str]:

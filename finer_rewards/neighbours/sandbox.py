@@ -26,7 +26,7 @@ class Finished(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
-class Workshop(SQLite):
+class SandboxExecutor(SQLite):
     """An executor whose workers know the requests of `neighbours/worker.py` too: under the limits of predictions."""
 
     @property

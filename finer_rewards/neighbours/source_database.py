@@ -12,7 +12,7 @@ from functools import cached_property
 
 from finer_rewards._sqlite_catalog import quote
 from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
-from finer_rewards.neighbours.portable_random import Chance
+from finer_rewards.neighbours.portable_random import PortableRandom
 from finer_rewards.neighbours.promises import (
     determined,
     observed_keys,
@@ -38,7 +38,7 @@ _LITERAL_ROWS = 5
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceDatabase:
     """A database.
 
     Args:
@@ -92,7 +92,7 @@ class Source:
 
     def with_gold(
         self, connection: Connection, conditions: Sequence[Condition], joins: Sequence[Join]
-    ) -> Source:
+    ) -> SourceDatabase:
         """Return the source with what one gold says of it: its joins, and rows that it looks for."""
         more = dict(self.tables)
         key = frozenset(joins)
@@ -109,10 +109,10 @@ class Source:
             for name, table in tables.items()
             if table.primary is not None
         }
-        return Source(self.script, {**tables, **named}, self.notes)
+        return SourceDatabase(self.script, {**tables, **named}, self.notes)
 
 
-def read_source(connection: Connection) -> Source:
+def read_source(connection: Connection) -> SourceDatabase:
     """Return what neighbours of a database are made from, whatever the gold.
 
     At most 2,000 rows of a table are read. Of a larger table these are from all over it, and those that rows read
@@ -147,7 +147,7 @@ def read_source(connection: Connection) -> Source:
         tables = _settled(connection, tables)
     finally:
         raw.text_factory = str
-    return Source(tuple(sql for (sql,) in script), tables, tuple(notes))
+    return SourceDatabase(tuple(sql for (sql,) in script), tables, tuple(notes))
 
 
 def _settled(connection: Connection, tables: dict[str, SourceTable]) -> dict[str, SourceTable]:
@@ -206,7 +206,7 @@ def _sample(raw: Any, name: str, select: str, first: list[Row]) -> list[Row]:
     """Rows from all over a large table; its first ones where it has no row ids to jump to."""
     try:
         least, most = raw.execute(f"SELECT min(rowid), max(rowid) FROM {quote(name)}").fetchone()
-        chosen = Chance(name).sample(range(least, most + 1), _MOST_ROWS // 2)
+        chosen = PortableRandom(name).sample(range(least, most + 1), _MOST_ROWS // 2)
         rows: list[Row] = []
         for number in sorted(chosen):
             rows += raw.execute(f"{select} WHERE rowid >= ? LIMIT 1", (number,)).fetchall()

@@ -11,18 +11,20 @@ from sqlglot import exp
 from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.comparing import compare
 from finer_rewards.neighbours.instance_database import extreme_ties
-from finer_rewards.neighbours.sandbox import Workshop
+from finer_rewards.neighbours.sandbox import SandboxExecutor
 from finer_rewards.types import Execution
 
 
-def hang_on_order(db: str, golds: Sequence[str], runs: Sequence[Execution], workshop: Workshop) -> list[bool]:
+def hang_on_order(
+    db: str, golds: Sequence[str], runs: Sequence[Execution], sandbox: SandboxExecutor
+) -> list[bool]:
     """Return for each gold whether it has another result when rows are read in reverse.
 
     Args:
         db: the database.
         golds: queries.
         runs: what they did there.
-        workshop: what runs them.
+        sandbox: what runs them.
     """
     asked = [
         sql
@@ -31,7 +33,7 @@ def hang_on_order(db: str, golds: Sequence[str], runs: Sequence[Execution], work
     ]
     unfolded = {sql: plan for sql in asked if (plan := unfold(sql)) is not None}
     statements = [*asked, *(plan.sql for plan in unfolded.values())]
-    others = workshop.in_other_order("reversed", db, statements)
+    others = sandbox.in_other_order("reversed", db, statements)
     if others is None:
         return [False] * len(golds)  # the database cannot be opened this way: nothing is known
     found = dict(zip(asked, others, strict=False))

@@ -3,7 +3,7 @@
 Besides what `engines/sqlite/worker.py` knows it answers these kinds, each with a marshalled value in the place of SQL
 and of rows; `building.py` and `sandbox.py` ask them:
 
-    make       what `make_trials` takes after the database → what it returns, and what could not be taken over
+    make       what `make_judging_instances` takes after the database → what it returns, and what could not be taken
     reversed   statements → the answer to each, with every scan that no ORDER BY governs going backwards
     permuted   statements → the answer to each, on a copy with the rows of its tables stored backwards; None for a
                database that is too large
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from typing import Any
 
     from finer_rewards.executing.worker import Answer
-    from finer_rewards.neighbours.instance_database import Template
-    from finer_rewards.neighbours.source_database import Source
+    from finer_rewards.neighbours.instance_database import EmptyDatabase
+    from finer_rewards.neighbours.source_database import SourceDatabase
 
 _MOST_SOURCES = 4
 
 
-class Workshop(Databases):
+class SandboxDatabases(Databases):
     """Open databases, and what was read of the last few to make neighbours of."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
-        self.sources: dict[int, tuple[Source, Template]] = {}
+        self.sources: dict[int, tuple[SourceDatabase, EmptyDatabase]] = {}
 
     def work(self, connection: Connection, kind: str, sql: Any, timeout: float, allowance: float) -> Answer:
         """Return the answer to a request on an open database."""
@@ -60,8 +60,8 @@ class Workshop(Databases):
         return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", 0
 
     def _make(self, connection: Connection, request: tuple[Any, ...]) -> Any:
-        from finer_rewards.neighbours.instance_database import Template
-        from finer_rewards.neighbours.making_trials import make_trials
+        from finer_rewards.neighbours.instance_database import EmptyDatabase
+        from finer_rewards.neighbours.judging_instances import make_judging_instances
         from finer_rewards.neighbours.source_database import read_source
 
         key = id(connection)
@@ -70,8 +70,8 @@ class Workshop(Databases):
             while len(self.sources) >= _MOST_SOURCES:
                 self._forget(next(iter(self.sources)))
             source = read_source(connection)
-            known = self.sources[key] = source, Template(source)
-        return *make_trials(connection, *known, *request), list(known[0].notes)
+            known = self.sources[key] = source, EmptyDatabase(source)
+        return *make_judging_instances(connection, *known, *request), list(known[0].notes)
 
     def _forget(self, key: int) -> None:
         if key in self.sources:
@@ -91,7 +91,7 @@ def _reversed(connection: Connection, statements: list[str], timeout: float) -> 
         connection.raw.execute("PRAGMA reverse_unordered_selects=0")
 
 
-def open_databases(settings: dict[str, Any]) -> Workshop:
+def open_databases(settings: dict[str, Any]) -> SandboxDatabases:
     """Make what answers the requests."""
     limit_memory(settings)
-    return Workshop(settings)
+    return SandboxDatabases(settings)

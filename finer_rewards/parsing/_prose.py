@@ -37,7 +37,7 @@ _LONGEST_LEAD = 400
 _TAG = re.compile(r"[<＜]/?\w|\[/?[A-Za-z]\w*\]")
 
 
-class Found(NamedTuple):
+class ProseQuery(NamedTuple):
     """A query in running text, and what stands before and after it.
 
     `after` begins with `;` where it goes on in the line of the query's own `;`.
@@ -48,7 +48,7 @@ class Found(NamedTuple):
     after: str
 
 
-def find_query(text: str) -> Found | None:
+def find_query(text: str) -> ProseQuery | None:
     """Return the first query of a text, or `None`.
 
     What stands before it is a sentence or two: a longer text, or one with tags, is something else.
@@ -72,7 +72,7 @@ def find_query(text: str) -> Found | None:
     after = text[rest:].strip()
     if after and text[end:rest] == ";" and not text[rest:].lstrip(" \t\r").startswith("\n"):
         after = f"; {after}"
-    return Found(text[:start].rstrip("`* \t\r\n"), text[start:end].strip(), after)
+    return ProseQuery(text[:start].rstrip("`* \t\r\n"), text[start:end].strip(), after)
 
 
 def distinct_queries(text: str) -> int:

@@ -148,28 +148,28 @@ def _tag_problem(text: str, policy: Policy) -> str:
     return ""
 
 
-class _Found(NamedTuple):
+class _FoundAnswer(NamedTuple):
     sql: str | None
     outside: str = ""
     problem: str = ""
     thought: str | None = None
 
 
-def _answer(rest: str, policy: Policy, *, drafts: bool) -> _Found:
+def _answer(rest: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
     """Find the text of the SQL in what follows the thought."""
     if policy.answer == "any":
         tags = [tag for tag in _ANSWER_TAGS if f"<{tag}>" in rest] if "<" in rest and ">" in rest else []
         found = _tagged(rest, tags[0], policy) if tags else _unfenced(rest, policy, drafts=drafts)
         if found.sql is None or not begins_query(found.sql):
             inside = wrapped_query(rest)
-            return found if inside is None else _Found(inside)
+            return found if inside is None else _FoundAnswer(inside)
         return found
     if policy.answer in ("rest", "fence"):
         return _unfenced(rest, policy, drafts=drafts)
     return _tagged(rest, policy.answer, policy)
 
 
-def _tagged(rest: str, tag: str, policy: Policy) -> _Found:
+def _tagged(rest: str, tag: str, policy: Policy) -> _FoundAnswer:
     before, *pieces = rest.split(f"<{tag}>")
     parts = [piece.partition(f"</{tag}>") for piece in pieces]
     contents = dict.fromkeys(inner.strip() for inner, _, _ in parts)
@@ -179,30 +179,30 @@ def _tagged(rest: str, tag: str, policy: Policy) -> _Found:
             if contents
             else f"there is no `<{tag}>` with SQL"
         )
-        return _Found(None, problem=problem)
+        return _FoundAnswer(None, problem=problem)
     found = _unfenced(next(iter(contents)), policy, drafts=False)
     outside = before + "".join(after for _, _, after in parts) + found.outside
     closed = policy.unclosed or all(closing for _, closing, _ in parts)
-    return _Found(found.sql, outside, found.problem or ("" if closed else f"`<{tag}>` is never closed"))
+    return _FoundAnswer(found.sql, outside, found.problem or ("" if closed else f"`<{tag}>` is never closed"))
 
 
-def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
+def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
     parts = text.split(_FENCE) if "`" in text else [text]
     if len(parts) > 1 and not policy.fenced:
-        return _Found(text, problem="the SQL stands in a code fence")
+        return _FoundAnswer(text, problem="the SQL stands in a code fence")
     if len(parts) == 1:
         return _unmarked(text, policy, drafts=drafts)
     opens = _LABEL.match(parts[1]) or begins_query(parts[1])
     if len(parts) % 2 == 0 and not opens and begins_query(parts[0]):
         # On a line of its own it closes a fence that the prompt opened; elsewhere it is part of the SQL.
         ends_line = parts[0].rstrip(" \t\r").endswith("\n")
-        return _Found(parts[0], "".join(parts[1:])) if ends_line else _Found(text)
+        return _FoundAnswer(parts[0], "".join(parts[1:])) if ends_line else _FoundAnswer(text)
     blocks = _sql_blocks(parts)
     contents = list(dict.fromkeys(content for _, content in blocks))
     if not contents:
-        return _Found(None, problem="no code fence holds SQL")
+        return _FoundAnswer(None, problem="no code fence holds SQL")
     if len(contents) > 1 and not drafts:
-        return _Found(
+        return _FoundAnswer(
             None, problem=f"there are {len(contents)} different fenced queries, so none is the answer"
         )
     last = blocks[-1][0]
@@ -211,23 +211,25 @@ def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _Found:
     if _differ(contents[-1], beside) or (
         len(contents) > 1 and _OFFERED.match("".join(parts[last - 1 : last]))
     ):
-        return _Found(None, problem="there are different queries to choose from, so none is the answer")
+        return _FoundAnswer(None, problem="there are different queries to choose from, so none is the answer")
     problem = "" if policy.unclosed or len(parts) % 2 else "the code fence is never closed"
     thought = _FENCE.join(parts[:last]).strip() if drafts else ""
-    return _Found(contents[-1], outside, problem, thought or None)
+    return _FoundAnswer(contents[-1], outside, problem, thought or None)
 
 
-def _unmarked(text: str, policy: Policy, *, drafts: bool) -> _Found:
+def _unmarked(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
     """Find the SQL where no fence marks it; what stands before it is the thought, if there is no other."""
     if policy.answer == "fence":
-        return _Found(text, problem="there is no code fence")
+        return _FoundAnswer(text, problem="there is no code fence")
     if not policy.fenced or is_one_query(text):
-        return _Found(text)
+        return _FoundAnswer(text)
     found = find_query(text)
     # An explanation begins a line, and is no comment.
     if found is None or distinct_queries(text) > 1 or found.after.startswith(("--", "/*", ";")):
-        return _Found(text)
-    return _Found(found.sql, f"{found.before} {found.after}".strip(), "", (drafts and found.before) or None)
+        return _FoundAnswer(text)
+    return _FoundAnswer(
+        found.sql, f"{found.before} {found.after}".strip(), "", (drafts and found.before) or None
+    )
 
 
 def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:

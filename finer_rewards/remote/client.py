@@ -26,7 +26,7 @@ _QUICK = 1.0  # seconds in which a try may fail and still be worth one more
 
 
 T = TypeVar("T")
-S = TypeVar("S", bound="Served")
+S = TypeVar("S", bound="ServerBacked")
 
 
 class ServerLostError(FinerError):
@@ -222,7 +222,7 @@ class Client:
         return self._idle
 
 
-class Served:
+class ServerBacked:
     """What a server of ours does for its clients: an address, connections, and no secret in a log.
 
     Args:
@@ -252,7 +252,7 @@ class Served:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __reduce__(self) -> tuple[partial[Served], tuple[str]]:
+    def __reduce__(self) -> tuple[partial[ServerBacked], tuple[str]]:
         client = self._client
         options: dict[str, Any] = {
             "token": client.token,

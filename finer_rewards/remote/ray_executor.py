@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from finer_rewards._util.extras import extra
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import deadline_of, folders_of, path_of
@@ -29,14 +29,14 @@ from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.neighbours import neighbours_digest
-from finer_rewards.remote.ray_deal import PULSE, Deal
+from finer_rewards.remote.ray_dispatch import PULSE, Dispatch
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
 _NAMESPACE = "finer-rewards"
 _SMALLEST_PART = 16
-_AFRESH = 10.0  # Seconds between looks for new nodes.
+_NODE_RESCAN_S = 10.0  # Seconds between looks for new nodes.
 
 
 class RayExecutor:
@@ -101,7 +101,7 @@ class RayExecutor:
         found = dict(zip(asked, map(_one_nan, runs), strict=True))
         return [found[query] for query in queries]
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Compare results of which not all rows were sent, on the nodes; see `docs/design/whole-results.md`."""
         return self._dealt("settle", pairs, lambda why: Settled(None, reason=why)) if pairs else []
 
@@ -109,7 +109,7 @@ class RayExecutor:
         nodes = self._look()
         size = max(_SMALLEST_PART, math.ceil(len(asked) / (4 * max(1, len(nodes)))))
         parts = [range(len(asked))[start : start + size] for start in range(0, len(asked), size)]
-        found = Deal(connected_ray(), nodes, what, asked, parts, lost, self.patience, self._drop).run()
+        found = Dispatch(connected_ray(), nodes, what, asked, parts, lost, self.patience, self._drop).run()
         return [found[place] for place in range(len(asked))]
 
     def schema(self, db: str) -> Schema:
@@ -221,7 +221,7 @@ class RayExecutor:
         """Return the actors by node; look for new nodes now and then, and at once when none is left."""
         with self._lock:
             ray = connected_ray()
-            pause = _AFRESH if self._nodes else 1.0
+            pause = _NODE_RESCAN_S if self._nodes else 1.0
             if time.monotonic() - self._looked < pause:
                 return dict(self._nodes)
             alive = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}

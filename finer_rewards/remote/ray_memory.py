@@ -68,7 +68,7 @@ class RayMemory(MemoryElsewhere):
                     f"Make it: RayMemory({name!r}, path, embedder)."
                 ) from None
             where = {"lifetime": "detached"} if detached else {}
-            chosen = ray.remote(concurrency_groups={"write": 1})(_Holder).options(
+            chosen = ray.remote(concurrency_groups={"write": 1})(_MemoryActor).options(
                 name=name,
                 namespace=_NAMESPACE,
                 get_if_exists=True,
@@ -156,7 +156,7 @@ class RayMemory(MemoryElsewhere):
             ) from None
 
 
-class _Holder:
+class _MemoryActor:
     """The actor: one memory to search, and one on the same folder to write, which searches do not see."""
 
     def __init__(self, path: str, embedder: str | Embedder | None, options: Mapping[str, Any]) -> None:

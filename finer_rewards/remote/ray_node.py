@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
-from finer_rewards.comparing.partial_results import Pair, settled
+from finer_rewards.comparing.partial_results import ResultPair, settled
 from finer_rewards.comparing.result import Settled
 from finer_rewards.engines.registry import suffixes
 from finer_rewards.executing.abilities import Settles, folders_of
@@ -37,7 +37,7 @@ class Node:
         """Run queries for a call, which may be stopped; nobody then reads the answer."""
         return self._for(call, lambda: self.executor.execute_many(queries))
 
-    def settle(self, call: str, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, call: str, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Compare results for a call of which not all rows were sent."""
         executor = self.executor
         if not isinstance(executor, Settles):

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from finer_rewards._util.sql_text import normalise
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.execution_records import execution_from
 from finer_rewards.executing.protocol import Query
 from finer_rewards.executing.siblings import Siblings
-from finer_rewards.remote.client import Served, ServerLostError, first_batch
+from finer_rewards.remote.client import ServerBacked, ServerLostError, first_batch
 from finer_rewards.remote.wire import pair_record, schema_from, settled_from
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
@@ -23,7 +23,7 @@ _RUNS = 5  # statements that comparing two results may run
 _GRACE = 60.0  # seconds a request may take besides the time limits of its queries
 
 
-class Remote(Served):
+class Remote(ServerBacked):
     """Runs SQL on the executor of a server started with `finer-rewards serve`.
 
     It says what that executor says: the same executions, the same schema, the same signature, and so the same
@@ -103,7 +103,7 @@ class Remote(Served):
             lost = Execution(Status.unavailable, error=str(error))
         return [found.get(key) or lost for key in keys]
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Compare results longer than the row limit, on the server; see `docs/design/whole-results.md`."""
         found: list[Settled] = []
         try:

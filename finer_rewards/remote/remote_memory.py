@@ -8,7 +8,7 @@ from typing import Any
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.gate import AdmissionReport, Decision, scored_pairs
 from finer_rewards.memory.searching import Asked, MemoryElsewhere, MemoryLostError, Scope
-from finer_rewards.remote.client import Served, ServerLostError, first_batch
+from finer_rewards.remote.client import ServerBacked, ServerLostError, first_batch
 from finer_rewards.remote.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score
 
@@ -17,7 +17,7 @@ _FIELDS = ("thoughts", "dbs", "questions", "sqls")
 _LONGEST = 600.0  # seconds that the embedding of a batch may take
 
 
-class RemoteMemory(Served, MemoryElsewhere):
+class RemoteMemory(ServerBacked, MemoryElsewhere):
     """The `TraceMemory` of a server started with `finer-rewards serve --memory`, shared by all its clients.
 
     A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so

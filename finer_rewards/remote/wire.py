@@ -8,7 +8,7 @@ from typing import Any
 
 from finer_rewards._statement_records import ROW_KEYS, sample_of
 from finer_rewards.comparing import Comparison, Mode
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.executing.execution_records import execution_from, execution_record
@@ -61,7 +61,7 @@ _TEXTS = {"db": str, "gold_ran": str, "predicted_ran": str, "question": str}
 _MAYBE_TEXTS = ("gold_sql", "predicted_sql")
 
 
-def pair_record(pair: Pair) -> dict[str, Any]:
+def pair_record(pair: ResultPair) -> dict[str, Any]:
     """Return a pair as a mapping of JSON values: the statements, and rows only where no statement gives them."""
     return {
         **{name: getattr(pair, name) for name in (*_TEXTS, *_MAYBE_TEXTS)},
@@ -70,7 +70,7 @@ def pair_record(pair: Pair) -> dict[str, Any]:
     }
 
 
-def pair_from(found: Any, where: str) -> Pair:
+def pair_from(found: Any, where: str) -> ResultPair:
     """Return the pair that `pair_record` wrote; what its statements do has yet to be seen.
 
     Raises:
@@ -88,7 +88,7 @@ def pair_from(found: Any, where: str) -> Pair:
     unseen = Execution(Status.unavailable)
     try:
         gold = unseen if found["gold_ran"] else execution_from(found["gold"])
-        return Pair(gold=gold, predicted=unseen, mode=Mode(**found["mode"]), **texts)
+        return ResultPair(gold=gold, predicted=unseen, mode=Mode(**found["mode"]), **texts)
     except (TypeError, ValueError) as error:  # a ConfigError is a ValueError
         raise ConfigError(f"`{where}` cannot be compared: {error}") from None
 

@@ -96,7 +96,7 @@ def read_run(
     """
     files = log_files(paths)
     with _table(files) as connection:
-        return _Reader(connection, by_position).run(", ".join(paths), samples, pairs, seed)
+        return _LogReader(connection, by_position).run(", ".join(paths), samples, pairs, seed)
 
 
 @contextmanager
@@ -133,7 +133,7 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
             connection.close()
 
 
-class _Reader:
+class _LogReader:
     def __init__(self, connection: duckdb.DuckDBPyConnection, by_position: bool) -> None:
         self.connection = connection
         self.by_position = by_position

@@ -23,17 +23,17 @@ Kind = Literal["int", "float", "object"]
 Rows = Sequence[Sequence[object]]
 
 
-class _Column(NamedTuple):
+class _TypedColumn(NamedTuple):
     """A column as pandas would type it, with NULLs filled."""
 
     kind: Kind
     values: tuple[object, ...]
 
-    def picked(self, places: Sequence[int]) -> _Column:
+    def picked(self, places: Sequence[int]) -> _TypedColumn:
         return self._replace(values=tuple(self.values[place] for place in places))
 
 
-Table = list[_Column]
+Table = list[_TypedColumn]
 
 
 @reward(needs={"execution"})
@@ -174,7 +174,7 @@ def _equal(kind: Kind, mine: list[object], other_kind: Kind, others: list[object
     return mine == others
 
 
-def _sorted(column: _Column) -> list[object]:
+def _sorted(column: _TypedColumn) -> list[object]:
     values = column.values
     if column.kind == "float":
         values = tuple(round(value, 3) for value in values)  # type: ignore[call-overload]
@@ -193,21 +193,21 @@ def _table(rows: Rows, width: int) -> Table:
     return [_typed([row[place] for row in rows]) for place in range(width)]
 
 
-def _typed(cells: Sequence[object]) -> _Column:
+def _typed(cells: Sequence[object]) -> _TypedColumn:
     """Return a column as pandas types it."""
     if not cells:
-        return _Column("object", ())
+        return _TypedColumn("object", ())
     texts = [cell for cell in cells if isinstance(cell, (str, bytes))]
     if texts:
         numbers = [_number(cell) for cell in cells]
         if not all(number is not None or cell is None for number, cell in zip(numbers, cells, strict=True)):
-            return _Column("object", tuple(str(_NULL) if cell is None else cell for cell in cells))
+            return _TypedColumn("object", tuple(str(_NULL) if cell is None else cell for cell in cells))
         cells = numbers
     whole = all(isinstance(cell, int) for cell in cells)
     if whole:
-        return _Column("int", tuple(cells))
+        return _TypedColumn("int", tuple(cells))
     filled = (float(_NULL) if cell is None or cell != cell else float(cell) for cell in cells)  # type: ignore[arg-type]
-    return _Column("float", tuple(filled))
+    return _TypedColumn("float", tuple(filled))
 
 
 def _number(cell: object) -> int | float | None:

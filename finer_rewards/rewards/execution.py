@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import Mode, canonical_mode, compare, find_mode
 from finer_rewards.comparing.choices import compare_with_choices
-from finer_rewards.comparing.partial_results import Pair, needs_rows, settled
+from finer_rewards.comparing.partial_results import ResultPair, needs_rows, settled
 from finer_rewards.comparing.result import Settled, swapped
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.comparing.statements import shows_constants
@@ -375,7 +375,7 @@ class _Judge(NamedTuple):
         if known is not None:
             return known
         cut = "the executor sent no more than the first rows, and does not compare them itself"
-        return Settled(settled(Pair(trial.db, gold, predicted, self.mode, **texts)), reason=cut)
+        return Settled(settled(ResultPair(trial.db, gold, predicted, self.mode, **texts)), reason=cut)
 
 
 def _rule(given: bool | None, guarded: bool) -> bool:

@@ -13,8 +13,8 @@ from finer_rewards._version import VERSION
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Hidden
-from finer_rewards.serving.desk import Desk, RefusedError, Work
 from finer_rewards.serving.metrics import CONTENT_TYPE
+from finer_rewards.serving.request_handler import RefusedError, RequestHandler, Work
 from finer_rewards.serving.service import Service
 
 #: Our own clients wait for these with signs of life; everybody else gets an honest status code.
@@ -61,7 +61,7 @@ def build_app(
         )
     names = None if hosts is None else frozenset(name.lower() for name in hosts)
     folders = [Path(place).absolute() for place in (getattr(scorer.memory, "path", None),) if place]
-    desk = Desk(
+    handler = RequestHandler(
         token=token,
         hosts=names,
         max_bytes=max_bytes,
@@ -74,15 +74,15 @@ def build_app(
         max_batch=max_batch,
         best=best,
         fallback=fallback,
-        metrics=desk.metrics,
+        metrics=handler.metrics,
         learns=token is not None,
     )
     app = FastAPI(title="finer-rewards", version=VERSION, docs_url=None, redoc_url=None, openapi_url=None)
-    app.state.desk, app.state.service = desk, service
+    app.state.handler, app.state.service = handler, service
 
     def route(path: str, work: Work, *methods: str) -> None:
         async def answer(request: Request) -> Response:
-            return await desk.serve(request, work, alive=path in _ALIVE)
+            return await handler.serve(request, work, alive=path in _ALIVE)
 
         app.add_api_route(path, answer, methods=list(methods), response_class=Response)
 
@@ -100,17 +100,17 @@ def build_app(
 
     @app.get("/healthz")
     async def healthz() -> Response:
-        state = "draining" if desk.draining else "ok"
-        return JSONResponse({"status": state}, 503 if desk.draining else 200)
+        state = "draining" if handler.draining else "ok"
+        return JSONResponse({"status": state}, 503 if handler.draining else 200)
 
     @app.get("/metrics")
     async def metrics(request: Request) -> Response:
         try:
-            desk.check(request)
+            handler.check(request)
         except RefusedError as refused:
             return refused.response()
-        gauges = {"requests_present": desk.present, "threads_running": desk.running, **service.gauges()}
-        return Response(desk.metrics.text(gauges), media_type=CONTENT_TYPE)
+        gauges = {"requests_present": handler.present, "threads_running": handler.running, **service.gauges()}
+        return Response(handler.metrics.text(gauges), media_type=CONTENT_TYPE)
 
     paths = [str(getattr(one, "path", "")) for one in app.routes]
 

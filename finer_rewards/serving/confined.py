@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
-from finer_rewards.comparing.partial_results import Pair, settled
+from finer_rewards.comparing.partial_results import ResultPair, settled
 from finer_rewards.comparing.result import Settled
 from finer_rewards.engines.registry import is_address
 from finer_rewards.errors import ConfigError
@@ -74,7 +74,7 @@ class Confined:
             for query in queries
         ]
 
-    def settle(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         """Compare results of which not all rows are here; what ran is known to lie under the root."""
         if not isinstance(self.executor, Settles):
             return [Settled(settled(pair), reason="the server's executor does not compare") for pair in pairs]

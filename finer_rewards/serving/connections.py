@@ -16,7 +16,7 @@ _BUSY = (
 )
 
 
-class Connection(H11Protocol):
+class ClientConnection(H11Protocol):
     """uvicorn's connection, which waits for ever for the head of a request, with an end to its patience.
 
     When there are as many connections as the system lends files, the one that has not asked anything for the
@@ -38,7 +38,7 @@ class Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Let a client in, or tell it to come back."""
         if len(self.connections) >= _most_connections():
-            idle = [one for one in self.connections if isinstance(one, Connection) and one.idle]
+            idle = [one for one in self.connections if isinstance(one, ClientConnection) and one.idle]
             if not idle:
                 transport.write(_BUSY)
                 transport.close()

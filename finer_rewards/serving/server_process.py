@@ -15,7 +15,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from finer_rewards.errors import ConfigError
-from finer_rewards.serving.connections import Connection
+from finer_rewards.serving.connections import ClientConnection
 
 _WAITING = 2048  # connections that the system keeps until they are let in
 _AT_ONCE = 8  # that are let in before the event loop looks at those it has
@@ -68,7 +68,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
-                http=Connection,
+                http=ClientConnection,
                 ws="none",
                 log_level="warning",
                 access_log=False,
@@ -130,11 +130,11 @@ class Server(uvicorn.Server):
             self._draining = asyncio.ensure_future(self._drain())
 
     async def _drain(self) -> None:
-        desk = self.app.state.desk
-        desk.draining = True
+        handler = self.app.state.handler
+        handler.draining = True
         end = asyncio.get_running_loop().time() + self.drain
-        while desk.present and asyncio.get_running_loop().time() < end and not self.should_exit:
+        while handler.present and asyncio.get_running_loop().time() < end and not self.should_exit:
             await asyncio.sleep(0.05)
-        if desk.present:
+        if handler.present:
             self.force_exit = True
         self.should_exit = True

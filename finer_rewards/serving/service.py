@@ -13,7 +13,7 @@ from finer_rewards._prompt_groups import Groups
 from finer_rewards._version import VERSION
 from finer_rewards.adapters._training_rows import Fields, for_float32, judge, question_of, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import workers_of
@@ -26,8 +26,8 @@ from finer_rewards.remote.wire import pair_from, record, sample_from, settled_re
 from finer_rewards.reporting.score_records import scored
 from finer_rewards.scoring import Scorer
 from finer_rewards.serving.confined import Confined
-from finer_rewards.serving.desk import GoneError, RefusedError
 from finer_rewards.serving.metrics import Metrics, resident_bytes
+from finer_rewards.serving.request_handler import GoneError, RefusedError
 from finer_rewards.types import Evidence, Sample, Score
 
 _AT_ONCE = 256  # samples or queries between two looks at whether the client is still there
@@ -149,7 +149,7 @@ class Service:
             found += self._settled(pairs[start : start + _AT_ONCE])
         return {"settled": list(map(settled_record, found))}
 
-    def _settled(self, pairs: Sequence[Pair]) -> list[Settled]:
+    def _settled(self, pairs: Sequence[ResultPair]) -> list[Settled]:
         executor = self._with_a_budget()
         queries: dict[Query, None] = {}
         asked: list[tuple[Query | None, Query]] = []

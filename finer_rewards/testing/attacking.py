@@ -13,7 +13,15 @@ from typing import Any, Final, Literal
 
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.reward import Reward
-from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, VERIFIED, Attack, Question, build_worlds
+from finer_rewards.testing.attacks import (
+    ATTACKS,
+    QUESTIONS,
+    VERIFIED,
+    Attack,
+    AttackQuestion,
+    build_attack_databases,
+)
+from finer_rewards.testing.isolated import IsolatedSubject
 from finer_rewards.testing.law_check import TEMPLATE, broken_laws, laws_of
 from finer_rewards.testing.observations import THOUGHT
 from finer_rewards.testing.subjects import (
@@ -25,7 +33,6 @@ from finer_rewards.testing.subjects import (
     Subject,
     as_subject,
 )
-from finer_rewards.testing.walled import Walled
 
 Verdict = Literal["held", "accepted", "refused", "broken", "skipped"]
 #: The kinds of attacks, and the laws.
@@ -170,13 +177,13 @@ def redteam(
         timeout=timeout,
     )
     if isinstance(subject, Function):
-        subject = Walled(subject, timeout)
+        subject = IsolatedSubject(subject, timeout)
     chosen = [attack for attack in ATTACKS if attack.kind in kinds]
     findings: list[Finding] = []
     with contextlib.closing(subject), tempfile.TemporaryDirectory(prefix="finer-rewards-") as folder:
-        paths = build_worlds(Path(folder))
+        paths = build_attack_databases(Path(folder))
         used = paths[:databases]
-        field = _Field(subject, template, tuple(map(str, used)), Path(folder), timeout)
+        field = _AttackRun(subject, template, tuple(map(str, used)), Path(folder), timeout)
         for number, attack in enumerate(chosen):
             progress(number, len(chosen))
             findings.append(field.judge(attack))
@@ -195,7 +202,7 @@ def _laws(subject: Subject, **options: Any) -> Iterator[Finding]:
             yield Finding("law", name, "held")
 
 
-class _Field:
+class _AttackRun:
     """The databases, the honest answers' values, and the judging of one attack after another."""
 
     def __init__(
@@ -300,7 +307,7 @@ class _Field:
         right, wrong, failing = values
         return right, wrong, failing  # type: ignore[return-value]
 
-    def _attempt(self, question: Question, sql: str) -> float | CallError | None:
+    def _attempt(self, question: AttackQuestion, sql: str) -> float | CallError | None:
         case = Case(self._write(sql, THOUGHT), question.gold, self.dbs, question.text)
         try:
             return self._values([case])[0]

@@ -216,7 +216,7 @@ def _the_reward(bench: Bench) -> Reward:
 
 
 @dataclass(frozen=True)
-class _Trial:
+class _ToldApart:
     """The right answer and another one, on a database that tells them apart."""
 
     gold: str
@@ -226,12 +226,12 @@ class _Trial:
     ordered: bool = False
 
 
-def _near(bench: Bench) -> st.SearchStrategy[_Trial]:
+def _near(bench: Bench) -> st.SearchStrategy[_ToldApart]:
     return near_misses(schema=bench.schema).map(lambda pair: _of(bench, pair))
 
 
-def _alike(spelling: bool) -> Callable[[Bench], st.SearchStrategy[_Trial]]:
-    def draw(bench: Bench) -> st.SearchStrategy[_Trial]:
+def _alike(spelling: bool) -> Callable[[Bench], st.SearchStrategy[_ToldApart]]:
+    def draw(bench: Bench) -> st.SearchStrategy[_ToldApart]:
         pairs = equivalent_pairs(schema=bench.schema)
         return pairs.filter(lambda pair: (pair.change in SPELLING) is spelling).map(
             lambda pair: _of(bench, pair)
@@ -240,16 +240,16 @@ def _alike(spelling: bool) -> Callable[[Bench], st.SearchStrategy[_Trial]]:
     return draw
 
 
-def _of(bench: Bench, pair: Any) -> _Trial:
-    return _Trial(
+def _of(bench: Bench, pair: Any) -> _ToldApart:
+    return _ToldApart(
         pair.gold, pair.predicted, pair.change, witnesses(bench.schema).index(pair.database), pair.ordered
     )
 
 
-def _golds(bench: Bench) -> st.SearchStrategy[_Trial]:
+def _golds(bench: Bench) -> st.SearchStrategy[_ToldApart]:
     """Draw a gold whose result says something, twice."""
     return near_misses(schema=bench.schema).map(
-        lambda pair: _Trial(pair.gold, pair.gold, "", _of(bench, pair).number)
+        lambda pair: _ToldApart(pair.gold, pair.gold, "", _of(bench, pair).number)
     )
 
 
@@ -262,26 +262,26 @@ _OUTSIDE: Final = (
 )
 
 
-def _wrong(bench: Bench) -> st.SearchStrategy[_Trial]:
+def _wrong(bench: Bench) -> st.SearchStrategy[_ToldApart]:
     """Draw a gold and an answer that has little to do with it."""
 
-    def other(trial: _Trial) -> st.SearchStrategy[_Trial]:
+    def other(trial: _ToldApart) -> st.SearchStrategy[_ToldApart]:
         # Results of another width are other results, whatever they hold.
         gold = rows_of(trial.gold, bench.schema, trial.number)
         unlike = queries(schema=bench.schema).filter(
             lambda sql: len(set(rows_of(sql, bench.schema, trial.number))) != len(set(gold))
         )
         texts = st.sampled_from(_OUTSIDE) | unlike.map(lambda sql: ("another query", sql))
-        return texts.map(lambda drawn: _Trial(trial.gold, drawn[1], drawn[0], trial.number))
+        return texts.map(lambda drawn: _ToldApart(trial.gold, drawn[1], drawn[0], trial.number))
 
     return _golds(bench).flatmap(other)
 
 
-def _right_above_wrong(bench: Bench, trial: _Trial) -> None:
+def _right_above_wrong(bench: Bench, trial: _ToldApart) -> None:
     _outranked("right_above_wrong", bench, trial)
 
 
-def _near_misses(bench: Bench, trial: _Trial) -> None:
+def _near_misses(bench: Bench, trial: _ToldApart) -> None:
     if bench.subject.overlooks_repeats:
         sides = (rows_of(sql, bench.schema, trial.number) for sql in (trial.gold, trial.predicted))
         gold, predicted = (list(dict.fromkeys(rows)) for rows in sides)
@@ -290,7 +290,7 @@ def _near_misses(bench: Bench, trial: _Trial) -> None:
     _outranked("near_misses", bench, trial)
 
 
-def _outranked(law: str, bench: Bench, trial: _Trial) -> None:
+def _outranked(law: str, bench: Bench, trial: _ToldApart) -> None:
     right, wrong = _two(bench, trial)
     if right is not None and wrong is not None and not wrong < right:
         _break(
@@ -301,15 +301,15 @@ def _outranked(law: str, bench: Bench, trial: _Trial) -> None:
         )
 
 
-def _spelling(bench: Bench, trial: _Trial) -> None:
+def _spelling(bench: Bench, trial: _ToldApart) -> None:
     _unchanged("spelling", bench, trial)
 
 
-def _same_meaning(bench: Bench, trial: _Trial) -> None:
+def _same_meaning(bench: Bench, trial: _ToldApart) -> None:
     _unchanged("same_meaning", bench, trial)
 
 
-def _unchanged(law: str, bench: Bench, trial: _Trial) -> None:
+def _unchanged(law: str, bench: Bench, trial: _ToldApart) -> None:
     right, other = _two(bench, trial)
     if right is not None and right != other:
         _break(
@@ -320,18 +320,18 @@ def _unchanged(law: str, bench: Bench, trial: _Trial) -> None:
         )
 
 
-def _two(bench: Bench, trial: _Trial) -> list[float | None]:
+def _two(bench: Bench, trial: _ToldApart) -> list[float | None]:
     return bench.subject.score(
         [bench.case(sql, trial.gold, trial.number) for sql in (trial.gold, trial.predicted)]
     )
 
 
-def _told(trial: _Trial) -> dict[str, object]:
+def _told(trial: _ToldApart) -> dict[str, object]:
     return {"gold": trial.gold, "predicted": trial.predicted, "change": trial.change}
 
 
-def _unrun(bench: Bench) -> st.SearchStrategy[_Trial]:
-    def spoilt(trial: _Trial) -> st.SearchStrategy[_Trial]:
+def _unrun(bench: Bench) -> st.SearchStrategy[_ToldApart]:
+    def spoilt(trial: _ToldApart) -> st.SearchStrategy[_ToldApart]:
         texts = (
             ("a column that is not there", trial.gold.replace("SELECT ", "SELECT no_such_column, ", 1)),
             ("two statements", f"{trial.gold}; {trial.gold}"),
@@ -339,12 +339,14 @@ def _unrun(bench: Bench) -> st.SearchStrategy[_Trial]:
             ("a statement that writes", f"CREATE TABLE copy AS {trial.gold}"),
             ("text behind the SQL", f"{trial.gold} I am sure."),
         )
-        return st.sampled_from(texts).map(lambda drawn: _Trial(trial.gold, drawn[1], drawn[0], trial.number))
+        return st.sampled_from(texts).map(
+            lambda drawn: _ToldApart(trial.gold, drawn[1], drawn[0], trial.number)
+        )
 
     return _golds(bench).flatmap(spoilt)
 
 
-def _nothing_unrun(bench: Bench, trial: _Trial) -> None:
+def _nothing_unrun(bench: Bench, trial: _ToldApart) -> None:
     failing = "SELECT nothing FROM nowhere"
     least, other = bench.subject.score(
         [bench.case(sql, trial.gold, trial.number) for sql in (failing, trial.predicted)]

@@ -144,7 +144,7 @@ def test_too_much_is_413(local: SQLite) -> None:
             stream.sendall(head("/score", "Transfer-Encoding: chunked"))
             stream.sendall(b"2710\r\n" + b" " * 10_000 + b"\r\n2710\r\n" + b" " * 10_000 + b"\r\n0\r\n\r\n")
             assert heard(stream).startswith(b"HTTP/1.1 413")
-        assert app.state.desk.present == app.state.desk._bytes == 0
+        assert app.state.handler.present == app.state.handler._bytes == 0
 
 
 @pytest.mark.parametrize("limit", ["max_batch", "max_bytes", "queue", "threads"])

@@ -44,7 +44,7 @@ def test_an_executor_that_raises_is_the_systems_fault() -> None:
         with Remote(url, **QUICK) as remote:
             [score] = fr.Scorer("execution_match()", remote).score([fr.Sample(GOLD, GOLD, "shop")])
         assert (score.value, score.status) == (None, Status.unavailable)
-        assert app.state.desk.present == app.state.desk.running == 0
+        assert app.state.handler.present == app.state.handler.running == 0
 
 
 def test_a_server_that_is_not_there_scores_nothing() -> None:

@@ -15,7 +15,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards.comparing import modes
-from finer_rewards.comparing.partial_results import Pair
+from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing.siblings import cache_folder
 from finer_rewards.remote.wire import pair_record
@@ -36,8 +36,8 @@ SCORED = {
     "meta": {"id": 1},
 }
 RAN = Execution(Status.ok, ("n",), ((1,),))
-ANSWERED = pair_record(Pair("shop", RAN, RAN, modes()["answer"], "", GOLD, None, GOLD, "q"))
-COMPARED = pair_record(Pair("shop", RAN, RAN, modes()["answer"], GOLD, GOLD, GOLD, GOLD, "q"))
+ANSWERED = pair_record(ResultPair("shop", RAN, RAN, modes()["answer"], "", GOLD, None, GOLD, "q"))
+COMPARED = pair_record(ResultPair("shop", RAN, RAN, modes()["answer"], GOLD, GOLD, GOLD, GOLD, "q"))
 VALID: dict[str, Any] = {
     "/score": {"samples": [SCORED], "explain": True},
     "/get_reward": {

@@ -24,7 +24,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 from servers import GOLD, SLOW, SPEC, Held, ask, connected, head, heard, samples, serving, until
 
 from finer_rewards.serving import connections as connections_module
-from finer_rewards.serving import desk as desk_module
+from finer_rewards.serving import request_handler as handler_module
 from finer_rewards.serving import service as service_module
 
 ONE = {"queries": [["SELECT 1", "shop", False, []]]}
@@ -38,7 +38,7 @@ def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
     ):
         waiting = [pool.submit(ask, url, "/execute", ONE) for _ in range(2)]
         held.started.acquire(timeout=10)
-        until(lambda: app.state.desk.present == 2)
+        until(lambda: app.state.handler.present == 2)
         status, headers, answer = ask(url, "/execute", ONE)
         assert (status, headers["retry-after"]) == (503, "1")
         assert "Try again" in answer["error"]
@@ -57,22 +57,22 @@ def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
 @pytest.mark.parametrize("where", ["waiting", "running", "streaming"])
 def test_a_client_that_leaves_frees_its_place(where: str, monkeypatch) -> None:
     if where == "streaming":
-        monkeypatch.setattr(desk_module, "SIGN_OF_LIFE", 0.05)
+        monkeypatch.setattr(handler_module, "SIGN_OF_LIFE", 0.05)
     held = Held()
     body = json.dumps(ONE).encode()
     with serving(fr.Scorer("executable()", held), queue=2, threads=2 - (where == "waiting")) as (url, app):
-        desk = app.state.desk
+        handler = app.state.handler
         with connected(url) as first, connected(url) as second:
             for stream in (first, second):
                 stream.sendall(head("/execute", f"Content-Length: {len(body)}"))
                 stream.sendall(body)
-            until(lambda: desk.present == 2)
+            until(lambda: handler.present == 2)
             if where == "streaming":
                 assert first.recv(100).startswith(b"HTTP/1.1 200")
             assert ask(url, "/execute", ONE)[0] == 503
-        until(lambda: desk.present == 0)
+        until(lambda: handler.present == 0)
         held.free.set()
-        until(lambda: desk.running == 0)
+        until(lambda: handler.running == 0)
         assert ask(url, "/execute", ONE)[0] == 200
         assert held.calls == {"waiting": 2, "running": 3, "streaming": 3}[where]
 
@@ -83,19 +83,19 @@ def test_the_queries_of_a_client_that_left_are_ended(root: Path) -> None:
         SQLite(root, workers=1, timeout=10 * LONG) as executor,
         serving(fr.Scorer("execution_match()", executor)) as (url, app),
     ):
-        desk = app.state.desk
+        handler = app.state.handler
         with connected(url) as stream:
             stream.sendall(head("/score", f"Content-Length: {len(body)}") + body)
-            until(lambda: desk.running == 1 and bool(executor.process_ids))
+            until(lambda: handler.running == 1 and bool(executor.process_ids))
             time.sleep(0.3)
-        until(lambda: desk.running == 0)
+        until(lambda: handler.running == 0)
         assert executor.execute(GOLD, "shop").ok
 
 
 def test_a_cancelled_await_ends_the_queries_on_the_server(root: Path) -> None:
-    async def cancelled(scorer: fr.Scorer, desk) -> None:
+    async def cancelled(scorer: fr.Scorer, handler) -> None:
         waiting = asyncio.create_task(scorer.ascore([fr.Sample(SLOW, gold=GOLD, db="shop")]))
-        while not desk.running:
+        while not handler.running:
             await asyncio.sleep(0.01)
         await asyncio.sleep(0.2)
         waiting.cancel()
@@ -109,8 +109,8 @@ def test_a_cancelled_await_ends_the_queries_on_the_server(root: Path) -> None:
         fr.Scorer("execution_match()", remote) as scorer,
     ):
         began = time.monotonic()
-        asyncio.run(cancelled(scorer, app.state.desk))  # it waits for its threads
-        until(lambda: app.state.desk.running == 0)
+        asyncio.run(cancelled(scorer, app.state.handler))  # it waits for its threads
+        until(lambda: app.state.handler.running == 0)
         assert time.monotonic() - began < LONG
         assert scorer.score_one(fr.Sample(GOLD, gold=GOLD, db="shop")).value == 1
 
@@ -126,8 +126,8 @@ def test_a_cancelled_await_does_not_wait_for_a_server_that_is_not_there() -> Non
 
 
 def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> None:
-    monkeypatch.setattr(desk_module, "SLOW_SECONDS", 0.1)
-    monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
+    monkeypatch.setattr(handler_module, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(handler_module, "DISCARD_SECONDS", 0.1)
     with connected(url) as stream:
         stream.sendall(head("/score", "Content-Length: 1000") + b"{")
         answer = b"".join(iter(lambda: stream.recv(1000), b""))  # to the end of the connection
@@ -135,10 +135,10 @@ def test_a_body_that_does_not_come_is_not_waited_for(url: str, monkeypatch) -> N
 
 
 def test_a_body_that_comes_drop_by_drop_is_not_waited_for(url: str, monkeypatch) -> None:
-    monkeypatch.setattr(desk_module, "UPLOAD_SECONDS", 0.3)
-    monkeypatch.setattr(desk_module, "SLOW_SECONDS", 0.1)
-    monkeypatch.setattr(desk_module, "SLOW_BYTES", 1)
-    monkeypatch.setattr(desk_module, "DISCARD_SECONDS", 0.1)
+    monkeypatch.setattr(handler_module, "UPLOAD_SECONDS", 0.3)
+    monkeypatch.setattr(handler_module, "SLOW_SECONDS", 0.1)
+    monkeypatch.setattr(handler_module, "SLOW_BYTES", 1)
+    monkeypatch.setattr(handler_module, "DISCARD_SECONDS", 0.1)
     with connected(url) as stream:
         stream.sendall(head("/score", "Content-Length: 1000000"))
         stream.settimeout(0.01)
@@ -162,11 +162,11 @@ def test_what_is_only_promised_costs_nobody_else_anything() -> None:
             stream = stack.enter_context(connected(url))
             promised = "Transfer-Encoding: chunked" if number % 2 else "Content-Length: 200000"
             stream.sendall(head("/execute", promised) + b"1\r\n{"[3 * (number % 2 == 0) :])
-        until(lambda: app.state.desk._bytes == 40)
+        until(lambda: app.state.handler._bytes == 40)
         assert [ask(url, "/execute", ONE)[0] for _ in range(20)] == [200] * 20
-        assert app.state.desk.present == 0
+        assert app.state.handler.present == 0
     # and those that are gone leave nothing behind
-    assert app.state.desk._bytes == 0
+    assert app.state.handler._bytes == 0
 
 
 def test_as_many_bytes_as_the_server_takes_do_not_keep_small_requests_out() -> None:
@@ -179,7 +179,7 @@ def test_as_many_bytes_as_the_server_takes_do_not_keep_small_requests_out() -> N
         for _ in range(8):
             stream = stack.enter_context(connected(url))
             stream.sendall(head("/execute", "Content-Length: 100000") + b" " * 99_000)
-        until(lambda: app.state.desk._bytes == 8 * 99_000)
+        until(lambda: app.state.handler._bytes == 8 * 99_000)
         assert ask(url, "/execute", ONE)[0] == 200
         large = json.dumps(ONE).encode() + b" " * 90_000
         status, headers, answer = ask(url, "/execute", body=large)
@@ -218,7 +218,7 @@ def test_connections_that_all_wait_for_an_answer_are_kept(monkeypatch) -> None:
         streams = [stack.enter_context(connected(url)) for _ in range(2)]
         for stream in streams:
             stream.sendall(head("/execute", f"Content-Length: {len(body)}") + body)
-        until(lambda: app.state.desk.running == 2)
+        until(lambda: app.state.handler.running == 2)
         with connected(url) as late:
             assert late.recv(1000).startswith(b"HTTP/1.1 503")
         held.free.set()
@@ -248,7 +248,7 @@ def test_signs_of_life_keep_a_client_waiting_and_silence_does_not(monkeypatch) -
             began = time.monotonic()
             assert hasty.execute("SELECT 1", "shop").status is Status.unavailable
             assert time.monotonic() - began < LONG
-        monkeypatch.setattr(desk_module, "SIGN_OF_LIFE", 0.05)
+        monkeypatch.setattr(handler_module, "SIGN_OF_LIFE", 0.05)
         with Remote(url, timeout=0.3, patience=0.2) as hasty:
             answer = pool.submit(hasty.execute, "SELECT 2", "shop")
             time.sleep(1.0)

@@ -124,8 +124,8 @@ def test_nothing_is_wrong_or_left_after_a_storm(root: Path) -> None:
         storm.append(pool.submit(killer))
         for one in storm:
             one.result(120)
-        desk = app.state.desk
-        until(lambda: desk.present == desk.running == desk._bytes == 0)
+        handler = app.state.handler
+        until(lambda: handler.present == handler.running == handler._bytes == 0)
         assert ask(url, "/score", {"samples": [SAMPLE]})[2]["scores"][0]["value"] == 4.0
         until(lambda: len(list(Path("/proc/self/fd").iterdir())) < 80)
     assert counts["left"] > 20 and counts["killed"] > 5, counts

@@ -85,7 +85,7 @@ def test_the_client_of_openrlhf_gets_the_scorers_values(root: Path) -> None:
                 capture_output=True, text=True, timeout=300,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr[-4000:]
-            assert 'code="401"' not in app.state.desk.metrics.text({})
+            assert 'code="401"' not in app.state.handler.metrics.text({})
         out = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))[7:])
         for (response, given_one), (reward, score, logs) in zip(rows, out, strict=True):
             reply = local([prompt + response + "<|im_end|>"], [prompt], [given_one])

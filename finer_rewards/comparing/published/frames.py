@@ -9,7 +9,7 @@ from typing import Any
 
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.published.pandas import frame_of, through_csv
-from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.result import Comparison, ResultTable, Sides, counted, differing, matched
 from finer_rewards.comparing.rules import rule
 
 # A quoted literal. A doubled quote does not end it.
@@ -86,7 +86,7 @@ def ibm_exec(sides: Sides, mode: Mode) -> Comparison:
     return differing(sides, "the sorted texts of the cells are not gold's", "cells")
 
 
-def _ibm_rows(table: Table) -> list[list[Any]]:
+def _ibm_rows(table: ResultTable) -> list[list[Any]]:
     rows: list[list[Any]] = frame_of(table).values.tolist()
     return rows
 

@@ -11,13 +11,13 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from finer_rewards.comparing.result import Table
+from finer_rewards.comparing.result import ResultTable
 
 _NUMBERS = {int, float, bool, type(None)}
 _CHUNK = 500
 
 
-def frame_of(table: Table) -> Any:
+def frame_of(table: ResultTable) -> Any:
     """Return the frame that `pandas.DataFrame(rows)` makes, with text as Python objects."""
     import pandas
 
@@ -38,13 +38,13 @@ def _dtype(column: Sequence[Any]) -> str | None:
     return None if numeric else "object"
 
 
-def through_csv(table: Table) -> Any:
+def through_csv(table: ResultTable) -> Any:
     """Return the frame read back after the rows were written as CSV, 500 at a time: its types are inferred anew."""
     import pandas
 
     file = io.StringIO()
     for start in range(0, len(table.rows) or 1, _CHUNK):
-        part = Table(table.rows[start : start + _CHUNK], table.names)
+        part = ResultTable(table.rows[start : start + _CHUNK], table.names)
         frame_of(part).to_csv(file, index=False, header=not start)
     file.seek(0)
     return pandas.read_csv(file, low_memory=False) if table.names else pandas.DataFrame()

@@ -9,7 +9,7 @@ from typing import Any
 from finer_rewards.comparing.column_order import exact_mapping
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.ordering import is_select_text
-from finer_rewards.comparing.result import Comparison, Sides, Table, counted, differing, matched
+from finer_rewards.comparing.result import Comparison, ResultTable, Sides, counted, differing, matched
 from finer_rewards.comparing.rules import Equates, rule
 from finer_rewards.types import Row
 
@@ -145,7 +145,7 @@ def dict_rows(sides: Sides, mode: Mode) -> Comparison:
     return comparison
 
 
-def _rows_by_name(table: Table, mode: Mode) -> set[Row]:
+def _rows_by_name(table: ResultTable, mode: Mode) -> set[Row]:
     """Return the rows as the published code reads them from a data frame.
 
     A column of numbers with a NULL has become floats there; so have all columns, if all hold numbers and at least one

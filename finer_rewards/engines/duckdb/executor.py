@@ -33,7 +33,7 @@ _RESERVED = 2 << 30
 
 
 @dataclass(frozen=True)
-class _Source:
+class _OwnOrCopied:
     """A database as the user has it, and the DuckDB file that is opened for it: the file itself, or a copy.
 
     Args:
@@ -199,22 +199,22 @@ class DuckDB(FileExecutor):
                 return sqlite.find(db, called)
         return find_database(db, self.root, SUFFIXES, is_duckdb_place, called=called)
 
-    def _look_at(self, path: Path) -> _Source:
+    def _look_at(self, path: Path) -> _OwnOrCopied:
         if path.is_dir():
             files = tuple(DatabaseFile.look(one) for one in sorted(path.glob("*.parquet")))
             identity = (str(path.absolute()), sum((file.state for file in files), ()))
             copy = self._copy("parquet", str(path.absolute()), identity, files)
-            return _Source(identity, files, copy, "parquet")
+            return _OwnOrCopied(identity, files, copy, "parquet")
         with path.open("rb") as start:
             head = start.read(16)
         if head == MAGIC:
             file = SQLiteFile.look(resolve_database(str(path.absolute())))
             copy = self._copy("sqlite", file.path, file.identity, (file,))
-            return _Source(file.identity, (file,), copy, "sqlite")
+            return _OwnOrCopied(file.identity, (file,), copy, "sqlite")
         if head[:4] == PARQUET:
             one = DatabaseFile.look(path)
             copy = self._copy("parquet", one.path, one.identity, (one,))
-            return _Source(one.identity, (one,), copy, "parquet")
+            return _OwnOrCopied(one.identity, (one,), copy, "parquet")
         if head[8:12] != b"DUCK":
             what = f"begins with {head!r}" if head else "is empty (0 bytes)"
             raise ConfigError(
@@ -222,7 +222,7 @@ class DuckDB(FileExecutor):
                 "Pass the database file itself."
             )
         own = DuckDBFile.look(path)
-        return _Source(own.identity, (own,), own.path, "duckdb")
+        return _OwnOrCopied(own.identity, (own,), own.path, "duckdb")
 
     def _copy(self, kind: str, path: str, identity: Hashable, files: tuple[DatabaseFile, ...]) -> str:
         size = sum(Path(file.path).stat().st_size for file in files)

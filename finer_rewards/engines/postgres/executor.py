@@ -26,7 +26,7 @@ _PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
-class _Server:
+class _ServerDatabase:
     """A database on a server. Whether its content has changed cannot be seen, so its identity never changes."""
 
     conninfo: str
@@ -139,7 +139,7 @@ class Postgres(PooledExecutor):
     def about(self) -> tuple[str, str]:
         """Return the server's version and what the role may do; `unknown` when it cannot be asked."""
         if not self._told:
-            task = Task("about", _Server(_with(self.dsn)).request, "", self.timeout)
+            task = Task("about", _ServerDatabase(_with(self.dsn)).request, "", self.timeout)
             self._pool.run([task])
             assert task.answer is not None
             if task.answer[0] != "ok":
@@ -151,17 +151,17 @@ class Postgres(PooledExecutor):
     def __repr__(self) -> str:
         return without_password(super().__repr__())
 
-    def _look(self, db: str) -> _Server:
+    def _look(self, db: str) -> _ServerDatabase:
         if is_dsn(db):
-            return _Server(_with(_checked(db, "db")))
+            return _ServerDatabase(_with(_checked(db, "db")))
         if not db or "\x00" in db:
             raise ConfigError(f"`db` should name a {self.db_means}, but got {db!r}. Pass its name.")
         if self.db_means == "database":
-            return _Server(_with(self.dsn, dbname=db))
+            return _ServerDatabase(_with(self.dsn, dbname=db))
         if self.db_means == "nothing":
-            return _Server(_with(self.dsn))
+            return _ServerDatabase(_with(self.dsn))
         name = re.sub(r"([\s\\])", r"\\\1", '"' + db.replace('"', '""') + '"')
-        return _Server(_with(self.dsn, options=f"-csearch_path={name}"))
+        return _ServerDatabase(_with(self.dsn, options=f"-csearch_path={name}"))
 
     def _read_schema(self, found: Any) -> Schema:
         return Schema(tuple(table_of(*table) for table in found))

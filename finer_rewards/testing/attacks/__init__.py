@@ -3,11 +3,11 @@
 from typing import Final
 
 from finer_rewards.testing.attacks.attack import VERIFIED, Attack, Rule
+from finer_rewards.testing.attacks.attack_databases import QUESTIONS, AttackQuestion, build_attack_databases
 from finer_rewards.testing.attacks.conduct import CONDUCT
 from finer_rewards.testing.attacks.results import RESULTS
-from finer_rewards.testing.attacks.worlds import QUESTIONS, Question, build_worlds
 
-__all__ = ["ATTACKS", "QUESTIONS", "VERIFIED", "Attack", "Question", "Rule", "build_worlds"]
+__all__ = ["ATTACKS", "QUESTIONS", "VERIFIED", "Attack", "AttackQuestion", "Rule", "build_attack_databases"]
 
 #: Every attack, grouped by kind.
 ATTACKS: Final[tuple[Attack, ...]] = (*RESULTS, *CONDUCT)

@@ -43,7 +43,7 @@ class Attack:
     Args:
         kind: what it plays on.
         title: what it does.
-        question: the name of a question of `worlds`.
+        question: the name of a question of `attack_databases`.
         sql: the SQL, put into the template of completions.
         rule: what must hold.
         text: the whole completion, instead of the template.

@@ -19,7 +19,7 @@ from finer_rewards.testing.subjects import CallError, Case, Function, Subject
 MEMORY: Final = 1 << 31
 
 
-class Walled(Subject):
+class IsolatedSubject(Subject):
     """A function in a child process, with a time limit for each call.
 
     Args:

@@ -15,7 +15,7 @@ PULSE = 5.0  # Seconds between questions to a node whether it is alive.
 _LISTEN = 0.05  # How often a call that may be stopped looks whether it was.
 
 
-class Deal:
+class Dispatch:
     """One batch on its way: parts that wait, parts that run, and what came back, by its place.
 
     Args:

@@ -56,7 +56,7 @@ _INSTANCES: Final = (
 
 
 @dataclass(frozen=True)
-class Question:
+class AttackQuestion:
     """A question, its gold, and honest answers to it.
 
     Args:
@@ -76,73 +76,73 @@ _TOTALS = (
 )
 
 #: The questions, by a short name.
-QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
+QUESTIONS: Final[Mapping[str, AttackQuestion]] = MappingProxyType(
     {
-        "count": Question(
+        "count": AttackQuestion(
             "How many ships sail under the flag of Malta?",
             "SELECT COUNT(*) FROM ship WHERE flag = 'Malta'",
             "SELECT COUNT(*) FROM ship WHERE tons > 800",
         ),
-        "names": Question(
+        "names": AttackQuestion(
             "What are the names of the ships under the flag of Malta?",
             "SELECT name FROM ship WHERE flag = 'Malta'",
             "SELECT name FROM ship WHERE flag = 'Cyprus'",
         ),
-        "heaviest": Question(
+        "heaviest": AttackQuestion(
             "What is the name of the heaviest ship?",
             "SELECT name FROM ship ORDER BY tons DESC LIMIT 1",
             "SELECT name FROM ship ORDER BY id LIMIT 1",
         ),
-        "fees": Question(
+        "fees": AttackQuestion(
             "List the labels of the berths, the dearest first.",
             "SELECT label FROM berth ORDER BY fee DESC",
             "SELECT label FROM berth ORDER BY label",
         ),
-        "flags": Question(
+        "flags": AttackQuestion(
             "For every visit, what was the flag of the ship?",
             "SELECT ship.flag FROM visit JOIN ship ON visit.ship_id = ship.id",
             "SELECT flag FROM ship",
         ),
-        "totals": Question(
+        "totals": AttackQuestion(
             "What did each ship that visited pay, a crate costing the berth's fee?",
             _TOTALS,
             _TOTALS.replace("SUM", "MAX"),
         ),
-        "big": Question(
+        "big": AttackQuestion(
             "Name and flag of the ships above 800 tons?",
             "SELECT name, flag FROM ship WHERE tons > 800",
             "SELECT name, flag FROM ship WHERE tons > 5000",
         ),
-        "duels": Question(
+        "duels": AttackQuestion(
             "Who beat whom?", "SELECT winner, loser FROM duel", "SELECT winner, winner FROM duel"
         ),
-        "small": Question(
+        "small": AttackQuestion(
             "What did the probe with code k read?",
             "SELECT reading FROM probe WHERE code = 'k'",
             "SELECT reading FROM probe WHERE code = 'm'",
         ),
-        "mean": Question(
+        "mean": AttackQuestion(
             "What is the mean reading of the codes m and n?",
             "SELECT AVG(reading) FROM probe WHERE code IN ('m', 'n')",
             "SELECT AVG(reading) FROM probe",
         ),
-        "codes": Question(
+        "codes": AttackQuestion(
             "What is the code of the probe with the remark 'calm' or 'wind'?",
             "SELECT code FROM probe WHERE remark IN ('calm', 'wind')",
             "SELECT code FROM probe WHERE remark = 'fog'",
         ),
-        "remark": Question(
+        "remark": AttackQuestion(
             "What remark belongs to probe 2?",
             "SELECT remark FROM probe WHERE id = 2",
             "SELECT remark FROM probe WHERE id = 1",
         ),
-        "none": Question(
+        "none": AttackQuestion(
             "Which ships are above a million tons?",
             "SELECT name FROM ship WHERE tons > 1000000",
             "SELECT name FROM ship WHERE tons > 800",
         ),
         **{
-            f"first_{count}": Question(
+            f"first_{count}": AttackQuestion(
                 f"List the steps up to {count}, in order.",
                 f"SELECT n FROM step WHERE n <= {count} ORDER BY n",
                 f"SELECT n FROM step WHERE n < {count} ORDER BY n",
@@ -153,7 +153,7 @@ QUESTIONS: Final[Mapping[str, Question]] = MappingProxyType(
 )
 
 
-def build_worlds(folder: Path) -> tuple[Path, Path]:
+def build_attack_databases(folder: Path) -> tuple[Path, Path]:
     """Write the two instances as SQLite files into a folder, and return their paths."""
     first, second = (folder / f"harbour{number}.sqlite" for number in (1, 2))
     for path, rows in zip((first, second), _INSTANCES, strict=True):

@@ -1,4 +1,4 @@
-"""The desk every request passes: who may ask, how much, how many at once; and work done off the event loop."""
+"""What every request passes: who may ask, how much, how many at once; and work done off the event loop."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class GoneError(Exception):
     """The client has gone, so that nobody waits for the rest."""
 
 
-class Desk:
+class RequestHandler:
     """Admits requests and runs their work in threads.
 
     Args:

@@ -7,9 +7,9 @@ worker, so it needs the standard library only.
 from __future__ import annotations
 
 from finer_rewards.neighbours.conditions import Condition, Join
-from finer_rewards.neighbours.instance_database import Template, Wanted, try_instance
+from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
 from finer_rewards.neighbours.instances import make_instance
-from finer_rewards.neighbours.portable_random import Chance
+from finer_rewards.neighbours.portable_random import PortableRandom
 from finer_rewards.neighbours.recipes import PARTED, RECIPES
 
 TYPE_CHECKING = False
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from typing import Any
 
     from finer_rewards.engines.sqlite.worker import Connection
-    from finer_rewards.neighbours.source_database import Source
+    from finer_rewards.neighbours.source_database import SourceDatabase
 
 _ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it; 1 where it has several rows
 
 
-def make_trials(
+def make_judging_instances(
     connection: Connection,
-    source: Source,
-    template: Template,
+    source: SourceDatabase,
+    template: EmptyDatabase,
     gold: str,
     conditions: list[tuple[Any, ...]],
     joins: list[tuple[Any, ...]],
@@ -78,7 +78,7 @@ def make_trials(
         if (not alive and (patience or len(found) >= enough)) or (patience and vain >= patience):
             break
         recipe = RECIPES[number] if number < len(RECIPES) else PARTED
-        rng = Chance(f"{seed}:{number}:{gold}")
+        rng = PortableRandom(f"{seed}:{number}:{gold}")
         instance = make_instance(mine, [looked_for], recipe, rng, frozenset(tables), columns)
         trial = try_instance(template, mine, instance, wanted)
         news = trial is not None and bool(alive & (trial.told | trial.counted))
