@@ -31,7 +31,8 @@ class DataError(ConfigError):
 
 #: Extras that pip alone cannot install, and what can.
 _OTHERWISE = {
-    "openrlhf": "Install it as its own documentation says: pip cannot build its flash-attn before torch is there"
+    "nemo_rl": "Run inside a checkout of NeMo-RL: on the package index its name is an empty package",
+    "openrlhf": "Install it as its own documentation says: pip cannot build its flash-attn before torch is there",
 }
 
 

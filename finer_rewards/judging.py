@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
-from finer_rewards._util.endpoint import EndpointError, EndpointGoneError, ask_endpoint, checked_url
+from finer_rewards._util.endpoint import Endpoint, EndpointError, EndpointGoneError
 from finer_rewards._util.lru import LRU
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward
@@ -93,7 +93,8 @@ class Judges:
         return "the judge gave no reply"
 
 
-class EndpointJudge:
+@dataclass(frozen=True, eq=False, repr=False, kw_only=True)
+class EndpointJudge(Endpoint):
     """Asks `POST URL/chat/completions`, a request a prompt, several at once, with the standard library only.
 
     The key and the prompts go to that address alone: a redirect is an error. A refusal for load (429) or by the server
@@ -118,30 +119,16 @@ class EndpointJudge:
         EndpointJudge('http://localhost:8000/v1', 'my-model')
     """
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        temperature: float = 0.0,
-        max_tokens: int = 512,
-        concurrency: int = 16,
-        timeout: float = 60.0,
-        retries: int = 3,
-        key_variable: str = "OPENAI_API_KEY",
-    ) -> None:
-        if concurrency < 1:
+    temperature: float = 0.0
+    max_tokens: int = 512
+    concurrency: int = 16
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.concurrency < 1:
             raise ConfigError(
-                f"`EndpointJudge(concurrency=...)` should be 1 or more, but got {concurrency!r}."
+                f"`EndpointJudge(concurrency=...)` should be 1 or more, but got {self.concurrency!r}."
             )
-        self.url = checked_url("EndpointJudge", url)
-        self.model = model
-        self.temperature = temperature
-        self.max_tokens = max_tokens
-        self.concurrency = concurrency
-        self.timeout = timeout
-        self.retries = retries
-        self.key_variable = key_variable
 
     def __call__(self, prompts: Sequence[str]) -> list[str | None]:
         """Return a reply to each prompt.
@@ -155,7 +142,7 @@ class EndpointJudge:
         def ask(prompt: str) -> str | None:
             # A server that is gone keeps nobody waiting once a prompt.
             try:
-                return self._ask(prompt, 0 if gone.is_set() else self.retries)
+                return self._ask(prompt, once=gone.is_set())
             except EndpointError as error:
                 if isinstance(error, EndpointGoneError):
                     gone.set()
@@ -172,21 +159,13 @@ class EndpointJudge:
         """Return what decides its replies; not the URL, as the server may move."""
         return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
 
-    def _ask(self, prompt: str, retries: int) -> str:
+    def _ask(self, prompt: str, once: bool) -> str:
         body = {
-            "model": self.model,
             "messages": [{"role": "user", "content": prompt}],
             "temperature": self.temperature,
             "max_tokens": self.max_tokens,
         }
-        answer = ask_endpoint(
-            self.url,
-            "chat/completions",
-            body,
-            key_variable=self.key_variable,
-            timeout=self.timeout,
-            retries=retries,
-        )
+        answer = self.ask("chat/completions", body, once=once)
         try:
             text = answer["choices"][0]["message"]["content"]
         except (KeyError, TypeError, IndexError) as error:
@@ -196,6 +175,3 @@ class EndpointJudge:
         if not isinstance(text, str):
             raise EndpointError(f"{self.url} gave a reply without text")
         return text
-
-    def __repr__(self) -> str:
-        return f"EndpointJudge({self.url!r}, {self.model!r})"

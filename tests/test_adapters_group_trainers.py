@@ -194,7 +194,13 @@ def test_easyr1_gets_the_same_keys_for_all(root: str) -> None:
         list(one) == ["overall", "accuracy", "execution_match", "executable", "unscorable"] for one in found
     )
     with pytest.raises(ConfigError, match="A ground truth should have a column 'db'"):
-        easyr1.compute_score([{"response": "", "ground_truth": GOLD}], spec=SPEC, **options(root))
+        easyr1.compute_score(
+            [{"response": "", "ground_truth": json.dumps({"gold": GOLD})}], spec=SPEC, **options(root)
+        )
+    # Bare SQL names no database, and a text that begins as JSON may be cut.
+    for truth in (GOLD, '{"gold": "SELECT 1", "db"'):
+        with pytest.raises(ConfigError, match=r"should be JSON with .* but got .* Write json.dumps"):
+            easyr1.compute_score([{"response": "", "ground_truth": truth}], spec=SPEC, **options(root))
 
 
 def test_easyr1_scores_by_its_own_code(root: str, losing: None) -> None:

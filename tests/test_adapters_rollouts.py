@@ -9,6 +9,7 @@ import asyncio
 import json
 import pickle
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ from typing import Any
 import pytest
 
 import finer_rewards as fr
-from finer_rewards.adapters import scorers
+from finer_rewards.adapters import nemo_rl, scorers
 from finer_rewards.adapters._episodes import TextEpisode
 from finer_rewards.adapters._training_rows import Judged
-from finer_rewards.errors import ConfigError
+from finer_rewards.errors import ConfigError, MissingExtraError
 from finer_rewards.types import Status, unscored
 
 SPEC = "2 * execution_match() + executable()"
@@ -265,6 +266,14 @@ def test_rllm_leaves_out_what_is_lost(root: str) -> None:
 
 
 # --- NeMo-RL ---
+
+
+@pytest.mark.parametrize("ask", ["build_environment", "register_environment"])
+def test_nemo_rl_is_named_where_it_is_missing(ask: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    nemo_rl._environment.cache_clear()
+    monkeypatch.setitem(sys.modules, "nemo_rl", None)
+    with pytest.raises(MissingExtraError, match=rf"{ask}\(\) needs nemo-rl. Run inside a checkout"):
+        getattr(nemo_rl, ask)()
 
 
 @pytest.mark.filterwarnings("default")

@@ -296,6 +296,11 @@ def test_the_rows_of_a_file_are_checked(root: str, tmp_path: Path) -> None:
     path = tmp_path / "train.parquet"
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([row] * 3), path)
     assert check(path, root=root, spec=SPEC) == 3
+    whole = path.read_bytes()
+    for broken in (b"", b"SELECT 1\n", whole[:-9], whole[:4] + bytes(40) + whole[44:]):
+        path.write_bytes(broken)
+        with pytest.raises(ConfigError, match=r"train\.parquet cannot be read as one.* Write it again"):
+            check(path, root=root, spec=SPEC)
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{**row, "extra_info": {"db": "shp"}}]), path)
     with pytest.raises(ConfigError, match="Did you mean 'shop'"):
         check(str(path), root=root, spec=SPEC)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,12 @@ from finer_rewards.adapters._training_rows import Fields
 from finer_rewards.adapters.trl import TRLReward
 from finer_rewards.adapters.verl import compute_score
 from finer_rewards.cli import main
+from finer_rewards.engines.sqlite import text_files
 from finer_rewards.engines.sqlite.text_database import LARGEST
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import is_database_text
+from finer_rewards.executing.pool import Pool
+from finer_rewards.executing.process import Task, ended
 
 SINGERS = """-- two singers
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, age INTEGER);
@@ -118,6 +123,34 @@ def test_a_text_that_never_ends_is_stopped_and_not_tried_again(monkeypatch: pyte
         assert executor.execute("SELECT x FROM t", DUMP).rows == ((7,),)
 
 
+def test_a_machine_without_time_is_no_fault_of_the_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_late(pool: Pool, tasks: Sequence[Task], *_: Any) -> None:
+        for task in tasks:
+            task.answer = ended("timeout", "interrupted after 120 s", 120.0, 2.0)
+
+    with fr.SQLite(workers=1) as executor:
+        with monkeypatch.context() as busy:
+            busy.setattr(Pool, "run", too_late)
+            found = executor.execute("SELECT x FROM t", DUMP)
+        assert found.status is fr.Status.unavailable and "Try again" in found.error
+        assert executor.execute("SELECT x FROM t", DUMP).rows == ((7,),)
+
+
+def test_the_oldest_files_make_room(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MOST_BYTES", 25_000)
+    monkeypatch.setattr(text_files, "_BETWEEN", 1)
+    texts = [f"CREATE TABLE t (x); INSERT INTO t VALUES ({number})" for number in range(5)]
+    with fr.SQLite(workers=1) as executor:
+        for number, text in enumerate(texts):
+            assert executor.execute("SELECT x FROM t", text).rows == ((number,),)
+            os.utime(text_files.text_file(text), (number, number))
+        kept = [text_files.text_file(text).exists() for text in texts]
+        assert kept == [False, False, True, True, True]
+        # It is made again, by whoever knew it too.
+        assert executor.execute("SELECT x + 1 FROM t", texts[0]).rows == ((1,),)
+    assert sum(path.stat().st_size for path in (cache / "texts").iterdir()) <= 25_000
+
+
 def test_the_size_of_what_is_made_and_of_the_text_is_bounded(cache: Path) -> None:
     text = "CREATE TABLE t (x);" + " " * (16 << 20)
     with fr.SQLite(workers=1) as executor:
@@ -187,6 +220,25 @@ def test_duckdb_takes_it_too() -> None:
     with fr.DuckDB(workers=1) as executor:
         assert executor.execute("SELECT name FROM singer ORDER BY id LIMIT 1", SINGERS).rows == (("Joe",),)
         assert executor.execute("SELECT 1", "CREATE TABLE t (x) nonsense").status is fr.Status.database_failed
+
+
+def test_duckdb_tries_what_makes_no_database_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("duckdb")
+    built: list[str] = []
+    run = Pool.run
+
+    def counted(pool: Pool, tasks: Sequence[Task], *more: Any) -> None:
+        built.extend(task.sql for task in tasks if task.kind == "build")
+        run(pool, tasks, *more)
+
+    monkeypatch.setattr(Pool, "run", counted)
+    broken = "CREATE TABLE t (x); INSERT INTO u VALUES (1)"
+    with fr.DuckDB(workers=1) as executor:
+        for _ in range(3):
+            assert executor.execute("SELECT 1", broken).status is fr.Status.database_failed
+            assert executor.execute("SELECT x FROM t", DUMP).rows == ((7,),)
+            assert executor.schema(DUMP).tables[0].name == "t"
+    assert built == [broken, DUMP]
 
 
 def test_a_server_makes_no_databases_for_others(cache: Path, tmp_path: Path) -> None:

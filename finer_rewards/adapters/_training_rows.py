@@ -15,6 +15,7 @@ from finer_rewards._chat import Chat
 from finer_rewards._prompt_groups import Groups, read_groups
 from finer_rewards._util.extras import extra
 from finer_rewards._util.lossless_json import parse_json
+from finer_rewards._util.sql_text import one_line
 from finer_rewards._util.text_file import TextFile
 from finer_rewards.components import component_metrics, component_values, frequent_reasons, reason_of
 from finer_rewards.errors import ConfigError, DataError, suggest
@@ -122,7 +123,7 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
     """Yield the rows of a dataset, or of the JSONL or Parquet file of that name.
 
     Raises:
-        DataError: there is no such file, or a line is not JSON.
+        DataError: there is no such file, a line is not JSON, or what is named .parquet cannot be read as that.
         MissingExtraError: it is a Parquet file, and pyarrow is not installed.
     """
     if not isinstance(dataset, (str, os.PathLike)):
@@ -136,8 +137,14 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
     if path.suffix == ".parquet":
         with extra("prepare", "Reading Parquet", "pyarrow"):
             import pyarrow.parquet
-        for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
-            yield from batch.to_pylist()
+        try:
+            for batch in pyarrow.parquet.ParquetFile(path).iter_batches():
+                yield from batch.to_pylist()
+        except (pyarrow.ArrowException, OSError) as error:
+            raise DataError(
+                f"`dataset` should be a Parquet file by its name, but {path} cannot be read as one: "
+                f"{one_line(str(error)):.200}. Write it again, or name it by what it is (.jsonl)."
+            ) from None
         return
     for number, line in enumerate(TextFile(path).lines(), 1):
         try:

@@ -16,6 +16,7 @@ from typing import Any
 from finer_rewards._chat import read_response
 from finer_rewards.adapters._training_rows import truth_of
 from finer_rewards.adapters.scorers import RowScorer
+from finer_rewards.errors import ConfigError
 from finer_rewards.parsing import without_endings
 
 __all__ = ["compute_score"]
@@ -39,8 +40,8 @@ def compute_score(
         options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
 
     Raises:
-        ConfigError: the reward or an option cannot be used, a ground truth lacks a key, or no database was found for
-            any of the first 8 samples.
+        ConfigError: the reward or an option cannot be used, a ground truth is no JSON or lacks a key, or no database
+            was found for any of the first 8 samples.
 
     Example:
         >>> truth = '{"gold": "SELECT 1", "db": "any"}'
@@ -53,8 +54,15 @@ def compute_score(
     """
     scorer = RowScorer.of({"spec": spec, **options})
     truths = [one["ground_truth"] for one in reward_inputs]
+    rows = [truth_of(truth) for truth in truths]
+    for row, truth in zip(rows, truths, strict=True):
+        if row == {"gold": truth}:
+            raise ConfigError(
+                "A ground truth should be JSON with the gold and its database, as EasyR1 passes nothing else, but got "
+                f"{truth!r:.80}. Write json.dumps({{'gold': gold, 'db': db}}) into the column `data.answer_key`."
+            )
     judged = scorer.judge_all(
-        [truth_of(truth) for truth in truths],
+        rows,
         [read_response(without_endings(one["response"])) for one in reward_inputs],
         where="A ground truth",
         caller="reward_function_kwargs",

@@ -16,6 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from finer_rewards._chat import read_chat
+from finer_rewards._util.extras import extra
 from finer_rewards.adapters._episodes import named
 from finer_rewards.adapters._training_rows import question_of, refuse_groups, truth_of
 from finer_rewards.adapters.scorers import RowScorer
@@ -33,6 +34,9 @@ def build_environment() -> Any:
     word for *cannot be scored*: such a sample gets the mean of its group, whose advantage is 0. In asynchronous
     rollouts, where NeMo-RL asks for one sample at a time, it gets `fallback`.
 
+    Raises:
+        MissingExtraError: NeMo-RL is not installed.
+
     References:
         NeMo-RL 0.6, `nemo_rl.environments.interfaces`, `nemo_rl.experience.rollouts.calculate_rewards`.
     """
@@ -40,10 +44,15 @@ def build_environment() -> Any:
 
 
 def register_environment(name: str = "finer_rewards") -> None:
-    """Tell NeMo-RL about the environment, under the name that `env` and `task_name` give."""
-    from nemo_rl.distributed.ray_actor_environment_registry import ACTOR_ENVIRONMENT_REGISTRY
-    from nemo_rl.distributed.virtual_cluster import PY_EXECUTABLES
-    from nemo_rl.environments.utils import register_env
+    """Tell NeMo-RL about the environment, under the name that `env` and `task_name` give.
+
+    Raises:
+        MissingExtraError: NeMo-RL is not installed.
+    """
+    with extra("nemo_rl", "register_environment()", "nemo-rl"):
+        from nemo_rl.distributed.ray_actor_environment_registry import ACTOR_ENVIRONMENT_REGISTRY
+        from nemo_rl.distributed.virtual_cluster import PY_EXECUTABLES
+        from nemo_rl.environments.utils import register_env
 
     ACTOR_ENVIRONMENT_REGISTRY[f"{_HERE}.FinerActor"] = PY_EXECUTABLES.SYSTEM
     register_env(name, f"{_HERE}.FinerActor")
@@ -51,8 +60,10 @@ def register_environment(name: str = "finer_rewards") -> None:
 
 @lru_cache(maxsize=1)
 def _environment() -> dict[str, Any]:
+    with extra("nemo_rl", "build_environment()", "nemo-rl"):
+        from nemo_rl.environments.interfaces import EnvironmentInterface, EnvironmentReturn
+    # NeMo-RL brings it.
     import torch
-    from nemo_rl.environments.interfaces import EnvironmentInterface, EnvironmentReturn
 
     class FinerEnvironment(EnvironmentInterface):  # type: ignore[misc]
         """Scores answers."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import KW_ONLY, dataclass
+from typing import TYPE_CHECKING
 
-from finer_rewards._util.endpoint import EndpointError, ask_endpoint, checked_url
+from finer_rewards._util.endpoint import Endpoint, EndpointError
 from finer_rewards.memory.sentence_embedder import DEFAULT_EMBEDDER
 
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-class EndpointEmbedder:
+@dataclass(frozen=True, eq=False, repr=False)
+class EndpointEmbedder(Endpoint):
     """Sends `POST URL/embeddings`, many texts in one request, with the standard library only.
 
     The key and the texts go to that address alone: a redirect is an error. A request that is refused because of load
@@ -39,26 +41,12 @@ class EndpointEmbedder:
         'endpoint:my-model|prompt=|dimension=all'
     """
 
-    def __init__(
-        self,
-        url: str,
-        model: str = DEFAULT_EMBEDDER,
-        *,
-        prompt: str = "",
-        dimension: int | None = None,
-        batch_size: int = 64,
-        timeout: float = 30.0,
-        retries: int = 3,
-        key_variable: str = "OPENAI_API_KEY",
-    ) -> None:
-        self.url = checked_url("EndpointEmbedder", url)
-        self.model = model
-        self.prompt = prompt
-        self.dimension = dimension
-        self.batch_size = batch_size
-        self.timeout = timeout
-        self.retries = retries
-        self.key_variable = key_variable
+    model: str = DEFAULT_EMBEDDER
+    _: KW_ONLY
+    prompt: str = ""
+    dimension: int | None = None
+    batch_size: int = 64
+    timeout: float = 30.0
 
     @property
     def fingerprint(self) -> str:
@@ -75,17 +63,8 @@ class EndpointEmbedder:
         return np.stack(rows) if rows else np.zeros((0, self.dimension or 1), dtype=np.float32)
 
     def _ask(self, texts: list[str]) -> list[NDArray[np.float32]]:
-        body: dict[str, Any] = {"model": self.model, "input": texts, "encoding_format": "float"}
-        if self.dimension:
-            body["dimensions"] = self.dimension
-        answer = ask_endpoint(
-            self.url,
-            "embeddings",
-            body,
-            key_variable=self.key_variable,
-            timeout=self.timeout,
-            retries=self.retries,
-        )
+        asked = {"dimensions": self.dimension} if self.dimension else {}
+        answer = self.ask("embeddings", {"input": texts, "encoding_format": "float", **asked})
         try:
             ordered = sorted(answer["data"], key=lambda item: item["index"])
             rows = [_numbers(item["embedding"]) for item in ordered]
@@ -96,9 +75,6 @@ class EndpointEmbedder:
         if self.dimension and any(len(row) != self.dimension for row in rows):
             raise EndpointError(f"{self.url} returned vectors of length {len(rows[0])}, not {self.dimension}")
         return rows
-
-    def __repr__(self) -> str:
-        return f"EndpointEmbedder({self.url!r}, {self.model!r})"
 
 
 def _numbers(embedding: list[float] | str) -> NDArray[np.float32]:

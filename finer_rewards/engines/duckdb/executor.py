@@ -10,7 +10,7 @@ import tempfile
 import weakref
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any
 from finer_rewards._util.extras import package_folder
 from finer_rewards._util.locks import ForkSafeLock
 from finer_rewards.engines.duckdb.files import PARQUET, SUFFIXES, DuckDBFile, is_duckdb_place
+from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.engines.sqlite.files import MAGIC, SQLiteFile, resolve_database
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import DatabaseFile, find_database, is_database_text
@@ -160,6 +161,11 @@ class DuckDB(FileExecutor):
     _copies: _Copies = field(init=False, default_factory=_Copies)
     _declared: dict[str, tuple[Hashable, Schema]] = field(init=False, default_factory=dict)
 
+    @cached_property
+    def _sqlite(self) -> SQLite:
+        """What makes databases of text, and knows which make none; its worker ends after each."""
+        return SQLite(timeout=self.timeout, workers=1)
+
     @property
     def program(self) -> Program:
         """The program that its workers run."""
@@ -184,19 +190,15 @@ class DuckDB(FileExecutor):
         if known is None or known[0] != source.identity:
             schema = super().schema(db)
             if source.kind == "sqlite":
-                from finer_rewards.engines.sqlite import SQLite
-
-                with SQLite(timeout=self.timeout, workers=1) as sqlite:
+                with self._sqlite as sqlite:
                     schema = _with_keys(schema, sqlite.schema(source.files[0].path))
             known = self._declared[db] = (source.identity, schema)
         return known[1]
 
     def _find(self, db: str, called: str) -> Path:
         if is_database_text(db):
-            from finer_rewards.engines.sqlite import SQLite
-
-            with SQLite(timeout=self.timeout, workers=1) as sqlite:
-                return sqlite.find(db, called)
+            with self._sqlite as sqlite:
+                return Path(sqlite._look(db).place)
         return find_database(db, self.root, SUFFIXES, is_duckdb_place, called=called)
 
     def _look_at(self, path: Path) -> _OwnOrCopied:

@@ -6,28 +6,27 @@ import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 
-from finer_rewards._util.atomic_files import replacing
 from finer_rewards._util.extras import extra
 from finer_rewards._util.sql_text import one_line
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
+from finer_rewards.engines.sqlite.text_files import keep_text_file, text_file
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.file_executor import FileExecutor
 from finer_rewards.executing.limits import LARGEST, limit, one_of, size_in_bytes
 from finer_rewards.executing.order_probe import Sorting
 from finer_rewards.executing.process import Program, Task
-from finer_rewards.executing.siblings import cache_folder, sibling_path
+from finer_rewards.executing.siblings import sibling_path
 from finer_rewards.schema import Schema, schema_from_catalog
 
 #: Characters that a database given as text may have.
 LONGEST_TEXT = 16 << 20
 _MOST_UNMADE = 4096
-# Making a database from text may take at least this many seconds.
-_BUILDING = 30.0
+# Making a database from text may take at least this many seconds of CPU time, and so many times as long in all.
+_BUILDING, _LATEST = 30.0, 4.0
 # Limits of SQLite, by their numbers in its C interface.
 _LENGTH, _SQL_LENGTH, _ATTACHED, _LIKE_PATTERN = 0, 1, 7, 8
 
@@ -77,7 +76,7 @@ class SQLite(FileExecutor):
         "sqlite3", partial(one_of, choices=("sqlite3", "apsw")), decides=False
     )
 
-    #: Digest of a text -> why it makes no database, so that it is not tried again.
+    #: Name of the file of a text -> why it makes no database, so that it is not tried again.
     _unmade: dict[str, str] = field(init=False, default_factory=dict)
 
     @property
@@ -124,40 +123,39 @@ class SQLite(FileExecutor):
 
         Raises:
             DataError: the statements fail.
-            ConfigError: the worker was lost, or the cache folder cannot be written.
+            ConfigError: the worker was lost or got no CPU time, or the cache folder cannot be written.
         """
-        name = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
-        path = cache_folder() / "texts" / f"{name}.sqlite"
+        path = text_file(text)
         if path.exists():
             return path
-        if name in self._unmade:
-            raise DataError(self._unmade[name])
+        if path.name in self._unmade:
+            raise DataError(self._unmade[path.name])
         what = one_line(text[:200])
         if len(text) > LONGEST_TEXT:
             raise DataError(
                 f"A database given as text should have at most {LONGEST_TEXT:,} characters, but {what!r:.60} has "
                 f"{len(text):,}. Make a file of it."
             )
-        task = Task("build", (None, ""), text, max(self.timeout, _BUILDING))
+        # What counts is the time of a processor, which the machine's other work does not use up.
+        seconds = max(self.timeout, _BUILDING)
+        task = Task("build", (None, ""), text, _LATEST * seconds, seconds)
         self._pool.run([task])
         assert task.answer is not None
-        status, _, chunks, _, error, *_ = task.answer
-        if status == "unavailable":
+        status, _, chunks, _, error, *_, used = task.answer
+        if status == "unavailable" or (status == "timeout" and used < seconds):
             raise ConfigError(
                 f"The database given as text, {what!r:.60}, could not be made: {error}. Try again."
             )
         if status != "ok":
             if len(self._unmade) >= _MOST_UNMADE:
                 self._unmade.clear()
-            self._unmade[name] = (
+            self._unmade[path.name] = (
                 f"A database given as text should be CREATE and INSERT statements that SQLite runs, but {what!r:.60} "
                 f"ends with: {error}. Correct it, or leave the row out."
             )
-            raise DataError(self._unmade[name])
+            raise DataError(self._unmade[path.name])
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as draft:
-                draft.write_bytes(chunks[0])
+            keep_text_file(path, chunks[0])
         except OSError as problem:
             raise ConfigError(
                 f"The cache folder should be one that can be written, but {path.parent} is not: {problem.strerror}. "

@@ -1,0 +1,52 @@
+"""The files of databases that were given as text: in the cache folder, by the content of the text."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from hashlib import blake2b
+from itertools import count
+from pathlib import Path
+
+from finer_rewards.executing.siblings import cache_folder
+from finer_rewards._util.atomic_files import replacing
+
+__all__ = ["keep_text_file", "text_file"]
+
+#: Bytes that the files may take together; beyond, the oldest go.
+MOST_BYTES = 4 << 30
+# The folder is looked through at the first file that a process keeps, and then at each of so many.
+_BETWEEN = 64
+_KEPT = count()
+
+
+def text_file(text: str) -> Path:
+    """Return where the database lies that a text makes, if it was made."""
+    name = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=20).hexdigest()
+    return cache_folder() / "texts" / f"{name}.sqlite"
+
+
+def keep_text_file(path: Path, content: bytes) -> None:
+    """Write the file of a text. Now and then the oldest of all are removed, which are made again when asked for.
+
+    Raises:
+        OSError: the cache folder cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as draft:
+        draft.write_bytes(content)
+    if next(_KEPT) % _BETWEEN == 0:
+        _remove_oldest(path.parent, MOST_BYTES)
+
+
+def _remove_oldest(folder: Path, most: int) -> None:
+    files = []
+    for path in folder.iterdir():
+        with suppress(FileNotFoundError):  # another process removes them too
+            seen = path.stat()
+            files.append((seen.st_mtime_ns, seen.st_size, path))
+    total = sum(size for _, size, _ in files)
+    for _, size, path in sorted(files)[:-1]:
+        if total <= most:
+            return
+        path.unlink(missing_ok=True)
+        total -= size
