@@ -14,6 +14,7 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards.cli import main
 from finer_rewards.errors import ConfigError
 from finer_rewards.judging import EndpointJudge
 from finer_rewards.presets import PRESETS
@@ -234,3 +235,23 @@ def test_what_decides_a_judge_is_in_the_signature() -> None:
     spec = "judge(executed=False)"
     assert digest(spec, one) == digest(spec, same) != digest(spec, other)
     assert digest("well_formed()", one) == digest("well_formed()", None)
+
+
+def test_the_command_line_names_who_is_asked(
+    server: Any, make_db: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place, log = str(make_db("cities", CITIES)), tmp_path / "log.jsonl"
+    asked = ["--reward", "judge()", "--judge", f"{server.url}#m"]
+    assert (
+        main(["score", "SELECT 5", GOLD, "--db", place, "--format", "json", "--log", str(log), *asked]) == 0
+    )
+    said = capsys.readouterr()
+    (record,) = json.loads(said.out)
+    assert record["value"] == 0.5 and server.seen[-1][2]["model"] == "m" and KEY not in said.out + said.err
+    assert KEY not in log.read_text()
+    for arguments in (["explain", "SELECT 5", GOLD], ["rescore", str(log)]):
+        assert main([*arguments, "--db", place, *asked]) == 0
+        assert "0.5" in capsys.readouterr().out
+    for wrong, said_so in ((asked[:2], "--judge URL#MODEL"), ([*asked[:3], server.url], "names no model")):
+        assert main(["score", "SELECT 5", GOLD, "--db", place, *wrong]) == 2
+        assert said_so in capsys.readouterr().err

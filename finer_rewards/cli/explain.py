@@ -19,6 +19,7 @@ from finer_rewards.cli.options import (
     add_signature,
     add_strict_golds,
     chosen_executor,
+    chosen_judge,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"`--only` should be from 1 to {len(samples)}, but got {arguments.only}.")
         samples = samples[arguments.only - 1 : arguments.only]
     memory = chosen_memory(arguments, reward)
+    judge = chosen_judge(arguments, reward)
     neighbours = chosen_neighbours(arguments)
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
@@ -95,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
             yield record
 
     with (
-        Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
+        Scorer(reward, executor, memory=memory, judge=judge, neighbours=neighbours) as scorer,
         open_output(arguments.output) as file,
     ):
         write_records(

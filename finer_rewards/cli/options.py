@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from finer_rewards._neighbour_observer import Neighbours
     from finer_rewards.cli.database_option import ChosenDatabases
     from finer_rewards.executing.pooled import PooledExecutor
+    from finer_rewards.judging import EndpointJudge
     from finer_rewards.memory import TraceMemory
     from finer_rewards.reward import Reward
     from finer_rewards.types import Status
@@ -175,7 +176,7 @@ def chosen_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -
 
 
 def add_reward(parser: argparse.ArgumentParser) -> None:
-    """Add --reward, --preset, --mode and --memory."""
+    """Add --reward, --preset, --mode, --memory and --judge."""
     group = parser.add_argument_group("reward (execution match when none is given)")
     group.add_argument(
         "--mode", metavar="NAME", help="how results are compared (answer); see `finer-rewards modes`"
@@ -190,6 +191,11 @@ def add_reward(parser: argparse.ArgumentParser) -> None:
         help="verified traces, for rewards that use them; see `finer-rewards memory`",
     )
     add_embedder(group)
+    group.add_argument(
+        "--judge",
+        metavar="URL#MODEL",
+        help="the language model that judge() asks, e.g. http://localhost:8000/v1#Qwen/Qwen3-32B",
+    )
 
 
 def add_embedder(parser: argparse._ActionsContainer) -> None:
@@ -275,3 +281,23 @@ def chosen_memory(arguments: argparse.Namespace, reward: Reward) -> TraceMemory 
             f"Pass --memory FOLDER (see `finer-rewards memory build`), or another --reward: {without}."
         )
     return None
+
+
+def chosen_judge(arguments: argparse.Namespace, reward: Reward) -> EndpointJudge | None:
+    """Return who is asked by the rewards that ask a judge; its key is in $OPENAI_API_KEY, where it wants one."""
+    if arguments.judge is None:
+        if "judge" in reward.needs:
+            raise ConfigError(
+                "The reward asks a language model, but none is named. "
+                "Pass --judge URL#MODEL, e.g. http://localhost:8000/v1#Qwen/Qwen3-32B, or a reward without judge()."
+            )
+        return None
+    from finer_rewards.judging import EndpointJudge
+
+    url, _, model = arguments.judge.partition("#")
+    if not model:
+        raise ConfigError(
+            f"`--judge` should be URL#MODEL, but got {arguments.judge!r}, which names no model. "
+            "Write for example http://localhost:8000/v1#Qwen/Qwen3-32B."
+        )
+    return EndpointJudge(url, model)

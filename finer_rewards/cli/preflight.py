@@ -19,6 +19,7 @@ from finer_rewards.cli.options import (
     add_parser,
     add_reward,
     chosen_executor,
+    chosen_judge,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
@@ -112,6 +113,7 @@ def run(arguments: argparse.Namespace) -> int:
     chosen = chosen if single is None else [replace(one, db=single) for one in chosen]
     prompts = [row.get("prompt", row.get("input", "")) for row in rows]
     memory = chosen_memory(arguments, reward)
+    judge = chosen_judge(arguments, reward)
     failed: list[str] = []
 
     def checked(scorer: Scorer, executor: Executor) -> Iterator[Finding]:
@@ -133,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
     # What a trainer's scorer has by default, it has here.
     neighbours = chosen_neighbours(arguments) or None
     with (
-        Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
+        Scorer(reward, executor, memory=memory, judge=judge, neighbours=neighbours) as scorer,
         open_output(arguments.output) as file,
     ):
         write_records(told(scorer, executor), kind, file, COLUMNS, lines_of)

@@ -18,6 +18,7 @@ from finer_rewards.cli.options import (
     add_signature,
     add_strict_golds,
     chosen_executor,
+    chosen_judge,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
@@ -75,6 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     databases = find_databases(arguments.db, named, arguments.logs[0], arguments.engine)
     single = databases.names[0] if databases.place.database else None
     memory = chosen_memory(arguments, reward)
+    judge = chosen_judge(arguments, reward)
     neighbours = chosen_neighbours(arguments)
     executor = chosen_executor(arguments, databases)
     kind = format_of(arguments.format, arguments.output)
@@ -97,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     if read.unreadable:
         print(f"finer-rewards: {read.unreadable} lines are damaged and are left out", file=sys.stderr)
     with (
-        Scorer(reward, executor, memory=memory, neighbours=neighbours) as scorer,
+        Scorer(reward, executor, memory=memory, judge=judge, neighbours=neighbours) as scorer,
         open_output(arguments.output) as file,
     ):
         with Progress("samples scored", len(read.rollouts)) as bar:

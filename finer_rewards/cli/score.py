@@ -21,6 +21,7 @@ from finer_rewards.cli.options import (
     add_signature,
     add_strict_golds,
     chosen_executor,
+    chosen_judge,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
@@ -93,13 +94,19 @@ def run(arguments: argparse.Namespace) -> int:
     reward = chosen_reward(arguments)
     inputs = read_inputs(arguments)
     memory = chosen_memory(arguments, reward)
+    judge = chosen_judge(arguments, reward)
     executor = chosen_executor(arguments, inputs.databases)
     kind = format_of(arguments.format, arguments.output)
     names = component_names(reward)
     totals = Totals(names)
     compared = compared_by(reward)
     with Scorer(
-        reward, executor, memory=memory, neighbours=chosen_neighbours(arguments), log=arguments.log
+        reward,
+        executor,
+        memory=memory,
+        judge=judge,
+        neighbours=chosen_neighbours(arguments),
+        log=arguments.log,
     ) as scorer:
         signature = scorer.signature
         with open_draft(arguments.output, _key(arguments, kind, signature), totals.add) as (file, done):

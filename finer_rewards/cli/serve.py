@@ -15,6 +15,7 @@ from finer_rewards.cli.options import (
     add_parser,
     add_reward,
     chosen_executor,
+    chosen_judge,
     chosen_memory,
     chosen_neighbours,
     chosen_reward,
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     reward = chosen_reward(arguments)
     memory = chosen_memory(arguments, reward)
+    judge = chosen_judge(arguments, reward)
     neighbours = chosen_neighbours(arguments) or None
     engine = engine_named(arguments.engine) if arguments.engine else engine_at(arguments.db)
     databases = ChosenDatabases(engine, engine.look(arguments.db), arguments.db, ())
@@ -118,6 +120,7 @@ def run(arguments: argparse.Namespace) -> int:
         reward,
         chosen_executor(arguments, databases),
         memory=memory,
+        judge=judge,
         neighbours=neighbours,
         log=arguments.log,
     )
