@@ -13,6 +13,13 @@ from typing import Any
 LONG = 120.0
 
 
+def examples(most: int) -> int:
+    """Return how many examples a law has whose worth is `most`: a fifth in the default tier, see `conftest.py`."""
+    from hypothesis import settings
+
+    return max(10, most * settings().max_examples // 100)
+
+
 @contextmanager
 def at_most(calls: int) -> Iterator[None]:
     """Fail when the block makes more calls, of functions written in Python or in C."""

@@ -13,11 +13,21 @@ import pytest
 try:
     from hypothesis import settings
 except ImportError:  # the environments of some adapters have none
-    pass
-else:
-    # An example may take any time: a busy machine is no fault of what is tested.
-    settings.register_profile("anywhere", deadline=None)
-    settings.load_profile("anywhere")
+    settings = None
+
+# Matrices are small here; threads that wait for one another take a busy machine many times as long.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """In the default tier a law has a fifth of its examples; whoever asks for other tests too gets them all."""
+    if settings is not None:
+        quick = config.getoption("markexpr") == "not slow"
+        # An example may take any time: a busy machine is no fault of what is tested.
+        settings.register_profile("anywhere", deadline=None, max_examples=20 if quick else 100)
+        settings.load_profile("anywhere")
+
 
 ROOT = Path(__file__).parent.parent
 # A program that a test starts; it needs packages that few have.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ def test_each_kind_of_mistake_has_its_name(predicted: str, gold: str, causes: li
     assert list(found) == causes
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(testing.queries(), testing.queries())
 def test_equal_queries_have_no_cause_and_others_have_some(one: str, other: str) -> None:
     try:

@@ -19,6 +19,7 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ GOLD_SQL = [
     "SELECT COUNT(DISTINCT a) FROM t GROUP BY b",
 ]
 QUESTIONS = ["", "List the names.", "Sort them by age.", "In which order?"]
-SETTINGS = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(max_examples=examples(150), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def edited(chance: random.Random, rows: Rows, names: list[str]) -> tuple[Rows, list[str]]:
@@ -525,8 +526,8 @@ def test_a_mode_agrees_with_its_oracle(name: str) -> None:
         assert found.match == expected, found
 
     agree()
-    # Both verdicts have to be common, or the agreement would say little.
-    assert min(verdicts[True], verdicts[False]) > 15
+    # Both verdicts have to be common, or the agreement would say little; among few examples chance decides how common.
+    assert min(verdicts[True], verdicts[False]) > (15 if SETTINGS.max_examples == 150 else 0)
 
 
 STEPS = st.integers(0, 6).map(lambda step: 1.0 + 0.0045 * step)

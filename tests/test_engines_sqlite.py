@@ -7,6 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,7 +119,7 @@ def test_bytes_that_are_not_utf8_tell_texts_apart(executor, mode, same, other, c
         assert scorer.score_one(fr.Sample(BYTES.format(4), gold=BYTES.format(4) + " ", db="shop")).value == 1
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.binary(min_size=1, max_size=6), st.binary(min_size=1, max_size=6))
 def test_texts_are_equal_when_their_bytes_are(path, one, two):
     def rows(value: bytes) -> tuple[tuple[str, ...], ...]:

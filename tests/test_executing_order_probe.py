@@ -8,6 +8,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -104,7 +105,7 @@ def test_a_limit_that_cuts_through_a_tie(executor, sql, ambiguous):
     assert gold(executor, sql).ambiguous is ambiguous
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 @given(st.text(alphabet="sSelctORDERBYLIMITfrom ,.()'\"`[]*1;-/\n", max_size=80))
 def test_probing_never_raises(text):
     probes(text, "sqlite", Sorting())

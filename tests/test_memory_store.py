@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -125,7 +126,7 @@ entries = st.one_of(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(written=st.lists(entries, max_size=5), cut=st.integers(0, 400))
 def test_a_cut_segment_gives_every_whole_record_before_the_cut(written: list[Any], cut: int) -> None:
     frames = list(map(frame, written))
@@ -140,7 +141,7 @@ def test_a_cut_segment_gives_every_whole_record_before_the_cut(written: list[Any
     assert (read + rest, damages) == (written, [])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     written=st.lists(entries, min_size=1, max_size=5), place=st.integers(0, 10**6), flip=st.integers(1, 255)
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 
 pytest.importorskip("numpy", reason="the memory extra is not installed")
 
@@ -207,7 +208,7 @@ def test_an_own_thought_is_found_again_whatever_it_is_called() -> None:
         assert stuffed(text, f"Which {word} is the highest?", f"SELECT MAX({word}) FROM {word}s") == ""
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(st.text(max_size=300), st.text(max_size=60), st.text(max_size=80))
 def test_any_text_is_judged(thought: str, question: str, sql: str) -> None:
     assert isinstance(stuffed(thought, question, sql), str)

@@ -6,6 +6,7 @@ import itertools
 from fractions import Fraction
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ def overlap(row, other):
     return count
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(UNLIKE)
 def test_soft_f1_is_the_best_over_all_alignments(pair):
     gold, predicted = pair

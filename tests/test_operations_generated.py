@@ -145,12 +145,12 @@ def unsound(databases: SQLiteDatabases, seed: int, pairs: int) -> list[tuple[str
     return found
 
 
-def test_sqlite_bears_out_a_thousand_pairs() -> None:
-    assert unsound(SQLiteDatabases(1), 1, 1_000) == []
+def test_sqlite_bears_out_hundreds_of_pairs() -> None:
+    assert unsound(SQLiteDatabases(1), 1, 300) == []
 
 
-def test_duckdb_bears_out_a_hundred_pairs() -> None:
-    assert unsound(DuckDBDatabases(1), 1, 100) == []
+def test_duckdb_bears_out_some_pairs() -> None:
+    assert unsound(DuckDBDatabases(1), 1, 40) == []
 
 
 def test_the_judge_tells_pairs_apart() -> None:

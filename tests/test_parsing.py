@@ -243,14 +243,15 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("part", [8, pytest.param(1, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", HOSTILE)
-def test_hostile_text_gives_an_answer_in_linear_time(kind: str) -> None:
+def test_hostile_text_gives_an_answer_in_linear_time(kind: str, part: int) -> None:
     def read(length: int) -> None:
         for policy in POLICIES.values():
             half = length // 2
             assert isinstance(parse_completion(HOSTILE[kind][:half] + HOSTILE[kind][-half:], policy), Answer)
 
-    assert_linear(read, len(HOSTILE[kind]) // 16)
+    assert_linear(read, len(HOSTILE[kind]) // part // 16)
 
 
 TAGS = ["<think>", "</think>", "<answer>", "</answer>", "<solution>", "</observation>", "```", "```sql\n"]

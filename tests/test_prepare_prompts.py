@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,7 +106,7 @@ NAMES = st.text(
 ).filter(lambda name: not name.lower().startswith("sqlite_") and "$" not in name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.one_of(NAMES, st.sampled_from(["order", "Index", "a b", 'q"q', "`", "]", "--", "*/"])),
                 min_size=2, max_size=5, unique_by=lambda name: name.lower()))  # fmt: skip
 def test_what_a_schema_prompt_says_is_sql_that_makes_these_tables(names: list[str]) -> None:

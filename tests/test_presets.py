@@ -8,6 +8,7 @@ import pickle
 import re
 
 import pytest
+from bounds import examples
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -254,13 +255,13 @@ FORMULAS = {
 
 
 @pytest.mark.parametrize("call", FORMULAS)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(case=cases())
 def test_a_published_reward_is_its_formula(call, case):
     assert value(parse_reward(call), case) == pytest.approx(FORMULAS[call](case), abs=1e-9)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(case=cases())
 def test_rewards_whose_form_is_ours_are_their_formula_too(case):
     form = parse_reward("well_formed(policy='think_answer')")
@@ -312,7 +313,7 @@ def kind_judge(evidence):
     return 0.7
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(case=cases())
 def test_reasoning_sql_as_its_code_has_it(case):
     reference = preset("reasoning_sql_reference")
@@ -321,7 +322,7 @@ def test_reasoning_sql_as_its_code_has_it(case):
     assert value(judged, case) == pytest.approx(reasoning_sql(case, 1.4))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100), deadline=None)
 @given(case=cases())
 def test_reasoning_sql_as_its_paper_has_it(case):
     _, sql, gold_sql, run, _ = case
@@ -333,7 +334,7 @@ def test_reasoning_sql_as_its_paper_has_it(case):
     assert value(preset("reasoning_sql", judge=kind_judge()), case) == pytest.approx(expected + 1.4)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(case=cases())
 def test_rewards_that_run_nothing(case):
     _, sql, gold_sql, _, _ = case
@@ -401,7 +402,7 @@ def lawful():
 
 
 @pytest.mark.parametrize("name, law_abiding", [pytest.param(*pair, id=pair[0]) for pair in lawful()])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(data=st.data())
 def test_a_right_answer_outranks_a_wrong_one(name, law_abiding, data):
     gold = data.draw(st.builds(ran, TABLE.filter(bool)))

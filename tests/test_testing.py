@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +25,7 @@ from finer_rewards.testing.small_databases import LIBRARY
 from finer_rewards.testing.strategies import models
 from finer_rewards.testing.subjects import Case, as_subject
 
-few = settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+few = settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 ROOT = Path(__file__).parent.parent
 DDL = 'CREATE TABLE "order" (id INTEGER PRIMARY KEY, "full name" TEXT NOT NULL, price REAL)'
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,7 +87,7 @@ def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fr.SQLite]:
         yield made
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(pairs(), st.sampled_from(WHOLE))
 def test_a_cut_result_is_judged_as_a_whole_one(
     executor: fr.SQLite, pair: tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]], mode: str

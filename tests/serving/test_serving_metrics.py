@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from bounds import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -53,7 +54,7 @@ def test_metrics_are_what_prometheus_reads(local: SQLite) -> None:
     assert float(values["finer_rewards_worker_restarts"]) > restarts
 
 
-@settings(max_examples=50)
+@settings(max_examples=examples(50))
 @given(st.lists(st.sampled_from(["samples", "requests"])), st.lists(st.floats(0, 1000)))
 def test_histograms_add_up(names: list[str], seconds: list[float]) -> None:
     from finer_rewards.serving.metrics import Metrics
