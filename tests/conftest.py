@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sqlite3
@@ -27,6 +28,12 @@ def pytest_configure(config: pytest.Config) -> None:
         # An example may take any time: a busy machine is no fault of what is tested.
         settings.register_profile("anywhere", deadline=None, max_examples=20 if quick else 100)
         settings.load_profile("anywhere")
+
+
+def pytest_collection_finish() -> None:
+    """What was collected lives until the end: each pass of the garbage collector need not look at it."""
+    gc.collect()
+    gc.freeze()
 
 
 ROOT = Path(__file__).parent.parent

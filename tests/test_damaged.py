@@ -237,7 +237,7 @@ def attempted(reads: Callable[[Path], Iterator[Attempt]], folder: Path, seeds: r
 def test_what_is_damaged_is_refused_or_left_out(
     reads: Callable[[Path], Iterator[Attempt]], harbour: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    attempted(reads, harbour, range(400))
+    attempted(reads, harbour, range(100))
     assert "The reward failed" not in capsys.readouterr().err
 
 

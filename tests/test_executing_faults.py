@@ -382,7 +382,7 @@ def test_file_descriptors_are_given_back(root):
         return len(list(Path("/proc/self/fd").iterdir()))
 
     before = count()
-    for _ in range(5):
+    for _ in range(3):
         executor = SQLite(root, workers=2)
         executor.execute_many([square(number) for number in range(20)])
         process_ids = executor.process_ids

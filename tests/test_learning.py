@@ -141,7 +141,7 @@ def test_the_report_pairs_seeds_and_counts_steps() -> None:
 
 def test_a_run_goes_on_where_it_stopped_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
-        __import__("benchmarks.research.learning", fromlist=["STARTS"]).STARTS, "sparse", 0.002
+        __import__("benchmarks.research.learning", fromlist=["STARTS"]).STARTS, "sparse", 0.0005
     )
     monkeypatch.setattr(Lab, "support", lambda _: {"right": 0.01, "of them with F1 = 1": 1.0, "support": {}})
     file = tmp_path / "runs.jsonl"

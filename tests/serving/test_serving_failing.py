@@ -144,7 +144,8 @@ def test_timeouts_and_statuses_are_carried(root: Path) -> None:
 
 
 def test_deadlines_may_hang_on_the_golds_time(root: Path) -> None:
-    executor = SQLite(root, workers=1, timeout=10 * LONG, deadline="relative", deadline_factor=2)
+    limits = {"deadline": "relative", "deadline_factor": 2, "deadline_floor": 0.3}
+    executor = SQLite(root, workers=1, timeout=10 * LONG, **limits)
     with executor, serving(fr.Scorer(SPEC, executor)) as (url, _), Remote(url) as remote:
         began = time.monotonic()
         assert remote.execute_many([Query(SLOW, "shop", golds=(GOLD,))])[0].status is Status.timeout
