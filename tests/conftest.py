@@ -16,6 +16,8 @@ try:
 except ImportError:  # the environments of some adapters have none
     settings = None
 
+# Python that is started here compiles the package once, not each time.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # Matrices are small here; threads that wait for one another take a busy machine many times as long.
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import examples
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
@@ -103,7 +104,7 @@ def test_no_right_result_is_wrong_and_what_is_open_is_found(
     sql, folder = SHAPES[shape], tmp_path_factory.mktemp("climbs")
     accept = {"require_base_table": False, "empty": "accept"}
 
-    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples(10), deadline=None, suppress_health_check=list(HealthCheck))
     @given(ROWS)
     def hold(drawn: list[Row]) -> None:
         # Ties are broken upwards and downwards: where the choice itself is not shown, the middle one of three that tie
