@@ -7,10 +7,8 @@ from hashlib import blake2b
 from itertools import count
 from pathlib import Path
 
-from finer_rewards.executing.siblings import cache_folder
 from finer_rewards._util.atomic_files import replacing
-
-__all__ = ["keep_text_file", "text_file"]
+from finer_rewards.executing.siblings import cache_folder
 
 #: Bytes that the files may take together; beyond, the oldest go.
 MOST_BYTES = 4 << 30
