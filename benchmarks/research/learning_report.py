@@ -107,17 +107,19 @@ def _head(runs: Sequence[Run], name: str) -> list[str]:
 
 
 def _screening(runs: Sequence[Run]) -> list[str]:
-    if not runs:
-        return []
-    seeds = ", ".join(map(str, runs[0]["seeds"]))
-    lines = [f"## Screening: {runs[0]['task']}, {runs[0]['start']} start, seeds {seeds}", ""]
-    lines += ["| arm | rate | mean over steps | end | greedy end | silent |", "|---|---|---|---|---|---|"]
-    for one in sorted(runs, key=lambda one: -mean(map(mean, one["sampled"]))):
-        lines.append(
-            f"| {one['arm']} | {one['rate']:g} | {mean(map(mean, one['sampled'])):.3f} | "
-            f"{mean(one['sampled'][-1]):.3f} | {mean(one['greedy'][-1]):.3f} | {one['silent']:.2f} |"
-        )
-    return [*lines, ""]
+    lines: list[str] = []
+    for task, start in dict.fromkeys((one["task"], one["start"]) for one in runs):
+        here = [one for one in runs if (one["task"], one["start"]) == (task, start)]
+        seeds = ", ".join(map(str, here[0]["seeds"]))
+        lines += [f"## Screening: {task}, {start} start, seeds {seeds}", ""]
+        lines += ["| arm | rate | mean over steps | end | greedy end | silent |", "|---|---|---|---|---|---|"]
+        for one in sorted(here, key=lambda one: -mean(map(mean, one["sampled"]))):
+            lines.append(
+                f"| {one['arm']} | {one['rate']:g} | {mean(map(mean, one['sampled'])):.3f} | "
+                f"{mean(one['sampled'][-1]):.3f} | {mean(one['greedy'][-1]):.3f} | {one['silent']:.2f} |"
+            )
+        lines.append("")
+    return lines
 
 
 def _confirming(runs: Sequence[Run]) -> list[str]:
