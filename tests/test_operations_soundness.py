@@ -226,6 +226,20 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
     "groups_are_not_empty": [
         ("SELECT zone FROM city GROUP BY zone HAVING COUNT(*) >= 1", "SELECT DISTINCT zone FROM city"),
     ],
+    "having_to_exists": [
+        (
+            "SELECT name FROM city WHERE zone IN ('x', 'a') GROUP BY name HAVING COUNT(DISTINCT zone) = 2",
+            "SELECT name FROM city WHERE zone = 'a' INTERSECT SELECT name FROM city WHERE zone = 'x'",
+        ),
+        (
+            "SELECT c.name FROM city c LEFT JOIN shop s ON s.city_id = c.id GROUP BY c.name HAVING SUM(CASE WHEN s.owner = 1 THEN 1 ELSE 0 END) = 0",
+            "SELECT name FROM city EXCEPT SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id WHERE s.owner = 1",
+        ),
+        (
+            "SELECT c.id FROM city c LEFT JOIN shop s ON s.city_id = c.id GROUP BY c.id HAVING COUNT(s.id) = 0",
+            "SELECT id FROM city WHERE id NOT IN (SELECT city_id FROM shop)",
+        ),
+    ],
     "drop_needless_distinct": [
         ("SELECT DISTINCT id, name FROM city", "SELECT id, name FROM city"),
         ("SELECT DISTINCT zone, COUNT(*) FROM city GROUP BY zone", "SELECT zone, COUNT(*) FROM city GROUP BY zone"),
@@ -247,6 +261,7 @@ OTHERS = [
     ("SELECT a FROM loose WHERE (a > 1 AND b = 2) OR (a > 1 AND b = 3)", "SELECT a FROM loose WHERE a > 1 AND b IN (3, 2)"),
     ("SELECT a FROM loose WHERE c = 2", "SELECT a FROM loose WHERE c = '2'"),
     ("SELECT CASE WHEN a IS NOT NULL THEN a END, CASE WHEN b IS NOT NULL THEN b ELSE 0 END FROM loose", "SELECT a, COALESCE(b, 0) FROM loose"),
+    ("SELECT a FROM loose WHERE a = 1 AND a IN (1, 2)", "SELECT a FROM loose WHERE a = 1"),
     ("SELECT c.id FROM city c LEFT JOIN (SELECT 1 AS one) x ON x.one = 1", "SELECT id FROM city"),
     ("SELECT s.label FROM shop s NATURAL JOIN (SELECT id FROM city)", "SELECT s.label FROM shop s JOIN city c USING (id)"),
 ]  # fmt: skip
@@ -271,6 +286,11 @@ KEPT_APART = [
     ("SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1", "SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner > 1"),
     ("SELECT a FROM loose WHERE a = b", "SELECT a FROM loose"),
     ("SELECT a, b FROM loose", "SELECT b, a FROM loose"),
+    ("SELECT b FROM loose GROUP BY b HAVING COUNT(DISTINCT a) = 2", "SELECT b FROM loose WHERE a = 1 INTERSECT SELECT b FROM loose WHERE a = 2"),
+    ("SELECT b FROM loose WHERE a IN (1, 2, 3) GROUP BY b HAVING COUNT(DISTINCT a) = 2", "SELECT b FROM loose WHERE a = 1 INTERSECT SELECT b FROM loose WHERE a = 2"),
+    ("SELECT b, COUNT(*) FROM loose GROUP BY b HAVING SUM(CASE WHEN a = 1 THEN 1 ELSE 0 END) > 0", "SELECT b, COUNT(*) FROM loose WHERE a = 1 GROUP BY b"),
+    ("SELECT b FROM loose GROUP BY b HAVING COUNT(CASE WHEN a = 1 THEN 1 END) = 0", "SELECT DISTINCT b FROM loose WHERE a <> 1"),
+    ("SELECT a FROM loose WHERE a = 1 AND a IN (1, 2)", "SELECT a FROM loose WHERE a IN (1, 2)"),
     ("SELECT AVG(size), COUNT(*) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), COUNT(*) FROM city"),
     ("SELECT AVG(size), SUM(id) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), SUM(id) FROM city"),
     ("SELECT zone, AVG(size) FROM city WHERE size IS NOT NULL GROUP BY zone", "SELECT zone, AVG(size) FROM city GROUP BY zone"),
@@ -476,6 +496,21 @@ class Writer:
         where = rng.choice(["", where, f" WHERE {self.condition({other: table}, 2)}"])
         return f"{alias}.{column} {rng.choice(['', '', 'NOT '])}IN (SELECT {other}.{column} FROM {table} AS {other}{where})"
 
+    def of_some_row(self, aliases: dict[str, str]) -> str:
+        """Return a HAVING condition on some row of a group, or none, or nearly that."""
+        rng = self.rng
+        case = f"CASE WHEN {self.condition(aliases, 2)} THEN 1"
+        counts = [
+            f"SUM({case} ELSE 0 END)",
+            f"COUNT({case} END)",
+            f"COUNT({self.column(aliases)})",
+            f"MAX({case} ELSE 0 END)",
+        ]
+        asked = f"{rng.choice(counts)} {rng.choice(['> 0', '= 0', '>= 1', '> 1', '< 1', '= 1'])}"
+        if rng.random() < 0.4:
+            return f"{asked} {rng.choice(['AND', 'AND', 'OR'])} {self.of_some_row(aliases)}"
+        return asked
+
     def block(self, width: int) -> str:
         rng = self.rng
         source, aliases = self.source()
@@ -485,6 +520,8 @@ class Writer:
             items = [*keys, "COUNT(*)", f"COUNT({self.column(aliases)})", f"COUNT(DISTINCT {self.column(aliases)})", f"SUM({self.column(aliases, False)})", f"MAX({self.column(aliases)})"]  # fmt: skip
             chosen = [rng.choice(items) for _ in range(width)]
             having = rng.choice(["", " HAVING COUNT(*) > 1", f" HAVING {keys[0]} IS NOT NULL"])
+            if rng.random() < 0.4:
+                return f"SELECT {', '.join(rng.choice(keys) for _ in range(width))} FROM {source}{where} GROUP BY {', '.join(keys)} HAVING {self.of_some_row(aliases)}"
             return f"SELECT {', '.join(chosen)} FROM {source}{where} GROUP BY {', '.join(keys)}{having}"
         if rng.random() < 0.15:
             aggregates = [

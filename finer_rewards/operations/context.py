@@ -110,12 +110,12 @@ class Context:
                 if kind in QUERIES:
                     queries += 1
                 elif kind in _JOINED:
-                    self._enter(part)
+                    self.enter(part)
         self.nested = queries > 1
         self.heads = heads
         return heads
 
-    def _enter(self, part: Source | Recursive | Outer) -> None:
+    def enter(self, part: Source | Recursive | Outer) -> None:
         """Keep what is told by a source, or an outer join, of a FROM clause."""
         if isinstance(part, Table):
             self.tables[part.label] = part.name

@@ -34,7 +34,19 @@ from ..terms import (
     fold,
     walk,
 )
-from . import blocks, derived, duplicates, grouping, joins, loose, readings, sets, subqueries, unseen
+from . import (
+    blocks,
+    derived,
+    duplicates,
+    grouping,
+    joins,
+    loose,
+    quantified,
+    readings,
+    sets,
+    subqueries,
+    unseen,
+)
 
 __all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
 
@@ -76,6 +88,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (grouping.count_case_to_where, "aggregate"),
     (grouping.count_distinct_rows, "derived"),
     (grouping.groups_are_not_empty, "having"),
+    (quantified.having_to_exists, "having"),
     (duplicates.drop_needless_distinct, "distinct"),
     (duplicates.drop_needless_order, "order"),
 )

@@ -24,6 +24,7 @@ from ..terms import (
     In,
     Label,
     Like,
+    List,
     Null,
     Number,
     Outer,
@@ -80,7 +81,7 @@ def split(conditions: tuple[Term, ...]) -> tuple[Term, ...]:
     if FALSE in parts or contradictory(parts):
         return (FALSE,)
     parts = _equal_where_present(parts)
-    if len(parts) <= _MOST_IMPLIED and any(map(asked_for, parts)):
+    if len(parts) <= _MOST_IMPLIED and any(map(_may_be_implied, parts)):
         return tuple(part for part in parts if not _is_implied(part, parts))
     return tuple(parts)
 
@@ -93,7 +94,13 @@ def _is_split(conditions: tuple[Term, ...]) -> bool:
     """Return whether conditions are comparisons that leave nothing to do; most are."""
     if not all(map(_is_plain, conditions)):
         return False
-    return len(conditions) == 1 or (len(set(conditions)) == len(conditions) and not contradictory(conditions))
+    if len(conditions) == 1:
+        return True
+    return (
+        len(set(conditions)) == len(conditions)
+        and not contradictory(conditions)
+        and not any(map(_may_be_implied, conditions))
+    )
 
 
 def _is_plain(condition: Term) -> bool:
@@ -150,8 +157,20 @@ def _alike_columns(condition: Term) -> tuple[Term, ...]:
     return columns if all(isinstance(column, Column) for column in columns) else ()
 
 
+def _may_be_implied(condition: Term) -> bool:
+    """Return whether a condition is `x IS NOT NULL` or `x IN (...)`."""
+    return asked_for(condition) is not None or (
+        isinstance(condition, In) and isinstance(condition.right, List)
+    )
+
+
 def _is_implied(condition: Term, others: Iterable[Term]) -> bool:
     """Return whether a condition asks for a value that another condition needs anyway."""
+    if isinstance(condition, In) and isinstance(condition.right, List):
+        return any(
+            is_equality(other) and other.left == condition.left and other.right in condition.right.items
+            for other in others
+        )
     value = asked_for(condition)
     if value is None:
         return False

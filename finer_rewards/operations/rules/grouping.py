@@ -45,7 +45,7 @@ def _groups_once(block: Select) -> bool:
     return bool(block.group) and not any(key.head in _SEVERAL_GROUPINGS for key in block.group or ())
 
 
-def _only_groups_once(block: Select) -> bool:
+def only_groups_once(block: Select) -> bool:
     """Return whether a block does so without an aggregate or a window."""
     folds = computes_over_rows((shown_terms(block), block.having))
     return _groups_once(block) and not folds and not block.extra
@@ -57,7 +57,7 @@ def group_to_distinct(block: Select, context: Context) -> Select:
     Holds when the items are exactly the keys (constants aside); when a group is one row; and, where
     repeats do not matter, when the keys fix the items.
     """
-    if block.group is None or not _only_groups_once(block):
+    if block.group is None or not only_groups_once(block):
         return block
     closure = Closure(block, block.group, context)
     # Otherwise HAVING asks something of some row of a group.
@@ -81,7 +81,7 @@ def group_to_exists(block: Select, context: Context) -> Select:
 
     Holds for inner joins whose other tables are used in conditions alone.
     """
-    if block.group is None or block.outers or not _only_groups_once(block):
+    if block.group is None or block.outers or not only_groups_once(block):
         return block
     kept = _sources_fixed_by(block.group, block, context)
     asked = numbers_in(block.sources) - kept

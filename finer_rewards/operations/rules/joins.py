@@ -122,7 +122,10 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     classes = equal_classes(block, context)
     if not classes:
         return block
-    merged = _merge_classes(classes, numbers_in(block.sources), context)
+    own = numbers_in(block.sources)
+    # Columns of the blocks around come first, but for aggregates: one of nothing but such columns is not of this block.
+    last = sources_of(block.where) - own if block.aggregated else own
+    merged = _merge_classes(classes, last, context)
     if merged is None:
         return block._replace(where=(FALSE,))
     class_of = {member: place for place, members in enumerate(classes) for member in members}
@@ -155,14 +158,14 @@ def _within_one_class(condition: Term, class_of: dict[Term, int]) -> bool:
     return class_of[condition.left] == class_of.get(condition.right)
 
 
-def _merge_classes(classes: list[set[Term]], own: set[Label], context: Context) -> _Merged | None:
+def _merge_classes(classes: list[set[Term]], last: set[Label], context: Context) -> _Merged | None:
     """Choose what stands for each class; `None` where a class holds two constants, which no row fulfils."""
     merged = _Merged({}, {}, ())
     conditions: list[Term] = []
     for members in classes:
         constants = [member for member in members if isinstance(member, CONSTANTS)]
         columns = [member for member in members if isinstance(member, Column)]
-        columns.sort(key=lambda column: _preference(column, own, context))
+        columns.sort(key=lambda column: _preference(column, last, context))
         if len(constants) > 1:
             return None
         if constants:
@@ -175,9 +178,9 @@ def _merge_classes(classes: list[set[Term]], own: set[Label], context: Context) 
     return merged._replace(conditions=tuple(conditions))
 
 
-def _preference(column: Column, own: set[Label], context: Context) -> tuple[bool, str, str, Label]:
-    """Return what sorts the columns of a class: those of the blocks around come first, then by table and name."""
-    return column.source in own, context.tables.get(column.source, "~"), str(column.name), column.source
+def _preference(column: Column, last: set[Label], context: Context) -> tuple[bool, str, str, Label]:
+    """Return what sorts the columns of a class: by what comes last, then by table and name."""
+    return column.source in last, context.tables.get(column.source, "~"), str(column.name), column.source
 
 
 def _put_merged(frame: Select, merged: _Merged, context: Context) -> Select:
