@@ -43,7 +43,7 @@ from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
 from finer_rewards.neighbours import Suite, build_neighbours
-from finer_rewards.neighbours.conditions import Condition, Join
+from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
 from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
 from finer_rewards.neighbours.instances import make_instance
 from finer_rewards.neighbours.portable_random import PortableRandom
@@ -182,8 +182,8 @@ def _proved(path: Path, suite: Suite) -> int:
             request = prepare(gold.sql, run, schema, executor, str(path)).request
             assert request is not None
             _, looked_for, joins, ordered, ties, extremes, promises, *_ = request
-            conditions = [Condition(*one) for one in looked_for]
-            mine = source.with_gold(connection, conditions, [Join(*one) for one in joins])
+            conditions = [ColumnCondition(*one) for one in looked_for]
+            mine = source.with_gold(connection, conditions, [EqualColumns(*one) for one in joins])
             for number in range(HELD_OUT):
                 instance = make_instance(
                     mine,

@@ -23,7 +23,7 @@ from finer_rewards.testing.changes import Columns, differ, mutations, rewritings
 from finer_rewards.testing.queries import Query, write
 from finer_rewards.testing.small_databases import LIBRARY
 from finer_rewards.testing.strategies import models
-from finer_rewards.testing.subjects import Case, as_subject
+from finer_rewards.testing.subjects import SubjectCase, as_subject
 
 few = settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 ROOT = Path(__file__).parent.parent
@@ -324,7 +324,7 @@ def test_columns_of_other_names(make_db: Callable[..., Path]) -> None:
 
     subject = as_subject(mine, columns={"truth": "gold", "where": "db"})
     path = make_db("one", "CREATE TABLE t (a); INSERT INTO t VALUES (1)")
-    assert subject.score([Case("SELECT a FROM t", "SELECT a FROM t", (str(path),))]) == [1.0]
+    assert subject.score([SubjectCase("SELECT a FROM t", "SELECT a FROM t", (str(path),))]) == [1.0]
 
 
 def test_without_hypothesis_the_extra_is_named() -> None:

@@ -29,7 +29,7 @@ from finer_rewards.testing import LAWS, LawError, witnesses
 from finer_rewards.testing.law_check import TEMPLATE
 from finer_rewards.testing.laws import Bench
 from finer_rewards.testing.small_databases import LIBRARY
-from finer_rewards.testing.subjects import Case, KnownThoughts, RewardSubject, lenient_judge
+from finer_rewards.testing.subjects import KnownThoughts, RewardSubject, SubjectCase, lenient_judge
 from finer_rewards.types import Trial
 
 STRUCTURAL = frozenset(name for name, law in LAWS.items() if not law.claimed)
@@ -136,7 +136,7 @@ def shipped() -> Iterator[tuple[str, fr.Reward, str, frozenset[str]]]:
 
 Benches = list[tuple[Bench, frozenset[str]]]
 #: What is observed of cases, without and with the seconds that it took.
-Observe = Callable[[tuple[Case, ...]], list[tuple[fr.Evidence, fr.Evidence]]]
+Observe = Callable[[tuple[SubjectCase, ...]], list[tuple[fr.Evidence, fr.Evidence]]]
 
 
 class Shared(RewardSubject):
@@ -148,7 +148,7 @@ class Shared(RewardSubject):
         self._observe = observe
         self._values: dict[fr.Evidence, float | None] = {}
 
-    def score(self, cases: Sequence[Case]) -> list[float | None]:
+    def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         if len(self._values) > 20:
             self._values.clear()
         found = []
@@ -182,7 +182,7 @@ def observing(rewards: Sequence[fr.Reward], executor: fr.SQLite) -> Observe:
     scorer = fr.Scorer(everything, executor, memory=KnownThoughts(), judge=lenient_judge)
 
     @lru_cache(maxsize=16)
-    def observe(cases: tuple[Case, ...]) -> list[tuple[fr.Evidence, fr.Evidence]]:
+    def observe(cases: tuple[SubjectCase, ...]) -> list[tuple[fr.Evidence, fr.Evidence]]:
         samples = [fr.Sample(case.completion, case.gold, case.dbs, case.question) for case in cases]
         return [(timeless(one), one) for one in scorer.observe(samples)]
 

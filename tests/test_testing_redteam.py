@@ -26,7 +26,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.testing.attacking import KINDS
 from finer_rewards.testing.attacks import ATTACKS, QUESTIONS, build_attack_databases
 from finer_rewards.testing.isolated import IsolatedSubject
-from finer_rewards.testing.subjects import CallError, Case, Function
+from finer_rewards.testing.subjects import CallError, Function, SubjectCase
 
 ROOT = Path(__file__).parent.parent
 SLOW = ("resource", "law")
@@ -212,13 +212,13 @@ def sleepy(completions: Any, **columns: Any) -> list[float]:
 
 def test_a_function_that_hangs_or_dies_is_started_again() -> None:
     walled = IsolatedSubject(Function(sleepy), timeout=0.4)
-    case = Case("four", "", ("x",))
+    case = SubjectCase("four", "", ("x",))
     assert walled.score([case]) == [4.0]
     with pytest.raises(CallError, match=r"did not come back within 0\.4 seconds"):
-        walled.score([Case("hang", "", ("x",))])
+        walled.score([SubjectCase("hang", "", ("x",))])
     assert walled.score([case, case]) == [4.0, 4.0]
     with pytest.raises(CallError, match=r"took its process down \(exit status 3\)"):
-        walled.score([Case("die", "", ("x",))])
+        walled.score([SubjectCase("die", "", ("x",))])
     assert walled.score([case]) == [4.0]
     walled.close()
 

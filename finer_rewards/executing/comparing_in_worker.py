@@ -22,7 +22,7 @@ import marshal
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import swapped
-from finer_rewards.executing.order_probe import Probe, SortKey, with_order
+from finer_rewards.executing.order_probe import Probe, ProbedKey, with_order
 from finer_rewards.types import Execution, Status
 
 TYPE_CHECKING = False
@@ -83,7 +83,7 @@ def _gold(given: tuple[Any, ...], run: Any) -> Execution:
     statement, probes = given
     gold: Execution = run(statement)
     for sql, keys, limit, by_bytes in probes if not gold.truncated else ():
-        probe = Probe(sql, tuple(SortKey(*key) for key in keys), limit, by_bytes)
+        probe = Probe(sql, tuple(ProbedKey(*key) for key in keys), limit, by_bytes)
         shown = with_order(gold, run(sql), probe)
         if shown is not None:
             return shown

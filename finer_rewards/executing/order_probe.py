@@ -53,7 +53,7 @@ class Sorting:
 
 
 @dataclass(frozen=True)
-class SortKey:
+class ProbedKey:
     """One term of an ORDER BY.
 
     Args:
@@ -81,7 +81,7 @@ class Probe:
     """
 
     sql: str
-    keys: tuple[SortKey, ...]
+    keys: tuple[ProbedKey, ...]
     limit: int | None
     text_by_bytes: bool = True
 
@@ -124,7 +124,7 @@ class Ranking:
     """
 
     sql: str
-    keys: tuple[SortKey, ...]
+    keys: tuple[ProbedKey, ...]
     unlimited: str
 
     def tied(self, first: int, last: int) -> str:
@@ -240,7 +240,7 @@ class _Statement:
                 found.append(one)
         return found
 
-    def _ranked(self, key: SortKey, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
+    def _ranked(self, key: ProbedKey, term: tuple[int, int], items: list[tuple[int, int]]) -> str:
         """Return a term of the ORDER BY as a window function takes it; empty when it cannot be written so.
 
         A window knows neither column numbers nor aliases, so both become the expression that they stand for.
@@ -293,7 +293,7 @@ class _Statement:
                 aliases[_name(last)] = self._text(begin, stop - 1)
         return aliases
 
-    def _key(self, start: int, end: int, aliases: dict[str, str], resolve: bool) -> SortKey:
+    def _key(self, start: int, end: int, aliases: dict[str, str], resolve: bool) -> ProbedKey:
         """Read one term; with `resolve`, aliases inside an expression are replaced by what they stand for."""
         nulls, descending = "", False
         if end - start > 2 and self.outer[end - 2][0] == "NULLS":
@@ -309,7 +309,7 @@ class _Statement:
             text = aliases[_name(text)]
         elif resolve and aliases:
             text = _replace_names(text, aliases)
-        return SortKey(column, text, descending, nulls_first)
+        return ProbedKey(column, text, descending, nulls_first)
 
 
 def _name(text: str) -> str:
@@ -355,7 +355,7 @@ def with_order(gold: Execution, run: Execution, probe: Probe) -> Execution | Non
     return replace(gold, order=tuple(key for key in order[:count] if key is not None), ambiguous=ambiguous)
 
 
-def sort_key(row: Row, width: int, keys: tuple[SortKey, ...]) -> Row | None:
+def sort_key(row: Row, width: int, keys: tuple[ProbedKey, ...]) -> Row | None:
     """Return the sort key of a probe's row, `None` when a key names a column that is not there.
 
     Keys that name a result column are read from it; the others stand after the first `width` columns.

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from finer_rewards.types import Cell
 
 
-class Condition(NamedTuple):
+class ColumnCondition(NamedTuple):
     """A gold compares a column with constants.
 
     Args:
@@ -29,7 +29,7 @@ class Condition(NamedTuple):
     beside: frozenset[str] | None = None
 
 
-class Join(NamedTuple):
+class EqualColumns(NamedTuple):
     """A gold takes two columns to be equal."""
 
     left: tuple[str, str]

@@ -6,7 +6,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finer_rewards.neighbours.conditions import Condition
+    from finer_rewards.neighbours.conditions import ColumnCondition
     from finer_rewards.neighbours.portable_random import PortableRandom
     from finer_rewards.neighbours.source_tables import SourceTable
     from finer_rewards.types import Cell, Row
@@ -39,7 +39,7 @@ def seek_in(
     name: str,
     number: int,
     drafts: Mapping[str, DraftTable],
-    sought: Mapping[str, list[list[Condition]]],
+    sought: Mapping[str, list[list[ColumnCondition]]],
     rng: PortableRandom,
     depth: int,
     whole: bool = False,
@@ -76,24 +76,24 @@ def seek_in(
             seek_in(reference.to_table, known, drafts, sought, rng, depth - 1, whole)
 
 
-def _looked_for(one: Condition, rng: PortableRandom, whole: bool) -> Cell:
+def _looked_for(one: ColumnCondition, rng: PortableRandom, whole: bool) -> Cell:
     near = one.near if one.near and not whole and rng.random() < 0.45 else one.meets
     return rng.choice(near)
 
 
-def _is_name(draft: DraftTable, place: int, one: Condition) -> bool:
+def _is_name(draft: DraftTable, place: int, one: ColumnCondition) -> bool:
     """Whether no second row may have what the condition looks for."""
     return place in draft.single_keys or any((place, value) in draft.table.singles for value in one.meets)
 
 
-def _has_name(draft: DraftTable, number: int, place: int, one: Condition) -> bool:
+def _has_name(draft: DraftTable, number: int, place: int, one: ColumnCondition) -> bool:
     """Whether the row is the one that has a name looked for: then it keeps it, as no other row would get it."""
     value = draft.rows[number][place]
     return (value in one.meets or value in one.near) and _is_name(draft, place, one)
 
 
 def _named(
-    draft: DraftTable, parent: int, sought: Sequence[list[Condition]], rng: PortableRandom, whole: bool
+    draft: DraftTable, parent: int, sought: Sequence[list[ColumnCondition]], rng: PortableRandom, whole: bool
 ) -> int:
     """Return the row to refer to: where names are looked for, the one that has the name, or is given it."""
     for same in sought:

@@ -10,7 +10,7 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
 from finer_rewards._util.sqlglot_log import quiet_sqlglot
-from finer_rewards.neighbours.conditions import Condition, Join
+from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
 from finer_rewards.neighbours.forms import moved
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
@@ -102,7 +102,7 @@ def _sources(select: exp.Select) -> Iterator[exp.Table]:
             yield part.this
 
 
-def joins_of(tree: exp.Query, schema: Schema) -> list[Join]:
+def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
     """Return the pairs of columns that a query takes to be equal."""
     found = []
     pairs = [(node.this, node.expression) for node in tree.find_all(exp.EQ)]
@@ -117,7 +117,7 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[Join]:
                 for other in tables_of(right, schema)[:1]:
                     ends = ((one, left.name.lower()), (other, right.name.lower()))
                     if ends[0] != ends[1]:
-                        found.append(Join(*ends))
+                        found.append(EqualColumns(*ends))
     for join in tree.find_all(exp.Join):
         select = join.parent
         if isinstance(select, exp.Select) and isinstance(join.this, exp.Table):
@@ -130,14 +130,15 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[Join]:
                     and any(one.name.lower() == name.name.lower() for one in table.columns)
                 ]
                 found += [
-                    Join((one, name.name.lower()), (holders[-1], name.name.lower())) for one in holders[:-1]
+                    EqualColumns((one, name.name.lower()), (holders[-1], name.name.lower()))
+                    for one in holders[:-1]
                 ]
     return found
 
 
-def conditions_of(tree: exp.Query, schema: Schema) -> list[Condition]:
+def conditions_of(tree: exp.Query, schema: Schema) -> list[ColumnCondition]:
     """Return what a query compares with constants."""
-    found: list[Condition] = []
+    found: list[ColumnCondition] = []
     mentioned = frozenset(column.name.lower() for column in tree.find_all(exp.Column))
     everything = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     for node in tree.find_all(*_COMPARISONS, exp.Like, exp.Between, exp.In):
@@ -146,7 +147,7 @@ def conditions_of(tree: exp.Query, schema: Schema) -> list[Condition]:
         for column, meets, near in _read(node):
             for table in tables_of(column, schema):
                 name = column.name.lower()
-                found.append(Condition(table, name, tuple(meets), tuple(near), any_case, beside))
+                found.append(ColumnCondition(table, name, tuple(meets), tuple(near), any_case, beside))
     return found
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from finer_rewards.neighbours.column_values import Bounds
-    from finer_rewards.neighbours.conditions import Condition
+    from finer_rewards.neighbours.conditions import ColumnCondition
     from finer_rewards.neighbours.portable_random import PortableRandom
     from finer_rewards.neighbours.source_database import SourceDatabase
     from finer_rewards.neighbours.source_tables import Reference
@@ -50,7 +50,7 @@ class Instance:
 
 def make_instance(
     source: SourceDatabase,
-    golds: Sequence[Sequence[Condition]],
+    golds: Sequence[Sequence[ColumnCondition]],
     recipe: Recipe,
     rng: PortableRandom,
     looked_at: frozenset[str] | None = None,
@@ -127,7 +127,9 @@ def _needed(source: SourceDatabase, tables: frozenset[str]) -> set[str]:
     return needed
 
 
-def _pools(source: SourceDatabase, golds: Sequence[Sequence[Condition]]) -> dict[tuple[str, int], list[Cell]]:
+def _pools(
+    source: SourceDatabase, golds: Sequence[Sequence[ColumnCondition]]
+) -> dict[tuple[str, int], list[Cell]]:
     """What golds look for, by column; passed on to the columns that a column refers to."""
     pools: dict[tuple[str, int], list[Cell]] = defaultdict(list)
     for conditions in golds:
@@ -142,15 +144,15 @@ def _pools(source: SourceDatabase, golds: Sequence[Sequence[Condition]]) -> dict
     return {key: list(dict.fromkeys(values)) for key, values in pools.items() if values}
 
 
-def _by_table(conditions: Sequence[Condition]) -> dict[str, list[list[Condition]]]:
+def _by_table(conditions: Sequence[ColumnCondition]) -> dict[str, list[list[ColumnCondition]]]:
     """What a gold looks for by table, and there by column."""
-    found: dict[str, dict[str, list[Condition]]] = defaultdict(dict)
+    found: dict[str, dict[str, list[ColumnCondition]]] = defaultdict(dict)
     for one in conditions:
         found[one.table].setdefault(one.column, []).append(one)
     return {table: list(columns.values()) for table, columns in found.items()}
 
 
-def _as_written(source: SourceDatabase, condition: Condition) -> Condition:
+def _as_written(source: SourceDatabase, condition: ColumnCondition) -> ColumnCondition:
     """The condition with its values as the data would write them.
 
     Its texts are in the case that the data has them in, as LIKE does not tell, and its values keep the column's form.
@@ -177,7 +179,7 @@ def _as_written(source: SourceDatabase, condition: Condition) -> Condition:
     return condition._replace(meets=meets, near=written(condition.near))
 
 
-def _place(source: SourceDatabase, condition: Condition) -> int | None:
+def _place(source: SourceDatabase, condition: ColumnCondition) -> int | None:
     table = source.tables.get(condition.table)
     return None if table is None else table.place.get(condition.column)
 
@@ -394,8 +396,8 @@ def _double(
 
 
 def _reaching(
-    source: SourceDatabase, name: str, golds: Sequence[Mapping[str, list[list[Condition]]]]
-) -> list[Mapping[str, list[list[Condition]]]]:
+    source: SourceDatabase, name: str, golds: Sequence[Mapping[str, list[list[ColumnCondition]]]]
+) -> list[Mapping[str, list[list[ColumnCondition]]]]:
     """Of what golds look for that which a row of the table, or a row it refers to, can have."""
     reached = _needed(source, frozenset([name]))
     return [sought for sought in golds if not reached.isdisjoint(sought)]
@@ -404,7 +406,7 @@ def _reaching(
 def _seek(
     name: str,
     drafts: Mapping[str, DraftTable],
-    golds: Sequence[Mapping[str, list[list[Condition]]]],
+    golds: Sequence[Mapping[str, list[list[ColumnCondition]]]],
     recipe: Recipe,
     rng: PortableRandom,
 ) -> None:
@@ -422,7 +424,7 @@ def _seek(
 def _seek_in_twins(
     name: str,
     drafts: Mapping[str, DraftTable],
-    golds: Sequence[Mapping[str, list[list[Condition]]]],
+    golds: Sequence[Mapping[str, list[list[ColumnCondition]]]],
     rng: PortableRandom,
 ) -> None:
     """Write what a gold looks for into some repeated rows: alike but for that, as INTERSECT and EXCEPT want them."""

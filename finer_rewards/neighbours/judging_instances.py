@@ -6,7 +6,7 @@ worker, so it needs the standard library only.
 
 from __future__ import annotations
 
-from finer_rewards.neighbours.conditions import Condition, Join
+from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
 from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
 from finer_rewards.neighbours.instances import make_instance
 from finer_rewards.neighbours.portable_random import PortableRandom
@@ -67,8 +67,8 @@ def make_judging_instances(
         A pair: for each instance (number, how it was made, rows, content, mutants told, mutants that differ only in how
         often rows come or in their order, digest of the gold's rows, how many there are); and what the data obeys.
     """
-    looked_for = [Condition(*one) for one in conditions]
-    mine = source.with_gold(connection, looked_for, [Join(*one) for one in joins])
+    looked_for = [ColumnCondition(*one) for one in conditions]
+    mine = source.with_gold(connection, looked_for, [EqualColumns(*one) for one in joins])
     wanted = Wanted(gold, ordered, ties, extremes, promises, mutants)
     columns = None if mentioned is None else frozenset(mentioned)
     found: list[tuple[Any, ...]] = []

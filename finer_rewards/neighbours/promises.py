@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from finer_rewards.neighbours.conditions import Condition
+    from finer_rewards.neighbours.conditions import ColumnCondition
     from finer_rewards.types import Cell
 
 _TELLING_ROWS = 5
@@ -73,7 +73,7 @@ def determined(table: SourceTable) -> Iterator[tuple[int, int]]:
             yield first, second
 
 
-def with_singles(table: SourceTable, conditions: Sequence[Condition]) -> SourceTable:
+def with_singles(table: SourceTable, conditions: Sequence[ColumnCondition]) -> SourceTable:
     """The table, in which a text that the gold looks rows up by stays that of one row, where it is so in the data.
 
     Who writes `= (SELECT id ... WHERE name = 'Bore')` relies on it, and people call that right, however few the rows.
@@ -95,7 +95,9 @@ def with_singles(table: SourceTable, conditions: Sequence[Condition]) -> SourceT
     return replace(table, singles=tuple(singles)) if singles else table
 
 
-def passed_on(tables: Mapping[str, SourceTable], conditions: Sequence[Condition]) -> Iterator[Condition]:
+def passed_on(
+    tables: Mapping[str, SourceTable], conditions: Sequence[ColumnCondition]
+) -> Iterator[ColumnCondition]:
     """What the gold says of columns that refer to others, said of those: a code names the row that it refers to."""
     for one in conditions:
         table = tables.get(one.table)
@@ -108,7 +110,7 @@ def passed_on(tables: Mapping[str, SourceTable], conditions: Sequence[Condition]
                 yield one._replace(table=reference.to_table, column=title)
 
 
-def with_individuals(table: SourceTable, key: int, conditions: Sequence[Condition]) -> SourceTable:
+def with_individuals(table: SourceTable, key: int, conditions: Sequence[ColumnCondition]) -> SourceTable:
     """The table, with the rows that the gold names by their key, and the texts that only they have."""
     mentioned: dict[Cell, set[str]] = defaultdict(set)
     for one in conditions:

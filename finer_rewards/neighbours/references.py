@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.conditions import Join
+    from finer_rewards.neighbours.conditions import EqualColumns
     from finer_rewards.types import Cell
 
 _INCLUDED = 0.9
@@ -45,7 +45,7 @@ def refer_as_declared(tables: dict[str, SourceTable], declared: Sequence[tuple[A
         tables[name.lower()] = replace(own, references=tuple(references))
 
 
-def refer(tables: dict[str, SourceTable], joins: Iterable[Join]) -> bool:
+def refer(tables: dict[str, SourceTable], joins: Iterable[EqualColumns]) -> bool:
     """Add the references that a gold joins by and the data obeys; return whether there were any."""
     changed = False
     for join in joins:

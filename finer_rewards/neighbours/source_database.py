@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.conditions import Condition, Join
+    from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
     from finer_rewards.neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
@@ -50,7 +50,7 @@ class SourceDatabase:
     script: tuple[str, ...]
     tables: Mapping[str, SourceTable]
     notes: tuple[str, ...] = ()
-    _joined: dict[frozenset[Join], dict[str, SourceTable]] = field(
+    _joined: dict[frozenset[EqualColumns], dict[str, SourceTable]] = field(
         default_factory=dict, repr=False, compare=False
     )
 
@@ -91,7 +91,7 @@ class SourceDatabase:
         )
 
     def with_gold(
-        self, connection: Connection, conditions: Sequence[Condition], joins: Sequence[Join]
+        self, connection: Connection, conditions: Sequence[ColumnCondition], joins: Sequence[EqualColumns]
     ) -> SourceDatabase:
         """Return the source with what one gold says of it: its joins, and rows that it looks for."""
         more = dict(self.tables)
@@ -216,7 +216,7 @@ def _sample(raw: Any, name: str, select: str, first: list[Row]) -> list[Row]:
 
 
 def _read_sought(
-    connection: Connection, tables: dict[str, SourceTable], conditions: Sequence[Condition]
+    connection: Connection, tables: dict[str, SourceTable], conditions: Sequence[ColumnCondition]
 ) -> bool:
     """Add the rows that a gold looks for to the samples of large tables; return whether there were any."""
     changed = False

@@ -27,10 +27,10 @@ from finer_rewards.testing.observations import THOUGHT
 from finer_rewards.testing.subjects import (
     CallError,
     Calls,
-    Case,
     Function,
     KnownThoughts,
     Subject,
+    SubjectCase,
     as_subject,
 )
 
@@ -308,22 +308,22 @@ class _AttackRun:
         return right, wrong, failing  # type: ignore[return-value]
 
     def _attempt(self, question: AttackQuestion, sql: str) -> float | CallError | None:
-        case = Case(self._write(sql, THOUGHT), question.gold, self.dbs, question.text)
+        case = SubjectCase(self._write(sql, THOUGHT), question.gold, self.dbs, question.text)
         try:
             return self._values([case])[0]
         except CallError as error:
             return error
 
-    def _values(self, cases: Sequence[Case]) -> list[float | None]:
+    def _values(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         values = self.subject.score(cases)
         for value in values:
             if value is not None and not math.isfinite(value):
                 raise CallError(f"{self.subject.name} gave {value}")
         return values
 
-    def _case(self, name: str, text: str, gold: str | None = None) -> Case:
+    def _case(self, name: str, text: str, gold: str | None = None) -> SubjectCase:
         question = QUESTIONS[name]
-        return Case(text, question.gold if gold is None else gold, self.dbs, question.text)
+        return SubjectCase(text, question.gold if gold is None else gold, self.dbs, question.text)
 
     def _text(self, attack: Attack) -> str:
         if attack.text is not None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from finer_rewards.errors import FinerError
-from finer_rewards.testing.subjects import CallError, Case, Function, Subject
+from finer_rewards.testing.subjects import CallError, Function, Subject, SubjectCase
 
 #: Bytes the function may take beyond what it has when the process starts.
 MEMORY: Final = 1 << 31
@@ -35,7 +35,7 @@ class IsolatedSubject(Subject):
         self.timeout = timeout
         self._child: tuple[BaseProcess, Connection] | None = None
 
-    def score(self, cases: Sequence[Case]) -> list[float | None]:
+    def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         """Return one value a case.
 
         Raises:

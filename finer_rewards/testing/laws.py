@@ -19,7 +19,7 @@ from finer_rewards.testing.changes import SPELLING, differ
 from finer_rewards.testing.observations import THOUGHT, broken, completions, evidence
 from finer_rewards.testing.small_databases import witnesses
 from finer_rewards.testing.strategies import equivalent_pairs, near_misses, queries, rows_of
-from finer_rewards.testing.subjects import Case, RewardSubject, Subject
+from finer_rewards.testing.subjects import RewardSubject, Subject, SubjectCase
 from finer_rewards.types import Evidence
 
 #: What adding floats may take a value beyond its range.
@@ -66,9 +66,9 @@ class Bench:
         """The `Reward`, when the subject is one."""
         return self.subject.reward if isinstance(self.subject, RewardSubject) else None
 
-    def case(self, sql: str, gold: str, number: int) -> Case:
+    def case(self, sql: str, gold: str, number: int) -> SubjectCase:
         """Return the case of a completion that holds this SQL."""
-        return Case(self.written(sql), gold, (self.paths[number],))
+        return SubjectCase(self.written(sql), gold, (self.paths[number],))
 
     def written(self, sql: str) -> str:
         """Return a completion that holds this SQL."""
@@ -103,22 +103,22 @@ def _break(law: str, bench: Bench, found: str, example: Mapping[str, object]) ->
 # What is scored: a piece of evidence for a `Reward`, a completion for a function.
 
 
-def _scored(bench: Bench) -> st.SearchStrategy[Evidence | Case]:
+def _scored(bench: Bench) -> st.SearchStrategy[Evidence | SubjectCase]:
     if bench.reward is not None:
         return evidence(schema=bench.schema)
     sql = queries(schema=bench.schema)
     texts = completions(sql=sql) | sql.map(bench.written)
-    return st.builds(Case, texts, sql, st.sampled_from(bench.paths).map(lambda path: (path,)))
+    return st.builds(SubjectCase, texts, sql, st.sampled_from(bench.paths).map(lambda path: (path,)))
 
 
-def _values(bench: Bench, items: Sequence[Evidence | Case]) -> list[float | None]:
+def _values(bench: Bench, items: Sequence[Evidence | SubjectCase]) -> list[float | None]:
     if bench.reward is not None:
         return [bench.reward(item).value for item in items if isinstance(item, Evidence)]
-    return bench.subject.score([item for item in items if isinstance(item, Case)])
+    return bench.subject.score([item for item in items if isinstance(item, SubjectCase)])
 
 
-def _shown(item: Evidence | Case) -> dict[str, object]:
-    if isinstance(item, Case):
+def _shown(item: Evidence | SubjectCase) -> dict[str, object]:
+    if isinstance(item, SubjectCase):
         return {"completion": repr(item.completion), "gold": item.gold}
     shown: dict[str, object] = {"completion": repr(item.sample.completion), "gold": item.sample.gold}
     for name in ("predicted", "gold"):
@@ -130,13 +130,13 @@ def _shown(item: Evidence | Case) -> dict[str, object]:
     return shown
 
 
-def _finite(bench: Bench, item: Evidence | Case) -> None:
+def _finite(bench: Bench, item: Evidence | SubjectCase) -> None:
     (value,) = _values(bench, [item])
     if value is not None and not math.isfinite(value):
         _break("finite", bench, f"it gave {value}", _shown(item))
 
 
-def _range(bench: Bench, item: Evidence | Case) -> None:
+def _range(bench: Bench, item: Evidence | SubjectCase) -> None:
     (value,) = _values(bench, [item])
     if value is not None and not bench.lo - _ROUNDING <= value <= bench.hi + _ROUNDING:
         _break(
@@ -147,7 +147,7 @@ def _range(bench: Bench, item: Evidence | Case) -> None:
         )
 
 
-def _repeatable(bench: Bench, item: Evidence | Case) -> None:
+def _repeatable(bench: Bench, item: Evidence | SubjectCase) -> None:
     first, second = _values(bench, [item])[0], _values(bench, [item])[0]
     if not _same(first, second):
         _break("repeatable", bench, f"it gave {first}, then {second}", _shown(item))
@@ -360,7 +360,7 @@ def _nothing_unrun(bench: Bench, trial: _ToldApart) -> None:
         )
 
 
-def _batches(bench: Bench) -> st.SearchStrategy[tuple[list[Case], list[int]]]:
+def _batches(bench: Bench) -> st.SearchStrategy[tuple[list[SubjectCase], list[int]]]:
     case = (_near(bench) | _unrun(bench)).map(
         lambda trial: bench.case(trial.predicted, trial.gold, trial.number)
     )
@@ -368,7 +368,7 @@ def _batches(bench: Bench) -> st.SearchStrategy[tuple[list[Case], list[int]]]:
     return cases.flatmap(lambda some: st.tuples(st.just(some), st.permutations(range(len(some)))))
 
 
-def _batch(bench: Bench, drawn: tuple[list[Case], list[int]]) -> None:
+def _batch(bench: Bench, drawn: tuple[list[SubjectCase], list[int]]) -> None:
     cases, places = drawn
     singles = [bench.subject.score([case])[0] for case in cases]
     together = bench.subject.score([cases[place] for place in places])

@@ -42,7 +42,7 @@ class CallError(FinerError):
 
 
 @dataclass(frozen=True)
-class Case:
+class SubjectCase:
     """One completion to score."""
 
     completion: str
@@ -69,7 +69,7 @@ class Subject(ABC):
     takes_ties: bool = False
 
     @abstractmethod
-    def score(self, cases: Sequence[Case]) -> list[float | None]:
+    def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         """Return one value a case, from one call where the trainer makes one."""
 
     def close(self) -> None:  # noqa: B027 - most subjects hold nothing
@@ -139,7 +139,7 @@ class RewardSubject(Subject):
         judged = lenient_judge if "judge" in reward.needs else None
         self.scorer = Scorer(reward, runs, memory=searched, judge=judged, neighbours=0)
 
-    def score(self, cases: Sequence[Case]) -> list[float | None]:
+    def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         """Return one value a case."""
         samples = [Sample(case.completion, case.gold, case.dbs, case.question) for case in cases]
         # Each case is the only completion of its prompt.
@@ -192,7 +192,7 @@ class Function(Subject):
                 )
         self._check_parameters()
 
-    def score(self, cases: Sequence[Case]) -> list[float | None]:
+    def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
         """Return one value a case, as the trainer would get it."""
         try:
             if self.calls == "verl":
@@ -222,7 +222,7 @@ class Function(Subject):
         except (TypeError, ValueError):
             raise CallError(f"{self.name} returned {value!r:.80}, which is no number.") from None
 
-    def _row(self, case: Case) -> dict[str, Any]:
+    def _row(self, case: SubjectCase) -> dict[str, Any]:
         held = {
             "gold": case.gold,
             "db": list(case.dbs) if self.several and len(case.dbs) > 1 else case.dbs[0],
@@ -230,7 +230,7 @@ class Function(Subject):
         }
         return {name: held[kind] for name, kind in self.columns.items()}
 
-    def _trl(self, cases: Sequence[Case]) -> Any:
+    def _trl(self, cases: Sequence[SubjectCase]) -> Any:
         chat = self.calls == "trl_chat"
         given: dict[str, list[Any]] = {
             "prompts": [
@@ -246,14 +246,14 @@ class Function(Subject):
                 given.setdefault(name, []).append(value)
         return self._call(**given)
 
-    def _verl(self, case: Case) -> Any:
+    def _verl(self, case: SubjectCase) -> Any:
         row = self._row(case)
         extra = {name: value for name, value in row.items() if self.columns[name] != "gold"}
         return self._call(
             data_source="text-to-sql", solution_str=case.completion, ground_truth=case.gold, extra_info=extra
         )
 
-    def _openrlhf(self, cases: Sequence[Case]) -> Any:
+    def _openrlhf(self, cases: Sequence[SubjectCase]) -> Any:
         prompts = [f"{case.question}\n" for case in cases]
         queries = [prompt + case.completion for prompt, case in zip(prompts, cases, strict=True)]
         labels = [json.dumps(self._row(case)) for case in cases]
