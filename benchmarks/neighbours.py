@@ -39,17 +39,17 @@ from pathlib import Path
 from typing import Any
 
 from finer_rewards import Sample, Scorer, SQLite
+from finer_rewards._neighbours import Suite, build_neighbours
+from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
+from finer_rewards._neighbours.instance_database import EmptyDatabase, Wanted, try_instance
+from finer_rewards._neighbours.instances import make_instance
+from finer_rewards._neighbours.portable_random import PortableRandom
+from finer_rewards._neighbours.prepared_golds import prepare
+from finer_rewards._neighbours.recipes import Recipe
+from finer_rewards._neighbours.source_database import read_source
 from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
-from finer_rewards.neighbours import Suite, build_neighbours
-from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
-from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
-from finer_rewards.neighbours.instances import make_instance
-from finer_rewards.neighbours.portable_random import PortableRandom
-from finer_rewards.neighbours.prepared_golds import prepare
-from finer_rewards.neighbours.recipes import Recipe
-from finer_rewards.neighbours.source_database import read_source
 from finer_rewards.rewards import execution_match
 
 RESULTS = Path(__file__).parent / "results" / "neighbours.md"

@@ -8,13 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
+from finer_rewards._neighbours.sandbox import SandboxExecutor
+from finer_rewards._neighbours.storage_order import hang_on_order
 from finer_rewards._util.sql_text import normalise
 from finer_rewards.comparing import compare
 from finer_rewards.engines.sqlite import SQLite
 from finer_rewards.executing import Executor, Query
 from finer_rewards.executing.right_results import CUTS_TIES
-from finer_rewards.neighbours.sandbox import SandboxExecutor
-from finer_rewards.neighbours.storage_order import hang_on_order
 from finer_rewards.types import Execution, Status
 
 #: What can be found, and what it means for a reward.

@@ -20,7 +20,7 @@ from finer_rewards.executing.siblings import Siblings
 from finer_rewards.reward import Reward
 from finer_rewards.types import Answer, Evidence, Neighbourhood, Sample, Score, Status
 
-# `finer_rewards.neighbours` is imported where it is used: it needs sqlglot, which takes longer to import than all else.
+# `_neighbours` is imported where it is used: it needs sqlglot, which takes longer to import than all else.
 
 Neighbours = int | str | os.PathLike[str] | tuple[int, str | os.PathLike[str]] | None
 # How many neighbours of a database are used by default.
@@ -61,7 +61,7 @@ class NeighbourObserver:
         """Return what decides which neighbours are used, for the signature; `None` when none are."""
         if not self.leaves or self._executor is None:
             return None
-        from finer_rewards.neighbours import neighbours_digest
+        from finer_rewards._neighbours import neighbours_digest
 
         return {"most": self.most, "digest": neighbours_digest(self._executor, self.folder)}
 
@@ -178,7 +178,7 @@ class NeighbourObserver:
         self, asked: Sequence[tuple[str, str]], on_step: Callable[[int], None] | None = None
     ) -> dict[tuple[str, str], Siblings]:
         assert self._executor is not None
-        from finer_rewards.neighbours import find_siblings
+        from finer_rewards._neighbours import find_siblings
 
         found = find_siblings(self._executor, asked, most=self.most, folder=self.folder, on_step=on_step)
         error = next((one.error for one in found if one.error), "")
@@ -232,6 +232,6 @@ def _read(neighbours: Neighbours) -> tuple[int, str | None]:
 
 
 def _may_have_neighbours(executor: Executor | None) -> bool:
-    from finer_rewards.neighbours import has_siblings
+    from finer_rewards._neighbours import has_siblings
 
     return has_siblings(executor)

@@ -19,8 +19,8 @@ from finer_rewards.types import Execution, Status
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
-from finer_rewards.serving.app import build_app
-from finer_rewards.serving.server_process import Server, listen
+from finer_rewards._serving.app import build_app
+from finer_rewards._serving.server_process import Server, listen
 
 SCRIPT = """
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, score REAL, photo BLOB);

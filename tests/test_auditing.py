@@ -187,8 +187,8 @@ def test_a_record_with_several_golds(
 
 
 def test_a_column_beside_a_least_value_that_ties_hangs_on_order(tmp_path: Path) -> None:
-    from finer_rewards.neighbours.sandbox import SandboxExecutor
-    from finer_rewards.neighbours.storage_order import hang_on_order
+    from finer_rewards._neighbours.sandbox import SandboxExecutor
+    from finer_rewards._neighbours.storage_order import hang_on_order
 
     path = tmp_path / "versions.sqlite"
     with closing(sqlite3.connect(path)) as connection:

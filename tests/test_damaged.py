@@ -18,6 +18,14 @@ import pytest
 from damage import changed, damaged, damaged_lines
 
 import finer_rewards as fr
+from finer_rewards._neighbours import build_neighbours, find_siblings
+from finer_rewards._neighbours.suite_store import (
+    read_report,
+    read_suite,
+    report_path,
+    suites_digest,
+    write_manifest,
+)
 from finer_rewards._statement_files import read_pairs, read_statements
 from finer_rewards.adapters._training_rows import Fields, judge, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
@@ -27,14 +35,6 @@ from finer_rewards.engines.sqlite.files import SQLiteFile
 from finer_rewards.errors import FinerError
 from finer_rewards.executing import Query
 from finer_rewards.executing.cache import ResultCache
-from finer_rewards.neighbours import build_neighbours, find_siblings
-from finer_rewards.neighbours.suite_store import (
-    read_report,
-    read_suite,
-    report_path,
-    suites_digest,
-    write_manifest,
-)
 from finer_rewards.reporting.rollouts import read_rollouts
 
 GOLD = "SELECT name FROM boat WHERE seats > 3 ORDER BY name"

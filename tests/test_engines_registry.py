@@ -138,7 +138,7 @@ def _names(path: Path) -> set[str]:
     "part",
     [
         "executing",
-        "serving",
+        "_serving",
         "remote",
         "adapters",
         "scoring.py",

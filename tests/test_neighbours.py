@@ -17,19 +17,19 @@ import pytest
 
 import finer_rewards as fr
 from finer_rewards._auditing import Gold, audit_golds
+from finer_rewards._neighbours import Suite, build_neighbours, find_siblings, neighbours_of, suite_of
+from finer_rewards._neighbours.gold_facts import conditions_of, joins_of, read_query
+from finer_rewards._neighbours.instances import make_instance
+from finer_rewards._neighbours.mutants import mutants_of
+from finer_rewards._neighbours.portable_random import PortableRandom
+from finer_rewards._neighbours.recipes import RECIPES
+from finer_rewards._neighbours.shortcuts import guess_of
+from finer_rewards._neighbours.source_database import read_source
 from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing import Query
 from finer_rewards.executing.siblings import sibling_path
-from finer_rewards.neighbours import Suite, build_neighbours, find_siblings, neighbours_of, suite_of
-from finer_rewards.neighbours.gold_facts import conditions_of, joins_of, read_query
-from finer_rewards.neighbours.instances import make_instance
-from finer_rewards.neighbours.mutants import mutants_of
-from finer_rewards.neighbours.portable_random import PortableRandom
-from finer_rewards.neighbours.recipes import RECIPES
-from finer_rewards.neighbours.shortcuts import guess_of
-from finer_rewards.neighbours.source_database import read_source
 from finer_rewards.rewards import execution_match
 from finer_rewards.schema import Schema
 from finer_rewards.types import Status

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
-from finer_rewards.neighbours.forms import Form, form_of, moved
+from finer_rewards._neighbours.forms import Form, form_of, moved
 
 days = st.dates().map(lambda day: day.isoformat())
 numbers = st.lists(st.integers(-5, 50), min_size=1, unique=True)

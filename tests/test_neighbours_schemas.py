@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards._neighbours import GoldReport, Suite, build_neighbours
 from finer_rewards.errors import ConfigError
-from finer_rewards.neighbours import GoldReport, Suite, build_neighbours
 
 MakeDb = Callable[..., Path]
 

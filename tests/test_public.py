@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import pkgutil
 import re
 import subprocess
@@ -37,6 +38,22 @@ def test_the_public_names_are_few_sorted_and_there() -> None:
     assert fr.__all__ == sorted(fr.__all__)
     assert len(fr.__all__) <= 32
     assert all(hasattr(fr, name) for name in fr.__all__)
+
+
+def test_what_users_do_not_import_begins_with_an_underscore() -> None:
+    pages = [page for page in (ROOT / "docs").rglob("*.md") if page.parent.name != "design"]
+    pages += [
+        page for page in (ROOT / "examples").rglob("*") if page.suffix in (".py", ".md", ".sh", ".ipynb")
+    ]
+    pages += [ROOT / "README.md", ROOT / "CHANGELOG.md"]
+    text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
+    things = [getattr(fr, name) for name in fr.__all__]
+    homes = [thing.__name__ if inspect.ismodule(thing) else thing.__module__ for thing in things]
+    named = set(re.findall(r"finer_rewards\.(\w+)", "\n".join([text, *homes])))
+    modules = {module.name for module in pkgutil.iter_modules(fr.__path__)}
+    public = {name for name in modules if not name.startswith("_")}
+    # pytest finds its plugin by the entry point in pyproject.toml.
+    assert public - {"pytest_plugin"} <= named
 
 
 def test_importing_loads_nothing_heavy() -> None:
@@ -126,7 +143,7 @@ def test_a_trainer_without_a_memory_loads_none_and_no_server(call: str, tmp_path
         "scorer = fr.Scorer(fr.presets.finer(memory=False), fr.SQLite(root))\n"
         f"scored = {call}\n"
         "assert scored, scored\n"
-        "print(sorted(name for name in sys.modules if name.split('.')[1:2] in (['memory'], ['serving'], ['remote'])\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[1:2] in (['memory'], ['_serving'], ['remote'])\n"
         "             and name.startswith('finer_rewards.')))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

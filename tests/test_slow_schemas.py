@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from finer_rewards._neighbours import building
 from finer_rewards.cli import main
-from finer_rewards.neighbours import building
 
 SLOW = "length(replace(hex(zeroblob(1000000 + a)), '0', 'ab')) > 0"  # some milliseconds, for each row anew
 ENDLESS = "CREATE VIEW v AS WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT x FROM c;"

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
+from finer_rewards._serving.confined import Confined
 from finer_rewards._util.fingerprint import fingerprint_of
 from finer_rewards.comparing import modes
 from finer_rewards.comparing.partial_results import ResultPair, needs_rows, settled
 from finer_rewards.executing import pooled
 from finer_rewards.executing.process import Task
 from finer_rewards.executing.protocol import Query
-from finer_rewards.serving.confined import Confined
 
 CELLS = st.one_of(
     st.none(),

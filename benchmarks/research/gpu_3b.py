@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import finer_rewards as fr
-from finer_rewards.datasets.prompts import PROMPTS
+from finer_rewards.datasets import PROMPTS
 
 ROOT = Path(__file__).parents[2]
 TRAIN = ROOT / "examples" / "train"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from finer_rewards.neighbours import build_neighbours
+from finer_rewards._neighbours import build_neighbours
 
 __all__ = ["TASKS", "Choice", "Question", "Task", "World", "written"]
 

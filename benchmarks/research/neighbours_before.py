@@ -27,8 +27,8 @@ from typing import Any
 
 from benchmarks.neighbours import SETS, _proved
 from finer_rewards import compare
+from finer_rewards._neighbours import Suite, build_neighbours
 from finer_rewards._statement_files import read_statements
-from finer_rewards.neighbours import Suite, build_neighbours
 from finer_rewards.types import Row
 
 _CPU = """
@@ -39,7 +39,7 @@ def cpu():
 path, folder, golds = sys.argv[1], sys.argv[2], json.load(sys.stdin)
 """
 _TODAY = f"""{_CPU}
-from finer_rewards.neighbours import build_neighbours
+from finer_rewards._neighbours import build_neighbours
 start = cpu()
 build_neighbours(path, golds, folder=folder)
 print(json.dumps({{"cpu": cpu() - start}}))

@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from finer_rewards.datasets.prompts import PROMPTS
+from finer_rewards.datasets import PROMPTS
 from finer_rewards.errors import DataError
 from finer_rewards.presets.finer import finer
 

@@ -20,8 +20,7 @@ from typing import Any
 import tiny
 
 import finer_rewards as fr
-from finer_rewards.datasets import mode_of_rows
-from finer_rewards.datasets.benchmark import LEVELS, Question
+from finer_rewards.datasets import LEVELS, Question, mode_of_rows
 from finer_rewards.evaluating import Outcome, evaluate, recall, summarise
 
 Record = dict[str, Any]

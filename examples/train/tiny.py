@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from finer_rewards.cli import main as finer_rewards
-from finer_rewards.datasets.prompts import PROMPTS
+from finer_rewards.datasets import PROMPTS
 
 DATABASES = {
     "company": """

@@ -95,9 +95,9 @@ def register(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until a signal ends it: 0 after SIGTERM, 130 after Ctrl-C."""
     with extra("server", "`finer-rewards serve`", "fastapi", "starlette", "uvicorn"):
-        from finer_rewards.serving.app import build_app
-        from finer_rewards.serving.connections import raise_file_limit
-        from finer_rewards.serving.server_process import Server, listen
+        from finer_rewards._serving.app import build_app
+        from finer_rewards._serving.connections import raise_file_limit
+        from finer_rewards._serving.server_process import Server, listen
     from finer_rewards.cli.database_option import ChosenDatabases
     from finer_rewards.engines.registry import engine_at, engine_named, is_address
     from finer_rewards.scoring import Scorer

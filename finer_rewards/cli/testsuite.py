@@ -19,7 +19,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.reporting.score_records import database_name
 
 if TYPE_CHECKING:
-    from finer_rewards.neighbours import Suite
+    from finer_rewards._neighbours import Suite
 
 EXAMPLES = """\
   finer-rewards testsuite build --db spider/database --gold dev_gold.sql
@@ -98,8 +98,8 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Build the neighbours of each database, and report on each gold."""
+    from finer_rewards._neighbours import build_neighbours
     from finer_rewards.engines.sqlite.files import resolve_database
-    from finer_rewards.neighbours import build_neighbours
 
     entries = read_statements(arguments.gold, side="gold", file_format=arguments.gold_format)
     found = find_databases(arguments.db, [entry.db for entry in entries], arguments.gold)

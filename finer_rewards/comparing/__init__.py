@@ -5,6 +5,7 @@
 A `Mode` is a named set of settings for a rule, and a rule is the algorithm that compares. The default mode `strict` is
 this library's own; the modes of published evaluators give the same verdicts as these do, bugs included (`modes()`
 lists all). To add a mode pass a `Mode` to `register_mode`; to add a rule decorate a function with `@rule`.
+Import from here: the modules inside are private.
 """
 
 from __future__ import annotations

@@ -2,9 +2,10 @@
 
     from finer_rewards.datasets import prepare_rows, read_source, schema_prompt
 
-`finer-rewards prepare` does it all; these are its parts.
+`finer-rewards prepare` does it all; these are its parts. Import from here: the modules inside are private.
 """
 
+from finer_rewards.datasets.benchmark import LEVELS, Question
 from finer_rewards.datasets.benchmark_modes import mode_of_rows
 from finer_rewards.datasets.pass_rates import in_band, read_pass_rates
 from finer_rewards.datasets.preparing import message_counter, prepare_rows, split_by_database
@@ -14,7 +15,9 @@ from finer_rewards.datasets.schema_text import describe_database, schema_prompt
 from finer_rewards.datasets.writing import records_for, write_folder
 
 __all__ = [
+    "LEVELS",
     "PROMPTS",
+    "Question",
     "chat_prompt",
     "describe_database",
     "in_band",

@@ -13,8 +13,6 @@ from finer_rewards.datasets.hardness import HARDNESS, hardness
 from finer_rewards.errors import DataError
 from finer_rewards.types import Row
 
-__all__ = ["LEVELS", "Question"]
-
 #: Difficulties in order, easiest first: Spider's, then BIRD's.
 LEVELS = (*HARDNESS, "simple", "moderate", "challenging")
 #: The prediction for a question that has none.

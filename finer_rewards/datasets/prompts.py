@@ -9,8 +9,6 @@ from typing import Final
 
 from finer_rewards.errors import ConfigError, suggest
 
-__all__ = ["PROMPTS"]
-
 #: One message of a chat: `role` and `content`.
 Message = dict[str, str]
 

@@ -21,7 +21,7 @@ class FindsSiblings(Protocol):
     def siblings(
         self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
     ) -> Sequence[Siblings]:
-        """Return the siblings for each database and gold; see `finer_rewards.neighbours.find_siblings`."""
+        """Return the siblings for each database and gold; see `finer_rewards._neighbours.find_siblings`."""
 
     def siblings_digest(self, folder: str | None = None) -> str:
         """Return what tells the neighbours in use there from others."""

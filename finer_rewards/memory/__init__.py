@@ -2,6 +2,7 @@
 
 `TraceMemory` is the entrance. `gate.py` decides what may enter, `segments.py` writes the folder, `thought_embedder.py`
 turns a thought into a vector, `index.py` searches. NumPy is imported only when a memory is opened.
+Import from here: the modules inside are private.
 """
 
 from finer_rewards.memory.embedders import Embedder, HashingEmbedder, embedder_from

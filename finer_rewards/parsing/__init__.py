@@ -3,6 +3,8 @@
 Parsing is pure, takes time linear in the text and never raises for what a model wrote. SQL is never fished
 out of prose: an answer is what the completion itself marks as one (a tag, a code fence, or all that follows
 the thought), so that a lucky phrase is not paid.
+
+Import from here: the modules inside are private.
 """
 
 from __future__ import annotations

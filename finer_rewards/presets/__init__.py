@@ -2,7 +2,8 @@
 
 A preset is a plain composition; print it to see its formula. `finer-rewards presets` lists them. Where a
 docstring's first line says `_reference`, the preset keeps something that its source is known to judge
-wrongly; its `mode` parameter, where there is one, mends the comparison and leaves the formula.
+wrongly; its `mode` parameter, where there is one, mends the comparison and leaves the formula. Import from here: the
+modules inside are private.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Executors and memories elsewhere: behind `finer-rewards serve`, or on the nodes of a Ray cluster.
 
 The clients of a server need the standard library alone. Nothing is loaded before it is used.
+Import from here: the modules inside are private.
 """
 
 from importlib import import_module

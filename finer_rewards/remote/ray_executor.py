@@ -19,6 +19,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
+from finer_rewards._neighbours import neighbours_digest
 from finer_rewards._util.extras import extra
 from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
@@ -28,7 +29,6 @@ from finer_rewards.executing.decoding import with_one_nan
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
-from finer_rewards.neighbours import neighbours_digest
 from finer_rewards.remote.ray_dispatch import PULSE, Dispatch
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema

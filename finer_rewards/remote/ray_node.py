@@ -8,6 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TypeVar
 
+from finer_rewards._neighbours import find_siblings
 from finer_rewards.comparing.partial_results import ResultPair, settled
 from finer_rewards.comparing.result import Settled
 from finer_rewards.engines.registry import suffixes
@@ -15,7 +16,6 @@ from finer_rewards.executing.abilities import Settles, folders_of
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
 from finer_rewards.executing.stopping import STOP, Stop, StoppedError
-from finer_rewards.neighbours import find_siblings
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 

@@ -1,4 +1,7 @@
-"""The rewards, by family. Each is a factory: `execution_match(mode="bird")` is a `Reward`."""
+"""The rewards, by family. Each is a factory: `execution_match(mode="bird")` is a `Reward`.
+
+Import from here: the modules inside are private.
+"""
 
 from finer_rewards.reward import clip, constant, gate, maximum, total
 from finer_rewards.rewards.aligned import aligned_columns

@@ -11,6 +11,7 @@ def test_a_mistake_costs_something(pair):
     assert score(pair.predicted) < score(pair.gold)
 """
 
+# Import from here: the modules inside are private.
 from finer_rewards._util.extras import extra
 
 with extra("testing", "`finer_rewards.testing`", "hypothesis"):

@@ -17,7 +17,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
 from servers import GOLD, SAMPLE, SPEC, ask, connected, head, heard, serving
 
-from finer_rewards.serving.app import build_app
+from finer_rewards._serving.app import build_app
 
 
 @pytest.mark.parametrize(

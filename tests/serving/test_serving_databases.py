@@ -22,7 +22,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
 from servers import GOLD, QUICK, SAMPLE, SCRIPT, SPEC, Held, ask, seen, serving
 
-from finer_rewards.serving.confined import Confined
+from finer_rewards._serving.confined import Confined
 
 
 def test_databases_elsewhere_are_not_opened(tmp_path: Path, root: Path, monkeypatch) -> None:
@@ -103,7 +103,7 @@ def test_duckdb_is_served_as_it_is(tmp_path: Path) -> None:
 
 
 def test_neighbours_of_the_server_are_used(tmp_path: Path, monkeypatch) -> None:
-    from finer_rewards.neighbours import build_neighbours
+    from finer_rewards._neighbours import build_neighbours
 
     folder = tmp_path / "shop"
     folder.mkdir()

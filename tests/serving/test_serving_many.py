@@ -23,9 +23,9 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
 from servers import GOLD, SLOW, SPEC, Held, ask, connected, head, heard, samples, serving, until
 
-from finer_rewards.serving import connections as connections_module
-from finer_rewards.serving import request_handler as handler_module
-from finer_rewards.serving import service as service_module
+from finer_rewards._serving import connections as connections_module
+from finer_rewards._serving import request_handler as handler_module
+from finer_rewards._serving import service as service_module
 
 ONE = {"queries": [["SELECT 1", "shop", False, []]]}
 

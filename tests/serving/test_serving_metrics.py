@@ -57,7 +57,7 @@ def test_metrics_are_what_prometheus_reads(local: SQLite) -> None:
 @settings(max_examples=examples(50))
 @given(st.lists(st.sampled_from(["samples", "requests"])), st.lists(st.floats(0, 1000)))
 def test_histograms_add_up(names: list[str], seconds: list[float]) -> None:
-    from finer_rewards.serving.metrics import Metrics
+    from finer_rewards._serving.metrics import Metrics
 
     metrics = Metrics()
     for name in names:

@@ -105,7 +105,7 @@ def test_the_token_may_come_from_a_file_or_the_environment(
     def refuse(scorer, *, token, hosts, **_):
         raise ConfigError(f"{token} {hosts is not None}")
 
-    monkeypatch.setattr("finer_rewards.serving.app.build_app", refuse)
+    monkeypatch.setattr("finer_rewards._serving.app.build_app", refuse)
     (tmp_path / "token.txt").write_text("from-file\n")
     file = ("--token-file", str(tmp_path / "token.txt"))
     for options, environment, expected in (
@@ -155,7 +155,7 @@ def test_the_missing_extra_is_named(root: Path, capsys: pytest.CaptureFixture[st
     for name in [
         one
         for one in sys.modules
-        if one.partition(".")[0] == "uvicorn" or "rewards.serving.server_process" in one
+        if one.partition(".")[0] == "uvicorn" or "rewards._serving.server_process" in one
     ]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "uvicorn", None)

@@ -6,18 +6,18 @@ worker, so it needs the standard library only.
 
 from __future__ import annotations
 
-from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
-from finer_rewards.neighbours.instance_database import EmptyDatabase, Wanted, try_instance
-from finer_rewards.neighbours.instances import make_instance
-from finer_rewards.neighbours.portable_random import PortableRandom
-from finer_rewards.neighbours.recipes import PARTED, RECIPES
+from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
+from finer_rewards._neighbours.instance_database import EmptyDatabase, Wanted, try_instance
+from finer_rewards._neighbours.instances import make_instance
+from finer_rewards._neighbours.portable_random import PortableRandom
+from finer_rewards._neighbours.recipes import PARTED, RECIPES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from finer_rewards._neighbours.source_database import SourceDatabase
     from finer_rewards.engines.sqlite.worker import Connection
-    from finer_rewards.neighbours.source_database import SourceDatabase
 
 _ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it; 1 where it has several rows
 

@@ -9,13 +9,13 @@ from collections import defaultdict
 from dataclasses import replace
 from itertools import permutations
 
-from finer_rewards.neighbours.source_tables import Individual, SourceTable
+from finer_rewards._neighbours.source_tables import Individual, SourceTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from finer_rewards.neighbours.conditions import ColumnCondition
+    from finer_rewards._neighbours.conditions import ColumnCondition
     from finer_rewards.types import Cell
 
 _TELLING_ROWS = 5

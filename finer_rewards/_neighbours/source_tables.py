@@ -9,7 +9,7 @@ from finer_rewards._sqlite_catalog import quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from finer_rewards.neighbours.table_rows import Rows
+    from finer_rewards._neighbours.table_rows import Rows
     from finer_rewards.types import Cell
 
 

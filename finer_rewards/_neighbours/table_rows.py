@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from finer_rewards.neighbours.column_values import bounds_of
-from finer_rewards.neighbours.forms import form_of
+from finer_rewards._neighbours.column_values import bounds_of
+from finer_rewards._neighbours.forms import form_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from finer_rewards.neighbours.column_values import Bounds
-    from finer_rewards.neighbours.forms import Form
+    from finer_rewards._neighbours.column_values import Bounds
+    from finer_rewards._neighbours.forms import Form
     from finer_rewards.types import Cell, Row
 
 

@@ -10,14 +10,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
-from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.errors import ConfigError
-from finer_rewards.executing import Query
-from finer_rewards.neighbours.prepared_golds import JudgingInstance, PreparedGold, prepare
-from finer_rewards.neighbours.recipes import RECIPES
-from finer_rewards.neighbours.sandbox import SandboxExecutor
-from finer_rewards.neighbours.suite_store import (
+from finer_rewards._neighbours.prepared_golds import JudgingInstance, PreparedGold, prepare
+from finer_rewards._neighbours.recipes import RECIPES
+from finer_rewards._neighbours.sandbox import SandboxExecutor
+from finer_rewards._neighbours.suite_store import (
     GoldReport,
     Neighbour,
     Suite,
@@ -27,6 +23,10 @@ from finer_rewards.neighbours.suite_store import (
     unique_golds,
     write_manifest,
 )
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing import Query
 from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Status

@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 
-from finer_rewards.neighbours.source_tables import Reference, SourceTable
-from finer_rewards.neighbours.table_rows import Rows
+from finer_rewards._neighbours.source_tables import Reference, SourceTable
+from finer_rewards._neighbours.table_rows import Rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.conditions import EqualColumns
+    from finer_rewards._neighbours.conditions import EqualColumns
     from finer_rewards.types import Cell
 
 _INCLUDED = 0.9

@@ -10,27 +10,27 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from finer_rewards._sqlite_catalog import quote
-from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
-from finer_rewards.neighbours.portable_random import PortableRandom
-from finer_rewards.neighbours.promises import (
+from finer_rewards._neighbours.portable_random import PortableRandom
+from finer_rewards._neighbours.promises import (
     determined,
     observed_keys,
     passed_on,
     with_individuals,
     with_singles,
 )
-from finer_rewards.neighbours.references import as_referred, in_order, refer, refer_as_declared
-from finer_rewards.neighbours.source_tables import SourceTable
-from finer_rewards.neighbours.table_rows import Rows
+from finer_rewards._neighbours.references import as_referred, in_order, refer, refer_as_declared
+from finer_rewards._neighbours.source_tables import SourceTable
+from finer_rewards._neighbours.table_rows import Rows
+from finer_rewards._sqlite_catalog import quote
+from finer_rewards.engines.sqlite.worker import Connection, leave_out_undecodable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
-    from finer_rewards.neighbours.source_tables import Reference
+    from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
+    from finer_rewards._neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
 _MOST_ROWS = 2000  # of a table; of a larger one, a sample

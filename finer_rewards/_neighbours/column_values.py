@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
-    from finer_rewards.neighbours.portable_random import PortableRandom
+    from finer_rewards._neighbours.portable_random import PortableRandom
     from finer_rewards.types import Cell
 
     Fill = Literal["drawn", "few", "stairs", "distinct"]

@@ -10,15 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from finer_rewards._util.sql_text import normalise
-from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.errors import ConfigError
-from finer_rewards.executing.abilities import FindsSiblings
-from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
-from finer_rewards.neighbours.building import build_reports, workers_for
-from finer_rewards.neighbours.sandbox import SandboxExecutor
-from finer_rewards.neighbours.suite_store import (
+from finer_rewards._neighbours.building import build_reports, workers_for
+from finer_rewards._neighbours.sandbox import SandboxExecutor
+from finer_rewards._neighbours.suite_store import (
     GENERATOR,
     GoldReport,
     Suite,
@@ -30,6 +24,12 @@ from finer_rewards.neighbours.suite_store import (
     suites_digest,
     unique_golds,
 )
+from finer_rewards._util.sql_text import normalise
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
+from finer_rewards.errors import ConfigError
+from finer_rewards.executing.abilities import FindsSiblings
+from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
 
 _PATIENCE = 600.0  # seconds to wait for another process that builds for the same database
 _SECONDS = 2.0  # that a gold may take on its database while neighbours are made of it

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
+from finer_rewards._neighbours import find_siblings, neighbours_digest
 from finer_rewards.comparing.partial_results import ResultPair, settled
 from finer_rewards.comparing.result import Settled
 from finer_rewards.engines.registry import is_address
@@ -16,7 +17,6 @@ from finer_rewards.executing.abilities import Settles, deadline_of, folders_of, 
 from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings, cache_folder, sibling_path
-from finer_rewards.neighbours import find_siblings, neighbours_digest
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 

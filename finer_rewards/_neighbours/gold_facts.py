@@ -9,9 +9,9 @@ import sqlglot
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
+from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
+from finer_rewards._neighbours.forms import moved
 from finer_rewards._util.sqlglot_log import quiet_sqlglot
-from finer_rewards.neighbours.conditions import ColumnCondition, EqualColumns
-from finer_rewards.neighbours.forms import moved
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell
 

@@ -14,17 +14,17 @@ from __future__ import annotations
 import marshal
 import sqlite3
 
+from finer_rewards._neighbours.reversed_copy import permuted
 from finer_rewards.engines.sqlite.worker import Connection, Databases, limit_memory
 from finer_rewards.executing.worker import Budget
-from finer_rewards.neighbours.reversed_copy import permuted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from finer_rewards._neighbours.instance_database import EmptyDatabase
+    from finer_rewards._neighbours.source_database import SourceDatabase
     from finer_rewards.executing.worker import Answer
-    from finer_rewards.neighbours.instance_database import EmptyDatabase
-    from finer_rewards.neighbours.source_database import SourceDatabase
 
 _MOST_SOURCES = 4
 
@@ -60,9 +60,9 @@ class SandboxDatabases(Databases):
         return "ok", (), [marshal.dumps(found)], 0.0, "", False, None, "", 0
 
     def _make(self, connection: Connection, request: tuple[Any, ...]) -> Any:
-        from finer_rewards.neighbours.instance_database import EmptyDatabase
-        from finer_rewards.neighbours.judging_instances import make_judging_instances
-        from finer_rewards.neighbours.source_database import read_source
+        from finer_rewards._neighbours.instance_database import EmptyDatabase
+        from finer_rewards._neighbours.judging_instances import make_judging_instances
+        from finer_rewards._neighbours.source_database import read_source
 
         key = id(connection)
         known = self.sources.get(key)

@@ -17,10 +17,10 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 from starlette.types import Receive, Scope, Send
 
+from finer_rewards._serving.metrics import Metrics
 from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.stopping import STOP, Stop
-from finer_rewards.serving.metrics import Metrics
 
 SIGN_OF_LIFE = 5.0  # seconds between them; a client may wait several times as long
 UPLOAD_SECONDS = 60.0  # that a body may take to arrive

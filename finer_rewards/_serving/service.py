@@ -10,6 +10,9 @@ from typing import Any
 
 from finer_rewards._chat import read_response
 from finer_rewards._prompt_groups import Groups
+from finer_rewards._serving.confined import Confined
+from finer_rewards._serving.metrics import Metrics, resident_bytes
+from finer_rewards._serving.request_handler import GoneError, RefusedError
 from finer_rewards._version import VERSION
 from finer_rewards.adapters._training_rows import Fields, for_float32, judge, question_of, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
@@ -25,9 +28,6 @@ from finer_rewards.parsing import without_endings
 from finer_rewards.remote.wire import pair_from, record, sample_from, settled_record
 from finer_rewards.reporting.score_records import scored
 from finer_rewards.scoring import Scorer
-from finer_rewards.serving.confined import Confined
-from finer_rewards.serving.metrics import Metrics, resident_bytes
-from finer_rewards.serving.request_handler import GoneError, RefusedError
 from finer_rewards.types import Evidence, Sample, Score
 
 _AT_ONCE = 256  # samples or queries between two looks at whether the client is still there

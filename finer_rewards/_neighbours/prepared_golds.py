@@ -6,10 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from finer_rewards.engines.sqlite import SQLite
-from finer_rewards.executing import Query
-from finer_rewards.executing.order_probe import probes
-from finer_rewards.neighbours.gold_facts import (
+from finer_rewards._neighbours.gold_facts import (
     conditions_of,
     joins_of,
     limited_parts,
@@ -17,9 +14,12 @@ from finer_rewards.neighbours.gold_facts import (
     read_query,
     skipped_parts,
 )
-from finer_rewards.neighbours.mutants import mutants_of, promises_of
-from finer_rewards.neighbours.shortcuts import Mutant, guess_of, recited_key
-from finer_rewards.neighbours.storage_order import unfold_tree
+from finer_rewards._neighbours.mutants import mutants_of, promises_of
+from finer_rewards._neighbours.shortcuts import Mutant, guess_of, recited_key
+from finer_rewards._neighbours.storage_order import unfold_tree
+from finer_rewards.engines.sqlite import SQLite
+from finer_rewards.executing import Query
+from finer_rewards.executing.order_probe import probes
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 

@@ -14,8 +14,8 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
+from finer_rewards._serving.connections import ClientConnection
 from finer_rewards.errors import ConfigError
-from finer_rewards.serving.connections import ClientConnection
 
 _WAITING = 2048  # connections that the system keeps until they are let in
 _AT_ONCE = 8  # that are let in before the event loop looks at those it has

@@ -7,8 +7,8 @@ from typing import Any
 
 from sqlglot import Dialect, exp
 
-from finer_rewards.neighbours.gold_facts import tables_of
-from finer_rewards.neighbours.shortcuts import Mutant, Write, shortcuts_of, takes_one
+from finer_rewards._neighbours.gold_facts import tables_of
+from finer_rewards._neighbours.shortcuts import Mutant, Write, shortcuts_of, takes_one
 from finer_rewards.schema import Schema
 
 Change = Callable[[Any], None]
@@ -40,7 +40,7 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
 
     Example:
         >>> from finer_rewards.schema import schema_from_ddl
-        >>> from finer_rewards.neighbours.gold_facts import read_query
+        >>> from finer_rewards._neighbours.gold_facts import read_query
         >>> schema = schema_from_ddl("CREATE TABLE singer (name TEXT, age INT)")
         >>> tree = read_query("SELECT name FROM singer WHERE age > 40", schema)
         >>> for mutant in mutants_of(tree, schema)[:3]:

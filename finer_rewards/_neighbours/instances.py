@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
-from finer_rewards.neighbours.column_values import FILLS, bounds_of, fill, fresh
-from finer_rewards.neighbours.draft_tables import (
+from finer_rewards._neighbours.column_values import FILLS, bounds_of, fill, fresh
+from finer_rewards._neighbours.draft_tables import (
     DANGLING,
     NULL,
     DraftTable,
@@ -18,18 +18,18 @@ from finer_rewards.neighbours.draft_tables import (
     seek_in,
     unique,
 )
-from finer_rewards.neighbours.forms import Form
-from finer_rewards.neighbours.recipes import Recipe
+from finer_rewards._neighbours.forms import Form
+from finer_rewards._neighbours.recipes import Recipe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finer_rewards.neighbours.column_values import Bounds
-    from finer_rewards.neighbours.conditions import ColumnCondition
-    from finer_rewards.neighbours.portable_random import PortableRandom
-    from finer_rewards.neighbours.source_database import SourceDatabase
-    from finer_rewards.neighbours.source_tables import Reference
+    from finer_rewards._neighbours.column_values import Bounds
+    from finer_rewards._neighbours.conditions import ColumnCondition
+    from finer_rewards._neighbours.portable_random import PortableRandom
+    from finer_rewards._neighbours.source_database import SourceDatabase
+    from finer_rewards._neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
 

@@ -6,9 +6,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from finer_rewards.neighbours.conditions import ColumnCondition
-    from finer_rewards.neighbours.portable_random import PortableRandom
-    from finer_rewards.neighbours.source_tables import SourceTable
+    from finer_rewards._neighbours.conditions import ColumnCondition
+    from finer_rewards._neighbours.portable_random import PortableRandom
+    from finer_rewards._neighbours.source_tables import SourceTable
     from finer_rewards.types import Cell, Row
 
 DANGLING = -1  # a reference to nothing, kept as the data has it

@@ -9,13 +9,13 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
+from finer_rewards._serving.confined import Hidden
+from finer_rewards._serving.metrics import CONTENT_TYPE
+from finer_rewards._serving.request_handler import RefusedError, RequestHandler, Work
+from finer_rewards._serving.service import Service
 from finer_rewards._version import VERSION
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
-from finer_rewards.serving.confined import Hidden
-from finer_rewards.serving.metrics import CONTENT_TYPE
-from finer_rewards.serving.request_handler import RefusedError, RequestHandler, Work
-from finer_rewards.serving.service import Service
 
 #: Our own clients wait for these with signs of life; everybody else gets an honest status code.
 _ALIVE = ("/execute", "/settle", "/neighbours", "/memory/search", "/memory/remember")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from typing import Any
 
-    from finer_rewards.neighbours.instances import Instance
-    from finer_rewards.neighbours.source_database import SourceDatabase
+    from finer_rewards._neighbours.instances import Instance
+    from finer_rewards._neighbours.source_database import SourceDatabase
     from finer_rewards.types import Cell, Row
 
 _STEPS = 1_000  # of SQLite, between two looks at the count

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import sqlglot
 from sqlglot import exp
 
+from finer_rewards._neighbours.instance_database import extreme_ties
+from finer_rewards._neighbours.sandbox import SandboxExecutor
 from finer_rewards._util.sqlglot_log import quiet_sqlglot
 from finer_rewards.comparing import compare
-from finer_rewards.neighbours.instance_database import extreme_ties
-from finer_rewards.neighbours.sandbox import SandboxExecutor
 from finer_rewards.types import Execution
 
 

@@ -27,7 +27,7 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SandboxExecutor(SQLite):
-    """An executor whose workers know the requests of `neighbours/worker.py` too: under the limits of predictions."""
+    """An executor whose workers know the requests of `worker.py` too: under the limits of predictions."""
 
     @property
     def program(self) -> Program:
