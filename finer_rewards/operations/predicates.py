@@ -127,7 +127,8 @@ def _connective(term: Connective, context: Context) -> Term:
             for part in factored.operands
         ]
         return _connective(Connective(factored.head, *inner), context)
-    return Connective(head, *sorted(parts, key=repr))
+    changed = Connective(head, *sorted(parts, key=repr))
+    return term if changed == term else changed
 
 
 def _operand(term: Term, context: Context) -> Term:
@@ -152,14 +153,14 @@ def _comparison(term: Comparison, context: Context) -> Term:
         if isinstance(left, Aggregate) and left.name == "count":
             head, right = strict_bound(head, right)
     if head in ("is", "is not"):
-        return _identity(head, left, right, context)
+        return _identity(term, head, left, right, context)
     if NULL in (left, right):
         return NULL
     if head == "=" and isinstance(left, Row) and isinstance(right, Row) and len(left) == len(right):
         pairs = zip(left.items, right.items, strict=True)
         equal = (_comparison(Comparison("=", a, b), context) for a, b in pairs)
         return _connective(Connective("and", *equal), context)
-    return _in_order(head, left, right)
+    return _in_order(term, head, left, right)
 
 
 def _oriented(term: Comparison, context: Context) -> tuple[str, Term, Term]:
@@ -174,25 +175,25 @@ def _oriented(term: Comparison, context: Context) -> tuple[str, Term, Term]:
     return head, left, right
 
 
-def _identity(head: str, left: Term, right: Term, context: Context) -> Term:
+def _identity(term: Comparison, head: str, left: Term, right: Term, context: Context) -> Term:
     """IS and IS NOT are settled by what is never NULL, and equalities where no side can be."""
     equality = "=" if head == "is" else "<>"
     if right == NULL:
         if left == NULL or context.not_null(left):
             return TRUE if (head == "is") == (left == NULL) else FALSE
-        return Comparison(head, left, right)
+        return term.of(head, left, right)
     if isinstance(right, Boolean) and not is_truth(left):
-        return Comparison(head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
+        return term.of(head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
     if context.not_null(left) and context.not_null(right):
         return _comparison(Comparison(equality, left, right), context)
-    return _in_order(equality if context.loose and isinstance(right, Column) else head, left, right)
+    return _in_order(term, equality if context.loose and isinstance(right, Column) else head, left, right)
 
 
-def _in_order(head: str, left: Term, right: Term) -> Comparison:
+def _in_order(term: Comparison, head: str, left: Term, right: Term) -> Comparison:
     """Return a comparison that holds either way with its sides in their one order."""
     if head in _EITHER_WAY and not isinstance(right, CONSTANTS) and repr(right) < repr(left):
-        return Comparison(head, right, left)
-    return Comparison(head, left, right)
+        return term.of(head, right, left)
+    return term.of(head, left, right)
 
 
 def _in(term: In, context: Context) -> Term:

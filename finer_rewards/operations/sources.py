@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from sqlglot import exp
@@ -58,6 +59,12 @@ class Numbers:
     def __next__(self) -> int:
         self.last += 1
         return self.last
+
+
+@lru_cache(maxsize=4096)
+def _columns(number: int, names: tuple[str, ...]) -> tuple[Column, ...]:
+    """Return the columns of a table, which are the same objects in every query that numbers it so."""
+    return tuple(Column(number, name) for name in names)
 
 
 @dataclass
@@ -189,9 +196,7 @@ class FromClause(ABC):
         """Add a table of the database."""
         number = next(self.reader.numbers)
         columns = self.reader.facts.table(name).columns
-        known: dict[str, Term] | None = (
-            {column: Column(number, column) for column in columns} if columns else None
-        )
+        known: dict[str, Term] | None = dict(zip(columns, _columns(number, columns), strict=True)) or None
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
         key = self.reader.facts.table(name).rowid

@@ -204,6 +204,11 @@ class Comparison(Operator):
     def __new__(cls, head: str, left: Term, right: Term) -> Comparison:
         return tuple.__new__(cls, (head, left, right))
 
+    def of(self, head: str, left: Term, right: Term) -> Comparison:
+        """Return a comparison of these, which is this very object where nothing is another."""
+        same = left is self.left and right is self.right and head == self.head
+        return self if same else Comparison(head, left, right)
+
 
 class Like(Operator):
     """`like`, `ilike` or `glob`; `escape` is empty without ESCAPE."""
@@ -696,7 +701,9 @@ def _fold(term: Any, changes: Mapping[type, Callable[[Any, C], Any]], context: C
     if changed is not None:
         term = remake(term, changed)
     change = changes.get(term.__class__)
-    return change(term, context) if change is not None else term
+    if change is None:
+        return term
+    return change(term, context)
 
 
 def substitute(term: T, replacement: Mapping[Any, Term]) -> T:
