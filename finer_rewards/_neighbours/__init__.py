@@ -1,4 +1,9 @@
-"""Neighbour databases: siblings of a database that tell a lucky guess from a right query."""
+"""Neighbours: small databases with the schema of a given one, on which a match has to hold as well.
+
+A query that matches the gold by luck on the one database rarely does on its neighbours. They are built for each gold
+(`building.py`) out of real and changed rows (`instances.py`), such that near misses of the gold (`mutants.py`) fail on
+them; `finding.py` returns them to the scorer, from the disk or after building them.
+"""
 
 from finer_rewards._neighbours.building import INSTANCES, build_neighbours
 from finer_rewards._neighbours.finding import (

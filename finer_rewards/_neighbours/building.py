@@ -1,4 +1,4 @@
-"""From golds to the records of their neighbours: what is asked of the workers, and what is made of the answers."""
+"""Building the neighbours of golds: workers try instances, and the few that expose the most near misses are kept."""
 
 from __future__ import annotations
 
@@ -31,21 +31,23 @@ from finer_rewards.operations import OperationsError, sql_operations
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Status
 
-#: How many neighbours of a gold there are, at most.
+#: The most neighbours of a gold.
 INSTANCES: Final = 8
-#: CPU seconds that the neighbours of one gold may take.
+#: CPU seconds that a worker may take to make the instances of one gold.
 _SECONDS = 20.0
+# Golds that are worked on at a time.
 _BATCH = 64
-# Numbers of the instances that are tried for every gold, then for those of which near misses live: first all ways to
-# make one, then those that part codes from names.
+# The numbers of the instances that are tried, as ranges: the first for every gold; the others only for golds some of
+# whose near misses no instance has exposed yet: first all other recipes, then those that separate codes from names.
 _FIRST, _MORE, _PARTED = (0, 3), (3, len(RECIPES)), (len(RECIPES), len(RECIPES) + 3)
-# Near misses of these kinds that live through the first instances nearly always mean the same as the gold.
+# If only near misses of these kinds survive the first instances, they nearly always mean the same as the gold.
 _STUBBORN = {"join kind", "group", "like"}
-# Neighbours that a gold should have, be it that fewer tell all near misses: more where a result is easily guessed.
+# A gold should have at least this many neighbours even if fewer expose all near misses; more if its result is a single
+# row, which is easily guessed.
 _LEAST, _LEAST_SINGLE = 1, 2
-# Those that recite: where a code goes with its name, only parting the two tells them.
+# Near misses that recite a stored value. Where a code always goes with its name, only separating the two exposes them.
 _GUESSES = {"guess", "recited key"}
-#: How a gold ends that ends so whatever the limits.
+#: The statuses of golds that would end the same way under any limits.
 _LASTING = (Status.ok, Status.failed, Status.not_a_query, Status.several_statements, Status.refused)
 
 
@@ -60,25 +62,25 @@ def build_neighbours(
     workers: int | None = None,
     on_step: Callable[[int], None] | None = None,
 ) -> Suite:
-    """Build the neighbours of golds: for each few small siblings of the database that tell it from near misses.
+    """Build the neighbours of golds: for each gold a few small siblings of the database that expose its near misses.
 
-    Near misses of a gold (`mutants_of`, and a query that recites its result) are run on instances made by sampling
-    real rows, by changing them around the constants of the gold, and by filling the schema anew; the fewest
-    instances are kept that give other results for the most near misses. All of it happens in workers, under the
-    limits of predictions. What is there already is not made again.
+    Near misses of a gold (`mutants_of`, and a query that recites its result) are run on instances, which are made by
+    sampling real rows, by changing them around the gold's constants, and by filling the schema with new rows. The
+    fewest instances are kept on which the most near misses return another result than the gold. All of it happens in
+    workers, under the limits of predictions. Neighbours that are there already are not built again.
 
     Args:
         db: the path of the database file. It is only read.
         golds: its gold queries.
         folder: where to put them (`FOLDER/ID/neighbours`); `None` means beside the database.
-        instances: how many to keep for a gold at most.
-        seed: the same seed, content of the database and gold give the same neighbours, whatever else is asked for.
+        instances: the most neighbours to keep for a gold.
+        seed: the same seed, database content and gold give the same neighbours, whatever the other golds are.
         timeout: seconds that a gold may take on the database itself.
         workers: processes that do the work.
-        on_step: called with the number of golds done since.
+        on_step: called with the number of golds done since the last call.
 
     Returns:
-        The neighbours of these golds, which are also written, with a manifest.
+        The neighbours of these golds; they are also written to the folder, with a manifest.
 
     Raises:
         ConfigError: the database cannot be read, or the folder cannot be used.
@@ -123,7 +125,7 @@ def build_neighbours(
 
 
 def workers_for(golds: int, most: int | None) -> int:
-    """Return how many workers so many golds are worth: one starts about as long as a few golds take."""
+    """Return how many workers to start for this many golds: starting one takes as long as several golds."""
     return max(1, min(most or min(os.cpu_count() or 1, 8), golds // 16))
 
 
@@ -148,9 +150,9 @@ def build_reports(
         home: the folder.
         executor: runs the golds on the database itself.
         sandbox: makes the neighbours.
-        instances: how many to keep for a gold at most.
+        instances: the most neighbours to keep for a gold.
         seed: the seed.
-        on_step: called with the number of golds done since.
+        on_step: called with the number of golds done since the last call.
 
     Raises:
         OSError: the folder cannot be written.
@@ -165,7 +167,7 @@ def build_reports(
         for gold, run in zip(known, runs, strict=True):
             report, contents = _report(gold, instances)
             report = replace(report, source=source, seed=seed, most=instances)
-            # A gold that ran out of time may do better under other limits.
+            # A gold that ran out of time may succeed under other limits, so its record is not written.
             if run.status in _LASTING:
                 home.mkdir(parents=True, exist_ok=True)
                 store_report(home, report, contents)
@@ -176,7 +178,7 @@ def build_reports(
 
 
 def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed: int) -> None:
-    """Try instances: a few for every gold, then more for those of which near misses live that are none in disguise."""
+    """Try instances: a few for every gold, then more for golds with surviving near misses that are not equivalent."""
     for numbers in (_FIRST, _MORE, _PARTED):
         waiting = []
         requests = []
@@ -207,11 +209,12 @@ def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed:
 
 
 def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
-    """Return the trials that tell the most near misses from the gold, the most telling first.
+    """Return the trials to keep: those that expose the most near misses, the most telling first.
 
-    Greedily the one that tells the most that no other does yet; then, where that leaves few, others that tell the
-    most: what a policy will write is not among the near misses. Instances that part codes from their names fail who
-    rightly knows a code, so they come last, for what no other tells.
+    Greedy: again and again the instance that exposes the most near misses not yet exposed. If few are kept that way,
+    others that expose many are added, because what a policy will write is not among the near misses. Instances that
+    separate codes from their names would fail a query that rightly knows a code, so they come last, and only for near
+    misses that no other instance exposes.
     """
     tame = [trial for trial in gold.trials if "renamed" not in trial.recipe]
     found: list[JudgingInstance] = []
@@ -240,6 +243,7 @@ def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
 
 
 def _report(gold: PreparedGold, most: int) -> tuple[GoldReport, Mapping[str, bytes]]:
+    """Return the record of a gold, and the content of the files that it names."""
     made = _chosen(gold, most)
     told = {number for trial in made for number in (*trial.told, *trial.counted)}
     living = [number for number in range(len(gold.mutants)) if number not in told | gold.equivalent]
@@ -271,7 +275,7 @@ def _report(gold: PreparedGold, most: int) -> tuple[GoldReport, Mapping[str, byt
 
 
 def _equivalent(gold: PreparedGold, living: Iterable[int], schema: Schema) -> set[int]:
-    """Of near misses that live, those that can be shown to mean the same as the gold."""
+    """Return the surviving near misses that the canonical form shows to mean the same as the gold."""
     found = set()
     with contextlib.suppress(OperationsError):
         mine = sql_operations(gold.sql, schema=schema)
@@ -283,6 +287,7 @@ def _equivalent(gold: PreparedGold, living: Iterable[int], schema: Schema) -> se
 
 
 def _schema_of(obeyed: Iterable[tuple[Any, ...]]) -> Schema:
+    """Return the schema with the keys and references that the data obeys; see `SourceDatabase.obeyed`."""
     return Schema(
         tuple(
             Table(

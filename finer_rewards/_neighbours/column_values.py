@@ -1,4 +1,4 @@
-"""Values for a column: real ones, ones that a gold looks for, and new ones that look like them."""
+"""Making values for a column: real ones, ones that a gold looks for, and new ones that look like them."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def fill(
     Args:
         how: `drawn`: independent draws, some of them new values; `few`: two to four values; `stairs`: the
             first value once, the second twice, and so on; `distinct`: no value twice.
-        count: how many.
-        known: values it has, or that a gold looks for.
+        count: how many values.
+        known: values that the column has or that a gold looks for.
         declared: the declared type, upper case.
-        rng: the source of chance.
-        bounds: those of the numbers among the known values, where they were found before.
+        rng: the source of random numbers.
+        bounds: the bounds of the numbers among the known values, if already computed.
     """
     bounds = bounds or bounds_of(known)
     if how == "distinct":
@@ -76,7 +76,7 @@ def _distinct(
 
 
 def bounds_of(known: Sequence[Cell]) -> Bounds:
-    """Return the least and the greatest number among values; `None` without any."""
+    """Return the least and the greatest number among values; `None` if there are no numbers."""
     numbers = [value for value in known if isinstance(value, (int, float)) and -1e15 < value < 1e15]
     return (min(numbers), max(numbers)) if numbers else None
 
@@ -84,9 +84,9 @@ def bounds_of(known: Sequence[Cell]) -> Bounds:
 def fresh(
     known: Sequence[Cell], declared: str, rng: PortableRandom, bounds: Bounds, *, spread: int = 1
 ) -> Cell:
-    """Return a value that looks like the known ones, or that the declared type takes.
+    """Return a new value that looks like the known ones or, if there are none, fits the declared type.
 
-    Numbers stay within the bounds, widened by `spread`, and are negative only where known ones are.
+    Numbers stay within the bounds, widened by `spread`, and are negative only if known ones are.
     """
     like = rng.choice(known) if known else None
     if isinstance(like, bytes):

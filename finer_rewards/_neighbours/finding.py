@@ -1,4 +1,7 @@
-"""From golds to the ids of the siblings on which they can be judged, where the files are."""
+"""Finding the neighbours of golds: beside the database, in a folder or in the cache, or else by building them now.
+
+The scorer and the servers call `find_siblings`; it returns ids that the executor can run SQL on.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,10 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.abilities import FindsSiblings
 from finer_rewards.executing.siblings import Siblings, cache_folder, neighbours_cache, sibling_id
 
-_PATIENCE = 600.0  # seconds to wait for another process that builds for the same database
-_SECONDS = 2.0  # that a gold may take on its database while neighbours are made of it
+# Seconds to wait for another process that builds neighbours of the same database.
+_PATIENCE = 600.0
+# Seconds that a gold may take on its database while its neighbours are built.
+_SECONDS = 2.0
 
 
 def has_siblings(executor: object) -> bool:
@@ -50,15 +55,15 @@ def find_siblings(
 ) -> list[Siblings]:
     """Return the siblings for each database and gold, or why there are none; nothing for a missing database.
 
-    They are looked for in the folder, or beside the database, then in the cache folder; what is nowhere is built
-    there, while other processes that want the same wait for it.
+    They are looked for in the folder, or beside the database, then in the cache folder. Missing ones are built into the
+    cache folder, while other processes that want the same ones wait.
 
     Args:
-        executor: what runs the SQL; one that holds no files itself passes the question on.
+        executor: runs the SQL; if the files are on another machine, it passes the request on.
         asked: pairs of database and gold.
-        most: how many siblings to return at most, the most telling ones.
+        most: the most siblings to return for a pair; the most telling ones come first.
         folder: where neighbours are, if not beside the databases.
-        on_step: called with the number of pairs done since.
+        on_step: called with the number of pairs done since the last call.
     """
     if isinstance(executor, FindsSiblings):
         return list(executor.siblings(asked, most=most, folder=folder))
@@ -86,7 +91,7 @@ def find_siblings(
 
 
 def _tell(built: Mapping[str, list[GoldReport]], seconds: float) -> None:
-    """Say what was built."""
+    """Print to standard error what was built."""
     made = [report for reports in built.values() for report in reports]
     instances = {one.digest: one.bytes for report in made for one in report.instances}
     served = sum(bool(report.instances) for report in made)
@@ -100,7 +105,7 @@ def _tell(built: Mapping[str, list[GoldReport]], seconds: float) -> None:
 
 
 def neighbours_digest(executor: object, folder: str | None = None) -> str:
-    """Return what tells the neighbours in use from others: the version of what makes them, and those in a folder."""
+    """Return a text that identifies the neighbours in use: the generator's version, and a digest of a folder's."""
     if isinstance(executor, FindsSiblings):
         return executor.siblings_digest(folder)
     own = suites_digest(folder or executor.root) if isinstance(executor, SQLite) else ""
@@ -111,7 +116,7 @@ def suite_of(db: str | os.PathLike[str], *, folder: str | os.PathLike[str] | Non
     """Return the neighbours that were built for a database file, beside it or under a folder.
 
     Raises:
-        ConfigError: there are none for what it holds now.
+        ConfigError: there are none for its present content.
     """
     path = resolve_database(str(Path(db).absolute()))
     return read_suite(path, SQLiteFile.look(path).digest(), folder=folder)
@@ -124,12 +129,11 @@ def neighbours_of(
 
     Args:
         db: the path of the database file.
-        gold: return those on which this gold is to be judged; none where they were not made for it.
-            `None` returns all.
+        gold: return only those made for this gold; `None` returns all.
         folder: where the neighbours were put, if not beside the database.
 
     Raises:
-        ConfigError: there are none for what the database holds now.
+        ConfigError: there are none for the database's present content.
     """
     suite = suite_of(db, folder=folder)
     return suite.paths if gold is None else suite.paths_for(gold)
@@ -137,7 +141,14 @@ def neighbours_of(
 
 @dataclass
 class _Home:
-    """Where the neighbours of a database are looked for."""
+    """The places where the neighbours of a database are looked for.
+
+    Args:
+        path: the database file.
+        content: digest of its content.
+        own: the folder beside the database, or the user's.
+        cache: the folder in the cache.
+    """
 
     path: Path
     content: str
@@ -145,7 +156,7 @@ class _Home:
     cache: Path
 
     def report(self, gold: str) -> GoldReport | None:
-        """Return the record of a gold, its files being in the cache."""
+        """Return the record of a gold, if there is one; its files are in the cache then."""
         found = read_report(self.own, gold, self.content)
         if found is not None and cached(found, self.own):
             return found
@@ -164,7 +175,8 @@ def _of_database(
         file = SQLiteFile.look(executor.find(db))
         content = _digest(file, file.identity)
     except (ConfigError, OSError):
-        return [Siblings()] * len(golds)  # whoever runs the sample says what is wrong with its database
+        # When the sample itself is run, the executor says what is wrong with its database.
+        return [Siblings()] * len(golds)
     path = Path(file.path)
     home = _Home(path, content, neighbours_folder(path, folder), neighbours_cache(content))
     try:
@@ -203,4 +215,5 @@ def _build(
 
 @lru_cache(maxsize=4096)
 def _digest(file: SQLiteFile, _identity: object) -> str:
+    """Return the digest of a file, computed once for each of its states."""
     return file.digest()

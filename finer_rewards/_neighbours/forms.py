@@ -1,6 +1,7 @@
-"""What all values of a column promise: dates of one form, flags, numbers that are never negative, numbers only.
+"""The form that all values of a column share: dates written alike, two flags, only numbers, or only positive ones.
 
-A query may rest on such a promise, so neighbours keep it. In a worker, so this needs the standard library only.
+A query may rely on the form, so the values of neighbours keep it. This runs in a worker, so it uses the standard
+library only.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ _DIGIT = re.compile(r"\d")
 
 
 class Form(NamedTuple):
-    """What every value of a column obeys.
+    """The form of a column; without any of the fields, every value is allowed.
 
     Args:
-        flags: the only values there are, where these are two that mean yes and no.
-        dates: two of its values, where all are days, or days with a time, written alike: those with the earliest and
+        flags: the two values that mean yes and no, if the column has no others.
+        dates: if all values are dates, or dates with a time, written alike: the value with the earliest and the one
             with the latest time of day.
-        least: the least number, where there are only numbers.
+        least: the least number, if there are only numbers.
     """
 
     flags: frozenset[Cell] = frozenset()
@@ -49,9 +50,9 @@ class Form(NamedTuple):
         return True
 
     def fitted(self, value: Cell) -> tuple[Cell, ...]:
-        """Return the value as the column would write it; nothing where it cannot.
+        """Return the value as the column would write it, perhaps as several values; nothing if it cannot.
 
-        A number written as text becomes one; of a year or a month its first and its last day, of a day moments of it.
+        A number in a text becomes a number; a year or month becomes its first and last day, a day two moments of it.
         """
         if self.takes(value):
             return (value,)
@@ -65,7 +66,7 @@ class Form(NamedTuple):
 
 
 def form_of(values: Sequence[Cell]) -> Form:
-    """Return what distinct values, NULL left out, have in common."""
+    """Return the form that distinct values, without NULL, have in common."""
     flags = frozenset(values)
     if flags in _FLAGS:
         return Form(flags)
@@ -83,7 +84,7 @@ def form_of(values: Sequence[Cell]) -> Form:
 
 
 def _days(start: str) -> tuple[str, ...]:
-    """The first and the last day of a year, or a month of it, or the day itself."""
+    """Return the first and the last day of a year or month, or the day itself."""
     if re.fullmatch(r"\d{4}", start):
         return f"{start}-01-01", f"{start}-12-31"
     if re.fullmatch(r"\d{4}-\d{2}", start):
@@ -96,7 +97,7 @@ def _shape(text: str) -> str:
 
 
 def is_day(text: str) -> bool:
-    """Return whether a text is a day of the calendar, as 2024-02-29 is."""
+    """Return whether a text is a valid day, such as 2024-02-29."""
     if not _DAY.fullmatch(text):
         return False
     try:
@@ -107,7 +108,7 @@ def is_day(text: str) -> bool:
 
 
 def moved(text: str, step: int) -> str | None:
-    """Return the day, or the second, that many steps later, written alike; `None` of other text."""
+    """Return the date or time that many days or seconds later, written alike; `None` for any other text."""
     try:
         if _DAY.fullmatch(text):
             return (date.fromisoformat(text) + timedelta(days=step)).isoformat()

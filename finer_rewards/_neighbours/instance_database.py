@@ -1,7 +1,7 @@
-"""An instance as a database in memory, and what a gold and its near misses do there.
+"""Trying an instance: it becomes a database in memory, on which the gold and its near misses run.
 
-This runs in a worker, so it needs the standard library only. What a statement may cost is counted in steps of SQLite,
-not in seconds: what an instance tells must not hang on what else the machine does.
+This runs in a worker, so it uses the standard library only. The limit of a statement is counted in steps of SQLite and
+not in seconds, so that the outcome does not depend on what else the machine does.
 """
 
 from __future__ import annotations
@@ -24,27 +24,32 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.source_database import SourceDatabase
     from finer_rewards.types import Cell, Row
 
-_STEPS = 1_000  # of SQLite, between two looks at the count
-_MOST_STEPS = 2_000_000  # that one statement may take
-_MOST_ROWS = 2_000  # of a result
-_MOST_BYTES = 4 << 20  # of a database
-_MOST_PERMUTED = 5  # columns whose order is tried out
+# Steps of SQLite between two calls of the progress handler, and the most that one statement may take.
+_STEPS = 1_000
+_MOST_STEPS = 2_000_000
+# The most rows of a result, and bytes of a database.
+_MOST_ROWS = 2_000
+_MOST_BYTES = 4 << 20
+# Up to this many columns, every order of the columns is tried when results are compared.
+_MOST_PERMUTED = 5
+# The number of SQLite's limit on attached databases.
 _LIMIT_ATTACHED = 7
 
 
 class Wanted:
-    """What is asked of an instance.
+    """The statements that an instance is tried with.
 
     Args:
         gold: the gold.
         ordered: whether the order of its rows counts.
-        ties: (statement, the same with its sort keys shown and one row more, its LIMIT, which columns are keys, whether
-            an OFFSET leaves its rows out): where a LIMIT cuts through a tie the gold has several right results, and
-            where rows left out tie, the next may be counted by rows or by values.
-        extremes: (statement, columns of the group, whether the greatest counts) of a query that takes columns from
-            the row of a group's extreme value.
-        promises: statements that give what the gold gives on the real database, and that a reader would accept.
-        mutants: near misses, which an instance is to tell from the gold.
+        ties: for each part of the gold with a LIMIT: the statement; the same with its sort keys shown and one row more;
+            the LIMIT; which columns are sort keys; and whether its rows are those that an OFFSET skips. If a LIMIT cuts
+            through a tie, the gold has several right results. If skipped rows tie, "the third" may be counted by rows
+            or by distinct values.
+        extremes: (statement, number of group columns, whether the greatest counts), if the gold reads columns from the
+            row of a group's extreme value; see `Unfolded`.
+        promises: statements that a reader would accept for the gold, as they return its result on the real database.
+        mutants: near misses, which the instance should expose.
     """
 
     def __init__(
@@ -68,11 +73,11 @@ class TriedInstance:
     """An instance that the gold can be judged on.
 
     Args:
-        content: the database file.
+        content: the bytes of the database file.
         rows: how many rows it has.
-        told: the mutants that give other rows.
-        counted: the mutants that differ only in how often a row comes, or in its order.
-        answer: digest of the rows of the gold, and how many there are.
+        told: the numbers of the mutants that return other rows.
+        counted: the numbers of the mutants that differ only in how often a row occurs, or in the order of rows.
+        answer: digest of the gold's rows, and how many there are.
     """
 
     def __init__(
@@ -91,29 +96,28 @@ class TriedInstance:
 
 
 class EmptyDatabase:
-    """A database with the tables of a source and no rows, to begin instances with."""
+    """A database with the tables of a source and no rows, which every instance starts from."""
 
     def __init__(self, source: SourceDatabase) -> None:
         self.raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
         budget = _StepBudget(self.raw)
         self.raw.execute("PRAGMA page_size=1024")
-        # What a statement refers to may come later, and what this SQLite lacks is lacking in the source too.
+        # A statement may fail: what it refers to may come later, or need an extension that this SQLite does not have.
         for statement in source.script:
             _attempt(self.raw, budget, statement)
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the database."""
         self.raw.close()
 
 
 def try_instance(
     template: EmptyDatabase, source: SourceDatabase, instance: Instance, wanted: Wanted
 ) -> TriedInstance | None:
-    """Return what happens on an instance; `None` when the gold cannot be judged there.
+    """Return the outcome of an instance; `None` when the gold cannot be judged on it.
 
-    It cannot when it fails there, has no row or nothing but NULL, when it or a part of it cuts through a tie at a
-    LIMIT, when it gives another result on rows read backwards, or when something that the real database promises does
-    not hold.
+    It cannot be judged if it fails there, returns no row or nothing but NULL, if a LIMIT of it cuts through a tie, if
+    its result changes when rows are read backwards, or if something that the real database promises does not hold.
     """
     raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
     try:
@@ -126,7 +130,7 @@ def try_instance(
 
 
 class _StepBudget:
-    """Ends a statement after so many steps."""
+    """Interrupts a statement that takes more than `_MOST_STEPS` steps."""
 
     def __init__(self, raw: sqlite3.Connection) -> None:
         self.left = 0
@@ -144,10 +148,7 @@ class _StepBudget:
 
 
 def _write(raw: sqlite3.Connection, source: SourceDatabase, instance: Instance, budget: _StepBudget) -> int:
-    """Fill the database, and return its number of rows.
-
-    What the schema forbids (a CHECK, say) is left out, so the schema always holds.
-    """
+    """Insert the rows, and return their number. Rows that the schema forbids (by a CHECK, say) are left out."""
     raw.execute("BEGIN")
     count = 0
     for name, rows in instance.tables.items():
@@ -193,7 +194,7 @@ def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _StepBud
     raw.execute("PRAGMA reverse_unordered_selects=0")
     if backwards is None or differs(gold, backwards):
         return None
-    # Where rows tie in the order, it is not known which order is right.
+    # If rows tie in the order, it is not known which order is right, so none is required.
     ordered = wanted.ordered and gold == backwards
     for sql, longer, limit, keys, skipped in wanted.ties:
         shown, more = run(sql), run(longer)
@@ -233,9 +234,10 @@ def _digest(rows: Iterable[Row]) -> str:
 def _ties(
     rows: Sequence[Row], longer: Sequence[Row], limit: int, keys: Sequence[int | None], anywhere: bool
 ) -> bool:
-    """Whether the last row within a LIMIT has the sort keys of the first one beyond; or any row those of the next.
+    """Whether a LIMIT cuts through a tie: its last row has the sort keys of the first row beyond.
 
-    Or a key of its rows is NULL: whether the least is one that is not known, nobody asks.
+    With `anywhere`, whether any row has the keys of the next one. Also true if a key is NULL, because no question asks
+    whether an unknown value is the least.
     """
     count = len(rows)
     if count != limit or not count or len(longer) <= count:
@@ -251,13 +253,13 @@ def _ties(
 
 
 def extreme_ties(rows: Sequence[Row], groups: int, greatest: bool) -> bool:
-    """Whether several rows have a group's extreme value, and differ in the columns taken."""
+    """Whether several rows have a group's extreme value and differ in the columns that the query reads."""
     best: dict[Row, tuple[tuple[int, Any], set[Row]]] = {}
     for row in rows:
         group, taken, value = row[:groups], row[groups:-1], row[-1]
         if value is None:
             continue
-        # As SQLite orders them: numbers, texts, blobs.
+        # SQLite's order of types: numbers, texts, blobs.
         rank = (2 if isinstance(value, bytes) else 1 if isinstance(value, str) else 0, value)
         held = best.get(group)
         if held is not None and held[0] == rank:
@@ -268,10 +270,10 @@ def extreme_ties(rows: Sequence[Row], groups: int, greatest: bool) -> bool:
 
 
 def differs(gold: Sequence[Row], rows: Sequence[Row]) -> str:
-    """Return how two results differ: `rows`, `repeats` when only in how often rows come; empty when they do not.
+    """Return how two results differ: `rows`; `repeats`, only in how often rows occur; or empty, not at all.
 
-    The order of rows does not count, nor that of columns, since some modes permit another one: what differs here does
-    so in every mode of our own.
+    Neither the order of rows nor that of columns counts, as some modes allow any. So results that differ here differ in
+    every mode of this library's own.
     """
     if gold == rows:
         return ""
@@ -318,7 +320,7 @@ def _rounded(row: Row) -> Row:
 
 
 def _round(cell: Cell) -> Cell:
-    """A number as one that hardly differs: sums of floats hang on the order of the rows."""
+    """Return a number rounded to 9 digits, because the sum of floats depends on the order of the rows."""
     if not isinstance(cell, float):
         return cell
     return int(cell) if cell.is_integer() and abs(cell) < 1e15 else float(f"{cell:.9g}")

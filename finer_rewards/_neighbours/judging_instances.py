@@ -1,7 +1,7 @@
-"""From a database and a gold to instances on which near misses of the gold give other results.
+"""Making the instances of a gold in a worker: those on which near misses return another result than the gold.
 
-After Zhong, Yu, Klein, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites", EMNLP 2020. This runs in a
-worker, so it needs the standard library only.
+After Zhong, Yu, Klein, "Semantic Evaluation for Text-to-SQL with Distilled Test Suites", EMNLP 2020. A worker has the
+standard library only.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.source_database import SourceDatabase
     from finer_rewards.engines.sqlite.worker import Connection
 
-_ENOUGH = 2  # trials that a gold can be judged on, when every near miss is told from it; 1 where it has several rows
+# Once every near miss is exposed, this many instances are enough; one if the gold returns several rows there.
+_ENOUGH = 2
 
 
 def make_judging_instances(
@@ -40,32 +41,34 @@ def make_judging_instances(
     numbers: tuple[int, int],
     patience: int,
 ) -> Any:
-    """Make instances, and return those on which the gold can be judged, and what the data obeys.
+    """Make instances; return those on which the gold can be judged, and the keys and references that the data obeys.
 
-    What an instance is hangs on the content of the database, the gold, the seed and its number, and on nothing else.
+    An instance depends on the content of the database, the gold, the seed and the instance's number, and on nothing
+    else.
 
     Args:
         connection: the open database.
         source: what was read of it.
         template: its tables without rows.
-        gold: the gold, and what is known of it up to `promises`: see `Wanted`.
-        conditions: what it looks for.
-        joins: what it takes to be equal.
-        ordered: see `Wanted`, as for what follows.
-        ties: see there.
-        extremes: see there.
-        promises: see there.
-        tables: those that the gold reads, lower case.
-        mentioned: the columns that it mentions, lower case; `None` where others may count too.
-        mutants: see there.
+        gold: the gold.
+        conditions: the fields of its `Condition`s.
+        joins: the fields of its `Join`s.
+        ordered: see `Wanted`.
+        ties: see `Wanted`.
+        extremes: see `Wanted`.
+        promises: see `Wanted`.
+        tables: the tables that the gold reads, lower case.
+        mentioned: the columns that it mentions, lower case; `None` if others may matter too.
+        mutants: see `Wanted`.
         seed: the seed.
-        numbers: the first instance to make, and the one to end before.
-        patience: instances without news, one after the other, after which no more are made; then those without are
-            left out. 0 for all.
+        numbers: the first instance to make, and the one to stop before.
+        patience: stop after this many instances in a row that expose nothing new, and leave such instances out; 0 makes
+            and keeps all.
 
     Returns:
-        A pair: for each instance (number, how it was made, rows, content, mutants told, mutants that differ only in how
-        often rows come or in their order, digest of the gold's rows, how many there are); and what the data obeys.
+        A pair. First, for each instance: number, recipe, rows, content of the file, mutants exposed, mutants that
+        differ only in how often rows occur or in their order, digest of the gold's rows, and their number. Second, what
+        the data obeys (see `SourceDatabase.obeyed`).
     """
     looked_for = [ColumnCondition(*one) for one in conditions]
     mine = source.with_gold(connection, looked_for, [EqualColumns(*one) for one in joins])

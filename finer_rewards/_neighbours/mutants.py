@@ -1,4 +1,7 @@
-"""Near misses of a gold query: what a policy that almost understood, or that guessed, would write."""
+"""Writing the near misses (mutants) of a gold query: each with one change that a policy's mistake might make.
+
+Neighbours are chosen so that as many of these as possible return another result than the gold.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +62,16 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
             if sql != original:
                 found.setdefault(sql, Mutant(kind, sql))
     mutants = [*shortcuts_of(tree, schema, write), *found.values()]
-    # Of a long query, changes all along it rather than only at its start.
+    # If there are too many, take them evenly from all parts of the query rather than only from its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
 
 
 def _changed(tree: exp.Query, node: Any, change: Change, write: Write) -> str:
-    """Return a tree as text with a change at a node, and leave it as it was: only what is below the node is copied."""
+    """Return the text of a tree with one node changed, and leave the tree as it was.
+
+    Only the part below the node is copied, since copying the whole tree for every change would take most of the time.
+    """
     parent, name, index = node.parent, node.arg_key, node.index
     if parent is None:
         copy = tree.copy()
@@ -84,7 +90,10 @@ def _changed(tree: exp.Query, node: Any, change: Change, write: Write) -> str:
 
 
 def promises_of(tree: exp.Query) -> list[str]:
-    """Return queries that a reader takes for the same where the data lets him: its bound an average."""
+    """Return the query with `>` and `>=` (or `<` and `<=`) exchanged where the bound is an average.
+
+    If that changes nothing on the real data, both are right answers to the question, so neighbours must agree too.
+    """
     found = []
     for index, node in enumerate(list(tree.walk())):
         other = _OTHER_EDGE.get(type(node))
@@ -96,6 +105,7 @@ def promises_of(tree: exp.Query) -> list[str]:
 
 
 def _changes(node: Any, schema: Schema) -> Iterator[tuple[str, Change]]:
+    """Yield the kind and the function of each change that can be made at a node."""
     if type(node) in _OTHER_COMPARISON and not _joins(node):
         for other in _OTHER_COMPARISON[type(node)]:
             yield "comparison", _becomes(other)
@@ -180,7 +190,7 @@ def _renamed(index: int, name: str) -> Change:
 
 
 def _other_columns(column: exp.Column, schema: Schema) -> list[str]:
-    """The columns beside one in its table, the nearest first."""
+    """Return the other columns of a column's table, the nearest first."""
     for found in tables_of(column, schema)[:1]:
         table = next(table for table in schema.tables if table.name.lower() == found)
         names = [one.name for one in table.columns]
@@ -191,7 +201,7 @@ def _other_columns(column: exp.Column, schema: Schema) -> list[str]:
 
 
 def _columns_of(select: exp.Select, schema: Schema) -> list[str]:
-    """The columns of a query's only table."""
+    """Return the columns of the table that a query reads, if it reads only one."""
     sources = list(select.find_all(exp.Table))
     for table in schema.tables:
         if len(sources) == 1 and table.name.lower() == sources[0].name.lower():
@@ -222,7 +232,7 @@ def _replaced(by: exp.Expression) -> Change:
 
 
 def _as_like(node: exp.EQ) -> Iterator[tuple[str, Change]]:
-    """An equality with a text as LIKE with all but its first letter."""
+    """Yield the change of `= 'text'` to LIKE with all but the first letter."""
     text = node.expression
     if (
         isinstance(text, exp.Literal)
@@ -259,7 +269,7 @@ def _of_count(node: exp.Count, schema: Schema) -> Iterator[tuple[str, Change]]:
 
 
 def _by_distinct(node: exp.Avg, schema: Schema) -> Iterator[tuple[str, Change]]:
-    """An average as a sum over how many different values another column has."""
+    """Yield the change of AVG to SUM divided by COUNT(DISTINCT another column)."""
     for name in _other_columns(node.this, schema)[:1]:
         other = exp.column(name, table=node.this.table or None, quoted=not name.isidentifier())
         count = exp.Count(this=exp.Distinct(expressions=[other]))
@@ -277,7 +287,7 @@ def _of_set_operation(node: exp.SetOperation) -> Iterator[tuple[str, Change]]:
 def _as_set_operation(kind: type[exp.SetOperation]) -> Change:
     def change(place: exp.SetOperation) -> None:
         if place.parent is None:
-            # The tree itself cannot be replaced by another; its two halves can trade their operator.
+            # The root has no parent in which it could be replaced, so it changes its class.
             place.__class__ = kind
             place.set("distinct", True)
         else:

@@ -1,4 +1,4 @@
-"""A source of chance that is fast, and draws the same on every version of Python."""
+"""A source of random numbers that is fast, quick to import in a worker, and the same on every version of Python."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class PortableRandom:
-    """Draws as the module `random` does, each draw from one float: next to fair, which is enough here.
+    """Has the methods of `random.Random` that are needed; each draw uses one float, which is fair enough here.
 
     Args:
         seed: the same seed gives the same draws.
     """
 
     def __init__(self, seed: str) -> None:
-        # What `random.Random` is made of: a worker starts sooner without the rest.
+        # The C class behind `random.Random`; without the module `random` a worker starts sooner.
         self.random: Callable[[], float] = _random.Random(
             int.from_bytes(seed.encode(errors="replace"), "big")
         ).random
@@ -30,11 +30,11 @@ class PortableRandom:
         return low + (high - low) * self.random()
 
     def randbytes(self, count: int) -> bytes:
-        """Return so many bytes."""
+        """Return that many random bytes."""
         return bytes([self.randint(0, 255) for _ in range(count)])
 
     def choice(self, items: Sequence[Item]) -> Item:
-        """Return one of the items."""
+        """Return an item drawn at random."""
         return items[int(self.random() * len(items))]
 
     def randint(self, low: int, high: int) -> int:
@@ -42,14 +42,14 @@ class PortableRandom:
         return low + int(self.random() * (high - low + 1))
 
     def shuffle(self, items: list[Any]) -> None:
-        """Put a list in another order."""
+        """Shuffle a list in place."""
         draw = self.random
         for place in range(len(items) - 1, 0, -1):
             other = int(draw() * (place + 1))
             items[place], items[other] = items[other], items[place]
 
     def sample(self, items: Sequence[Item], count: int) -> list[Item]:
-        """Return so many of the items, each once."""
+        """Return `count` of the items, none of them twice."""
         size = len(items)
         if 3 * count >= size:
             found, draw = list(items), self.random

@@ -1,4 +1,4 @@
-"""A gold made ready for the workers: what it looks for, its near misses, and what tells whether it can be judged."""
+"""`PreparedGold`, a gold with all that a worker needs to make its neighbours: conditions, near misses and checks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from finer_rewards.types import Execution
 
 
 class JudgingInstance(NamedTuple):
-    """An instance that a gold can be judged on; see `make_judging_instances`."""
+    """An instance that a gold can be judged on; the fields are explained in `make_judging_instances`."""
 
     number: int
     recipe: str
@@ -38,7 +38,7 @@ class JudgingInstance(NamedTuple):
 
     @classmethod
     def of(cls, made: Sequence[Any], mutants: Sequence[int]) -> JudgingInstance:
-        """Return a trial of some of the mutants."""
+        """Return the instance that a worker made; `mutants` are the numbers of the mutants that it was given."""
         number, recipe, rows, content, told, counted, answer, count = made
         strong, weak = ({mutants[place] for place in places} for places in (told, counted))
         return cls(number, recipe, rows, content, frozenset(strong), frozenset(weak), answer, count)
@@ -46,17 +46,17 @@ class JudgingInstance(NamedTuple):
 
 @dataclass
 class PreparedGold:
-    """A gold, its near misses, what is asked of the workers, and what they found.
+    """A gold, its near misses, the request to a worker, and what workers have found so far.
 
     Args:
         sql: the gold.
-        problem: why it cannot be pinned down; empty as long as that is open.
+        problem: why it can have no neighbours; empty if nothing is known against it.
         mutants: its near misses.
-        request: what a worker is asked, up to the mutants (see `make_judging_instances`); `None` where nothing is.
-        living: the mutants that nothing tells from it yet, by number.
-        equivalent: those that mean the same.
+        request: the arguments of `make_judging_instances` up to the mutants; `None` if there is nothing to ask.
+        living: the numbers of the mutants that no instance has exposed yet.
+        equivalent: the numbers of the mutants that mean the same as the gold.
         trials: the instances on which it can be judged.
-        notes: what of the database could not be taken over.
+        notes: what of the database could not be copied.
     """
 
     sql: str
@@ -70,7 +70,15 @@ class PreparedGold:
 
 
 def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str) -> PreparedGold:
-    """Return a gold made ready, given what it did on the database."""
+    """Return a prepared gold.
+
+    Args:
+        sql: the gold.
+        run: its execution on the database.
+        schema: the schema of the database.
+        executor: runs further statements.
+        db: the database.
+    """
     if not run.ok:
         return PreparedGold(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
     if run.volatile:
@@ -114,7 +122,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
 
 
 def _kept(promises: Sequence[str], run: Execution, executor: SQLite, db: str) -> list[str]:
-    """Return the statements that give on the real database what the gold gives."""
+    """Return those statements that return the gold's result on the real database."""
     runs = executor.execute_many([Query(sql, db) for sql in promises]) if promises else []
     rows = sorted(map(repr, run.rows))
     return [

@@ -1,4 +1,4 @@
-"""The ways to make an instance, in the order in which they are tried."""
+"""The recipes for instances, in the order in which they are tried."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ class Recipe:
     """How an instance is made.
 
     Args:
-        start: `sample`, real rows and all they refer to; `new`, rows of our own.
-        rows: how many of a table that refers to others, about; tables referred to have fewer.
+        start: `sample`, real rows with all rows that they refer to; `new`, made-up rows.
+        rows: about how many rows a referring table gets; tables that are only referred to get fewer.
         change: the share of columns and references that get other values.
-        sought: the share of rows that get what some gold looks for.
-        doubles: the share of rows repeated under another key.
-        renames: whether codes and names that go together in the data are parted in new rows. Only that tells
-            who recites the code of a name from who looks it up; but it also fails who rightly knows it, so
-            such an instance serves only the golds that need it.
-        avoids: whether columns have none of the values that the gold looks for.
-        bare: whether tables that the gold does not look at, and does not need for what it looks at, are empty.
+        sought: the share of rows into which values that a gold looks for are written.
+        doubles: the share of rows that are repeated under another key.
+        renames: whether new rows separate codes from the names that go with them in the data. Only that exposes a query
+            that recites the code instead of looking it up by name. But it also fails a query that rightly knows the
+            code, so such an instance is used only for golds that need it.
+        avoids: whether columns get none of the values that the gold looks for.
+        bare: whether tables that the gold does not need are empty.
     """
 
     start: Literal["sample", "new"]
@@ -40,7 +40,7 @@ class Recipe:
         return parts + ", renamed" * self.renames + ", bare" * self.bare + ", avoiding" * self.avoids
 
 
-#: Tried in turn, those first that tell the most for what they cost.
+#: Tried in turn; first those that expose the most for their cost.
 RECIPES = (
     Recipe("new", 24, change=1.0, sought=0.6, doubles=0.3),
     Recipe("new", 16, change=1.0, sought=0.4, doubles=0.25, bare=True),
@@ -56,5 +56,5 @@ RECIPES = (
     Recipe("sample", 30, change=0.2, sought=0.2, doubles=0.1),
     Recipe("new", 100, change=1.0, sought=0.6, doubles=0.3),
 )
-#: Tried last, for what no other tells.
+#: Tried last, for near misses that no other recipe exposes.
 PARTED = Recipe("new", 40, change=1.0, sought=0.6, doubles=0.25, renames=True)

@@ -1,6 +1,6 @@
-"""References between the tables of a database: those declared, and those that golds join by and the data obeys.
+"""Finding the references between tables: declared ones, and those that a gold joins by and the data obeys.
 
-This runs in a worker, so it needs the standard library only.
+This runs in a worker, so it uses the standard library only.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.conditions import EqualColumns
     from finer_rewards.types import Cell
 
+# The data obeys a reference if at least this share of the values is found in the table referred to.
 _INCLUDED = 0.9
 
 
@@ -38,7 +39,7 @@ def refer_as_declared(tables: dict[str, SourceTable], declared: Sequence[tuple[A
                 continue
             ours = _places(own, [part[3] for part in group])
             named = [part[4] for part in group if part[4] is not None]
-            # A reference that names no column means the primary key of the table it refers to.
+            # A declared reference without columns means the primary key of the other table.
             theirs = _places(to, named) if named else () if to.primary is None else (to.primary,)
             if ours and len(ours) == len(theirs) and ours not in [one.columns for one in references]:
                 references.append(Reference(ours, group[0][2].lower(), theirs))
@@ -80,7 +81,10 @@ def _included(own: SourceTable, column: int, to: SourceTable, other: int) -> boo
 
 
 def as_referred(table: SourceTable, tables: Mapping[str, SourceTable]) -> SourceTable:
-    """The table with its references written as the values they refer to: SQLite takes '1' in a text for a key 1."""
+    """Return the table with referring values written like the values they refer to.
+
+    In SQLite a column of text may hold '1' and refer to the number 1; Python would not find them equal.
+    """
     changes: dict[int, dict[Cell, Cell]] = {}
     for one in table.references:
         for ours, theirs in zip(one.columns, one.to_columns, strict=True):
@@ -98,7 +102,7 @@ def as_referred(table: SourceTable, tables: Mapping[str, SourceTable]) -> Source
 
 
 def _spelled(value: Cell, known: Mapping[Cell, Cell]) -> Cell:
-    """The known value that SQLite finds equal where a text column meets one of numbers; failing that, itself."""
+    """Return the known value that SQLite finds equal to this one (text or number); if there is none, this one."""
     if value in known:
         return known[value]
     try:
@@ -108,7 +112,7 @@ def _spelled(value: Cell, known: Mapping[Cell, Cell]) -> Cell:
 
 
 def in_order(tables: Mapping[str, SourceTable]) -> dict[str, SourceTable]:
-    """Referred tables before those that refer to them; within a cycle, in the order declared."""
+    """Return the tables with referred ones before those that refer to them; within a cycle, in the order declared."""
     ordered: dict[str, SourceTable] = {}
     left = dict(tables)
     while left:

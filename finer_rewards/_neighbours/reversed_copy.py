@@ -1,4 +1,7 @@
-"""Results on a copy of a database with the rows of its tables stored in the reverse order; in a worker, in memory."""
+"""Running queries on a copy of a database, in memory, whose tables store their rows in reverse order.
+
+A gold whose result changes depends on the order of storage. This runs in a worker.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +20,12 @@ _MOST_BYTES = 64 << 20
 
 
 class _Copy(Connection):
-    """A connection to a copy in memory."""
+    """A connection to the copy, with the limits of the connection to the database itself (`source`)."""
 
     source: Connection
 
     def connect(self, uri: str) -> Any:
-        """Copy the database, and turn its tables."""
+        """Copy the database into memory and reverse its tables."""
         raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
         self.source.raw.backup(raw)
         self.budget = self.source.budget
@@ -34,8 +37,8 @@ class _Copy(Connection):
 def permuted(connection: Connection, statements: list[str], timeout: float) -> list[Answer] | None:
     """Run statements on a copy of a database that stores the rows of each table backwards.
 
-    Rows of a table with an INTEGER PRIMARY KEY, or without row ids, have no order but that of the key, and stay.
-    `None` for a database of more than 64 MiB.
+    Tables with an INTEGER PRIMARY KEY, or without row ids, are stored in the order of the key and do not change. `None`
+    for a database of more than 64 MiB.
     """
     pages = connection.raw.execute("PRAGMA page_count").fetchone()[0]
     if pages * connection.raw.execute("PRAGMA page_size").fetchone()[0] > _MOST_BYTES:

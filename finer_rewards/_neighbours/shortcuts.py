@@ -1,4 +1,4 @@
-"""Queries that a policy finds before it understands: what is stored, what is named, what it has seen as a result."""
+"""Near misses that need no understanding: reciting a stored value, a value named in the question, or a result seen."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _MOST_GUESSED_ROWS = 20
 
 @dataclass(frozen=True)
 class Mutant:
-    """A near miss.
+    """A near miss of a gold.
 
     Args:
-        kind: what was done to the gold.
+        kind: the kind of change to the gold.
         sql: the statement.
     """
 
@@ -28,7 +28,7 @@ class Mutant:
 
 
 def shortcuts_of(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
-    """Return what a policy finds before it understands: a stored row, a value that is named, a join for show."""
+    """Return the near misses that need no understanding: a stored row, a named value, a join that changes nothing."""
     found: list[Mutant] = []
     tables = {table.name.lower() for table in tree.find_all(exp.Table)}
     if (
@@ -50,7 +50,8 @@ def shortcuts_of(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
             Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
         ]
     found += _stored_values(tree, tables, schema, write)
-    # One that nothing read here refers to: it may be empty, and then the join is not for show only.
+    # Join a table to which none of the tables read here refers. On an instance it may be empty, and then the join,
+    # which looks harmless, leaves no rows.
     near = _referred(tables, schema)
     others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
     if isinstance(tree, exp.Select) and others and not tree.args.get("group") and tables:
@@ -65,7 +66,7 @@ def shortcuts_of(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
 
 
 def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Write) -> Iterator[Mutant]:
-    """A value that is asked for, taken from the first row stored, which happens to have it."""
+    """Yield queries with a text constant replaced by the first stored value, which may happen to be equal."""
     for index, node in enumerate(tree.find_all(exp.EQ)):
         column, value = node.this, node.expression
         if not (isinstance(column, exp.Column) and isinstance(value, exp.Literal) and value.is_string):
@@ -87,7 +88,7 @@ def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Wri
 
 
 def _referred(tables: set[str], schema: Schema) -> set[str]:
-    """The tables, and those that they refer to."""
+    """Return the tables with all that they refer to, directly or not."""
     found: set[str] = set()
     waiting = list(tables)
     while waiting:
@@ -104,7 +105,7 @@ def _referred(tables: set[str], schema: Schema) -> set[str]:
 
 
 def guess_of(rows: Sequence[Row], tables: Sequence[str]) -> Mutant | None:
-    """Return the query that recites a result, and reads a table so as not to look like a guess."""
+    """Return the query that recites a result and also reads a table, so that it passes for a query of the data."""
     if not rows or len(rows) > _MOST_GUESSED_ROWS or not rows[0] or not tables:
         return None
     table = '"' + sorted(tables)[0].replace('"', '""') + '"'
@@ -114,7 +115,7 @@ def guess_of(rows: Sequence[Row], tables: Sequence[str]) -> Mutant | None:
 
 
 def recited_key(tree: exp.Query, rows: Sequence[Row], order: Sequence[Row] | None) -> Mutant | None:
-    """Return the query that looks for the largest value by reciting it, where the gold sorts and takes one."""
+    """Return the query that recites the greatest value, for a gold that sorts and takes the first row."""
     if not isinstance(tree, exp.Select) or not order or len(rows) != 1 or tree.args.get("group"):
         return None
     keys = tree.args["order"].expressions if tree.args.get("order") else []
@@ -140,6 +141,6 @@ def _written(cell: Cell) -> str:
 
 
 def takes_one(node: exp.Select) -> bool:
-    """Return whether only its first row counts, so that DISTINCT changes nothing."""
+    """Return whether a query has LIMIT 1 without OFFSET, so that DISTINCT would change nothing."""
     limit = node.args.get("limit")
     return isinstance(limit, exp.Limit) and limit.expression.name == "1" and not node.args.get("offset")

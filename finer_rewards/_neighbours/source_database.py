@@ -1,6 +1,6 @@
-"""A database as neighbours are made from it: its script, a sample of its rows, its keys, references and promises.
+"""`SourceDatabase`, a database as neighbours are made from it: its script, sampled rows, keys and references.
 
-It is read in a worker, so this needs the standard library only.
+It is read in a worker, so this uses the standard library only.
 """
 
 from __future__ import annotations
@@ -33,18 +33,20 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.source_tables import Reference
     from finer_rewards.types import Cell, Row
 
-_MOST_ROWS = 2000  # of a table; of a larger one, a sample
+# Of a table with more rows, a sample is read.
+_MOST_ROWS = 2000
+# Rows that are read in addition for each constant of a gold.
 _LITERAL_ROWS = 5
 
 
 @dataclass(frozen=True)
 class SourceDatabase:
-    """A database.
+    """A database that neighbours are made from.
 
     Args:
         script: the statements that make its tables, views and indexes, in that order.
-        tables: by name, lower case, referred ones first as far as there is no cycle.
-        notes: what could not be taken over.
+        tables: name in lower case -> table; a table comes after those it refers to, unless there is a cycle.
+        notes: what could not be copied.
     """
 
     script: tuple[str, ...]
@@ -56,7 +58,7 @@ class SourceDatabase:
 
     @cached_property
     def cyclic(self) -> bool:
-        """Whether some table refers to itself or to one that comes later."""
+        """Whether some table refers to itself or to a table that comes later."""
         seen: set[str] = set()
         for name, table in self.tables.items():
             if any(one.to_table not in seen for one in table.references):
@@ -65,9 +67,9 @@ class SourceDatabase:
         return False
 
     def obeyed(self) -> list[tuple[Any, ...]]:
-        """Return what the data obeys beyond the schema, and every neighbour with it, a tuple a table.
+        """Return what the data, and with it every neighbour, obeys beyond the declared schema: a tuple for each table.
 
-        (name, ((column, type, not null), ...), keys by name, ((columns, other table, its columns), ...))
+        (name, ((column, type, not null), ...), keys as names, ((columns, other table, its columns), ...))
         """
         return [self._obeyed(table) for table in self.tables.values()]
 
@@ -93,7 +95,7 @@ class SourceDatabase:
     def with_gold(
         self, connection: Connection, conditions: Sequence[ColumnCondition], joins: Sequence[EqualColumns]
     ) -> SourceDatabase:
-        """Return the source with what one gold says of it: its joins, and rows that it looks for."""
+        """Return the source with what a gold adds: references it joins by, rows it looks for, and its promises."""
         more = dict(self.tables)
         key = frozenset(joins)
         read = _read_sought(connection, more, conditions)
@@ -113,10 +115,10 @@ class SourceDatabase:
 
 
 def read_source(connection: Connection) -> SourceDatabase:
-    """Return what neighbours of a database are made from, whatever the gold.
+    """Return the source of a database, independent of any gold.
 
-    At most 2,000 rows of a table are read. Of a larger table these are from all over it, and those that rows read
-    elsewhere refer to.
+    At most 2,000 rows of a table are read. Of a larger table these come from all over it, together with the rows that
+    other tables' rows refer to.
     """
     raw = connection.raw
     raw.text_factory = leave_out_undecodable
@@ -136,7 +138,7 @@ def read_source(connection: Connection) -> SourceDatabase:
         declared = connection.schema()
         raw.text_factory = leave_out_undecodable
         for name, kind, columns, unique, *_ in declared:
-            # A virtual table keeps its content in tables of its own, which begin with its name.
+            # A virtual table keeps its content in hidden tables whose names begin with its name.
             hidden = any(name == one or name.startswith(f"{one}_") for one in virtual)
             if kind == "table" and not hidden:
                 try:
@@ -151,7 +153,7 @@ def read_source(connection: Connection) -> SourceDatabase:
 
 
 def _settled(connection: Connection, tables: dict[str, SourceTable]) -> dict[str, SourceTable]:
-    """The tables with keys that nobody declared, all rows that are referred to, and in their order."""
+    """Return the tables with undeclared keys and missing referred rows added, sorted by their references."""
     referred = {(one.to_table, one.to_columns) for table in tables.values() for one in table.references}
     for name, table in tables.items():
         keys = observed_keys(table, {to for to_table, to in referred if to_table == name})
@@ -203,7 +205,7 @@ def _read_table(
 
 
 def _sample(raw: Any, name: str, select: str, first: list[Row]) -> list[Row]:
-    """Rows from all over a large table; its first ones where it has no row ids to jump to."""
+    """Return rows from all over a large table; its first rows if it has no row ids to jump to."""
     try:
         least, most = raw.execute(f"SELECT min(rowid), max(rowid) FROM {quote(name)}").fetchone()
         chosen = PortableRandom(name).sample(range(least, most + 1), _MOST_ROWS // 2)
@@ -237,7 +239,7 @@ def _read_sought(
 
 
 def _fetch_referred(connection: Connection, tables: dict[str, SourceTable]) -> None:
-    """Read the rows that sampled rows refer to, and that were not sampled themselves."""
+    """Read the rows that sampled rows refer to and that are not in the sample themselves."""
     for _ in range(3):
         missing: dict[str, dict[tuple[Reference, Row], None]] = defaultdict(dict)
         for table in tables.values():
@@ -266,7 +268,8 @@ def _ask(connection: Connection, sql: str, values: Sequence[Cell]) -> list[Row]:
     try:
         found: list[Row] = raw.execute(sql, tuple(values)).fetchall()
     except (sqlite3.Error, OverflowError):
-        return []  # out of time: the sample has to do
+        # Out of time: go on with the rows that were read.
+        return []
     finally:
         raw.text_factory = str
     return found

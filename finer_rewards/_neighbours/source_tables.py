@@ -1,4 +1,7 @@
-"""The tables of a database as neighbours are made from them; in a worker, so this needs the standard library only."""
+"""`SourceTable`, a table of the source with its rows, keys, references and promises.
+
+This runs in a worker, so it uses the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """Columns (by position) whose values are those of another table's columns."""
+    """A reference: columns (by position) whose values are those of another table's columns."""
 
     columns: tuple[int, ...]
     to_table: str
@@ -24,10 +27,10 @@ class Reference:
 
 @dataclass(frozen=True)
 class Individual:
-    """A row that a gold names by its key, and the texts that only this row has, by column.
+    """A row that a gold names by its key, with the texts, by column, that only this row has.
 
-    Who names it by one of them is right as far as the data tells. Columns that the gold itself mentions are left
-    out: what it asks for may not be known beforehand.
+    A prediction that names the row by one of these texts is right as far as the data tells, so neighbours keep them.
+    Columns that the gold mentions are left out: their values are what the question asks for.
     """
 
     key: int
@@ -37,23 +40,23 @@ class Individual:
 
 @dataclass(frozen=True)
 class SourceTable:
-    """One table.
+    """A table of the source. Columns are given by their position in `columns`.
 
     Args:
-        name: as declared.
+        name: its name, as declared.
         columns: names of the columns that can be inserted into.
         types: their declared types, upper case.
         rows: all rows, or a sample of them.
-        primary: place of the primary key, where it is one column.
-        keys: sets of columns that identify a row: declared ones, and those that do so in the data (an id, and
-            text that never repeats: to group by name instead of by id is no mistake worth telling; and what
-            links two tables without ever linking the same rows twice).
-        nullable: columns in which the data has NULL (or that may have it, in an empty table).
-        references: to other tables; declared ones, and those that golds join by and the data obeys.
+        primary: the primary key, if it is a single column.
+        keys: sets of columns that identify a row: declared ones, and those that do so in the data. These are ids; texts
+            that never repeat, because grouping by name instead of id is no mistake worth exposing; and pairs of
+            references that never link the same rows twice.
+        nullable: columns in which the data has NULL (or which may have it, in an empty table).
+        references: references to other tables; declared ones, and those that golds join by and the data obeys.
         complete: true when `rows` are all rows.
-        individuals: rows that some gold names by their primary key, and what else names them.
-        singles: (column, text) that some gold looks for, and that one row has.
-        determined: pairs of columns of which the first determines the second wherever it repeats.
+        individuals: rows that a gold names by their primary key, and other texts that name them.
+        singles: (column, text) that a gold looks for, and that only one row has.
+        determined: pairs of columns of which the first determines the second.
     """
 
     name: str
@@ -70,17 +73,17 @@ class SourceTable:
     determined: tuple[tuple[int, int], ...] = ()
 
     def values(self, column: int) -> list[Cell]:
-        """The distinct values of a column, NULL left out, in the order they occur in."""
+        """Return the distinct values of a column without NULL, in order of occurrence."""
         return self.rows.values(column)
 
     @cached_property
     def place(self) -> dict[str, int]:
-        """The place of each column, by its name in lower case."""
+        """Name of a column in lower case -> its position."""
         return {name.lower(): place for place, name in enumerate(self.columns)}
 
     @cached_property
     def insert(self) -> str:
-        """The statement that writes a row."""
+        """The statement that inserts a row."""
         columns = ", ".join(map(quote, self.columns))
         return f"INSERT OR IGNORE INTO {quote(self.name)} ({columns}) VALUES ({', '.join('?' * len(self.columns))})"
 
@@ -90,5 +93,5 @@ class SourceTable:
         return frozenset(place for one in self.references for place in one.columns)
 
     def mapping(self, first: int, second: int) -> dict[Cell, Cell]:
-        """Return what the second column has where the first has a value."""
+        """Return each value of the first column -> the value of the second column in its row."""
         return {row[first]: row[second] for row in self.rows if row[first] is not None}

@@ -1,4 +1,4 @@
-"""Queries whose result hangs on the order in which rows happen to be stored."""
+"""Finding golds whose result depends on the order in which rows happen to be stored; used by `check`."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from finer_rewards.types import Execution
 def hang_on_order(
     db: str, golds: Sequence[str], runs: Sequence[Execution], sandbox: SandboxExecutor
 ) -> list[bool]:
-    """Return for each gold whether it has another result when rows are read in reverse.
+    """Return for each gold whether its result changes when rows are read in reverse.
 
     Args:
         db: the database.
-        golds: queries.
-        runs: what they did there.
-        sandbox: what runs them.
+        golds: the golds.
+        runs: their executions.
+        sandbox: runs statements in reverse.
     """
     asked = [
         sql
@@ -35,7 +35,8 @@ def hang_on_order(
     statements = [*asked, *(plan.sql for plan in unfolded.values())]
     others = sandbox.in_other_order("reversed", db, statements)
     if others is None:
-        return [False] * len(golds)  # the database cannot be opened this way: nothing is known
+        # The database cannot be read this way, so nothing is known.
+        return [False] * len(golds)
     found = dict(zip(asked, others, strict=False))
     tied = {
         sql
@@ -50,12 +51,12 @@ def hang_on_order(
 
 
 class Unfolded(NamedTuple):
-    """A query that takes columns from the row of a group's least or greatest value, without its aggregates.
+    """A query that reads columns from the row of a group's MIN or MAX, rewritten without grouping and aggregates.
 
     Args:
-        sql: returns for each row its group, the columns taken, and the value.
-        keys: how many columns say the group.
-        greatest: whether the greatest value counts.
+        sql: returns for each row the group's columns, the columns read, and the value.
+        keys: how many columns make up the group.
+        greatest: true for MAX, false for MIN.
     """
 
     sql: str
@@ -64,9 +65,10 @@ class Unfolded(NamedTuple):
 
 
 def unfold(sql: str) -> Unfolded | None:
-    """Return the query without its aggregates; `None` when it takes no column beside a lone MIN or MAX.
+    """Return the query without its aggregates; `None` when it reads no column beside a lone MIN or MAX.
 
-    Reading backwards does not show such a tie: the first and the last of the rows that tie may be alike.
+    Its rows show whether several of them have the extreme value. Reading backwards would not, because the first and the
+    last of the tied rows may be equal.
     """
     upper = sql.upper()
     if "MIN" not in upper and "MAX" not in upper:
@@ -80,7 +82,7 @@ def unfold(sql: str) -> Unfolded | None:
 
 
 def unfold_tree(tree: object) -> Unfolded | None:
-    """Return the same of a query that was read."""
+    """Return what `unfold` returns, for a parsed query."""
     if not isinstance(tree, exp.Select):
         return None
     extremes = [found for part in tree.selects for found in part.find_all(exp.Min, exp.Max)]

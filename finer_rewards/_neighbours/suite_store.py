@@ -1,10 +1,10 @@
-"""Neighbours on disk: a folder for each database, in it a record a gold and the files that the records name.
+"""The neighbours on disk: for each database a folder with a record for each gold, and the files that these name.
 
-    HOME/golds/GOLD.json       what the neighbours do for one gold
-    HOME/INSTANCE.sqlite       a neighbour, named by the digest of its content; golds may share one
-    HOME/manifest.json         all records together, where `testsuite build` made them
+    HOME/golds/GOLD.json       the record of one gold: its neighbours, and what they expose
+    HOME/INSTANCE.sqlite       a neighbour, named by the digest of its content; golds may share it
+    HOME/manifest.json         all records together, written by `testsuite build`
 
-Every file appears whole or not at all, so that processes share a folder without waiting for each other.
+Every file appears whole or not at all, so processes can share a folder without waiting for each other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from finer_rewards._util.sql_text import normalise
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.siblings import neighbours_cache
 
-#: Raised when the same database and gold give other neighbours.
+#: Raised when a change of the code gives the same database and gold other neighbours.
 GENERATOR: Final = 9
 _MANIFEST: Final = "manifest.json"
 _PAUSE = 0.02
@@ -41,7 +41,15 @@ _KINDS: Final[Mapping[Any, type]] = {
 
 @dataclass(frozen=True)
 class Neighbour:
-    """One instance: its file, how it was made, its rows and bytes, and the digest of its content."""
+    """One neighbour.
+
+    Args:
+        file: the name of its file.
+        recipe: how it was made.
+        rows: its number of rows.
+        bytes: the size of the file.
+        digest: the digest of its content.
+    """
 
     file: str
     recipe: str
@@ -52,23 +60,23 @@ class Neighbour:
 
 @dataclass(frozen=True)
 class GoldReport:
-    """What the neighbours do for one gold.
+    """The record of one gold: its neighbours, and what they expose.
 
     Args:
         sql: the gold, as given.
         source: digest of the database's content.
         seed: the seed that its neighbours were made with.
-        most: how many there may be.
+        most: how many neighbours it may have.
         instances: its neighbours, the most telling first.
-        mutants: its near misses and guesses that are not known to be equivalent.
-        equivalent: near misses left out, for they mean the same where keys and references hold that the data obeys
-            (and so does every neighbour).
-        killed: near misses that a neighbour tells from the gold.
-        pinned: true when some neighbour gives it another result, so that a recited result fails.
-        problem: why it cannot be pinned down; empty when it is.
-        survivors: the near misses that live, each with its kind.
-        notes: what of the database could not be taken over.
-        generator: the version of what made them.
+        mutants: how many near misses and guesses are not known to be equivalent.
+        equivalent: how many near misses mean the same as the gold, given the keys and references that the data (and so
+            every neighbour) obeys.
+        killed: how many near misses return another result than the gold on some neighbour.
+        pinned: true when the gold has another result on some neighbour, so that a recited result fails.
+        problem: why the gold is not pinned; empty when it is.
+        survivors: the near misses that no neighbour exposes, each with its kind.
+        notes: what of the database could not be copied.
+        generator: the version of the code that made them.
     """
 
     sql: str
@@ -96,10 +104,10 @@ class Suite:
     """The neighbours of one database.
 
     Args:
-        folder: where they lie.
+        folder: the folder that holds them.
         source: name of the database file.
         digest: digest of its content.
-        golds: what they do for each gold.
+        golds: the record of each gold.
     """
 
     folder: Path
@@ -109,7 +117,7 @@ class Suite:
 
     @property
     def instances(self) -> tuple[Neighbour, ...]:
-        """All neighbours, each once."""
+        """All neighbours without repeats; golds may share some."""
         return tuple({one.digest: one for gold in self.golds for one in gold.instances}.values())
 
     @property
@@ -119,7 +127,7 @@ class Suite:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What of the database could not be taken over."""
+        """What of the database could not be copied."""
         return tuple(dict.fromkeys(note for gold in self.golds for note in gold.notes))
 
     @property
@@ -129,7 +137,7 @@ class Suite:
         return sum(one.killed for one in self.golds) / mutants if mutants else None
 
     def report(self, gold: str) -> GoldReport | None:
-        """Return what the neighbours do for a gold; `None` for one that they were not made for."""
+        """Return the record of a gold; `None` if no neighbours were made for it."""
         text = normalise(gold)
         return next((one for one in self.golds if normalise(one.sql) == text), None)
 
@@ -138,13 +146,13 @@ class Suite:
         return self.report(gold) is not None
 
     def paths_for(self, gold: str) -> tuple[str, ...]:
-        """Return the neighbours of a gold; none for one that they were not made for."""
+        """Return the files of a gold's neighbours; none if no neighbours were made for it."""
         found = self.report(gold)
         return () if found is None else tuple(str(self.folder / one.file) for one in found.instances)
 
 
 def neighbours_folder(db: str | os.PathLike[str], folder: str | os.PathLike[str] | None = None) -> Path:
-    """Return where the neighbours of a database file lie: beside it, or under another folder, by its id.
+    """Return the folder for the neighbours of a database file: beside it, or under another folder, by its id.
 
     Example:
         >>> neighbours_folder("databases/concert/concert.sqlite").as_posix()
@@ -160,7 +168,7 @@ def neighbours_folder(db: str | os.PathLike[str], folder: str | os.PathLike[str]
 
 
 def report_path(home: Path, gold: str) -> Path:
-    """Return the file of what the neighbours in a folder do for a gold."""
+    """Return the path of a gold's record."""
     return home / "golds" / _report_name(gold)
 
 
@@ -170,9 +178,9 @@ def _report_name(gold: str) -> str:
 
 
 def read_report(home: Path, gold: str, source: str) -> GoldReport | None:
-    """Return what the neighbours in a folder do for a gold of a database with this content.
+    """Return the record of a gold, for a database with the content `source`.
 
-    `None` where there is none, where it is damaged, or made from another content or by another generator.
+    `None` when there is none, or it is damaged, was made from another content or by another generator.
     """
     path = report_path(home, gold)
     try:
@@ -186,7 +194,7 @@ def read_report(home: Path, gold: str, source: str) -> GoldReport | None:
 
 @lru_cache(maxsize=8192)
 def _report(path: str, *_state: int) -> GoldReport:
-    """Read a record once for each state of the file."""
+    """Return the record in a file, checked; read only once for each state of the file."""
     found: Mapping[str, Any] = parse_json(Path(path).read_text(encoding="utf-8"))
     values = {one.name: found[one.name] for one in fields(GoldReport)}
     instances = tuple(Neighbour(**one) for one in values["instances"])
@@ -218,7 +226,7 @@ def store_report(home: Path, report: GoldReport, contents: Mapping[str, bytes]) 
     Args:
         home: the folder of the database's neighbours.
         report: the record.
-        contents: by file name what the neighbours hold.
+        contents: file name -> content of each neighbour.
     """
     path = report_path(home, report.sql)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -232,7 +240,7 @@ def store_report(home: Path, report: GoldReport, contents: Mapping[str, bytes]) 
 
 
 def write_manifest(suite: Suite) -> None:
-    """Write all records together, for people and their scripts."""
+    """Write all records into one file, for people and their scripts."""
     record = {
         "format": GENERATOR,
         "source": suite.source,
@@ -253,7 +261,7 @@ def read_suite(
     """Return the neighbours built for a database file, beside it or under a folder.
 
     Raises:
-        ConfigError: there are none for what the database holds now.
+        ConfigError: there are none for the database's present content.
     """
     path = Path(db).absolute()
     home = neighbours_folder(path, folder)
@@ -279,10 +287,10 @@ def read_suite(
 
 
 def suites_digest(under: str | os.PathLike[str]) -> str:
-    """Return what tells the neighbours under a folder from others; empty without any.
+    """Return a digest of all neighbours under a folder; empty if there are none.
 
     Args:
-        under: the folder in which they lie as `ID/neighbours`.
+        under: the folder that holds them as `ID/neighbours`.
     """
     found = set()
     for file in Path(under).glob("*/neighbours/golds/*.json"):
@@ -294,10 +302,10 @@ def suites_digest(under: str | os.PathLike[str]) -> str:
 
 
 def cached(report: GoldReport, home: Path) -> bool:
-    """Put the neighbours of a gold where their ids lead: into the cache, which all databases of this content share.
+    """Copy the neighbours of a gold into the cache, where executors look for their ids.
 
     Returns:
-        False where a file is not there, or is not the one that the record means: nothing else gets into the cache.
+        False when a file is missing, or its content is not the one in the record; nothing else gets into the cache.
     """
     cache = neighbours_cache(report.source)
     for one in report.instances:
@@ -317,9 +325,9 @@ def cached(report: GoldReport, home: Path) -> bool:
 
 @contextlib.contextmanager
 def locked(home: Path, *, patience: float) -> Iterator[None]:
-    """Let one process at a time work in a folder; after `patience` seconds it works there all the same.
+    """Let one process at a time work in a folder; after `patience` seconds go on without the lock.
 
-    The system gives the lock back when a process ends. Work done twice does no harm: files appear whole.
+    The system releases the lock when a process ends. Work done twice does no harm, since files appear whole.
     """
     home.mkdir(parents=True, exist_ok=True)
     with (home / ".lock").open("wb") as file:
@@ -334,7 +342,7 @@ def locked(home: Path, *, patience: float) -> Iterator[None]:
 
 
 def unique_golds(golds: Iterable[str]) -> list[str]:
-    """Return golds that differ in more than white space, the first text of each."""
+    """Return the golds without those that differ from an earlier one only in white space."""
     found: dict[str, str] = {}
     for gold in golds:
         found.setdefault(normalise(gold), gold)

@@ -1,4 +1,7 @@
-"""The rows of a table as neighbours are made from them; in a worker, so this needs the standard library only."""
+"""`Rows`, the rows of a source table with facts about their columns, each computed once.
+
+This runs in a worker, so it uses the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Rows(tuple):  # type: ignore[type-arg]
-    """The rows of a table, and what is found out about their columns, once."""
+    """A tuple of rows that remembers what was computed about its columns."""
 
     def values(self, column: int) -> list[Cell]:
-        """Return the distinct values of a column, NULL left out, in the order they occur in."""
+        """Return the distinct values of a column without NULL, in order of occurrence."""
         known = self._values.get(column)
         if known is None:
             known = self._values[column] = list(
@@ -27,35 +30,35 @@ class Rows(tuple):  # type: ignore[type-arg]
         return known
 
     def bounds(self, column: int) -> Bounds:
-        """Return the least and the greatest number of a column; `None` without any."""
+        """Return the least and the greatest number of a column; `None` if it has no numbers."""
         if column not in self._bounds:
             self._bounds[column] = bounds_of(self.values(column))
         return self._bounds[column]
 
     def form(self, column: int) -> Form:
-        """Return what every value of a column obeys."""
+        """Return the form that all values of a column share."""
         known = self._forms.get(column)
         if known is None:
             known = self._forms[column] = form_of(self.values(column))
         return known
 
     def has_null(self, column: int) -> bool:
-        """Return whether some row has NULL there."""
+        """Return whether the column has a NULL."""
         known = self._nulls.get(column)
         if known is None:
             known = self._nulls[column] = any(row[column] is None for row in self)
         return known
 
     def never_repeats(self, column: int, least: int) -> bool:
-        """Return whether the column holds no value twice and no NULL, and rows enough for that to mean something."""
+        """Return whether the column has no value twice and no NULL, and the table at least `least` rows."""
         return len(self) >= least and len(self.values(column)) == len(self)
 
     def never_repeats_together(self, columns: tuple[int, ...], least: int) -> bool:
-        """Return the same of several columns, in which there may be NULL."""
+        """Return whether no combination of values of these columns occurs twice; NULL is allowed here."""
         return len(self) >= least and len(self.places(columns)) == len(self)
 
     def places(self, columns: tuple[int, ...]) -> dict[Row, int]:
-        """Return the place of the last row with each combination of values."""
+        """Return each combination of values of these columns -> the index of the last row that has it."""
         known = self._places.get(columns)
         if known is None:
             known = self._places[columns] = {

@@ -1,10 +1,10 @@
-"""The worker process that does for neighbours, and for `check`, what strangers' golds and schemas take part in.
+"""The worker program that makes neighbours. Other people's golds and schemas run here, so it has a worker's limits.
 
-Besides what `engines/sqlite/worker.py` knows it answers these kinds, each with a marshalled value in the place of SQL
-and of rows; `building.py` and `sandbox.py` ask them:
+Besides the kinds of requests of `engines/sqlite/worker.py` it answers these, each with a marshalled value in place of
+SQL and of rows; `building.py` and `sandbox.py` send them:
 
-    make       what `make_judging_instances` takes after the database → what it returns, and what could not be taken
-    reversed   statements → the answer to each, with every scan that no ORDER BY governs going backwards
+    make       the arguments of `make_judging_instances` after the database → its result, and what could not be copied
+    reversed   statements → the answer to each, with scans that no ORDER BY governs going backwards
     permuted   statements → the answer to each, on a copy with the rows of its tables stored backwards; None for a
                database that is too large
 """
@@ -30,7 +30,7 @@ _MOST_SOURCES = 4
 
 
 class SandboxDatabases(Databases):
-    """Open databases, and what was read of the last few to make neighbours of."""
+    """The open databases, with the sources that were read from the last few of them."""
 
     def __init__(self, settings: dict[str, Any]) -> None:
         super().__init__(settings)
@@ -78,7 +78,7 @@ class SandboxDatabases(Databases):
             self.sources.pop(key)[1].close()
 
     def close(self, connection: Connection) -> None:
-        """Let go of a database, and of what was read of it."""
+        """Close a connection, and forget the source that was read from it."""
         self._forget(id(connection))
         super().close(connection)
 
@@ -92,6 +92,6 @@ def _reversed(connection: Connection, statements: list[str], timeout: float) -> 
 
 
 def open_databases(settings: dict[str, Any]) -> SandboxDatabases:
-    """Make what answers the requests."""
+    """Return the object that answers requests; `executing/worker.py` calls this once."""
     limit_memory(settings)
     return SandboxDatabases(settings)
