@@ -17,7 +17,7 @@ Function = Callable[[Sides, "Mode"], Comparison]
 
 
 class Equates(NamedTuple):
-    """What large results tell a rule without their cells, so that `partial_results.py` can decide by counts and fingerprints.
+    """What large results tell a rule without their cells: counts and fingerprints may decide (see `partial_results.py`).
 
     Args:
         alike: whether results with equal rows in the same order always match.
