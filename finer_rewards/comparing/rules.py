@@ -17,7 +17,7 @@ Function = Callable[[Sides, "Mode"], Comparison]
 
 
 class Equates(NamedTuple):
-    """What large results tell a rule without their cells: counts and fingerprints may decide (see `partial_results.py`).
+    """What large results tell a rule without their cells, by counts and fingerprints (see `partial_results.py`).
 
     Args:
         alike: whether results with equal rows in the same order always match.
