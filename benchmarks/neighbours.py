@@ -41,7 +41,7 @@ from typing import Any
 from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards._neighbours import Suite, build_neighbours
 from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
-from finer_rewards._neighbours.instance_database import EmptyDatabase, Wanted, try_instance
+from finer_rewards._neighbours.instance_database import EmptyDatabase, InstanceRequest, try_instance
 from finer_rewards._neighbours.instances import make_instance
 from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.prepared_golds import prepare
@@ -192,7 +192,10 @@ def _proved(path: Path, suite: Suite) -> int:
                     PortableRandom(f"held:{number}"),
                 )
                 trial = try_instance(
-                    template, mine, instance, Wanted(gold.sql, ordered, ties, extremes, promises, living)
+                    template,
+                    mine,
+                    instance,
+                    InstanceRequest(gold.sql, ordered, ties, extremes, promises, living),
                 )
                 told = set() if trial is None else trial.told | trial.counted
                 proved += len(told)

@@ -140,7 +140,7 @@ def neighbours_of(
 
 
 @dataclass
-class _Home:
+class _NeighbourFolders:
     """The places where the neighbours of a database are looked for.
 
     Args:
@@ -178,7 +178,7 @@ def _of_database(
         # When the sample itself is run, the executor says what is wrong with its database.
         return [Siblings()] * len(golds)
     path = Path(file.path)
-    home = _Home(path, content, neighbours_folder(path, folder), neighbours_cache(content))
+    home = _NeighbourFolders(path, content, neighbours_folder(path, folder), neighbours_cache(content))
     try:
         known = {normalise(gold): home.report(gold) for gold in golds}
         if None in known.values():
@@ -202,7 +202,7 @@ def _of_database(
 
 
 def _build(
-    executor: SQLite, golds: Sequence[str], home: _Home, built: dict[str, list[GoldReport]]
+    executor: SQLite, golds: Sequence[str], home: _NeighbourFolders, built: dict[str, list[GoldReport]]
 ) -> list[GoldReport]:
     workers = workers_for(len(golds), executor.workers)
     with SandboxExecutor(timeout=_SECONDS, workers=workers, clock="cpu") as sandbox:

@@ -36,7 +36,7 @@ _MOST_PERMUTED = 5
 _LIMIT_ATTACHED = 7
 
 
-class Wanted:
+class InstanceRequest:
     """The statements that an instance is tried with.
 
     Args:
@@ -112,7 +112,7 @@ class EmptyDatabase:
 
 
 def try_instance(
-    template: EmptyDatabase, source: SourceDatabase, instance: Instance, wanted: Wanted
+    template: EmptyDatabase, source: SourceDatabase, instance: Instance, wanted: InstanceRequest
 ) -> TriedInstance | None:
     """Return the outcome of an instance; `None` when the gold cannot be judged on it.
 
@@ -173,7 +173,9 @@ def _attempt(raw: sqlite3.Connection, budget: _StepBudget, statement: str, value
         return 0
 
 
-def _judge(raw: sqlite3.Connection, count: int, wanted: Wanted, budget: _StepBudget) -> TriedInstance | None:
+def _judge(
+    raw: sqlite3.Connection, count: int, wanted: InstanceRequest, budget: _StepBudget
+) -> TriedInstance | None:
     raw.execute("PRAGMA query_only=1")
 
     def run(sql: str) -> list[Row] | None:

@@ -7,7 +7,7 @@ standard library only.
 from __future__ import annotations
 
 from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
-from finer_rewards._neighbours.instance_database import EmptyDatabase, Wanted, try_instance
+from finer_rewards._neighbours.instance_database import EmptyDatabase, InstanceRequest, try_instance
 from finer_rewards._neighbours.instances import make_instance
 from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.recipes import PARTED, RECIPES
@@ -51,15 +51,15 @@ def make_judging_instances(
         source: what was read of it.
         template: its tables without rows.
         gold: the gold.
-        conditions: the fields of its `Condition`s.
-        joins: the fields of its `Join`s.
-        ordered: see `Wanted`.
-        ties: see `Wanted`.
-        extremes: see `Wanted`.
-        promises: see `Wanted`.
+        conditions: the fields of its `ColumnCondition`s.
+        joins: the fields of its `EqualColumns`s.
+        ordered: see `InstanceRequest`.
+        ties: see `InstanceRequest`.
+        extremes: see `InstanceRequest`.
+        promises: see `InstanceRequest`.
         tables: the tables that the gold reads, lower case.
         mentioned: the columns that it mentions, lower case; `None` if others may matter too.
-        mutants: see `Wanted`.
+        mutants: see `InstanceRequest`.
         seed: the seed.
         numbers: the first instance to make, and the one to stop before.
         patience: stop after this many instances in a row that expose nothing new, and leave such instances out; 0 makes
@@ -72,7 +72,7 @@ def make_judging_instances(
     """
     looked_for = [ColumnCondition(*one) for one in conditions]
     mine = source.with_gold(connection, looked_for, [EqualColumns(*one) for one in joins])
-    wanted = Wanted(gold, ordered, ties, extremes, promises, mutants)
+    wanted = InstanceRequest(gold, ordered, ties, extremes, promises, mutants)
     columns = None if mentioned is None else frozenset(mentioned)
     found: list[tuple[Any, ...]] = []
     alive = set(range(len(mutants)))

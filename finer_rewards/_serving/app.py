@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from finer_rewards._serving.confined import Hidden
+from finer_rewards._serving.confined import PathMask
 from finer_rewards._serving.metrics import CONTENT_TYPE
 from finer_rewards._serving.request_handler import RefusedError, RequestHandler, Work
 from finer_rewards._serving.service import Service
@@ -67,7 +67,7 @@ def build_app(
         max_bytes=max_bytes,
         queue=queue,
         threads=threads,
-        hide=Hidden("the server's memory", folders),
+        hide=PathMask("the server's memory", folders),
     )
     service = Service(
         scorer,

@@ -21,7 +21,7 @@ from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
 
-class Hidden:
+class PathMask:
     """Calls folders of this machine by another name, in what strangers read."""
 
     def __init__(self, name: str, folders: Iterable[Path]) -> None:
@@ -38,7 +38,7 @@ class Hidden:
         return text
 
 
-class Confined:
+class ConfinedExecutor:
     """Runs what the executor behind it runs, on databases that lie under its root.
 
     A database elsewhere is `Status.unavailable`. Links inside the root are followed: who made them meant them. An
@@ -53,7 +53,7 @@ class Confined:
         self.executor = executor
         self.dialect = executor.dialect
         self._roots = [Path(os.path.normpath(Path(root).absolute())) for root in folders_of(executor)]
-        self.hide = Hidden("the server's folder", [*self._roots, cache_folder()])
+        self.hide = PathMask("the server's folder", [*self._roots, cache_folder()])
 
     @property
     def deadline(self) -> str:
@@ -113,7 +113,7 @@ class Confined:
         """Release what the executor behind it holds."""
         self.executor.close()
 
-    def __enter__(self) -> Confined:
+    def __enter__(self) -> ConfinedExecutor:
         return self
 
     def __exit__(

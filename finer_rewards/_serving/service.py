@@ -10,7 +10,7 @@ from typing import Any
 
 from finer_rewards._chat import read_response
 from finer_rewards._prompt_groups import Groups
-from finer_rewards._serving.confined import Confined
+from finer_rewards._serving.confined import ConfinedExecutor
 from finer_rewards._serving.metrics import Metrics, resident_bytes
 from finer_rewards._serving.request_handler import GoneError, RefusedError
 from finer_rewards._version import VERSION
@@ -61,7 +61,7 @@ class Service:
         metrics: Metrics,
         learns: bool = False,
     ) -> None:
-        executor = None if scorer.executor is None else Confined(scorer.executor)
+        executor = None if scorer.executor is None else ConfinedExecutor(scorer.executor)
         self.scorer = _Counting(scorer, executor, metrics)
         self.executor = executor
         self.max_batch = max_batch
@@ -281,7 +281,7 @@ class Service:
             if hasattr(memory, "close"):
                 memory.close()
 
-    def _executor(self) -> Confined:
+    def _executor(self) -> ConfinedExecutor:
         if self.executor is None:
             raise ConfigError(
                 "The server should have an executor for this, but its reward runs no SQL. "
@@ -289,7 +289,7 @@ class Service:
             )
         return self.executor
 
-    def _with_a_budget(self) -> Confined:
+    def _with_a_budget(self) -> ConfinedExecutor:
         """Return the executor; what a request has it run may take so many bytes here."""
         executor = self._executor()
         largest = getattr(executor.executor, "max_bytes", 0)

@@ -40,14 +40,14 @@ _COLUMN = re.compile(r'(?:\w+|"[^"]*"|`[^`]*`|\[[^\]]*\])')
 _VIEW = re.compile(r"\s*CREATE\s.*?\bVIEW\b.*?(?P<columns>\([^)]*\))?\s+AS\s+(?P<select>.*)\Z", re.I | re.S)
 
 
-class _Way(NamedTuple):
+class _TieBreak(NamedTuple):
     """One way to break ties: sort by all columns in one direction, from the first (step 1) or from the last (-1)."""
 
     direction: str
     step: int
 
 
-_WAYS = tuple(_Way(direction, step) for step in (1, -1) for direction in ("", " DESC"))
+_TIE_BREAKS = tuple(_TieBreak(direction, step) for step in (1, -1) for direction in ("", " DESC"))
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def variants(
     if block is None:
         return Variants()
     choices = []
-    for way in _WAYS:
+    for way in _TIE_BREAKS:
         text = _edited(sql, _tie_breaks(block, sql, way, width, top))
         broken = {}
         for name, made in shown.items():
@@ -222,7 +222,9 @@ def _split(texts: Sequence[str], start: int, end: int) -> list[tuple[int, int]]:
     return list(zip([start, *(comma + 1 for comma in commas)], [*commas, end], strict=True))
 
 
-def _tie_breaks(top: _Block, sql: str, way: _Way, width: int, at_top: bool) -> Iterator[tuple[int, int, str]]:
+def _tie_breaks(
+    top: _Block, sql: str, way: _TieBreak, width: int, at_top: bool
+) -> Iterator[tuple[int, int, str]]:
     """Yield the edits that break the ties of a query, of its subqueries and of its windows."""
     for block in top.all():
         texts = block.texts
@@ -238,7 +240,7 @@ def _tie_breaks(top: _Block, sql: str, way: _Way, width: int, at_top: bool) -> I
 
 
 def _of_extreme(
-    whole: tuple[str, int, int], inner: _Block, sql: str, way: _Way
+    whole: tuple[str, int, int], inner: _Block, sql: str, way: _TieBreak
 ) -> Iterator[tuple[int, int, str]]:
     """Break the ties of `arg_max(shown, value)` by a hash of what is shown, upwards or downwards."""
     terms = _split(inner.texts, 0, len(inner.words))
@@ -253,7 +255,7 @@ def _of_extreme(
     )  # fmt: skip
 
 
-def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[int, int, str]]:
+def _after_order(block: _Block, way: _TieBreak, width: int | None) -> Iterator[tuple[int, int, str]]:
     """Yield the edit that sorts a query by all its columns, after the terms of its ORDER BY if it has one."""
     texts = block.texts
     last_select = len(texts) - 1 - texts[::-1].index("SELECT")
@@ -270,7 +272,7 @@ def _after_order(block: _Block, way: _Way, width: int | None) -> Iterator[tuple[
     yield end, end, f", {places}" if ordered else f" ORDER BY {places}"
 
 
-def _in_window(block: _Block, window: _Block, sql: str, way: _Way) -> Iterator[tuple[int, int, str]]:
+def _in_window(block: _Block, window: _Block, sql: str, way: _TieBreak) -> Iterator[tuple[int, int, str]]:
     """Yield the edit that adds the plain columns of the select list to the ORDER BY of a window."""
     if "ORDER BY" not in window.texts:
         return

@@ -26,7 +26,7 @@ FORMAT: Final = 1
 _MOVE: Final = "move the traces to a new memory with `export` and `import_`."
 
 
-def agree(
+def agreed_embedder(
     folder: Path,
     embedder: str | Embedder | None,
     delexicalise: bool | None,
@@ -79,10 +79,10 @@ def agree(
 
 def as_made(folder: Path) -> Embedder:
     """Return a stand-in with the fingerprint of a memory's embedder, for `stats` and `export`, which embed nothing."""
-    return _Label(str(SegmentStore(folder).describe_once("memory.json", {}).get("embedder")))
+    return _UnloadedEmbedder(str(SegmentStore(folder).describe_once("memory.json", {}).get("embedder")))
 
 
-class _Label:
+class _UnloadedEmbedder:
     def __init__(self, fingerprint: str) -> None:
         self.fingerprint = fingerprint
 

@@ -16,7 +16,7 @@ from finer_rewards.errors import DataError, FinerError
 from finer_rewards.memory.embedders import Embedder
 from finer_rewards.memory.folder import MemoryFolder
 from finer_rewards.memory.gate import AdmissionReport, Gate, scored_pairs, trace_of
-from finer_rewards.memory.manifest import EMBEDDING_OPTIONS, agree
+from finer_rewards.memory.manifest import EMBEDDING_OPTIONS, agreed_embedder
 from finer_rewards.memory.searching import Scope, check_search, recall_thoughts
 from finer_rewards.memory.segments import Tally, replace_file
 from finer_rewards.memory.trace import Trace, database_id, read_traces
@@ -88,7 +88,7 @@ class TraceMemory:
         """
         package_folder("memory", "TraceMemory", "numpy")
         folder = Path(path)
-        chosen, flags = agree(folder, embedder, delexicalise, centre, create=create)
+        chosen, flags = agreed_embedder(folder, embedder, delexicalise, centre, create=create)
         options = {
             **flags,
             "exact_up_to": exact_up_to,

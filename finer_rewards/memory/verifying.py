@@ -9,7 +9,7 @@ from pathlib import Path
 from finer_rewards._util.extras import optional
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.memory.embedders import HashingEmbedder
-from finer_rewards.memory.manifest import agree, checked_centres
+from finer_rewards.memory.manifest import agreed_embedder, checked_centres
 from finer_rewards.memory.segments import (
     Damage,
     Entry,
@@ -145,7 +145,7 @@ def _read(folder: Path) -> tuple[list[Entry], Verification]:
 
 def _compared(folder: Path, store: SegmentStore, records: list[Record]) -> list[str] | None:
     """Return what is wrong with the vectors of a memory that uses the hashing embedder; `None` for any other memory."""
-    embedder, flags = agree(folder, None, None, None, create=False)
+    embedder, flags = agreed_embedder(folder, None, None, None, create=False)
     if not isinstance(embedder, HashingEmbedder) or optional("numpy") is None:
         return None
     import numpy as np

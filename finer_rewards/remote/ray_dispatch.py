@@ -11,7 +11,7 @@ from uuid import uuid4
 from finer_rewards.executing.stopping import STOP, StoppedError
 
 _TRIES = 3  # Nodes that may be lost under one part of a batch.
-PULSE = 5.0  # Seconds between questions to a node whether it is alive.
+HEARTBEAT_S = 5.0  # Seconds between questions to a node whether it is alive.
 _LISTEN = 0.05  # How often a call that may be stopped looks whether it was.
 
 
@@ -68,9 +68,9 @@ class Dispatch:
 
     def _hear(self) -> list[Any]:
         """Return what has come back, after a while nothing; tell the nodes when nobody waits for it any more."""
-        end = time.monotonic() + PULSE
+        end = time.monotonic() + HEARTBEAT_S
         while True:
-            pause = PULSE if self.stop is None else _LISTEN
+            pause = HEARTBEAT_S if self.stop is None else _LISTEN
             done: list[Any] = self.ray.wait(list(self.running), num_returns=1, timeout=pause)[0]
             if self.stop is not None and self.stop.is_set():
                 for actor in self.nodes.values():

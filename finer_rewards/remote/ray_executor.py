@@ -29,7 +29,7 @@ from finer_rewards.executing.decoding import with_one_nan
 from finer_rewards.executing.limits import one_of, positive
 from finer_rewards.executing.protocol import Executor, Query
 from finer_rewards.executing.siblings import Siblings
-from finer_rewards.remote.ray_dispatch import PULSE, Dispatch
+from finer_rewards.remote.ray_dispatch import HEARTBEAT_S, Dispatch
 from finer_rewards.remote.ray_node import Node, difference
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
@@ -334,7 +334,7 @@ def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
     """Wait for an answer for as long as the actor lives."""
     asked = time.monotonic()
     pulse = None
-    while not ray.wait([reference], timeout=min(PULSE, patience))[0]:
+    while not ray.wait([reference], timeout=min(HEARTBEAT_S, patience))[0]:
         if pulse is None or ray.wait([pulse], timeout=0)[0]:
             pulse, asked = actor.pulse.options(concurrency_group="pulse").remote(), time.monotonic()
         elif time.monotonic() - asked > patience:

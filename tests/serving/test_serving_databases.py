@@ -22,7 +22,7 @@ pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
 from servers import GOLD, QUICK, SAMPLE, SCRIPT, SPEC, Held, ask, seen, serving
 
-from finer_rewards._serving.confined import Confined
+from finer_rewards._serving.confined import ConfinedExecutor
 
 
 def test_databases_elsewhere_are_not_opened(tmp_path: Path, root: Path, monkeypatch) -> None:
@@ -63,7 +63,7 @@ def test_a_folder_of_the_name_is_no_way_out(tmp_path: Path, monkeypatch) -> None
     monkeypatch.chdir(elsewhere)
     with SQLite(root, workers=1) as executor:
         assert executor.execute(GOLD, "trap").ok
-        assert Confined(executor).execute(GOLD, "trap").status is Status.unavailable
+        assert ConfinedExecutor(executor).execute(GOLD, "trap").status is Status.unavailable
 
 
 def test_an_executor_of_ones_own_is_confined_to_its_folders(root: Path, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_an_executor_of_ones_own_is_confined_to_its_folders(root: Path, tmp_path
 
     (tmp_path / "secret.sqlite").write_bytes((root / "shop.sqlite").read_bytes())
     with SQLite(root, workers=1) as executor:
-        confined = Confined(HandsOn(executor))
+        confined = ConfinedExecutor(HandsOn(executor))
         assert confined.execute(GOLD, "shop").ok
         assert confined.execute(GOLD, str(tmp_path / "secret.sqlite")).status is Status.unavailable
 
@@ -169,7 +169,7 @@ def test_a_link_and_two_dots_are_no_way_out(tmp_path: Path, root: Path) -> None:
         place.write_bytes((root / "shop.sqlite").read_bytes())
     (root / "linked").symlink_to(data)
     with SQLite(root, workers=1) as executor:
-        confined = Confined(executor)
+        confined = ConfinedExecutor(executor)
         assert confined.execute(GOLD, str(root / "linked" / "inner.sqlite")).ok
         for db in (f"{root}/linked/../secret.sqlite", "linked/../secret.sqlite", f"{root}/x/../shop.sqlite"):
             assert confined.execute(GOLD, db).status is Status.unavailable, db
