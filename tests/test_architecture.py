@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -49,3 +50,45 @@ def test_no_contract_excuses_a_package() -> None:
         excused = contract.get("ignore_imports", [])
         assert not excused or contract["type"] not in ("layers", "acyclic_siblings")
         assert not any("*" in one for one in excused)
+
+
+OPERATIONS = ROOT / "finer_rewards" / "operations"
+
+
+def _trees() -> list[ast.Module]:
+    return [ast.parse(path.read_text()) for path in OPERATIONS.rglob("*.py")]
+
+
+def _is_integer(node: ast.expr) -> bool:
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        node = node.operand
+    return isinstance(node, ast.Constant) and type(node.value) is int
+
+
+def test_terms_are_read_by_name() -> None:
+    """Of 1,000 lines at most 25 subscripts are numbers: `column.source`, not `column[1]`."""
+    by_number = [
+        node
+        for tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and _is_integer(node.slice)
+    ]
+    lines = sum(len(path.read_text().splitlines()) for path in OPERATIONS.rglob("*.py"))
+    assert len(by_number) <= 25 * lines / 1000
+
+
+def test_no_part_of_a_term_has_any_type() -> None:
+    operators = [
+        node
+        for tree in _trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef) and any(ast.unparse(base) == "Operator" for base in node.bases)
+    ]
+    assert len(operators) > 30
+    for operator in operators:
+        annotated = [node.annotation for node in operator.body if isinstance(node, ast.AnnAssign)]
+        (new,) = [
+            node for node in operator.body if isinstance(node, ast.FunctionDef) and node.name == "__new__"
+        ]
+        taken = [argument.annotation for argument in new.args.args[1:] if argument.annotation is not None]
+        assert not any("Any" in ast.unparse(annotation) for annotation in (*annotated, *taken)), operator.name

@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 
 from finer_rewards.operations import sql_operations
+from finer_rewards.operations.canonicalising import canonical_form, read_query
+from finer_rewards.operations.facts import facts_of
+from finer_rewards.schema import schema_from_ddl
 
 GOLDEN = Path(__file__).parent / "golden" / "operations.json"
 
@@ -61,3 +64,20 @@ def test_golden() -> None:
         pytest.skip("written anew")
     expected = json.loads(GOLDEN.read_text())
     assert printed() == expected
+
+
+def _tuples(term: object) -> list[tuple[object, ...]]:
+    found = [term] if isinstance(term, tuple) else []
+    for top in found:
+        found += [part for part in top if isinstance(part, tuple)]
+    return found
+
+
+@pytest.mark.parametrize("sql", QUERIES)
+def test_every_operator_has_a_class(sql: str) -> None:
+    """A plain tuple that begins with a word would be an operator that the walks over terms do not see."""
+    facts = facts_of(schema_from_ddl(DDL))
+    query = read_query(sql, facts)
+    canonical = canonical_form(query, facts)
+    plain = [one for term in (query, *canonical[:2]) for one in _tuples(term) if type(one) is tuple]
+    assert not [one for one in plain if one and isinstance(one[0], str)]

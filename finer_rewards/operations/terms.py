@@ -436,9 +436,9 @@ class Other(Operator):
 
     __slots__ = ()
 
-    parts: tuple[Any, ...] = _rest(1)
+    parts: tuple[object, ...] = _rest(1)
 
-    def __new__(cls, head: str, *parts: Any) -> Other:
+    def __new__(cls, head: str, *parts: object) -> Other:
         return tuple.__new__(cls, (head, *parts))
 
 
