@@ -1,4 +1,4 @@
-"""What a gold looks for: values by column, and columns that it takes to be equal."""
+"""The facts read from a gold, as plain values that can be sent to a worker: its conditions and its joins."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 
 
 class ColumnCondition(NamedTuple):
-    """A gold compares a column with constants.
+    """A condition of a gold that compares a column with constants.
 
     Args:
         table: the table, lower case.
         column: the column, lower case.
         meets: values that meet the condition.
-        near: values that just miss it, or sit on its edge.
-        any_case: true when upper and lower case are the same to it.
-        beside: where the column must be equal to a value, every column that the gold mentions; else `None`.
+        near: values that just miss it.
+        any_case: whether the condition ignores upper and lower case.
+        beside: for a condition `column = value`, every column that the gold mentions; else `None`.
     """
 
     table: str
@@ -30,7 +30,7 @@ class ColumnCondition(NamedTuple):
 
 
 class EqualColumns(NamedTuple):
-    """A gold takes two columns to be equal."""
+    """Two columns (table, column) that a gold requires to be equal."""
 
     left: tuple[str, str]
     right: tuple[str, str]

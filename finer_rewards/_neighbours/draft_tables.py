@@ -1,4 +1,8 @@
-"""A table in the making: its rows, and the rows they refer to."""
+"""`DraftTable`, a table of an instance while it is being made, and the steps that write values into its rows.
+
+While drafts are changed, a reference is kept as the index of the row it points to; `resolve` writes the values at the
+end. The functions `keep_...` then repair what the data promises (see `promises.py`).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +15,25 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.source_tables import SourceTable
     from finer_rewards.types import Cell, Row
 
-DANGLING = -1  # a reference to nothing, kept as the data has it
+# In place of a row's index: a reference to a missing row, whose value stays as in the data; and a reference of NULL.
+DANGLING = -1
 NULL = -2
 
 
 class DraftTable:
-    """A table in the making. A reference is the place of the row it refers to, until all rows are there."""
+    """A table of an instance in the making.
+
+    Attributes:
+        table: the table of the source.
+        rows: its rows so far.
+        links: for each reference of the table, the index of the row that each row points to, or DANGLING or NULL.
+        linked: the columns that refer to others.
+        single_keys: the columns that are a key by themselves.
+        named: those of them that refer to nothing.
+        parted: whether codes are separated from their names (see `Recipe.renames`).
+        sought: the rows that have what a gold looks for.
+        twins: row -> the row that repeats it under another key.
+    """
 
     def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
         self.table = table
@@ -26,11 +43,11 @@ class DraftTable:
         self.single_keys = {key[0] for key in table.keys if len(key) == 1}
         self.named = sorted(self.single_keys - self.linked)
         self.parted = False
-        self.sought: list[int] = []  # rows that have what a gold looks for
-        self.twins: dict[int, int] = {}  # rows repeated, and where
+        self.sought: list[int] = []
+        self.twins: dict[int, int] = {}
 
     def real_row(self, place: int, value: Cell) -> Row | None:
-        """The row of the data that a value of a key names."""
+        """Return the row of the data that has this value in a key column."""
         found = self.table.rows.places((place,)).get((value,))
         return None if found is None else self.table.rows[found]
 
@@ -44,16 +61,16 @@ def seek_in(
     depth: int,
     whole: bool = False,
 ) -> None:
-    """Write into a row, and into rows it refers to, what a gold looks for (by table and column), or nearly so.
+    """Write values that meet a gold's conditions, or just miss them, into a row and the rows that it refers to.
 
     Args:
         name: the table.
         number: the row.
         drafts: all tables.
-        sought: what the gold looks for.
-        rng: the source of chance.
-        depth: how far to follow references.
-        whole: whether all of it is to hold: of many conditions, each met by chance, all would hardly ever be.
+        sought: the gold's conditions, by table and then by column.
+        rng: the source of random numbers.
+        depth: how many references to follow.
+        whole: whether all conditions have to be met; if each were met by chance, rarely would all be.
     """
     draft = drafts[name]
     places = draft.table.place
@@ -77,17 +94,18 @@ def seek_in(
 
 
 def _looked_for(one: ColumnCondition, rng: PortableRandom, whole: bool) -> Cell:
+    """Return a value that meets a condition, or, unless `whole`, sometimes one that just misses it."""
     near = one.near if one.near and not whole and rng.random() < 0.45 else one.meets
     return rng.choice(near)
 
 
 def _is_name(draft: DraftTable, place: int, one: ColumnCondition) -> bool:
-    """Whether no second row may have what the condition looks for."""
+    """Whether the condition looks for a value that only one row may have."""
     return place in draft.single_keys or any((place, value) in draft.table.singles for value in one.meets)
 
 
 def _has_name(draft: DraftTable, number: int, place: int, one: ColumnCondition) -> bool:
-    """Whether the row is the one that has a name looked for: then it keeps it, as no other row would get it."""
+    """Whether the row has the unique value that a condition looks for; it keeps that, as no other row can get it."""
     value = draft.rows[number][place]
     return (value in one.meets or value in one.near) and _is_name(draft, place, one)
 
@@ -95,7 +113,7 @@ def _has_name(draft: DraftTable, number: int, place: int, one: ColumnCondition) 
 def _named(
     draft: DraftTable, parent: int, sought: Sequence[list[ColumnCondition]], rng: PortableRandom, whole: bool
 ) -> int:
-    """Return the row to refer to: where names are looked for, the one that has the name, or is given it."""
+    """Return the row to refer to: if a gold looks for a unique value, the row that has it or is given it here."""
     for same in sought:
         one = rng.choice(same)
         place = draft.table.place.get(one.column)
@@ -114,7 +132,7 @@ def _named(
 
 
 def _put(draft: DraftTable, number: int, place: int, value: Cell) -> None:
-    """Write a value; one that names a real row brings what else names that row."""
+    """Write a value; if it is the key of a real row, write all keys of that row, so that they stay together."""
     row = draft.rows[number]
     if place not in draft.single_keys:
         row[place] = value
@@ -130,7 +148,7 @@ def _put(draft: DraftTable, number: int, place: int, value: Cell) -> None:
 def _link_to(
     draft: DraftTable, number: int, place: int, value: Cell, drafts: Mapping[str, DraftTable]
 ) -> None:
-    """Let a row refer to the row that has the value; failing that, give the value to the row it refers to."""
+    """Let a row refer to the row that has the value; if there is none, give the value to the row that it refers to."""
     for index, one in enumerate(draft.table.references):
         if one.columns == (place,):
             parent, column = drafts[one.to_table], one.to_columns[0]
@@ -145,7 +163,7 @@ def _link_to(
 
 
 def resolve(draft: DraftTable, drafts: Mapping[str, DraftTable]) -> None:
-    """Write the values that references stand for."""
+    """Write into referring columns the values of the rows that they refer to."""
     for one, links in zip(draft.table.references, draft.links, strict=True):
         parent = drafts[one.to_table].rows
         for row, link in zip(draft.rows, links, strict=True):
@@ -157,7 +175,7 @@ def resolve(draft: DraftTable, drafts: Mapping[str, DraftTable]) -> None:
 
 
 def keep_individuals(draft: DraftTable, rng: PortableRandom) -> None:
-    """Let rows that golds name by their key have the texts that name them in the data, and no other row."""
+    """Give rows that a gold names by key the unique texts they have in the data, and take these from other rows."""
     for one in draft.table.individuals:
         for place, text in one.texts:
             others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
@@ -169,7 +187,7 @@ def keep_individuals(draft: DraftTable, rng: PortableRandom) -> None:
 
 
 def keep_singles(draft: DraftTable, rng: PortableRandom) -> None:
-    """Let a text that names one row in the data name no more than one here."""
+    """Take a text that only one row of the data has from all rows but one."""
     for place, text in draft.table.singles:
         others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
         having = [row for row in draft.rows if row[place] == text]
@@ -180,12 +198,12 @@ def keep_singles(draft: DraftTable, rng: PortableRandom) -> None:
 def keep_determined(
     draft: DraftTable, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: PortableRandom
 ) -> None:
-    """Let a column go on to say what another is: the data promises it, and a query may rest on that."""
+    """Repair columns that determine others: the data promises it, and a query may rely on that."""
     for first, second in draft.table.determined:
         known = draft.table.mapping(first, second)
         wanted = set(pools.get((name, second), ()))
         if wanted and first not in draft.linked and (name, first) not in pools:
-            # What a gold looks for stays; what says it gives way.
+            # A value that a gold looks for stays; the column that determines it is changed to fit.
             saying: dict[Cell, list[Cell]] = {}
             for value, other in known.items():
                 saying.setdefault(other, []).append(value)
@@ -201,7 +219,7 @@ def keep_determined(
 
 
 def unique(draft: DraftTable) -> list[int]:
-    """The places of the rows that repeat no key."""
+    """Return the indices of the rows to keep so that no key occurs twice."""
     rows = draft.rows
     kept = list(range(len(rows)))
     for key in draft.table.keys:
@@ -220,7 +238,7 @@ def unique(draft: DraftTable) -> list[int]:
 def drop_orphans(
     name: str, draft: DraftTable, drafts: Mapping[str, DraftTable], kept: dict[str, list[int]]
 ) -> bool:
-    """Leave out the rows that refer to a row left out; return whether there were any."""
+    """Drop the rows that refer to a dropped row; return whether there were any."""
     before = len(kept[name])
     for one, links in zip(draft.table.references, draft.links, strict=True):
         parent = drafts[one.to_table].rows

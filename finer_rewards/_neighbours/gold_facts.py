@@ -1,4 +1,4 @@
-"""What a gold query says of the values it looks for: conditions by table and column, and joins."""
+"""Reading from a gold query what neighbours are made with: its conditions on columns, its joins, its LIMITs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 
 def read_query(sql: str, schema: Schema) -> exp.Query | None:
-    """Return the tree of a query, double-quoted text as SQLite takes it; `None` when it does not parse."""
+    """Return the parse tree of a query; `None` when it cannot be parsed.
+
+    As in SQLite, a name in double quotes that is no column becomes a text.
+    """
     if len(sql) > _MAX_CHARACTERS:
         return None
     try:
@@ -46,7 +49,7 @@ def read_query(sql: str, schema: Schema) -> exp.Query | None:
 
 
 def limited_parts(tree: exp.Query) -> list[str]:
-    """Return the subqueries that cut an order at a LIMIT, as statements of their own."""
+    """Return the subqueries with ORDER BY and LIMIT, as statements of their own."""
     return [
         part.sql("sqlite")
         for part in tree.find_all(exp.Select)
@@ -55,7 +58,7 @@ def limited_parts(tree: exp.Query) -> list[str]:
 
 
 def skipped_parts(tree: exp.Query) -> list[str]:
-    """Return the statements that give the rows which an OFFSET leaves out."""
+    """Return statements that select the rows which an OFFSET skips."""
     found = []
     for part in tree.find_all(exp.Select):
         offset = part.args.get("offset")
@@ -68,7 +71,7 @@ def skipped_parts(tree: exp.Query) -> list[str]:
 
 
 def mentioned_in(tree: exp.Query) -> list[str] | None:
-    """Return the columns that a query mentions, lower case; `None` where a star shows them all."""
+    """Return the columns that a query mentions, lower case; `None` if a star selects all."""
     if any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star)):
         return None
     joined = [name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []]
@@ -78,7 +81,7 @@ def mentioned_in(tree: exp.Query) -> list[str] | None:
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:
-    """Return the base tables that a column may come from, lower case: those of the nearest SELECT around it."""
+    """Return the base tables, lower case, that a column may belong to, in the nearest SELECT around it with such."""
     names = {table.name.lower(): table for table in schema.tables}
     scope = column.find_ancestor(exp.Select)
     while scope is not None:
@@ -103,7 +106,7 @@ def _sources(select: exp.Select) -> Iterator[exp.Table]:
 
 
 def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
-    """Return the pairs of columns that a query takes to be equal."""
+    """Return the pairs of columns that a query requires to be equal, by ON, USING, WHERE or IN."""
     found = []
     pairs = [(node.this, node.expression) for node in tree.find_all(exp.EQ)]
     for node in tree.find_all(exp.In):
@@ -137,7 +140,7 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
 
 
 def conditions_of(tree: exp.Query, schema: Schema) -> list[ColumnCondition]:
-    """Return what a query compares with constants."""
+    """Return the conditions in which a query compares a column with constants."""
     found: list[ColumnCondition] = []
     mentioned = frozenset(column.name.lower() for column in tree.find_all(exp.Column))
     everything = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
@@ -152,6 +155,7 @@ def conditions_of(tree: exp.Query, schema: Schema) -> list[ColumnCondition]:
 
 
 def _read(node: Any) -> Iterator[tuple[exp.Column, list[Cell], list[Cell]]]:
+    """Yield (column, values that meet the condition, values that just miss it) for a condition."""
     if isinstance(node, exp.Between):
         low, high = (_constant(node.args[name]) for name in ("low", "high"))
         for column in _columns(node.this):
@@ -181,7 +185,7 @@ def _read(node: Any) -> Iterator[tuple[exp.Column, list[Cell], list[Cell]]]:
 
 
 def _columns(node: Any) -> list[exp.Column]:
-    """The column itself, or the one inside a function or a sum."""
+    """Return the column, or up to two columns inside a function or an arithmetic expression."""
     if isinstance(node, exp.Column):
         return [node]
     if isinstance(node, exp.Expression) and not isinstance(node, (exp.Subquery, exp.Count)):
@@ -190,6 +194,7 @@ def _columns(node: Any) -> list[exp.Column]:
 
 
 def _constant(node: Any) -> Cell:
+    """Return the value of a literal; `None` for anything else."""
     if isinstance(node, exp.Literal):
         if node.is_string:
             return str(node.this)
@@ -203,7 +208,7 @@ def _constant(node: Any) -> Cell:
 def _compared(kind: Any, value: Cell) -> tuple[list[Cell], list[Cell]]:
     over, under = _shift(value, 1), _shift(value, -1)
     if kind is exp.EQ:
-        # Of text, longer ones: whoever looks for a part of it finds them too.
+        # For a text, longer texts just miss it: a near miss with LIKE finds these too.
         return [value], [over, under] if not isinstance(value, str) else [f"{value}s", f"New {value}"]
     if kind is exp.NEQ:
         return [over], [value]
@@ -217,7 +222,7 @@ def _compared(kind: Any, value: Cell) -> tuple[list[Cell], list[Cell]]:
 
 
 def _shift(value: Cell, step: int) -> Cell:
-    """A value a little above or below: of a date the next day or second, of other text the last digit or letter."""
+    """Return a value a little above or below: the next day or second of a date, or another last character of a text."""
     if isinstance(value, (int, float)):
         return value + step
     if isinstance(value, str) and value:

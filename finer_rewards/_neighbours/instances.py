@@ -1,4 +1,8 @@
-"""Instances of a schema: real rows sampled along their references, changed columns, and new rows."""
+"""Making an instance: small tables with the source's schema, made for one gold by one recipe.
+
+The steps of `make_instance`: take real rows or new ones, change columns and references, write the gold's constants
+into some rows, repeat some rows, resolve references, and repair what the data promises.
+"""
 
 from __future__ import annotations
 
@@ -33,17 +37,18 @@ if TYPE_CHECKING:
     from finer_rewards.types import Cell, Row
 
 
-#: Tables that the gold does not need have a few rows of the data, that refer to others by chance: what reads them is
-#: told from the gold by that, and more rows would cost more than they tell.
+#: Tables that the gold does not need get this many rows of the data, with random references. That exposes queries that
+#: read these tables; more rows would cost more than they expose.
 _FAR_ROWS = 6
-#: The share of the rows sought that have all that a gold looks for, rather than each part of it by chance.
+#: The share of the rows written for a gold that meet all its conditions, instead of each condition by chance.
 _WHOLE = 0.3
+# The recipe for such tables.
 _FAR = Recipe("new", _FAR_ROWS, change=1.0)
 
 
 @dataclass(frozen=True)
 class Instance:
-    """Rows by table, in an order in which they can be inserted."""
+    """The rows of each table, in an order in which they can be inserted."""
 
     tables: Mapping[str, tuple[Row, ...]]
 
@@ -60,11 +65,11 @@ def make_instance(
 
     Args:
         source: the database.
-        golds: the conditions of each gold to have in mind.
+        golds: the conditions of each gold that it is made for.
         recipe: how to make it.
-        rng: the source of chance; the same state gives the same instance.
-        looked_at: the tables that the gold reads, lower case, where that is known.
-        mentioned: the columns that it mentions, lower case, where these are all: others keep what real rows have.
+        rng: the source of random numbers; the same state gives the same instance.
+        looked_at: the tables that the gold reads, lower case, if known.
+        mentioned: the columns that the gold mentions, lower case, if no others matter; the others keep real values.
     """
     golds = [[_as_written(source, one) for one in conditions] for conditions in golds]
     pools = _pools(source, golds)
@@ -79,7 +84,7 @@ def make_instance(
         far = [] if name in near else [list(row) for row in rng.sample(table.rows, few)]
         drafts[name] = DraftTable(table, start.get(name, far))
     for name, draft in drafts.items():
-        # Those of new rows, and of rows that no gold needs, are drawn anew.
+        # References of new rows, and of tables that the gold does not need, are drawn anew further down.
         real = recipe.start == "sample" and name in near
         draft.links = [
             _links(draft, one, drafts[one.to_table]) if real else [NULL] * len(draft.rows)
@@ -106,7 +111,7 @@ def make_instance(
 
 
 def _finished(drafts: Mapping[str, DraftTable]) -> Instance:
-    """The rows that repeat no key and refer to no row left out."""
+    """Return the instance without rows that repeat a key or refer to a dropped row."""
     kept = {name: unique(draft) for name, draft in drafts.items()}
     while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
         continue
@@ -116,7 +121,7 @@ def _finished(drafts: Mapping[str, DraftTable]) -> Instance:
 
 
 def _needed(source: SourceDatabase, tables: frozenset[str]) -> set[str]:
-    """The tables, and those that their rows refer to."""
+    """Return the tables with all that their rows refer to, directly or not."""
     needed: set[str] = set()
     waiting = [name for name in tables if name in source.tables]
     while waiting:
@@ -130,7 +135,7 @@ def _needed(source: SourceDatabase, tables: frozenset[str]) -> set[str]:
 def _pools(
     source: SourceDatabase, golds: Sequence[Sequence[ColumnCondition]]
 ) -> dict[tuple[str, int], list[Cell]]:
-    """What golds look for, by column; passed on to the columns that a column refers to."""
+    """Return the values that golds look for, by (table, column); also for columns that such a column refers to."""
     pools: dict[tuple[str, int], list[Cell]] = defaultdict(list)
     for conditions in golds:
         for one in conditions:
@@ -145,7 +150,7 @@ def _pools(
 
 
 def _by_table(conditions: Sequence[ColumnCondition]) -> dict[str, list[list[ColumnCondition]]]:
-    """What a gold looks for by table, and there by column."""
+    """Return a gold's conditions by table, and within a table in one list for each column."""
     found: dict[str, dict[str, list[ColumnCondition]]] = defaultdict(dict)
     for one in conditions:
         found[one.table].setdefault(one.column, []).append(one)
@@ -153,9 +158,9 @@ def _by_table(conditions: Sequence[ColumnCondition]) -> dict[str, list[list[Colu
 
 
 def _as_written(source: SourceDatabase, condition: ColumnCondition) -> ColumnCondition:
-    """The condition with its values as the data would write them.
+    """Return the condition with its values as the data would write them.
 
-    Its texts are in the case that the data has them in, as LIKE does not tell, and its values keep the column's form.
+    Its texts get the upper or lower case of the data, since LIKE ignores case, and its values the form of the column.
     """
     place = _place(source, condition)
     if place is None:
@@ -174,7 +179,7 @@ def _as_written(source: SourceDatabase, condition: ColumnCondition) -> ColumnCon
     def written(values: Sequence[Cell]) -> tuple[Cell, ...]:
         return tuple(dict.fromkeys(one for value in values for one in form.fitted(spelled(value))))
 
-    # What the data never has is still looked for: nothing else makes the gold's answer.
+    # If no value fits the column's form, keep the values as they are: without them the gold would return nothing.
     meets = written(condition.meets) or condition.meets
     return condition._replace(meets=meets, near=written(condition.near))
 
@@ -192,7 +197,7 @@ def _sampled(
     near: set[str],
     looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
-    """Real rows, those that golds look for more likely, and all rows that they refer to."""
+    """Return real rows, preferring those that golds look for, with all rows that they refer to."""
     chosen: dict[str, dict[int, None]] = {name: {} for name in source.tables if name in near}
     for name in chosen:
         table = source.tables[name]
@@ -233,7 +238,7 @@ def _drawn(
     near: set[str],
     looked_at: frozenset[str],
 ) -> dict[str, list[list[Cell]]]:
-    """Rows to write others over: real ones, where there are any."""
+    """Return rows for a `new` instance, whose values are written over later: copies of real rows if there are any."""
     found = {}
     for name, table in source.tables.items():
         if name in near:
@@ -244,6 +249,7 @@ def _drawn(
 
 
 def _links(draft: DraftTable, reference: Reference, parent: DraftTable) -> list[int]:
+    """Return the index of the row that each row refers to by its present values."""
     places = {tuple(row[place] for place in reference.to_columns): n for n, row in enumerate(parent.rows)}
     found = []
     for row in draft.rows:
@@ -260,6 +266,7 @@ def _change_columns(
     rng: PortableRandom,
     mentioned: frozenset[str] | None,
 ) -> None:
+    """Give columns other values: shuffled ones, or a mixture of real values, the gold's constants and new ones."""
     table, count = draft.table, len(draft.rows)
     new = recipe.start == "new"
     if new:
@@ -309,7 +316,7 @@ def _name(
     recipe: Recipe,
     rng: PortableRandom,
 ) -> None:
-    """Give new rows keys: most those of a real row, all together, so that a code goes with its name."""
+    """Give new rows their keys. Most get all keys of one real row, so that a code stays with its name."""
     draft.parted = recipe.renames
     real: list[Row] = []
     if not recipe.renames:
@@ -323,14 +330,15 @@ def _name(
         taken = set(map(id, real))
         more = rng.sample(rows, min(len(rows), count))
         real = [*real, *[row for row in more if id(row) not in taken]][:count]
-        rng.shuffle(real)  # the first one stored should not be the one looked for
+        # Without this the rows that a gold looks for would be stored first.
+        rng.shuffle(real)
     for place in draft.named:
         names = [row[place] for row in real]
         looked_for = list(pools.get((name, place), []))
         rng.shuffle(looked_for)
         known = [*looked_for, *draft.table.values(place)]
         bounds = _bounds(draft, place, pools.get((name, place), ()))
-        # What golds look for first, then what is new.
+        # Values that golds look for come before new values.
         values = list(dict.fromkeys([*names, *looked_for[: len(draft.rows) // 2]]))
         missing = len(draft.rows) - len(values)
         if missing > 0:
@@ -343,20 +351,21 @@ def _name(
 
 
 def _bounds(draft: DraftTable, place: int, pool: Sequence[Cell]) -> Bounds:
-    """The bounds of the numbers that a column has or that a gold looks for."""
+    """Return the least and greatest number that a column has or that a gold looks for."""
     found = [one for one in (draft.table.rows.bounds(place), bounds_of(pool)) if one is not None]
     return (min(low for low, _ in found), max(high for _, high in found)) if found else None
 
 
 def _relink(draft: DraftTable, drafts: Mapping[str, DraftTable], recipe: Recipe, rng: PortableRandom) -> None:
-    """Let references point elsewhere: to all rows alike, or to one row once, the next twice, and so on."""
+    """Draw references anew: evenly, or unevenly, with one row referred to once, the next twice, and so on."""
     for index, one in enumerate(draft.table.references):
         parents = list(range(len(drafts[one.to_table].rows)))
         if not parents or (recipe.start != "new" and rng.random() >= recipe.change):
             continue
         rng.shuffle(parents)
         if len(parents) > 3 and rng.random() < 0.7:
-            parents = parents[: max(3, len(parents) * 3 // 4)]  # some rows that nothing refers to
+            # Leave some rows that nothing refers to.
+            parents = parents[: max(3, len(parents) * 3 // 4)]
         if rng.random() < 0.6:
             parents = [parent for step, parent in enumerate(parents[:8], 1) for _ in range(step)]
         optional = all(place in draft.table.nullable for place in one.columns)
@@ -372,7 +381,10 @@ def _double(
     recipe: Recipe,
     rng: PortableRandom,
 ) -> None:
-    """Repeat rows under another key, those that a gold looks for more likely; what refers to one, also to its twin."""
+    """Repeat rows under other keys, preferring rows that a gold looks for.
+
+    A repeated row refers to the same rows as its twin, or to the twins of these.
+    """
     draft = drafts[name]
     if not draft.rows:
         return
@@ -398,7 +410,7 @@ def _double(
 def _reaching(
     source: SourceDatabase, name: str, golds: Sequence[Mapping[str, list[list[ColumnCondition]]]]
 ) -> list[Mapping[str, list[list[ColumnCondition]]]]:
-    """Of what golds look for that which a row of the table, or a row it refers to, can have."""
+    """Return the conditions of those golds that a row of the table, or a row that it refers to, can meet."""
     reached = _needed(source, frozenset([name]))
     return [sought for sought in golds if not reached.isdisjoint(sought)]
 
@@ -410,8 +422,8 @@ def _seek(
     recipe: Recipe,
     rng: PortableRandom,
 ) -> None:
-    """Write into some rows, and into rows they refer to, what one gold looks for, or nearly so."""
-    # A row that has nothing of it itself makes rows have it that others refer to as well: half as often.
+    """Write values that meet a gold's conditions, or just miss them, into some rows and the rows that they refer to."""
+    # If no condition is on this table itself, the values go into rows that several rows refer to: half as many do.
     share = recipe.sought if any(name in sought for sought in golds) else recipe.sought / 2
     for number in range(len(drafts[name].rows) if golds else 0):
         if rng.random() < share:
@@ -427,7 +439,10 @@ def _seek_in_twins(
     golds: Sequence[Mapping[str, list[list[ColumnCondition]]]],
     rng: PortableRandom,
 ) -> None:
-    """Write what a gold looks for into some repeated rows: alike but for that, as INTERSECT and EXCEPT want them."""
+    """Write values that a gold looks for into some repeated rows.
+
+    Such a pair differs in nothing else, as golds with INTERSECT and EXCEPT need.
+    """
     own = [sought for sought in golds if name in sought]
     for number in drafts[name].twins.values() if own else ():
         if rng.random() < 0.5:

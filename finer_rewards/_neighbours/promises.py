@@ -1,6 +1,7 @@
-"""What the data promises without declaring it, and a reader of it relies on: keys, columns that say others, names.
+"""Finding what the data promises without declaring it: keys, columns that determine others, texts that name one row.
 
-This runs in a worker, so it needs the standard library only.
+People who write golds rely on such promises, so neighbours keep them. This runs in a worker, so it uses the standard
+library only.
 """
 
 from __future__ import annotations
@@ -18,15 +19,20 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.conditions import ColumnCondition
     from finer_rewards.types import Cell
 
+# With fewer rows than this, it may be an accident that values never repeat; fewer are enough for a column with the
+# table's name.
 _TELLING_ROWS = 5
 _FEWEST_ROWS = 3
+# Words in the titles of columns that name a row.
 _NAMES = ("name", "title")
+# A column names rows if at least this share of its values is distinct.
 _NAMING = 0.8
-_MOST_COLUMNS = 40  # of a table in which one column is held to determine another
+# In a table with more columns, none is checked for determining another.
+_MOST_COLUMNS = 40
 
 
 def observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    """Keys that nobody declared, but that the data obeys."""
+    """Yield the keys that are not declared but that the data obeys."""
     for column, title in enumerate(table.columns):
         is_id = title.lower() == "id" or title.lower().endswith(("_id", "code")) or title.endswith("ID")
         if (
@@ -41,7 +47,7 @@ def observed_keys(table: SourceTable, referred: set[tuple[int, ...]]) -> Iterato
 
 
 def _names_rows(table: SourceTable, column: int) -> bool:
-    """Whether a column holds text that never repeats: a name that some row shares would be news to the data."""
+    """Whether a column holds texts that never repeat, in so many rows that it is no accident: it names the rows."""
     title, own = table.columns[column].lower(), table.name.lower()
     least = (
         _FEWEST_ROWS
@@ -56,7 +62,7 @@ def _names_rows(table: SourceTable, column: int) -> bool:
 
 
 def determined(table: SourceTable) -> Iterator[tuple[int, int]]:
-    """Pairs of columns of which the first determines the second in all rows, though it repeats."""
+    """Yield pairs of columns of which the first determines the second in all rows, although it repeats."""
     rows, count = table.rows, len(table.rows)
     if count < _TELLING_ROWS or len(table.columns) > _MOST_COLUMNS:
         return
@@ -66,7 +72,7 @@ def determined(table: SourceTable) -> Iterator[tuple[int, int]]:
         if second in table.linked:
             continue
         ours, theirs = len(table.values(first)), len(table.values(second))
-        # It has to repeat often enough for this to be no accident, and not to say next to nothing.
+        # The first has to repeat often enough that this is no accident, and the second must not be constant.
         if 2 <= theirs <= ours <= 0.7 * count and len(rows.places((first, second))) == len(
             rows.places((first,))
         ):
@@ -74,9 +80,9 @@ def determined(table: SourceTable) -> Iterator[tuple[int, int]]:
 
 
 def with_singles(table: SourceTable, conditions: Sequence[ColumnCondition]) -> SourceTable:
-    """The table, in which a text that the gold looks rows up by stays that of one row, where it is so in the data.
+    """Return the table with the texts of the gold's conditions that belong to exactly one row, and so have to stay.
 
-    Who writes `= (SELECT id ... WHERE name = 'Bore')` relies on it, and people call that right, however few the rows.
+    A query with `= (SELECT id ... WHERE name = 'Bore')` relies on that, and people accept it as right.
     """
     sought = {
         (table.place[one.column], one.meets[0])
@@ -87,9 +93,9 @@ def with_singles(table: SourceTable, conditions: Sequence[ColumnCondition]) -> S
     singles = [
         (place, value)
         for place, value in sorted(sought, key=repr)
-        # Of a column that hardly ever repeats: that there is one cat among three pets promises nothing.
+        # Only for a column that hardly ever repeats: that one of three pets is a cat promises nothing.
         if isinstance(value, str) and len(table.values(place)) >= _NAMING * len(table.rows)
-        # Of a table that is sampled, all rows that the gold looks for were read too.
+        # In a sampled table too, all rows that the gold looks for were read.
         if sum(row[place] == value for row in table.rows) == 1
     ]
     return replace(table, singles=tuple(singles)) if singles else table
@@ -98,7 +104,7 @@ def with_singles(table: SourceTable, conditions: Sequence[ColumnCondition]) -> S
 def passed_on(
     tables: Mapping[str, SourceTable], conditions: Sequence[ColumnCondition]
 ) -> Iterator[ColumnCondition]:
-    """What the gold says of columns that refer to others, said of those: a code names the row that it refers to."""
+    """Yield the gold's conditions on referring columns as conditions on the columns that these refer to."""
     for one in conditions:
         table = tables.get(one.table)
         if table is None:
@@ -111,7 +117,7 @@ def passed_on(
 
 
 def with_individuals(table: SourceTable, key: int, conditions: Sequence[ColumnCondition]) -> SourceTable:
-    """The table, with the rows that the gold names by their key, and the texts that only they have."""
+    """Return the table with the rows that the gold names by their key, and the texts that only they have."""
     mentioned: dict[Cell, set[str]] = defaultdict(set)
     for one in conditions:
         named = (one.table, one.column) == (table.name.lower(), table.columns[key].lower())

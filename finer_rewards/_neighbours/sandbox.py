@@ -1,4 +1,4 @@
-"""Workers that do for neighbours, and for `check`, what strangers' golds and schemas take part in."""
+"""`SandboxExecutor`, the executor whose workers make neighbours; `building.py` and `check` send it their requests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from finer_rewards.types import Execution, Row, Status
 
 
 class Finished(NamedTuple):
-    """What came of a request.
+    """The outcome of a request.
 
     Args:
-        value: what was found; `None` where nothing was.
-        error: why nothing was.
+        value: the worker's result; `None` when it failed.
+        error: why it failed.
     """
 
     value: Any = None
@@ -27,23 +27,23 @@ class Finished(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class SandboxExecutor(SQLite):
-    """An executor whose workers know the requests of `worker.py` too: under the limits of predictions."""
+    """An executor of SQLite whose workers also answer the requests of `worker.py`, under the same limits."""
 
     @property
     def program(self) -> Program:
-        """What its workers run."""
+        """The program that its workers run."""
         return Program(str(Path(__file__).with_name("worker.py")))
 
     def _settings(self) -> Mapping[str, Any]:
         return {**super()._settings(), "packages": "", "timeout": self.timeout}
 
     def ask(self, kind: str, requests: Sequence[tuple[str, Any]], seconds: float) -> list[Finished]:
-        """Return what comes of requests, each a database and what is asked of it.
+        """Return the outcome of each request.
 
         Args:
-            kind: one that the worker knows.
-            requests: the databases, and values that marshal.
-            seconds: that each may take.
+            kind: a kind of request that the worker knows.
+            requests: pairs of a database and a value that `marshal` can write.
+            seconds: how long each may take.
         """
         tasks = [Task(kind, self._look(db).request, marshal.dumps(value), seconds) for db, value in requests]
         self._pool.run(tasks)
@@ -55,12 +55,12 @@ class SandboxExecutor(SQLite):
         return found
 
     def in_other_order(self, kind: str, db: str, statements: Sequence[str]) -> list[Execution] | None:
-        """Return what statements do when rows come in another order; `None` where that cannot be had.
+        """Return the executions of statements when rows are read in another order; `None` when that is not possible.
 
         Args:
             kind: `reversed`, scans that no ORDER BY governs go backwards; `permuted`, the rows are stored backwards.
             db: the database.
-            statements: queries.
+            statements: the queries.
         """
         if not statements:
             return []

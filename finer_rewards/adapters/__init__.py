@@ -1,6 +1,7 @@
-"""What each trainer calls, turned into samples for a `Scorer`: `finer_rewards.adapters.trl` and so on, a file each.
+"""Adapters: they turn what a trainer passes to a reward function into samples, score them, and return what it expects.
 
-One that is used is loaded, and no other; none imports its trainer before it is asked to.
+There is one file for each trainer, such as `finer_rewards.adapters.trl`. Only the one that is used is loaded, and none
+imports its trainer before that is needed. `scorers.py` and `_training_rows.py` are shared by all.
 """
 
 from importlib import import_module

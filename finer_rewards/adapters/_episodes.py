@@ -1,4 +1,4 @@
-"""What adapters to environments share: a rollout that is seen as text, and classes made when they are asked for."""
+"""Shared by adapters to environments: a rollout of several turns as text, and a helper for classes made on demand."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from finer_rewards.agents import Episode
 
 
 class TextEpisode:
-    """One rollout on one row: what the model writes comes in, and replies of the tool or the score come out.
+    """One rollout on one row: texts of the model go in, replies of the tool or the score come out.
 
     Args:
-        options: those of `RowScorer` and of `SQLite`; in `tool` those of `finer_rewards.agents.SQLTool`, without which
-            the first action is the only one; and the `tag` of a call.
-        row: what the trainer knows of the sample.
-        where: what the row is called in a message about it.
-        caller: what takes the options, in that message.
+        options: the options of `RowScorer` and of `SQLite`; in `tool` those of `finer_rewards.agents.SQLTool` (without
+            it, the first action is the answer); and the `tag` of a call.
+        row: the trainer's row of the sample.
+        where: how messages refer to the row.
+        caller: how messages refer to what takes the options.
 
     Raises:
         ConfigError: an option or the row cannot be used.
@@ -45,12 +45,12 @@ class TextEpisode:
         self.scorer = RowScorer.of(options)
         self.scorer.check(row, where=where, caller=caller)
         self._episode = None if tool is None else Episode(self.scorer.tool(row, dict(tool)), tag=tag)
-        #: What became of it, and its record; nothing before it has ended.
+        #: The outcome of the rollout and its record; `None` and empty until it has ended.
         self.judged: Judged | None = None
         self.record: dict[str, float] = {}
 
     def step(self, action: str, prompt: str = "") -> str | None:
-        """Return what the model is to read; `None` when it has answered, and is scored."""
+        """Return the reply that the model has to read next; `None` when the action was its answer, scored now."""
         done: object = action
         if self._episode is not None:
             reply = self._episode.step(action)
@@ -63,7 +63,7 @@ class TextEpisode:
 
 
 def named(module: str, *classes: Any) -> dict[str, Any]:
-    """Return classes by their names, each found by it in the module: worker processes look them up there."""
+    """Return classes by name, after giving them the name under which worker processes look them up in the module."""
     for one in classes:
         one.__module__, one.__qualname__ = module, one.__name__
     return {one.__name__: one for one in classes}

@@ -1,4 +1,4 @@
-"""OpenRLHF: agent executors, of one turn or of several with the tool."""
+"""OpenRLHF: the classes behind `build_agent`, for rollouts of one turn, or of several turns with the SQL tool."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def one_turn(reward: RewardFunction) -> Any:
-    """Return the class of an executor that scores what the model wrote from its own tokens."""
+    """Return the class of an executor that decodes the response from its own tokens and scores it."""
     from openrlhf.utils.agent import SingleTurnAgentExecutor
 
     class AgentExecutor(SingleTurnAgentExecutor):  # type: ignore[misc]
-        """One turn, then the reward."""
+        """An executor of one turn, which ends with the reward."""
 
         async def execute(self, prompt: str, label: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
             """Generate, then score what was generated."""
@@ -51,7 +51,7 @@ def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feed
             self._prompt = ""
 
         async def reset(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-            """Begin on the database of the label; a label that names none is scored at once, as one turn is."""
+            """Start an episode on the label's database; without one, the first text is scored as the answer."""
             self._prompt = states["observation"]
             row = row_of(states["label"]) or {}
             db = reward.fields.database(row)
@@ -60,7 +60,7 @@ def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feed
             return states
 
         async def step(self, states: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-            """Run the queries that were asked for, or score the answer."""
+            """Run the queries that the model calls for, or score its answer."""
             text = without_endings(states["action_text"], reward.endings)
             reply, chat = None, Chat(text)
             if self._episode is not None:
@@ -79,7 +79,7 @@ def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feed
             }
 
     class AgentExecutor(MultiTurnAgentExecutor):  # type: ignore[misc]
-        """Several turns with a tool, then the reward."""
+        """An executor of several turns with the tool, the last of which ends with the reward."""
 
         def __init__(self) -> None:
             super().__init__(AgentInstance)
@@ -88,7 +88,7 @@ def with_tool(reward: RewardFunction, options: Mapping[str, Any], tag: str, feed
 
 
 def row_of(label: Any) -> Mapping[str, Any] | None:
-    """Return the mapping that a label is, or whose JSON it is."""
+    """Return the row of a label, which is a mapping or its JSON; `None` for anything else."""
     if isinstance(label, str):
         try:
             label = parse_json(label)

@@ -1,4 +1,4 @@
-"""The most frequent reasons why completions are no match, on stderr: for trainers whose own logs take only numbers."""
+"""Logging the commonest reasons why completions do not match, for trainers whose own logs take only numbers."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from finer_rewards.components import frequent_reasons
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Score
 
-EVERY = 256  # samples, where a trainer tells no step
+# A line after so many samples, for trainers that do not tell the training step.
+EVERY = 256
 _LOGGER = logging.getLogger("finer_rewards.reasons")
 _LOCK = ForkSafeLock()
-# By scorer: the step, and the scores of which nothing was said yet.
+# Scorer -> the current step, and its scores that no line has been logged about yet.
 _KEPT: WeakKeyDictionary[Scorer, tuple[int | None, list[Score]]] = WeakKeyDictionary()
 
 
 def tell_reasons(scorer: Scorer, scores: Iterable[Score], step: int | None = None) -> None:
-    """Keep scores, and log a line about them once a step has ended, or `EVERY` have come of an unknown one.
+    """Collect scores, and log a line about them when their step has ended, or after `EVERY` scores without a step.
 
-    A process speaks of what it scored itself: a trainer that spreads a step over workers gets a line of each. The line
-    is a warning, because nothing less is shown where logging is not set up; silence it by
+    Each process logs only what it scored itself, so a trainer that spreads a step over workers gets a line from each.
+    The line is a warning, because nothing less is shown where logging is not set up; silence it with
     `logging.getLogger("finer_rewards.reasons").setLevel("ERROR")`.
 
     Args:
-        scorer: what scored.
-        scores: the scores.
-        step: the training step they are of; `None` where the trainer tells none.
+        scorer: the scorer.
+        scores: its new scores.
+        step: their training step; `None` if the trainer does not tell it.
     """
     with _LOCK:
         before, kept = _KEPT.get(scorer, (step, []))
         ended: list[tuple[int | None, list[Score]]] = []
-        # Where steps overlap, what comes late counts to the newest.
+        # Steps may overlap; a score that comes late counts to the newest step.
         if step is not None and (before is None or step > before):
             if kept:
                 ended.append((before, kept))

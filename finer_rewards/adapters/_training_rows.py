@@ -1,4 +1,4 @@
-"""A row of a training set and what the model wrote for it: read, scored, summed up. All adapters share it."""
+"""The steps that all adapters share: reading a training row as a sample, scoring a batch, making numbers for logs."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from finer_rewards.reward import Reward
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score, Status, unscored
 
-#: A score that says *not scored* where a trainer takes numbers only and its advantages are ours: `for_float32` gives
-#: multiples of 2**-16, so no other score is it, and it is too small to be seen in a mean.
+#: A number that means *not scored*, for trainers that take only numbers and whose advantages this library computes.
+#: `for_float32` gives multiples of 2**-16, so no real score equals it, and it is too small to change a mean visibly.
 LEFT_OUT = 2.0**-17
 
 _LOGGER = logging.getLogger("finer_rewards")
-# By scorer: the causes for which it was said that a sample has no value; and how many samples have come, if no
-# database was found for any of them (`None` once one was).
+# Scorer -> the statuses that a warning about samples without a value was already logged for.
+# Scorer -> how many samples have come while no database was found for any of them; `None` once one was found.
 _SAID: WeakKeyDictionary[Scorer, set[Status]] = WeakKeyDictionary()
 _LOST: WeakKeyDictionary[Scorer, int | None] = WeakKeyDictionary()
 
 
-#: Column of the statements that make a database, where a row names none.
+#: The column with the statements that make the database, for rows that do not name one.
 DB_TEXT: Final = "db_text"
 
 
 @dataclass(frozen=True)
 class Fields:
-    """Where a row holds what a sample needs.
+    """The names of the columns from which a row becomes a sample.
 
     Args:
         gold: column of the gold SQL: a text, a list of texts, or `None` in rows that only have an answer.
-        db: column of the database: a path or id, or a list of them. A row that has none may have its CREATE and INSERT
-            statements in a column `db_text`; the column `db` may hold them too.
-        question: column of the question; `None` means that the caller knows it otherwise.
+        db: column of the database: a path or id, or a list of them. A row without it may have CREATE and INSERT
+            statements in a column `db_text`; the column `db` may hold these too.
+        question: column of the question; `None` means that the caller knows the question from elsewhere.
         answer: column of the right rows, as lists or as JSON text (a dataset column cannot mix types, JSON
             can); `None` means that no row has any.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
@@ -60,11 +60,17 @@ class Fields:
 
     @property
     def columns(self) -> frozenset[str]:
-        """The columns that are read."""
+        """The names of all columns that are read."""
         return frozenset(filter(None, (self.gold, self.db, DB_TEXT, self.question, self.answer)))
 
     def check(self, present: Iterable[str], *, where: str, caller: str) -> None:
-        """Raise a `ConfigError` that names the columns which are there when one that is needed is not."""
+        """Raise a `ConfigError` if a column is missing; it lists the columns that are there.
+
+        Args:
+            present: the columns that are there.
+            where: how the message refers to the row.
+            caller: the function whose argument names the column.
+        """
         columns = sorted(present)
         for parameter in ("gold", "db", "question", "answer"):
             column = getattr(self, parameter)
@@ -78,7 +84,7 @@ class Fields:
             )
 
     def database(self, row: Mapping[str, Any]) -> Any:
-        """Return what a row names as its database, or the statements that make it; nothing where it has neither."""
+        """Return the database that a row names, or the statements that make it; empty or `None` if it has neither."""
         return _plain(row.get(self.db)) or row.get(DB_TEXT)
 
     def sample(
@@ -88,7 +94,14 @@ class Fields:
         question: str = "",
         meta: Mapping[str, Any] | None = None,
     ) -> Sample | Score:
-        """Return the sample of one row, or the unscored score of a row that makes none."""
+        """Return the sample of a row and a completion; if the row cannot be used, a score without a value instead.
+
+        Args:
+            row: the row.
+            completion: what the model wrote.
+            question: the question, for rows that have no such column.
+            meta: goes into `Sample.meta`.
+        """
         gold = _plain(row.get(self.gold))
         db = self.database(row)
         if self.question is not None:
@@ -98,19 +111,20 @@ class Fields:
         try:
             answer = _rows(row.get(self.answer)) if self.answer is not None else None
             return Sample(completion, gold or (), db, question, self.dialect, answer, meta or {})
-        except (TypeError, ValueError) as error:  # ConfigError is a ValueError
+        except (TypeError, ValueError) as error:
+            # Also ConfigError, which is a ValueError.
             return unscored(Status.no_gold, f"The row cannot be used: {error}")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One completion, scored.
+    """The outcome of scoring one completion.
 
     Args:
         score: the score.
-        sql: the SQL found in the completion.
-        status: why there is no value; else how the predicted SQL ended.
-        evidence: what was observed; `None` when the row made no sample.
+        sql: the SQL in the completion; `None` when there is none.
+        status: why there is no value; if there is one, how the predicted SQL ended.
+        evidence: what was observed; `None` when the row could not be used.
     """
 
     score: Score
@@ -120,7 +134,7 @@ class Judged:
 
 
 def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> Iterator[Mapping[str, Any]]:
-    """Yield the rows of a dataset, or of the JSONL or Parquet file of that name.
+    """Yield the rows of a dataset, which may be the path of a JSONL or Parquet file.
 
     Raises:
         DataError: there is no such file, a line is not JSON, or what is named .parquet cannot be read as that.
@@ -156,12 +170,17 @@ def read_rows(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> 
 
 
 def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -> int:
-    """Look at the samples of a whole dataset as training would, each database once, and return how many there are.
+    """Check the samples of a whole dataset before training, open each database once, and return their number.
 
-    What neighbours their golds need is built then, so that no step waits for it.
+    It also builds the neighbours of their golds, so that no training step has to wait for that.
+
+    Args:
+        scorer: the scorer of the training run.
+        items: the samples, and the scores of rows that cannot be used.
+        gold: the name of the gold's column, for messages.
 
     Raises:
-        ConfigError: a row cannot be used, or has no gold under the name `gold`; says which.
+        ConfigError: a row cannot be used or has no gold; says which.
     """
     seen: set[str] = set()
     samples: dict[tuple[object, object], Sample] = {}
@@ -183,11 +202,11 @@ def check_items(scorer: Scorer, items: Iterable[Sample | Score], *, gold: str) -
 def judge(
     scorer: Scorer, items: Sequence[Sample | Score], *, step: int | None = None, groups: Groups = None
 ) -> list[Judged]:
-    """Score a batch in one go; an item that is a score already stays what it is.
+    """Score a batch at once; items that are scores already stay as they are.
 
     Args:
-        scorer: what scores, and writes its log if it has one.
-        items: the samples, and the scores of rows that made none.
+        scorer: the scorer; it writes its log if it has one.
+        items: the samples, and the scores of rows that cannot be used.
         step: the training step, for the log.
         groups: which items are completions of one prompt, as `Scorer.grade` takes it.
     """
@@ -209,10 +228,15 @@ def judge(
 
 
 def refuse_groups(reward: Reward, caller: str, instead: str) -> None:
-    """Raise if a reward depends on the group of a sample, for a trainer that asks for one sample at a time.
+    """Refuse a reward that depends on the group of a sample, for a trainer that passes one sample at a time.
+
+    Args:
+        reward: the reward.
+        caller: the trainer's name, for the message.
+        instead: what the message advises.
 
     Raises:
-        ConfigError: it does.
+        ConfigError: the reward depends on groups.
     """
     if "groups" in reward.needs:
         raise ConfigError(
@@ -222,15 +246,15 @@ def refuse_groups(reward: Reward, caller: str, instead: str) -> None:
 
 
 def refuse_lost(scorer: Scorer, judged: Sequence[Judged], *, least: int = 1) -> None:
-    """Raise if no database was found for anything that was scored so far: training would learn nothing.
+    """Stop a training run in which no database is found: all samples would be unscored, and nothing learnt.
 
     Args:
-        scorer: what scored.
-        judged: what became of the samples.
-        least: how many there have to be, for trainers that ask for one at a time.
+        scorer: the scorer.
+        judged: the outcomes of new samples.
+        least: raise only after so many samples, for trainers that pass one at a time.
 
     Raises:
-        ConfigError: so many samples have come, and all of them are `unavailable`.
+        ConfigError: at least so many samples have come, and all of them were `unavailable`.
     """
     lost = _LOST.get(scorer, 0)
     if lost is None or not judged:
@@ -246,7 +270,7 @@ def refuse_lost(scorer: Scorer, judged: Sequence[Judged], *, least: int = 1) -> 
 
 
 def _say_why(scorer: Scorer, judged: Iterable[Judged]) -> None:
-    """Log each cause for which a sample has no value, once a scorer."""
+    """Log a warning for each cause of samples without a value, once for each scorer."""
     said = _SAID.setdefault(scorer, set())
     for one in judged:
         if one.score.value is None and one.status not in said:
@@ -255,7 +279,7 @@ def _say_why(scorer: Scorer, judged: Iterable[Judged]) -> None:
 
 
 def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str, float]]:
-    """Yield (name, value) for what is worth a curve: components, their metrics, the shares of failures and reasons."""
+    """Yield (name, value) pairs worth plotting: components, their metrics, and shares of failures and reasons."""
     judged = list(judged)
     for kind, shares in frequent_reasons([one.score for one in judged]).items():
         yield from ((f"why/{kind}", share) for share in shares)
@@ -264,7 +288,7 @@ def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str
             if value is not None:
                 yield name, value
         for name, value in component_metrics(reward, one.score).items():
-            # Of the matches on one database, the share that neighbours refuse: one number, whatever the part is called.
+            # The share of matches on the one database that fail on neighbours, under one name for all components.
             yield ("lucky" if name.endswith("/lucky") else name), value
         yield "unscorable", float(one.score.value is None)
         yield "timeouts", float(one.status is Status.timeout)
@@ -272,9 +296,9 @@ def measurements(reward: Reward, judged: Iterable[Judged]) -> Iterator[tuple[str
 
 
 def numbers(reward: Reward, judged: Judged) -> dict[str, float]:
-    """Return the components as numbers under the same keys for every sample, and `unscorable`.
+    """Return the values of the components and `unscorable`, under the same keys for every sample.
 
-    For trainers that take nothing but numbers: a component without a value adds nothing, so it is 0.
+    For trainers that take only numbers: a component without a value is 0.
     """
     values = component_values(reward, judged.score)
     record = {name: float(value or 0) for name, value in values.items()}
@@ -283,11 +307,12 @@ def numbers(reward: Reward, judged: Judged) -> dict[str, float]:
 
 
 def for_float32(value: float) -> float:
-    """Return the value to the nearest 2**-16, so that a trainer adds up equal rewards without error.
+    """Return the value rounded to a multiple of 2**-16, so that a trainer averages equal rewards without error.
 
-    Trainers subtract the mean of a group in float32. The mean of eight times 2.1 is not 2.1 there, and what is left,
-    divided by a deviation as small, is an advantage of -0.19 for all of the group in verl (more in OpenRLHF, which adds
-    1e-9 where verl adds 1e-6): a gradient out of nothing. A multiple of 2**-16 below 4 is exact in sums of up to 64.
+    Trainers subtract the mean of a group in float32. There the mean of eight times 2.1 is not 2.1, and the difference,
+    divided by a deviation as small, is an advantage of -0.19 for the whole group in verl (more in OpenRLHF, which adds
+    1e-9 to the deviation where verl adds 1e-6): a gradient out of nothing. Sums of up to 64 multiples of 2**-16 below 4
+    are exact.
 
     Example:
         >>> for_float32(2.1), for_float32(1.5), for_float32(0.0)
@@ -299,12 +324,12 @@ def for_float32(value: float) -> float:
 def fill_groups(
     values: Sequence[float | None], groups: Sequence[Hashable], fallback: float = 0.0
 ) -> list[float]:
-    """Return values for trainers that take `None` for 0: what has none gets the mean of those of its group.
+    """Return the values with each `None` replaced by the mean of its group, for trainers that would read it as 0.
 
     Args:
-        values: one a completion.
-        groups: what tells the groups apart, one a completion.
-        fallback: the value of groups without any.
+        values: one for each completion.
+        groups: the label of each completion's group.
+        fallback: the value for groups in which nothing has a value.
 
     Example:
         >>> fill_groups([3.0, 1.0, None, None], ["a", "a", "a", "b"])
@@ -322,7 +347,7 @@ def fill_groups(
 
 
 def match_of(reward: Reward, judged: Judged) -> float:
-    """Return 1 where the first `execution_match` matched, else 0; the value where the reward has none."""
+    """Return the value of the first `execution_match` in the reward; without one, the value of the reward itself."""
     values = component_values(reward, judged.score)
     value = next((values[name] for name in values if name.startswith("execution_match")), judged.score.value)
     return float(value or 0)
@@ -346,13 +371,13 @@ def _rows(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return a parquet value as Python has it: arrays, also nested ones, as lists."""
+    """Return a value as plain Python: NumPy arrays from Parquet, also nested ones, become lists."""
     value = value.tolist() if hasattr(value, "tolist") else value
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
 def question_of(prompt: object) -> str:
-    """Return what identifies a prompt: its text, or that of its last user message."""
+    """Return the text that stands for the question of a prompt: the prompt itself, or its last user message."""
     prompt = _plain(prompt)
     if isinstance(prompt, (list, tuple)):
         asked = [
@@ -365,7 +390,7 @@ def question_of(prompt: object) -> str:
 
 
 def truth_of(ground_truth: Any) -> Mapping[str, Any]:
-    """Return the keys that a gold stands for: the gold SQL itself, or a mapping (or its JSON) that holds it."""
+    """Return a ground truth as a mapping: it is one already, or its JSON, or else plain text, the gold SQL."""
     if isinstance(ground_truth, str) and ground_truth.lstrip().startswith("{"):
         try:
             ground_truth = parse_json(ground_truth)

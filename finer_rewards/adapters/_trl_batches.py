@@ -1,4 +1,4 @@
-"""TRL: the batches that several reward functions of one scorer ask for, each scored once."""
+"""TRL: scoring each batch once for several reward functions, and letting a memory learn between batches."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from finer_rewards.types import Sample, Score
 
 
 class _SharedBatch:
+    """A batch, the names of the functions that have asked for it, and its outcome once it has been scored."""
+
     def __init__(self, items: list[Sample | Score]) -> None:
         self.items = items
         self.readers: set[str] = set()
@@ -23,9 +25,14 @@ class _SharedBatch:
 
 
 class Batches:
-    """The batches being scored, so that the functions which share a scorer score each of them once.
+    """The batches in progress of the functions that share a scorer; each batch is scored once for all of them.
 
-    A function that asks again for the same completions starts a new batch: memory may have grown since.
+    A function that asks a second time for the same completions starts a new batch, since memory may have grown.
+
+    Args:
+        scorer: the scorer.
+        readers: how many functions share it.
+        remember: whether the scorer's memory learns from each batch.
     """
 
     def __init__(self, scorer: Scorer, readers: int, remember: bool) -> None:
@@ -45,7 +52,7 @@ class Batches:
     def judge(
         self, reader: str, items: list[Sample | Score], step: int | None, groups: Sequence[tuple[int, int]]
     ) -> tuple[list[Judged], bool]:
-        """Return what became of the batch, and whether this call scored it."""
+        """Return the outcomes of the batch, and whether this call scored it."""
         with self._lock:
             batch = next(
                 (one for one in self._kept if reader not in one.readers and one.items == items), None
@@ -72,7 +79,7 @@ class Batches:
             return batch.judged, fresh
 
     def flush(self) -> None:
-        """Store what the last batch verified."""
+        """Store the traces of the last batch in the memory."""
         with self._lock:
             unsaved, self._unsaved = self._unsaved, []
         pairs = [(one.evidence, one.score) for one in unsaved if one.evidence is not None]
@@ -81,10 +88,10 @@ class Batches:
             self.scorer.memory.remember(pairs, step=self._step, signature=digest)
 
     def _learn(self, *, wait: bool) -> None:
-        """Store the batch before, and look at what all ranks have stored.
+        """Store the traces of the batch before, then read those of all ranks.
 
-        Every rank has to have written before any rank looks. TRL gathers the rewards after each batch, so no
-        rank can be a whole batch ahead and show its own too early.
+        Every rank has to write before any rank reads, so ranks wait for each other in between. TRL gathers the rewards
+        after each batch, so no rank can be a whole batch ahead and have its traces seen too early.
         """
         self.flush()
         if wait and "accelerate" in sys.modules:

@@ -1,7 +1,7 @@
-"""What is wrong with a verl configuration before the first step: keys that verl 0.9 ignores, names that do not exist.
+"""Checking a verl configuration before training, for `finer-rewards preflight`: ignored keys, names that do not exist.
 
-verl 0.9.0 and 0.9.1 accept the keys of older versions and do not look at them; training then runs with verl's own
-reward, or ends at the first sample whose `data_source` it does not know.
+verl 0.9.0 and 0.9.1 accept the keys of older versions and ignore them; training then runs with verl's own reward, or
+ends at the first sample whose `data_source` it does not know.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from finer_rewards.errors import ConfigError, suggest
 
-#: Keys of verl up to 0.7.0, and what they are called now.
+#: Keys of verl up to 0.7.0 -> their names since.
 MOVED: Final[Mapping[str, str]] = {
     "custom_reward_function": "reward.custom_reward_function",
     "reward_model.reward_manager": "reward.reward_manager.name",
@@ -28,7 +28,7 @@ MOVED: Final[Mapping[str, str]] = {
 }
 MANAGERS: Final = ("naive", "dapo", "gdpo", "rate_limited", "remote")
 FUNCTION: Final = "reward.custom_reward_function"
-#: Keys that verl's own configuration does not have, so that Hydra asks for a plus.
+#: Keys that verl's own configuration does not have, so that Hydra needs a `+` in front of them.
 ADDED: Final = (
     f"{FUNCTION}.reward_kwargs",
     "reward.reward_kwargs",
@@ -39,13 +39,13 @@ _SETTING = re.compile(r"^(\+{0,2}|~)([A-Za-z_][\w./]*)=(.*)$", re.DOTALL)
 
 
 class CheckedSetting(NamedTuple):
-    """One thing that was looked at.
+    """A setting that was checked.
 
     Attributes:
         key: the key.
         ok: false when training would not do what the configuration says.
-        found: what is there.
-        advice: what to write.
+        found: the value.
+        advice: what to write instead; empty if all is well.
     """
 
     key: str
@@ -57,7 +57,7 @@ class CheckedSetting(NamedTuple):
 def read_settings(path: Path) -> dict[str, str]:
     """Return the settings of a launch script (`key=value` words) or of a YAML configuration, by dotted key.
 
-    A key that Hydra has to add keeps the plus it has in a script, and gets one from YAML, which needs none.
+    Keys that Hydra has to add keep the `+` that they have in a script; from YAML, which needs none, they get one here.
 
     Raises:
         ConfigError: the file cannot be read, or is YAML and PyYAML is not installed.
@@ -153,7 +153,8 @@ def _words(text: str) -> Iterator[tuple[str, str]]:
     for line in lines:
         try:
             words = shlex.split(line, comments=True)
-        except ValueError:  # not a line of settings: an open quote of a longer construct
+        except ValueError:
+            # A quote is not closed on this line, so it is part of some longer construct of the script.
             words = line.split()
         for word in words:
             found = _SETTING.match(word)

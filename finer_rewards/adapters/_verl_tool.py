@@ -1,4 +1,4 @@
-"""verl: the tool `run_sql` for its agent loop."""
+"""verl: the class `FinerTool`, the tool `run_sql` for verl's agent loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from finer_rewards.adapters._episodes import named
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import RUN_SQL, SQLTool
 
-QUERIES = "run_sql_queries"  # the key under which a rollout keeps what it ran
+# The key under which a rollout keeps the queries that it ran; `compute_score` reads it.
+QUERIES = "run_sql_queries"
 
 
 def build_tool() -> Any:
@@ -24,7 +25,7 @@ def build_tool() -> Any:
 
     Give the reward the same `spec`, `root` and limits. A row names its database in
     `extra_info.tools_kwargs.run_sql.create_kwargs.db`, and has `agent_name: tool_agent`. verl makes a new instance for
-    each call; what one rollout ran is kept in the rollout itself, and reaches `compute_score` with it.
+    each call, so the queries of a rollout are kept in the rollout itself and reach `compute_score` with it.
 
     Raises:
         MissingExtraError: verl is not installed.
@@ -50,7 +51,8 @@ def _tool() -> Any:
             options = {name: value for name, value in config.items() if name not in ("type", "tool")}
             self._scorer, self._budget = RowScorer.of(options), dict(config.get("tool") or {})
             self._dbs: dict[str, Mapping[str, Any]] = {}
-            self._tools: WeakKeyDictionary[Any, SQLTool] = WeakKeyDictionary()  # by rollout
+            # Rollout -> its tool.
+            self._tools: WeakKeyDictionary[Any, SQLTool] = WeakKeyDictionary()
 
         async def create(
             self,
@@ -58,7 +60,7 @@ def _tool() -> Any:
             create_kwargs: Mapping[str, Any] | None = None,
             **kwargs: Any,
         ) -> tuple[str, Any]:
-            """Keep which database the row names."""
+            """Remember the database that the row names."""
             instance_id, response = await super().create(instance_id)
             self._dbs[instance_id] = {**kwargs, **dict(create_kwargs or {})}
             return instance_id, response
@@ -66,7 +68,7 @@ def _tool() -> Any:
         async def execute(
             self, instance_id: str, parameters: Mapping[str, Any], *, agent_data: Any, **kwargs: Any
         ) -> tuple[Any, float, dict[str, Any]]:
-            """Run one query; the reply has no reward of its own."""
+            """Run one query and return its reply, with a reward of 0."""
             tool = self._tools.get(agent_data)
             if tool is None:
                 tool = self._tools[agent_data] = self._scorer.tool(self._dbs[instance_id], self._budget)

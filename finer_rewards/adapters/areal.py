@@ -5,8 +5,8 @@
 
     RLVRWorkflow(reward_fn="my_reward.reward", ...)
 
-AReaL pickles the function with each call and runs it in a pool of processes; each of them has one scorer. The rows hold
-the gold SQL in `gold` and the database in `db`, among their other columns.
+AReaL pickles the function with each call and runs it in a pool of processes, each of which makes one scorer. The rows
+hold the gold SQL in `gold` and the database in `db`, among their other columns.
 """
 
 from __future__ import annotations
@@ -23,22 +23,24 @@ from finer_rewards.parsing import without_endings
 
 __all__ = ["build", "score"]
 
-_MOST = 6.0  # seconds: a gold and a prediction that may run twice, within the 15 after which AReaL pays 0 in silence
+# The longest timeout in seconds. A gold and a prediction, which may run twice, have to end within the 15 seconds after
+# which AReaL silently gives a reward of 0.
+_MOST = 6.0
 
 
 def build(
     spec: str = "execution_match()", *, timeout: float = 5.0, fallback: float | None = None, **options: Any
 ) -> Callable[..., float]:
-    """Return the function that AReaL calls for each sample; it pickles, and each process makes one scorer for it.
+    """Return the function that AReaL calls for each sample; it can be pickled, and each process makes a scorer for it.
 
-    AReaL has no word for *cannot be scored*, but tries again after an exception, four times in all, and then rejects
-    the group with all its samples: so that is raised.
+    AReaL has no value for *cannot be scored*. After an exception it tries again, four times in all, and then rejects
+    the whole group; so a sample that cannot be scored raises one.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        timeout: seconds a query may take, at most 6: after 15 AReaL starts over, and after four times pays 0.
-        fallback: a number for what cannot be scored, instead of the exception. It pulls on the group unless all of it
-            has it.
+        timeout: seconds a query may take, at most 6: after 15 seconds AReaL starts over, and after four times gives 0.
+        fallback: a number for samples that cannot be scored, instead of the exception. It changes the advantages of
+            the other samples in the group.
         options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
 
     Raises:
@@ -54,7 +56,8 @@ def build(
             "a query may run twice."
         )
     known = {"spec": spec, "timeout": timeout, **options}
-    RowScorer.of(known).scorer  # noqa: B018 - it is made now, so that a wrong option is told now
+    # Make the scorer now, so that a wrong option is reported now.
+    RowScorer.of(known).scorer  # noqa: B018
     return partial(score, options=known, fallback=fallback)
 
 
@@ -68,7 +71,7 @@ def score(
     fallback: float | None = None,
     **row: Any,
 ) -> float:
-    """Return the reward of one completion, decoded with its special tokens."""
+    """Return the reward of one completion, which AReaL decodes with its special tokens; see `build`."""
     scorer = RowScorer.of(options)
     chat = read_response(without_endings(completions))
     judged = scorer.judge(row, chat, where="A row", caller="build", prompt=prompt)

@@ -1,4 +1,4 @@
-"""A reward function of completions and dataset columns, for trainers that take `None` for 0: ms-swift, tunix.
+"""A reward function of completions and dataset columns, for trainers that read `None` as 0: ms-swift, tunix.
 
     from finer_rewards.adapters.columns import ColumnReward
     reward = ColumnReward("2 * execution_match() + executable()", root="/data/spider/database")
@@ -22,15 +22,16 @@ __all__ = ["ColumnReward"]
 
 
 class ColumnReward:
-    """Scores a batch; what cannot be scored gets the mean of its group.
+    """Scores a batch; a sample that cannot be scored gets the mean of its group.
 
-    These trainers add up what functions give by `nansum`, so that `None` is 0, the worst of its group. The mean has no
-    advantage, and leaves that of others where it is but for the deviation. Of a group that is split over ranks only the
-    part that is here is known; where nothing of it has a value, all of it gets `fallback`.
+    These trainers add the values of their functions with `nansum`, so `None` would count as 0, the worst of its group.
+    A sample with the group's mean has an advantage of 0, and changes those of the others only through the standard
+    deviation. If a group is split over ranks, only the part on this rank is known; if nothing of it has a value, all
+    of it gets `fallback`.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        name: what the trainer's logs call it.
+        name: its name in the trainer's logs.
         options: further options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`.
 
     Raises:
@@ -49,7 +50,7 @@ class ColumnReward:
 
     def __init__(self, spec: str = "execution_match()", *, name: str = "finer", **options: Any) -> None:
         self.rows = RowScorer.of({"spec": spec, **options})
-        # Made now, so that a wrong option is told now.
+        # This makes the scorer, so that a wrong option is reported now.
         refuse_groups(
             self.rows.scorer.reward, "This trainer", "Use TRL or verl for it, or leave in_lost_groups out."
         )
@@ -65,7 +66,10 @@ class ColumnReward:
         trainer_state: Any = None,
         **columns: Any,
     ) -> list[float]:
-        """Return one number a completion. Groups are of one `prompt_id`, else of equal prompts and rows."""
+        """Return one number for each completion.
+
+        Completions with the same `prompt_id`, or else with equal prompts and rows, form a group.
+        """
         count = len(completions)
         known = (self.rows.gold, self.rows.db, self.rows.question, self.rows.answer)
         there = {name: values for name, values in columns.items() if name in known}
@@ -95,7 +99,7 @@ class ColumnReward:
 
 
 def _chat(completion: object, messages: object) -> Chat:
-    """Return what the model did; the calls of tools are in the messages, where the trainer has them."""
+    """Return what the model wrote; calls of tools are taken from the messages, if the trainer passes them."""
     chat = read_chat(completion)
     if isinstance(messages, Sequence) and any(
         isinstance(one, Mapping) and one.get("tool_calls") for one in messages

@@ -1,11 +1,11 @@
-"""EasyR1: a reward function of a file, for a whole batch. This file itself is the one to name:
+"""EasyR1: a reward function for a whole batch, which EasyR1 loads from a file. Name this file itself:
 
     FILE=$(python -c "import finer_rewards.adapters.easyr1 as m; print(m.__file__)")
 
     worker.reward.reward_function=$FILE:compute_score
     worker.reward.reward_function_kwargs='{spec: "2 * execution_match() + executable()", root: /data/spider/database}'
 
-EasyR1 passes nothing but the response and the column `data.answer_key`: its texts are JSON with `gold` and `db`.
+EasyR1 passes only the response and the column `data.answer_key`, whose texts have to be JSON with `gold` and `db`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from finer_rewards.parsing import without_endings
 
 __all__ = ["compute_score"]
 
-#: What EasyR1 reads from the file beside the function.
+#: EasyR1 reads these two names from the file as well.
 REWARD_NAME = "finer_rewards"
 REWARD_TYPE = "batch"
 
@@ -29,10 +29,10 @@ REWARD_TYPE = "batch"
 def compute_score(
     reward_inputs: Sequence[Mapping[str, Any]], *, spec: str = "execution_match()", **options: Any
 ) -> list[dict[str, float]]:
-    """Return `overall`, `accuracy` (1 for an execution match), each component and `unscorable`, a completion each.
+    """Return for each completion `overall`, `accuracy` (1 for an execution match), the components and `unscorable`.
 
-    EasyR1 has no word for *cannot be scored*: such a sample gets the mean of those with the same ground truth, whose
-    advantage is 0, and `unscorable` 1.
+    EasyR1 has no value for *cannot be scored*: such a sample gets the mean of those with the same ground truth, so that
+    its advantage is 0, and `unscorable` 1.
 
     Args:
         reward_inputs: `response` and `ground_truth` of each completion.

@@ -1,4 +1,4 @@
-"""ms-swift: a reward function for `swift rlhf --rlhf_type grpo`. Its file of plugins is two lines:
+"""ms-swift: a reward function for `swift rlhf --rlhf_type grpo`. The file of plugins has two lines:
 
     from finer_rewards.adapters.ms_swift import register
     register("2 * execution_match() + executable()", root="/data/spider/database")
@@ -24,23 +24,24 @@ def register(spec: str = "execution_match()", *, name: str = "finer", **options:
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        name: what to call it; ms-swift logs it under this name.
+        name: its name in `--reward_funcs` and in ms-swift's logs.
         options: those of `finer_rewards.adapters.columns.ColumnReward`.
 
     Raises:
         ConfigError: the reward or an option cannot be used.
     """
-    from swift.rewards import ORM, orms  # ms-swift itself loads the file that calls this
+    # ms-swift itself loads the file that calls this, so it is installed.
+    from swift.rewards import ORM, orms
 
     if not name.isidentifier():
         raise ConfigError(f"`register(name=...)` should be a name, but got {name!r}.")
     reward = ColumnReward(spec, name=name, **options)
 
     class Finer(ORM):  # type: ignore[misc]
-        """The reward, as ms-swift has them."""
+        """The reward as the class that ms-swift expects."""
 
         def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float]:
-            """Return one number a completion."""
+            """Return one number for each completion."""
             return reward(completions, **columns)
 
     Finer.__name__ = Finer.__qualname__ = name

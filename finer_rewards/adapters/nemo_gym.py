@@ -1,12 +1,12 @@
-"""NeMo-Gym: a resources server that verifies SQL. It needs the Python that NeMo-Gym needs (3.13 for 0.7).
+"""NeMo-Gym: a resources server that scores SQL. It needs the Python version of NeMo-Gym (3.13 for 0.7).
 
 An `app.py` of two lines serves it:
 
     from finer_rewards.adapters.nemo_gym import FinerServer
     FinerServer.run_webserver()
 
-Its configuration takes `spec`, `root`, `memory` and, under `options`, what else `RowScorer` and `SQLite` take. A row
-holds `gold` and `db` beside `responses_create_params`.
+Its configuration takes `spec`, `root`, `memory` and, under `options`, the other options of `RowScorer` and `SQLite`. A
+row has `gold` and `db` in addition to `responses_create_params`.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ _CLASSES = ("FinerServer", "FinerServerConfig", "FinerVerifyRequest", "FinerVeri
 def build_server() -> Any:
     """Return the classes `FinerServer`, `FinerServerConfig`, `FinerVerifyRequest` and `FinerVerifyResponse`.
 
-    The answer to `/verify` has `reward`, and in `reward_components` `acc`, each component and `unscorable`. What
-    cannot be scored is masked (`mask_sample`) and says why in `failure_kind` and `failure_reason`.
+    The answer to `/verify` has `reward`, and in `reward_components` `acc`, each component and `unscorable`. A sample
+    that cannot be scored is masked (`mask_sample`), with the cause in `failure_kind` and `failure_reason`.
 
     Raises:
         MissingExtraError: NeMo-Gym is not installed.
@@ -71,12 +71,12 @@ def _classes() -> dict[str, Any]:
         question: str = ""
 
     class FinerVerifyResponse(BaseMultiRewardVerifyResponse):  # type: ignore[misc]
-        """The request, and what it earned."""
+        """The request with its reward."""
 
         model_config = ConfigDict(extra="allow")
 
     class FinerServer(SimpleResourcesServer):  # type: ignore[misc]
-        """Scores what a policy answered."""
+        """The server."""
 
         config: FinerServerConfig
 
@@ -105,7 +105,7 @@ def _classes() -> dict[str, Any]:
                 failure_reason=reason_of(judged.score) if lost else None,
             )
 
-    # FastAPI reads the body's class from here, and cannot look up the name of a class inside a function.
+    # FastAPI reads the body's class from the annotations, and cannot resolve the name of a class inside a function.
     FinerServer.verify.__annotations__ = {"body": FinerVerifyRequest, "return": FinerVerifyResponse}
     return named(__name__, FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
 

@@ -31,8 +31,8 @@ def build_environment() -> Any:
     """Return the class `FinerEnvironment`, an `EnvironmentInterface` of NeMo-RL; its actor is `FinerActor`.
 
     Its configuration holds the options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`. NeMo-RL has no
-    word for *cannot be scored*: such a sample gets the mean of its group, whose advantage is 0. In asynchronous
-    rollouts, where NeMo-RL asks for one sample at a time, it gets `fallback`.
+    value for *cannot be scored*: such a sample gets the mean of its group, so that its advantage is 0. In asynchronous
+    rollouts, where NeMo-RL passes one sample at a time, it gets `fallback`.
 
     Raises:
         MissingExtraError: NeMo-RL is not installed.
@@ -44,7 +44,7 @@ def build_environment() -> Any:
 
 
 def register_environment(name: str = "finer_rewards") -> None:
-    """Tell NeMo-RL about the environment, under the name that `env` and `task_name` give.
+    """Register the environment with NeMo-RL, under the name that `env` and `task_name` use.
 
     Raises:
         MissingExtraError: NeMo-RL is not installed.
@@ -62,11 +62,11 @@ def register_environment(name: str = "finer_rewards") -> None:
 def _environment() -> dict[str, Any]:
     with extra("nemo_rl", "build_environment()", "nemo-rl"):
         from nemo_rl.environments.interfaces import EnvironmentInterface, EnvironmentReturn
-    # NeMo-RL brings it.
+    # A dependency of NeMo-RL.
     import torch
 
     class FinerEnvironment(EnvironmentInterface):  # type: ignore[misc]
-        """Scores answers."""
+        """An environment that ends every episode with the score of the first answer."""
 
         def __init__(self, cfg: Mapping[str, Any] | None = None) -> None:
             self._rows = RowScorer.of(dict(cfg or {}))
@@ -103,7 +103,7 @@ def _environment() -> dict[str, Any]:
             return batch, {}
 
         def shutdown(self) -> None:
-            """End the workers of the database."""
+            """Stop the executor's workers."""
             self._rows.scorer.close()
 
     return named(__name__, FinerEnvironment)

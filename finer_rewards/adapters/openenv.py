@@ -1,4 +1,4 @@
-"""OpenEnv: an environment with `reset` and `step`, and the application that serves it. A `server.py` is two lines:
+"""OpenEnv: an environment with `reset` and `step`, and the application that serves it. A `server.py` has two lines:
 
     from finer_rewards.adapters.openenv import build_app
     app = build_app("2 * execution_match() + executable()", root="/data/spider/database", dataset="rows/train.jsonl",
@@ -6,7 +6,7 @@
 
     uvicorn server:app
 
-A rollout sends what the model wrote, and reads either the reply of the tool or, at the end, the reward:
+A rollout sends each text of the model, and receives the reply of the tool or, at the end, the reward:
 
     with GenericEnvClient(base_url="http://localhost:8000").sync() as env:
         seen = env.reset(seed=7)                       # row 7 of the dataset; for a group the same seed for all
@@ -40,10 +40,10 @@ def build_environment() -> Any:
     """Return the classes `FinerEnvironment`, `FinerAction` and `FinerObservation`.
 
     `FinerEnvironment(rows, **options)` takes the rows that `reset(seed=...)` chooses from and the options of
-    `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`; in `tool` those of `finer_rewards.agents.SQLTool`,
-    without which the first message is the answer; and the `tag` of a call. `reset` also takes a row itself, by its
-    keys. The reward of what cannot be scored is `None`: leave it out of its group. The observation that ends an
-    episode has `scores`: `acc`, each component and `unscorable` (OpenEnv drops `metadata` on its way to a client).
+    `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`; in `tool` those of `finer_rewards.agents.SQLTool`
+    (without it, the first message is the answer); and the `tag` of a call. `reset` also takes a row itself, as keyword
+    arguments. If a sample cannot be scored, its reward is `None`: leave it out of its group. The observation that ends
+    an episode has `scores`: `acc`, each component and `unscorable` (OpenEnv does not send `metadata` to clients).
 
     Raises:
         MissingExtraError: `openenv-core` is not installed.
@@ -65,10 +65,11 @@ def build_app(
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        dataset: the JSONL or Parquet file of the rows: `gold` and `db`, or what the options name, beside `prompt` or
-            `question`.
-        sessions: rollouts at once. Each is a connection (WebSocket); OpenEnv's plain `/step` knows no session.
-        options: those of the environment, see `build_environment`.
+        dataset: the JSONL or Parquet file of the rows, with the columns `gold` and `db` (or as the options name them)
+            and `prompt` or `question`.
+        sessions: the most rollouts at the same time. Each is a WebSocket connection; OpenEnv's plain `/step` has no
+            sessions.
+        options: the options of the environment, see `build_environment`.
 
     Raises:
         ConfigError: the reward or an option cannot be used.
@@ -79,7 +80,8 @@ def build_app(
         from openenv.core.env_server.http_server import create_fastapi_app
     rows = () if dataset is None else tuple(read_rows(dataset))
     make = partial(made.FinerEnvironment, rows, spec=spec, **options)
-    make().close()  # once now, so that a wrong option is told now
+    # Make the environment once now, so that a wrong option is reported now.
+    make().close()
     return create_fastapi_app(make, made.FinerAction, made.FinerObservation, max_concurrent_envs=sessions)
 
 
@@ -91,19 +93,19 @@ def _classes() -> dict[str, Any]:
     from pydantic import Field
 
     class FinerAction(Action):  # type: ignore[misc]
-        """What the model wrote."""
+        """A text that the model wrote."""
 
         message: str
 
     class FinerObservation(Observation):  # type: ignore[misc]
-        """The prompt at first, then replies of the tool, at the end what was measured."""
+        """The prompt after `reset`, the reply of the tool after a step, or the scores after the last step."""
 
         prompt: Any = ""
         reply: str = ""
         scores: dict[str, float] = Field(default_factory=dict)
 
     class FinerEnvironment(Environment):  # type: ignore[misc]
-        """One question, and what the model does until it answers."""
+        """One question; the episode lasts until the model answers it."""
 
         SUPPORTS_CONCURRENT_SESSIONS = True
         _next = count()
@@ -118,7 +120,7 @@ def _classes() -> dict[str, Any]:
             self._state = State()
 
         def reset(self, seed: int | None = None, episode_id: str | None = None, **row: Any) -> Any:
-            """Begin on the row that is given, else on that of the dataset which the seed names, else on the next."""
+            """Start an episode on the given row, or else on the dataset's row number `seed`, or on its next row."""
             if not row:
                 if not self._rows:
                     raise ConfigError(
@@ -136,7 +138,7 @@ def _classes() -> dict[str, Any]:
             return FinerObservation(prompt=prompt)
 
         def step(self, action: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
-            """Run the queries that the message asks for, or score it; the executor has limits of its own."""
+            """Run the queries that the message calls for, or score it; `timeout_s` is ignored, queries have limits."""
             if self._episode is None or self._episode.judged is not None:
                 raise ConfigError("`step` should follow `reset`, but there is no episode. Call reset first.")
             self._state.step_count += 1
@@ -163,10 +165,10 @@ def __getattr__(name: str) -> Any:
 
 
 def _check_id(db: Any) -> None:
-    """Raise where a client, whoever that is, names more than the id of a database under the root.
+    """Check that a client, which may be anyone, names nothing but a database under the root.
 
     Raises:
-        ConfigError: it is a path out of the root, an address or statements.
+        ConfigError: it names a path outside the root, an address, or statements.
     """
     for one in db if isinstance(db, (list, tuple)) else [db]:
         place = PurePath(str(one))

@@ -1,6 +1,6 @@
 """OpenRLHF: a `reward_func(queries, prompts, labels)` that never raises and returns plain floats.
 
-OpenRLHF loads a file and takes its `reward_func`; `finer_rewards.adapters.openrlhf.write_shim` writes one:
+OpenRLHF loads a file and uses its `reward_func`; `finer_rewards.adapters.openrlhf.write_shim` writes such a file:
 
     from finer_rewards.adapters.openrlhf import build
     reward_func = build("2 * execution_match() + executable()", root="/data/spider/database", best=3)
@@ -44,9 +44,9 @@ from finer_rewards.types import Sample, Score, Status, unscored
 __all__ = ["build", "build_agent", "openrlhf_reward", "response_of", "write_shim"]
 
 _LOGGER = logging.getLogger(__name__)
-#: Characters of a prompt's end by which it is found: at the start of the query, or anywhere in it.
+#: The prompt's end is recognised in a query by at least so many characters: at the query's start, or anywhere in it.
 _OVERLAP, _TAIL = 12, 40
-#: What follows a call in Qwen's chat template.
+#: Qwen's chat template for the reply after a call.
 _CHATML = "\n<|im_start|>user\n<tool_response>\n{}\n</tool_response><|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -65,25 +65,25 @@ def openrlhf_reward(
 ) -> RewardFunction:
     """Return a reward function for OpenRLHF.
 
-    What it returns: `rewards` (the value), `scores` (for dynamic filtering) and `extra_logs` (each component,
+    The function returns `rewards` (the value), `scores` (for dynamic filtering) and `extra_logs` (each component,
     `unscorable`, `reward_error`; the same keys every time).
-    OpenRLHF drops or breaks a batch when a reward is missing, so what cannot be scored gets `fallback`, and
-    an error is logged and counted in `reward_error` instead of raised. Its method `check(rows)` raises, before
-    training, for what would end so.
+    OpenRLHF drops or breaks a batch when a reward is missing, so a sample that cannot be scored gets `fallback`, and
+    an error is logged and counted in `reward_error` instead of raised. Call its method `check(rows)` before training:
+    it raises for rows that would end so.
 
     Args:
-        scorer: what scores.
+        scorer: the scorer.
         best: the largest value of the reward.
-        fallback: the reward of what cannot be scored.
-        scores: what `scores` holds, by whose mean over a group dynamic filtering keeps it: `"value"`, the value over
-            `best`, cut to [0, 1], or `"match"`, 1 for an execution match and else 0. With partial credit only
-            `"match"` filters groups without a right answer.
+        fallback: the reward of samples that cannot be scored.
+        scores: the meaning of `scores`, by whose mean over a group dynamic filtering decides whether to keep it:
+            `"value"`, the value over `best`, cut to [0, 1], or `"match"`, 1 for an execution match and else 0. With
+            partial credit only `"match"` filters groups without a right answer.
         gold: key of the gold SQL in the label.
         db: key of the database in the label.
         question: key of the question in the label; `None` takes the prompt.
         answer: key of the right rows in the label.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
-        endings: tokens cut off the end of a response, besides those of common models.
+        endings: tokens to cut off the end of a response, in addition to those of common models.
 
     Raises:
         ConfigError: `best` is not above 0, `scores` is none of these, or the reward depends on the group of a sample,
@@ -119,16 +119,16 @@ def build(
     label: str = "label",
     **options: Any,
 ) -> RewardFunction:
-    """Return `openrlhf_reward` for a reward as it prints, or a preset's name, over SQLite databases.
+    """Return `openrlhf_reward` for plain options: the text of a reward and a folder of SQLite databases.
 
     Args:
-        spec: the reward.
+        spec: the reward as it prints, or the name of a preset.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
         memory: folder of a `TraceMemory`, for rewards that search one.
         dataset: the JSONL or Parquet file that is trained on: its rows are checked before anything is scored.
         label: the column of it that `--data.label_key` names.
-        options: those of `openrlhf_reward`; all others are arguments of `SQLite`, such as `timeout`; and `log`, a file
-            for score logs.
+        options: the options of `openrlhf_reward`; `log`, a file for score logs; all others are arguments of `SQLite`,
+            such as `timeout`.
     """
     known = ("best", "fallback", "scores", "gold", "db", "question", "answer", "dialect", "endings")
     own = {name: options.pop(name) for name in known if name in options}
@@ -146,9 +146,9 @@ def build_agent(
     feedback: str = _CHATML,
     **options: Any,
 ) -> Any:
-    """Return the `AgentExecutor` class for `--train.agent_func_path`: scored from its own tokens.
+    """Return the `AgentExecutor` class for `--train.agent_func_path`, which scores a response from its own tokens.
 
-    Unlike `reward_func`, which gets prompt and response as one text, this knows where the response starts.
+    Unlike `reward_func`, which gets prompt and response as one text, it knows where the response starts.
 
     Args:
         spec: the reward.
@@ -156,7 +156,7 @@ def build_agent(
             it answers. `None` means one turn.
         tag: the tag around a call in what the model writes: JSON, or SQL as it is.
         feedback: what follows a call in the model's chat template, `{}` being the reply of the tool.
-        options: those of `build`.
+        options: the options of `build`.
 
     Raises:
         MissingExtraError: OpenRLHF is not installed.
@@ -191,7 +191,8 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
     for name in ("root", "memory", "dataset"):
         place = str(options.get(name, "http://"))
         if not (is_url(place) or is_address(place)):
-            options[name] = str(Path(place).resolve())  # OpenRLHF loads the file in another folder
+            # OpenRLHF loads the file in another working folder.
+            options[name] = str(Path(place).resolve())
     build(spec, **options)
     arguments = "".join(f", {name}={value!r}" for name, value in options.items())
     name, function = ("AgentExecutor", "build_agent") if agent else ("reward_func", "build")
@@ -203,7 +204,7 @@ def write_shim(path: str | os.PathLike[str], spec: str, *, agent: bool = False, 
 
 
 class RewardFunction:
-    """What `openrlhf_reward` returns: a module-level class, so that it pickles."""
+    """The reward function that `openrlhf_reward` returns; a class at module level, so that it can be pickled."""
 
     def __init__(
         self,
@@ -235,7 +236,8 @@ class RewardFunction:
             judged = judge(self.scorer, items)
             tell_reasons(self.scorer, [one.score for one in judged])
             records = list(map(self._record, judged))
-        except Exception as problem:  # OpenRLHF would swallow it and lose the whole micro-batch
+        # Whatever goes wrong must not leave this function: OpenRLHF would swallow it and lose the whole micro-batch.
+        except Exception as problem:
             _LOGGER.exception(
                 "The reward failed, so %d samples get %s: %s", len(queries), self.fallback, problem
             )
@@ -245,14 +247,14 @@ class RewardFunction:
         return self._reply(records, error)
 
     def nothing(self) -> dict[str, Any]:
-        """Return the reply for a turn that is not the last: 0, under the same keys."""
+        """Return the reply for a turn that is not the last: zeros under the same keys."""
         names = (*component_names(self.scorer.reward), "unscorable", "reward_error")
         return {"rewards": 0.0, "scores": 0.0, "extra_logs": dict.fromkeys(names, 0.0)}
 
     def check(
         self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], *, label: str = "label"
     ) -> int:
-        """Read every label as training would, and look up its databases: call it before the first step.
+        """Read every label as training would, and open its databases; call it before training.
 
         Args:
             dataset: the rows, or the JSONL or Parquet file that holds them.
@@ -302,7 +304,8 @@ class RewardFunction:
         scores = [score for _, score, _ in records]
         logs = {name: [record[name] for *_, record in records] for name in (records[0][2] if records else {})}
         logs["reward_error"] = [error] * len(records)
-        if len(records) == 1:  # OpenRLHF asks for one at a time, and a float is the one shape that is safe
+        if len(records) == 1:
+            # OpenRLHF passes one sample at a time, and only a plain float is safe there.
             return {
                 "rewards": rewards[0],
                 "scores": scores[0],
@@ -312,10 +315,10 @@ class RewardFunction:
 
 
 def response_of(query: str, prompt: str, endings: Sequence[str] = ()) -> str:
-    """Return the response in a decoded query: what follows the prompt, without end-of-turn tokens.
+    """Return the response in a decoded query: the text after the prompt, without end-of-turn tokens.
 
-    The prompt may have lost its front to truncation, or read a little differently once decoded; then the
-    response starts where the last characters of the prompt end.
+    The prompt's beginning may have been cut off, and decoding may have changed it a little; then the response starts
+    where the last characters of the prompt end.
 
     Example:
         >>> response_of("<|user|>Count.<|assistant|>SELECT 1<|im_end|>", "<|user|>Count.<|assistant|>")

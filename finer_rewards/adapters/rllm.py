@@ -1,4 +1,4 @@
-"""rLLM: an evaluator. Its module is two lines:
+"""rLLM: an evaluator of episodes. A module with two lines is enough:
 
     from finer_rewards.adapters.rllm import RowEvaluator
     reward = RowEvaluator("2 * execution_match() + executable()", root="/data/spider/database")
@@ -22,10 +22,10 @@ __all__ = ["RowEvaluator"]
 
 
 class RowEvaluator:
-    """Scores an episode; what cannot be scored is taken out of it, as rLLM itself does with a rollout that failed.
+    """Scores an episode; if it cannot be scored, its trajectories are removed, as rLLM does with a failed rollout.
 
-    rLLM forms groups of the trajectories that are there, so that one which is taken out moves nobody's advantage. It
-    would turn an exception of a verifier into a reward of 0.
+    rLLM forms groups of the trajectories that are left, so a removed one changes no other advantage. (An exception of
+    the evaluator would become a reward of 0.)
 
     Args:
         spec: the reward as it prints, or the name of a preset.
@@ -40,7 +40,7 @@ class RowEvaluator:
 
     def __init__(self, spec: str = "execution_match()", **options: Any) -> None:
         self.rows = RowScorer.of({"spec": spec, **options})
-        # Made now, so that a wrong option is told now.
+        # This makes the scorer, so that a wrong option is reported now.
         refuse_groups(self.rows.scorer.reward, "rLLM", "Use TRL or verl for it, or leave in_lost_groups out.")
 
     def evaluate(self, task: Any, episode: Any) -> Any:
@@ -67,7 +67,7 @@ class RowEvaluator:
 
 
 def _chat(episode: Any) -> Chat:
-    """Return what the model did: its answer, where rLLM's own functions look for it, and the queries before it."""
+    """Return the model's queries and its answer, which is looked for where rLLM's own functions look."""
     trajectory = episode.trajectories[-1] if episode.trajectories else None
     steps = list(getattr(trajectory, "steps", None) or ())
     messages = list(steps[-1].chat_completions) if steps else []

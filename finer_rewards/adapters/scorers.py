@@ -1,4 +1,7 @@
-"""One scorer a configuration and process, for trainers that know it by plain values: a sample at a time, or a batch."""
+"""`RowScorer`, which scores trainers' rows with settings that are plain values of a configuration.
+
+Each process makes one `Scorer` for each configuration, at first use, and keeps it.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +40,16 @@ if TYPE_CHECKING:
 
 __all__ = ["RowScorer"]
 
-LOST_AT_FIRST = 8  # samples of a process: some trainers ask for one at a time
+# If no database is found for this many first samples, training stops; some trainers pass one sample at a time.
+LOST_AT_FIRST = 8
 _LOCK = ForkSafeLock()
-_SCORERS = frozenset(("log", "neighbours", "policy"))  # options of `Scorer`, the last by another name
+# Options of `Scorer`; `policy` becomes its `parse`.
+_SCORERS = frozenset(("log", "neighbours", "policy"))
 
 
 @dataclass(frozen=True)
 class RowScorer:
-    """Scores rows and completions, all settings being plain values of a trainer's configuration.
+    """Scores rows and completions; all settings are plain values, as a trainer's configuration has them.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
@@ -53,12 +58,12 @@ class RowScorer:
         memory: folder of a `TraceMemory`, or the address of such a server, for rewards that search one.
         gold: key of the gold SQL in the row.
         db: key of the database.
-        question: key of the question, where it is there.
+        question: key of the question; it may be missing in the row.
         answer: key of the right rows, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
-        fallback: the score of what cannot be scored.
+        fallback: the score of samples that cannot be scored.
         limits: further arguments of `SQLite`, or of `Remote` for a server; `log`, a file of scores; `neighbours`, as
-            `Scorer` takes it; and `policy`, the name of the form in which completions are read.
+            in `Scorer`; and `policy`, the name of the form in which completions are read.
     """
 
     spec: str = "execution_match()"
@@ -74,7 +79,7 @@ class RowScorer:
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> RowScorer:
-        """Return the scorer of options given side by side, as configurations have them.
+        """Return the scorer of options that stand in one mapping, as configurations have them.
 
         Example:
             >>> RowScorer.of({"spec": "executable()", "timeout": 5}).limits
@@ -86,16 +91,16 @@ class RowScorer:
 
     @property
     def scorer(self) -> Scorer:
-        """The scorer, the same object for every call in this process."""
+        """The `Scorer`; the same object for every call in this process."""
         return scorer_for(self.spec, self.root, self.limits, self.memory)
 
     def check(self, row: Mapping[str, Any], *, where: str, caller: str) -> Fields:
-        """Return where the row holds what.
+        """Return the column names for a row, after checking that the row has them.
 
         Args:
-            row: what the trainer knows of a sample.
-            where: what the row is called in a message about it.
-            caller: what takes the options, in that message.
+            row: the trainer's row of a sample.
+            where: how messages refer to the row.
+            caller: how messages refer to what takes the options.
 
         Raises:
             ConfigError: the settings cannot be used, or the row lacks a key.
@@ -117,9 +122,17 @@ class RowScorer:
         meta: Mapping[str, Any] | None = None,
         alone: bool = False,
     ) -> Judged:
-        """Score a completion: text, messages or a `Chat`; `prompt` is the question of a row that has none.
+        """Score one completion.
 
-        `alone` takes it for the whole group of its prompt; without it a reward that asks for groups is refused.
+        Args:
+            row: the trainer's row of the sample.
+            completion: text, messages or a `Chat`.
+            where: how messages refer to the row.
+            caller: how messages refer to what takes the options.
+            prompt: the question, for a row that has none.
+            meta: goes into `Sample.meta`.
+            alone: treat the completion as the whole group of its prompt; without it, a reward that depends on groups is
+                refused.
         """
         found = self.check(row, where=where, caller=caller)
         scorer = self.scorer
@@ -141,7 +154,7 @@ class RowScorer:
         prompts: Sequence[str] | None = None,
         step: int | None = None,
     ) -> list[Judged]:
-        """Score a batch in one go, as `judge` scores one.
+        """Score a batch at once; the arguments are those of `judge`, one for each completion.
 
         Raises:
             ConfigError: as for `check`; the reward depends on groups; or no database was found for any of the first 8
@@ -162,7 +175,7 @@ class RowScorer:
         return judged
 
     def fill(self, judged: Sequence[Judged], groups: Sequence[Hashable]) -> list[float]:
-        """Return one number a completion: what has no value gets the mean of its group, or `fallback`."""
+        """Return one number for each completion; one without a value gets the mean of its group, or `fallback`."""
         values = [None if one.score.value is None else for_float32(one.score.value) for one in judged]
         return fill_groups(values, groups, self.fallback)
 
@@ -170,8 +183,8 @@ class RowScorer:
         """Return the tool of one episode, on the (first) database of the row.
 
         Args:
-            row: what the trainer knows of a sample.
-            options: those of `SQLTool`.
+            row: the trainer's row of the sample.
+            options: the options of `SQLTool`.
 
         Raises:
             ConfigError: the reward runs nothing, the row names no database, or an option cannot be used.
@@ -179,7 +192,7 @@ class RowScorer:
         return tool_for(self.scorer, row.get(self.db) or row.get(DB_TEXT), options)
 
     def record(self, judged: Judged) -> dict[str, float]:
-        """Return `score`, `acc` (1 for an execution match), each component, `unscorable`: always the same keys."""
+        """Return `score`, `acc` (1 for an execution match), each component and `unscorable`; always the same keys."""
         value, reward = judged.score.value, self.scorer.reward
         score = float(self.fallback) if value is None else for_float32(value)
         return {"score": score, "acc": match_of(reward, judged), **numbers(reward, judged)}
@@ -189,9 +202,9 @@ def tool_for(scorer: Scorer, db: object, options: Mapping[str, Any]) -> SQLTool:
     """Return the tool of one episode, on a scorer's executor.
 
     Args:
-        scorer: what the episode is scored by.
-        db: the database, as the row names it; of several the first.
-        options: those of `SQLTool`.
+        scorer: the scorer of the episode.
+        db: the database, as the row names it; if there are several, the first is used.
+        options: the options of `SQLTool`.
 
     Raises:
         ConfigError: the scorer has no executor, the row names no database, or an option cannot be used.
@@ -225,7 +238,8 @@ def scorer_for(spec: str, root: str, limits: Mapping[str, Any], memory: str | No
         ConfigError: the spec, a limit or the memory cannot be used.
     """
     _check_limits(limits, root)
-    with _LOCK:  # two threads at once must not start two sets of workers
+    # Without the lock, two threads could make two scorers and start two sets of workers.
+    with _LOCK:
         return _scorer(spec, root, memory, tuple(sorted(limits.items())))
 
 
@@ -263,7 +277,7 @@ def _memory_at(place: str | None, embedder: str | None) -> Memory | None:
 
 
 def is_url(place: str) -> bool:
-    """Return whether a place is the address of a server, not a folder."""
+    """Return whether a place is the address of a server rather than a folder."""
     return place.startswith(("http://", "https://"))
 
 
@@ -279,7 +293,7 @@ def _check_limits(limits: Mapping[str, Any], root: str) -> None:
 
 @lru_cache(maxsize=32)
 def _options_at(root: str) -> tuple[str, list[str]]:
-    """Return the name of the executor of a place, and its options; for every row, so the folder is read once."""
+    """Return the name of the executor for a place, and its options. Called for every row, so the result is cached."""
     executor = _executor_at(root)
     places = ("dsn", "root", "token", "url")
     options = [name for name in inspect.signature(executor).parameters if name not in places]

@@ -7,13 +7,13 @@
     +environment.skyrl_gym.finer_rewards.spec="2 * execution_match() + executable()"
     +environment.skyrl_gym.finer_rewards.root=/data/spider/database
 
-With a `tool` the model may query the database before it answers, by `<tool_call>` in its text, or by `<sql>` as in
+With a `tool` the model may query the database before it answers, with `<tool_call>` in its text, or with `<sql>` as in
 SkyRL-SQL:
 
     +environment.skyrl_gym.finer_rewards.tool.max_calls=5
     +environment.skyrl_gym.finer_rewards.tag=sql
 
-A row holds the gold SQL in `reward_spec.ground_truth` and the database in `db`, itself or in `extra_info`.
+A row holds the gold SQL in `reward_spec.ground_truth`, and the database in its column `db` or in `extra_info.db`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ __all__ = ["build_environment", "register_environment"]
 
 
 def build_environment() -> Any:
-    """Return the class `FinerEnvironment`, a `BaseTextEnv`: the first action without a call is scored.
+    """Return the class `FinerEnvironment`, a `BaseTextEnv`, which scores the first action without a call.
 
     Its `env_config` holds the options of `finer_rewards.adapters.scorers.RowScorer` and of `SQLite`; in `tool` those of
-    `finer_rewards.agents.SQLTool`, without which the first action is the only one; and the `tag` of a call. The reward
-    is a float whatever the SQL did; what cannot be scored gets `fallback`. The metadata of the step and `get_metrics()`
-    hold `score`, `acc`, each component and `unscorable`.
+    `finer_rewards.agents.SQLTool` (without it, the first action is the answer); and the `tag` of a call. The reward is
+    always a float; a sample that cannot be scored gets `fallback`. The metadata of the step and `get_metrics()` hold
+    `score`, `acc`, each component and `unscorable`.
 
     Raises:
         MissingExtraError: `skyrl_gym` is not installed.
@@ -48,7 +48,7 @@ def build_environment() -> Any:
 
 
 def register_environment(id: str = "finer_rewards") -> None:
-    """Tell `skyrl_gym` about the environment, under the name that `environment.env_class` gives."""
+    """Register the environment with `skyrl_gym`, under the name that `environment.env_class` uses."""
     build_environment()
     from skyrl_gym.envs import register
 
@@ -61,7 +61,7 @@ def _environment() -> Any:
         from skyrl_gym.envs.base_text_env import BaseTextEnv
 
     class FinerEnvironment(BaseTextEnv):  # type: ignore[misc]
-        """One question, and what the model does until it answers."""
+        """One question; the episode lasts until the model answers it."""
 
         def __init__(self, env_config: Any = None, extras: Mapping[str, Any] | None = None) -> None:
             super().__init__()
@@ -69,12 +69,12 @@ def _environment() -> Any:
             self._question = ""
 
         def init(self, prompt: Any) -> tuple[Any, dict[str, Any]]:
-            """Keep the question, and pass the prompt on."""
+            """Remember the question, and return the prompt as it is."""
             self._question = question_of(prompt)
             return prompt, {}
 
         def step(self, action: str) -> dict[str, Any]:
-            """Run the queries that the action asks for, or score it."""
+            """Run the queries that the action calls for, or score it."""
             self.turns += 1
             reply = self._episode.step(action, self._question)
             return {
@@ -85,7 +85,7 @@ def _environment() -> Any:
             }
 
         def get_metrics(self) -> dict[str, float]:
-            """Return what the step measured."""
+            """Return the record of the last step; empty until the answer is scored."""
             return dict(self._episode.record)
 
     return named(__name__, FinerEnvironment)["FinerEnvironment"]

@@ -1,12 +1,12 @@
-"""slime: a function for `--custom-rm-path`. Its module is two lines:
+"""slime: a function for `--custom-rm-path`. A module with two lines is enough:
 
     from finer_rewards.adapters.slime import build
     reward = build("2 * execution_match() + executable()", root="/data/spider/database")
 
     --custom-rm-path my_reward.reward --group-rm
 
-A sample's `label` holds the gold SQL and the database (a mapping, or its JSON, with `gold` and `db`), or its `metadata`
-does.
+The gold SQL and the database stand in a sample's `label` (a mapping, or its JSON, with `gold` and `db`) or in its
+`metadata`.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = ["build", "score"]
 def build(spec: str = "execution_match()", **options: Any) -> Callable[..., Any]:
     """Return the function that slime awaits, for one sample or, with `--group-rm`, for a group.
 
-    What cannot be scored is taken out of the loss (`remove_sample`). Its number still enters the mean of the group:
-    with `--group-rm` it is the mean of the others, so that it moves nobody's advantage; without, it is `fallback`.
+    A sample that cannot be scored is removed from the loss (`remove_sample`), but its number still enters the mean of
+    the group. With `--group-rm` it gets the mean of the others, so that it changes no advantage; without, `fallback`.
 
     Args:
         spec: the reward as it prints, or the name of a preset.
@@ -39,12 +39,13 @@ def build(spec: str = "execution_match()", **options: Any) -> Callable[..., Any]
     References:
         slime 0.3.1, `slime.rollout.rm_hub`.
     """
-    RowScorer.of({"spec": spec, **options}).scorer  # noqa: B018 - it is made now, so that a wrong option is told now
+    # Make the scorer now, so that a wrong option is reported now.
+    RowScorer.of({"spec": spec, **options}).scorer  # noqa: B018
     return partial(score, options={"spec": spec, **options})
 
 
 async def score(args: Any, sample: Any, *, options: Mapping[str, Any], **kwargs: Any) -> Any:
-    """Return the reward of a sample, or the rewards of a list of them; the event loop goes on meanwhile."""
+    """Return the reward of a sample, or the rewards of a list of samples, without blocking the event loop."""
     samples = sample if isinstance(sample, list) else [sample]
     values = await asyncio.to_thread(_values, RowScorer.of(options), samples)
     return values if isinstance(sample, list) else values[0]

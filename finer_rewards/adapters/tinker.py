@@ -5,7 +5,7 @@
     [build_group(row, messages, renderer, 8, spec="2 * execution_match() + executable()", root="/data/spider/database",
                  tool={"max_calls": 5}) for row, messages in batch]
 
-A row holds the gold SQL in `gold` and the database in `db`; `messages` are what the model is asked.
+A row holds the gold SQL in `gold` and the database in `db`; `messages` are the prompt.
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ def build_group(
     agent: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> Any:
-    """Return an `EnvGroupBuilder` of tinker-cookbook; it pickles.
+    """Return an `EnvGroupBuilder` of tinker-cookbook; it can be pickled.
 
-    What cannot be scored is given the mean of its group when all of it has ended, in `compute_group_rewards`, so that
-    its advantage is 0 and it moves nobody's. Each rollout's metrics are `acc`, the components and `unscorable`.
+    When the whole group has ended, a rollout that cannot be scored gets the mean of the others (in
+    `compute_group_rewards`), so that its advantage is 0 and no other changes. The metrics of a rollout are `acc`, the
+    components and `unscorable`.
 
     Args:
         row: the gold SQL and the database, or their JSON in `label`.
         messages: the conversation to be answered.
         renderer: tinker-cookbook's renderer of the model.
-        group_size: rollouts.
+        group_size: the number of rollouts.
         tool: options of `finer_rewards.agents.SQLTool`: the model may query the database before it answers. `None`
             means one turn.
         agent: further arguments of tinker-cookbook's `build_agent_tool_env`, such as `max_trajectory_tokens`.
@@ -68,7 +69,7 @@ def build_group(
 
 
 class Grader:
-    """The reward function of one rollout, which keeps what became of it."""
+    """The reward function of one rollout; it keeps the outcome in `judged`."""
 
     def __init__(
         self, scorer: RowScorer, row: Mapping[str, Any], messages: Sequence[Mapping[str, Any]]
@@ -77,7 +78,7 @@ class Grader:
         self.judged: Judged | None = None
 
     async def __call__(self, history: Sequence[Mapping[str, Any]]) -> tuple[float, dict[str, float]]:
-        """Return the reward of a conversation, or of what the model added to it, and the metrics."""
+        """Return the reward and the metrics of a conversation, given whole or without the prompt."""
         asked = len(self._messages)
         said = history[asked:] if list(history[:asked]) == self._messages else history
         self.judged = await asyncio.to_thread(
@@ -93,7 +94,7 @@ class Grader:
 
     @property
     def lost(self) -> bool:
-        """True when it could not be scored."""
+        """Whether the rollout could not be scored."""
         return self.judged is not None and self.judged.score.value is None
 
 
@@ -113,7 +114,7 @@ def _classes() -> dict[str, Any]:
             """Run one read-only SQL query on the database and see its first rows, or why it failed."""
             return simple_tool_result(await episode.arun_sql(sql))
 
-        # tinker-cookbook reads these as they are, and this module's are texts.
+        # tinker-cookbook needs the annotations as objects, and in this module they are texts.
         run_sql.__annotations__ = {"sql": Annotated[str, "One SELECT statement."], "return": ToolResult}
         return [as_tool(run_sql)]
 
@@ -130,7 +131,7 @@ def _classes() -> dict[str, Any]:
         agent: Mapping[str, Any] = field(default_factory=dict)
 
         async def make_envs(self) -> list[Any]:
-            """Return the environments, one a rollout."""
+            """Return the environments, one for each rollout."""
             scorer = RowScorer.of(self.options)
             known = {
                 "max_turns": 1 if self.tool is None else int(self.tool.get("max_calls", 10)) + 1,
@@ -150,7 +151,7 @@ def _classes() -> dict[str, Any]:
         async def compute_group_rewards(
             self, trajectory_group: list[Any], env_group: Sequence[Any]
         ) -> list[tuple[float, dict[str, float]]]:
-            """Return what lifts the rewards of those that could not be scored to the mean of the others."""
+            """Return for each rollout what lifts its reward to the mean of the others, if it could not be scored."""
             totals = [fsum(one.reward for one in rollout.transitions) for rollout in trajectory_group]
             lost = [env.message_env.reward_fn.lost for env in env_group]
             others = [total for total, away in zip(totals, lost, strict=True) if not away]
@@ -174,7 +175,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as the OpenAI interface has it: thoughts are blocks here, and calls are objects."""
+    """Return a message in OpenAI's form; in tinker-cookbook thoughts are blocks of content, and calls are objects."""
     content = message.get("content") or ""
     if not isinstance(content, str):
         content = "".join(

@@ -42,26 +42,26 @@ __all__ = ["SQLEnvironment", "TRLReward", "reward_weights", "sql_environment"]
 
 
 class TRLReward:
-    """A reward function for TRL; what cannot be scored is `None`, which TRL leaves out of the group.
+    """A reward function for TRL; a sample that cannot be scored gets `None`, which TRL leaves out of the group.
 
-    Calling it logs, where TRL offers the hooks: the mean of each component as `finer/<component>`, the shares
-    `finer/unscorable`, `finer/timeouts` and `finer/unparsed`, and the columns `sql`, `status` and `reason` of
-    the completions table; and `finer/silent_groups`, the share of groups whose values are all equal, whatever
+    A call logs, if TRL passes its hooks: the mean of each component as `finer/<component>`; the shares
+    `finer/unscorable`, `finer/timeouts` and `finer/unparsed`; the columns `sql`, `status` and `reason` of the
+    completions table; and `finer/silent_groups`, the share of groups whose values are all equal, whatever
     `scale_rewards` is (a group that is split over ranks counts once on each).
 
     Args:
-        scorer: what scores; its reward may be composed.
-        gold: dataset column of the gold SQL: a text, or a list of which any is right.
+        scorer: the scorer; its reward may be composed.
+        gold: dataset column of the gold SQL: a text, or a list of texts that are each right.
         db: dataset column of the database: a path, an id under the executor's root, or a list of them.
         question: dataset column of the question; `None` takes the last message of the prompt.
         answer: dataset column of the right rows (lists, or JSON text), for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
         name: name in TRL's logs (`rewards/<name>/mean`); TRL merges functions of the same name.
-        component: give the value of this one term of the reward's sum; see `components`.
+        component: return the value of this single term of the reward's sum; see `components`.
         prefix: first part of the names of logged metrics.
-        args: the `GRPOConfig` of the trainer, for a reward with `in_lost_groups`: it says how large groups are and
-            whether they are whole on each rank. With it, settings that do nothing are warned of.
-        remember: let the scorer's memory learn: what a batch verified is stored once the next batch comes, and
+        args: the `GRPOConfig` of the trainer. A reward with `in_lost_groups` needs it: it says how large groups are and
+            whether they are whole on each rank. If given, settings without effect cause a warning.
+        remember: let the scorer's memory learn. The traces of a batch are stored when the next batch comes, and are
             seen from then on by all ranks, which wait for each other at that point. So a score depends neither
             on its place in a batch nor on the number of ranks. Call `flush()` after training.
 
@@ -112,15 +112,15 @@ class TRLReward:
 
     @classmethod
     def components(cls, scorer: Scorer, *, weighted: bool = False, **options: Any) -> list[TRLReward]:
-        """Return one reward function for each term of the reward's sum; each batch is still scored once.
+        """Return one reward function for each term of the reward's sum; each batch is still scored only once.
 
-        A completion that one term cannot score is `None` in all of them, so that the weighted sum is the
-        composed reward and not a sum with a hole.
+        A completion that one term cannot score is `None` in all of them, so that TRL never adds up some of the terms
+        only.
 
         Args:
-            scorer: what scores.
-            weighted: multiply each term by its weight here, for trainers that know no `reward_weights`
-                (`AsyncGRPOTrainer`); else give TRL `reward_weights(functions)`.
+            scorer: the scorer.
+            weighted: multiply each term by its weight here, for trainers without `reward_weights`
+                (`AsyncGRPOTrainer`); otherwise pass `reward_weights(functions)` to TRL.
             options: as for `TRLReward`; the names are those of the terms.
 
         Raises:
@@ -150,7 +150,7 @@ class TRLReward:
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Sequence[Any],
     ) -> list[float | None]:
-        """Return one value a completion, in order; `None` where none can be given."""
+        """Return one value for each completion, in order; `None` for one that cannot be scored."""
         items = self._items(prompts, completions, columns)
         groups = self._groups(prompts, len(items))
         step = getattr(trainer_state, "global_step", None)
@@ -160,7 +160,7 @@ class TRLReward:
             log_extra("status", [one.status.name for one in judged])
             log_extra("reason", [reason_of(one.score) for one in judged])
         if fresh and log_metric is not None:
-            # TRL averages over all calls of all ranks, so one call a completion makes the mean exact.
+            # TRL averages over all calls on all ranks; with one call for each completion the mean is exact.
             for metric, value in measurements(self.scorer.reward, judged):
                 log_metric(f"{self.prefix}/{metric}", value)
             for start, end in groups:
@@ -171,7 +171,7 @@ class TRLReward:
     def judge(
         self, prompts: Sequence[Any] | None, completions: Sequence[Any], **columns: Sequence[Any]
     ) -> list[Judged]:
-        """Return what became of each completion of a batch, with nothing logged and nothing remembered."""
+        """Return the outcome of each completion of a batch; nothing is logged or remembered."""
         items = self._items(prompts, completions, columns)
         labels = [
             number
@@ -181,7 +181,7 @@ class TRLReward:
         return judge(self.scorer, items, groups=labels)
 
     def check(self, dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str]) -> None:
-        """Read every row as training would, and look up its databases: call it before the first step.
+        """Read every row as training would, and open its databases; call it before training.
 
         Args:
             dataset: the rows, or the JSONL or Parquet file that holds them.
@@ -200,7 +200,7 @@ class TRLReward:
         return self.fields.sample(row, "", question_of(row.get("prompt")))
 
     def flush(self) -> None:
-        """Store what the last batch verified. Only for `remember=True`."""
+        """Store the traces of the last batch. Only for `remember=True`."""
         self._batches.flush()
 
     def __repr__(self) -> str:
@@ -210,7 +210,7 @@ class TRLReward:
         self, prompts: Sequence[Any] | None, completions: Sequence[Any], columns: Mapping[str, Sequence[Any]]
     ) -> list[Sample | Score]:
         self.fields.check(columns, where="The dataset given to the trainer", caller="TRLReward")
-        # TRL passes what it likes beside the columns, and more with each release.
+        # TRL passes other things as well, more with each release; only the columns that are read matter.
         columns = {name: values for name, values in columns.items() if name in self.fields.columns}
         if prompts is None:
             prompts = [""] * len(completions)
@@ -232,8 +232,9 @@ class TRLReward:
         ]
 
     def _groups(self, prompts: Sequence[Any] | None, count: int) -> list[tuple[int, int]]:
-        """Return where each group of the batch starts and ends; those of equal prompts when sizes are not known."""
-        for size in self._sizes:  # of training, of evaluation
+        """Return where each group of the batch starts and ends; if sizes are not known, equal prompts form a group."""
+        # The sizes of training and of evaluation.
+        for size in self._sizes:
             found = [(start, start + size) for start in range(0, count, size)]
             if count % size == 0 and all(
                 prompts is None or all(prompt == prompts[start] for prompt in prompts[start:end])
@@ -258,14 +259,14 @@ class TRLReward:
 
 
 class SQLEnvironment:
-    """One episode's database for an agent; TRL makes its public methods tools. See `sql_environment`."""
+    """The environment of one episode of an agent; TRL makes its public methods tools. See `sql_environment`."""
 
     def __init__(self, scorer: Scorer, db: str = "db", options: Mapping[str, Any] | None = None) -> None:
         self._scorer, self._db, self._options = scorer, db, dict(options or {})
         self._tool: SQLTool | None = None
 
     def reset(self, **row: Any) -> None:
-        """Begin an episode on the database of the row."""
+        """Start an episode on the database of the row."""
         self._tool = tool_for(self._scorer, row.get(self._db), self._options)
 
     def run_sql(self, sql: str) -> str:
@@ -281,14 +282,14 @@ class SQLEnvironment:
 
 
 def sql_environment(scorer: Scorer, *, db: str = "db", **options: Any) -> Callable[[], SQLEnvironment]:
-    """Return `GRPOTrainer(environment_factory=...)`: a tool `run_sql` on the database of each row.
+    """Return a value for `GRPOTrainer(environment_factory=...)`: a tool `run_sql` on the database of each row.
 
-    `TRLReward` then scores the whole rollout: it finds the queries in the messages.
+    `TRLReward` then scores the whole rollout, and finds the queries in the messages.
 
     Args:
-        scorer: what the rollouts are scored by; the tool runs on its executor.
+        scorer: the scorer of the rollouts; the tool runs on its executor.
         db: dataset column of the database.
-        options: those of `finer_rewards.agents.SQLTool`: `max_calls`, `max_rows`, `max_bytes`.
+        options: the options of `finer_rewards.agents.SQLTool`: `max_calls`, `max_rows`, `max_bytes`.
 
     Raises:
         ConfigError: the scorer has no executor, or an option cannot be used.
@@ -301,7 +302,7 @@ def sql_environment(scorer: Scorer, *, db: str = "db", **options: Any) -> Callab
 
 
 def reward_weights(functions: Iterable[Any]) -> list[float]:
-    """Return `GRPOConfig(reward_weights=...)` for a list of reward functions; those of others weigh 1.
+    """Return the value of `GRPOConfig(reward_weights=...)` for a list of reward functions; other functions weigh 1.
 
     Example:
         >>> from finer_rewards import Scorer
@@ -313,7 +314,7 @@ def reward_weights(functions: Iterable[Any]) -> list[float]:
 
 
 def _group_sizes(scorer: Scorer, args: Any) -> tuple[int, ...]:
-    """Return how many completions a prompt has in training and in evaluation; nothing when that is not known."""
+    """Return how many completions a prompt has in training and in evaluation; empty when that is not known."""
     if args is None:
         if "groups" in scorer.reward.needs:
             raise ConfigError(

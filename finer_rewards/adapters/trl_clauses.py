@@ -1,4 +1,4 @@
-"""TRL: credit for the tokens of the clause that is right, not for the whole answer alone. Experimental.
+"""TRL: credit for the tokens of single clauses in addition to the reward of the whole answer. Experimental.
 
     from trl import GRPOTrainer
     from finer_rewards.adapters.trl import TRLReward
@@ -9,8 +9,8 @@
     Trainer(model, reward_funcs=TRLReward(Scorer("execution_match()", executor)),
             clauses=TRLReward(Scorer("clause_credit()", executor)), args=..., train_dataset=...)
 
-The reward functions are scored as ever. What each clause earns against the mean of its group is added to the advantages
-of its tokens; TRL 1.16 takes advantages a token.
+The reward functions are scored as usual. The credit of each clause, minus the mean of its group, is added to the
+advantages of the clause's tokens; TRL 1.16 accepts one advantage for each token.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ __all__ = ["ClauseCredit"]
 
 
 def clause_gains(spans: Sequence[Sequence[Span]], size: int) -> list[list[Span]]:
-    """Return the spans of completions with, for credit, what each clause has above the mean of its group.
+    """Return the spans with the credit of each clause minus the clause's mean credit in its group.
 
     Args:
-        spans: those of each completion, group after group; none for what has no score.
-        size: completions of a group.
+        spans: the spans of each completion, group after group; empty for a completion without a score.
+        size: the number of completions in a group.
 
     Example:
         >>> first, second = clause_gains([[Span("where", 0, 5, 1.0)], [Span("where", 0, 9, 0.0)]], 2)
@@ -40,7 +40,7 @@ def clause_gains(spans: Sequence[Sequence[Span]], size: int) -> list[list[Span]]
     found: list[list[Span]] = []
     for start in range(0, len(spans), size):
         group = spans[start : start + size]
-        # A clause may be written twice in one completion, as in a UNION; it counts once there.
+        # A clause may occur twice in one completion, as in a UNION; it counts once.
         worth = [{span.clause: span.credit for span in one} for one in group if one]
         mean = {
             clause: sum(one[clause] for one in worth if clause in one) / sum(clause in one for one in worth)
@@ -51,10 +51,10 @@ def clause_gains(spans: Sequence[Sequence[Span]], size: int) -> list[list[Span]]
 
 
 def token_credit(spans: Sequence[Span], ends: Sequence[int]) -> list[float]:
-    """Return the credit of each token: that of the clause in which it ends, and of clauses passed over before it.
+    """Return the credit of each token: that of the clause in which it ends, and of missing clauses right before it.
 
     Args:
-        spans: of one completion.
+        spans: the spans of one completion.
         ends: for each token the number of characters up to its end.
 
     Example:
@@ -66,7 +66,7 @@ def token_credit(spans: Sequence[Span], ends: Sequence[int]) -> list[float]:
     for span in spans:
         inside = [at for at, end in enumerate(ends) if span.start < end <= span.end]
         if span.start == span.end:
-            # Whoever wrote the token that follows decided to do without the clause; at the end, the end-of-text token.
+            # A missing clause: the decision to leave it out fell with the next token, or with the end-of-text token.
             inside = [at for at, end in enumerate(ends) if end > span.start][:1]
             inside = inside or [len(ends) - 1] * bool(ends)
         for at in inside:
@@ -75,12 +75,12 @@ def token_credit(spans: Sequence[Span], ends: Sequence[int]) -> list[float]:
 
 
 class ClauseCredit:
-    """A mixin for TRL's `GRPOTrainer`: advantages that say which clause of the SQL they are about.
+    """A mixin for TRL's `GRPOTrainer` that adds the credit of clauses to the advantages of their tokens.
 
     Args:
-        args: those of the trainer, in order.
+        args: positional arguments of the trainer.
         clauses: a `TRLReward` whose reward has `clause_credit()` in it.
-        clause_weight: what the credit of clauses is multiplied by.
+        clause_weight: the factor of the clauses' credit.
         options: further arguments of the trainer.
 
     Raises:
@@ -117,7 +117,8 @@ class ClauseCredit:
         trainer: Any = self
         training = trainer.model.training
         size = trainer.num_generations if training else trainer.num_generations_eval
-        every = gather_object([list(map(tuple, one)) for one in self._spans])  # a group may lie on two ranks
+        # Gathered from all ranks, because a group may be split over two.
+        every = gather_object([list(map(tuple, one)) for one in self._spans])
         gains = clause_gains([[Span(*span) for span in one] for one in every], size)
         first = trainer.accelerator.process_index * len(self._spans)
         advantages = output["advantages"]
@@ -133,13 +134,14 @@ class ClauseCredit:
 
     def _ends(self, tokens: Sequence[int]) -> Iterator[int]:
         """Yield how many characters the completion has up to the end of each token."""
-        tokenizer: Any = getattr(self, "processing_class")  # noqa: B009 - of the trainer
+        # An attribute of the trainer.
+        tokenizer: Any = getattr(self, "processing_class")  # noqa: B009
         for number in range(1, len(tokens) + 1):
             yield len(tokenizer.decode(tokens[:number], skip_special_tokens=True))
 
 
 def _spans_of(score: Score) -> tuple[Span, ...]:
-    """Return the spans of a score, or of the first of its parts that has any; none where it has no value."""
+    """Return the spans of a score, or of the first of its parts that has some; none if the score has no value."""
     if score.value is None:
         return ()
     return score.spans or next(filter(None, (_spans_of(part) for _, part in score.parts)), ())

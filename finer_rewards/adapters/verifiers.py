@@ -5,7 +5,7 @@
                                                                               root="/data/spider/database")))
 
 A line holds `prompt`, `gold_sql` and `db_id`, as `finer-rewards prepare --to trl` writes it. In a taskset of your
-own, plug the reward into any task whose data has `gold` and `db`, its options in `finer`:
+own, add the reward to any task whose data has `gold` and `db`, and the options in `finer`:
 
     --env.taskset.task.rewards.finer.fn=finer_rewards.adapters.verifiers:finer
 """
@@ -43,13 +43,13 @@ _CLASSES = (
 async def finer(task: Any, trace: Any) -> float:
     """Return the reward of a trace's last reply, and record its components as metrics of the trace.
 
-    What cannot be scored gets `fallback`, and the metric `finer/unscorable` is 1. An exception here would lose
-    all rewards of the task, so only a row or configuration that cannot be used raises.
+    A sample that cannot be scored gets `fallback`, and its metric `finer/unscorable` is 1. An exception would lose
+    all rewards of the task, so only a row or configuration that cannot be used raises one.
 
     Args:
         task: the task's data: `gold` and `db`, and in `finer` the options of
             `finer_rewards.adapters.scorers.RowScorer`.
-        trace: what the model did.
+        trace: verifiers' record of the rollout.
 
     Raises:
         ConfigError: the configuration cannot be used, or the data names no database.
@@ -75,7 +75,7 @@ async def _score(row: Mapping[str, Any], options: Mapping[str, Any], trace: Any)
 
 
 def _chat(trace: Any) -> Chat | str:
-    """Return what the model did: its last reply, and the queries before it."""
+    """Return the model's last reply and the queries before it."""
     said = [node.message for node in trace.nodes if node.sampled or node.message.role != "assistant"]
     if not any(message.role == "assistant" and message.tool_calls for message in said):
         return str(trace.last_reply)
@@ -85,8 +85,8 @@ def _chat(trace: Any) -> Chat | str:
 def build_tasks() -> Any:
     """Return the classes `FinerData`, `FinerTask`, `FinerTaskset`, `FinerToolset`, and their configurations.
 
-    With `tool` in the configuration of the task, options of `finer_rewards.agents.SQLTool`, each rollout has a server
-    of the tool `run_sql`.
+    If the configuration of the task has `tool`, options of `finer_rewards.agents.SQLTool`, each rollout gets a server
+    with the tool `run_sql`.
 
     Raises:
         MissingExtraError: verifiers is not installed, or older than 0.4.
@@ -137,7 +137,7 @@ def _classes() -> dict[str, Any]:
         TOOL_PREFIX = None
 
         async def setup_task(self, task: Any) -> None:
-            """Take the database of the task."""
+            """Make the tool, on the database of the task."""
             row = (task.data if hasattr(task, "data") else task).model_dump()
             self._tool = RowScorer.of(self.config.known).tool(row, self.config.tool)
 
@@ -151,13 +151,13 @@ def _classes() -> dict[str, Any]:
 
         @vf.reward(weight=1.0)  # type: ignore[untyped-decorator]
         async def finer(self, trace: Any) -> float:
-            """The reward of the last reply."""
+            """Return the reward of the last reply."""
             row = {name: value for name, value in self.data.model_dump().items() if value not in (None, "")}
             return await _score(row, self.config.known, trace)
 
         @classmethod
         def toolsets(cls, config: FinerTaskConfig) -> list[Any]:
-            """Return the server of the tool, where there is one."""
+            """Return the server of the tool, if the configuration has one."""
             if config.tool is None:
                 return []
             return [FinerToolset(FinerToolsetConfig(known=config.known, tool=config.tool))]
@@ -174,7 +174,7 @@ def _classes() -> dict[str, Any]:
         """The rows of a JSON lines file as tasks."""
 
         def load(self) -> Iterator[Any]:
-            """Yield a task a row."""
+            """Yield a task for each row."""
             config = self.config
             for row in _rows(config.path, ("prompt", config.gold, config.db)):
                 given = {name: value for name, value in row.items() if name in FinerData.model_fields}
@@ -219,5 +219,6 @@ def _rows(path: str, needed: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
             yield row
 
 
-if __name__ == "__main__":  # so verifiers starts the server of a tool
+# verifiers starts the server of a tool by running this file.
+if __name__ == "__main__":
     _classes()["FinerToolset"].run()

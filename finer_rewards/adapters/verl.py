@@ -73,27 +73,27 @@ def compute_score(
 ) -> dict[str, float]:
     """Return the score of one response, and its components, under the same keys for every sample.
 
-    verl has no word for *cannot be scored*: such a sample gets `fallback` and `unscorable` 1. A broken gold
-    gives that to its whole group, whose advantage is then 0; one that the system lost pulls on its group, unless the
-    advantages are ours too: `overrides(left_out=True)`. When no database was found for any of the first 8
-    samples of a process, something is wrong with all of them, and the run should end.
+    verl has no value for *cannot be scored*: such a sample gets `fallback`, and `unscorable` 1. If the gold is broken,
+    that happens to the whole group, whose advantages are then 0. A single sample that the system lost changes the
+    advantages of its group, unless this library computes those too: `overrides(left_out=True)`. If no database is
+    found for any of the first 8 samples of a process, the run is stopped, as something is wrong with all of them.
 
     Args:
         data_source: column `data_source`; not used.
-        solution_str: the decoded response; of a rollout with a tool, the text of all turns, its replies included.
-        ground_truth: the gold SQL, or a list of which any is right; a mapping (or its JSON) may hold `gold`
-            beside further keys of `extra_info`.
-        extra_info: what else the row holds; never changed.
+        solution_str: the decoded response; for a rollout with a tool, the text of all turns with the tool's replies.
+        ground_truth: the gold SQL, or a list of texts that are each right; or a mapping (or its JSON) with `gold`
+            and further keys of `extra_info`.
+        extra_info: the row's further values; never changed here.
         spec: the reward as it prints, or the name of a preset.
         root: folder of the databases (`ID/ID.sqlite` or `ID.sqlite`).
         memory: folder of a `TraceMemory`, for rewards that search one.
         db: key of the database in `extra_info`.
-        question: key of the question in `extra_info`, where it is there; else the prompt is, when it is known.
+        question: key of the question in `extra_info`; if it is missing, the prompt is used, if that is known.
         answer: key of the right rows in `extra_info`, for supervision without SQL.
         dialect: sqlglot dialect of all statements; `None` means the executor's own.
-        fallback: the score of what cannot be scored.
-        lost_groups: the trainer makes advantages with `finer_rewards.adapters.verl_advantage`, which a reward with
-            `in_lost_groups` needs: here each completion is scored as if it were the whole group.
+        fallback: the score of samples that cannot be scored.
+        lost_groups: set for a reward with `in_lost_groups`, whose advantages have to be computed by
+            `finer_rewards.adapters.verl_advantage`; here each completion is scored as if it were the whole group.
         reward_router_address: passed by verl when it serves a reward model; not used.
         reward_model_tokenizer: likewise.
         limits: further arguments of `SQLite`: `timeout`, `max_rows`, `workers`, `memory_limit`; and `log`, a file for
@@ -133,7 +133,11 @@ def compute_score(
 
 
 def _below_right(reward: Reward, judged: Judged) -> float:
-    """Return the score from which the estimator tells right from wrong: 1, or less for all that is wrong."""
+    """Return a score by which the estimator can tell right from wrong: 1 for a right completion, less for a wrong one.
+
+    The score of a wrong completion is what it gets if the whole group is wrong. The estimator, which sees the group,
+    sets it to 0 if some completion is right.
+    """
     value = judged.score.value
     if value is None or judged.evidence is None:
         return LEFT_OUT
@@ -148,7 +152,7 @@ def _below_right(reward: Reward, judged: Judged) -> float:
 
 
 def _chat(text: str, row: Mapping[str, Any]) -> Chat:
-    """Return what the model did: the queries as our tool kept them, else as the text of all turns has them."""
+    """Return the response with its queries: those that the tool noted, or else those in the text of all turns."""
     read = read_response(text)
     return read._replace(calls=tuple(row[QUERIES])) if row.get(QUERIES) else read
 
@@ -160,18 +164,18 @@ async def compute_score_async(
     extra_info: Mapping[str, Any] | None = None,
     **options: Any,
 ) -> dict[str, float]:
-    """`compute_score` for verl's event loop: the SQL runs beside it, not in it."""
-    # Copied here, not in the thread: verl goes on writing into the mapping it passes.
+    """Return what `compute_score` does, without blocking verl's event loop."""
+    # Copied here and not in the thread, because verl goes on writing into the mapping that it passes.
     copied = dict(extra_info or {})
     return await asyncio.to_thread(compute_score, data_source, solution_str, ground_truth, copied, **options)
 
 
 def check(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], **options: Any) -> int:
-    """Read every row of a parquet as training would, and look up its databases: call it before the first step.
+    """Read every row of a dataset as training would, and open its databases; call it before training.
 
     Args:
         dataset: the rows, or the Parquet or JSONL file that holds them.
-        options: those of `compute_score`.
+        options: the options of `compute_score`.
 
     Returns:
         How many rows there are.
@@ -201,8 +205,8 @@ def check(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], **optio
 def build_manager() -> Any:
     """Return `FinerRewardManager`, a subclass of verl's `RewardManagerBase`; verl loads it by that name.
 
-    It calls the configured function, `compute_score` or its twin or your own, as verl's manager `naive` does, but
-    with a copy of `extra_info` in which `prompt`, `step` and `group` are added where verl knows them.
+    It calls the configured function (`compute_score`, `compute_score_async` or your own) as verl's manager `naive`
+    does, but passes a copy of `extra_info` to which `prompt`, `step` and `group` are added, if verl knows them.
 
     Raises:
         MissingExtraError: verl is not installed, or older than 0.7.1.
@@ -223,13 +227,13 @@ def _manager() -> Any:
 
         def __init__(self, config: Any, tokenizer: Any, compute_score: Any, **reward_model: Any) -> None:
             super().__init__(config, tokenizer, compute_score)
-            # verl tells where its reward model is served only when it serves one.
+            # verl always passes these arguments, but they are of use only when it serves a reward model.
             served = reward_model.get("reward_router_address") is not None
             self._reward_model = reward_model if served else {}
             _check_files(config)
 
         async def run_single(self, data: Any) -> dict[str, Any]:
-            """Return `reward_score` and `reward_extra_info`; of several sequences the last counts."""
+            """Return `reward_score` and `reward_extra_info`; if there are several sequences, the last one counts."""
             item = data[-1:][0]
             row = item.non_tensor_batch
             responses, mask = item.batch["responses"], item.batch["attention_mask"]
@@ -254,18 +258,19 @@ def _manager() -> Any:
 
 
 def _check_files(config: Any) -> None:
-    """Check the rows that verl is to train on, where the reward is ours and the files are here."""
+    """Check the rows that verl will train on, if the reward is this one and the files are on this machine."""
     asked = config.reward.get("custom_reward_function") or {}
     if asked.get("path") != _HERE:
         return
     files = config.data.train_files
     for file in [files] if isinstance(files, str) else files:
-        if os.path.isfile(file):  # noqa: PTH113 - `hdfs://...` is no path
+        # Not `pathlib`: the file may be `hdfs://...`, which is no path.
+        if os.path.isfile(file):  # noqa: PTH113
             check(file, **(asked.get("reward_kwargs") or {}))
 
 
 def __getattr__(name: str) -> Any:
-    # A class cannot be written down before its base is imported, and that takes seconds.
+    # The classes are made on demand, because importing their bases from verl takes seconds.
     if name == "FinerRewardManager":
         return _manager()
     if name == "FinerTool":
@@ -274,7 +279,7 @@ def __getattr__(name: str) -> Any:
 
 
 def _extra(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of a sample's `extra_info`, and in it what verl keeps elsewhere."""
+    """Return a copy of a sample's `extra_info` with what verl keeps in other places."""
     extra = {**dict(row.get("extra_info") or {}), **dict(row.get("tool_extra_fields") or {})}
     extra["num_turns"] = row.get("__num_turns__")
     extra["rollout_reward_scores"] = row.get("reward_scores") or {}
@@ -300,14 +305,15 @@ def overrides(
 
     Args:
         spec: the reward as it prints, or the name of a preset.
-        root: folder of the databases, as verl's workers see it; a warning says when it is not on this machine.
+        root: folder of the databases, as verl's workers see it; a warning says if it is not on this machine.
         asynchronous: use `compute_score_async`.
-        legacy: for verl up to 0.7.0, which knows no `manager`.
+        legacy: for verl up to 0.7.0, which has no `manager`.
         manager: use `FinerRewardManager`.
-        lost_groups: for a reward with `in_lost_groups`: advantages are made by `finer_rewards.adapters.verl_advantage`,
-            which verl finds with VERL_USE_EXTERNAL_MODULES=finer_rewards.adapters.verl_advantage in the environment.
-        left_out: leave what cannot be scored out of its group, as TRL does: advantages are made by the estimator
-            `finer_groups`, found in the same way. With `lost_groups` it is left out in any case.
+        lost_groups: for a reward with `in_lost_groups`: advantages are computed by
+            `finer_rewards.adapters.verl_advantage`, which verl loads if the environment has
+            VERL_USE_EXTERNAL_MODULES=finer_rewards.adapters.verl_advantage.
+        left_out: leave samples that cannot be scored out of their group, as TRL does: advantages are computed by the
+            estimator `finer_groups`, loaded in the same way. With `lost_groups` they are left out in any case.
         options: further options of `compute_score`.
 
     Raises:
@@ -329,7 +335,8 @@ def overrides(
     limits = {name: value for name, value in options.items() if name not in own}
     try:
         scorer_for(spec, root, limits, memory)
-    except DataError as error:  # written on one machine, trained on another
+    except DataError as error:
+        # The overrides may be written on one machine and used on another.
         scorer_for(spec, ".", limits, memory)
         warnings.warn(f"{error} verl's workers will look for it where they run.", stacklevel=2)
     key = ("" if legacy else "reward.") + "custom_reward_function"
