@@ -8,6 +8,7 @@ where whoever reads the rows cannot tell (in EXISTS, IN, and the branches of a s
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import compress
 from typing import Any
 
 from .._row_order import drop_unseen_order
@@ -165,8 +166,7 @@ def _as_is(block: Select, context: Context) -> tuple[Select, bool, frozenset[Lab
 
 def features(block: Select, context: Context) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
-    has = {name for name in _CLAUSES if getattr(block, name)}
-    has.add("")
+    has = {"", *compress(Select._fields, block)}
     if context.nested and (_holds_query(block.where) or any(_holds_query(one.where) for one in block.outers)):
         has.add("subquery")
     if "cast" in context.heads:
@@ -181,10 +181,6 @@ def features(block: Select, context: Context) -> set[str]:
     if "aggregate" in context.heads and contains((block.items, block.having, block.order), Aggregate):
         has |= {"aggregate", "order"}
     return has
-
-
-#: Fields of a block that are words of `RULES`.
-_CLAUSES = ("where", "outers", "group", "having", "distinct", "order")
 
 
 def _holds_query(conditions: tuple[Term, ...]) -> bool:

@@ -83,7 +83,7 @@ def equalities(conditions: Iterable[Term]) -> list[Comparison]:
 
 def equality(a: Term, b: Term) -> Comparison:
     """Return `a = b`, the same whichever comes first."""
-    return Comparison("=", *sorted((a, b), key=repr))
+    return Comparison("=", a, b) if repr(a) <= repr(b) else Comparison("=", b, a)
 
 
 def both_ways(comparison: Comparison) -> tuple[tuple[Term, Term], tuple[Term, Term]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import permutations
 from typing import NamedTuple, TypeVar
 
 from ..context import Context, numbers_in
@@ -129,20 +127,13 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     if merged is None:
         return block._replace(where=(FALSE,))
     class_of = {member: place for place, members in enumerate(classes) for member in members}
-    rest = tuple(one for one in block.where if not _within_one_class(one, class_of))
-    known = set(block.where)
+    rest = block._replace(where=tuple(one for one in block.where if not _within_one_class(one, class_of)))
+    changed = _put_merged(rest, merged, context)
+    where = dict.fromkeys((*changed.where, *merged.conditions))
     # The order of conditions is no change: another round for it would be wasted.
-    if {*rest, *merged.conditions} == known:
-        elsewhere = columns_of(block._replace(where=rest))
-        if elsewhere.isdisjoint(merged.columns) and elsewhere.isdisjoint(merged.constants):
-            return block
-    frame = block._replace(where=())
-    changed = _put_merged(frame, merged, context)
-    rest = _put_constants(substitute(rest, merged.columns), merged.constants, context)
-    where = (*rest, *merged.conditions)
-    if changed is frame and set(where) == known:
+    if changed is rest and where.keys() == set(block.where):
         return block
-    return changed._replace(where=tuple(dict.fromkeys(where)))
+    return changed._replace(where=tuple(where))
 
 
 def _equates_columns(condition: Term) -> bool:
@@ -160,22 +151,25 @@ def _within_one_class(condition: Term, class_of: dict[Term, int]) -> bool:
 
 def _merge_classes(classes: list[set[Term]], last: set[Label], context: Context) -> _Merged | None:
     """Choose what stands for each class; `None` where a class holds two constants, which no row fulfils."""
-    merged = _Merged({}, {}, ())
+    leading: dict[Column, Term] = {}
+    fixed: dict[Column, Term] = {}
     conditions: list[Term] = []
     for members in classes:
-        constants = [member for member in members if isinstance(member, CONSTANTS)]
         columns = [member for member in members if isinstance(member, Column)]
-        columns.sort(key=lambda column: _preference(column, last, context))
+        # Most classes have one column beside a constant; to rank it would be for nothing.
+        if len(columns) > 1:
+            columns.sort(key=lambda column: _preference(column, last, context))
+        constants = [member for member in members if not isinstance(member, Column)]
         if len(constants) > 1:
             return None
-        if constants:
-            conditions += [Comparison("=", column, constants[0]) for column in columns]
-            merged.constants.update(dict.fromkeys(columns, constants[0]))
-        else:
+        for constant in constants:
+            conditions += [Comparison("=", column, constant) for column in columns]
+            fixed.update(dict.fromkeys(columns, constant))
+        if not constants:
             first, *others = columns
             conditions += [equality(first, column) for column in others]
-            merged.columns.update(dict.fromkeys(others, first))
-    return merged._replace(conditions=tuple(conditions))
+            leading.update(dict.fromkeys(others, first))
+    return _Merged(leading, fixed, tuple(conditions))
 
 
 def _preference(column: Column, last: set[Label], context: Context) -> tuple[bool, str, str, Label]:
@@ -183,17 +177,18 @@ def _preference(column: Column, last: set[Label], context: Context) -> tuple[boo
     return column.source in last, context.tables.get(column.source, "~"), str(column.name), column.source
 
 
-def _put_merged(frame: Select, merged: _Merged, context: Context) -> Select:
-    """Put what stands for a class in place of its members, everywhere but in WHERE.
+def _put_merged(block: Select, merged: _Merged, context: Context) -> Select:
+    """Put what stands for a class in place of its members.
 
     A constant under ORDER BY or GROUP BY would be read as a position; the rules on keys drop those.
     """
-    changed = substitute(frame, merged.columns) if merged.columns else frame
-    having = _put_constants(changed.having, merged.constants, context)
-    outers = _put_constants(changed.outers, merged.constants, context)
-    if having is changed.having and outers is changed.outers:
-        return changed
-    return changed._replace(having=having, outers=outers)
+    if merged.columns:
+        block = substitute(block, merged.columns)
+    conditions = (block.where, block.having, block.outers)
+    where, having, outers = _put_constants(conditions, merged.constants, context)
+    if where is block.where and having is block.having and outers is block.outers:
+        return block
+    return block._replace(where=where, having=having, outers=outers)
 
 
 def _put_constants(term: _T, constants: dict[Column, Term], context: Context) -> _T:
@@ -271,7 +266,8 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     Holds for an inner join on a declared foreign key when nothing else of the table is read;
     the foreign key must then not be NULL.
     """
-    if len(block.sources) < 2 or not _refer_to_each_other(block, context):
+    lookups = _lookups(block, context)
+    if not lookups:
         return block
     equated = {
         _column_under_cast(side) or side
@@ -281,7 +277,7 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     read: dict[Label, set[Column]] = {}
     for column in columns_of(block):
         read.setdefault(column.source, set()).add(column)
-    for lookup in _lookups(block, context):
+    for lookup in lookups:
         key = frozenset(lookup.key)
         reads_only_key = read.get(lookup.parent.label, set()) <= key
         if reads_only_key and equated >= key and key in context.keys(lookup.parent.label):
@@ -291,19 +287,20 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     return block
 
 
-def _refer_to_each_other(block: Select, context: Context) -> bool:
-    """Return whether a table of a block has a foreign key to one of them."""
-    names = {source.name for source in block.sources if isinstance(source, Table)}
-    return any(table in names for name in names for _, table, _ in context.facts.table(name).references)
-
-
-def _lookups(block: Select, context: Context) -> Iterator[_Lookup]:
-    """Yield the foreign keys by which tables of a block refer to others of it."""
-    for parent, child in permutations(table_readings(block.sources), 2):
-        for names, table, to_names in context.facts.table(child.name).references:
-            if table == parent.name:
-                columns = tuple(Column(child.label, name) for name in names)
-                yield _Lookup(parent, columns, tuple(Column(parent.label, name) for name in to_names))
+def _lookups(block: Select, context: Context) -> list[_Lookup]:
+    """Return the foreign keys by which tables of a block refer to others of it."""
+    tables = table_readings(block.sources)
+    return [
+        _Lookup(
+            parent,
+            tuple(Column(child.label, name) for name in names),
+            tuple(Column(parent.label, name) for name in to_names),
+        )
+        for child in tables
+        for names, table, to_names in context.facts.table(child.name).references
+        for parent in tables
+        if parent.name == table and parent is not child
+    ]
 
 
 def _drop_parent(block: Select, lookup: _Lookup, context: Context) -> Select | None:

@@ -41,7 +41,7 @@ def count_rows(block: Select, context: Context) -> Select:
 
 def counts_column(term: Aggregate) -> bool:
     """Return whether a term is COUNT of a column."""
-    return term.name == "count" and any(isinstance(argument, Column) for argument in term.arguments[:1])
+    return term.name == "count" and isinstance(next(iter(term.arguments), None), Column)
 
 
 def summed_condition(term: Aggregate) -> Term | None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import combinations, permutations
+from itertools import combinations, permutations, product
 
 from ..context import Context, numbers_in
 from ..terms import CONSTANTS, Column, Label, Select, Table, Term, columns_of, sources_of, substitute
 from ._shared import (
-    both_ways,
     drop_self_equalities,
     equalities,
     equality,
@@ -57,24 +56,16 @@ def merge_with_outer(block: Select, context: Context) -> Select:
     if len(block.sources) < 2 or not context.nested:
         return block
     own = numbers_in(block.sources)
-    for source in table_readings(block.sources):
-        for label in _sources_around(source.label, own, block, context):
-            if context.tables.get(label) != source.name or label in context.padded:
-                continue
-            if _same_row(source.label, label, block, context):
-                return _read_from(source, label, block, context)
-    return block
-
-
-def _sources_around(label: Label, own: set[Label], block: Select, context: Context) -> set[Label]:
-    """Return the sources of the blocks around that a column of a key is compared with."""
-    key_columns = {column for key in context.keys(label) for column in key}
-    return {
-        other.source
+    around = {
+        side.source
         for condition in equalities(block.where)
-        for column, other in both_ways(condition)
-        if column in key_columns and isinstance(other, Column) and other.source not in {*own, -1}
+        for side in (condition.left, condition.right)
+        if isinstance(side, Column) and side.source not in own and side.source not in context.padded
     }
+    for source, label in product(table_readings(block.sources), around):
+        if context.tables.get(label) == source.name and _same_row(source.label, label, block, context):
+            return _read_from(source, label, block, context)
+    return block
 
 
 def _equated(a: Term, b: Term, where: tuple[Term, ...]) -> bool:
