@@ -1,4 +1,5 @@
-"""From sqlglot's expressions to terms. Only this file, `reading` and `sources` know the classes of its trees."""
+"""From sqlglot's expressions to terms. Only this file, `_windows`, `_scopes`, `reading` and `sources` know the
+classes of its trees."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Any, Protocol
 from sqlglot import exp
 
 from ._sqlite_tokens import UNARY_PLUS
+from ._windows import order_terms, window
 from .facts import cast_affinity
 from .terms import (
     COUNT_ALL,
@@ -30,24 +32,20 @@ from .terms import (
     Negative,
     Not,
     Number,
-    Operator,
     Other,
     Query,
     Row,
     Scalar,
-    SortKey,
     Star,
     Term,
     Text,
     ValueOf,
-    Window,
-    Windowed,
     Word,
     binary,
     remake,
 )
 
-__all__ = ["Resolver", "aggregate", "argument", "cast_name", "minus", "number", "read_term"]
+__all__ = ["Resolver", "aggregate", "cast_name", "minus", "number", "read_term"]
 
 
 class Resolver(Protocol):
@@ -63,12 +61,6 @@ class Resolver(Protocol):
 
     def named_window(self, name: str) -> Any:
         """Return the specification of a WINDOW clause."""
-
-
-def argument(node: Any, name: str) -> Any:
-    """Return an argument of a node; sqlglot has moved names that are Python keywords to `name_`."""
-    value = node.args.get(name)
-    return node.args.get(name + "_") if value is None else value
 
 
 def number(text: str) -> Term:
@@ -210,7 +202,7 @@ def _aggregate(node: Any, scope: Resolver) -> Term:
                 distinct = True
                 parts += [read_term(inner, scope) for inner in one.expressions]
             elif isinstance(one, exp.Order):
-                parts.append(Other("order", *order_terms(one, scope)))
+                parts.append(Other("order", *order_terms(one, lambda part: read_term(part, scope))))
             elif isinstance(one, exp.Expression):
                 parts.append(read_term(one, scope))
             else:
@@ -223,23 +215,6 @@ def aggregate(name: str, distinct: bool, parts: list[Term]) -> Term:
     if name == "count" and not distinct and (not parts or isinstance(parts[0], (Star, Number, Text))):
         return COUNT_ALL
     return Aggregate(name, distinct and name not in ("min", "max"), *parts)
-
-
-def order_terms(node: Any, scope: Resolver, read: Callable[[Any], Term] | None = None) -> list[SortKey]:
-    """Return the keys of an ORDER BY, with the place of NULLs where it is unusual."""
-    found: list[SortKey] = []
-    for one in node.expressions:
-        inner = one.this if isinstance(one, exp.Ordered) else one
-        descending = bool(one.args.get("desc")) if isinstance(one, exp.Ordered) else False
-        nulls_first = bool(one.args.get("nulls_first")) if isinstance(one, exp.Ordered) else not descending
-        key = (read or (lambda part: read_term(part, scope)))(inner)
-        direction = "desc" if descending else "asc"
-        found.append(
-            SortKey(direction, key)
-            if nulls_first is not descending
-            else SortKey(direction, key, f"nulls {'first' if nulls_first else 'last'}")
-        )
-    return found
 
 
 def _literal(node: Any, scope: Resolver) -> Term:
@@ -325,65 +300,8 @@ def _is(node: Any, scope: Resolver) -> Term:
     return Comparison("is", read_term(node.this, scope), read_term(right, scope))
 
 
-def _over(term: Term) -> Term:
-    """Return the function of a window, which folds no rows although it may be named as an aggregate is."""
-    if isinstance(term, Aggregate):
-        value, *offset = term.arguments or (None,)
-        if value is not None and term.name in ("lag", "lead") and offset == [ONE]:
-            return Windowed(term.name, term.distinct, value)
-        return Windowed(term.name, term.distinct, *term.arguments)
-    if isinstance(term, Other) and term.head in ("node", "this", "filtered"):
-        return Other(term.head, *(_over(part) if isinstance(part, Operator) else part for part in term.parts))
-    return term
-
-
 def _window(node: Any, scope: Resolver) -> Term:
-    inner = _over(read_term(node.this, scope))
-    specs = [node]  # a window may be built on a named one, and that on another
-    while len(specs) <= _MOST_WINDOWS:
-        base = specs[-1].args.get("alias")
-        named = scope.named_window(base.name) if base is not None else None
-        if named is None:
-            break
-        specs.append(named)
-    partition: list[Any] = next((one for spec in specs if (one := spec.args.get("partition_by"))), [])
-    order = next((one for spec in specs if (one := argument(spec, "order")) is not None), None)
-    frame = next((one for spec in specs if (one := spec.args.get("spec")) is not None), None)
-    return Window(
-        inner,
-        tuple(read_term(one, scope) for one in partition),
-        tuple(order_terms(order, scope)) if order is not None else (),
-        _frame(frame, scope) if frame is not None else "",
-    )
-
-
-_MOST_WINDOWS = 8
-_ALL_BEFORE = ("unbounded preceding", "current row")
-
-
-def _frame(node: Any, scope: Resolver) -> str:
-    """Return the frame of a window in words; empty for the default."""
-    start, end = _bound(node, "start", scope), _bound(node, "end", scope) or "current row"
-    kind = str(node.args.get("kind") or "").lower()
-    exclude = node.args.get("exclude")
-    excluded = "" if exclude is None else str(getattr(exclude, "name", exclude)).lower()
-    excluded = "" if excluded == "no others" else excluded
-    if kind == "range" and (start, end) == _ALL_BEFORE and not excluded:
-        return ""
-    return f"{kind} between {start} and {end}" + (f" exclude {excluded}" if excluded else "")
-
-
-def _bound(node: Any, name: str, scope: Resolver) -> str:
-    said, side = say_bound(node.args.get(name), scope), node.args.get(f"{name}_side")
-    return f"{said} {side}".lower() if side else said
-
-
-def say_bound(bound: Any, scope: Resolver) -> str:
-    """Return a bound of a window's frame in words."""
-    if not isinstance(bound, exp.Expression):
-        return str(bound or "").lower()
-    term = read_term(bound, scope)
-    return term.numeral if isinstance(term, Number) else repr(term)
+    return window(node, lambda part: read_term(part, scope), scope.named_window)
 
 
 def _cast(node: Any, scope: Resolver) -> Term:

@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice, permutations, product
 from typing import Any
 
+from ._colours import COMMUTATIVE, colours_of
 from ._values import BY_COLLATION
 from .terms import (
-    ATOMS,
     CLOSED,
     CONSTANTS,
     QUERIES,
-    SOURCES,
     Column,
     Comparison,
     Derived,
@@ -39,14 +38,10 @@ from .terms import (
     larger_than,
     remake,
     substitute,
-    walk,
 )
 
 __all__ = ["canonical"]
 
-_COMMUTATIVE = frozenset(
-    {"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"}
-)
 _TRIES = 24
 _LONGEST_SPELLED = 200
 
@@ -141,7 +136,7 @@ def _named(term: Any, names: Names, depth: int) -> Any:
     if kind in QUERIES:
         return _query(term, names, depth + 1)
     parts = [_named(part, names, depth) for part in term]
-    if kind is not tuple and term.head in _COMMUTATIVE:
+    if kind is not tuple and term.head in COMMUTATIVE:
         head, *operands = parts
         parts = [head, *_ordered(operands)]
     return remake(term, parts)
@@ -178,7 +173,7 @@ def _select(block: Select, names: Names, depth: int) -> Select:
         inner.update((label, SourceName(base, depth, 1)) for base, [label] in groups.items())
         return _render(block, inner, depth)
     bases = {label: base for base, labels in groups.items() for label in labels}
-    ties = _named_by_colour(groups, _colours(block, own, bases), inner, depth)
+    ties = _named_by_colour(groups, colours_of(block, own, bases), inner, depth)
     if not ties:
         return _render(block, inner, depth)
     best: Select | None = None
@@ -249,84 +244,6 @@ def _sources(block: Select) -> list[Source]:
 
 def _base(source: Source) -> str:
     return source.name if isinstance(source, Table) else f"({source.head})"
-
-
-def _colours(block: Select, own: list[Source], bases: dict[Label, str]) -> dict[Label, str]:
-    """Tell sources of one name apart by every term that mentions them, each seeing the others' colours."""
-    mentions = [(fact, _mentioned(fact)) for fact in _told(block)]
-    colours = dict(bases)
-    for round_ in range(3):
-        fresh: dict[Label, str] = {}
-        masked: dict[tuple[int, Label], Any] = {}
-        for source in own:
-            label = source.label
-            seen = sorted(
-                repr(_mask(fact, label, colours, masked)) for fact, labels in mentions if label in labels
-            )
-            fresh[label] = f"{bases[label]} {'|'.join(seen)}"
-        # Only the order of the colours matters; short ones keep the next round short.
-        ranks = {colour: f"{place:04}" for place, colour in enumerate(sorted(set(fresh.values())))}
-        fresh = {label: f"{bases[label]}~{ranks[colour]}" for label, colour in fresh.items()}
-        if len(set(fresh.values())) == len(set(colours.values())) and round_ > 0:
-            return fresh
-        colours = fresh
-    return colours
-
-
-def _told(block: Select) -> list[tuple[object, ...]]:
-    """Return all that a block says of its sources, each with where it says so."""
-    told: list[tuple[object, ...]] = []
-    stack: list[Source | Outer] = [*block.outers, *block.sources]
-    while stack:
-        top = stack.pop()
-        if isinstance(top, Outer):
-            told += [("outer", one) for one in top.where]
-            told += [("padded", source) for source in top.sources]
-            stack += [*top.outers, *top.sources]
-        elif isinstance(top, Full):
-            told += [("full", top.where), ("left", top.left), ("right", top.right)]
-        elif not isinstance(top, Table):
-            told.append(top)
-    told += [("where", one) for one in block.where]
-    told += [("having", one) for one in block.having]
-    told += [("item", place, one) for place, one in enumerate(block.items)]
-    told += [("group", one) for one in block.group or ()]
-    told += [("order", place, one) for place, one in enumerate(block.order)]
-    told += [("extra", one) for one in block.extra]
-    return told
-
-
-def _mentioned(fact: object) -> set[Label]:
-    """Return the labels of the sources that a term reads or holds."""
-    return {
-        part.source if isinstance(part, Column) else part.label
-        for part in walk(fact)
-        if isinstance(part, (Column, *SOURCES))
-    }
-
-
-def _mask(term: Any, own: Label, colours: dict[Label, str], masked: dict[tuple[int, Label], Any]) -> Any:
-    """Return a term with each source called by its colour, and one of them `me`."""
-    kind = term.__class__
-    if kind in ATOMS or not term:
-        return term
-    if kind is Column or kind in SOURCES:
-        head, label, *rest = term
-        if isinstance(label, int):  # not named yet
-            label = "me" if label == own else colours.get(label, "?")
-        return (head, label, *(_mask(part, own, colours, masked) for part in rest))
-    # One object wherever a column of the class stands.
-    if kind is Same and (id(term), own) in masked:
-        return masked[id(term), own]
-    parts = [_mask(part, own, colours, masked) for part in term]
-    if kind is tuple and not isinstance(parts[0], str):
-        parts.sort(key=repr)
-    elif kind is not tuple and term.head in _COMMUTATIVE:
-        head, *operands = parts
-        parts = [head, *sorted(operands, key=repr)]
-    if kind is Same:
-        masked[id(term), own] = tuple(parts)
-    return tuple(parts)
 
 
 def _render(block: Select, names: Names, depth: int) -> Select:

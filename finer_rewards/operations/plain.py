@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ._scopes import Scope
 from .expressions import number
 from .facts import Facts
 from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
 from .plain_terms import PlainTerms, UnsureError
-from .reading import Scope
 from .sources import Body, CommonTable, Numbers
 from .terms import Number, Outer, Position, Query, Select, SetOperation, SortKey, Term, conjuncts
 

@@ -7,9 +7,9 @@ from functools import cache
 
 from sqlglot import exp
 
+from ._scopes import Scope
 from .expressions import aggregate, cast_name, minus, number
 from .lexing import ALLOWED_AFTER_TYPE, COLUMN_TOO, NUMBER, QUOTES, RESERVED
-from .reading import Scope
 from .terms import (
     NULL,
     Call,

@@ -38,7 +38,7 @@ from .terms import (
 )
 
 if TYPE_CHECKING:
-    from .reading import Scope
+    from ._scopes import Scope
 
 __all__ = ["Body", "CommonTable", "Entry", "FromClause", "Numbers", "given"]
 
