@@ -120,6 +120,7 @@ def test_sqlite_takes_them_alike(first: str, second: str) -> None:
         ("duckdb", "SELECT fans FROM band ORDER BY ALL", "SELECT fans FROM band"),
         ("duckdb", "SELECT fans FROM band WHERE id BETWEEN SYMMETRIC 5 AND 1", "SELECT fans FROM band WHERE id BETWEEN 5 AND 1"),
         ("postgres", "SELECT fans FROM band WHERE id BETWEEN SYMMETRIC 5 AND 1", "SELECT fans FROM band WHERE id BETWEEN 5 AND 1"),
+        ("postgres", "SELECT 1 FROM band WHERE 1 = 2 HAVING COUNT(*) = 0", "SELECT 1 FROM band WHERE 1 = 2"),
         ("postgres", "SELECT fans AS f FROM band WHERE f > 1", "SELECT fans AS f FROM band WHERE fans > 1"),
         ("postgres", "SELECT id FROM lot WHERE code IS NOT NULL", "SELECT id FROM lot WHERE code IS NULL"),
         ("postgres", "SELECT id FROM lot WHERE (units > 1) IS NOT TRUE", "SELECT id FROM lot WHERE (units > 1) IS TRUE"),

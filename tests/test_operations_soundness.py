@@ -192,7 +192,11 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
         (
             "SELECT zone, COUNT(*) FROM city GROUP BY zone HAVING zone > 'a'",
             "SELECT zone, COUNT(*) FROM city WHERE zone > 'a' GROUP BY zone",
-        )
+        ),
+        (
+            "SELECT zone, COUNT(*) FROM city GROUP BY zone HAVING zone > (SELECT MIN(c) FROM loose)",
+            "SELECT zone, COUNT(*) FROM city WHERE zone > (SELECT MIN(c) FROM loose) GROUP BY zone",
+        ),
     ],
     "drop_unseen_nulls": [
         ("SELECT AVG(size) FROM city WHERE size IS NOT NULL", "SELECT AVG(size) FROM city"),
@@ -242,7 +246,41 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
     ],
     "drop_needless_distinct": [
         ("SELECT DISTINCT id, name FROM city", "SELECT id, name FROM city"),
+        (
+            "SELECT DISTINCT name, zone FROM city ORDER BY zone, name LIMIT 1",
+            "SELECT name, zone FROM city ORDER BY zone, name LIMIT 1",
+        ),
         ("SELECT DISTINCT zone, COUNT(*) FROM city GROUP BY zone", "SELECT zone, COUNT(*) FROM city GROUP BY zone"),
+    ],
+    "other_than_the_least": [
+        (
+            "SELECT id FROM city WHERE size <> (SELECT MIN(size) FROM city)",
+            "SELECT id FROM city WHERE size > (SELECT MIN(size) FROM city)",
+        ),
+        (
+            "SELECT c.id FROM city c, loose WHERE (SELECT MAX(name) FROM city) <> c.name",
+            "SELECT c.id FROM city c, loose WHERE c.name < (SELECT MAX(name) FROM city)",
+        ),
+    ],
+    "count_of_one_row": [
+        (
+            "SELECT id FROM shop s WHERE (SELECT COUNT(*) FROM city c WHERE c.id = s.owner) >= 2",
+            "SELECT id FROM shop WHERE 1 = 2",
+        ),
+        (
+            "SELECT id FROM shop s WHERE (SELECT COUNT(name) FROM city c WHERE c.id = s.owner) <= 1",
+            "SELECT id FROM shop",
+        ),
+    ],
+    "count_in_group_of_one": [
+        ("SELECT name FROM city GROUP BY id HAVING COUNT(*) > 1", "SELECT name FROM city WHERE 1 = 2"),
+        ("SELECT name FROM city GROUP BY id HAVING COUNT(*) = 1 AND COUNT(size) < 2", "SELECT name FROM city"),
+    ],
+    "bare_empty_block": [
+        (
+            "SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id WHERE s.owner = 1 AND s.owner = 2 ORDER BY s.id",
+            "SELECT name FROM city WHERE 1 = 2",
+        ),
     ],
     "drop_needless_order": [
         ("SELECT name FROM city ORDER BY id, name", "SELECT name FROM city ORDER BY id"),
@@ -262,6 +300,9 @@ OTHERS = [
     ("SELECT a FROM loose WHERE c = 2", "SELECT a FROM loose WHERE c = '2'"),
     ("SELECT CASE WHEN a IS NOT NULL THEN a END, CASE WHEN b IS NOT NULL THEN b ELSE 0 END FROM loose", "SELECT a, COALESCE(b, 0) FROM loose"),
     ("SELECT a FROM loose WHERE a = 1 AND a IN (1, 2)", "SELECT a FROM loose WHERE a = 1"),
+    ("SELECT SUM(CASE WHEN id = id THEN 1 ELSE 0 END), COUNT(*) FROM city GROUP BY zone", "SELECT COUNT(*), COUNT(*) FROM city GROUP BY zone"),
+    ("SELECT a FROM loose WHERE c = 'x' UNION ALL SELECT a FROM loose WHERE c = 'a'", "SELECT a FROM loose WHERE c IN ('x', 'a')"),
+    ("SELECT SUM(w.a) FROM (SELECT a FROM loose WHERE c = 'x' AND b > 1 UNION ALL SELECT a FROM loose WHERE c = 'a') w", "SELECT SUM(a) FROM loose WHERE (c = 'x' AND b > 1) OR c = 'a'"),
     ("SELECT c.id FROM city c LEFT JOIN (SELECT 1 AS one) x ON x.one = 1", "SELECT id FROM city"),
     ("SELECT s.label FROM shop s NATURAL JOIN (SELECT id FROM city)", "SELECT s.label FROM shop s JOIN city c USING (id)"),
 ]  # fmt: skip
@@ -286,6 +327,15 @@ KEPT_APART = [
     ("SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1", "SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner > 1"),
     ("SELECT a FROM loose WHERE a = b", "SELECT a FROM loose"),
     ("SELECT a, b FROM loose", "SELECT b, a FROM loose"),
+    ("SELECT id FROM city WHERE size <> (SELECT MAX(size) FROM city WHERE zone = 'x')", "SELECT id FROM city WHERE size < (SELECT MAX(size) FROM city WHERE zone = 'x')"),
+    ("SELECT id FROM city WHERE size <> (SELECT MAX(owner) FROM shop)", "SELECT id FROM city WHERE size < (SELECT MAX(owner) FROM shop)"),
+    ("SELECT id FROM shop s WHERE (SELECT COUNT(*) FROM city c WHERE c.size = s.owner) >= 2", "SELECT id FROM shop WHERE 1 = 2"),
+    ("SELECT name FROM city GROUP BY id HAVING COUNT(size) > 0", "SELECT name FROM city"),
+    ("SELECT COUNT(*) FROM city WHERE id = 1 AND id = 2", "SELECT id FROM city WHERE 1 = 2"),
+    ("SELECT a FROM loose WHERE c = 'x' UNION ALL SELECT a FROM loose WHERE b = 1", "SELECT a FROM loose WHERE c = 'x' OR b = 1"),
+    ("SELECT DISTINCT a FROM loose WHERE c = 'x' UNION ALL SELECT DISTINCT a FROM loose WHERE c = 'a'", "SELECT a FROM loose WHERE c IN ('x', 'a')"),
+    ("SELECT DISTINCT name, zone FROM city ORDER BY zone, name LIMIT 2", "SELECT name, zone FROM city ORDER BY zone, name LIMIT 2"),
+    ("SELECT zone FROM city GROUP BY zone HAVING (SELECT MIN(c) FROM loose WHERE a = size) > 'a'", "SELECT DISTINCT zone FROM city WHERE (SELECT MIN(c) FROM loose WHERE a = size) > 'a'"),
     ("SELECT b FROM loose GROUP BY b HAVING COUNT(DISTINCT a) = 2", "SELECT b FROM loose WHERE a = 1 INTERSECT SELECT b FROM loose WHERE a = 2"),
     ("SELECT b FROM loose WHERE a IN (1, 2, 3) GROUP BY b HAVING COUNT(DISTINCT a) = 2", "SELECT b FROM loose WHERE a = 1 INTERSECT SELECT b FROM loose WHERE a = 2"),
     ("SELECT b, COUNT(*) FROM loose GROUP BY b HAVING SUM(CASE WHEN a = 1 THEN 1 ELSE 0 END) > 0", "SELECT b, COUNT(*) FROM loose WHERE a = 1 GROUP BY b"),

@@ -156,6 +156,8 @@ def _comparison(term: Comparison, context: Context) -> Term:
         return _identity(term, head, left, right, context)
     if NULL in (left, right):
         return NULL
+    if left == right and head in ("=", "<=", ">=") and isinstance(left, Column) and context.not_null(left):
+        return TRUE
     if head == "=" and isinstance(left, Row) and isinstance(right, Row) and len(left) == len(right):
         pairs = zip(left.items, right.items, strict=True)
         equal = (_comparison(Comparison("=", a, b), context) for a, b in pairs)

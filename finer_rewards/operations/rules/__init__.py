@@ -39,6 +39,7 @@ from . import (
     blocks,
     derived,
     duplicates,
+    few_rows,
     grouping,
     joins,
     loose,
@@ -70,6 +71,8 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (joins.drop_unused_outer, "outers"),
     (joins.free_foreign_key, "cast"),
     (subqueries.scalar_to_in, "subquery"),
+    (few_rows.count_of_one_row, "subquery"),
+    (unseen.other_than_the_least, "subquery"),
     (subqueries.in_to_exists, "subquery"),
     (unseen.exists_of_itself, "subquery"),
     (subqueries.grouped_in_to_derived, "subquery"),
@@ -89,9 +92,11 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (grouping.count_case_to_where, "aggregate"),
     (grouping.count_distinct_rows, "derived"),
     (grouping.groups_are_not_empty, "having"),
+    (few_rows.count_in_group_of_one, "having"),
     (quantified.having_to_exists, "having"),
     (duplicates.drop_needless_distinct, "distinct"),
     (duplicates.drop_needless_order, "order"),
+    (few_rows.bare_empty_block, "where"),
 )
 
 #: Rules that hold but for NULLs, ties and repeats; see `loose`.

@@ -8,7 +8,6 @@ from typing import TypeGuard
 from ..context import Context, numbers_in
 from ..terms import (
     CONSTANTS,
-    QUERIES,
     Aggregate,
     Column,
     Comparison,
@@ -22,6 +21,7 @@ from ..terms import (
     Text,
     Window,
     columns_of,
+    contains,
     sources_of,
     walk,
 )
@@ -118,17 +118,21 @@ class Closure:
             return term in self.columns or term.source in self.rows or term.source not in self.all_sources
         if isinstance(term, CONSTANTS):
             return True
-        if any(isinstance(part, _OF_MANY_ROWS) for part in walk(term)):
+        if contains(term, Aggregate, Window) or self._folds_inside(term):
             return False
         return all(map(self.fixes, columns_of(term)))
+
+    def _folds_inside(self, term: Term) -> bool:
+        """Return whether a subquery in a term folds columns of this FROM clause; such an aggregate is not its own."""
+        return any(
+            isinstance(part, Aggregate) and not sources_of(part).isdisjoint(self.all_sources)
+            for part in walk(term)
+        )
 
     @property
     def one_row(self) -> bool:
         """True when at most one row of the FROM clause is left."""
         return all(label in self.rows for label in self.all_sources)
-
-
-_OF_MANY_ROWS = (Aggregate, Window, *QUERIES)
 
 
 def _equates_a_column(condition: Term) -> TypeGuard[Comparison]:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import Number, Select, SortKey, Term, Window, contains
+from ..terms import ONE, Number, Select, SortKey, Term, Window, contains
 from .closure import Closure
 
 
 def drop_needless_distinct(block: Select, context: Context) -> Select:
-    """DISTINCT is dropped where no two rows can be equal: a key, or every group key, is among the items."""
+    """DISTINCT is dropped where no two rows can be equal: a key, or every group key, is among the items.
+
+    And where LIMIT 1 takes a row of those that come first, if the items fix what they are sorted by.
+    """
     if block.distinct is not True or block.extra:
         return block
+    if block.limit == ONE and not block.offset:
+        closure = Closure(block, block.items, context)
+        if all(key.term in block.items or closure.fixes(key.term) for key in block.order):
+            return block._replace(distinct=False)
     if block.aggregated:
         if block.group is None:
             return block._replace(distinct=False)

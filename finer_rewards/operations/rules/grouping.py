@@ -40,7 +40,7 @@ ZERO = Number("0")
 _SEVERAL_GROUPINGS = ("rollup", "cube", "grouping_sets", "all")
 
 
-def _groups_once(block: Select) -> bool:
+def groups_once(block: Select) -> bool:
     """Return whether a block has GROUP BY, and each row is in one group."""
     return bool(block.group) and not any(key.head in _SEVERAL_GROUPINGS for key in block.group or ())
 
@@ -48,7 +48,7 @@ def _groups_once(block: Select) -> bool:
 def only_groups_once(block: Select) -> bool:
     """Return whether a block does so without an aggregate or a window."""
     folds = computes_over_rows((shown_terms(block), block.having))
-    return _groups_once(block) and not folds and not block.extra
+    return groups_once(block) and not folds and not block.extra
 
 
 def group_to_distinct(block: Select, context: Context) -> Select:
@@ -118,7 +118,7 @@ def _ask_for(asked: set[Label], block: Select) -> Select:
 
 def drop_determined_keys(block: Select, context: Context) -> Select:
     """A GROUP BY key that the others fix is dropped; so is a constant one. Holds always."""
-    if block.group is None or not _groups_once(block):
+    if block.group is None or not groups_once(block):
         return block
     nothing = Closure(block, (), context)
     keys = [key for key in dict.fromkeys(block.group) if not nothing.fixes(key)]
@@ -140,8 +140,8 @@ def _key_rank(key: Term, context: Context) -> tuple[bool, bool, str]:
 
 
 def having_to_where(block: Select, context: Context) -> Select:
-    """A HAVING condition on group keys alone is a WHERE condition. Holds with GROUP BY and without subqueries."""
-    if block.group is None or not block.having or not _groups_once(block):
+    """A HAVING condition on group keys alone is a WHERE condition. Holds with GROUP BY."""
+    if block.group is None or not block.having or not groups_once(block):
         return block
     closure = Closure(block, block.group, context)
     moved = [

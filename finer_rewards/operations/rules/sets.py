@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import TypeGuard
 
 from ..context import Context
@@ -26,7 +27,7 @@ from ..terms import (
     substitute,
 )
 from ._shared import any_row, shows_all_columns, table_readings, without
-from .blocks import flatten_conditions
+from .blocks import contradictory, flatten_conditions
 from .subqueries import only_joins_and_filters
 
 
@@ -34,14 +35,14 @@ def rewrite_set_operation(query: SetOperation, context: Context) -> Query:
     """Return INTERSECT and EXCEPT as [NOT] EXISTS, and UNION of one FROM clause as OR.
 
     The first holds where the left side only joins and filters and values are compared alike;
-    the second where the branches differ in their conditions alone.
+    the second where the branches differ in their conditions alone, and no row is in two of them if repeats count.
     """
     branches = query.branches
     if query.extra or not _have_known_columns(branches):
         return query
     block: Select | None = None
-    if query.operator == "union":
-        block = _union(branches, context)
+    if query.operator in ("union", "union all"):
+        block = _union(branches, query.operator == "union all", context)
     elif query.operator == "intersect":
         # Either side may come first.
         first = next(filter(only_joins_and_filters, branches), branches[0])
@@ -111,7 +112,7 @@ def _compare_otherwise(a: Term, b: Term, context: Context) -> bool:
     return context.converts(a, b) or bool(context.collation(a) or context.collation(b))
 
 
-def _union(branches: tuple[Select, ...], context: Context) -> Select | None:
+def _union(branches: tuple[Select, ...], all_rows: bool, context: Context) -> Select | None:
     """Return the block of branches with one FROM clause and one list of items; `None` where they differ."""
     if not all(
         only_joins_and_filters(branch) and not branch.outers and branch.sources for branch in branches
@@ -119,14 +120,31 @@ def _union(branches: tuple[Select, ...], context: Context) -> Select | None:
         return None
     first = branches[0]
     frame = _frame(first)
-    alternatives = [conjunction(first.where)]
+    alternatives = [first.where]
     for branch in branches[1:]:
         same = _rename(first, branch) if _frame(branch) == frame else None
         if same is None:
             return None
-        alternatives.append(conjunction(substitute(branch.where, same)))
-    block = first._replace(distinct=True, order=(), where=(Connective("or", *alternatives),))
+        alternatives.append(substitute(branch.where, same))
+    if all_rows and not (_keep_repeats(branches) and _exclude_each_other(alternatives)):
+        return None
+    block = first._replace(
+        distinct=not all_rows, order=(), where=(Connective("or", *map(conjunction, alternatives)),)
+    )
     return flatten_conditions(block, context)
+
+
+def _keep_repeats(branches: tuple[Select, ...]) -> bool:
+    return not any(branch.distinct is True for branch in branches)
+
+
+def _exclude_each_other(alternatives: list[tuple[Term, ...]]) -> bool:
+    """Return whether no row satisfies two of these conjunctions."""
+    pairs = combinations(alternatives[:_MOST_COMPARED], 2)
+    return len(alternatives) <= _MOST_COMPARED and all(contradictory((*a, *b)) for a, b in pairs)
+
+
+_MOST_COMPARED = 12  # branches; each is held against every other
 
 
 def _frame(block: Select) -> Query:

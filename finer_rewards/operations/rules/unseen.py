@@ -15,6 +15,7 @@ from ..terms import (
     Column,
     Comparison,
     Exists,
+    Scalar,
     Select,
     Table,
     Term,
@@ -23,7 +24,7 @@ from ..terms import (
     walk_here,
 )
 from ._nulls import asked_for, null_through
-from ._shared import both_ways, is_equality, shown_terms, table_readings, without
+from ._shared import both_ways, is_cut, is_equality, shown_terms, table_readings, without
 from .grouping import change_aggregates
 from .subqueries import only_joins_and_filters
 
@@ -80,6 +81,35 @@ def exists_of_itself(block: Select, context: Context) -> Select:
                 where = (part for one in block.where for part in (said if one is condition else (one,)))
                 return block._replace(where=tuple(dict.fromkeys(where)))
     return block
+
+
+def other_than_the_least(block: Select, context: Context) -> Select:
+    """`x <> (SELECT MIN(x) FROM t)` is `x > (SELECT MIN(x) FROM t)` for a row of t, and with MAX it is `x <`."""
+    where = tuple(_beyond(condition, block) for condition in block.where)
+    return block if where == block.where else block._replace(where=where)
+
+
+def _beyond(condition: Term, block: Select) -> Term:
+    if not isinstance(condition, Comparison) or condition.head != "<>":
+        return condition
+    for column, extreme in both_ways(condition):
+        query = extreme.query if isinstance(extreme, Scalar) else None
+        if not isinstance(column, Column) or not isinstance(query, Select) or not _reads_a_whole_table(query):
+            continue
+        (least, (source,)) = query.items[0], table_readings(query.sources)
+        own = [one for one in table_readings(block.sources) if one.label == column.source]
+        if not own or own[0].name != source.name:
+            continue
+        for name, sides in (("min", (extreme, column)), ("max", (column, extreme))):
+            if least == Aggregate(name, False, Column(source.label, column.name, *column.options)):
+                return Comparison("<", *sides)
+    return condition
+
+
+def _reads_a_whole_table(query: Select) -> bool:
+    """Return whether a block reads one table, and all its rows as one group."""
+    whole = not (query.outers or query.where or query.having or query.extra or is_cut(query))
+    return whole and query.group is None and len(table_readings(query.sources)) == len(query.sources) == 1
 
 
 def _on_the_row(

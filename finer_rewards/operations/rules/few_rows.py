@@ -1,0 +1,107 @@
+"""Counts over one row at most, and blocks that return none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import eq, ge, gt, le, lt, ne
+
+from ..context import Context, numbers_in
+from ..terms import (
+    COUNT_ALL,
+    FALSE,
+    TRUE,
+    Aggregate,
+    Comparison,
+    Number,
+    Outer,
+    Scalar,
+    Select,
+    Source,
+    Term,
+    contains,
+    sources_of,
+)
+from ._shared import is_cut
+from .closure import Closure
+from .grouping import groups_once
+
+_HOLDS: dict[str, Callable[[int, int], bool]] = {"=": eq, "<>": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
+
+
+def count_in_group_of_one(block: Select, context: Context) -> Select:
+    """`HAVING COUNT(x) > 1` is false, and other bounds of a count decided, where the keys fix a row."""
+    if block.group is None or not groups_once(block) or not any(map(_compared_count, block.having)):
+        return block
+    having = tuple(map(_decided, block.having))
+    if having == block.having or not Closure(block, block.group, context).one_row:
+        return block
+    return block._replace(having=having)
+
+
+def count_of_one_row(block: Select, context: Context) -> Select:
+    """`(SELECT COUNT(x) ...) > 1` is false, and other bounds of a count decided, where it finds one row at most."""
+    where = tuple(_without_count(condition, context) for condition in block.where)
+    return block if where == block.where else block._replace(where=where)
+
+
+def _without_count(condition: Term, context: Context) -> Term:
+    if not isinstance(condition, Comparison) or not isinstance(condition.left, Scalar):
+        return condition
+    query = condition.left.query
+    if (
+        not isinstance(query, Select)
+        or query.group is not None
+        or query.having
+        or query.extra
+        or is_cut(query)
+    ):
+        return condition
+    decided = _decided(Comparison(condition.head, query.items[0], condition.right), least=0)
+    return decided if decided in (TRUE, FALSE) and Closure(query, (), context).one_row else condition
+
+
+def _compared_count(condition: Term) -> Aggregate | None:
+    """Return the count that a condition compares with a whole number."""
+    if not isinstance(condition, Comparison) or not isinstance(condition.right, Number):
+        return None
+    count = condition.left
+    whole = condition.right.numeral.lstrip("-").isdigit() and condition.head in _HOLDS
+    return count if whole and isinstance(count, Aggregate) and count.name == "count" else None
+
+
+def _decided(condition: Term, least: int = 1) -> Term:
+    """Return true or false where a count over one row, which is 0 or 1, decides a condition; `least`: of COUNT(*)."""
+    count = _compared_count(condition)
+    if count is None or not isinstance(condition, Comparison) or not isinstance(condition.right, Number):
+        return condition
+    number = int(condition.right.numeral)
+    found = {_HOLDS[condition.head](value, number) for value in range(least if count == COUNT_ALL else 0, 2)}
+    if len(found) == 2:
+        return condition
+    return TRUE if found == {True} else FALSE
+
+
+def _all_sources(block: Select | Outer) -> list[Source]:
+    """Return the sources of a block and of its outer joins."""
+    return [*block.sources, *(source for outer in block.outers for source in _all_sources(outer))]
+
+
+def bare_empty_block(block: Select, context: Context) -> Select:
+    """Of a block without rows stays what it shows.
+
+    Holds where a condition is never true, and nothing is an aggregate, which makes a row of none.
+    """
+    if FALSE not in block.where or contains((block.items, block.having, block.order), Aggregate):
+        return block
+    shown = sources_of(block.items)
+    return block._replace(
+        distinct=False,
+        sources=tuple(one for one in _all_sources(block) if not numbers_in((one,)).isdisjoint(shown)),
+        outers=(),
+        where=(FALSE,),
+        group=None,
+        having=(),
+        order=(),
+        limit=None,
+        offset=None,
+    )
