@@ -76,14 +76,15 @@ def prose(page: Path) -> str:
 
 @cache
 def repository() -> dict[str, str]:
-    """The text of every file that a page may name, by its path."""
-    files = [ROOT / "pyproject.toml", ROOT / "noxfile.py", ROOT / "mkdocs.yml"]
+    """The text of every file that a page may name, by its path; no text of one that is no text."""
+    files = [file for file in ROOT.iterdir() if file.is_file()]
     for folder in SOURCES:
-        files += [file for file in (ROOT / folder).rglob("*") if file.is_file()]
+        files += [file for file in (ROOT / folder).rglob("*") if file.is_file() and file.suffix != ".pyc"]
+    binary = {".png", ".sqlite"}
     return {
-        name_of(file): file.read_text(encoding="utf-8", errors="replace")
+        name_of(file): "" if file.suffix in binary else file.read_text(encoding="utf-8", errors="replace")
         for file in files
-        if file.suffix not in {".pyc", ".png", ".sqlite"} and file.name != Path(__file__).name
+        if file != Path(__file__)
     }
 
 
@@ -97,8 +98,10 @@ def code() -> list[str]:
 def is_there(path: str) -> bool:
     """Whether the repository has a file or a folder whose path ends so."""
     path = path.strip("/")
-    folder = any(f"/{name}".find(f"/{path}/") >= 0 for name in repository())
-    return folder or any(f"/{name}".endswith(f"/{path}") for name in repository()) or (ROOT / path).exists()
+    names = [f"/{name}" for name in repository()]
+    return any(name.endswith(f"/{path}") or f"/{path}/" in name for name in names) or path == str(
+        Path(__file__).relative_to(ROOT)
+    )
 
 
 @every_page
@@ -259,7 +262,7 @@ def test_names(page: Path) -> None:
 
 @cache
 def every_word() -> frozenset[str]:
-    stems = {Path(file).stem for file in repository()}
+    stems = {Path(__file__).stem, *(Path(file).stem for file in repository())}
     return frozenset(NAMES_OF_OTHERS | stems).union(*map(words, code()))
 
 
