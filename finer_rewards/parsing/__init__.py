@@ -1,8 +1,8 @@
-"""Completion -> `Answer`: where the thought ends, where the SQL is, and what is wrong with the form.
+"""Parsing a completion into an `Answer`: its thought, its SQL, and what is wrong with its form.
 
-Parsing is pure, takes time linear in the text and never raises for what a model wrote. SQL is never fished
-out of prose: an answer is what the completion itself marks as one (a tag, a code fence, or all that follows
-the thought), so that a lucky phrase is not paid.
+Parsing is pure, takes time linear in the length of the text, and never raises for what a model wrote. The SQL is what
+the completion itself marks as the answer (a tag, a code fence, or all that follows the thought), or what stands there
+as a query of its own; phrases within sentences do not count, so that none is rewarded by luck.
 
 Import from here: the modules inside are private.
 """

@@ -1,4 +1,4 @@
-"""What model families write around a turn and around a thought: the one place that knows their tokens."""
+"""The special tokens and tags that model families write around turns, thoughts and answers; known only here."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-# Most families write a token between bars: `<|im_end|>`, `<|END_OF_TURN_TOKEN|>`, DeepSeek's with full-width bars,
-# Llama's and Phi's tool tokens, those of gpt-oss. No SQL ends so.
-_BARRED = (
-    r">[|｜][^<>\s|｜]{1,40}[|｜]<"  # backwards, as all is matched from the end: a long text costs no more
-)
+# Most families write tokens between bars: `<|im_end|>`, `<|END_OF_TURN_TOKEN|>`, DeepSeek's with full-width bars,
+# Llama's and Phi's tool tokens, those of gpt-oss. No SQL ends like that. The pattern is written backwards, because
+# texts are matched from their end, so that a long text costs no more than a short one.
+_BARRED = r">[|｜][^<>\s|｜]{1,40}[|｜]<"
 _OTHERS = (
     "</s>", "<s>", "<eos>", "<bos>", "<pad>", "<end_of_turn>", "<start_of_turn>", "<turn|>", "<end_of_utterance>",
     "<eoa>", "<seed:eos>", "[|endofturn|]", "[EOS]", "[PAD]",
 )  # fmt: skip
 
-# How thoughts begin and end where it is not with <think>: instruct models asked for tags, Magistral, Kimi, Seed-OSS,
-# Command A, Gemma 4, and the channels of gpt-oss, whose answer is a channel too. GLM puts its answer into a box.
+# How thoughts begin and end in families that do not use <think>: instruct models asked for tags, Magistral, Kimi,
+# Seed-OSS, Command A, Gemma 4, and the channels of gpt-oss, whose answer is a channel too. GLM boxes its answer.
 _TAGS = re.compile(
     r"(?P<opens><(?:thinking|thought|reasoning|seed:think)>|\[THINK\]|◁think▷|<\|START_THINKING\|>"
     r"|<\|channel>thought\b|(?:<\|start\|>assistant)?<\|channel\|>analysis<\|message\|>)"
@@ -27,11 +26,12 @@ _TAGS = re.compile(
 )
 
 
-# Models trained on mathematics box their answer, as LaTeX has it; no SQL has braces.
+# Models trained on mathematics write their answer in LaTeX's \boxed{}; no SQL contains braces.
 _BOX = re.compile(r"\\boxed\s*\{(?:\s*\\text\s*\{)?(?=\s*(?:select|with|values)\b)([^{}]*)\}+", re.IGNORECASE)
 
 _NAMES = ("thinking", "thought", "reasoning", "seed:think")
-_TAIL = 200  # characters at the end of a text, in which nearly always all ends that is cut off
+# All endings nearly always lie within so many last characters, so these are matched first.
+_TAIL = 200
 
 
 def without_endings(text: str, more: Iterable[str] = ()) -> str:
@@ -49,7 +49,8 @@ def without_endings(text: str, more: Iterable[str] = ()) -> str:
     """
     pattern = _pattern(tuple(sorted(set(more)))) if more else _PATTERN
     found = None if more else pattern.match(text[: -_TAIL - 1 : -1])
-    if more or (found is not None and found.end() > _TAIL // 2):  # what goes on may be a token cut in two
+    # A match that long may go on beyond the last characters, perhaps in the middle of a token.
+    if more or (found is not None and found.end() > _TAIL // 2):
         found = pattern.match(text[::-1])
     return text[: len(text) - found.end()] if found else text
 
@@ -65,7 +66,7 @@ def with_common_tags(text: str) -> str:
     """
     if "\\boxed" in text:
         text = _BOX.sub(r"<answer>\1</answer>", text)
-    # A sign that all that is looked for has: most texts have none, and are not searched.
+    # Every tag has one of these signs. Most texts have none of them, and need not be searched.
     barred = "|" in text and ("<|" in text or "channel|>" in text)
     bracketed = "▷" in text or ("]" in text and "THINK]" in text)
     if not (barred or bracketed or any(piece.endswith(_NAMES) for piece in text.split(">"))):

@@ -1,7 +1,8 @@
-"""Queries that stand in running text: where each begins, and where it ends and an explanation goes on.
+"""Finding queries in running text: where a query begins, and where it ends and an explanation goes on.
 
-In a text a query begins at the start of a line or after a colon, with a keyword in capitals or small letters, not as a
-sentence does. It ends at its `;`, or at a blank line after which no clause goes on. Nothing is guessed beyond that.
+A query begins at the start of a line or after a colon, with a keyword all in capitals or all in small letters (a
+capitalised word begins a sentence). It ends at its `;`, or at a blank line that is not followed by a further clause.
+Nothing is guessed beyond that.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ _START = re.compile(
     r"(?:\A|\n|:[ \t]*\*{0,2})[ \t]*(?P<tick>`?)"
     rf"(?=(?:SELECT|select)\b|(?:WITH|with)\s+(?:(?i:recursive)\s+)?{_NAME}\s*(?:\(|(?i:as)\b)|(?:VALUES|values)\s*\()"
 )
-# What may hold a `;` or a blank line that ends nothing, and what ends a query.
+# Quoted texts and comments, in which a `;` or a blank line ends nothing; and the signs that may end a query.
 _PARTS = re.compile(
     r"'[^']*(?:'|\Z)|\"[^\"]*(?:\"|\Z)|`[^`\n]*`|--[^\n]*|/\*.*?(?:\*/|\Z)|[();]|\n[ \t\r]*\n\s*", re.DOTALL
 )
-# A clause, as a paragraph of a query begins, and what a paragraph of a query ends with when it is not its last.
+# Words with which a further paragraph of a query begins (_GOES_ON), and endings of a paragraph that is not the last of
+# its query (_IS_OPEN).
 _CLAUSE = (
     "FROM|WHERE|GROUP|ORDER|HAVING|LIMIT|OFFSET|UNION|INTERSECT|EXCEPT|JOIN|LEFT|RIGHT|INNER|CROSS|FULL|NATURAL|ON|AND"
     "|OR|WINDOW|WHEN|ELSE|END"
@@ -38,9 +40,9 @@ _TAG = re.compile(r"[<＜]/?\w|\[/?[A-Za-z]\w*\]")
 
 
 class ProseQuery(NamedTuple):
-    """A query in running text, and what stands before and after it.
+    """A query in running text, with the text before and after it.
 
-    `after` begins with `;` where it goes on in the line of the query's own `;`.
+    `after` begins with `;` if it goes on in the same line as the query's own `;`.
     """
 
     before: str
@@ -51,11 +53,11 @@ class ProseQuery(NamedTuple):
 def find_query(text: str) -> ProseQuery | None:
     """Return the first query of a text, or `None`.
 
-    What stands before it is a sentence or two: a longer text, or one with tags, is something else.
+    Only a sentence or two may stand before it; after a longer text, or one with tags, no query is looked for.
 
     Example:
         >>> find_query("The query is: SELECT 1;\\n\\nIt returns one row.")
-        Found(before='The query is:', sql='SELECT 1', after='It returns one row.')
+        ProseQuery(before='The query is:', sql='SELECT 1', after='It returns one row.')
         >>> find_query("I would select the names.")
     """
     start, tick, word = 0, "", first_word(text)
@@ -76,7 +78,7 @@ def find_query(text: str) -> ProseQuery | None:
 
 
 def distinct_queries(text: str) -> int:
-    """Return how many different queries stand in a text; two that differ in white space alone are one.
+    """Return how many different queries a text has, at most 2; queries that differ only in white space count once.
 
     Example:
         >>> distinct_queries("SELECT a FROM t; Or, if b is meant: SELECT b FROM t")
@@ -89,7 +91,7 @@ def distinct_queries(text: str) -> int:
     seen: set[str] = set()
     found = find_query(text)
     while found is not None and found.sql and len(seen) < 2:
-        # Explanations quote pieces, such as `SELECT a`: in them a query is one that reads something.
+        # Explanations quote pieces such as `SELECT a`, so after some text only a query with FROM counts.
         if not found.before or re.search(r"\bfrom\b", found.sql, re.IGNORECASE):
             seen.add(" ".join(found.sql.split()))
         found = find_query(found.after.lstrip("; "))
@@ -97,13 +99,13 @@ def distinct_queries(text: str) -> int:
 
 
 def is_one(text: str) -> bool:
-    """Return whether nothing in a text, but a `;` at its end, could end a query that begins it."""
+    """Return whether a text that begins with a query has nothing that could end it, except a final `;`."""
     end = text.find(";") + 1
     return not (end and text[end:].strip()) and ("\n" not in text or _BLANK.search(text) is None)
 
 
 def is_one_query(text: str) -> bool:
-    """Return whether a text is one query and nothing else; false where that takes a closer look.
+    """Return whether a text is certainly one query and nothing else; false may also mean that it is not certain.
 
     Example:
         >>> is_one_query("SELECT 1;"), is_one_query("With this in mind: SELECT 1")
@@ -114,13 +116,14 @@ def is_one_query(text: str) -> bool:
 
 
 def begins_query(text: str) -> bool:
-    """Return whether the first word of a text is one that a query begins with."""
+    """Return whether the first word of a text is SELECT, WITH or VALUES."""
     return _WORD.match(text, first_word(text)) is not None
 
 
 def first_word(text: str) -> int:
-    """Return where the first word stands, after white space, brackets and comments."""
-    if text[:1].isalpha():  # nearly every text, and this is asked several times of each
+    """Return the place of the first word, after white space, brackets and comments."""
+    # True of nearly every text, and this function is called several times for each.
+    if text[:1].isalpha():
         return 0
     at = 0
     while True:
@@ -136,8 +139,9 @@ def first_word(text: str) -> int:
 
 
 def _end(text: str, start: int, tick: str, depth: int) -> tuple[int, int]:
-    """Return where the query that begins at `start` ends, and where what follows it begins."""
-    if tick:  # between single backticks, which quote names too: the last one of the paragraph closes
+    """Return where the query that begins at `start` ends, and where the text after it begins."""
+    if tick:
+        # The query stands between backticks, which may also quote names in it: the paragraph's last one closes it.
         paragraph = text.find("\n\n", start)
         end = text.rfind("`", start, paragraph if paragraph >= 0 else len(text))
         end = end if end > start else text.rfind("`", start)

@@ -1,4 +1,4 @@
-"""Whether a thought holds anything that can be read."""
+"""Telling a thought with readable words from filler, such as digits, invisible characters or one word repeated."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from collections.abc import Iterator
 _PLAIN = re.compile(r"[\s!-~]*", re.ASCII)
 _LETTERS = re.compile(r"[^\W\d_]+")
 _ASCII_WORD = re.compile(r"[A-Za-z]{3,}")
+# A long thought needs so many different words.
 _WORDS = 8
-_SOONEST, _SOON = 120, 300  # characters in which many thoughts have them, and most
-# Letters by their category that nobody sees.
+# Many thoughts have them within their first 120 characters, most within 300; so these are looked at first.
+_SOONEST, _SOON = 120, 300
+# Characters that Unicode calls letters but that are invisible.
 _FILLERS = frozenset("\u115f\u1160\u3164\uffa0")
 
 
 class _Visible(dict[int, int | None]):
-    """A table for `str.translate` that takes away what is not seen: controls, formats, marks, what is not assigned."""
+    """A table for `str.translate` that removes invisible characters: controls, formats, marks, unassigned ones."""
 
     def __missing__(self, code: int) -> int | None:
         character = chr(code)
@@ -30,11 +32,11 @@ _VISIBLE = _Visible()
 
 
 def unreadable(thought: str, least: int) -> str:
-    """Return why a thought is no thought, or the empty text.
+    """Return why a thought counts as filler; empty if it does not.
 
-    A thought has a letter, and a longer one has different words: one in twenty characters, up to eight. A word has
-    three letters; in scripts without capitals, which may have no spaces either, two letters count as one. Where
-    `least` characters are asked for, they are to be seen, and half as many different runs of four.
+    A thought needs a letter, and a longer one different words: one for every twenty characters, up to eight. A word has
+    three letters; in scripts without capitals, which may have no spaces either, every two letters count as a word. If
+    `least` characters are required, they have to be visible, with half as many different sequences of four characters.
 
     Example:
         >>> unreadable("Count the singers.", 0), unreadable("1 2 3 4 5", 0)
@@ -53,10 +55,11 @@ def unreadable(thought: str, least: int) -> str:
 
 
 def _plainly_readable(thought: str, least: int) -> bool:
-    """Return whether the first words are enough; they are of nearly every thought."""
+    """Return whether the first words already show that a thought is readable; for nearly every thought they do."""
     head = thought[:_SOONEST]
     if len(head) == _SOONEST:
-        head = head.rpartition(" ")[0]  # the last word may be cut in two
+        # The last word may have been cut in two.
+        head = head.rpartition(" ")[0]
     return (
         len(head) >= least
         and len(set(_ASCII_WORD.findall(head.lower()))) >= _WORDS

@@ -1,4 +1,4 @@
-"""A query inside something: an object of JSON, a tag of any name, a pair of backticks in a sentence."""
+"""Finding a query inside a JSON object, a tag of any name, or a pair of backticks in a sentence."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ from finer_rewards.parsing._prose import begins_query
 _CLOSING = re.compile(r"</([A-Za-z][\w-]*)>|\[/([A-Za-z][\w-]*)\]")
 _LABEL = re.compile(r"\A\s*```\w*\s|```\s*\Z")
 _CODE = re.compile(r"(?<!`)`([^`]+)`(?!`)")
-_MOST = 50  # tags, pieces of code or values that are looked at
+# The most tags, pieces of code or JSON values that are looked at.
+_MOST = 50
 
 
 def wrapped_query(text: str) -> str | None:
-    """Return the one query that a text wraps; `None` where there is none, or several different ones.
+    """Return the only query that a text wraps in one of these ways; `None` if there is none, or several different ones.
 
     Example:
         >>> wrapped_query('{"reasoning": "Count them.", "sql": "SELECT COUNT(*) FROM t"}')
@@ -35,12 +36,12 @@ def wrapped_query(text: str) -> str | None:
 
 
 def _in_json(text: str) -> Iterator[str]:
-    """The texts of the first object, however deep."""
+    """Yield all texts in the first JSON object, however deeply nested."""
     start = text.find("{")
     if start < 0:
         return
     try:
-        # Models break lines within a text.
+        # Not strict, because models write line breaks within a JSON text.
         waiting = [json.JSONDecoder(strict=False).raw_decode(text, start)[0]]
     except (ValueError, RecursionError):
         return
@@ -64,5 +65,5 @@ def _in_tags(text: str) -> Iterator[str]:
 
 
 def _in_code(text: str) -> Iterator[str]:
-    """Code in a sentence; a piece of a query, which explanations quote, reads nothing."""
+    """Yield code between backticks that has FROM; without it, it is a piece of a query that an explanation quotes."""
     return (code for code in _CODE.findall(text) if re.search(r"\bfrom\b", code, re.IGNORECASE))

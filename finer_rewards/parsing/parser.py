@@ -1,4 +1,4 @@
-"""Finds the thought and the SQL in a completion, and names the first rule of the policy that it breaks."""
+"""`parse_completion`: finds the thought and the SQL of a completion, and the first rule of a policy that it breaks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ from finer_rewards.parsing.policy import AUTO, Policy, named_policy
 from finer_rewards.types import Answer
 
 _FENCE = "```"
-_BLANK_THOUGHT = 20  # characters of white space; templates without thinking write `<think>` and a few lines
+# An empty thought of up to so many blank characters is no filler: templates without thinking write `<think>` and a few
+# empty lines.
+_BLANK_THOUGHT = 20
 _LONG_FENCES = re.compile(r"`{4,}|(?:^|(?<=>))[ \t]*~{3,}", re.MULTILINE)
-# Before a fence after another one: it does not correct that one, but offers a choice.
+# Such words between two fences offer a choice between them; other words introduce a correction.
 _OFFERED = re.compile(r"\W*(?:\Z|or\b|alternativ|another|otherwise|option)", re.IGNORECASE)
-# Not one of several: two at the end are an error of BIRD's evaluator.
+# A single final `;`. Of several none is cut off, because two are an error in BIRD's evaluator.
 _END = re.compile(r"(?<![;\s])\s*;\Z")
 _ANSWER_TAGS = ("answer", "solution", "final_answer", "sql", "query")
 _LABEL = re.compile(r"(?!(?:select|with|values)\b)[a-z][\w+#.-]*(?!\S)", re.IGNORECASE)
@@ -33,22 +35,22 @@ _SQL_LABELS = frozenset({"bigquery", "duckdb", "oracle", "postgres", "snowflake"
 
 
 def parse_completion(completion: str, policy: Policy | str = AUTO, *, calls: Sequence[str] = ()) -> Answer:
-    """Return the thought and the SQL of a completion, and why it breaks the policy if it does.
+    """Return the thought and the SQL of a completion, and which rule of the policy it breaks, if any.
 
-    * The thought ends at the last closing tag; a thought that never ends leaves no SQL. What stands in the
-      thought is never the answer.
-    * Several different fenced queries after a thought are a hedge, not an answer: no SQL. Where no tags
-      delimit the thought, the text before the last fence is the thought, and its fences are drafts.
-    * In text that is marked in no way, the query is what begins a line or follows a colon; a sentence before
-      it and an explanation after it are left out. A comment alone is no SQL; comments in and before a query stay.
-    * Failing all that, the one query inside an object of JSON, a tag of any name, or backticks in a sentence.
+    * The thought ends at the last closing tag; a thought that never ends leaves no SQL. SQL within the thought is
+      never the answer.
+    * Several different fenced queries after a thought are a hedge and no answer: no SQL. If no tags delimit the
+      thought, the text before the last fence is the thought, and its fences are drafts.
+    * In text without any mark, the query begins a line or follows a colon; a sentence before it and an explanation
+      after it are left out. A comment alone is no SQL; comments in and before a query stay.
+    * If none of that finds a query, the only query inside a JSON object, a tag of any name, or backticks in a sentence.
     * Two different queries are no answer, wherever they stand.
-    * White space, the fence, the final `;` and end-of-turn tokens of chat templates are taken off.
+    * White space, the fence, the final `;` and end-of-turn tokens of chat templates are removed.
 
     Args:
         completion: what the model wrote; any string.
         policy: a `Policy`, or the name of one in `POLICIES`.
-        calls: the queries that the model ran through a tool before, for policies by which the last may be the answer.
+        calls: the queries that the model ran through a tool before; with some policies the last may be the answer.
 
     Returns:
         `Answer(thought, sql, problem)`; `problem` is empty when the policy is kept. The SQL may be there
@@ -91,10 +93,12 @@ def parse_completion(completion: str, policy: Policy | str = AUTO, *, calls: Seq
 
 
 class _Thinking(NamedTuple):
+    """A completion cut into its thought and the rest; `between` is the text between several thoughts."""
+
     thought: str | None
     rest: str | None
     problem: str = ""
-    between: str = ""  # what stands between several thoughts
+    between: str = ""
 
 
 def _thinking(text: str, policy: Policy) -> _Thinking:
@@ -149,6 +153,8 @@ def _tag_problem(text: str, policy: Policy) -> str:
 
 
 class _FoundAnswer(NamedTuple):
+    """The text of the SQL, the text around it, a problem, and the thought if the tags did not mark one."""
+
     sql: str | None
     outside: str = ""
     problem: str = ""
@@ -170,6 +176,7 @@ def _answer(rest: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
 
 
 def _tagged(rest: str, tag: str, policy: Policy) -> _FoundAnswer:
+    """Find the SQL between tags of this name; several tags have to hold the same text."""
     before, *pieces = rest.split(f"<{tag}>")
     parts = [piece.partition(f"</{tag}>") for piece in pieces]
     contents = dict.fromkeys(inner.strip() for inner, _, _ in parts)
@@ -187,6 +194,10 @@ def _tagged(rest: str, tag: str, policy: Policy) -> _FoundAnswer:
 
 
 def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
+    """Find the SQL in a code fence, or in the text if it has none.
+
+    With `drafts`, only the last fence is the answer, and the text before it is the thought.
+    """
     parts = text.split(_FENCE) if "`" in text else [text]
     if len(parts) > 1 and not policy.fenced:
         return _FoundAnswer(text, problem="the SQL stands in a code fence")
@@ -194,7 +205,7 @@ def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
         return _unmarked(text, policy, drafts=drafts)
     opens = _LABEL.match(parts[1]) or begins_query(parts[1])
     if len(parts) % 2 == 0 and not opens and begins_query(parts[0]):
-        # On a line of its own it closes a fence that the prompt opened; elsewhere it is part of the SQL.
+        # A fence on a line of its own closes one that the prompt opened; within a line it is part of the SQL.
         ends_line = parts[0].rstrip(" \t\r").endswith("\n")
         return _FoundAnswer(parts[0], "".join(parts[1:])) if ends_line else _FoundAnswer(text)
     blocks = _sql_blocks(parts)
@@ -218,13 +229,13 @@ def _unfenced(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
 
 
 def _unmarked(text: str, policy: Policy, *, drafts: bool) -> _FoundAnswer:
-    """Find the SQL where no fence marks it; what stands before it is the thought, if there is no other."""
+    """Find the SQL in text without a fence; with `drafts`, the text before it becomes the thought."""
     if policy.answer == "fence":
         return _FoundAnswer(text, problem="there is no code fence")
     if not policy.fenced or is_one_query(text):
         return _FoundAnswer(text)
     found = find_query(text)
-    # An explanation begins a line, and is no comment.
+    # A query is cut out of the text only if the explanation after it begins a new line and is no comment.
     if found is None or distinct_queries(text) > 1 or found.after.startswith(("--", "/*", ";")):
         return _FoundAnswer(text)
     return _FoundAnswer(
@@ -248,7 +259,7 @@ def _sql_blocks(parts: Sequence[str]) -> list[tuple[int, str]]:
 
 
 def _statement(text: str | None) -> tuple[str | None, str]:
-    """Return the SQL without white space and a final `;` around it, and what is wrong with it."""
+    """Return the SQL without surrounding white space and final `;`, and what is wrong with it."""
     if text is None:
         return None, "there is no SQL"
     sql = text.strip("\ufeff \t\r\n\f\v")
@@ -263,7 +274,7 @@ def _statement(text: str | None) -> tuple[str | None, str]:
 
 
 def _differ(sql: str, beside: str) -> bool:
-    """Return whether another query than this one stands beside it."""
+    """Return whether the text around a query holds another query."""
     if not beside.strip() and is_one(sql) and _FENCE not in sql:
         return False
     return distinct_queries(f"{sql};\n{beside}".replace(_FENCE, ";\n")) > 1

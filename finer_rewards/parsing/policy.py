@@ -1,4 +1,4 @@
-"""The forms a completion can be asked to have."""
+"""`Policy`, the form that a completion has to have, and the named policies."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ class Policy:
 
     Args:
         thought: tag around the thought; empty when no thought is looked for.
-        answer: where the SQL is: `"rest"` (all that follows the thought), `"fence"` (a code fence), the name
-            of a tag, or `"any"` (an `<answer>` or `<solution>` tag, else a fence, else the rest, else an object of
-            JSON, a tag of any name, or backticks in a sentence).
-        need_thought: a completion without a thought is refused.
+        answer: where the SQL stands: `"rest"` (all that follows the thought), `"fence"` (a code fence), the name
+            of a tag, or `"any"` (an `<answer>` or `<solution>` tag, else a fence, else the rest, else a JSON object,
+            a tag of any name, or backticks in a sentence).
+        need_thought: a completion without a thought breaks the policy.
         prefilled: the opening thought tag may be missing, because the prompt ends with it.
         several: there may be several thoughts; they end at the last closing tag.
         outside: there may be text before the thought and around the SQL.
         unclosed: the closing fence or answer tag may be missing.
-        fenced: the SQL may stand in a code fence or between sentences; otherwise the text is left as it is.
+        fenced: the SQL may stand in a code fence or between sentences; otherwise the text is used as it is.
         observed: a thought must follow every `</observation>`.
-        filler: a thought may be anything; otherwise it has to have words that can be read, and at least
-            `min_thought` / 2 different sequences of four characters (case and runs of white space aside).
-        min_thought: fewest characters of the thought, white space around it aside.
-        called: where no SELECT follows the thought, the query that was last run through a tool is the answer.
+        filler: a thought may be anything; otherwise it has to have readable words, and at least
+            `min_thought` / 2 different sequences of four characters (ignoring case and runs of white space).
+        min_thought: fewest characters of the thought, without white space around it.
+        called: if no SELECT follows the thought, the last query that was run through a tool is the answer.
 
     Raises:
         ConfigError: a tag that is no name, or a negative length.
@@ -75,7 +75,7 @@ class Policy:
             )
 
 
-#: Finds the SQL in every usual form; a problem is what leaves no SQL or no certain one, and a thought of nothing.
+#: Finds the SQL in every usual form; a problem means that there is no SQL or no certain one, or a thought of filler.
 AUTO: Final = Policy()
 
 _STRICT: Final = Policy(need_thought=True, prefilled=False, several=False, unclosed=False, filler=True)
@@ -90,7 +90,7 @@ _STRICT: Final = Policy(need_thought=True, prefilled=False, several=False, unclo
 #: * `sql_r1`: the four tags once each and in order, any text around them (SQL-R1).
 #: * `solution`: one `<solution>`, at least one thought, a thought after every observation (SkyRL-SQL).
 #: * `fence`: one fenced query, after the thought where there is one (OmniSQL).
-#: * `called`: as `auto`, or the query that was last run through a tool, where no SELECT
+#: * `called`: as `auto`, or the last query that was run through a tool, if no SELECT
 #:   follows the thought.
 #: * `plain`: nothing but SQL, as in a prediction file.
 POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
@@ -110,7 +110,7 @@ POLICIES: Final[Mapping[str, Policy]] = MappingProxyType(
 
 
 def named_policy(policy: Policy | str) -> Policy:
-    """Return a policy, looked up when it is a name.
+    """Return a policy by its name; a `Policy` is returned as it is.
 
     Raises:
         ConfigError: the name is unknown.

@@ -1,6 +1,6 @@
-"""Executors and memories elsewhere: behind `finer-rewards serve`, or on the nodes of a Ray cluster.
+"""Executors and memories in other processes: clients of `finer-rewards serve`, and actors of a Ray cluster.
 
-The clients of a server need the standard library alone. Nothing is loaded before it is used.
+The clients of a server need only the standard library. Nothing is loaded before it is used.
 Import from here: the modules inside are private.
 """
 

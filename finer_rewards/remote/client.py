@@ -1,4 +1,7 @@
-"""One HTTP connection a thread to a server of ours, kept open, tried again; the standard library alone."""
+"""The HTTP client for `finer-rewards serve`: it keeps connections open and repeats requests to a lost or busy server.
+
+It uses the standard library only.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,16 @@ from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError, FinerError
 from finer_rewards.executing.stopping import STOP
 
-_BATCH_CHARACTERS = 2 << 20  # at most six bytes each, so well below what a server takes by default
-_PAUSES = (0.1, 0.3, 1.0, 2.0)  # seconds between tries, the last one again and again
-_LONGEST_PAUSE = 10.0  # seconds, whatever a server asks for
-_BUSY = frozenset((408, 429, 502, 503, 504))  # 408: the network was slow
-_QUICK = 1.0  # seconds in which a try may fail and still be worth one more
+# The most characters of one request. At six bytes each at most, it stays well below what a server accepts by default.
+_BATCH_CHARACTERS = 2 << 20
+# Seconds between tries; the last value repeats.
+_PAUSES = (0.1, 0.3, 1.0, 2.0)
+# The longest pause, even if a server asks for a longer one.
+_LONGEST_PAUSE = 10.0
+# HTTP statuses after which the request is repeated (408: the network was slow).
+_BUSY = frozenset((408, 429, 502, 503, 504))
+# A lost server is tried again in the next call only if the last try failed within so many seconds.
+_QUICK = 1.0
 
 
 T = TypeVar("T")
@@ -30,11 +38,11 @@ S = TypeVar("S", bound="ServerBacked")
 
 
 class ServerLostError(FinerError):
-    """The server could not be reached, or did not answer, for as long as the client was to try."""
+    """The server could not be reached, or did not answer, for as long as the client tries."""
 
 
 class _Loss(NamedTuple):
-    """A server that was given up: until when it is not waited for again, and whether a try takes long."""
+    """The memory of a lost server: until when it is not waited for again, whether a try takes long, and the cause."""
 
     until: float
     slow: bool
@@ -42,18 +50,18 @@ class _Loss(NamedTuple):
 
 
 class Client:
-    """Sends JSON to a server and returns the JSON it answers.
+    """Sends JSON to a server and returns the JSON that it answers.
 
-    Any number of threads may use it; a fork leaves the parent's connections alone; it pickles.
+    Any number of threads may use it; it does not touch the parent's connections after a fork; it can be pickled.
 
     Args:
-        url: where the server is, such as `http://127.0.0.1:8000`.
+        url: the address of the server, such as `http://127.0.0.1:8000`.
         token: sent as `Authorization: Bearer`.
-        timeout: seconds without a byte after which the server is taken for lost. A server of ours that works on
-            a request sends one every few seconds.
-        patience: seconds to keep trying a server that cannot be reached or is busy. One that could not be
-            reached for so long is not waited for again for as long: a call then tries once, or where a try itself
-            takes long, not at all.
+        timeout: seconds without a byte after which the server counts as lost. While it works on a request,
+            `finer-rewards serve` sends a byte every few seconds.
+        patience: seconds to keep trying a server that cannot be reached or is busy. After a server could not be
+            reached for that long, calls during the same time again do not wait for it: they try once, or, if a try
+            itself takes long, not at all.
 
     Raises:
         ConfigError: the url or a number cannot be used.
@@ -64,7 +72,8 @@ class Client:
         try:
             usable = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
             port = parts.port if parts is not None else None
-        except ValueError:  # a port that is no number
+        except ValueError:
+            # The port is no number.
             usable, port = False, None
         if not usable or parts is None:
             raise ConfigError(
@@ -90,25 +99,26 @@ class Client:
         self._path = parts.path.rstrip("/")
         self._loss: _Loss | None = None
         self._process = os.getpid()
-        self._idle: deque[HTTPConnection] = deque()  # its methods are atomic: no lock to fork with
+        # The methods of a deque are atomic, so no lock is needed, which a fork might leave locked.
+        self._idle: deque[HTTPConnection] = deque()
         weakref.finalize(self, _close_all, self._idle)
 
     def get(self, path: str) -> Any:
-        """Return what the server answers to a GET."""
+        """Return the server's answer to a GET request; raises as `post` does."""
         return self._ask("GET", path, None)
 
     def post(self, path: str, payload: Any, *, within: float = float("inf")) -> Any:
-        """Return what the server answers to a POST.
+        """Return the server's answer to a POST request.
 
         Args:
-            path: which of its services.
-            payload: what to send.
-            within: seconds the answer may take, however alive the server seems.
+            path: the path of the service.
+            payload: the values to send.
+            within: seconds the whole answer may take, even if bytes keep arriving.
 
         Raises:
-            ServerLostError: it was not reached, failed, or was busy, for all of `patience`.
-            ConfigError: it refused the request: a wrong token, or something that is no request.
-            StoppedError: the caller no longer waits; the server is told so, by the end of the connection.
+            ServerLostError: the server could not be reached, failed, or was busy, for all of `patience`.
+            ConfigError: the server refused the request, for example because of a wrong token.
+            StoppedError: the caller no longer waits; the closed connection tells the server so.
         """
         return self._ask("POST", path, dumps(payload), within)
 
@@ -153,7 +163,8 @@ class Client:
             pause = max(asked, _PAUSES[min(tries, len(_PAUSES) - 1)])
             tries += 1
             now = time.monotonic()
-            give_up = give_up or now + self.patience  # counted from the first failure
+            # Patience counts from the first failure.
+            give_up = give_up or now + self.patience
             if loss is not None or now + pause > give_up:
                 text = f"the server at {self.url} was lost after {tries} {'try' if tries == 1 else 'tries'}: {why}"
                 if not reached:
@@ -164,13 +175,13 @@ class Client:
 
     def _read(self, data: bytes) -> Any:
         answer = loads(data)
-        # A long answer began before it was known how it would end.
+        # A long answer begins, with status 200, before the server knows whether it will succeed.
         if isinstance(answer, dict) and set(answer) == {"error"}:
             raise ConfigError(f"The server at {self.url} refused: {answer['error']}")
         return answer
 
     def _once(self, method: str, path: str, body: bytes | None, end: float) -> tuple[int, Any, bytes]:
-        """Ask once; a kept connection that the server had closed meanwhile does not count."""
+        """Send the request once; a kept connection that the server has closed in the meantime does not count."""
         while True:
             idle = self._connections()
             try:
@@ -185,7 +196,8 @@ class Client:
                 connection.close()
                 if not kept:
                     raise error
-            except BaseException:  # also Ctrl-C: half an answer must not be read by whoever comes next
+            except BaseException:
+                # Also after Ctrl-C: nobody may read the second half of this answer from the connection later.
                 connection.close()
                 raise
 
@@ -195,7 +207,7 @@ class Client:
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         if self.token is not None:
             headers["Authorization"] = f"Bearer {self.token}"
-        # A server that refuses does not wait for the whole body; its answer may be there all the same.
+        # A server that refuses closes its side before it has read the whole body; its answer can still be read.
         with suppress(BrokenPipeError, ConnectionResetError):
             connection.request(method, self._path + path, body, headers)
         response: HTTPResponse = connection.getresponse()
@@ -204,7 +216,8 @@ class Client:
             data += chunk
             if time.monotonic() > end:
                 raise TimeoutError("the answer did not come to an end")
-        response.read()  # there is nothing left, but only now is the connection free again
+        # Nothing is left to read, but only this call frees the connection.
+        response.read()
         if response.will_close:
             connection.close()
         else:
@@ -216,19 +229,20 @@ class Client:
         return kind(self._host, self._port, timeout=self.timeout)
 
     def _connections(self) -> deque[HTTPConnection]:
-        if os.getpid() != self._process:  # forked: the sockets belong to the parent
+        if os.getpid() != self._process:
+            # After a fork the sockets belong to the parent.
             self._process = os.getpid()
             _close_all(self._idle)
         return self._idle
 
 
 class ServerBacked:
-    """What a server of ours does for its clients: an address, connections, and no secret in a log.
+    """The base of `Remote` and `RemoteMemory`: holds the client, and keeps the token out of `repr`.
 
     Args:
-        url: where the server is, such as `"http://node-1:8000"`.
+        url: the address of the server, such as `"http://node-1:8000"`.
         token: the server's token, if it has one.
-        timeout: seconds without a sign of life after which the server is taken for lost.
+        timeout: seconds without a sign of life after which the server counts as lost.
         patience: seconds to keep trying when it cannot be reached or is busy; see `Client`.
     """
 
@@ -239,7 +253,7 @@ class ServerBacked:
 
     @property
     def url(self) -> str:
-        """Where the server is."""
+        """The address of the server."""
         return self._client.url
 
     def close(self) -> None:
@@ -262,18 +276,24 @@ class ServerBacked:
         return partial(type(self), **options), (client.url,)
 
     def __repr__(self) -> str:
-        token = "" if self._client.token is None else ", token=..."  # no secret in a log
+        # A `repr` may end up in a log, so the token is not shown.
+        token = "" if self._client.token is None else ", token=..."
         return f"{type(self).__name__}({self.url!r}{token})"
 
     def _lost(self, error: ServerLostError) -> ConfigError:
-        """Return the sentence for one who cannot go on without an answer."""
+        """Return the error for a call that cannot go on without an answer."""
         return ConfigError(
             f"`{type(self).__name__}(url)` should be a server that runs, but {error}. Start it, or check the url."
         )
 
 
 def first_batch(items: Sequence[T], sizes: Sequence[int]) -> Sequence[T]:
-    """Return as many of the first items as one request should carry, one at least; at most one a size given."""
+    """Return as many of the first items as one request should carry, at least one.
+
+    Args:
+        items: the items.
+        sizes: the characters of each of the first items; no more items than sizes are returned.
+    """
     total = 0
     for count, size in enumerate(sizes):
         total += size
@@ -283,9 +303,10 @@ def first_batch(items: Sequence[T], sizes: Sequence[int]) -> Sequence[T]:
 
 
 def _hang_up(connection: HTTPConnection) -> None:
-    """Let whoever reads from a connection find its end."""
+    """Shut a connection down, so that a thread that waits for its data wakes up."""
     if connection.sock is not None:
-        with suppress(OSError):  # it is not connected yet, or no more
+        # It may not be connected yet, or no longer.
+        with suppress(OSError):
             connection.sock.shutdown(socket.SHUT_RDWR)
 
 
@@ -299,7 +320,8 @@ def _rest(seconds: float) -> None:
 
 def _close_all(connections: deque[HTTPConnection]) -> None:
     while connections:
-        with suppress(IndexError):  # another thread took it
+        # Another thread may have taken the last one.
+        with suppress(IndexError):
             connections.pop().close()
 
 

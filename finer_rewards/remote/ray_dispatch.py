@@ -1,4 +1,4 @@
-"""A batch dealt out to the nodes of a Ray cluster: who is done takes the next part, and what is lost goes to others."""
+"""Distributing a batch over the nodes of a Ray cluster: a node that is done gets the next part; lost parts go on."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ from uuid import uuid4
 
 from finer_rewards.executing.stopping import STOP, StoppedError
 
-_TRIES = 3  # Nodes that may be lost under one part of a batch.
-HEARTBEAT_S = 5.0  # Seconds between questions to a node whether it is alive.
-_LISTEN = 0.05  # How often a call that may be stopped looks whether it was.
+# A part of a batch is given up after so many nodes were lost while they worked on it.
+_TRIES = 3
+# Seconds between two checks whether a node is alive.
+HEARTBEAT_S = 5.0
+# A call that can be stopped checks this often (seconds) whether it was.
+_LISTEN = 0.05
 
 
 class Dispatch:
-    """One batch on its way: parts that wait, parts that run, and what came back, by its place.
+    """One batch being distributed: the parts that wait, those that run, and the results so far.
 
     Args:
         ray: the package, connected.
-        nodes: who may take parts.
-        what: the method of a node that does a part.
-        asked: all there is to do.
-        parts: the places of each part in it.
-        lost: what stands for something that nobody could do, by the reason.
-        patience: seconds after which a node that does not answer is lost.
-        drop: is told of such a node.
+        nodes: node id -> actor.
+        what: the actors' method that does a part.
+        asked: the items of the batch.
+        parts: for each part the indices of its items.
+        lost: takes a reason and returns the result of an item that no node could do.
+        patience: seconds after which a node that does not answer counts as lost.
+        drop: called with the id of such a node.
     """
 
     def __init__(
@@ -53,7 +56,7 @@ class Dispatch:
         self.stop = STOP.get()
 
     def run(self) -> dict[int, Any]:
-        """Return what came back of everything, by its place."""
+        """Return index of each item -> its result."""
         while self.waiting or self.running:
             self._hand_out()
             if not self.running:
@@ -67,7 +70,7 @@ class Dispatch:
         return self.found
 
     def _hear(self) -> list[Any]:
-        """Return what has come back, after a while nothing; tell the nodes when nobody waits for it any more."""
+        """Return the references that have finished, after `HEARTBEAT_S` none; if the call is stopped, tell the nodes."""
         end = time.monotonic() + HEARTBEAT_S
         while True:
             pause = HEARTBEAT_S if self.stop is None else _LISTEN
@@ -80,7 +83,7 @@ class Dispatch:
                 return done
 
     def _hand_out(self) -> None:
-        """Give the next part to the node with the fewest, as long as one has less than two."""
+        """Give waiting parts to the nodes with the fewest, until every node has two: one to do and one in reserve."""
         loads = Counter(node for node, _, _ in self.running.values())
         while self.waiting and self.nodes:
             node = min(self.nodes, key=lambda one: loads[one])
@@ -102,7 +105,7 @@ class Dispatch:
             self._again(part, tries, f"node {node[:12]} was lost: {type(error).__name__}")
 
     def _feel_pulses(self) -> None:
-        """Ask the nodes whether they live; those that have not answered for too long are lost."""
+        """Check whether the nodes are alive; those that have not answered for too long are lost with their parts."""
         now = time.monotonic()
         for node, actor in list(self.nodes.items()):
             reference, asked = self.pulses.get(node, (None, 0.0))

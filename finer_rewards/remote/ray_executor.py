@@ -1,7 +1,7 @@
-"""SQL on all nodes of a Ray cluster: an actor a node holds an executor of its own, and the batch is dealt out.
+"""`RayExecutor`, which runs SQL on all nodes of a Ray cluster: an actor on each node holds an executor of its own.
 
-Nodes take the next part of a batch when they are done with one, so that the least loaded gets the most. A node
-that is lost, or does not answer for `patience` seconds, loses its parts to the others; nothing waits for ever.
+A batch is distributed in parts (`ray_dispatch.py`). A node that is lost, or does not answer for `patience` seconds,
+loses its parts to the others, so that nothing waits for ever.
 """
 
 from __future__ import annotations
@@ -36,21 +36,22 @@ from finer_rewards.types import Execution, Status
 
 _NAMESPACE = "finer-rewards"
 _SMALLEST_PART = 16
-_NODE_RESCAN_S = 10.0  # Seconds between looks for new nodes.
+# Seconds between two looks for new nodes.
+_NODE_RESCAN_S = 10.0
 
 
 class RayExecutor:
-    """An executor on every node of a Ray cluster, behind the interface of one.
+    """An executor on every node of a Ray cluster, used like a single executor.
 
-    Ray that runs already, such as a trainer's, is used; else it is started. All processes that ask for the same
+    If Ray is running, such as a trainer's, it is used; otherwise it is started. All processes that ask for the same
     executor share the actors. Results, and so signatures, are those of the executor itself.
 
     Args:
-        executor: what each node runs, such as `SQLite("/data/databases")`; each has workers and a cache of its
+        executor: the executor of each node, such as `SQLite("/data/databases")`; each has workers and a cache of its
             own. The folder must be there, with the same content, on every node.
         check: what of the database files is compared between the nodes at the start: their `"content"`, their
             names and `"size"` (for very large folders), or `"nothing"`.
-        patience: seconds after which a node that does not answer is taken for lost.
+        patience: seconds after which a node that does not answer counts as lost.
 
     Raises:
         ConfigError: an argument cannot be used; at first use, when the nodes differ.
@@ -75,7 +76,8 @@ class RayExecutor:
             )
         self.check = one_of("check", check, ("content", "size", "nothing"))
         self.patience = positive("patience", patience)
-        self.executor: Executor = pickle.loads(pickle.dumps(executor))  # as each node will have it
+        # Through a pickle, because that is how each node receives it.
+        self.executor: Executor = pickle.loads(pickle.dumps(executor))
         self.dialect = executor.dialect
         self._lock = threading.RLock()
         self._nodes: dict[str, Any] = {}
@@ -102,7 +104,7 @@ class RayExecutor:
         return [found[query] for query in queries]
 
     def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
-        """Compare results of which not all rows were sent, on the nodes; see `docs/design/whole-results.md`."""
+        """Compare results that are too large to send, on the nodes; see `docs/design/whole-results.md`."""
         return self._dealt("settle", pairs, lambda why: Settled(None, reason=why)) if pairs else []
 
     def _dealt(self, what: str, asked: Sequence[Any], lost: Callable[[str], Any]) -> list[Any]:
@@ -122,7 +124,8 @@ class RayExecutor:
         for node, actor in self._look().items():
             try:
                 found: Schema = ray.get(actor.schema.remote(db), timeout=self._bound)
-            except ConfigError as error:  # Ray raises what is this and an error of its own.
+            except ConfigError as error:
+                # Ray raises a class that inherits from both ConfigError and RayTaskError; raise the plain one.
                 raise ConfigError(str(getattr(error, "cause", error))) from None
             except ray.exceptions.RayError:
                 self._drop(node)
@@ -133,16 +136,16 @@ class RayExecutor:
         )
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results: the same as of the executor that each node runs."""
+        """Return what decides the results: the description of the executor itself."""
         return self.executor.describe()
 
     def siblings(
         self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
     ) -> list[Siblings]:
-        """Return the siblings for each database and gold; every node has its own files of them.
+        """Return the siblings for each database and gold; every node builds or finds its own files of them.
 
         Raises:
-            ConfigError: the nodes find different ones, or no node is left.
+            ConfigError: the nodes have different siblings, or no node is left.
         """
         nodes = self._look()
         with self._lock:
@@ -160,7 +163,7 @@ class RayExecutor:
         return first
 
     def siblings_digest(self, folder: str | None = None) -> str:
-        """Return what tells the neighbours in use from others, as this process finds them."""
+        """Return a text that identifies the neighbours in use, as seen from this process."""
         return neighbours_digest(self.executor, folder)
 
     def _siblings_on(
@@ -180,16 +183,16 @@ class RayExecutor:
 
     @property
     def deadline(self) -> str:
-        """What a deadline hangs on, as the executor says."""
+        """The executor's kind of deadline, `absolute` or `relative`."""
         return deadline_of(self.executor)
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """Where the databases lie, on every node."""
+        """The folders with the databases, on every node."""
         return folders_of(self.executor)
 
     def find(self, db: str, called: str = "db") -> Path | None:
-        """Return where a database lies, as the executor says."""
+        """Return the path of a database, as the executor of this process finds it."""
         return path_of(self.executor, db, called)
 
     def close(self) -> None:
@@ -218,7 +221,7 @@ class RayExecutor:
         return self.patience + 2 * float(str(self.describe().get("timeout", 30.0)))
 
     def _look(self) -> dict[str, Any]:
-        """Return the actors by node; look for new nodes now and then, and at once when none is left."""
+        """Return node id -> actor, after looking for new nodes every `_NODE_RESCAN_S`, or at once if none is left."""
         with self._lock:
             ray = connected_ray()
             pause = _NODE_RESCAN_S if self._nodes else 1.0
@@ -233,7 +236,7 @@ class RayExecutor:
             return dict(self._nodes)
 
     def _actor(self, ray: Any, node: str) -> Any:
-        """Return the actor of a node; whichever process asks first makes it."""
+        """Return the actor of a node; the first process that asks makes it."""
         key = sha256(f"{self.executor!r}{_engine(self.describe())}".encode()).hexdigest()[:16]
         name = f"executor-{key}-{node}"
         try:
@@ -254,13 +257,13 @@ class RayExecutor:
         return options.remote(self.executor)
 
     def _agreeing(self, ray: Any, new: dict[str, Any], alive: Mapping[str, Any]) -> dict[str, Any]:
-        """Return those of the new nodes that have what the others have."""
+        """Return those new nodes that have the same databases and versions as the others."""
         asked = {node: actor.content.remote(self.check) for node, actor in new.items()}
         agreeing: dict[str, Any] = {}
         for node, reference in asked.items():
             where = f"{alive[node].get('NodeManagerHostname', '')} ({node[:12]})"
             try:
-                # Digesting a large folder takes minutes: the node is asked whether it lives meanwhile.
+                # Digesting a large folder takes minutes, so the node is checked for being alive in the meantime.
                 content, described = _patiently(ray, reference, new[node], self.patience)
             except ray.exceptions.RayError:
                 continue
@@ -283,7 +286,7 @@ class RayExecutor:
         return agreeing
 
     def _catch_up(self, new: Mapping[str, Any]) -> None:
-        """Let new nodes have the neighbours that others were asked for."""
+        """Have new nodes build the neighbours that were requested earlier."""
         kinds: dict[tuple[int, str | None], list[tuple[str, str]]] = {}
         for pair, most, folder in self._asked:
             kinds.setdefault((most, folder), []).append(pair)
@@ -304,7 +307,7 @@ class RayExecutor:
 
 
 def _one_nan(execution: Execution) -> Execution:
-    """Return an execution whose NaNs are the one that local rows have: Python tells them apart by identity."""
+    """Return an execution with every NaN replaced by `math.nan`; see `with_one_nan`."""
     rows, order = execution.rows, execution.order
     if all(cell == cell for row in (*rows, *(order or ())) for cell in row):
         return execution
@@ -312,7 +315,7 @@ def _one_nan(execution: Execution) -> Execution:
 
 
 def connected_ray() -> Any:
-    """Return the package ray, connected: to what runs in this process, else to a cluster or a new one.
+    """Return the package ray, connected: as it is in this process, or else to a cluster, or to a new local one.
 
     Raises:
         MissingExtraError: ray is not installed.
@@ -326,12 +329,12 @@ def connected_ray() -> Any:
 
 
 def _engine(described: Mapping[str, object]) -> dict[str, object]:
-    """Return what nodes must agree on."""
+    """Return the part of an executor's description on which nodes have to agree: all of it."""
     return dict(described)
 
 
 def _patiently(ray: Any, reference: Any, actor: Any, patience: float) -> Any:
-    """Wait for an answer for as long as the actor lives."""
+    """Return the result of a reference, waiting for as long as the actor shows that it is alive."""
     asked = time.monotonic()
     pulse = None
     while not ray.wait([reference], timeout=min(HEARTBEAT_S, patience))[0]:

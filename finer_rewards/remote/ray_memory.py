@@ -1,4 +1,4 @@
-"""One trace memory for the processes of several nodes, in a named Ray actor."""
+"""`RayMemory`, a trace memory in a named Ray actor, shared by the processes of several nodes."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _NAMESPACE = "finer-rewards"
 class RayMemory(MemoryElsewhere):
     """A `TraceMemory` in a named Ray actor: one index and one embedder for all processes of a cluster.
 
-    A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
-    that no client's score depends on when another one writes. An actor that is lost is
-    `Status.memory_unavailable`: the sample is not scored. What was remembered is on the disk of the actor's
-    node; whoever opens the memory there again finds it.
+    A search sees the traces that were there at the last `snapshot()` of any client; new traces wait until then, so that
+    no client's score depends on when another client writes. If the actor is lost, the status is
+    `Status.memory_unavailable`: the sample is not scored. The traces are on the disk of the actor's node, and can be
+    opened there again.
 
     Args:
-        name: of the actor; the first client makes it, the others find it.
-        path: folder of the memory on the node of the actor; left out, the actor must be there already.
-        embedder: see `TraceMemory.open`, as are the `options`.
-        timeout: seconds an answer may take. The first one may load the embedder.
-        resources: what the actor takes of its node, such as `{"num_gpus": 0.1}`.
+        name: the name of the actor; the first client makes it, the others find it.
+        path: folder of the memory on the node of the actor; without it, the actor must be running already.
+        embedder: as in `TraceMemory.open`.
+        timeout: seconds an answer may take. The first answer may have to load the embedder.
+        resources: the resources that the actor takes on its node, such as `{"num_gpus": 0.1}`.
         detached: true to let the actor outlive the process that made it.
         options: further arguments of `TraceMemory.open`.
 
@@ -80,15 +80,16 @@ class RayMemory(MemoryElsewhere):
             self._ask(self._actor.describe.remote())
         except ConfigError:
             if path is not None:
-                ray.kill(self._actor)  # so that the name is free for another try
+                # Frees the name for another try.
+                ray.kill(self._actor)
             raise
 
     def remember(
         self, scored: Iterable[tuple[Evidence, Score]], *, model: str = "", step: int = 0, signature: str = ""
     ) -> AdmissionReport:
-        """Store what passes the gate; see `TraceMemory.remember`.
+        """Store the traces that pass the gate; see `TraceMemory.remember`.
 
-        Where the actor is lost, samples are refused with that as the reason, and can be offered again.
+        If the actor is lost, samples are refused with that reason, and can be offered again.
         """
         pairs = scored_pairs(scored)
         write = self._actor.remember.options(concurrency_group="write")
@@ -99,7 +100,7 @@ class RayMemory(MemoryElsewhere):
         return report
 
     def snapshot(self) -> str:
-        """Let searches, of all clients, see what was remembered until now; return the digest.
+        """Let the searches of all clients see the traces stored until now; return the digest.
 
         Raises:
             ConfigError: the actor was lost, or a segment is corrupt.
@@ -107,7 +108,7 @@ class RayMemory(MemoryElsewhere):
         return str(self._ask(self._actor.snapshot.options(concurrency_group="write").remote()))
 
     def describe(self) -> Mapping[str, object]:
-        """Return what of the memory determines a score; raises `ConfigError` when the actor was lost."""
+        """Return what determines a score, for the signature; raises `ConfigError` when the actor was lost."""
         described: Mapping[str, object] = self._ask(self._actor.describe.remote())
         return described
 
@@ -116,7 +117,7 @@ class RayMemory(MemoryElsewhere):
         return dict(self._ask(self._actor.stats.remote()))
 
     def close(self) -> None:
-        """Nothing: the actor is the other clients' too, and ends with the process that made it."""
+        """Do nothing: other clients use the actor too, and it ends with the process that made it."""
 
     def __enter__(self) -> RayMemory:
         return self
@@ -137,7 +138,7 @@ class RayMemory(MemoryElsewhere):
         return list(self._ask(self._actor.search.remote(thoughts, dbs, top_k, scope, questions, sqls)))
 
     def _ask(self, reference: Any) -> Any:
-        """Return an answer; what the memory itself raised is raised again here."""
+        """Return the result of a call; an error of the memory itself is raised again here."""
         ray = import_module("ray")
         try:
             return ray.get(reference, timeout=self.timeout)
@@ -157,14 +158,15 @@ class RayMemory(MemoryElsewhere):
 
 
 class _MemoryActor:
-    """The actor: one memory to search, and one on the same folder to write, which searches do not see."""
+    """The actor: one memory to search, and another one, on the same folder, to write, which searches do not see."""
 
     def __init__(self, path: str, embedder: str | Embedder | None, options: Mapping[str, Any]) -> None:
         self._problem: ConfigError | None = None
         try:
             self._memory = TraceMemory.open(path, embedder, **options)
             self._writer = copy.copy(self._memory)
-        except ConfigError as error:  # An actor that fails to start would only be told to be dead.
+        except ConfigError as error:
+            # Ray hides an exception raised in an actor's constructor, so keep it and raise it on first use.
             self._problem = error
 
     def _own(self) -> TraceMemory:

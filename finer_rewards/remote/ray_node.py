@@ -1,4 +1,4 @@
-"""What runs on each node of a Ray cluster, and what the nodes compare."""
+"""`Node`, the actor that runs an executor on a node of a Ray cluster, and the comparison of the nodes' files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from finer_rewards.schema import Schema
 from finer_rewards.types import Execution
 
 _Found = TypeVar("_Found", Execution, Settled)
-_MOST_CALLS = 1000  # that a node remembers, the last ones
+# A node remembers the last so many calls, so that a stop can also come before its call.
+_MOST_CALLS = 1000
 
 
 class Node:
@@ -34,11 +35,11 @@ class Node:
         self._files: dict[str, dict[str, str]] = {}
 
     def run(self, call: str, queries: Sequence[Query]) -> list[Execution]:
-        """Run queries for a call, which may be stopped; nobody then reads the answer."""
+        """Run queries for a call, which may be stopped; then the result is empty, as nobody reads it."""
         return self._for(call, lambda: self.executor.execute_many(queries))
 
     def settle(self, call: str, pairs: Sequence[ResultPair]) -> list[Settled]:
-        """Compare results for a call of which not all rows were sent."""
+        """Compare results that were too large to send, for a call."""
         executor = self.executor
         if not isinstance(executor, Settles):
             return [Settled(settled(pair), reason="the nodes' executor does not compare") for pair in pairs]
@@ -54,7 +55,7 @@ class Node:
             STOP.reset(before)
 
     def stop(self, call: str) -> None:
-        """End the queries of a call, and those that have yet to come."""
+        """Stop the queries of a call, also those that have not arrived yet."""
         self._stop_of(call).set()
 
     def _stop_of(self, call: str) -> Stop:
@@ -73,16 +74,17 @@ class Node:
         return find_siblings(self.executor, asked, most=most, folder=folder)
 
     def content(self, check: str) -> tuple[dict[str, str], dict[str, object]]:
-        """Return a digest of each database file by its name, and what the executor says of itself."""
+        """Return the name of each database file -> its digest, and the executor's description."""
         root = next(iter(folders_of(self.executor)), None)
-        with self._digesting:  # Once, for all processes that ask.
+        # The lock makes one process do the work for all that ask.
+        with self._digesting:
             if check not in self._files:
                 whole = check == "content"
                 self._files[check] = files(Path(root), whole=whole) if root and check != "nothing" else {}
         return self._files[check], dict(self.executor.describe())
 
     def pulse(self) -> bool:
-        """Answer, as what lives does."""
+        """Answer, which shows that the node is alive."""
         return True
 
 

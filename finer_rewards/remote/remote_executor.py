@@ -1,4 +1,4 @@
-"""Running SQL on another machine, through `finer-rewards serve`."""
+"""`Remote`, the executor that has `finer-rewards serve` on another machine run its SQL."""
 
 from __future__ import annotations
 
@@ -17,23 +17,27 @@ from finer_rewards.remote.wire import pair_record, schema_from, settled_from
 from finer_rewards.schema import Schema
 from finer_rewards.types import Execution, Status
 
-_BATCH = 512  # queries a request, at most
-_LONGEST = 1_000_000  # characters of a statement worth sending: every executor refuses fewer
-_RUNS = 5  # statements that comparing two results may run
-_GRACE = 60.0  # seconds a request may take besides the time limits of its queries
+# The most queries in one request.
+_BATCH = 512
+# Longer statements are cut: every executor refuses statements much shorter than this.
+_LONGEST = 1_000_000
+# The most statements that comparing two results may run.
+_RUNS = 5
+# Seconds a request may take in addition to the time limits of its queries.
+_GRACE = 60.0
 
 
 class Remote(ServerBacked):
     """Runs SQL on the executor of a server started with `finer-rewards serve`.
 
-    It says what that executor says: the same executions, the same schema, the same signature, and so the same
-    scores. A server that cannot be reached, is lost, or stays busy is `Status.unavailable`: the system's
-    fault, so that what it would have run is not scored. Nothing is asked of the server before it is needed.
+    It returns the executions, schemas and signature of that executor, and so gives the same scores. If the server
+    cannot be reached, is lost, or stays busy, the status is `Status.unavailable`: the system's fault, so the samples
+    are not scored. The server is not contacted before it is needed.
 
     Args:
-        url: where the server is, such as `"http://node-1:8000"`.
+        url: the address of the server, such as `"http://node-1:8000"`.
         token: the server's token, if it has one.
-        timeout: seconds without a sign of life after which the server is taken for lost (it gives one every
+        timeout: seconds without a sign of life after which the server counts as lost (it gives one every
             few seconds, however long a query takes; the time limit of a query is the server's own).
         patience: seconds to keep trying when it cannot be reached or is busy.
 
@@ -57,11 +61,12 @@ class Remote(ServerBacked):
         try:
             return str(self._known()["dialect"])
         except ServerLostError:
-            return "sqlite"  # nothing runs then, and what needs a run or a schema is not scored
+            # It does not matter then: nothing can run, and no sample that needs a run or a schema is scored.
+            return "sqlite"
 
     @property
     def deadline(self) -> str:
-        """What a deadline hangs on, as the server's executor says."""
+        """The kind of deadline of the server's executor, `absolute` or `relative`."""
         try:
             return str(self._known()["executor"].get("deadline", "absolute"))
         except ServerLostError:
@@ -74,7 +79,7 @@ class Remote(ServerBacked):
     def execute_many(self, queries: Sequence[Query]) -> list[Execution]:
         """Run queries and return one execution each, in order.
 
-        Pairs of database and SQL that are equal up to white space travel and run once, and share one object.
+        Pairs of database and SQL that are equal up to white space are sent and run once, and share one object.
         """
         keys = [one._replace(sql=normalise(one.sql)[:_LONGEST], keep=False) for one in queries]
         kept = dict.fromkeys(keys, False)
@@ -86,10 +91,10 @@ class Remote(ServerBacked):
             limit = float(self._known()["executor"].get("timeout", 30.0)) if waiting else 0.0
             while waiting:
                 batch = first_batch(waiting, [len(query.sql) for query in waiting[:_BATCH]])
-                # Rows travel, not fingerprints of them: a server sends what its limits allow.
+                # A server always sends rows, as many as its limits allow, and no fingerprints; so `glance` is not sent.
                 payload = {"queries": [query._replace(keep=kept[query])[:4] for query in batch]}
                 answer = self._client.post("/execute", payload, within=_GRACE + 2 * len(batch) * (limit + 2))
-                # A long answer is cut between two executions; what is left is asked for again.
+                # A server cuts a long answer after some execution; the rest is requested again.
                 executions = [execution_from(one) for one in answer["executions"]]
                 if not executions or len(executions) > len(batch):
                     raise ServerLostError(f"{self.url} answered {len(executions)} of {len(batch)} queries")
@@ -138,14 +143,15 @@ class Remote(ServerBacked):
             raise self._lost(error) from None
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides the results, as the server's executor says it, or said before it was lost.
+        """Return what decides the results, from the server's executor; if the server is lost, its last answer.
 
         Raises:
-            ConfigError: there never was a server to ask.
+            ConfigError: the server has never answered.
         """
         known = self._described
         try:
-            known = self._described = self._ask()  # anew: other neighbours may have been built
+            # Ask again each time, because other neighbours may have been built in the meantime.
+            known = self._described = self._ask()
         except ServerLostError as error:
             if known is None:
                 raise self._lost(error) from None
@@ -155,7 +161,7 @@ class Remote(ServerBacked):
     def siblings(
         self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
     ) -> list[Siblings]:
-        """Return the siblings for each database and gold, as the server finds them; `folder` is the server's affair."""
+        """Return the siblings for each database and gold, as the server has them; the server decides about `folder`."""
         found: list[Siblings] = []
         try:
             while len(found) < len(asked):
@@ -172,7 +178,7 @@ class Remote(ServerBacked):
         return found
 
     def siblings_digest(self, folder: str | None = None) -> str:
-        """Return what tells the neighbours that the server uses from others."""
+        """Return a text that identifies the neighbours that the server uses."""
         self.describe()
         return str(self._known().get("neighbours", ""))
 

@@ -1,4 +1,4 @@
-"""A trace memory on another machine, through `finer-rewards serve --memory`."""
+"""`RemoteMemory`, the client of a trace memory on another machine (`finer-rewards serve --memory`)."""
 
 from __future__ import annotations
 
@@ -12,22 +12,24 @@ from finer_rewards.remote.client import ServerBacked, ServerLostError, first_bat
 from finer_rewards.remote.wire import recall_from
 from finer_rewards.types import Evidence, Recall, Sample, Score
 
-_BATCH = 4096  # thoughts or samples a request, at most: what a server takes unless it is told otherwise
+# The most thoughts or samples in one request; a server accepts as many by default.
+_BATCH = 4096
 _FIELDS = ("thoughts", "dbs", "questions", "sqls")
-_LONGEST = 600.0  # seconds that the embedding of a batch may take
+# Seconds that the embedding of a batch may take.
+_LONGEST = 600.0
 
 
 class RemoteMemory(ServerBacked, MemoryElsewhere):
     """The `TraceMemory` of a server started with `finer-rewards serve --memory`, shared by all its clients.
 
-    A search sees what was there at the last `snapshot()` of any client; what is remembered waits until then, so
-    that no client's score depends on when another one writes. A server that is lost is
+    A search sees the traces that were there at the last `snapshot()` of any client; new traces wait until then, so that
+    no client's score depends on when another client writes. If the server is lost, the status is
     `Status.memory_unavailable`: the sample is not scored.
 
     Args:
-        url: where the server is, such as `"http://node-1:8000"`.
+        url: the address of the server, such as `"http://node-1:8000"`.
         token: the server's token, if it has one.
-        timeout: seconds without a sign of life after which the server is taken for lost.
+        timeout: seconds without a sign of life after which the server counts as lost.
         patience: seconds to keep trying when it cannot be reached or is busy.
 
     Raises:
@@ -43,9 +45,9 @@ class RemoteMemory(ServerBacked, MemoryElsewhere):
     ) -> AdmissionReport:
         """Offer samples to the memory; see `TraceMemory.remember`.
 
-        Only the samples travel. The server scores them itself and judges by what it saw, so that nobody can
-        plant a trace that was not verified; the signature of the trace is the server's. Where the server is
-        lost, samples are refused with that as the reason, and can be offered again.
+        Only the samples are sent. The server scores them itself and decides by its own result, so that nobody can
+        plant a trace that was not verified; the signature of the trace is the server's. If the server is lost,
+        samples are refused with that reason, and can be offered again.
 
         Raises:
             ConfigError: an item is not such a pair, or the server refuses the request.
@@ -65,7 +67,7 @@ class RemoteMemory(ServerBacked, MemoryElsewhere):
         return AdmissionReport(tuple(decisions))
 
     def snapshot(self) -> str:
-        """Let searches, of all clients, see what was remembered until now; return the digest.
+        """Let the searches of all clients see the traces stored until now; return the digest.
 
         Raises:
             ConfigError: the server was lost.
@@ -73,7 +75,7 @@ class RemoteMemory(ServerBacked, MemoryElsewhere):
         return str(self._tell("POST", "/memory/snapshot")["digest"])
 
     def describe(self) -> Mapping[str, object]:
-        """Return what of the server's memory determines a score.
+        """Return what determines a score, for the signature, from the server's memory.
 
         Raises:
             ConfigError: the server was lost, or has no memory.

@@ -1,4 +1,7 @@
-"""What travels between server and clients, as mappings of JSON values; `lossless_json.py` makes the JSON."""
+"""The messages between server and clients as mappings of JSON values, which `lossless_json.py` writes as JSON.
+
+Whatever is read is checked, because anybody may send anything.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,7 @@ _MAYBE_TEXTS = ("gold_sql", "predicted_sql")
 
 
 def pair_record(pair: ResultPair) -> dict[str, Any]:
-    """Return a pair as a mapping of JSON values: the statements, and rows only where no statement gives them."""
+    """Return a pair as a mapping of JSON values: its statements, and the gold's rows only if it has no statement."""
     return {
         **{name: getattr(pair, name) for name in (*_TEXTS, *_MAYBE_TEXTS)},
         "mode": {field.name: getattr(pair.mode, field.name) for field in fields(Mode)},
@@ -71,10 +74,10 @@ def pair_record(pair: ResultPair) -> dict[str, Any]:
 
 
 def pair_from(found: Any, where: str) -> ResultPair:
-    """Return the pair that `pair_record` wrote; what its statements do has yet to be seen.
+    """Return the pair that `pair_record` wrote; its statements have not been run yet.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is no such record.
     """
     known = (*_TEXTS, *_MAYBE_TEXTS, "mode", "gold")
     if not isinstance(found, Mapping) or set(found) != set(known):
@@ -89,18 +92,19 @@ def pair_from(found: Any, where: str) -> ResultPair:
     try:
         gold = unseen if found["gold_ran"] else execution_from(found["gold"])
         return ResultPair(gold=gold, predicted=unseen, mode=Mode(**found["mode"]), **texts)
-    except (TypeError, ValueError) as error:  # a ConfigError is a ValueError
+    except (TypeError, ValueError) as error:
+        # Also ConfigError, which is a ValueError.
         raise ConfigError(f"`{where}` cannot be compared: {error}") from None
 
 
 def settled_record(one: Settled) -> dict[str, Any]:
-    """Return what came of comparing two results as a mapping of JSON values."""
+    """Return the outcome of comparing two results as a mapping of JSON values."""
     comparison = None if one.comparison is None else asdict(one.comparison)
     return {**one._asdict(), "comparison": comparison}
 
 
 def settled_from(found: Mapping[str, Any]) -> Settled:
-    """Return what `settled_record` wrote."""
+    """Return the outcome that `settled_record` wrote."""
     comparison = found["comparison"]
     if comparison is not None:
         rows = {name: tuple(map(tuple, comparison[name])) for name in ("only_gold", "only_predicted")}
@@ -116,7 +120,7 @@ def sample_from(found: Any, where: str) -> Sample:
     """Return the sample that a mapping describes: by the fields of `Sample`, or as a row that `prepare` wrote.
 
     Raises:
-        ConfigError: it is no mapping, or a field is missing, unknown or of the wrong type.
+        ConfigError: it is not a mapping, or a field is missing, unknown or of the wrong type.
     """
     if not isinstance(found, Mapping):
         raise ConfigError(f"`{where}` should be an object, but got {found!r:.80}. Send a sample's fields.")

@@ -1,4 +1,6 @@
-"""Score logs: written by a `Scorer`, read by `finer-rewards report` and `finer-rewards rescore`.
+"""Reading score logs and reporting on them, for `finer-rewards report` and `finer-rewards rescore`.
+
+A `Scorer` writes the logs (`ScoreLog`).
 
 Import from here: the modules inside are private.
 """

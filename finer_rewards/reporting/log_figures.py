@@ -1,4 +1,7 @@
-"""Score logs to figures: every number of a report, computed by DuckDB, so that a log may be larger than memory."""
+"""Computing every number of a report from score logs, with DuckDB, so that a log may be larger than memory.
+
+`read_run` returns them as a `Run`; `markdown.py` and `page/` show it.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +24,16 @@ if TYPE_CHECKING:
 
     from finer_rewards.schema import Schema
 
+# Bins of a histogram.
 BINS = 40
-MOST_POINTS = 200  # of a curve; more steps are put together
-MOST_COMPONENTS = 60  # with curves of their own
-LATEST = 253_402_300_799  # seconds: the end of the year 9999, the last that every calendar knows
-TEXT = 2000  # characters shown of a completion
+# Points of a curve; if there are more steps, neighbouring ones are merged.
+MOST_POINTS = 200
+# Components that get curves of their own.
+MOST_COMPONENTS = 60
+# The end of the year 9999 in seconds since 1970; later times are damage, as no calendar has them.
+LATEST = 253_402_300_799
+# Characters shown of a completion.
+TEXT = 2000
 
 _COLUMNS = {
     "time": "DOUBLE", "step": "BIGINT", "question": "VARCHAR", "db": "JSON", "gold": "JSON",
@@ -34,31 +42,32 @@ _COLUMNS = {
     "explanation": "VARCHAR", "completion": "VARCHAR", "signature": "VARCHAR", "scorer": "JSON",
     "schemas": "JSON", "rows": "JSON",
 }  # fmt: skip
-# A group is what one prompt's completions are at one step.
+# The completions of one prompt at one step form a group.
 _GROUP = "step, question, gold, db"
 
 
 @dataclass(frozen=True)
 class Run:
-    """The figures of one run; plain values only, so that it is JSON as it stands.
+    """The figures of one run; plain values only, so that it can be written as JSON.
 
     Attributes:
         totals: lines, unreadable lines, samples, scored, mean, share of matches, first and last time.
-        signatures: each signature with its digest, how many samples have it, and its content.
-        axis: what the curves go over: `step`, or `position` (hundredths of the log) where no step is logged.
-        curves: by name (`reward` first) the mean over all that was scored and its interval of 95 per cent along the
-            axis, how many were scored, and of how many the part was asked (of the others it adds 0).
-        distributions: by name the edges and the counts of a histogram.
-        groups: along the axis, how many groups there are, and the shares of those whose rewards are all
-            equal, all a match, and never a match.
+        signatures: each signature with its digest, its number of samples, and its content.
+        axis: the x-axis of the curves: `step`, or `position` (hundredths of the log) if no step is logged.
+        curves: for each name (`reward` first), along the axis, the mean over all scored samples with its 95 % interval,
+            the number of scored samples, and how many of them have this component (the others count as 0).
+        distributions: for each name, the edges and counts of a histogram.
+        groups: along the axis, the number of groups, and the shares of groups whose rewards are all equal, that all
+            match, and that never match.
         statuses: along the axis, the share of each status.
         slowest: the statements that took longest.
-        timeouts: the questions whose predictions were stopped most often.
-        databases: every database with its count, mean, matches and unscored, the hardest first.
-        operations: the operations most often missing and extra in what ran and did not match.
-        causes: why what was scored did not match: each cause with the samples of which it is the main one, and those in
-            which it is there at all, the most frequent wrong pairs first; `of` is how many samples did not match.
-        samples: rows of the completions table, a sample; `totals` has how many there are.
+        timeouts: the questions whose predictions ran out of time most often.
+        databases: every database with its samples, mean, matches and unscored, the hardest first.
+        operations: the operations most often missing and extra in predictions that ran and did not match.
+        causes: why scored samples did not match: each cause with the number of samples of which it is the main cause,
+            and of samples that have it at all, over the commonest wrong pairs; `of` is how many samples did not match.
+        samples: rows for the table of completions, drawn at random; `totals` has how many samples there are.
+        questions: each question with its samples, mean and matches, for comparing two runs.
     """
 
     name: str
@@ -85,10 +94,10 @@ def read_run(
 
     Args:
         paths: score logs, or folders of them.
-        samples: rows of the completions table, drawn so that every status and both ends of the scale are there.
-        pairs: distinct wrong pairs whose operations are compared, the most frequent first.
+        samples: rows for the table of completions, drawn such that every status, right and wrong, is among them.
+        pairs: how many distinct wrong pairs have their operations compared, the commonest first.
         seed: decides which rows are drawn.
-        by_position: let the curves go over the log, though steps are logged.
+        by_position: use the position in the log as the x-axis, even if steps are logged.
 
     Raises:
         ConfigError: there is no log, or it holds no score.
@@ -101,6 +110,7 @@ def read_run(
 
 @contextmanager
 def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Yield a connection to a temporary database with the lines of the logs."""
     with extra("report", "Reading score logs", "duckdb"):
         import duckdb
     columns = ", ".join(f"{name}: '{kind}'" for name, kind in _COLUMNS.items())
@@ -108,8 +118,7 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
         connection = duckdb.connect(f"{folder}/report.duckdb")
         try:
             connection.execute("SET enable_progress_bar = false")
-            # What is no finite number was not scored, nor what sums and differences would make infinite: a mean or a
-            # histogram of it says nothing.
+            # A value that is no finite number counts as not scored; so does one so large that sums would overflow.
             connection.execute("CREATE MACRO finite(x) AS CASE WHEN abs(x) < 1e100 THEN x END")
             connection.execute(
                 f"""
@@ -123,7 +132,7 @@ def _table(files: Sequence[Path]) -> Iterator[duckdb.DuckDBPyConnection]:
                 """,
                 [[str(file) for file in files]],
             )
-            # A status that is none is damage too.
+            # A line with an unknown status is damaged.
             statuses = ", ".join(f"'{status.name}'" for status in Status)
             connection.execute(
                 f"CREATE VIEW scores AS SELECT rowid AS row, * FROM lines WHERE status IN ({statuses})"
@@ -175,8 +184,8 @@ class _LogReader:
         left_out = len(names) - MOST_COMPONENTS
         names = sorted(names[:MOST_COMPONENTS])
         match = next((one for one in names if one.startswith("execution_match")), None)
-        # Whether a completion was right: by its execution match, or by the top of the scale where there is none.
-        # A branch that was not taken is no match; what could not be scored is neither.
+        # A completion is right if its execution match is 1 or, without such a component, if its value is the greatest
+        # in the log. If the match stands in a branch that was not taken, it is wrong; if unscored, neither.
         told = f"coalesce({_component(match)}, 0)" if match else "(value >= (SELECT max(value) FROM scores))"
         matched = f"CASE WHEN value IS NOT NULL THEN CAST({told} AS DOUBLE) END"
         self.connection.execute(f"CREATE TABLE marked AS SELECT *, {matched} AS matched FROM ({placed})")
@@ -206,7 +215,7 @@ class _LogReader:
         )
 
     def placed(self) -> str:
-        """Return the query that gives every score its place on the axis: its step, or its hundredth of the log."""
+        """Return the query that adds to every score its place x on the axis: its step, or its hundredth of the log."""
         (span,) = self.rows(
             "SELECT min(step) AS low, max(step) AS high, count(DISTINCT step) AS steps, count(*) AS samples FROM scores"
         )
@@ -216,9 +225,10 @@ class _LogReader:
             place = "step"
         else:
             width = -(-(span["high"] - span["low"] + 1) // MOST_POINTS)
-            low = f"CAST({span['low']} AS HUGEINT)"  # two steps may lie further apart than a step is large
+            # The difference of two steps may overflow a BIGINT.
+            low = f"CAST({span['low']} AS HUGEINT)"
             place = f"CAST({low} + (step - {low}) // {width} * {width} AS BIGINT)"
-        # The long texts stay where they are: they are looked up for the few rows that are shown.
+        # The long texts are not copied; they are looked up later, for the few rows that are shown.
         return f"SELECT * EXCLUDE (completion, explanation, reason, rows), {place} AS x FROM scores"
 
     def signatures(self) -> list[dict[str, Any]]:
@@ -237,7 +247,7 @@ class _LogReader:
         return [{**row, "content": contents.get(row["digest"])} for row in counted]
 
     def curve(self, expression: str) -> dict[str, list[Any]]:
-        """Return the mean over all that was scored, where a part that was not asked adds nothing."""
+        """Return the mean of an expression over all scored samples, along the axis; NULL counts as 0."""
         error = "1.96 * coalesce(stddev_samp(v), 0) / sqrt(count(v))"
         return self.columns(
             f"""
@@ -345,7 +355,7 @@ class _LogReader:
 
         wrong = "FROM marked JOIN scores USING (row) WHERE marked.matched < 1"
         empty = "(json_array_length(scores.rows, '$.predicted') = 0 AND json_array_length(scores.rows, '$.gold') > 0)"
-        # What did not run has one cause, whatever it says.
+        # A prediction that did not run has its status as the cause, so its text is left out and such pairs merge.
         found = self.rows(
             f"""
             SELECT CASE WHEN marked.status = 'ok' THEN marked.predicted END AS predicted, marked.status, marked.db,
@@ -361,18 +371,19 @@ class _LogReader:
         }
 
     def schemas(self) -> dict[str, tuple[Schema, str]]:
-        """Return the schema and the dialect of each database, as the last line that tells of it has them."""
+        """Return the schema and dialect of each database, from the last line that has them."""
         found = {}
         for row in self.rows("SELECT schemas FROM lines WHERE json_type(schemas) = 'OBJECT' ORDER BY rowid"):
             for db, told in parse_json(row["schemas"]).items():
                 try:
                     found[db] = schema_from(told), str(told["dialect"])
-                except (KeyError, TypeError):  # damaged since
+                except (KeyError, TypeError):
+                    # The line was damaged.
                     continue
         return found
 
     def samples(self, count: int, seed: int) -> list[dict[str, Any]]:
-        """Draw rows: the same number of each status, right and wrong apart, then whatever there is room for."""
+        """Draw rows: in turn one of each status, right and wrong separately, until there are enough."""
         return self.rows(
             """
             SELECT row, step, question, db, gold, predicted, value, matched, status, seconds, reason, explanation,

@@ -17,7 +17,7 @@ POINTS = 12
 
 
 def render_markdown(runs: Sequence[Run], labels: Sequence[str]) -> str:
-    """Return the figures of one run, and how another differs from it when there is one."""
+    """Return the figures of each run, and how the first of two differs from the second."""
     lines = [line for run, label in zip(runs, labels, strict=True) for line in _run(run, label)]
     if len(runs) > 1:
         compared = compare_runs(runs[0], runs[1])
@@ -126,7 +126,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
 
 
 def _text(value: Any) -> str:
-    """Return what somebody wrote as text: in a code span nothing is a tag, a link or an emphasis."""
+    """Return a text from a log as safe Markdown: in a code span, nothing becomes a tag, a link or an emphasis."""
     text = " ".join(escape_controls(str(value)).split())
     text = (text if len(text) <= 160 else text[:159] + "…").replace("|", "\\|")
     if _PLAIN.fullmatch(text):

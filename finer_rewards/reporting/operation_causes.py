@@ -1,4 +1,4 @@
-"""Which operations predictions leave out, which they add, and why they are wrong."""
+"""Counting, over wrong predictions, the missing and extra operations and the causes of failure."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ MOST = 20
 def wrong_operations(
     pairs: Iterable[Mapping[str, Any]], schemas: Mapping[str, tuple[Schema, str]] | None = None
 ) -> dict[str, Any]:
-    """Return the kinds and the operations that are most often missing and extra.
+    """Return the operations, and kinds of operation, that are most often missing and extra.
 
     Args:
         pairs: each with `predicted`, `gold` (SQL), `n`, how often the pair occurs, and `db`.
-        schemas: the schema of each database and the dialect in which it is asked, as a reward reads statements;
-            without, a text in double quotes is a column, and a column is of no table.
+        schemas: the schema and dialect of each database, with which rewards read statements; without it, a text in
+            double quotes is taken for a column, and columns belong to no table.
 
     Returns:
-        `kinds`, `missing` and `extra`, the most frequent first, and `unread`: samples whose SQL was not read.
+        `kinds`, `missing` and `extra`, the commonest first, and `unread`, the samples whose SQL could not be read.
 
     Example:
         >>> found = wrong_operations(
@@ -53,7 +53,8 @@ def wrong_operations(
         difference = gold.diff(predicted)
         for side in ("missing", "extra"):
             for one in getattr(difference, side):
-                if one.kind != "query":  # the statement as a whole
+                # The kind `query` stands for the statement as a whole.
+                if one.kind != "query":
                     counts[side][str(one)] += pair["n"]
                     kinds[side][one.kind] += pair["n"]
     return {
@@ -72,14 +73,14 @@ def wrong_operations(
 def wrong_causes(
     pairs: Iterable[Mapping[str, Any]], schemas: Mapping[str, tuple[Schema, str]] | None = None
 ) -> list[dict[str, Any]]:
-    """Return why predictions are wrong, the most frequent cause first.
+    """Return why predictions are wrong, the commonest main cause first.
 
     Args:
         pairs: each with `predicted`, `gold` (SQL, or a JSON list of it), `status`, `empty`, `n` and `db`.
         schemas: as `wrong_operations` takes them.
 
     Returns:
-        `cause`, `main` (samples of which it is the main cause) and `in` (samples in which it is there).
+        `cause`, `main` (samples of which it is the main cause) and `in` (samples that have it at all).
 
     Example:
         >>> pair = {"predicted": "SELECT a FROM t", "gold": "SELECT b FROM t", "status": "ok", "empty": False, "n": 3}
@@ -104,10 +105,11 @@ def wrong_causes(
 
 
 def _golds(text: str | None) -> list[str]:
-    """Return the golds of a line of a log: one as text, several as a list."""
+    """Return the golds of a line of a log, where one gold is a text and several are a JSON list."""
     if text is None or not text.startswith("["):
         return [text or ""]
     try:
         return [str(one) for one in parse_json(text)]
-    except ValueError:  # SQL that begins so
+    except ValueError:
+        # It is SQL that begins with a bracket.
         return [text]

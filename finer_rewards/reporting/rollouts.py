@@ -1,4 +1,4 @@
-"""Saved rollouts: score logs and JSONL of one's own, back to samples."""
+"""Reading saved rollouts, from score logs or from users' own JSONL files, as samples again."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from finer_rewards.types import Sample
 
 @dataclass(frozen=True)
 class Rollout:
-    """One sample as it was saved.
+    """One saved sample.
 
     Args:
         sample: the sample.
-        value: what it scored then; `None` when it could not be scored.
-        scored: false when no score was saved.
-        step: the training step, where it was saved.
-        reason: why it scored what it did, where that was saved.
+        value: its score when it was saved; `None` when it could not be scored.
+        scored: whether a score was saved.
+        step: the training step, if that was saved.
+        reason: the reason of the score, if that was saved.
     """
 
     sample: Sample
@@ -34,13 +34,13 @@ class Rollout:
     reason: str = ""
 
     def sample_on(self, db: str | None) -> Sample:
-        """Return the sample, on this database when there is one for all."""
+        """Return the sample, with another database if one is given."""
         return self.sample if db is None else replace(self.sample, db=db)
 
 
 @dataclass(frozen=True)
 class Rollouts:
-    """What a log holds: its samples, every signature under which they were scored, and how many lines are damaged."""
+    """The content of logs: the samples, the signatures under which they were scored, and how many lines are damaged."""
 
     rollouts: Sequence[Rollout]
     signatures: list[Mapping[str, Any]]
@@ -48,9 +48,9 @@ class Rollouts:
 
 
 def read_rollouts(paths: Sequence[str]) -> Rollouts:
-    """Return the samples of score logs, or of JSONL with completions: of your own, or rows that `prepare` wrote.
+    """Return the samples of score logs, or of JSONL files with completions: your own, or rows that `prepare` wrote.
 
-    A log written without completions is read by its SQL: the format of the completions is then lost.
+    In a log written without completions, the SQL stands for them; the form of the completions is lost then.
 
     Raises:
         DataError: a line is no record that can be scored; says which, and what is needed.
@@ -66,7 +66,8 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
             where = f"Line {number} of {path}"
             try:
                 record = parse_json(line, object_hook=untagged)
-            except ValueError:  # its writer was killed
+            except ValueError:
+                # The process that wrote it was killed.
                 unreadable += 1
                 continue
             if isinstance(record, dict) and isinstance(record.get("scorer"), dict):
@@ -77,7 +78,8 @@ def read_rollouts(paths: Sequence[str]) -> Rollouts:
             except DataError:
                 if not isinstance(record, dict) or "status" not in record:
                     raise
-                unreadable += 1  # a line of ours that has been damaged since
+                # With a status it is a line of a score log, and was damaged later.
+                unreadable += 1
     if not rollouts:
         torn = f", and {unreadable} lines that are damaged" if unreadable else ""
         raise ConfigError(f"`LOG` should hold samples, but {', '.join(paths)} holds none{torn}.")

@@ -1,4 +1,4 @@
-"""Two runs side by side: which questions changed, and whether the two were scored alike."""
+"""Comparing two runs: which questions changed most, and whether both were scored in the same way."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MOST = 40
 
 
 def compare_runs(run: Run, other: Run) -> dict[str, Any]:
-    """Return the questions both runs have, those that changed most first, and how their signatures differ."""
+    """Return the questions that both runs have, those that changed most first, and how the signatures differ."""
 
     def means(one: Run) -> dict[tuple[Any, ...], Mapping[str, Any]]:
         return {(row["question"], row["db"], row["gold"]): row for row in one.questions}
@@ -42,7 +42,7 @@ def compare_runs(run: Run, other: Run) -> dict[str, Any]:
 
 
 def signature_changes(before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield what differs between the contents of two signatures, as `name: before → after`.
+    """Yield the differences between the contents of two signatures, as `name: before → after`.
 
     Example:
         >>> list(signature_changes({"executor": {"timeout": 30}}, {"executor": {"timeout": 5}}))

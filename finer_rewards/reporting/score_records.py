@@ -1,4 +1,4 @@
-"""The record that a score becomes: what `score` prints, and what the server answers."""
+"""The record of a scored statement, as `finer-rewards score` prints it and the server returns it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from finer_rewards.types import Evidence, Score
 if TYPE_CHECKING:
     from finer_rewards.scoring import Scorer
 
-#: What every record has, before the components by name.
+#: The fields of every record; the components follow by name.
 COLUMNS = ("number", "value", "status", "reason", "predicted", "gold", "db", "question_id")
 
 
@@ -24,7 +24,7 @@ class Scored(NamedTuple):
         evidence: what was observed.
         score: its score.
         components: the value of each component by name.
-        record: what is written of it; its names are `COLUMNS` and those of the components.
+        record: the values to write, by `COLUMNS` and the names of the components.
     """
 
     evidence: Evidence
@@ -34,7 +34,7 @@ class Scored(NamedTuple):
 
 
 def database_name(db: str) -> str:
-    """Return how a database is called where there is little room: its id, or the name of its file."""
+    """Return a short name of a database: its id, or the name of its file without suffix."""
     if is_database_text(db):
         return one_line(db[:200])
     return PurePath(db).stem if "/" in db else db

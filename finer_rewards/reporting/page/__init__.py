@@ -24,8 +24,8 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
     """Return the page of one run, or of a run and the one that it is compared with.
 
     Args:
-        runs: the run, and perhaps another.
-        labels: how each is called on the page.
+        runs: the run, and perhaps another to compare it with.
+        labels: the name of each on the page.
 
     Raises:
         MissingExtraError: plotly is not installed; its script is part of the page.
@@ -43,7 +43,7 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
     return Template(_read("page.html")).substitute(
         title=escape(" against ".join(labels)),
         style=_read("page.css"),
-        # Inside a script element, and a model may have written anything.
+        # The data stands in a script element, and may hold anything that a model wrote, such as `</script>`.
         data=escape_controls(text).replace("<", "\\u003c"),
         policy=_policy(scripts.values()),
         **scripts,
@@ -51,7 +51,7 @@ def render_page(runs: Sequence[Run], labels: Sequence[str]) -> str:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Return what the page may do: run these scripts and no others, and fetch nothing."""
+    """Return the page's content security policy: it may run these scripts and no others, and fetch nothing."""
     hashes = " ".join(
         f"'sha256-{b64encode(sha256(script.encode()).digest()).decode()}'" for script in scripts
     )
@@ -66,5 +66,5 @@ def _read(name: str) -> str:
 
 
 def _lines(script: str) -> str:
-    """Return a script as every browser reads it, since that is what a policy's hash is of."""
+    """Return a script with line ends as browsers read them; the hash in the policy is that of this text."""
     return escape_controls(script.replace("\r\n", "\n").replace("\r", "\n"))
