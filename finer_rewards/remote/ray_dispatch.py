@@ -70,7 +70,7 @@ class Dispatch:
         return self.found
 
     def _hear(self) -> list[Any]:
-        """Return the references that have finished (none after `HEARTBEAT_S`); tell the nodes if the call is stopped."""
+        """Return what has finished, or nothing after `HEARTBEAT_S`; tell the nodes when the call is stopped."""
         end = time.monotonic() + HEARTBEAT_S
         while True:
             pause = HEARTBEAT_S if self.stop is None else _LISTEN
