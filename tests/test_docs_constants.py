@@ -1,0 +1,87 @@
+"""Numbers of the pages that are constants of the code, each written from the constant."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import pytest
+
+from finer_rewards._neighbours.building import INSTANCES
+from finer_rewards._serving import service
+from finer_rewards.adapters import _reasons
+from finer_rewards.engines.postgres import executor as postgres
+from finer_rewards.engines.postgres import worker as postgres_worker
+from finer_rewards.engines.sqlite import executor as sqlite
+from finer_rewards.engines.sqlite import text_database
+from finer_rewards.executing import decoding, pool, process
+from finer_rewards.executing.cache import ResultCache
+from finer_rewards.executing.limits import Limits
+from finer_rewards.memory import index
+from finer_rewards.memory.gate import Gate
+from finer_rewards.operations import _scopes
+from finer_rewards.operations.guard import LIMITS, SUPPORTED_MAJORS
+
+DOCS = Path(__file__).parents[1] / "docs"
+LIMIT = Limits()
+GOLDS = inspect.signature(ResultCache).parameters["max_bytes"].default
+
+WRITTEN = {
+    "design/engine.md": (
+        f"at most {1000 * pool.LONGEST_REST:g} ms",
+        f"looks at it every {1000 * pool.LISTEN_SECONDS:g} ms",
+        f"Results of golds ({GOLDS >> 20} MiB",
+        f"The factor of {LIMIT.deadline_factor:g}",
+        f"gives a worker up after {pool.BUSY:g} times",
+        f"less than {'a tenth' if process.LEAST_SHARE == 0.1 else process.LEAST_SHARE} of its time",
+    ),
+    "design/engines.md": (
+        f"SIGALRM {process.MARGIN:g}",
+        f"says nothing for {postgres_worker.MARGIN:g} s more",
+        f"for {postgres._PATIENCE:g} s is `unavailable`",
+        f"not tried again for {postgres_worker.PAUSE:g} s",
+    ),
+    "design/memory.md": (
+        f"Up to {index.FLAT_UP_TO:,} traces",
+        f"`top_k + {index._SPARE}`",
+        f"more than {index._OWN_AT_MOST} of these",
+        f"fewer than {'four' if Gate().per_question == 4 else Gate().per_question} traces",
+        f"at least {'eight' if Gate().min_words == 8 else Gate().min_words} words",
+    ),
+    "design/operations.md": (
+        f"{LIMITS['characters']:,} characters",
+        f"{LIMITS['nesting']} levels",
+        f"{LIMITS['terms']:,} AND/OR",
+        f"{LIMITS['operators']} arithmetic operators",
+        f"{LIMITS['list items']:,} items of lists",
+        f"{LIMITS['joins without ON']} joins without ON",
+        f"{LIMITS['sources of one FROM clause']} sources of one FROM clause",
+        f"{LIMITS['subqueries']} subqueries as written",
+        f"stands for more than {_scopes._MOST_COLUMNS:,} columns",
+    ),
+    "design/serving.md": (
+        f"An answer past {service._ANSWER_BYTES >> 20} MiB",
+        f"more than {service._RESULT_BYTES >> 20} MiB in the server",
+    ),
+    "design/whole-results.md": (f"above {decoding.SHIP >> 10} KiB",),
+    "executors.md": (
+        f"`max_rows` ({LIMIT.max_rows:,})",
+        f"`max_bytes` ({int(LIMIT.max_bytes) >> 20} MiB)",
+        f"`max_batch_bytes` ({int(LIMIT.max_batch_bytes) >> 30} GiB)",
+        f"`timeout`, {LIMIT.timeout:g} seconds",
+        f"`deadline_floor` ({LIMIT.deadline_floor:g})",
+        f"`deadline_factor` ({LIMIT.deadline_factor:g})",
+        f"takes more than {sqlite._BUILDING:g} s",
+        f"{sqlite.LONGEST_TEXT >> 20} MiB of characters",
+        f"the file {text_database.LARGEST >> 20} MiB",
+    ),
+    "reports.md": (f"every {_reasons.EVERY} samples",),
+    "reward-hacking.md": (f"`neighbours={INSTANCES}`",),
+    "scores.md": (f"({SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]})",),
+}
+
+
+@pytest.mark.parametrize("page", WRITTEN)
+def test_a_constant_is_what_the_page_says(page: str) -> None:
+    text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
+    assert not [phrase for phrase in WRITTEN[page] if phrase not in text]
