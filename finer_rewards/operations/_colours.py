@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from .terms import ATOMS, SOURCES, Column, Full, Label, Outer, Same, Select, Source, Table, walk
+from .leaves import Column, Label
+from .operators import Same
+from .terms import ATOMS, SOURCES, Full, Outer, Select, Source, Table
+from .walks import walk
 
 __all__ = ["COMMUTATIVE", "colours_of"]
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from ._literals import fold_comparison, is_short
-from .terms import CONSTANTS, TRUE, Comparison, Connective, In, List, Number, Term
+from .leaves import CONSTANTS, TRUE, Number
+from .operators import Comparison, Connective, In, List
+from .terms import Term
 
 __all__ = ["NEGATED", "absorb", "bound", "contradicts", "factor", "in_list", "merge_equalities", "operands"]
 

@@ -8,7 +8,8 @@ from decimal import Decimal
 from typing import Any
 
 from .context import Context
-from .terms import FALSE, TRUE, Boolean, Number, Term, Text
+from .leaves import FALSE, TRUE, Boolean, Number, Text
+from .terms import Term
 
 __all__ = ["fit", "fold_comparison", "is_short", "strict_bound"]
 

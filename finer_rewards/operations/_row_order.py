@@ -8,28 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
+from .leaves import Column
+from .operators import Aggregate, Exists, Scalar, Window
 from .terms import (
     CLOSED,
     QUERIES,
-    Aggregate,
-    Column,
     Derived,
-    Exists,
     Full,
     Group,
     Outer,
     Query,
     Recursive,
-    Scalar,
     Select,
     SetOperation,
     Source,
-    T,
     Term,
-    Window,
-    remake,
-    walk_here,
 )
+from .walks import T, remake, walk_here
 
 __all__ = ["drop_unseen_order"]
 

@@ -7,25 +7,9 @@ from collections.abc import Iterable
 from ._truth import truth
 from ._values import as_value
 from .context import Context
-from .terms import (
-    COUNT_ALL,
-    FALSE,
-    NULL,
-    ONE,
-    TRUE,
-    Aggregate,
-    Arithmetic,
-    Call,
-    Case,
-    Cast,
-    Comparison,
-    Like,
-    Number,
-    Star,
-    Term,
-    Text,
-    Word,
-)
+from .leaves import FALSE, NULL, ONE, TRUE, Number, Star, Text, Word
+from .operators import COUNT_ALL, Aggregate, Arithmetic, Call, Case, Cast, Comparison, Like
+from .terms import Term
 
 __all__ = ["aggregate", "arithmetic", "call", "case", "cast", "like"]
 

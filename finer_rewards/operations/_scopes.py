@@ -9,25 +9,11 @@ from sqlglot import exp
 from ._sqlite_tokens import UNARY_PLUS
 from ._windows import argument, order_terms
 from .expressions import read_term
+from .leaves import ONE, Column, Number, Operator, Star, Text, Word
+from .operators import Aggregate, Other, SortKey
 from .sources import Body, CommonTable, Entry, FromClause, given
-from .terms import (
-    ONE,
-    Aggregate,
-    Column,
-    Number,
-    Operator,
-    Other,
-    Query,
-    Select,
-    SortKey,
-    Star,
-    Term,
-    Text,
-    Word,
-    conjuncts,
-    contains,
-    remake,
-)
+from .terms import Query, Select, Term, contains
+from .walks import conjuncts, remake
 
 __all__ = ["Scope", "limit_term", "place_of"]
 

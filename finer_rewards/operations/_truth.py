@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .context import Context
-from .terms import Boolean, Column, Comparison, Connective, Exists, In, Like, Not, Null, Term
+from .leaves import Boolean, Column, Null
+from .operators import Comparison, Connective, Exists, In, Like, Not
+from .terms import Term
 
 __all__ = ["is_truth", "truth"]
 

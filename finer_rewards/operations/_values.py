@@ -12,29 +12,10 @@ from collections.abc import Callable
 from typing import Any
 
 from .context import UNKNOWN, Context
-from .terms import (
-    CONSTANTS,
-    QUERIES,
-    Cast,
-    Collate,
-    Column,
-    Comparison,
-    Exists,
-    In,
-    Null,
-    Operator,
-    Query,
-    Row,
-    Scalar,
-    Select,
-    SetOperation,
-    Term,
-    Text,
-    ValueOf,
-    Word,
-    fold,
-    remake,
-)
+from .leaves import CONSTANTS, Column, Null, Operator, Text, Word
+from .operators import Cast, Collate, Comparison, Exists, In, Row, Scalar, ValueOf
+from .terms import QUERIES, Query, Select, SetOperation, Term
+from .walks import fold, remake
 
 __all__ = ["as_value", "bare", "compared", "fix_collations", "shown"]
 

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlglot import exp
 
-from .terms import ONE, Aggregate, Number, Operator, Other, SortKey, Term, Window, Windowed
+from .leaves import ONE, Number, Operator
+from .operators import Aggregate, Other, SortKey, Window, Windowed
+from .terms import Term
 
 __all__ = ["argument", "order_terms", "window"]
 

@@ -11,12 +11,15 @@ from finer_rewards.schema import Schema, schema_from_ddl, schema_from_mapping
 from .context import Context
 from .facts import Facts
 from .guard import is_small, parse_query, refuse_unreadable
+from .leaves import Column
 from .naming import canonical
+from .operators import Other
 from .plain import read_plain
 from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
-from .terms import Column, Other, Query, Select, columns_of, remake
+from .terms import Query, Select
+from .walks import columns_of, remake
 
 __all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
 

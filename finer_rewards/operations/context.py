@@ -6,39 +6,37 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .facts import CLASS_OF, Facts, TableFacts
-from .terms import (
-    ATOMS,
-    LEAVES,
-    QUERIES,
+from .leaves import Boolean, Column, Label, Number, Text
+from .operators import (
     Aggregate,
     Arithmetic,
-    Boolean,
     Call,
     Case,
     Cast,
     Collate,
-    Column,
     Comparison,
     Connective,
-    Derived,
     Exists,
+    Negative,
+    Not,
+    Scalar,
+    ValueOf,
+)
+from .terms import (
+    ATOMS,
+    LEAVES,
+    QUERIES,
+    Derived,
     Full,
     FunctionSource,
     Itself,
-    Label,
-    Negative,
-    Not,
-    Number,
     Outer,
     Query,
     Recursive,
-    Scalar,
     Select,
     Source,
     Table,
     Term,
-    Text,
-    ValueOf,
 )
 
 __all__ = ["Context"]

@@ -7,33 +7,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
+from .leaves import ONE, Column, Word
 from .multiset import Operation, operand
-from .terms import (
-    CLOSED,
-    ONE,
-    QUERIES,
-    Column,
-    Comparison,
-    Derived,
-    Exists,
-    Full,
-    In,
-    Like,
-    Of,
-    Outer,
-    Query,
-    Recursive,
-    Scalar,
-    Select,
-    SetOperation,
-    Source,
-    T,
-    Term,
-    Word,
-    columns_of,
-    remake,
-    substitute,
-)
+from .operators import Comparison, Exists, In, Like, Of, Scalar
+from .terms import CLOSED, QUERIES, Derived, Full, Outer, Query, Recursive, Select, SetOperation, Source, Term
+from .walks import T, columns_of, remake, substitute
 from .words import name_of, say, say_query, say_source
 
 __all__ = ["KINDS", "operations_of"]

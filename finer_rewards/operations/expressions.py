@@ -1,5 +1,7 @@
-"""From sqlglot's expressions to terms. Only this file, `_windows`, `_scopes`, `reading` and `sources` know the
-classes of its trees."""
+"""From sqlglot's expressions to terms.
+
+Only this file, `_windows`, `_scopes`, `reading` and `sources` know the classes of sqlglot's trees.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +14,11 @@ from sqlglot import exp
 from ._sqlite_tokens import UNARY_PLUS
 from ._windows import order_terms, window
 from .facts import cast_affinity
-from .terms import (
+from .leaves import NULL, ONE, Boolean, Number, Star, Text, Word
+from .operators import (
     COUNT_ALL,
-    NULL,
-    ONE,
     Aggregate,
     Arithmetic,
-    Boolean,
     Call,
     Case,
     Cast,
@@ -31,19 +31,14 @@ from .terms import (
     List,
     Negative,
     Not,
-    Number,
     Other,
-    Query,
     Row,
     Scalar,
-    Star,
-    Term,
-    Text,
     ValueOf,
-    Word,
     binary,
-    remake,
 )
+from .terms import Query, Term
+from .walks import remake
 
 __all__ = ["Resolver", "aggregate", "cast_name", "minus", "number", "read_term"]
 

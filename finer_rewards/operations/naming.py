@@ -8,37 +8,27 @@ from typing import Any
 
 from ._colours import COMMUTATIVE, colours_of
 from ._values import BY_COLLATION
+from .leaves import CONSTANTS, Column, Label, SourceName
+from .operators import Comparison, Equal, Of, Same
 from .terms import (
     CLOSED,
-    CONSTANTS,
     QUERIES,
-    Column,
-    Comparison,
     Derived,
-    Equal,
     Full,
     FunctionSource,
     Group,
     Itself,
-    Label,
-    Of,
     Outer,
     Query,
     Recursive,
-    Same,
     Select,
     SetOperation,
     Source,
-    SourceName,
-    T,
     Table,
     Term,
     Values,
-    fold,
-    larger_than,
-    remake,
-    substitute,
 )
+from .walks import T, fold, larger_than, remake, substitute
 
 __all__ = ["canonical"]
 

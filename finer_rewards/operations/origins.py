@@ -9,22 +9,12 @@ from .canonicalising import SchemaLike, as_schema
 from .context import Context
 from .facts import facts_of
 from .guard import parse_query, with_deep_stack
+from .leaves import Column, SourceName
 from .multiset import Operation, Operations
 from .predicates import simplify
 from .reading import Reader
-from .terms import (
-    QUERIES,
-    Column,
-    Derived,
-    Query,
-    Select,
-    SourceName,
-    Term,
-    columns_of,
-    conjuncts,
-    substitute,
-    walk,
-)
+from .terms import QUERIES, Derived, Query, Select, Term
+from .walks import columns_of, conjuncts, substitute, walk
 from .words import say
 
 __all__ = ["as_written"]

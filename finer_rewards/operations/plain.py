@@ -12,10 +12,13 @@ from typing import Any
 from ._scopes import Scope
 from .expressions import number
 from .facts import Facts
+from .leaves import Number, Position
 from .lexing import QUOTES, RESERVED, SIGNS, plain_tokens
+from .operators import SortKey
 from .plain_terms import PlainTerms, UnsureError
 from .sources import Body, CommonTable, Numbers
-from .terms import Number, Outer, Position, Query, Select, SetOperation, SortKey, Term, conjuncts
+from .terms import Outer, Query, Select, SetOperation, Term
+from .walks import conjuncts
 
 __all__ = ["read_plain"]
 

@@ -9,26 +9,10 @@ from sqlglot import exp
 
 from ._scopes import Scope
 from .expressions import aggregate, cast_name, minus, number
+from .leaves import NULL, Star, Text
 from .lexing import ALLOWED_AFTER_TYPE, COLUMN_TOO, NUMBER, QUOTES, RESERVED
-from .terms import (
-    NULL,
-    Call,
-    Case,
-    Cast,
-    Comparison,
-    Connective,
-    Exists,
-    In,
-    Like,
-    List,
-    Not,
-    Query,
-    Scalar,
-    Star,
-    Term,
-    Text,
-    binary,
-)
+from .operators import Call, Case, Cast, Comparison, Connective, Exists, In, Like, List, Not, Scalar, binary
+from .terms import Query, Term
 
 __all__ = ["PlainTerms", "UnsureError"]
 

@@ -20,19 +20,13 @@ from ._literals import fit, fold_comparison, strict_bound
 from ._truth import is_truth, truth
 from ._values import as_value, bare, compared
 from .context import Context
-from .terms import (
-    CONSTANTS,
-    FALSE,
-    NULL,
-    ONE,
-    TRUE,
+from .leaves import CONSTANTS, FALSE, NULL, ONE, TRUE, Boolean, Column, Null, Number, Operator, Text
+from .operators import (
     Aggregate,
     Arithmetic,
-    Boolean,
     Call,
     Case,
     Cast,
-    Column,
     Comparison,
     Connective,
     Exists,
@@ -41,20 +35,13 @@ from .terms import (
     List,
     Negative,
     Not,
-    Null,
-    Number,
-    Operator,
     Row,
-    Select,
     SortKey,
-    T,
-    Term,
-    Text,
     ValueOf,
     Window,
-    fold,
-    remake,
 )
+from .terms import Select, Term
+from .walks import T, fold, remake
 
 __all__ = ["is_truth", "simplify", "truth"]
 

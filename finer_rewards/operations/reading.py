@@ -11,8 +11,10 @@ from ._windows import argument, order_terms
 from .expressions import read_term
 from .facts import Facts
 from .guard import OperationsError
+from .leaves import Column, Position, Word
+from .operators import SortKey
 from .sources import Entry, Numbers
-from .terms import Column, Derived, Position, Query, Select, SetOperation, SortKey, Term, Values, Word
+from .terms import Derived, Query, Select, SetOperation, Term, Values
 
 __all__ = ["Reader"]
 

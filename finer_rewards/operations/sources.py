@@ -12,20 +12,14 @@ from sqlglot import exp
 
 from .expressions import read_term
 from .guard import OperationsError, within
+from .leaves import ONE, Column, Operator, Word
+from .operators import Call, Comparison, Exists, Not, Other
 from .terms import (
-    ONE,
-    Call,
-    Column,
-    Comparison,
     Derived,
-    Exists,
     Full,
     FunctionSource,
     Group,
     Itself,
-    Not,
-    Operator,
-    Other,
     Outer,
     Query,
     Recursive,
@@ -33,9 +27,8 @@ from .terms import (
     Source,
     Table,
     Term,
-    Word,
-    conjuncts,
 )
+from .walks import conjuncts
 
 if TYPE_CHECKING:
     from ._scopes import Scope

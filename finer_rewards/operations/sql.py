@@ -5,46 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from .terms import (
-    QUERIES,
+from .leaves import Boolean, Column, Null, Number, Position, Star, Text, Word
+from .operators import (
     Aggregate,
     Arithmetic,
-    Boolean,
     Call,
     Case,
     Cast,
     Collate,
-    Column,
     Comparison,
     Connective,
-    Derived,
     Exists,
     In,
     Like,
     List,
     Negative,
     Not,
-    Null,
-    Number,
-    Outer,
-    Position,
-    Query,
-    Recursive,
     Row,
     Scalar,
-    Select,
-    SetOperation,
     SortKey,
-    Source,
-    Star,
-    Table,
-    Term,
-    Text,
     ValueOf,
     Window,
     Windowed,
-    Word,
 )
+from .terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Table, Term
 
 __all__ = ["to_sql"]
 

@@ -14,28 +14,11 @@ from finer_rewards.schema import Schema
 from .canonicalising import SchemaLike, as_schema, canonical_query, read_query
 from .facts import facts_of
 from .guard import with_deep_stack
+from .leaves import Column, Label, Number, Operator, SourceName, Text
 from .measure import Agreement
-from .terms import (
-    ATOMS,
-    QUERIES,
-    Column,
-    Comparison,
-    Group,
-    Label,
-    Number,
-    Operator,
-    Outer,
-    Query,
-    Select,
-    SetOperation,
-    Source,
-    SourceName,
-    Table,
-    Term,
-    Text,
-    columns_of,
-    walk,
-)
+from .operators import Comparison
+from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, Source, Table, Term
+from .walks import columns_of, walk
 from .words import say_query
 
 __all__ = [

@@ -14,27 +14,11 @@ from typing import Any
 from .._row_order import drop_unseen_order
 from .._values import fix_collations, shown
 from ..context import Context
+from ..leaves import Column, Label
+from ..operators import Aggregate, Comparison, Exists, In, List, Scalar
 from ..predicates import simplify
-from ..terms import (
-    QUERIES,
-    Aggregate,
-    Column,
-    Comparison,
-    Derived,
-    Exists,
-    In,
-    Label,
-    List,
-    Query,
-    Scalar,
-    Select,
-    SetOperation,
-    Table,
-    Term,
-    contains,
-    fold,
-    walk,
-)
+from ..terms import QUERIES, Derived, Query, Select, SetOperation, Table, Term, contains
+from ..walks import fold, walk
 from . import (
     blocks,
     derived,

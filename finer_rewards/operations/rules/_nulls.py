@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..terms import NULL, Arithmetic, Cast, Comparison, Connective, In, Like, List, Negative, Not, Term
+from ..leaves import NULL
+from ..operators import Arithmetic, Cast, Comparison, Connective, In, Like, List, Negative, Not
+from ..terms import Term
 
 
 def rejects_null(condition: Term, is_null: Callable[[Term], bool]) -> bool:

@@ -6,20 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TypeGuard, TypeVar
 
 from ..context import Context
-from ..terms import (
-    NULL,
-    ONE,
-    Column,
-    Comparison,
-    Derived,
-    Label,
-    Outer,
-    Select,
-    SetOperation,
-    Source,
-    Table,
-    Term,
-)
+from ..leaves import NULL, ONE, Column, Label
+from ..operators import Comparison
+from ..terms import Derived, Outer, Select, SetOperation, Source, Table, Term
 
 _T = TypeVar("_T")
 

@@ -8,43 +8,11 @@ from operator import eq
 from typing import Any, TypeGuard
 
 from ..context import Context, numbers_in
+from ..leaves import FALSE, NULL, Column, Label, Null, Number, Text
+from ..operators import Aggregate, Call, Collate, Comparison, Connective, Exists, In, Like, List, Window
 from ..predicates import truth
-from ..terms import (
-    FALSE,
-    NULL,
-    QUERIES,
-    Aggregate,
-    Call,
-    Collate,
-    Column,
-    Comparison,
-    Connective,
-    Derived,
-    Exists,
-    In,
-    Label,
-    Like,
-    List,
-    Null,
-    Number,
-    Outer,
-    Query,
-    Recursive,
-    Select,
-    SetOperation,
-    Source,
-    Term,
-    Text,
-    Window,
-    columns_of,
-    conjunction,
-    conjuncts,
-    contains,
-    fold,
-    substitute,
-    walk,
-    walk_here,
-)
+from ..terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Term, contains
+from ..walks import columns_of, conjunction, conjuncts, fold, substitute, walk, walk_here
 from ._nulls import asked_for, rejects_null
 from ._shared import (
     derived_blocks,

@@ -6,25 +6,10 @@ from collections.abc import Iterable
 from typing import TypeGuard
 
 from ..context import Context, numbers_in
-from ..terms import (
-    CONSTANTS,
-    Aggregate,
-    Column,
-    Comparison,
-    Derived,
-    Label,
-    Outer,
-    Select,
-    Source,
-    Table,
-    Term,
-    Text,
-    Window,
-    columns_of,
-    contains,
-    sources_of,
-    walk,
-)
+from ..leaves import CONSTANTS, Column, Label, Text
+from ..operators import Aggregate, Comparison, Window
+from ..terms import Derived, Outer, Select, Source, Table, Term, contains
+from ..walks import columns_of, sources_of, walk
 from ._shared import both_ways, equalities
 
 

@@ -5,27 +5,10 @@ from __future__ import annotations
 from typing import TypeGuard
 
 from ..context import Context
-from ..terms import (
-    CONSTANTS,
-    ONE,
-    Aggregate,
-    Call,
-    Column,
-    Derived,
-    Exists,
-    In,
-    Label,
-    Query,
-    Scalar,
-    Select,
-    SetOperation,
-    Term,
-    Window,
-    columns_of,
-    computes_over_rows,
-    contains,
-    substitute,
-)
+from ..leaves import CONSTANTS, ONE, Column, Label
+from ..operators import Aggregate, Call, Exists, In, Scalar, Window
+from ..terms import Derived, Query, Select, SetOperation, Term, computes_over_rows, contains
+from ..walks import columns_of, substitute
 from ._shared import (
     derived_blocks,
     is_cut,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ..context import Context
-from ..terms import ONE, Number, Select, SortKey, Term, Window, contains
+from ..leaves import ONE, Number
+from ..operators import SortKey, Window
+from ..terms import Select, Term, contains
 from .closure import Closure
 
 

@@ -6,21 +6,10 @@ from collections.abc import Callable
 from operator import eq, ge, gt, le, lt, ne
 
 from ..context import Context, numbers_in
-from ..terms import (
-    COUNT_ALL,
-    FALSE,
-    TRUE,
-    Aggregate,
-    Comparison,
-    Number,
-    Outer,
-    Scalar,
-    Select,
-    Source,
-    Term,
-    contains,
-    sources_of,
-)
+from ..leaves import FALSE, TRUE, Number
+from ..operators import COUNT_ALL, Aggregate, Comparison, Scalar
+from ..terms import Outer, Select, Source, Term, contains
+from ..walks import sources_of
 from ._shared import is_cut
 from .closure import Closure
 from .grouping import groups_once

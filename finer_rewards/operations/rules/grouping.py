@@ -8,30 +8,10 @@ from operator import eq
 from typing import Any
 
 from ..context import Context, numbers_in
-from ..terms import (
-    CONSTANTS,
-    COUNT_ALL,
-    LEAVES,
-    NULL,
-    ONE,
-    QUERIES,
-    Aggregate,
-    Case,
-    Cast,
-    Column,
-    Comparison,
-    Exists,
-    Label,
-    Number,
-    Select,
-    Star,
-    Term,
-    columns_of,
-    computes_over_rows,
-    remake,
-    sources_of,
-    walk_here,
-)
+from ..leaves import CONSTANTS, NULL, ONE, Column, Label, Number, Star
+from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists
+from ..terms import LEAVES, QUERIES, Select, Term, computes_over_rows
+from ..walks import columns_of, remake, sources_of, walk_here
 from ._nulls import rejects_null
 from ._shared import any_row, derived_blocks, is_cut, reads_one_derived_table, shown_terms
 from .closure import Closure

@@ -5,28 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple, TypeVar
 
 from ..context import Context, numbers_in
-from ..terms import (
-    CONSTANTS,
-    FALSE,
-    NULL,
-    Cast,
-    Column,
-    Comparison,
-    Exists,
-    In,
-    Label,
-    Not,
-    Number,
-    Outer,
-    Select,
-    Table,
-    Term,
-    Text,
-    columns_of,
-    fold,
-    sources_of,
-    substitute,
-)
+from ..leaves import CONSTANTS, FALSE, NULL, Column, Label, Number, Text
+from ..operators import Cast, Comparison, Exists, In, Not
+from ..terms import Outer, Select, Table, Term
+from ..walks import columns_of, fold, sources_of, substitute
 from ._nulls import rejects_null, strict_operands
 from ._shared import any_row, both_ways, equalities, equality, is_equality, table_readings, without
 from .blocks import blind_to_repeats

@@ -7,22 +7,10 @@ a query that is nearly right shares most of its operations with the gold.
 from __future__ import annotations
 
 from ..context import Context
+from ..leaves import NULL, ONE, Column
+from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Scalar, SortKey
 from ..predicates import is_truth, truth
-from ..terms import (
-    COUNT_ALL,
-    NULL,
-    ONE,
-    Aggregate,
-    Case,
-    Column,
-    Comparison,
-    In,
-    Scalar,
-    Select,
-    SortKey,
-    Term,
-    computes_over_rows,
-)
+from ..terms import Select, Term, computes_over_rows
 from ._shared import both_ways, equalities, is_equality, without
 from .grouping import ZERO, change_aggregates, only_argument
 

@@ -5,34 +5,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..context import Context
-from ..terms import (
-    NULL,
-    ONE,
-    Aggregate,
-    Case,
-    Column,
-    Comparison,
-    Derived,
-    Exists,
-    Full,
-    FunctionSource,
-    In,
-    Itself,
-    Label,
-    List,
-    Not,
-    Number,
-    Outer,
-    Recursive,
-    Select,
-    Source,
-    SourceName,
-    Table,
-    Term,
-    Text,
-    remake,
-    walk,
-)
+from ..leaves import NULL, ONE, Column, Label, Number, SourceName, Text
+from ..operators import Aggregate, Case, Comparison, Exists, In, List, Not
+from ..terms import Derived, Full, FunctionSource, Itself, Outer, Recursive, Select, Source, Table, Term
+from ..walks import remake, walk
 from ._shared import any_row, shown_terms
 from .closure import Closure
 from .grouping import ZERO, only_argument, only_groups_once

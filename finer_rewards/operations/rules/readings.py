@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from itertools import combinations, permutations, product
 
 from ..context import Context, numbers_in
-from ..terms import CONSTANTS, Column, Label, Select, Table, Term, columns_of, sources_of, substitute
+from ..leaves import CONSTANTS, Column, Label
+from ..terms import Select, Table, Term
+from ..walks import columns_of, sources_of, substitute
 from ._shared import (
     drop_self_equalities,
     equalities,

@@ -7,25 +7,11 @@ from itertools import combinations
 from typing import TypeGuard
 
 from ..context import Context
+from ..leaves import ONE, Column, Position
 from ..naming import canonical
-from ..terms import (
-    ONE,
-    Column,
-    Comparison,
-    Connective,
-    Derived,
-    Exists,
-    Not,
-    Position,
-    Query,
-    Select,
-    SetOperation,
-    SortKey,
-    Term,
-    columns_of,
-    conjunction,
-    substitute,
-)
+from ..operators import Comparison, Connective, Exists, Not, SortKey
+from ..terms import Derived, Query, Select, SetOperation, Term
+from ..walks import columns_of, conjunction, substitute
 from ._shared import any_row, shows_all_columns, table_readings, without
 from .blocks import contradictory, flatten_conditions
 from .subqueries import only_joins_and_filters

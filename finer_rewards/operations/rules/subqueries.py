@@ -5,31 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple, TypeGuard
 
 from ..context import Context, numbers_in
-from ..terms import (
-    ONE,
-    Aggregate,
-    Column,
-    Comparison,
-    Connective,
-    Derived,
-    Exists,
-    In,
-    Itself,
-    Label,
-    Not,
-    Query,
-    Row,
-    Scalar,
-    Select,
-    Source,
-    Term,
-    Window,
-    columns_of,
-    contains,
-    sources_of,
-    substitute,
-    walk,
-)
+from ..leaves import ONE, Column, Label
+from ..operators import Aggregate, Comparison, Connective, Exists, In, Not, Row, Scalar, Window
+from ..terms import Derived, Itself, Query, Select, Source, Term, contains
+from ..walks import columns_of, sources_of, substitute, walk
 from ._shared import (
     both_ways,
     derived_blocks,

@@ -7,22 +7,10 @@ from itertools import product
 from operator import eq
 
 from ..context import Context
-from ..terms import (
-    COUNT_ALL,
-    NULL,
-    ONE,
-    Aggregate,
-    Column,
-    Comparison,
-    Exists,
-    Scalar,
-    Select,
-    Table,
-    Term,
-    columns_of,
-    substitute,
-    walk_here,
-)
+from ..leaves import NULL, ONE, Column
+from ..operators import COUNT_ALL, Aggregate, Comparison, Exists, Scalar
+from ..terms import Select, Table, Term
+from ..walks import columns_of, substitute, walk_here
 from ._nulls import asked_for, null_through
 from ._shared import both_ways, is_cut, is_equality, shown_terms, table_readings, without
 from .grouping import change_aggregates
