@@ -42,11 +42,11 @@ def root(make_db: Callable[..., Path]) -> Iterator[str]:
 
 
 def options(root: str) -> dict[str, Any]:
-    return {"spec": SPEC, "root": root, "timeout": 1.0, "workers": 1}
+    return {"spec": SPEC, "root": root, "deadline_floor": 0.2, "workers": 1}
 
 
 def expected(root: str) -> list[float]:
-    with fr.Scorer(SPEC, fr.SQLite(root, workers=1, timeout=1.0)) as scorer:
+    with fr.Scorer(SPEC, fr.SQLite(root, workers=1, deadline_floor=0.2)) as scorer:
         samples = [
             fr.Sample(text, tuple(gold) if isinstance(gold, list) else gold, db) for text, gold, db in ROWS
         ]

@@ -68,11 +68,11 @@ def root(make_db: Callable[..., Path]) -> Iterator[str]:
 
 
 def options(root: str) -> dict[str, Any]:
-    return {"root": root, "timeout": 1.0, "workers": 1}
+    return {"root": root, "deadline_floor": 0.2, "workers": 1}
 
 
 def test_these_are_the_values_of_the_scorer(root: str) -> None:
-    with fr.Scorer(SPEC, fr.SQLite(root, timeout=1.0, workers=1)) as scorer:
+    with fr.Scorer(SPEC, fr.SQLite(root, deadline_floor=0.2, workers=1)) as scorer:
         assert [score.value for score in scorer.score(fr.Sample(*row) for row in ROWS)] == VALUES
     assert fill_groups(VALUES, [0] * 4 + [1] * 4) == FILLED
 
@@ -296,7 +296,7 @@ def test_slime_awaits_it(root: str, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_areal_gets_a_function_that_pickles_and_shares_a_scorer(root: str) -> None:
-    known = {"root": root, "timeout": 1.0, "workers": 1}
+    known = {"root": root, "deadline_floor": 0.2, "workers": 1}
     reward = pickle.loads(pickle.dumps(areal.build(SPEC, fallback=-1.0, **known)))
     found = [reward("?", f"{text}<|im_end|>", [1], [2], gold=gold, db=db, other=3) for text, gold, db in ROWS]
     assert found == [-1.0 if value is None else value for value in VALUES]
@@ -312,7 +312,7 @@ def test_areal_gets_a_function_that_pickles_and_shares_a_scorer(root: str) -> No
 
 def test_areal_calls_it_in_its_own_pool_and_tries_again_what_cannot_be_scored(root: str) -> None:
     api = pytest.importorskip("areal.api.reward_api")
-    reward = areal.build(SPEC, root=root, timeout=1.0, workers=1)
+    reward = areal.build(SPEC, root=root, deadline_floor=0.2, workers=1)
 
     async def score() -> list[float | BaseException]:
         wrapper = api.AsyncRewardWrapper(reward, max_workers=1)
@@ -328,7 +328,7 @@ def test_areal_rejects_the_group_of_what_cannot_be_scored(root: str) -> None:
     api = pytest.importorskip("areal.api.reward_api", reason=reason)
     grouping = pytest.importorskip("areal.infra.remote_inf_engine", reason=reason)
     torch = pytest.importorskip("torch")
-    wrapper = api.AsyncRewardWrapper(areal.build(SPEC, root=root, timeout=1.0, workers=1), max_workers=1)
+    wrapper = api.AsyncRewardWrapper(areal.build(SPEC, root=root, deadline_floor=0.2, workers=1), max_workers=1)
     texts = iter([text for text, _, _ in ROWS])
 
     class Workflow:

@@ -54,7 +54,7 @@ def root(make_db: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 def options(root: str, spec: str = SPEC) -> dict[str, Any]:
-    return {"spec": spec, "root": root, "timeout": 1.0, "workers": 1}
+    return {"spec": spec, "root": root, "deadline_floor": 0.2, "workers": 1}
 
 
 def test_an_episode_of_texts_replies_and_then_scores(root: str) -> None:

@@ -207,7 +207,7 @@ Scored = Callable[..., float | None]
 
 @pytest.fixture(scope="module")
 def scored(shop: Path) -> Scored:
-    executor = fr.SQLite(shop, timeout=0.5)
+    executor = fr.SQLite(shop, deadline_floor=0.2)
 
     def value(
         reward: fr.Reward | str, predicted: str, gold: str, neighbours: int | None = None
