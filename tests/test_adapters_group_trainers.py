@@ -328,7 +328,9 @@ def test_areal_rejects_the_group_of_what_cannot_be_scored(root: str) -> None:
     api = pytest.importorskip("areal.api.reward_api", reason=reason)
     grouping = pytest.importorskip("areal.infra.remote_inf_engine", reason=reason)
     torch = pytest.importorskip("torch")
-    wrapper = api.AsyncRewardWrapper(areal.build(SPEC, root=root, deadline_floor=0.2, workers=1), max_workers=1)
+    wrapper = api.AsyncRewardWrapper(
+        areal.build(SPEC, root=root, deadline_floor=0.2, workers=1), max_workers=1
+    )
     texts = iter([text for text, _, _ in ROWS])
 
     class Workflow:

@@ -139,6 +139,7 @@ def test_the_report_pairs_seeds_and_counts_steps() -> None:
     assert (centre, round(half, 3)) == (2.0, 2.484)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_where_it_stopped_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(
         __import__("benchmarks.research.learning", fromlist=["STARTS"]).STARTS, "sparse", 0.0005
@@ -175,6 +176,7 @@ def test_a_query_is_cut_at_its_clauses_or_left_out() -> None:
     assert cut("SELECT a FROM x WHERE a > 1 AND b > 1 AND c > 1") is None
 
 
+@pytest.mark.slow
 def test_a_query_of_spider_put_together_again_returns_what_it_did(shared_data: Path, tmp_path: Path) -> None:
     world = World(spider_task(shared_data), tmp_path)
     asked = world.questions(40, hard=True, seed=1)

@@ -515,8 +515,8 @@ def test_a_gold_that_is_heavy_only_backwards_ends_within_the_limits(make_db: Mak
     )
     # Read forwards the first row ends it; read backwards it counts the pairs of pairs of 3,000 rows.
     gold = "SELECT a, CASE WHEN a = 1 THEN 0 ELSE (SELECT count(*) FROM n x, n y, n z) END FROM t LIMIT 1"
-    with fr.SQLite(path.parent, workers=1, timeout=0.5) as executor:
+    with fr.SQLite(path.parent, workers=1, timeout=0.3) as executor:
         assert executor.execute(gold, "heavy").ok
         assert audit_golds([Gold(gold, "heavy")], executor) == [()]
-    (report,) = build_neighbours(path, [gold], workers=1, timeout=0.5).golds
+    (report,) = build_neighbours(path, [gold], workers=1, timeout=0.3).golds
     assert report.problem or report.instances
