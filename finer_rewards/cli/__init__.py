@@ -1,10 +1,11 @@
 """The command line: `finer-rewards VERB`.
 
-Data goes to standard output, talk (progress, signature, warnings, summary) to standard error. Exit 0: done;
-1: the system failed (a database or a worker), with `--strict-golds` a gold cannot be used, or the mean is below
-`--fail-under`; 2: wrong usage; 130: interrupted.
+Data goes to standard output; progress, signature, warnings and summary go to standard error. The exit status is
+0 when all is done; 1 when the system failed (a database or a worker), when a gold cannot be used and
+`--strict-golds` is given, or when the mean is below `--fail-under`; 2 after wrong usage; 130 when interrupted.
 
-A verb is one file here, with `register(subparsers)` and `run(arguments) -> int`, and one line of `VERBS`.
+Each verb is one file here, with `register(subparsers)` and `run(arguments) -> int`, and one line of `VERBS`. The
+program imports only the file of the verb that is used, so that it starts quickly.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from finer_rewards.errors import ConfigError, FinerError, suggest
 
 __all__ = ["VERBS", "main"]
 
-#: The verbs by what they are for, each with the line that `--help` shows.
+#: The verbs under the headings of `--help`, each with the line that it shows there.
 GROUPS: Final = {
     "score": {
         "score": "score predicted SQL against gold SQL, statement by statement",
@@ -51,7 +52,7 @@ GROUPS: Final = {
         "completion": "print a completion script for a shell",
     },
 }
-#: Every verb. Its module is imported when it is used.
+#: Every verb with its line, without the headings.
 VERBS: Final = {name: line for group in GROUPS.values() for name, line in group.items()}
 
 _EXAMPLES = """examples:
@@ -65,7 +66,7 @@ _EXAMPLES = """examples:
 --strict-golds: a gold cannot be used), 2 wrong usage.
 """
 
-#: What other tools call an option of ours.
+#: Names that other tools give to an option, and the option here that does the same: an error suggests it.
 _ALSO_CALLED = {
     "--quiet": "--summary", "--short": "--summary", "--score-only": "--summary", "--failures": "--wrong",
     "--metric": "--mode", "--database": "--db", "--verbose": "--explain", "--out": "--output",
@@ -73,7 +74,7 @@ _ALSO_CALLED = {
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one sentence instead of printing the usage."""
+    """A parser that says what is wrong in one sentence instead of printing the usage."""
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of leaving the process, so that `main` returns."""
@@ -94,23 +95,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status.
     """
     given = list(sys.argv[1:] if argv is None else argv)
-    # A stream that the shell closed is None, and `print` would then write to the other one.
+    # A stream that the shell closed is None; the file opened next would get its number, and what is printed.
     sys.stdout = sys.stdout or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     sys.stderr = sys.stderr or os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # text that cannot be encoded is shown, not fatal
+            # A character that the terminal's encoding lacks is shown as an escape instead of ending the run.
+            stream.reconfigure(errors="backslashreplace")
     streams = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = cast(TextIO, Shown(sys.stdout)), cast(TextIO, Shown(sys.stderr))
     try:
         status = _run(given)
         sys.stdout.flush()
         return status
-    except SystemExit as leaving:  # --help and --version
+    except SystemExit as leaving:
+        # argparse leaves in this way after --help and --version.
         return int(leaving.code or 0)
     except FinerError as error:
         return _say(str(error))
-    except BrokenPipeError:  # the reader, `head` for one, has gone; nothing more can be written
+    except BrokenPipeError:
+        # The reader (`head`, for example) has gone. Python flushes the stream once more at its exit, which would
+        # fail again; 141 is the status of a program that the signal SIGPIPE ended.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
@@ -148,7 +153,8 @@ def _run(given: list[str]) -> int:
         parser.print_help(sys.stderr)
         return 2
     if chosen not in VERBS:
-        parser.parse_args(given)  # --help, or an option that is none
+        # Without a verb there can only be --help, --version or a mistake, which the parser reports.
+        parser.parse_args(given)
         return 2
     if any(word.partition("=")[0] == "--import" for word in given):
         from finer_rewards.cli.importing import import_named
@@ -157,7 +163,7 @@ def _run(given: list[str]) -> int:
     verb = import_module(f"finer_rewards.cli.{chosen}")
     verb.register(subparsers)
     options = _options(subparsers.choices[chosen])
-    # Looked for before argparse says what else is missing, for it may be meant.
+    # A misspelt option is reported before argparse complains that a required one is missing: it may be that one.
     unknown = [
         word for word in given[1:] if _OPTION.fullmatch(word) and word.partition("=")[0] not in options
     ]
@@ -174,7 +180,7 @@ def _run(given: list[str]) -> int:
 
 
 def _options(parser: argparse.ArgumentParser) -> list[str]:
-    """Return the long options of a verb, and of the verbs below it."""
+    """Return the long options of a verb and of its subcommands."""
     found: list[str] = []
     for action in parser._actions:
         found += [name for name in action.option_strings if name.startswith("--")]

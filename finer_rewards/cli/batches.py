@@ -1,4 +1,4 @@
-"""Samples to scores, in batches, with a bar that moves."""
+"""Scores samples in batches for the verbs `score` and `explain`, with a progress bar."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def score_in_batches(scorer: Scorer, samples: Sequence[Sample], start: int = 0) -> Iterator[Scored]:
-    """Yield each sample from `start` on scored; batches of about a second keep the bar moving and memory bounded."""
+    """Yield each sample from `start` on with its score.
+
+    A batch takes about a second, so that the bar moves and few results are held in memory at a time.
+    """
     size = 32
     with Progress("statements scored", len(samples)) as bar:
         if start:

@@ -1,4 +1,4 @@
-"""`finer-rewards check`: golds that cannot be used, before a training run pays for them."""
+"""`finer-rewards check`: finds the golds of a file that cannot be used, before a training run pays for them."""
 
 from __future__ import annotations
 
@@ -66,7 +66,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("`-o` needs DATA to be a file, but it is standard input. Save it first.")
     entries = read_statements(data, side="gold", file_format=arguments.gold_format)
     found = find_databases(databases, [entry.db for entry in entries], str(data), arguments.engine)
-    # A record with several golds that are as good has each of them checked; their findings are its own.
+    # A record may have several golds of equal standing: each is checked, and what is wrong with it is reported
+    # for the record that owns it.
     golds: list[Gold] = []
     owners: list[int] = []
     for index, (entry, name) in enumerate(zip(entries, found.names, strict=True)):
@@ -111,7 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _places(arguments: argparse.Namespace) -> tuple[str, str, str | None]:
-    """Return the file to check, where its databases are, and the file beside it."""
+    """Return the file to check, where its databases are, and the second file of golds to compare it with."""
     folder = Path(arguments.data)
     if not folder.is_dir():
         if not arguments.db:
@@ -173,7 +174,7 @@ def _lines(record: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _usable(data: Path, keep: Sequence[bool], entries: Sequence[FileStatement], names: Sequence[str]) -> str:
-    """Return the text of the file without what cannot be used, each record as it is there."""
+    """Return the text of the file without the records that cannot be used; the others stay as they are written."""
     text = data.read_text(encoding="utf-8-sig")
     try:
         whole = json.loads(text)

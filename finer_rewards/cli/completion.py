@@ -1,4 +1,4 @@
-"""`finer-rewards completion`: a script that completes verbs and options in a shell."""
+"""`finer-rewards completion`: prints a script with which a shell completes verbs and options."""
 
 from __future__ import annotations
 

@@ -14,15 +14,15 @@ from finer_rewards.executing.databases import is_database_text
 
 
 class ChosenDatabases(NamedTuple):
-    """Where statements run.
+    """What `--db` turned out to mean.
 
     Args:
-        engine: what runs them.
-        place: what lies at `--db`.
+        engine: the engine that runs the statements.
+        place: what lies at `--db`: one database, or a folder or server with several.
         path: the value of `--db`.
         names: the database of each statement.
-        where: the file that named them, for messages.
-        notes: what the user should know of the choice.
+        where: the file that named the databases, for messages.
+        notes: what the user should know of this choice.
     """
 
     engine: Engine
@@ -33,13 +33,14 @@ class ChosenDatabases(NamedTuple):
     notes: Sequence[str] = ()
 
     def missing(self, find: Callable[..., object]) -> list[str]:
-        """Look for each database, once, and return what the user should know of those that are not there.
+        """Look once for each database, and return a sentence about those that are missing, if any are.
 
         Args:
-            find: raises `ConfigError` where there is no such database, which its message calls as `called` says.
+            find: is called with a database, and raises `ConfigError` if it is not there; `called` is the name of
+                the database in that message.
 
         Raises:
-            ConfigError: none is there, or it is the only one and cannot be read.
+            ConfigError: all databases are missing, or `--db` is a single one that cannot be read.
         """
         if self.place.database:
             find(self.place.database, called="--db")
@@ -72,8 +73,8 @@ def find_databases(
 ) -> ChosenDatabases:
     """Return the database of each statement.
 
-    One database serves every statement; ids are not needed, and two different ones cannot both mean it. Otherwise
-    every statement needs an id.
+    If `--db` is one database, it serves every statement: ids are not needed, and it is an error if two statements
+    name different ones. Otherwise every statement needs an id.
 
     Args:
         path: the value of `--db`.
@@ -82,7 +83,7 @@ def find_databases(
         engine: the value of `--engine`.
 
     Raises:
-        ConfigError: there is nothing, or the ids and the path do not go together.
+        ConfigError: no database lies there, or the ids and the path do not go together.
     """
     if not path.strip():
         raise ConfigError(

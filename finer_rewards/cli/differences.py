@@ -1,4 +1,4 @@
-"""Two results side by side, and where they differ."""
+"""Finds the rows in which two results differ and shows them side by side, for the verb `explain`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Differences(NamedTuple):
 
 
 def find_differences(predicted: Sequence[Row], gold: Sequence[Row]) -> Differences:
-    """Return what two results share and where they differ, row order aside.
+    """Return what two results share and where they differ, whatever the order of the rows.
 
     Example:
         >>> find_differences([(1,), (2,), (2,)], [(2,), (3,)])
@@ -43,7 +43,7 @@ def find_differences(predicted: Sequence[Row], gold: Sequence[Row]) -> Differenc
 def side_by_side(predicted: Execution, gold: Execution, *, width: int = 100, limit: int = 5) -> Iterator[str]:
     """Yield lines with the rows that differ: predicted to the left, gold to the right.
 
-    Rows alike that stand in another order are shown as they stand.
+    If the results differ only in the order of their rows, all rows are shown in the order in which they came.
     """
     if not (predicted.ok and gold.ok):
         return

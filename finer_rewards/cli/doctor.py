@@ -1,4 +1,4 @@
-"""`finer-rewards doctor`: what is installed, and whether limits and safety hold on this machine."""
+"""`finer-rewards doctor`: reports what is installed, and whether limits and safety hold on this machine."""
 
 from __future__ import annotations
 
@@ -72,7 +72,9 @@ TRAPS: Final[Mapping[str, str]] = {
     "unsloth": "It patches TRL up to 1.15: TRLReward as it is.",
     "axolotl": "trl.reward_funcs takes module.attribute: a TRLReward at module level.",
 }
-TIMEOUTS = (0.3, 3.0, 20.0)  # seconds; a busy machine may hold up a query that ends at once
+#: The limits in seconds that the check of an engine tries in turn: on a busy machine even a query that ends at
+#: once may miss the first.
+TIMEOUTS = (0.3, 3.0, 20.0)
 
 
 def register(subparsers: Any) -> None:
@@ -152,13 +154,15 @@ def _version(package: str) -> str:
 
 
 def _is_there(package: str) -> bool:
-    """Whether a package can be imported; `sqlglotc` is no module, but compiled ones in the folder of sqlglot."""
+    """Return whether a package can be imported."""
+    # `sqlglotc` is no module of its own: it puts compiled modules into the folder of sqlglot.
     if package == "sqlglotc" and (sqlglot := find_spec("sqlglot")) is not None:
         folders = sqlglot.submodule_search_locations or ()
         return any(next(Path(folder).glob("*.so"), None) is not None for folder in folders)
     try:
         return find_spec(package) is not None
-    except ModuleNotFoundError:  # the package that it would be in
+    except ModuleNotFoundError:
+        # For `a.b`, find_spec imports `a`, which may be missing too.
         return False
 
 
@@ -170,7 +174,7 @@ def _extras() -> Iterator[dict[str, Any]]:
 
 
 def _trainers() -> Iterator[dict[str, Any]]:
-    """Trainers that are installed, each with what to mind."""
+    """Yield the trainers that are installed, each with what to mind."""
     for package, advice in TRAPS.items():
         try:
             yield finding("trainer", package, True, f"{version(package)}. {advice}")
@@ -179,7 +183,7 @@ def _trainers() -> Iterator[dict[str, Any]]:
 
 
 def _engines() -> Iterator[dict[str, Any]]:
-    """The engines: versions, and that the limits hold where no server is needed."""
+    """Yield the version of each engine and, for those that need no server, whether the limits hold."""
     for engine in ENGINES.values():
         facts = engine.facts()
         for fact in facts:

@@ -1,4 +1,4 @@
-"""`finer-rewards evaluate`: predictions on a benchmark, by difficulty and by database."""
+"""`finer-rewards evaluate`: scores predictions on a benchmark, by difficulty and by database."""
 
 from __future__ import annotations
 
@@ -156,7 +156,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
         )
     if arguments.paired:
-        # There is no vote between systems: records, failures and totals are those of the last.
+        # The candidates of a question are systems here, between which there is no vote: the records, failures
+        # and totals are those of the last system.
         outcomes = [replace(one, chosen=len(one.scores) - 1) for one in outcomes]
     total = summarise(outcomes)
     if arguments.failures:
@@ -191,7 +192,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | None, ...]]:
-    """Return the candidates of each question, in the order of the questions; `None` for one that is missing."""
+    """Return the candidates of each question, in the order of the questions; a missing candidate is `None`."""
     from finer_rewards._statement_files import read_statements
     from finer_rewards._statement_records import FileStatement
     from finer_rewards.datasets.benchmark import MISSING, pair_predictions
@@ -200,7 +201,8 @@ def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | 
     questions = benchmark.questions
     groups = read_groups(paths[0]) if len(paths) == 1 else None
     if groups is not None:
-        # Paired like predictions: each stands for its group by its place among them.
+        # `pair_predictions` pairs single statements: each group takes part as a statement whose text is the
+        # group's index.
         stand_ins = [
             FileStatement(str(place), group.db, group.question_id) for place, group in enumerate(groups)
         ]
@@ -279,7 +281,7 @@ def _databases(outcomes: Sequence[Outcome]) -> Iterator[tuple[str, list[Outcome]
 
 
 def _steps(count: int) -> list[int]:
-    """Return 1, 2, 4, ... and the number of candidates."""
+    """Return the numbers of candidates at which the recall is reported: 1, 2, 4, ... and all."""
     return [*(2**power for power in range(count.bit_length()) if 2**power < count), count]
 
 
@@ -313,7 +315,7 @@ def _notes(outcomes: Sequence[Outcome], mode: str, arguments: argparse.Namespace
 
 
 def _tables(outcomes: Sequence[Outcome], arguments: argparse.Namespace) -> Iterator[FigureTable]:
-    """Yield the tables, each with its head; the first column is a name, the others are figures."""
+    """Yield the tables, each with its heading; the first column is a name, the others are figures."""
     from finer_rewards.evaluating import paired, recall, summarise
 
     count = len(outcomes[0].scores)

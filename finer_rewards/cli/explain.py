@@ -1,4 +1,4 @@
-"""`finer-rewards explain`: why a prediction scores as it does."""
+"""`finer-rewards explain`: shows why a prediction scores as it does."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _refused_on(scored: Scored) -> Trial | None:
-    """Return what happened on the neighbour that refuses a match, which the reason names."""
+    """Return the trial on the neighbour that refused the match; the explanation of the score names its database."""
     beside = scored.evidence.neighbours
     told = scored.score.explain()
     if beside is None:
@@ -168,7 +168,8 @@ def _operations(scored: Scored, executor: Executor) -> dict[str, Any]:
                 "notes": [],
             }
     predicted, gold = read
-    # Intersection and difference keep the clauses of their left side.
+    # Equal operations can come from different clauses; `&` and `-` keep those of their left side, so the clause
+    # of a matched operation is the predicted one, and the gold's is looked up here.
     matched, missing, extra = predicted & gold, gold - predicted, predicted - gold
     in_gold = {one: one.clause for one in gold}
     return {
@@ -187,7 +188,8 @@ def _schema(executor: Executor, db: str) -> Schema | None:
     try:
         return executor.schema(db)
     except ConfigError:
-        return None  # the score says that the database cannot be used
+        # Nothing is reported here, for the score says already that the database cannot be used.
+        return None
 
 
 def _plain(operations: Operations) -> list[dict[str, str]]:
@@ -263,7 +265,7 @@ def _aligned(operations: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str
 def _nearest(
     extra: list[dict[str, str]], missing: list[dict[str, str]]
 ) -> Iterator[tuple[dict[str, str] | None, dict[str, str] | None]]:
-    """Pair each extra operation with the missing one that reads most like it; then what is left over."""
+    """Pair each extra operation with the missing one whose text is most similar; then yield those without a pair."""
     left = list(missing)
     for ours in extra:
         likeness = [SequenceMatcher(None, ours["operation"], one["operation"]).ratio() for one in left]

@@ -1,11 +1,11 @@
-"""Tables of figures as text, Markdown and LaTeX."""
+"""Writes tables of figures as text, Markdown or LaTeX, for the verb `evaluate`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
 
-#: Rows with the head first; the first column is a name, the others are figures.
+#: The rows of a table, its heading first; the first column is a name, the others are figures.
 FigureTable = list[tuple[str, ...]]
 
 
@@ -45,7 +45,7 @@ def _latex(notes: Iterable[str], tables: Iterable[FigureTable]) -> Iterator[str]
 
 def _tex(cells: Iterable[str]) -> str:
     escaped = (re.sub(r"[&%$#_{}]", r"\\\g<0>", cell.replace("\\", "/")) for cell in cells)
-    # `{}`: a bracket after the end of a row would be taken for its height.
+    # LaTeX would read a bracket after the `\\` of the row above as extra space between the rows; `{}` prevents it.
     return " & ".join("{}" + cell if cell.startswith("[") else cell for cell in escaped) + r" \\"
 
 

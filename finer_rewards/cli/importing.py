@@ -1,4 +1,4 @@
-"""`--import`: modules of the user's own, loaded before anything else is read."""
+"""The option `--import`: loads modules of the user, whose modes, rewards and engines the other options may name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from finer_rewards.errors import ConfigError, FinerError
 
 
 def import_named(given: Sequence[str]) -> None:
-    """Import what `--import` names. Modes, rewards and engines that are registered there can then be named."""
+    """Import what `--import` names, before any other option is read."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--import", dest="places", action="append", default=[])
     try:
@@ -31,7 +31,7 @@ def import_place(place: str) -> ModuleType:
     """Import a module by its name, or by its file, as `python -m` would from the working folder.
 
     Raises:
-        ConfigError: it is not there, or fails while it is imported.
+        ConfigError: the module is not there, or fails while it is imported.
     """
     try:
         if not place.endswith(".py"):

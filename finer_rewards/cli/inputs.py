@@ -1,4 +1,4 @@
-"""From PRED, GOLD and --db to samples."""
+"""Reads the arguments PRED, GOLD and --db of `score` and `explain` into samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Inputs(NamedTuple):
     """What there is to score.
 
     Args:
-        samples: one a statement.
-        databases: where they run.
+        samples: one for each predicted statement.
+        databases: the databases on which the samples run.
     """
 
     samples: Sequence[Sample]
@@ -28,10 +28,10 @@ class Inputs(NamedTuple):
 
 
 def read_inputs(arguments: argparse.Namespace) -> Inputs:
-    """Read PRED and GOLD (files, or two statements), pair what is in them and find the databases.
+    """Read PRED and GOLD (files, or two statements), pair their statements, and find the databases.
 
     Raises:
-        ConfigError: something is missing, unreadable, or does not go together.
+        ConfigError: an input is missing or unreadable, or PRED and GOLD do not go together.
     """
     if all(map(_is_statement, (arguments.predicted, arguments.gold))):
         one, other = (
@@ -60,7 +60,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
 
 
 class _Samples(Sequence[Sample]):
-    """The sample of each pair, made when it is asked for."""
+    """The samples of the pairs, each made only when it is read: a file may have millions."""
 
     def __init__(self, pairs: Pairs, dbs: Sequence[str]) -> None:
         self._pairs, self._dbs = pairs, dbs
@@ -90,7 +90,7 @@ class _Samples(Sequence[Sample]):
 
 
 def _is_statement(text: str) -> bool:
-    """Whether an argument is SQL, right or wrong, and not the name of a file: those have no white space inside."""
+    """Return whether an argument is SQL, right or wrong, rather than the name of a file, which has no spaces."""
     if text == "-" or Path(text).exists() or re.match(r"\w+://", text):
         return False
     return re.match(r"\s*\w+\s+\S", text) is not None

@@ -1,4 +1,4 @@
-"""`finer-rewards memory`: build, search and check a folder of reasoning traces."""
+"""`finer-rewards memory`: builds, searches and checks a folder of reasoning traces."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BATCH = 256
 
 
 def register(subparsers: Any) -> None:
-    """Add the verb, what it can do, and the options of each."""
+    """Add the verb, its subcommands and their options."""
     parser = add_parser(
         subparsers, "memory", "Build, search and check a folder of verified reasoning traces.", EXAMPLES
     )
@@ -92,7 +92,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Do what was asked of the memory."""
+    """Run the subcommand."""
     return {"build": _build, "search": _search, "stats": _stats, "verify": _verify, "export": _export}[
         arguments.action
     ](arguments)
@@ -214,14 +214,14 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _as_made(folder: str) -> TraceMemory:
-    """Open a memory to read what is in it; its embedder is not needed for that."""
+    """Open a memory without loading its embedder, which is not needed to read what is stored."""
     from finer_rewards.memory import TraceMemory, as_made
 
     return TraceMemory.open(folder, as_made(Path(folder)), create=False)
 
 
 def _records(path: str) -> Iterator[dict[str, Any]]:
-    """Yield the records of a JSONL file, with the names used here."""
+    """Yield the records of a JSONL file, their fields renamed to those of a trace."""
     lines: Sequence[str] = (
         sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
     ).split("\n")

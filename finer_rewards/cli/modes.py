@@ -1,4 +1,4 @@
-"""`finer-rewards modes`: the ways two results can be compared."""
+"""`finer-rewards modes`: lists the ways in which two results can be compared."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write one record a mode."""
+    """Write a record for each mode."""
     from finer_rewards.comparing import modes
 
     records = (

@@ -1,4 +1,4 @@
-"""Options that several verbs share, each with the sentence for what it should be."""
+"""Options that several verbs share, and the objects (executor, reward, memory, judge) that they ask for."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FORMATS = ("text", "json", "jsonl", "csv")
 
 
 def add_parser(subparsers: Any, verb: str, description: str, examples: str) -> argparse.ArgumentParser:
-    """Add the parser of a verb, its examples at the end of its help."""
+    """Add the parser of a verb, with examples at the end of its help."""
     from finer_rewards.cli import VERBS
 
     parser: argparse.ArgumentParser = subparsers.add_parser(
@@ -47,7 +47,7 @@ def add_parser(subparsers: Any, verb: str, description: str, examples: str) -> a
 
 
 def number(name: str, kind: Callable[[str], float], what: str) -> Callable[[str], float]:
-    """Return a type for argparse: a number above 0 (any number when `what` says no more than that)."""
+    """Return a type for argparse: a number, which is positive or from 0 up if `what` says so."""
 
     def read(text: str) -> float:
         try:
@@ -128,7 +128,7 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
 
 
 def chosen_neighbours(arguments: argparse.Namespace) -> Neighbours:
-    """Return the neighbours that were asked for; none when they were not."""
+    """Return how many neighbours the options ask for, with their folder if it is named; 0 without the option."""
     folder = arguments.neighbours_from
     if folder is not None and not Path(folder).is_dir():
         raise ConfigError(f"`--neighbours-from` should be a folder, but {folder} is none. Check the path.")
@@ -136,7 +136,7 @@ def chosen_neighbours(arguments: argparse.Namespace) -> Neighbours:
 
 
 def made_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -> PooledExecutor:
-    """Return the executor that the place and the limits ask for."""
+    """Return the executor for `--db` and the limits."""
     from finer_rewards.engines.registry import ENGINES
 
     cache = arguments.cache
@@ -161,7 +161,7 @@ def made_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -> 
 
 
 def chosen_executor(arguments: argparse.Namespace, databases: ChosenDatabases) -> PooledExecutor:
-    """Return the executor that the place and the limits ask for, and say what the user should know of the databases."""
+    """Return the executor for `--db` and the limits, and print what the user should know of the databases."""
     from finer_rewards.executing.abilities import path_of
 
     executor = made_executor(arguments, databases)
@@ -215,11 +215,11 @@ def add_strict_golds(parser: argparse.ArgumentParser) -> None:
 
 
 def exit_status(unscored: Iterable[Status], arguments: argparse.Namespace) -> int:
-    """Return 1 when the system failed, with --strict-golds also when a gold cannot be used, else 0.
+    """Return 1 if the system failed, or if a gold cannot be used and --strict-golds is given; else 0.
 
     Args:
-        unscored: how the samples without a value ended.
-        arguments: what was given.
+        unscored: the status of each sample without a value.
+        arguments: the arguments of the verb.
     """
     faults = {"system", "data"} if arguments.strict_golds else {"system"}
     return int(any(status.blame in faults for status in unscored))
@@ -284,7 +284,7 @@ def chosen_memory(arguments: argparse.Namespace, reward: Reward) -> TraceMemory 
 
 
 def chosen_judge(arguments: argparse.Namespace, reward: Reward) -> EndpointJudge | None:
-    """Return who is asked by the rewards that ask a judge; its key is in $OPENAI_API_KEY, where it wants one."""
+    """Return the judge for rewards that need one; if it wants a key, the key is in $OPENAI_API_KEY."""
     if arguments.judge is None:
         if "judge" in reward.needs:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""Records to standard output or to a file, as text, JSON, JSONL or CSV."""
+"""Writes the records of a verb to standard output or to a file, as text, JSON, JSONL or CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Record = Mapping[str, Any]
 
 
 def format_of(chosen: str | None, output: str | None) -> str:
-    """Return the format: the chosen one, else what the name of the output file says, else text."""
+    """Return the format that was chosen; else that of the output file's name; else text."""
     suffix = Path(output).suffix.lstrip(".").lower() if output else ""
     return chosen or (suffix if suffix in ("json", "jsonl", "csv") else "text")
 
@@ -34,10 +34,12 @@ def open_output(path: str | None) -> Iterator[TextIO]:
     """
     if path is None or path == "-":
         yield sys.stdout
-        sys.stdout.flush()  # what is said on standard error comes after it
+        # Without this, what is printed on standard error next could appear above the data in a terminal.
+        sys.stdout.flush()
         return
     target = checked_target(path)
-    if target is None:  # a pipe or /dev/null is written in place
+    if target is None:
+        # A pipe or /dev/null cannot be replaced by a finished file: it is written in place.
         with Path(path).open("w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
         return
@@ -49,10 +51,10 @@ def open_output(path: str | None) -> Iterator[TextIO]:
 
 
 def checked_target(path: str | None) -> Path | None:
-    """Return the file that is written; `None` for standard output, and what is no file but can be written.
+    """Return the file to write; `None` for standard output and for what is no regular file, as a pipe.
 
     Raises:
-        ConfigError: it is a folder, or lies in none.
+        ConfigError: the path is a folder, or the folder it lies in is missing.
     """
     if path is None or path == "-":
         return None
@@ -64,7 +66,7 @@ def checked_target(path: str | None) -> Path | None:
 
 
 def say_signature(signature: Signature, *, whole: bool) -> None:
-    """Say on standard error what decides the scores: the digest, or all of it."""
+    """Print on standard error what decides the scores: the digest of the signature, or the whole signature."""
     text = str(signature) if whole else f"sha256:{signature.digest} (--signature spells it out)"
     print(f"signature: {text}", file=sys.stderr)
 
@@ -107,12 +109,12 @@ def write_records(
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    """Return JSON in which no control character stands as itself: JSON demands that of some, terminals obey others."""
+    """Return JSON with every control character escaped: JSON requires it for some, and terminals obey others."""
     return escape_controls(json.dumps(value, ensure_ascii=False, indent=indent, default=str))
 
 
 def _cell(value: Any) -> Any:
-    """Return a cell that a spreadsheet shows and does not calculate, and that no terminal obeys."""
+    """Return the text of a CSV cell that a spreadsheet does not take for a formula, without control characters."""
     if not isinstance(value, str):
         return value
     text = escape_controls(value)

@@ -1,4 +1,4 @@
-"""`finer-rewards preflight`: whether a training run may begin, on one page."""
+"""`finer-rewards preflight`: checks on one page whether a training run may begin."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ ROWS is what a trainer reads, as `prepare` writes it. With --completions (JSONL 
 model wrote for some rows) these are scored; without, the golds themselves in the forms that models write. With
 --tokenizer they pass through its chat template first. Exit status: 0 go, 1 something should be mended first.
 """
-#: How models write a query.
+#: The forms in which models write a query: a gold must be read and scored right in each.
 FORMS = {
     "bare": "{sql}",
     "a fence": "The answer:\n```sql\n{sql}\n```",
     "a thought": "<think>\nThe question asks for rows of these tables. I write the one query that has them and no "
     "others, with the columns in the order asked for.\n</think>\n{sql}",
 }
-#: Trainers, the versions that are tested, and what to know of each.
+#: For each trainer, the first and the last tested version, and what to know of it.
 TRAINERS = {
     "trl": (
         "0.29",
@@ -64,9 +64,12 @@ TRAINERS = {
     ),
     "openrlhf": ("0.11", "0.12", "what cannot be scored is 0 there: leave unusable golds out"),
 }
-LEAST_USABLE = 0.9  # of the golds; below, prepare is asked to leave the others out
-SLOW = 1.0  # seconds a completion
-_SPARSE = 0.05  # right completions; below, closeness that counts everywhere is a risk
+#: The share of golds that should be usable; below it, the advice is to leave the others out with `prepare`.
+LEAST_USABLE = 0.9
+#: Seconds for a completion from which scoring is called slow.
+SLOW = 1.0
+#: The share of right completions below which it is a risk to reward closeness in every group.
+_SPARSE = 0.05
 
 
 def register(subparsers: Any) -> None:
@@ -95,7 +98,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write one record a check."""
+    """Write a record for each check."""
     from finer_rewards._statement_records import sample_of
     from finer_rewards.adapters._training_rows import read_rows
     from finer_rewards.scoring import Scorer
@@ -132,7 +135,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     kind = format_of(arguments.format, arguments.output)
     executor = chosen_executor(arguments, databases)
-    # What a trainer's scorer has by default, it has here.
+    # The scorer that the adapters of trainers make has neighbours, so this one has them too.
     neighbours = chosen_neighbours(arguments) or None
     with (
         Scorer(reward, executor, memory=memory, judge=judge, neighbours=neighbours) as scorer,
@@ -172,7 +175,7 @@ def _golds(samples: Sequence[Sample], executor: Executor, scorer: Scorer) -> Ite
 
 
 class _ChatTemplate:
-    """What a tokenizer's chat template does to prompts and completions; without a tokenizer, nothing."""
+    """What a tokenizer's chat template does to prompts and completions; without a tokenizer they stay as they are."""
 
     def __init__(self, name: str | None) -> None:
         from finer_rewards.datasets.preparing import load_tokenizer
@@ -180,7 +183,7 @@ class _ChatTemplate:
         self._tokenizer = load_tokenizer(name) if name else None
 
     def look(self, prompts: Sequence[Any]) -> Iterator[Finding]:
-        """Yield what is to be said of the template and the prompts."""
+        """Yield the findings on the template and the prompts."""
         longest = max(prompts, key=lambda one: len(str(one)), default="")
         if self._tokenizer is None:
             yield finding(
@@ -201,7 +204,7 @@ class _ChatTemplate:
             )
 
     def turned(self, prompt: Any, text: str) -> str:
-        """Return a completion as a trainer decodes it: what the template writes for the model's turn."""
+        """Return a completion as a trainer decodes it, with the changes that the template makes to the model's turn."""
         if self._tokenizer is None or not getattr(self._tokenizer, "chat_template", None):
             return text
         begun = self._begun(prompt)
@@ -255,7 +258,7 @@ def _completions(
 
 
 def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bool) -> Iterator[Finding]:
-    """Yield what is to be said of completions: of a model's, or of golds, which should all be read and match."""
+    """Yield the findings on completions, which are a model's (`written`) or golds, which should all match."""
     if not samples:
         return
     scorer.build_neighbours(samples)
@@ -298,7 +301,7 @@ def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bo
 
 
 def _plain_f1(name: str, scorer: Scorer) -> Iterator[Finding]:
-    """Yield what is to be said of closeness that counts in every group, where almost nothing is right yet."""
+    """Yield a finding if the reward pays for closeness in every group, a risk while almost nothing is right."""
     lost = {
         leaf for part in _all_parts(scorer.reward) if part.name == "in_lost_groups" for leaf in part.leaves()
     }

@@ -1,4 +1,4 @@
-"""`finer-rewards prepare`: a benchmark as rows for a trainer, its gold audited first."""
+"""`finer-rewards prepare`: writes a benchmark as rows for a trainer, after its golds are audited."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _build_neighbours(executor: Executor, mode: str, rows: Iterable[TrainingRow]) -> None:
-    """Build what training would build, into the folder where it looks."""
+    """Build the neighbours now that training would build later, in the folder in which it looks for them."""
     from finer_rewards.rewards import execution_match
     from finer_rewards.scoring import Scorer
     from finer_rewards.types import Sample
@@ -252,7 +252,7 @@ def _build_neighbours(executor: Executor, mode: str, rows: Iterable[TrainingRow]
 def _written_for(
     arguments: argparse.Namespace, found: ChosenDatabases
 ) -> AbstractContextManager[Executor | None]:
-    """Return what runs the golds as they were written: the engine whose files these are, where another reads them."""
+    """Return an executor for the golds in the dialect they are written in; `None` if `--db` is of that engine."""
     place = arguments.golds_from or found.path
     engine = engine_at(place)
     if engine is found.engine:
@@ -262,7 +262,7 @@ def _written_for(
 
 
 def _compare(source: QuestionSource, against: str) -> None:
-    """Raise when a file beside the questions has other golds, or more or fewer of them."""
+    """Raise `DataError` if the golds of a second file are not those of the questions, in the same order."""
     from finer_rewards._auditing import Gold, misplaced
     from finer_rewards._statement_files import read_statements
 
@@ -283,7 +283,7 @@ def _compare(source: QuestionSource, against: str) -> None:
 def _present(
     source: QuestionSource, names: Sequence[str], executor: Executor, skip: bool
 ) -> tuple[list[Question], list[Question]]:
-    """Return the questions whose database is there, each with the name it is found by, and the others."""
+    """Return the questions whose database is there, each with its database's full name, and the other questions."""
     from finer_rewards.executing.abilities import path_of
 
     there: dict[str, bool] = {}

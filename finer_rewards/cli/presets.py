@@ -1,4 +1,4 @@
-"""`finer-rewards presets`: the presets and rewards there are, with their formulas."""
+"""`finer-rewards presets`: lists the presets and rewards, with their formulas."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write one record a preset and a reward."""
+    """Write a record for each preset and each reward."""
     with open_output(arguments.output) as file:
         head = (
             "A preset is a composition of rewards. Formulas: M execution match, X executable, F well formed.",

@@ -1,4 +1,4 @@
-"""`finer-rewards redteam`: attacks and laws against any reward function."""
+"""`finer-rewards redteam`: tries attacks and laws on any reward function."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Write what came through."""
+    """Run the attacks, and write those that the reward let through."""
     reward = _reward(arguments.reward)
     from finer_rewards.testing.attacking import KINDS, redteam
 
@@ -101,7 +101,7 @@ def run(arguments: argparse.Namespace) -> int:
                 reward,
                 calls=arguments.calls,
                 columns=_columns(arguments.columns),
-                # The laws bring databases of their own: once is enough.
+                # The laws bring their own databases, so they need not run again for another number of databases.
                 kinds=[one for one in chosen if one != "law" or count == counts[0]],
                 databases=count,
                 lo=arguments.lo,
@@ -131,7 +131,7 @@ _headings = {1: "A sample names one database:", 2: "A sample names two databases
 
 
 def _takes_one(report: Report) -> bool:
-    """Return whether not even an honest answer could be scored."""
+    """Return whether the reward takes only one database: even an honest answer on this number was not scored."""
     unscored = "an honest answer cannot be scored"
     return bool(report.findings) and all(unscored in finding.reason for finding in report.findings)
 

@@ -1,4 +1,4 @@
-"""`finer-rewards report`: score logs to a page, Markdown or JSON."""
+"""`finer-rewards report`: writes a report on score logs as a web page, Markdown or JSON."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     given = [arguments.logs, *([arguments.against] if arguments.against else [])]
     with open_output(arguments.output) as file:
         runs = [read_run(logs, samples=arguments.samples) for logs in given]
-        if len({one.axis for one in runs}) > 1:  # steps here, none there: both go over their logs
+        if len({one.axis for one in runs}) > 1:
+            # One run has training steps and the other has none: both are then shown over their places in the log.
             runs = [read_run(logs, samples=arguments.samples, by_position=True) for logs in given]
         labels = _labels([logs[0] for logs in given])
         if kind == "html":
@@ -78,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _labels(paths: list[str]) -> list[str]:
-    """Return what each run is called: the names of the files, or as much of the paths as tells them apart."""
+    """Return the label of each run: the file's name, with as many of its folders as tell the runs apart."""
     parts = [Path(path).absolute().parts for path in paths]
     for length in range(1, max(map(len, parts)) + 1):
         labels = ["/".join(part[-length:]) for part in parts]

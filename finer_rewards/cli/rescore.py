@@ -1,4 +1,4 @@
-"""`finer-rewards rescore`: saved rollouts under another reward or version."""
+"""`finer-rewards rescore`: scores saved rollouts again, under another reward or version."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score again, write one record a sample, and sum up."""
+    """Score again, write a record for each sample, and sum up what changed."""
     from finer_rewards.cli.database_option import find_databases
     from finer_rewards.scoring import Scorer
 
@@ -118,7 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 class _BeforeAndAfter:
-    """What became of the scores."""
+    """The values before and after, and how many samples changed in which way."""
 
     def __init__(self) -> None:
         self.before: list[float] = []

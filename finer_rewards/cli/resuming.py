@@ -1,4 +1,4 @@
-"""A run that was interrupted goes on where it stopped, and one that is logged already is noticed."""
+"""Lets an interrupted `score` go on where it stopped, and notices if its samples are in the score log already."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from finer_rewards.types import Sample
 
 
 class ResumedOutput(NamedTuple):
-    """Where records are written, after those that an interrupted run wrote.
+    """An output that begins with the records of an interrupted run.
 
     Args:
-        file: where to.
-        done: how many there are already.
+        file: the file that the next records are written to.
+        done: how many records an interrupted run left.
     """
 
     file: TextIO
@@ -34,12 +34,13 @@ class ResumedOutput(NamedTuple):
 def open_draft(
     path: str | None, key: Sequence[object] | None, seen: Callable[[dict[str, Any]], None]
 ) -> Iterator[ResumedOutput]:
-    """Yield what `open_output` does, and beside a file of JSONL keep what was written when the run is interrupted.
+    """Yield the output; if the run is interrupted, the records of a JSONL file are kept in `PATH.part`.
 
     Args:
         path: the file.
-        key: what decides the records; `PATH.part` is gone on with where it is the same. `None`: nothing is kept.
-        seen: told each record that is there already.
+        key: everything that decides the records. The records in `PATH.part` are used if its first line has the
+            same key. With `None` nothing is kept.
+        seen: is called with each record that is there already.
 
     Raises:
         ConfigError: the file cannot be written, or another process is writing it.
@@ -65,7 +66,8 @@ def open_draft(
                 try:
                     seen(parse_json(line.decode()))
                 except ValueError:
-                    break  # the run was killed in the middle of it
+                    # The run was killed while it wrote this line.
+                    break
                 done, end = done + 1, end + len(line)
             raw.seek(end)
         else:
@@ -99,7 +101,10 @@ def open_draft(
 
 
 def key_of(*parts: object) -> list[object] | None:
-    """Return what tells one run from another: the parts, of a file its size and time; `None` with standard input."""
+    """Return what tells one run from another: the parts, with the size and time of those that are files.
+
+    It is `None` if a part is standard input, which cannot be read again.
+    """
     if "-" in parts:
         return None
     key: list[object] = []
@@ -107,7 +112,8 @@ def key_of(*parts: object) -> list[object] | None:
         file = Path(part) if isinstance(part, str) and len(part) < 4096 and "\0" not in part else None
         try:
             state = file.stat() if file is not None else None
-        except OSError:  # a statement
+        except OSError:
+            # The part is a statement, not a path.
             state = None
         key.append([str(part), state.st_size, state.st_mtime_ns] if state is not None else str(part))
     return key
@@ -117,6 +123,7 @@ def is_logged(log: str | None, sample: Sample, digest: str) -> bool:
     """Return whether a score log has this sample already, scored under this signature."""
     if log is None or not Path(log).is_file():
         return False
+    # Lines are compared as bytes first: parsing every line of a long log would take minutes.
     signed = digest.encode()
     begins = f'"completion":{json.dumps(sample.completion, ensure_ascii=False)}'.encode("utf-8", "replace")
     with Path(log).open("rb") as file:

@@ -1,4 +1,4 @@
-"""`finer-rewards score`: predictions against golds, statement by statement."""
+"""`finer-rewards score`: scores predictions against golds, statement by statement."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ With -o FILE.jsonl an interrupted run leaves FILE.jsonl.part, and the same comma
 Each JSON record has number, value (null where the data or the system is at fault), status, reason, predicted,
 gold, db, question_id, and the value of every component by its name.
 """
-#: What makes execution match compare a gold that it leaves unscored.
+#: For two statuses, the argument with which execution match compares such a gold instead of leaving it unscored.
 SWITCHES = {"gold_empty": "empty='accept'", "gold_ambiguous": "ambiguous='accept'"}
 COLOURS = {"nobody": "", "model": "yellow", "data": "cyan", "system": "red"}
 
@@ -88,7 +88,7 @@ def register(subparsers: Any) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Score, write one record a statement, and say what it came to."""
+    """Score, write a record for each statement, and print the totals."""
     from finer_rewards.scoring import Scorer
 
     reward = chosen_reward(arguments)
@@ -140,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def compared_by(reward: Reward) -> list[str]:
-    """Return a line that names the modes under which execution match compares; none when it does not take part."""
+    """Return a line that names the modes of execution match; no line if the reward does not use it."""
     modes = [
         find_mode(leaf.params["mode"]).name for leaf in reward.leaves() if leaf.name == "execution_match"
     ]
@@ -148,7 +148,7 @@ def compared_by(reward: Reward) -> list[str]:
 
 
 class Totals:
-    """What the statements came to, kept while they stream by."""
+    """The totals, counted while the records are written, so that no record need be kept."""
 
     def __init__(self, names: Sequence[str]) -> None:
         self.values = array("d")
@@ -174,7 +174,7 @@ class Totals:
         return fmean(self.values) if self.values else None
 
     def is_under(self, least: float | None) -> bool:
-        """Return whether the mean is below what was asked for; no mean is below everything."""
+        """Return whether the mean is below `least`; it always is if nothing was scored."""
         return least is not None and (self.mean is None or self.mean < least)
 
     def lines(self) -> list[str]:
@@ -183,7 +183,7 @@ class Totals:
         mean = "none" if self.mean is None else f"{self.mean:.4f}"
         lines = [f"mean {mean} over {len(self.values)} scored of {_count(count, 'statement')}"]
         if len(self.components) > 1:
-            # A part that was not asked everywhere says of how many it is the mean.
+            # Not every component is computed for every sample; its mean then says for how many it was.
             parts = (
                 f"{name} {fmean(values):.4f}"
                 + (f" of {len(values)}" if len(values) < len(self.values) else "")
@@ -216,7 +216,7 @@ def _records(scored: Iterable[Scored], totals: Totals, *, explain: bool) -> Iter
 
 
 def _chosen(arguments: argparse.Namespace, names: Sequence[str]) -> Callable[[Mapping[str, Any]], bool]:
-    """Return which records have a row: all, none, or those that are wrong."""
+    """Return which records are shown as a row: all, none (`--summary`), or only the wrong ones (`--wrong`)."""
     match = next((name for name in names if name.startswith("execution_match")), "value")
 
     def wrong(record: Mapping[str, Any]) -> bool:
@@ -235,6 +235,7 @@ class _Lines:
         names = set(map(database_name, set(dbs)))
         self._widths = (-len(str(count)), -7, 12, min(max(map(len, names)), 20))
         room = width(file)
+        # The width that the columns before it leave for the last one, the reason.
         self._left = None if room is None else room - sum(abs(size) + 2 for size in self._widths) - 1
         self._file = file
 

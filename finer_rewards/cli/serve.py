@@ -1,4 +1,4 @@
-"""`serve`: rewards over HTTP, for OpenRLHF, for trainers on several nodes, and for anything that speaks JSON."""
+"""`finer-rewards serve`: scores over HTTP, for OpenRLHF, trainers on several nodes, and anything that speaks JSON."""
 
 from __future__ import annotations
 
@@ -124,7 +124,8 @@ def run(arguments: argparse.Namespace) -> int:
         neighbours=neighbours,
         log=arguments.log,
     )
-    # Under a token any name will do: a page in a browser that misleads about names does not know it.
+    # Without a token only this machine's own names are accepted: a web page in the user's browser could reach
+    # the server through a domain that it points to 127.0.0.1. Such a page does not know the token.
     hosts = (*_LOOPBACK, "[::1]") if token is None else None
     app = build_app(
         scorer,
@@ -153,7 +154,8 @@ def run(arguments: argparse.Namespace) -> int:
     try:
         server.run(sockets=[listening])
     finally:
-        if not server.force_exit:  # else threads still use the workers, which end with this process
+        # After a second signal, threads still use the workers; these then end with the process.
+        if not server.force_exit:
             app.state.service.close()
     return 130 if server.ended_by == signal.SIGINT else 0
 

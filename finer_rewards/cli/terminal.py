@@ -1,4 +1,4 @@
-"""What a terminal can show: its width, colours, and tables that fit it."""
+"""Fits text to a terminal (width, colours, tables), and escapes control characters so that it obeys none."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": 
 
 
 def width(stream: TextIO) -> int | None:
-    """Return the width of the terminal behind a stream; `None` when it is no terminal."""
+    """Return the width of the terminal behind a stream; `None` if the stream is no terminal."""
     return shutil.get_terminal_size().columns if stream.isatty() else None
 
 
@@ -33,7 +33,7 @@ _COMMENTS = re.compile(r"\A(?:\s*--[^\n]*\n)+")
 
 
 def one_line(text: str) -> str:
-    r"""Return text on one line, control characters shown as escapes: what a model wrote is not obeyed.
+    r"""Return text on one line, with control characters as escapes, so that a terminal does not obey a model.
 
     Example:
         >>> one_line("SELECT  1\n\x1b[2J")
@@ -43,9 +43,9 @@ def one_line(text: str) -> str:
 
 
 def statement(sql: str | tuple[str, ...]) -> str:
-    """Return a statement, or several that are as good, on one line that is not endless.
+    """Return a statement, or several of equal standing, on one line of at most 2000 characters.
 
-    Comments before it are left out: on one line they would seem to swallow it.
+    Comments before it are left out: on one line a `--` comment would seem to take in the statement.
     """
     texts = (sql,) if isinstance(sql, str) else sql
     return shorten(one_line(" | ".join(_COMMENTS.sub("", text) for text in texts)), 2000)
@@ -62,10 +62,10 @@ def visible(text: str) -> str:
 
 
 class Shown:
-    """A stream that obeys nobody but us: control characters in what is written are escaped.
+    """A stream that escapes control characters in what is written to it.
 
-    The last line of defence: whatever a model, a database or the name of a file brings into a message, in any
-    format, a terminal gets as text. Colours and the progress bar pass where the stream is a terminal.
+    It is the last line of defence: whatever a model, a database or a file name brings into a message, the
+    terminal gets as text. Only the colours and the progress bar of this program pass, and only to a terminal.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -96,7 +96,7 @@ def _unless_ours(found: re.Match[str]) -> str:
 
 
 def shorten(text: str, length: int | None) -> str:
-    """Return text cut to a length, the cut shown as `...`.
+    """Return text cut to a length, with `...` at the cut.
 
     Example:
         >>> shorten("no such column: nmae", 12)
@@ -110,7 +110,7 @@ def shorten(text: str, length: int | None) -> str:
 
 
 def wrap(text: str, indent: int = 2, hang: int | None = None) -> list[str]:
-    """Return text as indented lines that fit the terminal (at most 110); `hang` indents the later ones."""
+    """Return text as indented lines that fit the terminal (at most 110 wide); `hang` indents all but the first."""
     room = min(shutil.get_terminal_size((110, 24)).columns, 110)
     later = " " * (indent if hang is None else hang)
     return textwrap.wrap(
@@ -121,7 +121,7 @@ def wrap(text: str, indent: int = 2, hang: int | None = None) -> list[str]:
 def table(
     rows: Sequence[Sequence[str]], widths: Sequence[int], stream: TextIO, colours: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield a line a row: columns padded to `widths` (negative: to the right), the last cut to fit."""
+    """Yield a line for each row, its columns padded to `widths` (negative aligns right), the last cut to fit."""
     room = width(stream)
     left = None if room is None else max(room - sum(abs(size) + 2 for size in widths) - 1, 20)
     for row in rows:

@@ -1,4 +1,4 @@
-"""`finer-rewards testsuite build`: neighbour databases for a set of gold queries."""
+"""`finer-rewards testsuite build`: builds neighbour databases for a set of gold queries."""
 
 from __future__ import annotations
 

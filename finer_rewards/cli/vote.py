@@ -1,4 +1,4 @@
-"""`finer-rewards vote`: one of several candidates for each question, by what they return."""
+"""`finer-rewards vote`: chooses one of several candidates for each question, by the results they return."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _records(
                     "question_id": group.question_id,
                     "db": group.db,
                     "index": chosen,
-                    # When no candidate ran, the first stands: a benchmark wants a prediction for each question.
+                    # If no candidate ran, the first is written: a benchmark wants a prediction for each question.
                     "predicted": (sqls[chosen] if chosen is not None else next((s for s in sqls if s), None))
                     or "",
                     "ran": sum(run is not None and run.ok for run in executions),
@@ -111,5 +111,5 @@ def _records(
 
 def _line(record: Mapping[str, Any]) -> Iterator[str]:
     db = "" if record["db"] is None else f"\t{one_line(record['db'])}"
-    # A line cannot hold a comment that ends at its end.
+    # `parse_completion` has left the comments out: on one line a `--` comment would swallow the rest.
     yield one_line(record["predicted"]) + db

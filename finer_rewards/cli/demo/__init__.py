@@ -1,4 +1,4 @@
-"""`finer-rewards demo`: a small packaged example, scored and explained offline."""
+"""`finer-rewards demo`: scores and explains a small example that comes with the package, offline."""
 
 from __future__ import annotations
 
@@ -87,7 +87,8 @@ def _records(folder: Path, cases: list[dict[str, str]]) -> Iterator[dict[str, An
 
     bird = execution_match(mode="bird")
     samples = [Sample(case["predicted"], case["gold"], "ferries", case["question"]) for case in cases]
-    # As `score` judges, whose command is printed: neighbours are used when asked for.
+    # The scores are those of the `score` command that is printed at the end, which uses no neighbours unless
+    # it is given the option.
     with Scorer(execution_match(), SQLite(folder, timeout=TIMEOUT, workers=2), neighbours=0) as scorer:
         for number, (case, evidence) in enumerate(zip(cases, scorer.observe(samples), strict=True), 1):
             score = scorer.reward(evidence)
