@@ -111,5 +111,5 @@ def _records(
 
 def _line(record: Mapping[str, Any]) -> Iterator[str]:
     db = "" if record["db"] is None else f"\t{one_line(record['db'])}"
-    # `parse_completion` has left the comments out: on one line a `--` comment would swallow the rest.
+    # `one_line` strips comments: on one line a `--` comment would swallow the rest.
     yield one_line(record["predicted"]) + db
