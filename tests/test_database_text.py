@@ -242,9 +242,9 @@ def test_duckdb_tries_what_makes_no_database_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_server_makes_no_databases_for_others(cache: Path, tmp_path: Path) -> None:
-    from finer_rewards._serving.confined import Confined
+    from finer_rewards._serving.confined import ConfinedExecutor
 
-    with Confined(fr.SQLite(tmp_path, workers=1)) as executor:
+    with ConfinedExecutor(fr.SQLite(tmp_path, workers=1)) as executor:
         found = executor.execute("SELECT x FROM t", DUMP)
     assert found.status is fr.Status.unavailable and "statements" in found.error and made(cache) == []
 

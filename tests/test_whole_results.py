@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
-from finer_rewards._serving.confined import Confined
+from finer_rewards._serving.confined import ConfinedExecutor
 from finer_rewards._util.fingerprint import fingerprint_of
 from finer_rewards.comparing import modes
 from finer_rewards.comparing.partial_results import ResultPair, needs_rows, settled
@@ -201,7 +201,7 @@ def test_what_was_settled_is_known_in_the_next_batch(executor: fr.SQLite) -> Non
 
 def test_behind_a_server_too(executor: fr.SQLite) -> None:
     with fr.SQLite(executor.root, workers=1) as whole:
-        scorer = fr.Scorer(r.execution_match(mode="strict"), Confined(whole), neighbours=0)
+        scorer = fr.Scorer(r.execution_match(mode="strict"), ConfinedExecutor(whole), neighbours=0)
         texts = ["SELECT name, id FROM t", "SELECT id FROM t", "SELECT a.id, a.name FROM t a, t b"]
         found = scorer.score([fr.Sample(text, "SELECT id, name FROM t", "x") for text in texts])
         assert [score.value for score in found] == [1.0, 0.0, 0.0]

@@ -122,7 +122,7 @@ class ConfinedExecutor:
         self.close()
 
     def __repr__(self) -> str:
-        return f"Confined({self.executor!r})"
+        return f"ConfinedExecutor({self.executor!r})"
 
     def _told(self, execution: Execution) -> Execution:
         """Return an execution that says nothing of where this machine keeps its files."""
