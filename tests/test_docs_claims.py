@@ -26,6 +26,7 @@ PAGES = sorted(
         ROOT / "README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "benchmarks" / "README.md",
+        ROOT / "findings" / "README.md",
     ]
 )
 FENCE = re.compile(r"^```[ {.]*(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.M | re.S)

@@ -9,7 +9,7 @@ import pytest
 
 from finer_rewards._neighbours.building import INSTANCES
 from finer_rewards._serving import service
-from finer_rewards.adapters import _reasons
+from finer_rewards.adapters import _reasons, scorers
 from finer_rewards.engines.postgres import executor as postgres
 from finer_rewards.engines.postgres import worker as postgres_worker
 from finer_rewards.engines.sqlite import executor as sqlite
@@ -77,6 +77,7 @@ WRITTEN = {
     ),
     "reports.md": (f"every {_reasons.EVERY} samples",),
     "reward-hacking.md": (f"`neighbours={INSTANCES}`",),
+    "trainers.md": (f"the first {scorers.LOST_AT_FIRST} samples",),
     "scores.md": (f"({SUPPORTED_MAJORS[0]} to {SUPPORTED_MAJORS[-1]})",),
 }
 
