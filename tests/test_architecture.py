@@ -1,4 +1,4 @@
-"""The floors of the house: imports lead downwards and in no circle; the drawing shows what is checked."""
+"""Imports lead downwards and in no circle; the table of the architecture page shows the layers that are checked."""
 
 from __future__ import annotations
 
@@ -14,33 +14,32 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "design" / "architecture.md"
 
 
-def test_imports_keep_to_the_floors() -> None:
+def test_imports_keep_to_the_layers() -> None:
     pytest.importorskip("importlinter")
     code = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_drawing_shows_the_floors_that_are_checked() -> None:
+def test_the_table_shows_the_layers_that_are_checked() -> None:
     if sys.version_info < (3, 11):
         pytest.skip("tomllib came with Python 3.11")
     import tomllib
 
     contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (layers,) = [contract["layers"] for contract in contracts if contract["type"] == "layers"]
-    (drawing,) = re.findall(r"^floor .*?\n-----.*?\n(.*?)^```", PAGE.read_text(), re.M | re.S)
-    lines = [re.split(r"\s{2,}", line)[0] for line in drawing.splitlines() if not line.startswith(" ")]
-    drawn = [line.split(" | ") for line in lines]
-    names = {name for line in drawn for name in line}
-    floors = [[name for name in layer.split(" | ") if name in names] for layer in layers]
-    assert drawn == [floor for floor in floors if floor]
-    # A file more on a floor need not be drawn; a package must be.
+    (table,) = re.findall(r"^\| layer .*?\n\|-.*?\n(.*?)^$", PAGE.read_text(), re.M | re.S)
+    shown = [re.findall(r"`(\w+)`", row.split(" | ")[0]) for row in table.splitlines()]
+    names = {name for line in shown for name in line}
+    checked = [[name for name in layer.split(" | ") if name in names] for layer in layers]
+    assert shown == [layer for layer in checked if layer]
+    # A further file of a layer need not be in the table; a package must be.
     packages = {path.parent.name for path in (ROOT / "finer_rewards").glob("*/__init__.py")}
     assert packages <= names
 
 
 def test_no_contract_excuses_a_package() -> None:
-    """Floors and circles have no exception; elsewhere one names the module that imports, and what it imports."""
+    """Layers and circles have no exception; elsewhere one names the module that imports, and what it imports."""
     if sys.version_info < (3, 11):
         pytest.skip("tomllib came with Python 3.11")
     import tomllib
