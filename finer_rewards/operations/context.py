@@ -97,17 +97,18 @@ class Context:
         within: list[Any] = [(query,)]
         for top in within:
             for part in top:
-                if part.__class__ in ATOMS or not part:
-                    continue
                 kind = part.__class__
-                if kind not in LEAVES:
-                    within.append(part)
+                if kind in ATOMS:
+                    continue
                 if kind is tuple:
+                    if part:
+                        within.append(part)
                     continue
                 heads.add(part.head)
-                if kind in QUERIES:
-                    queries += 1
-                elif kind in _JOINED:
+                if kind not in LEAVES:
+                    within.append(part)
+                    queries += kind in QUERIES
+                if kind in _JOINED:
                     self.enter(part)
         self.nested = queries > 1
         self.heads = heads
@@ -115,14 +116,17 @@ class Context:
 
     def enter(self, part: Source | Recursive | Outer) -> None:
         """Keep what is told by a source, or an outer join, of a FROM clause."""
-        if isinstance(part, Table):
-            self.tables[part.label] = part.name
-        elif isinstance(part, Derived):
-            self.queries[part.label] = part.query
         if isinstance(part, (Outer, Full)):
             self.padded |= numbers_in(part)
-        if not isinstance(part, Outer) and isinstance(part.label, int):
-            self.last_number = max(self.last_number, part.label)
+        if isinstance(part, Outer):
+            return
+        label = part.label
+        if isinstance(part, Table):
+            self.tables[label] = part.name
+        elif isinstance(part, Derived):
+            self.queries[label] = part.query
+        if isinstance(label, int) and label > self.last_number:
+            self.last_number = label
 
     def note(self, text: str) -> None:
         """Keep, once, what could not be normalised."""

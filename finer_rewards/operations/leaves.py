@@ -70,6 +70,10 @@ class Column(Operator):
     def __new__(cls, source: Label, name: str | int | Of, *options: Operator) -> Column:
         return tuple.__new__(cls, ("column", source, name, *options))
 
+    def of_source(self, source: Label) -> Column:
+        """Return the column of that name of another source."""
+        return tuple.__new__(Column, ("column", source, *self[2:]))
+
 
 class Number(Operator):
     """A numeral."""

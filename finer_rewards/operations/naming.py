@@ -118,7 +118,7 @@ def _named(term: Any, names: Names, depth: int) -> Any:
     kind = term.__class__
     if kind is Column:
         source = names.get(term.source)
-        return term if source is None else Column(source, term.name, *term.options)
+        return term if source is None else term.of_source(source)
     if kind in CLOSED or not term:
         return term
     if kind is Same:

@@ -84,7 +84,7 @@ def _conditions(
 def _named(term: Term, context: Context) -> dict[Column, Column]:
     """Return each column of a term as that of the first source of its table."""
     return {
-        column: Column(SourceName(context.tables.get(column.source, "?"), 0, 1), column.name, *column.options)
+        column: column.of_source(SourceName(context.tables.get(column.source, "?"), 0, 1))
         for column in columns_of(term)
     }
 

@@ -260,7 +260,7 @@ def _columns_behind(label: Label, query: Select, block: Select) -> dict[Column, 
         return None
     for column in columns_of(block):
         if column.source == label:
-            behind[column] = Column(star.source, column.name, *column.options)
+            behind[column] = column.of_source(star.source)
     return behind
 
 

@@ -48,9 +48,7 @@ def _read_from(source: Table, label: Label, block: Select, context: Context) -> 
 
 def _moved(columns: Iterable[Column], label: Label, other: Label) -> dict[Column, Column]:
     """Return for each column of one source the one of that name of another source."""
-    return {
-        column: Column(other, column.name, *column.options) for column in columns if column.source == label
-    }
+    return {column: column.of_source(other) for column in columns if column.source == label}
 
 
 def merge_with_outer(block: Select, context: Context) -> Select:

@@ -147,7 +147,7 @@ def _rename(first: Select, other: Select) -> dict[Column, Column] | None:
     if not tables.keys() >= set(theirs.values()):
         return None
     return {
-        column: Column(tables[theirs[column.source]], column.name, *column.options)
+        column: column.of_source(tables[theirs[column.source]])
         for column in columns_of(other)
         if column.source in theirs
     }

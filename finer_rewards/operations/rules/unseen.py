@@ -89,7 +89,7 @@ def _beyond(condition: Term, block: Select) -> Term:
         if not own or own[0].name != source.name:
             continue
         for name, sides in (("min", (extreme, column)), ("max", (column, extreme))):
-            if least == Aggregate(name, False, Column(source.label, column.name, *column.options)):
+            if least == Aggregate(name, False, column.of_source(source.label)):
                 return Comparison("<", *sides)
     return condition
 
@@ -105,9 +105,7 @@ def _on_the_row(
 ) -> tuple[Term, ...] | None:
     """Return the conditions of a reading of a table as those on another reading; `None` where they say more."""
     image = {
-        column: Column(outer.label, column.name, *column.options)
-        for column in columns_of(where)
-        if column.source == inner.label
+        column: column.of_source(outer.label) for column in columns_of(where) if column.source == inner.label
     }
     links: dict[Column, Comparison] = {}
     for condition in where:
