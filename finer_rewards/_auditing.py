@@ -86,7 +86,7 @@ def audit_golds(
         >>> with SQLite(folder) as executor:
         ...     for found in audit_golds([Gold("SELECT nme FROM singer", "concert")], executor):
         ...         print(*found)
-        Finding(kind='fails', reason='no such column: nme')
+        GoldFinding(kind='fails', reason='no such column: nme')
     """
     found: list[list[GoldFinding]] = []
     with ExitStack() as stack:

@@ -41,7 +41,7 @@ def spent() -> float:
 def test_check_and_testsuite_build_end_within_the_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    monkeypatch.setattr(building, "_SECONDS", 1.0)
+    monkeypatch.setattr(building, "_SECONDS", 0.5)
     with closing(sqlite3.connect(tmp_path / "t.sqlite")) as connection, connection:
         connection.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, a INT)")
         connection.executemany("INSERT INTO t (a) VALUES (?)", [(n % 17,) for n in range(300)])
