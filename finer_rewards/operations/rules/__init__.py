@@ -156,24 +156,26 @@ def _as_is(block: Select, context: Context) -> tuple[Select, bool, frozenset[Lab
 def features(block: Select, context: Context) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
     has = {"", *compress(Select._fields, block)}
-    if context.nested and (_holds_query(block.where) or any(_holds_query(one.where) for one in block.outers)):
+    if context.nested and _holds((block.where, *(outer.where for outer in block.outers)), QUERIES):
         has.add("subquery")
     if "cast" in context.heads:
         has.add("cast")
-    if len(block.sources) > 1 or block.outers:
+    if len(block.sources) > 1:
         has.add("joined")
-    names = [source.name for source in block.sources if isinstance(source, Table)]
-    if len(set(names)) != len(names):
-        has.add("repeated")
-    if context.nested and any(isinstance(part, Derived) for part in (*block.sources, *walk(block.outers))):
+        names = [source.name for source in block.sources if isinstance(source, Table)]
+        if len(set(names)) != len(names):
+            has.add("repeated")
+    if context.nested and any(isinstance(source, Derived) for source in block.sources):
         has.add("derived")
+    if block.outers:
+        has |= {"joined", "derived"} if _holds(block.outers, (Derived,)) else {"joined"}
     if "aggregate" in context.heads and contains((block.items, block.having, block.order), Aggregate):
         has |= {"aggregate", "order"}
     return has
 
 
-def _holds_query(conditions: tuple[Term, ...]) -> bool:
-    return any(isinstance(part, QUERIES) for part in walk(conditions))
+def _holds(terms: object, kinds: tuple[type, ...]) -> bool:
+    return any(isinstance(part, kinds) for part in walk(terms))
 
 
 #: Without these no loose rule finds anything.

@@ -119,14 +119,14 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
 
 
 def _equates_columns(condition: Term) -> bool:
-    if not is_equality(condition):
+    if not isinstance(condition, Comparison) or condition.head != "=":
         return False
     return isinstance(condition.left, Column) and isinstance(condition.right, Column)
 
 
 def _within_one_class(condition: Term, class_of: dict[Term, int]) -> bool:
     """Return whether a condition equates two members of one class."""
-    if not is_equality(condition) or condition.left not in class_of:
+    if not isinstance(condition, Comparison) or condition.head != "=" or condition.left not in class_of:
         return False
     return class_of[condition.left] == class_of.get(condition.right)
 
@@ -208,9 +208,12 @@ def _classes(block: Select, context: Context) -> list[set[Term]]:
         a, b = condition.left, condition.right
         if not (_may_be_merged(a, padded) and _may_be_merged(b, padded) and _same_kind(a, b, context)):
             continue
-        merged: set[Term] = {a, b}
-        merged.update(*(members for members in classes if a in members or b in members))
-        classes = [*(members for members in classes if members.isdisjoint(merged)), merged]
+        joined = [members for members in classes if a in members or b in members]
+        if joined:
+            classes = [members for members in classes if members not in joined]
+        together: set[Term] = {a, b}
+        together.update(*joined)
+        classes.append(together)
     return classes
 
 
@@ -251,18 +254,12 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     lookups = _lookups(block, context)
     if not lookups:
         return block
-    equated = {
-        _column_under_cast(side) or side
-        for condition in equalities(block.where)
-        for side in (condition.left, condition.right)
-    }
     read: dict[Label, set[Column]] = {}
     for column in columns_of(block):
         read.setdefault(column.source, set()).add(column)
     for lookup in lookups:
         key = frozenset(lookup.key)
-        reads_only_key = read.get(lookup.parent.label, set()) <= key
-        if reads_only_key and equated >= key and key in context.keys(lookup.parent.label):
+        if read.get(lookup.parent.label, set()) <= key and key in context.keys(lookup.parent.label):
             dropped = _drop_parent(block, lookup, context)
             if dropped is not None:
                 return dropped
