@@ -1,4 +1,4 @@
-"""The routes: which path leads to which service."""
+"""The HTTP application: which path leads to which method of `Service`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from finer_rewards._version import VERSION
 from finer_rewards.errors import ConfigError, suggest
 from finer_rewards.scoring import Scorer
 
-#: Our own clients wait for these with signs of life; everybody else gets an honest status code.
+#: Paths that only the clients of this package call. Their answers may take minutes, so white space is sent meanwhile
+#: to show that the server is alive; the status is then sent first, and an error comes in the body.
 _ALIVE = ("/execute", "/settle", "/neighbours", "/memory/search", "/memory/remember")
 
 
@@ -36,14 +37,14 @@ def build_app(
     """Return the ASGI application over a scorer.
 
     Args:
-        scorer: what scores; its executor opens nothing outside its root.
-        token: what every request but `/healthz` has to carry; `None` for no token, and then the memory is not
-            written.
-        hosts: names under which the server may be asked for; `None` for any.
-        max_batch: most samples, queries or thoughts in a request.
-        max_bytes: size of a request's body.
-        queue: requests that are served or wait, at most; more get 503 and are to come back.
-        threads: requests that are served at once.
+        scorer: the scorer; its executor will open nothing outside its root.
+        token: the token that every request except `/healthz` has to carry. With `None` none is needed, and
+            requests cannot write the memory.
+        hosts: the names of the server that a request may use in `Host`; `None` for any.
+        max_batch: the most samples, queries or thoughts in a request.
+        max_bytes: the most bytes in a request's body.
+        queue: the most requests that are served or wait; further ones get 503 and should be repeated.
+        threads: the number of requests that are served at once.
         best: the largest value of the reward, for OpenRLHF's `scores` in [0, 1].
         fallback: the reward that OpenRLHF and slime get for what cannot be scored.
 

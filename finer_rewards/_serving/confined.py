@@ -1,4 +1,4 @@
-"""An executor that opens nothing outside its own folder, for those who ask over a network."""
+"""An executor that opens nothing outside its own folder, for requests that come over a network."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from finer_rewards.types import Execution, Status
 
 
 class PathMask:
-    """Calls folders of this machine by another name, in what strangers read."""
+    """Replaces folders of this machine by another name in messages that clients read."""
 
     def __init__(self, name: str, folders: Iterable[Path]) -> None:
         self._name = name
@@ -32,7 +32,7 @@ class PathMask:
         self._places = sorted(places, key=len, reverse=True)
 
     def __call__(self, text: str) -> str:
-        """Return the text without the folders."""
+        """Return the text with the folders replaced."""
         for place in self._places:
             text = text.replace(place, self._name)
         return text
@@ -41,12 +41,12 @@ class PathMask:
 class ConfinedExecutor:
     """Runs what the executor behind it runs, on databases that lie under its root.
 
-    A database elsewhere is `Status.unavailable`. Links inside the root are followed: who made them meant them. An
-    executor of a database server has no folders: there it is the role it connects as that says what may be read,
-    and no other server is asked.
+    A database elsewhere is `Status.unavailable`. Links inside the root are followed, since only the owner of the
+    folder can have made them. An executor of a database server has no folders: there, the role under which it
+    connects decides what may be read, and an address of another server is refused.
 
     Args:
-        executor: what runs the SQL.
+        executor: the executor that runs the SQL.
     """
 
     def __init__(self, executor: Executor) -> None:
@@ -57,7 +57,7 @@ class ConfinedExecutor:
 
     @property
     def deadline(self) -> str:
-        """What a deadline hangs on, as the executor behind it says."""
+        """What the time limit of the executor behind it depends on."""
         return deadline_of(self.executor)
 
     def execute(self, sql: str, db: str) -> Execution:
@@ -75,7 +75,7 @@ class ConfinedExecutor:
         ]
 
     def settle(self, pairs: Sequence[ResultPair]) -> list[Settled]:
-        """Compare results of which not all rows are here; what ran is known to lie under the root."""
+        """Compare results of which not all rows were kept; their databases were checked when they ran."""
         if not isinstance(self.executor, Settles):
             return [Settled(settled(pair), reason="the server's executor does not compare") for pair in pairs]
         return [one._replace(reason=self.hide(one.reason)) for one in self.executor.settle(pairs)]
@@ -90,13 +90,13 @@ class ConfinedExecutor:
             raise ConfigError(self.hide(str(error))) from None
 
     def describe(self) -> Mapping[str, object]:
-        """Return what the executor behind it says."""
+        """Return the description of the executor behind it."""
         return self.executor.describe()
 
     def siblings(
         self, asked: Sequence[tuple[str, str]], *, most: int, folder: str | None = None
     ) -> list[Siblings]:
-        """Return the siblings for each database under the root and its gold; none for others."""
+        """Return the siblings for each gold whose database lies under the root; none for the others."""
         outside = {db: self._outside(db) for db in {db for db, _ in asked}}
         inside = [pair for pair in asked if not outside[pair[0]]]
         found = iter(find_siblings(self.executor, inside, most=most, folder=folder))
@@ -106,11 +106,11 @@ class ConfinedExecutor:
         ]
 
     def siblings_digest(self, folder: str | None = None) -> str:
-        """Return what tells the neighbours in use from others."""
+        """Return the digest of the neighbours in use."""
         return neighbours_digest(self.executor, folder)
 
     def close(self) -> None:
-        """Release what the executor behind it holds."""
+        """Close the executor behind it."""
         self.executor.close()
 
     def __enter__(self) -> ConfinedExecutor:
@@ -125,12 +125,12 @@ class ConfinedExecutor:
         return f"ConfinedExecutor({self.executor!r})"
 
     def _told(self, execution: Execution) -> Execution:
-        """Return an execution that says nothing of where this machine keeps its files."""
+        """Return the execution, its error without the paths of this machine."""
         error = self.hide(execution.error)
         return execution if error == execution.error else replace(execution, error=error)
 
     def _outside(self, db: str) -> str:
-        """Return what to say of a database that lies outside or is not there; empty for one that is at hand."""
+        """Return why a database may not be used, being outside the root or missing; "" if it may be used."""
         if is_address(db):
             return "`db` should be a database of this server, but it is a connection string. Pass a name."
         if not self._roots or sibling_path(db) is not None:
@@ -139,11 +139,13 @@ class ConfinedExecutor:
             return "`db` should be a database of this server, but it is statements. Make a file of them here."
         path = Path(db)
         if ".." in path.parts:
-            # Of a link and `..` the system follows the link first: where that leads is not to be read off the text.
+            # The system follows a link before it applies the `..` behind it, so the text does not show where a
+            # path with both leads.
             return f"`db` should lie under the server's root, but got {db!r:.200}. Pass it without `..`."
         try:
             if not path.is_absolute():
-                # Executors look beside the root last, in the folder that the server was started in.
+                # Executors look last in the folder in which the server was started; what they find there is
+                # refused below, since it does not lie under a root.
                 path = path_of(self.executor, db) or self._roots[0] / db
             normal = Path(os.path.normpath(path.absolute()))
             if not any(normal.is_relative_to(root) for root in self._roots):
@@ -152,6 +154,8 @@ class ConfinedExecutor:
                     "Pass an id, or a path under the root."
                 )
             path_of(self.executor, str(path))
-        except (OSError, ValueError):  # not there, or no name for a file; which others there are is not said
+        except (OSError, ValueError):
+            # The file is missing, or the text cannot be the name of a file. The message of the executor would list
+            # the databases that are there, which a client need not know.
             return f"`db` should be a database of this server, but got {db!r:.200}. Check the id."
         return ""

@@ -1,4 +1,4 @@
-"""One client's connection: what it may keep open without asking anything, and how many there may be."""
+"""Limits on the connections of clients: how long one may be open without a request, and how many there may be."""
 
 from __future__ import annotations
 
@@ -8,19 +8,22 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-HEAD_SECONDS = 10.0  # that the head of a request may take to arrive
-_FILES = 4096  # open files that a server asks the system for
-_KEPT_FILES = 32  # at least, for the workers and the databases
+#: Seconds within which the head of a request has to arrive.
+HEAD_SECONDS = 10.0
+#: The number of open files that the server asks the system for.
+_FILES = 4096
+#: The least number of open files that are not for connections but for the workers and the databases.
+_KEPT_FILES = 32
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 )
 
 
 class ClientConnection(H11Protocol):
-    """uvicorn's connection, which waits for ever for the head of a request, with an end to its patience.
+    """uvicorn's connection with two limits that it lacks: by itself it waits for ever for the head of a request.
 
-    When there are as many connections as the system lends files, the one that has not asked anything for the
-    longest time makes room for the new one.
+    When there are as many connections as the limit of open files allows, the connection that has been silent for
+    the longest time is closed for the new one.
     """
 
     _due: asyncio.TimerHandle | None = None
@@ -28,7 +31,7 @@ class ClientConnection(H11Protocol):
 
     @property
     def idle(self) -> bool:
-        """True while no request has wholly arrived that is still to be answered."""
+        """True while no complete request waits for its answer."""
         return self._between or bool(self.cycle.more_body)
 
     @property
@@ -36,7 +39,7 @@ class ClientConnection(H11Protocol):
         return self.cycle is None or bool(self.cycle.response_complete)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Let a client in, or tell it to come back."""
+        """Accept a client, or tell it to try again if there is no room."""
         if len(self.connections) >= _most_connections():
             idle = [one for one in self.connections if isinstance(one, ClientConnection) and one.idle]
             if not idle:
@@ -51,9 +54,10 @@ class ClientConnection(H11Protocol):
         self._wait_for_head()
 
     def data_received(self, data: bytes) -> None:
-        """Read on; the head has to be there in time, however it is dealt out."""
+        """Read on. The time for the head does not start again with each piece, however small they are."""
         if self.transport is None:
-            return  # it was told to come back
+            # `connection_made` had no room for this client.
+            return
         self._since = self.loop.time()
         super().data_received(data)
         if not self._between:
@@ -82,7 +86,7 @@ class ClientConnection(H11Protocol):
 
 
 def raise_file_limit() -> None:
-    """Ask the system for as many open files as a busy server needs, where it lends them."""
+    """Ask the system for as many open files as a busy server needs, or as many as it allows."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(_FILES, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:

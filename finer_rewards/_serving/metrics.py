@@ -1,4 +1,4 @@
-"""What the server counts, as the text that Prometheus reads."""
+"""What the server counts, in the text format that Prometheus reads from `/metrics`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ class Metrics:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, _Labels]] = Counter()
-        self._seconds: dict[str, list[float]] = {}  # by path: one count a bucket, the count and sum of all
+        #: For each path: a count for each bucket, then the count and the sum of all.
+        self._seconds: dict[str, list[float]] = {}
 
     def add(self, name: str, count: float = 1, **labels: str) -> None:
         """Add to a counter."""
@@ -70,7 +71,7 @@ class Metrics:
 
 
 def resident_bytes(process_ids: Iterable[int | str]) -> int:
-    """Return the memory that the processes hold; those that are gone hold none."""
+    """Return the bytes of memory that the processes hold; a process that has ended holds none."""
     pages = 0
     for process_id in process_ids:
         try:
@@ -87,6 +88,6 @@ def _page_size() -> int:
 
 
 def _braced(labels: Iterable[tuple[str, str]]) -> str:
-    # Labels are status names and paths of ours: nothing in them needs escaping.
+    # Labels are names of statuses and paths of this server, so nothing in them needs escaping.
     shown = ",".join(f'{name}="{value}"' for name, value in labels)
     return f"{{{shown}}}" if shown else ""

@@ -1,4 +1,7 @@
-"""What every request passes: who may ask, how much, how many at once; and work done off the event loop."""
+"""What every request passes: checks of the client and of the size, a limit on how many run, and a thread for its work.
+
+The event loop only reads and writes; what takes time is done in threads, so that `/healthz` is always answered.
+"""
 
 from __future__ import annotations
 
@@ -22,23 +25,28 @@ from finer_rewards._util.lossless_json import dumps, loads
 from finer_rewards.errors import ConfigError
 from finer_rewards.executing.stopping import STOP, Stop
 
-SIGN_OF_LIFE = 5.0  # seconds between them; a client may wait several times as long
-UPLOAD_SECONDS = 60.0  # that a body may take to arrive
-SLOW_SECONDS = 10.0  # in which SLOW_BYTES of it have to arrive, or its end
+#: Seconds between two signs of life; a client waits several times as long.
+SIGN_OF_LIFE = 5.0
+#: Seconds within which a body has to arrive.
+UPLOAD_SECONDS = 60.0
+#: In each `SLOW_SECONDS`, `SLOW_BYTES` of the body have to arrive, or its end.
+SLOW_SECONDS = 10.0
 SLOW_BYTES = 10_000
-_SMALL = 64 << 10  # bytes of a body that are read however many others are being read
-DISCARD_SECONDS = 2.0  # that the rest of a refused body is read for, so that the refusal is heard
+#: Bytes of a body that are read even if the server is full of other bodies.
+_SMALL = 64 << 10
+#: Seconds for which the remainder of a refused body is read, so that the client gets to read the refusal.
+DISCARD_SECONDS = 2.0
 RETRY_AFTER = "1"
 
-#: `name`, `name:port`, `[::1]:port`, and nothing after it
+#: A `Host` header: `name`, `name:port` or `[::1]:port`, and nothing after it.
 _HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:.]+\]|[^\[\]:@/]+)(:\d{1,5})?")
 
-#: Gets the payload and an event that is set when the client has gone; returns what to answer.
+#: A function from the payload, and an event that is set when the client has gone, to the answer.
 Work = Callable[[Any, threading.Event], Any]
 
 
 class RefusedError(Exception):
-    """A request that is not served, and the status that says why."""
+    """A request is refused; holds the HTTP status and the sentence that say why."""
 
     def __init__(self, status: int, sentence: str, **headers: str) -> None:
         super().__init__(sentence)
@@ -46,24 +54,24 @@ class RefusedError(Exception):
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 
     def response(self) -> Response:
-        """Return it as the client gets it."""
+        """Return the response that the client gets."""
         return Response(dumps({"error": str(self)}), self.status, self.headers, "application/json")
 
 
 class GoneError(Exception):
-    """The client has gone, so that nobody waits for the rest."""
+    """The client has closed the connection, so that nobody waits for the answer."""
 
 
 class RequestHandler:
     """Admits requests and runs their work in threads.
 
     Args:
-        token: what a client has to send, if anything.
-        hosts: names under which the server may be asked for; `None` for any.
-        max_bytes: size of a body.
-        queue: requests that are served or wait, at most; more are told to come back.
-        threads: requests that are served at once.
-        hide: takes out of a message what is nobody else's business.
+        token: the token that a client has to send, if any.
+        hosts: the names of the server that a request may use in `Host`; `None` for any.
+        max_bytes: the most bytes in a body.
+        queue: the most requests that are served or wait; further ones get 503.
+        threads: the number of requests that are served at once.
+        hide: takes the paths of this machine out of a message.
     """
 
     def __init__(
@@ -80,20 +88,24 @@ class RequestHandler:
         self.max_bytes = max_bytes
         self.queue = queue
         self.draining = False
-        self.present = 0  # requests that have a place: waiting or served
-        self.running = 0  # threads at work, also those for clients that have gone
+        #: Requests that have a place: those that wait and those that are served.
+        self.present = 0
+        #: Threads at work, also those for clients that have gone.
+        self.running = 0
         self._token = None if token is None else token.encode()
         self._hosts = hosts
         self._hide = hide
         self._hands = asyncio.Semaphore(threads)
-        self._bytes = 0  # of the bodies that are here, wholly or in part
+        #: Bytes of the bodies that have arrived, in whole or in part, and are not yet served.
+        self._bytes = 0
 
     def check(self, request: Request) -> None:
-        """Raise `RefusedError` for who may not ask."""
+        """Raise `RefusedError` if the client may not use this server."""
         sent = request.headers.get("host", "")
         host = _HOST.fullmatch(sent)
         if self._hosts is not None and (host is None or host["name"].lower() not in self._hosts):
-            # A page in a browser can make a name of its own point at this machine, and then ask.
+            # A web page in a browser on this machine can let its own domain point here, and then send requests
+            # as if to itself (DNS rebinding). The `Host` header shows that domain.
             raise RefusedError(
                 403,
                 f"`Host` should be a name of this machine ({', '.join(sorted(self._hosts))}), but got {sent!r:.80}. "
@@ -112,9 +124,9 @@ class RequestHandler:
 
         Args:
             request: the request.
-            work: what is done with its payload, in a thread.
-            alive: show signs of life while it is done: white space, which JSON allows before its first
-                character. The status is then sent before the end is known, so this is for our own clients.
+            work: the function that answers the payload, in a thread.
+            alive: send signs of life meanwhile: white space, which JSON allows before its first character. The
+                status is then sent before the work is known to succeed, so only clients of this package get it.
         """
         began = time.monotonic()
         path = request.url.path
@@ -125,16 +137,17 @@ class RequestHandler:
         except RefusedError as refused:
             response = refused.response()
         except (GoneError, ClientDisconnect):
-            response = Response(status_code=499)  # nobody reads it
+            # Nobody reads this response; its status is counted.
+            response = Response(status_code=499)
         self.metrics.add("requests", path=path, code=str(response.status_code))
         self.metrics.took(path, time.monotonic() - began)
         return response
 
     async def _received(self, request: Request) -> tuple[Callable[[], Any], int]:
-        """Return what reads the payload, which takes a while for a large one, and its size; take a place for it.
+        """Take a place for the request, and return a function that parses its payload, and the payload's size.
 
-        A place is taken, and bytes are counted, for what has arrived: what a client only promises costs nobody
-        else anything.
+        Parsing a large payload takes a while, so it is left to the thread. A place is taken, and bytes are counted,
+        only for what has arrived: a client that announces a body and sends nothing takes no room from others.
         """
         body = bytearray()
         try:
@@ -145,7 +158,8 @@ class RequestHandler:
         except BaseException as error:
             self._bytes -= len(body)
             if isinstance(error, RefusedError):
-                error.headers["Connection"] = "close"  # the rest of the body may never come
+                # The remainder of the body may never come, so the connection cannot be used for another request.
+                error.headers["Connection"] = "close"
                 await _discard(request)
             raise
         self.present += 1
@@ -155,7 +169,7 @@ class RequestHandler:
         return lambda: _parsed(bytes(body)), len(body)
 
     def _admit(self, request: Request) -> None:
-        """Refuse what need not be read."""
+        """Raise `RefusedError` if the head of the request is reason enough not to read its body."""
         self.check(request)
         if self.draining:
             raise RefusedError(
@@ -166,7 +180,8 @@ class RequestHandler:
         if request.method == "POST":
             kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
             if kind != "application/json":
-                # A page in a browser may send any other type to any address without asking first.
+                # A web page may send a body of certain other types to any address; for JSON the browser asks the
+                # server first, which does not agree.
                 raise RefusedError(
                     415,
                     f"`Content-Type` should be application/json, but got {kind!r:.80}. Send JSON, and say so.",
@@ -189,7 +204,7 @@ class RequestHandler:
         )
 
     async def _read(self, request: Request, body: bytearray) -> None:
-        """Read the body, as long as it comes."""
+        """Read the body, as long as it arrives fast enough and is not too large."""
 
         async def read() -> None:
             async for chunk in request.stream():
@@ -219,9 +234,9 @@ class RequestHandler:
             reading.cancel()
 
     async def _job(self, payload: Callable[[], Any], work: Work, size: int) -> bytes:
-        """Do the work in a thread, when one is free, and give the place back.
+        """Do the work in a thread, when one is free, and then free the request's place.
 
-        A client that goes away cancels this: the place is free at once, and soon the thread.
+        When the client closes the connection, this is cancelled: the place is free at once, the thread soon after.
         """
         leaving = Stop()
         try:
@@ -237,19 +252,22 @@ class RequestHandler:
 
             def run() -> None:
                 answer, problem = b"", None
-                STOP.set(leaving)  # queries end when the client has gone
+                # Queries that run for this request end when its client has gone.
+                STOP.set(leaving)
                 try:
                     answer = dumps(work(payload(), leaving))
                 except BaseException as error:  # noqa: BLE001  Raised again in the request that waits.
                     problem = error
-                with suppress(RuntimeError):  # the loop is closed: the server was stopped without waiting
+                # The loop is closed already if the server was stopped without waiting.
+                with suppress(RuntimeError):
                     loop.call_soon_threadsafe(finish, answer, problem)
 
             self.running += 1
-            # Not of a pool: a pool's threads would keep a server that is told to stop from ending.
+            # A thread of a pool would keep the process alive after the server is told to stop; a daemon does not.
             try:
                 threading.Thread(target=run, daemon=True).start()
-            except RuntimeError as error:  # the system lends no more threads
+            except RuntimeError as error:
+                # The system allows no more threads.
                 finish(b"", error)
             return await done
         finally:
@@ -277,7 +295,7 @@ class RequestHandler:
 
 
 class _Streamed(Response):
-    """An answer that takes long: white space now and then, and the JSON at last."""
+    """An answer that takes long: white space every few seconds, and finally the JSON."""
 
     def __init__(
         self, job: asyncio.Task[bytes], watch: asyncio.Task[None], hide: Callable[[str], str]
@@ -315,7 +333,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def _sent_token(request: Request) -> bytes:
-    """Return the token of `Bearer TOKEN`, or the password of `Basic`: all that OpenRLHF's client can send."""
+    """Return the token of `Bearer TOKEN`, or the password of `Basic`, the only form that OpenRLHF's client can send."""
     kind, _, sent = request.headers.get("authorization", "").partition(" ")
     if kind.lower() == "basic":
         try:
@@ -331,11 +349,12 @@ async def _disconnected(request: Request) -> None:
 
 
 async def _discard(request: Request) -> None:
-    """Read the rest of a body for a moment: a client that is still sending would not hear the refusal."""
+    """Read the remainder of a body for a moment, since a client that is still sending would not read the refusal."""
 
     async def read() -> None:
         async for _ in request.stream():
             pass
 
-    with suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):  # the last: there is no rest
+    # A `RuntimeError` says that the body has been read to its end.
+    with suppress(asyncio.TimeoutError, ClientDisconnect, RuntimeError):
         await asyncio.wait_for(read(), DISCARD_SECONDS)

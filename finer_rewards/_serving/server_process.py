@@ -1,4 +1,4 @@
-"""Running the application: a socket, signals, and an end that finishes what runs and leaves nothing."""
+"""Runs the application: opens the socket, handles signals, and lets running requests finish before it ends."""
 
 from __future__ import annotations
 
@@ -17,8 +17,11 @@ from fastapi import FastAPI
 from finer_rewards._serving.connections import ClientConnection
 from finer_rewards.errors import ConfigError
 
-_WAITING = 2048  # connections that the system keeps until they are let in
-_AT_ONCE = 8  # that are let in before the event loop looks at those it has
+#: The number of connections that the system keeps until the server accepts them.
+_WAITING = 2048
+#: The number of connections that are accepted before the event loop serves those it has.
+_AT_ONCE = 8
+#: How long a client may leave an answer unread.
 _UNREAD_MILLISECONDS = 60_000
 
 
@@ -26,17 +29,16 @@ def listen(host: str, port: int) -> socket.socket:
     """Return a socket that listens; port 0 takes any that is free.
 
     Raises:
-        ConfigError: the address cannot be had.
+        ConfigError: the address cannot be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # The protocol is named because asyncio sends small answers without delay only where it is.
+    # asyncio switches Nagle's delay of small answers off only on sockets that name their protocol.
     listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind((host, port))
-        if hasattr(
-            socket, "TCP_USER_TIMEOUT"
-        ):  # Linux: a client that reads no answer is not written to for ever
+        # Only Linux has this option, which ends a connection whose client does not read.
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
             listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _UNREAD_MILLISECONDS)
         listening.listen(_WAITING)
         return listening
@@ -52,19 +54,19 @@ def listen(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """Serves an application until a signal, or `stop()`, ends it.
 
-    The first signal lets what runs come to its end, for `drain` seconds, while new requests get 503; the second
-    one ends the server at once.
+    After the first signal, running requests have `drain` seconds to finish, and new ones get 503. The second signal
+    ends the server at once.
 
     Args:
         app: what `build_app` returned.
-        drain: seconds that what runs may take when the server is told to end.
-        started: called when the server listens.
+        drain: the seconds that running requests may take when the server is told to end.
+        started: is called when the server listens.
     """
 
     def __init__(
         self, app: FastAPI, *, drain: float = 60.0, started: Callable[[], None] = lambda: None
     ) -> None:
-        # The grace is for answers that are on their way out when nothing runs any more.
+        # `_drain` waits for requests that run; uvicorn's own grace is for answers that are being sent after that.
         super().__init__(
             uvicorn.Config(
                 app,
@@ -85,21 +87,22 @@ class Server(uvicorn.Server):
         self._draining: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Begin to listen, and say so."""
+        """Begin to listen, and call `started`."""
         await super().startup(sockets)
         for listening in sockets or ():
-            listening.listen(_WAITING)  # uvicorn has made it as short as what is let in at once
+            # uvicorn has one setting for both numbers, and has just made this queue as short as `_AT_ONCE`.
+            listening.listen(_WAITING)
         self._loop = asyncio.get_running_loop()
         self._started()
 
     def stop(self) -> None:
-        """End the server as a first signal does; any thread may call this."""
+        """End the server as the first signal does; any thread may call this."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._end)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle the signals here, where the exit status is ours to choose."""
+        """Handle the signals here: uvicorn would raise them again at the end, and they would set the exit status."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -113,9 +116,8 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Drain at the first signal, end at the second."""
         if self.ended_by:
-            logging.getLogger(
-                "uvicorn.error"
-            ).disabled = True  # that answers are cut off is what was asked for
+            # uvicorn would log an error for each answer that is cut off, which the second signal asks for.
+            logging.getLogger("uvicorn.error").disabled = True
             self.force_exit = True
             self.should_exit = True
             return

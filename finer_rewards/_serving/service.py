@@ -1,4 +1,4 @@
-"""What the server does with a payload, apart from HTTP: each method takes JSON values and returns them."""
+"""What the server does with a payload, without HTTP: each method takes JSON values and returns JSON values."""
 
 from __future__ import annotations
 
@@ -30,25 +30,29 @@ from finer_rewards.reporting.score_records import scored
 from finer_rewards.scoring import Scorer
 from finer_rewards.types import Evidence, Sample, Score
 
-_AT_ONCE = 256  # samples or queries between two looks at whether the client is still there
-_MOST_TRACES = 10_000  # of which a search says something, a thought
-_LARGEST = 1 << 53  # of a whole number in a request: what every reader of JSON keeps exact
-_ANSWER_BYTES = 64 << 20  # of an answer with rows, about; the client asks for the rest
-_RESULT_BYTES = (
-    256 << 20
-)  # that the results of one request may take here, about, or one result as large as may be
+#: The number of samples or queries after which the server looks whether the client is still there.
+_AT_ONCE = 256
+#: The most traces that a search may return for a thought.
+_MOST_TRACES = 10_000
+#: The largest whole number in a request: every reader of JSON keeps numbers up to it exact.
+_LARGEST = 1 << 53
+#: Bytes of rows, roughly, after which an answer ends; the client asks again for the results that are missing.
+_ANSWER_BYTES = 64 << 20
+#: Bytes that the results of one request may take in this process, roughly; a single result may always be as large as
+#: the executor allows.
+_RESULT_BYTES = 256 << 20
 
 
 class Service:
     """The scorer behind the server.
 
     Args:
-        scorer: what scores; its executor is confined to its root.
-        max_batch: most samples, queries or thoughts in a request.
+        scorer: the scorer; its executor is confined to its root.
+        max_batch: the most samples, queries or thoughts in a request.
         best: the largest value of the reward, for OpenRLHF's `scores`.
-        fallback: what OpenRLHF and slime are told for what cannot be scored.
-        metrics: where samples are counted.
-        learns: whether who asks may write the memory.
+        fallback: the reward that OpenRLHF and slime get for samples that cannot be scored.
+        metrics: the counters of the server.
+        learns: whether a request may write the memory.
     """
 
     def __init__(
@@ -67,10 +71,12 @@ class Service:
         self.max_batch = max_batch
         self.metrics = metrics
         self._learns = learns
-        self._at_once = _AT_ONCE  # queries; fewer as long as their results are large
+        #: How many queries `execute` runs at a time: fewer while their results are large.
+        self._at_once = _AT_ONCE
         self._fallback = float(fallback)
         self._openrlhf = openrlhf_reward(self.scorer, best=best, fallback=fallback)
-        # Searches see the last snapshot; what is remembered goes through a second handle until the next one.
+        # Searches use the last snapshot of the memory. New traces go through a second handle, and searches see them
+        # from the next snapshot on.
         self._memory: Any = scorer.memory
         self._writer: Any = copy.copy(scorer.memory)
 
@@ -114,7 +120,7 @@ class Service:
         return self._fallback if judged.score.value is None else for_float32(judged.score.value)
 
     def execute(self, payload: Any, leaving: Event) -> Any:
-        """Run `{"queries": [[sql, db, keep, golds], ...]}`; answers the first executions, at least one."""
+        """Run `{"queries": [[sql, db, keep, golds], ...]}`; the answer has the first executions, at least one."""
         queries = [
             _query(item, place) for place, item in enumerate(_fields(payload, queries=list)["queries"])
         ]
@@ -127,7 +133,7 @@ class Service:
             batch = queries[len(found) : len(found) + self._at_once]
             for execution in executor.execute_many(batch):
                 if execution.error == FULL and not found:
-                    # The room went to those beside it; by itself it has enough.
+                    # The other queries of the batch took the room; by itself, this one has enough.
                     (execution,) = executor.execute_many(batch[:1])
                 one = record(execution)
                 size += _weight(execution.rows)
@@ -139,7 +145,10 @@ class Service:
         return {"executions": found}
 
     def settle(self, payload: Any, leaving: Event) -> Any:
-        """Compare the results of `{"pairs": [...]}` as wholes: `{"settled": [...]}`. What was run of late is known."""
+        """Compare the whole results of `{"pairs": [...]}`, and return `{"settled": [...]}`.
+
+        The queries run again for it, unless the executor still has their results.
+        """
         given = _fields(payload, pairs=list)["pairs"]
         self._check_batch(len(given), "pairs")
         pairs = [pair_from(one, f"pairs[{place}]") for place, one in enumerate(given)]
@@ -193,7 +202,7 @@ class Service:
         return {"siblings": self._executor().siblings(pairs, most=fields["most"], folder=folder)}
 
     def describe(self, payload: Any, leaving: Event) -> Any:
-        """Return what decides the scores."""
+        """Return everything that decides the scores."""
         executor, memory = self.executor, self._memory
         return {
             "executor": None if executor is None else executor.describe(),
@@ -261,11 +270,11 @@ class Service:
         return {"decisions": list(map(asdict, report.decisions)), "report": str(report)}
 
     def snapshot(self, payload: Any, leaving: Event) -> Any:
-        """Let searches see what was remembered until now."""
+        """Let searches see the traces that were remembered until now."""
         return {"digest": self._needs_memory().snapshot()}
 
     def gauges(self) -> dict[str, float]:
-        """Return what the machine says of the server at this moment."""
+        """Return the number of workers, their restarts, and the memory of the processes at this moment."""
         workers, restarts = workers_of(None if self.executor is None else self.executor.executor)
         return {
             "workers": len(workers),
@@ -275,7 +284,7 @@ class Service:
         }
 
     def close(self) -> None:
-        """End the executor's workers and the memory's writing."""
+        """Close the executor and the memory."""
         self.scorer.close()
         for memory in (self._memory, self._writer):
             if hasattr(memory, "close"):
@@ -290,7 +299,7 @@ class Service:
         return self.executor
 
     def _with_a_budget(self) -> ConfinedExecutor:
-        """Return the executor; what a request has it run may take so many bytes here."""
+        """Return the executor, after a limit is set on the bytes that the results of this request may take."""
         executor = self._executor()
         largest = getattr(executor.executor, "max_bytes", 0)
         ROOM.set(max(_RESULT_BYTES, int(largest) * DECODED))
@@ -316,7 +325,7 @@ class Service:
 
 
 class _Counting(Scorer):
-    """The scorer, on the confined executor, counting statuses."""
+    """The scorer on the confined executor, which also counts the statuses of samples."""
 
     def __init__(self, scorer: Scorer, executor: Executor | None, metrics: Metrics) -> None:
         super().__init__(
@@ -332,7 +341,7 @@ class _Counting(Scorer):
     def grade(
         self, evidence: Sequence[Evidence], *, step: int | None = None, groups: Groups = None
     ) -> list[Score]:
-        """Return the scores, and count them."""
+        """Return the scores, and count their statuses."""
         scores = super().grade(evidence, step=step, groups=groups)
         for score in scores:
             self._metrics.add("samples", status=score.status.name)
@@ -340,7 +349,7 @@ class _Counting(Scorer):
 
 
 def _fields(payload: Any, **kinds: Any) -> dict[str, Any]:
-    """Return the fields of a payload; a kind is a type, several, or a type with what stands for a missing one."""
+    """Return the fields of a payload; a kind is a type, a tuple of types, or a type with a default value."""
     if not isinstance(payload, Mapping):
         raise ConfigError(f"The body should be an object, but got {payload!r:.80}. Send {', '.join(kinds)}.")
     for name in payload:
