@@ -1,8 +1,9 @@
-"""Benchmarks and candidates as people have them on disk, and rows for trainers made of them.
+"""Reads benchmarks, predictions and candidates as they lie on disk, and makes rows for trainers of benchmarks.
 
     from finer_rewards.datasets import prepare_rows, read_source, schema_prompt
 
-`finer-rewards prepare` does it all; these are its parts. Import from here: the modules inside are private.
+`finer-rewards prepare` runs these steps one after the other: `read_source`, `prepare_rows`, `records_for`,
+`write_folder`. Import from here: the modules inside are private.
 """
 
 from finer_rewards.datasets.benchmark import LEVELS, Question

@@ -1,4 +1,4 @@
-"""A benchmark on disk: questions with gold SQL and difficulty, and the folder of their databases."""
+"""Reads a benchmark (questions with gold SQL and difficulty, and their databases), and pairs predictions with it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Question:
     """One question.
 
     Args:
-        place: its place in the whole benchmark, from 0, for predictions that are paired by place.
+        place: its place in the whole benchmark, from 0, by which predictions without ids are paired.
         question_id: its id, or its place as text.
         db: the database id.
-        gold: the gold statements that are as good.
+        gold: the gold statements, each of them a right answer.
         text: the question in words.
         level: how hard it is.
         evidence: the hint that comes with it, as in BIRD.
-        answer: the right rows, where they supervise instead of gold SQL.
+        answer: the right rows, for a question that has these instead of gold SQL.
     """
 
     place: int
@@ -51,7 +51,7 @@ class Benchmark:
     """Questions, and where their databases are.
 
     Args:
-        name: the file the questions come from.
+        name: the file that the questions come from.
         questions: in the order of the file.
         databases: the folder of databases.
         bird: whether it is laid out as BIRD, whose evaluator compares sets of rows.
@@ -69,10 +69,10 @@ def read_benchmark(path: str | Path, databases: str | Path | None = None) -> Ben
     Args:
         path: a folder as Spider or BIRD unpack (`dev.json` and `database/` or `dev_databases/`), or a file of
             questions with gold SQL.
-        databases: the folder of databases, where it is not beside the questions.
+        databases: the folder of databases, if it is not beside the questions.
 
     Raises:
-        DataError: the questions or the databases are not there, or a question has no gold or no database.
+        DataError: the questions or the databases are missing, or a question has no gold or no database.
     """
     place = Path(path)
     file = place
@@ -112,13 +112,13 @@ def read_benchmark(path: str | Path, databases: str | Path | None = None) -> Ben
 def pair_predictions(
     questions: Sequence[Question], entries: Sequence[FileStatement], name: str
 ) -> list[FileStatement]:
-    """Return the prediction for each question, by question id where both have ids, else by place.
+    """Return the prediction for each question, paired by question id if both have ids, else by place.
 
-    Predictions for questions that the benchmark lacks are passed over, so that a part of a benchmark can be
-    evaluated with a whole prediction file. Where the predictions have ids, a question may have none: it has `MISSING`.
+    Predictions for questions that the benchmark lacks are ignored, so that a part of a benchmark can be evaluated
+    with a whole prediction file. If the predictions have ids, a question without a prediction gets `MISSING`.
 
     Args:
-        questions: what is asked.
+        questions: the questions of the benchmark.
         entries: the predictions of one file.
         name: that file, for messages.
 
@@ -158,12 +158,12 @@ def question_of(index: int, entry: FileStatement, name: str) -> Question:
     """Return the question of one record.
 
     Args:
-        index: its place, from 0.
-        entry: what was read.
+        index: the place of the record, from 0.
+        entry: the record, as the reader of files returns it.
         name: the file, for messages.
 
     Raises:
-        DataError: it names no database.
+        DataError: the record names no database.
     """
     if entry.db is None:
         raise DataError(f"{name}, question {index}, should name its database in `db_id`, but it does not.")

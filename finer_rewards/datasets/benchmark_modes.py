@@ -1,4 +1,4 @@
-"""Which comparison mode goes with which data: that of the benchmark its layout is of."""
+"""Chooses the comparison mode for rows that `prepare` wrote, by the benchmark that they come from."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import Final
 
 from finer_rewards.datasets.writing import REPORT
 
-#: By the layout of the data, with the guards of a reward; any other data goes with `answer`.
+#: The mode for a reward, by the layout of the data; it has guards against exploits. Other layouts use `answer`.
 TRAINING_MODES: Final[Mapping[str, str]] = {"spider": "spider_train", "bird": "bird_train"}
-#: By the layout of the data, as the benchmark's own evaluator compares.
+#: The mode of the benchmark's own evaluator, by the layout of the data.
 EVALUATION_MODES: Final[Mapping[str, str]] = {"spider": "test_suite", "bird": "bird"}
 
 
 def mode_of_rows(path: str | os.PathLike[str], *, training: bool = True) -> str:
-    """Return the mode for rows that `finer-rewards prepare` wrote: by the report that lies beside them.
+    """Return the mode for rows that `finer-rewards prepare` wrote, as the report beside them says.
 
     Args:
         path: the file of rows, or its folder.
         training: for a reward, rather than for the benchmark's own number.
 
     Returns:
-        The name of a mode; `answer` where there is no report, or the data is laid out as no benchmark.
+        The name of a mode; `answer` if there is no report, or if the data has the layout of no benchmark.
     """
     folder = Path(path) if Path(path).is_dir() else Path(path).parent
     try:

@@ -1,4 +1,4 @@
-"""Several candidates a question: a JSONL file of lists, or several prediction files side by side."""
+"""Reads several candidates for each question: from one JSONL file with lists, or from several prediction files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import DataError
 
-#: Where a record keeps its candidates, first match first.
+#: The fields in which a record may keep its candidates; the first that is there counts.
 LISTS = ("candidates", "completions", "predictions", "predicted", "samples")
 
 
@@ -24,7 +24,7 @@ class Candidates:
         texts: completions or SQL, best first.
         db: the database id, if the file names it.
         question_id: its id, or its place as text.
-        names: the systems they come from, if the file names them.
+        names: the systems that the candidates come from, if the file names them.
     """
 
     texts: tuple[str, ...]
@@ -33,7 +33,7 @@ class Candidates:
     names: tuple[str, ...] = ()
 
     def entries(self) -> list[FileStatement]:
-        """Return one prediction a candidate."""
+        """Return a prediction for each candidate."""
         return [FileStatement(text, self.db, self.question_id) for text in self.texts]
 
 
@@ -55,7 +55,8 @@ def read_groups(path: str | Path) -> list[Candidates] | None:
         else:
             records = [parse_json(line) for line in text.split("\n") if line.strip()]
     except ValueError:
-        return None  # read as predictions, the message names the line
+        # The file is then read as predictions, and that reader's message names the faulty line.
+        return None
     if not isinstance(records, list) or not records or not all(isinstance(one, dict) for one in records):
         return None
     keys = [next((key for key in LISTS if isinstance(one.get(key), (list, dict))), None) for one in records]

@@ -1,4 +1,4 @@
-"""How hard a query is by Spider's rule: easy, medium, hard or extra."""
+"""Classes a query by Spider's rule as easy, medium, hard or extra, for benchmarks that do not say it themselves."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _positive(condition: Any) -> Any:
 
 
 def _queries_in(condition: Any) -> int:
-    """Return how many operands of a condition are queries; those on its left are none for Spider."""
+    """Return how many operands of a condition are queries; like Spider, this leaves out the left operand."""
     from sqlglot import exp
 
     condition = _positive(condition)

@@ -1,4 +1,4 @@
-"""Pass rates of questions in score logs, and the rows whose pass rate lies in a band."""
+"""Reads the pass rates of questions from score logs, and keeps the rows whose pass rate lies in a band."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from finer_rewards.executing.databases import is_database_text
 
 
 class Band(NamedTuple):
-    """The pass rates that are kept, both ends included."""
+    """A range of pass rates, both ends included."""
 
     low: float
     high: float
 
 
 class PassRates:
-    """How often each question was answered right, as score logs have it.
+    """How often each question was answered right, according to score logs.
 
-    A question is known by its database and a gold, so that two questions with one gold share their rate; one without
-    gold by its database and its text.
+    A question is recognised by its database and a gold, so that two questions with the same gold share their rate; a
+    question without gold, by its database and its text.
 
     Args:
-        counts: by what a question is known by, its right completions and all that were scored.
+        counts: for each database with gold or text, the number of right completions and of all that were scored.
     """
 
     def __init__(self, counts: Mapping[tuple[str, str], tuple[int, int]]) -> None:
         self.counts = counts
 
     def of(self, question: Question) -> float | None:
-        """Return the pass rate of a question, in [0, 1]; `None` where the logs say nothing of it."""
+        """Return the pass rate of a question, in [0, 1]; `None` if it is not in the logs."""
         for text in question.gold or (question.text,):
             found = self.counts.get((_database(question.db), text))
             if found is not None:
@@ -47,14 +47,14 @@ class PassRates:
 def read_pass_rates(files: Iterable[Path]) -> PassRates:
     """Return the pass rates of score logs.
 
-    A completion passes where its first `execution_match` is 1; where the logs have none, where its value is the highest
-    of all. What was not scored is not counted, nor is a line that is damaged.
+    A completion passes if its first `execution_match` is 1; in logs without `execution_match`, if its value is the
+    highest of all. Completions that were not scored, and damaged lines, are not counted.
 
     Args:
         files: the files of the logs.
 
     Raises:
-        DataError: they hold nothing that was scored.
+        DataError: the logs hold nothing that was scored.
     """
     values: dict[tuple[str, str], Counter[float]] = {}
     matches: dict[tuple[str, str], Counter[float]] = {}
@@ -65,7 +65,8 @@ def read_pass_rates(files: Iterable[Path]) -> PassRates:
         components = record.get("components")
         named = components if isinstance(components, dict) else {}
         name = next((one for one in named if one.startswith("execution_match")), None)
-        match = named.get(name) or 0  # `null` where a part was not asked: what is wrong is not asked further
+        # A match is `null` if an earlier part of the reward failed already, so that it was not computed: no match.
+        match = named.get(name) or 0
         if name is not None and not isinstance(match, (int, float)):
             continue
         for key in _keys(record):
@@ -83,10 +84,10 @@ def read_pass_rates(files: Iterable[Path]) -> PassRates:
 
 
 def read_band(text: str) -> Band:
-    """Return the band that a text as `0.1:0.9` says.
+    """Return the band that a text such as `0.1:0.9` names.
 
     Raises:
-        ConfigError: it does not say two rates in order.
+        ConfigError: the text is not two rates in ascending order.
 
     Example:
         >>> read_band("0.1:0.9")
@@ -105,12 +106,12 @@ def read_band(text: str) -> Band:
 
 
 def in_band(prepared: PreparedRows, rates: PassRates, band: Band) -> PreparedRows:
-    """Return the rows whose pass rate lies in a band, and those of which the logs say nothing; the others are left out.
+    """Return the rows whose pass rate lies in a band or is not in the logs; the others are listed as left out.
 
     Args:
         prepared: rows, as `prepare_rows` returns them.
         rates: the pass rates.
-        band: which are kept.
+        band: the rates of the rows to keep.
     """
     rows: list[TrainingRow] = []
     left_out = list(prepared.left_out)
@@ -131,7 +132,8 @@ def _records(files: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
         for line in read_lines(path):
             try:
                 record = parse_json(line)
-            except ValueError:  # its writer was killed
+            except ValueError:
+                # The process that wrote this line was killed meanwhile.
                 continue
             if isinstance(record, dict) and "status" in record:
                 yield record
@@ -146,5 +148,5 @@ def _keys(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _database(db: str) -> str:
-    """Return what a database is called, whether it is named by its id or by its file; as text it is its own name."""
+    """Return the id of a database that is named by its id or its file; a database given as SQL stands for itself."""
     return db if is_database_text(db) else PurePath(db).stem

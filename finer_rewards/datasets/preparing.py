@@ -1,4 +1,4 @@
-"""Questions -> rows to train on: gold audited, schema in the prompt, what is too long left out and listed."""
+"""Makes questions into rows to train on: audits the golds, writes the prompts, and lists what is left out and why."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from finer_rewards.errors import ConfigError, suggest
 if TYPE_CHECKING:
     from finer_rewards.executing import Executor
 
-#: Why a question can be left out: what the audit of gold finds, and what is wrong with the prompt.
+#: Why a question can be left out: findings of the audit of golds, and faults of the prompt.
 REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         **KINDS,
@@ -36,7 +36,7 @@ REASONS: Final[Mapping[str, str]] = MappingProxyType(
 
 @dataclass(frozen=True)
 class TrainingRow:
-    """One question to train on: its messages, and with `question.gold` the golds that can be used."""
+    """A question to train on, whose `gold` holds only the golds that can be used, and its prompt with its length."""
 
     question: Question
     prompt: tuple[Message, ...]
@@ -45,7 +45,7 @@ class TrainingRow:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A question that is not trained on: one of `REASONS`, and why it is said of this one."""
+    """A question that is not trained on: `kind` is one of `REASONS`, and `reason` says more about this question."""
 
     question_id: str
     db: str
@@ -55,7 +55,7 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PreparedRows:
-    """What became of the questions; there are as many as rows and left out ones together."""
+    """What became of the questions: each is either a row or left out."""
 
     rows: tuple[TrainingRow, ...]
     left_out: tuple[LeftOut, ...]
@@ -79,23 +79,24 @@ def prepare_rows(
     """Return the rows of a training set, in the order of the questions.
 
     Args:
-        questions: what is asked.
-        executor: where the databases are, and the limits of the audit.
-        prompt: what is demanded of a completion; see `PROMPTS`.
+        questions: the questions, with their golds.
+        executor: the executor that knows the databases; the audit runs under its limits.
+        prompt: the form of completion that is demanded; see `PROMPTS`.
         aggregate_first: see `chat_prompt`.
-        samples: sample values a column.
+        samples: the number of sample values for each column.
         tables: `"all"` or `"question"`; see `schema_prompt`.
-        max_prompt: the longest prompt, as `count` counts; the schema is cut to it, and a question left out
-            whose prompt is longer all the same, or whose gold reads a table that was cut.
-        count: the length of a prompt; its characters, when left out. See `message_counter`.
-        audit: look for golds that cannot be used (`finer-rewards check`) and leave them out.
+        max_prompt: the longest prompt, as `count` measures it. The schema is cut to fit; a question is left out if
+            its prompt is still longer, or if its gold reads a table that was cut.
+        count: measures the length of a prompt, in characters when left out. See `message_counter`.
+        audit: whether to look for golds that cannot be used (as `finer-rewards check` does) and leave them out.
         keep: findings of the audit that are no reason to leave a gold out.
-        written_for: runs the golds as they were written, where that is not for `executor`: they are translated to its
-            dialect, and left out where they do not run or mean something else there. See `translate_golds`.
-        on_done: called with the number of golds audited, and then of questions done, since.
+        written_for: the executor that runs the golds as they are written, if they are written for another engine
+            than that of `executor`. They are then translated, and left out if they do not run or give another
+            result there. See `translate_golds`.
+        on_done: is called with how many more golds are audited, and later with how many more questions are done.
 
     Raises:
-        ConfigError: a database is not there, or an argument cannot be used.
+        ConfigError: a database is missing, or an argument cannot be used.
     """
     for kind in keep:
         if kind not in KINDS:
@@ -134,17 +135,17 @@ def prepare_rows(
 def split_by_database(
     rows: Sequence[TrainingRow], share: float, seed: int
 ) -> tuple[list[TrainingRow], list[TrainingRow]]:
-    """Return rows to train on and rows held out, no database in both.
+    """Return rows to train on and rows held out, which have no database in common.
 
-    Databases are drawn until the held out ones have at least `share` of the rows.
+    Databases are drawn at random until their rows are at least `share` of all.
 
     Args:
-        rows: what is to be parted.
-        share: above 0 and below 1.
-        seed: of the draw.
+        rows: the rows to split.
+        share: the share of the rows to hold out, above 0 and below 1.
+        seed: the seed of the draw.
 
     Raises:
-        ConfigError: the share is out of range, or fewer than two databases are there.
+        ConfigError: the share is out of range, or the rows have fewer than two databases.
     """
     if not 0 < share < 1:
         raise ConfigError(f"`share` should be above 0 and below 1, but got {share!r}.")
@@ -164,7 +165,7 @@ def split_by_database(
 
 
 def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
-    """Return what counts the tokens of a prompt as a trainer will see it.
+    """Return a function that counts the tokens of a prompt as a trainer will see it.
 
     Args:
         tokenizer: a tokenizer of `transformers` (its chat template is applied), its name or folder, or any
@@ -172,7 +173,7 @@ def message_counter(tokenizer: Any) -> Callable[[Sequence[Message]], int]:
 
     Raises:
         ConfigError: there is no such tokenizer.
-        MissingExtraError: a name, but `transformers` is not installed.
+        MissingExtraError: a name is given, but `transformers` is not installed.
     """
     if isinstance(tokenizer, str):
         tokenizer = load_tokenizer(tokenizer)
@@ -219,7 +220,7 @@ def _characters(messages: Sequence[Message]) -> int:
 def _translated(
     questions: Sequence[Question], source: Executor, target: Executor
 ) -> list[Question | LeftOut]:
-    """Return each question with its golds that mean the same on the target, or why it has none."""
+    """Return each question with the golds that mean the same on the target, or why it has no such gold."""
     golds = [(sql, question.db) for question in questions for sql in question.gold]
     translations = iter(translate_golds(golds, source, target))
     found: list[Question | LeftOut] = []
@@ -239,7 +240,7 @@ def _audited(
     keep: frozenset[str],
     on_done: Callable[[int], None] | None,
 ) -> list[Question | LeftOut]:
-    """Return each question with its golds that can be used, or why it has none."""
+    """Return each question with the golds that can be used, or why it has no such gold."""
     golds = [
         Gold(sql, question.db, "" if place else question.text)
         for question in questions

@@ -1,4 +1,4 @@
-"""What a model is asked: system prompts, each with the form of completion that it demands."""
+"""The system prompts, each with the form of completion that it demands, and the messages of a question."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Prompt:
 
     Args:
         system: the system message.
-        policy: the policy of `well_formed(policy=...)` that a completion as demanded keeps.
+        policy: the policy with which `well_formed(policy=...)` accepts such a completion.
         form: such a completion, with `{thought}` and `{sql}` in their places.
     """
 
@@ -47,7 +47,7 @@ _TASK: Final = (
     "nothing beside them.\n\n"
 )
 
-#: The prompts by name, in our own words: what is asked is theirs, the text is ours.
+#: The prompts by name. Each asks for the form that the system in brackets asks for, in words of this package.
 #:
 #: * `finer`: a thought in `<think>`, then the bare query (FINER-SQL).
 #: * `sql_r1`: a thought in `<think>`, the query in a fence in `<answer>` (SQL-R1).
@@ -85,7 +85,7 @@ def named_prompt(name: str) -> Prompt:
     """Return a prompt by its name.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is no prompt of that name.
     """
     if name not in PROMPTS:
         raise ConfigError(
@@ -102,14 +102,14 @@ def chat_prompt(
     evidence: str = "",
     aggregate_first: bool = False,
 ) -> list[Message]:
-    """Return the messages of a question: what is demanded, then the schema, the hint and the question.
+    """Return the messages of a question: the system prompt, then the schema, the hint and the question.
 
     Args:
         schema: the tables, as `schema_prompt` writes them.
         question: the question in words.
-        prompt: what is demanded.
+        prompt: the name of the system prompt.
         evidence: the hint that comes with the question, as in BIRD.
-        aggregate_first: ask for aggregates before grouping columns, in which order Spider's gold has them.
+        aggregate_first: ask for aggregates before grouping columns, the order that golds of Spider have.
 
     Raises:
         ConfigError: there is no such prompt.

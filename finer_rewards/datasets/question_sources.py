@@ -1,4 +1,4 @@
-"""Questions to train on, as people have them: Spider and BIRD folders, JSONL, WikiTableQuestions, a hub."""
+"""Reads questions to train on: Spider and BIRD folders, JSONL, WikiTableQuestions, or the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from finer_rewards._util.extras import extra
 from finer_rewards.datasets.benchmark import Question, question_of
 from finer_rewards.errors import ConfigError, DataError
 
-#: What a hub id begins with: `hub:xlangai/spider`.
+#: How the name of a data set on the hub begins, as in `hub:xlangai/spider`.
 HUB: Final = "hub:"
 
-#: The files of questions of a part, and the folders of databases, each as the benchmarks unpack.
+#: For each part, the files of questions and the folders of databases under the names that the benchmarks use.
 PARTS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "train": (("train_spider.json", "train_others.json"), ("train.json",), ("train.jsonl",)),
     "dev": (("dev.json",), ("mini_dev_sqlite.json",), ("dev.jsonl",)),
@@ -34,7 +34,7 @@ class QuestionSource:
     """Questions, and where their databases are.
 
     Args:
-        name: what they were read from.
+        name: the file, folder or hub id that they were read from.
         kind: `spider`, `bird`, `wtq` or `jsonl`, which decides the hints in a prompt.
         questions: in their order.
         databases: the folder of databases, or one database.
@@ -53,12 +53,12 @@ def read_source(data: str, databases: str | None = None, *, part: str = "train")
         data: a folder as Spider or BIRD unpack; a JSON or JSONL file of records with `question`, `db_id` and
             the gold in `query`, `SQL` or the like; a TSV file of WikiTableQuestions; or `hub:OWNER/NAME`, a
             data set of the Hugging Face hub with these columns.
-        databases: the folder of databases, where it is not beside the questions; or one database for all.
-        part: `train`, `dev` or `test`: which questions of a folder or a hub data set.
+        databases: the folder of databases, if it is not beside the questions; or one database for all.
+        part: the part of a folder or of a hub data set to read: `train`, `dev` or `test`.
 
     Raises:
-        DataError: something is not there, or a record lacks what is needed; says what and where.
-        MissingExtraError: a hub id, but `datasets` is not installed.
+        DataError: a file is missing, or a record lacks a field; the message says which and where.
+        MissingExtraError: a hub id is given, but `datasets` is not installed.
     """
     if part not in PARTS:
         raise ConfigError(f"`part` should be one of {', '.join(PARTS)}, but got {part!r}.")
@@ -80,7 +80,8 @@ def read_source(data: str, databases: str | None = None, *, part: str = "train")
             f"`{data}` should have the question in `question`, but {len(without)} of {len(entries)} records have "
             f"none; record {without[0]} has {fields}. Add the column, or rename the one that holds it."
         )
-    if databases is not None and not Path(databases).is_dir():  # one database, which need not be named
+    if databases is not None and not Path(databases).is_dir():
+        # `databases` is a single database, which the records need not name.
         entries = [replace(entry, db=entry.db or Path(databases).stem) for entry in entries]
     questions = tuple(question_of(index, entry, data) for index, entry in enumerate(entries))
     return QuestionSource(data, _kind(data, entries), questions, _databases(data, databases, folder, part))
@@ -119,9 +120,9 @@ def _databases(data: str, databases: str | None, folder: Path | None, part: str)
 
 
 def _kind(data: str, entries: Sequence[FileStatement]) -> str:
-    """Return which benchmark it looks like: BIRD has evidence, Spider its name or the tokens of the query."""
+    """Return which benchmark the records look like: BIRD has evidence, Spider its name or the tokens of the query."""
     first = entries[0].extra
-    # Rows that `prepare` wrote have the column, whatever they come from.
+    # It is not enough that the column is there: rows that `prepare` wrote always have it, often empty.
     if any(entry.extra.get("evidence") for entry in entries):
         return "bird"
     if "query_toks" in first or "spider" in data.lower():
@@ -135,7 +136,8 @@ def _from_hub(name: str, part: str) -> list[FileStatement]:
     split = {"dev": "validation"}.get(part, part)
     try:
         loaded = datasets.load_dataset(name, split=split)
-    except (OSError, ValueError) as error:  # not reachable, no such data set, no such split
+    except (OSError, ValueError) as error:
+        # The hub cannot be reached, or the data set or the split does not exist.
         offline = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("HF_DATASETS_OFFLINE")
         why = (str(error).strip() or type(error).__name__).splitlines()[0].removesuffix(".")
         raise DataError(
@@ -144,7 +146,7 @@ def _from_hub(name: str, part: str) -> list[FileStatement]:
             + "download it elsewhere and pass the folder or file."
         ) from None
     with TemporaryDirectory() as folder:
-        # Through the reader of files, so that the same checks and the same names of columns hold.
+        # The rows are written to a file and read again, so that the checks and the column names are those of files.
         file = Path(folder) / "rows.jsonl"
         with file.open("w", encoding="utf-8") as lines:
             lines.writelines(json.dumps(dict(row), default=str) + "\n" for row in loaded)

@@ -1,4 +1,4 @@
-"""A database as text for a prompt: CREATE TABLE statements with keys and sample values, cut to a budget."""
+"""Describes a database in a prompt: CREATE TABLE statements with keys and sample values, cut to a budget."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 _PLAIN: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _TYPE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ ]*(?:\( *[+-]?\d+ *(?:, *[+-]?\d+ *)?\))?")
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+|[^\W\d_A-Za-z]+")
-#: Rows read of a table to find sample values, and characters shown of one.
+#: The number of rows of a table that are read to find sample values, and the most characters shown of a value.
 _ROWS, _LONGEST = 100, 40
-#: What could end a message, or pass for the model's own words.
+#: A value with one of these is not shown: it could end the message in a chat template, or be taken for the model's
+#: own thought, tag or fence.
 _MARKUP: Final = ("<|", "|>", "<think", "</", "```")
 
-# Every keyword of SQLite (https://sqlite.org/lang_keywords.html); a name that is one of them is quoted.
+# The keywords of SQLite (https://sqlite.org/lang_keywords.html); a name that is a keyword is quoted.
 _RESERVED: Final = """
     abort action add after all alter always analyze and as asc attach autoincrement before begin between by
     cascade case cast check collate column commit conflict constraint create cross current current_date
@@ -44,7 +45,7 @@ class DescribedSchema:
 
     Args:
         schema: the tables.
-        values: for a table, for each of its columns, values in the order they are stored, as SQL literals.
+        values: for each table and each of its columns, values in the order they are stored, as SQL literals.
     """
 
     schema: Schema
@@ -54,13 +55,13 @@ class DescribedSchema:
 def describe_database(db: str, executor: Executor, *, samples: int = 3) -> DescribedSchema:
     """Read the schema of a database and the first different values of each column.
 
-    Values come from the first 100 rows of a table, so the text is the same as long as the file is. Left out are
-    NULL, blobs, line breaks, and what could be taken for markup of a chat.
+    Values come from the first 100 rows of a table, so the text stays the same as long as the file does. NULL, blobs,
+    texts with line breaks, and texts that could be taken for markup of a chat are left out.
 
     Args:
         db: the database, as samples name it.
-        executor: reads it, within its limits; a table that cannot be read in time has no values.
-        samples: values a column.
+        executor: the executor that reads it; a table that cannot be read within its limits has no values.
+        samples: the number of values for each column.
 
     Raises:
         ConfigError: there is no such database.
@@ -100,20 +101,21 @@ def schema_prompt(
     budget: int | None = None,
     count: Callable[[str], int] = len,
 ) -> str:
-    """Return CREATE TABLE statements for a prompt; the same text for the same database, always.
+    """Return CREATE TABLE statements for a prompt; the same database always gives the same text.
 
-    What does not fit the budget goes in this order: all but one sample value a column, all values, then whole
-    tables, those first that have least to do with the question. One table always stays.
+    If the text exceeds the budget, this is left out in turn, until it fits: all but one sample value of each column,
+    all values, then whole tables, beginning with those that have least to do with the question. One table always
+    stays.
 
     Args:
-        source: a schema, a described one, or a database: its path, or its id under the executor's root.
-        executor: reads a database that is named; `None` means SQLite.
-        samples: values a column, at most.
-        tables: `"all"`; `"question"` for those with a word of the question in a name or a value, and those
-            that link them; or the names of the tables wanted.
+        source: a schema, a described schema, or a database: its path, or its id under the executor's root.
+        executor: the executor that reads a database; `None` means SQLite.
+        samples: the most values for each column.
+        tables: `"all"`; or `"question"` for the tables with a word of the question in a name or a value, and the
+            tables that link these; or the names of tables.
         question: the question in words.
         budget: the most `count` may return; `None` means no limit.
-        count: measures a text; characters, when it is left out. A tokenizer's `lambda text: len(encode(text))`
+        count: measures a text, in characters when left out. A tokenizer's `lambda text: len(encode(text))`
             makes `budget` a number of tokens.
 
     Raises:
@@ -150,7 +152,7 @@ def schema_prompt(
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL needs it: in double quotes when it is a keyword or not a plain word.
+    """Return a name as SQL needs it: in double quotes if it is a keyword or not a plain word.
 
     Example:
         >>> quoted("age"), quoted("group"), quoted("unit price"), quoted('6" pipe')
@@ -209,9 +211,9 @@ def _chosen(
 
 
 def _relevance(described: DescribedSchema, question: str) -> dict[str, float]:
-    """Return how much a table has to do with a question: shared words, each worth less the more tables have it.
+    """Return how much each table has to do with a question: the words they share, each divided by its tables.
 
-    A table that links others by its keys counts as much as the second best of them, for a join needs it.
+    A table with foreign keys to others counts as much as the second best of these: a join of the two needs it.
     """
     asked = _words([question])
     words = {
@@ -275,7 +277,7 @@ def _type(declared: str) -> str:
 
 
 def _literal(cell: object) -> str:
-    """Return a value as a SQL literal that fits a comment; "" for one that is not shown."""
+    """Return a value as a SQL literal that fits a comment; "" if it is not to be shown."""
     if isinstance(cell, float):
         return repr(cell) if cell == cell and abs(cell) != float("inf") else ""
     if isinstance(cell, int):

@@ -1,4 +1,4 @@
-"""Golds written for one engine, as another reads them: translated, run on both, and kept where both say the same."""
+"""Translates golds from one engine's dialect to another's, and keeps those whose results are the same on both."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from finer_rewards.schema import Schema
 if TYPE_CHECKING:
     from sqlglot import exp
 
-#: What can become of a gold that has to be translated, and what it means.
+#: Why a gold cannot be used on the other engine, and what that means.
 TRANSLATIONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "untranslated": "it has no text in the engine's dialect that runs there",
@@ -25,7 +25,7 @@ TRANSLATIONS: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class Translation(NamedTuple):
-    """A gold in the other dialect, or one of `TRANSLATIONS` and why it is said of this one."""
+    """A gold in the other dialect; if it cannot be used, `problem` is one of `TRANSLATIONS` and `reason` says why."""
 
     sql: str
     problem: str = ""
@@ -35,15 +35,15 @@ class Translation(NamedTuple):
 def translate_golds(
     golds: Sequence[tuple[str, str]], source: Executor, target: Executor, *, mode: str = "strict"
 ) -> list[Translation]:
-    """Return each gold in the dialect of `target`, if it means there what it means on `source`.
+    """Return each gold in the dialect of `target`, and whether it means there what it means on `source`.
 
-    A gold that fails on `source`, or whose result there is cut or ambiguous, proves nothing: it is translated and left
-    to the audit.
+    A gold that fails on `source`, or whose result there is cut or ambiguous, proves nothing: it is translated, and the
+    audit decides about it.
 
     Args:
         golds: statements, each with the id of its database, by which both executors find it.
-        source: runs the golds as they are written.
-        target: runs the translations.
+        source: the executor that runs the golds as they are written.
+        target: the executor that runs the translations.
         mode: how the two results are compared.
 
     Example:
@@ -96,9 +96,9 @@ def _translated(sql: str, schema: Schema, source: str, target: str) -> str | Non
 
 
 def _plain(tree: exp.Expression, schema: Schema) -> exp.Expression:
-    """Say what only SQLite understands in words that all engines do.
+    """Rewrite two constructs that other engines understand differently from SQLite.
 
-    There `"Joe"` is a text where no column is called so, and LIKE does not tell upper from lower case.
+    In SQLite, `"Joe"` is a text if no column has that name, and LIKE ignores upper and lower case.
     """
     from sqlglot import exp
 
@@ -107,7 +107,8 @@ def _plain(tree: exp.Expression, schema: Schema) -> exp.Expression:
 
     def change(node: exp.Expression) -> exp.Expression:
         if isinstance(node, exp.Like):
-            return exp.ILike(**node.args)  # NOT may be an argument of its own
+            # All arguments are passed on, since sqlglot may keep a NOT as one of them.
+            return exp.ILike(**node.args)
         if isinstance(node, exp.Column) and not node.table:
             name = node.this
             if isinstance(name, exp.Identifier) and name.quoted and name.name.lower() not in names:

@@ -1,4 +1,4 @@
-"""Rows -> the files that each trainer reads: a folder that is there whole or not at all."""
+"""Writes rows as the files that a trainer reads: a folder that appears only when it is complete."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from finer_rewards.errors import ConfigError
 
 Record = dict[str, Any]
 
-#: The trainers, and the format each is given unless another is asked for.
+#: For each trainer, the file format that is used unless another is chosen.
 TRAINERS: Final[Mapping[str, str]] = {"trl": "jsonl", "verl": "parquet", "openrlhf": "jsonl"}
 FORMATS: Final = ("jsonl", "parquet")
-#: The file in the folder that says what was left out and why.
+#: The name of the file in the folder that lists what was left out and why.
 REPORT: Final = "report.json"
 
 
 def records_for(
     trainer: str, splits: Mapping[str, Sequence[TrainingRow]], source: str
 ) -> dict[str, list[Record]]:
-    """Return the records of each split, as a trainer and its adapter here read them.
+    """Return the records of each split, as a trainer and its adapter in this package read them.
 
     * `trl`: `prompt` (messages), `gold_sql`, `db_id`, `question`, `question_id`, `evidence`, `level`.
     * `verl`: `data_source`, `prompt`, `ability`, `reward_model.ground_truth`, `extra_info.db` and further keys.
     * `openrlhf`: `input` (messages), `label` (JSON with `gold`, `db`, `question`), `datasource`, `question_id`.
 
-    A gold is a text; a list of texts throughout when any question has several, since a column has one type. The
-    right rows of questions without SQL are JSON in `answer`.
+    A gold is a text; but if any question has several golds, it is a list of texts in all records, since a column has
+    one type. For questions without SQL, the right rows are in `answer`, as JSON.
 
     Args:
         trainer: one of `TRAINERS`.
         splits: rows by the name of their split.
-        source: what `data_source` (verl) and `datasource` (OpenRLHF) say.
+        source: the value of `data_source` (verl) and `datasource` (OpenRLHF).
 
     Raises:
         ConfigError: there is no such trainer.
@@ -63,7 +63,7 @@ def records_for(
 
 
 class _Shape:
-    """Which columns all records have, for a file of columns cannot have them in some."""
+    """Which columns the records have. All have the same, since Parquet cannot have a column in some records only."""
 
     def __init__(self, *, several: bool, gold: bool, answer: bool) -> None:
         self.several, self.has_gold, self.has_answer = several, gold, answer
@@ -122,11 +122,11 @@ def _openrlhf(row: TrainingRow, shape: _Shape, source: str, split: str, index: i
 
 
 def check_output(out: str | os.PathLike[str], file_format: str) -> None:
-    """Raise when the folder cannot be written, before hours are spent on what goes into it.
+    """Raise if the folder cannot be written, before hours are spent on its contents.
 
     Raises:
-        ConfigError: it is a file, lies in no folder, or holds something that was not made here.
-        MissingExtraError: Parquet, but `pyarrow` is not installed.
+        ConfigError: it is a file, the folder it lies in is missing, or it holds something that was not made here.
+        MissingExtraError: the format is Parquet, but `pyarrow` is not installed.
     """
     folder = Path(out)
     if file_format not in FORMATS:
@@ -150,14 +150,14 @@ def write_folder(
 ) -> list[Path]:
     """Write `SPLIT.jsonl` or `SPLIT.parquet` for each split, and the report; return the paths.
 
-    All is written beside the folder first, and put in its place at the end, so that an interruption leaves what
-    was there before.
+    Everything is written to another folder first, which takes the place of `out` at the end, so that an interruption
+    leaves the previous contents.
 
     Args:
         out: the folder, which is replaced.
-        records: by split.
+        records: the records of each split.
         file_format: `jsonl` or `parquet`.
-        report: what the report holds.
+        report: the contents of the report.
 
     Raises:
         ConfigError: see `check_output`.
