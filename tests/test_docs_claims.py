@@ -1,4 +1,4 @@
-"""What the pages name is there: files, names, parameters, options and figures. And a page can be read."""
+"""What the pages name is there: files, names, parameters, rewards and options."""
 
 from __future__ import annotations
 
@@ -12,32 +12,18 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-import pytest
+from doc_pages import ROOT, every_page, fences, name_of, prose, spans
 
 import finer_rewards as fr
 from finer_rewards.cli.completion import whole_parser
+from finer_rewards.presets import PRESETS
+from finer_rewards.reward import known_rewards
 
-ROOT = Path(__file__).parents[1]
-RESULTS = ROOT / "benchmarks" / "results"
-PACKAGE = ROOT / "finer_rewards"
-PAGES = sorted(
-    [
-        *(ROOT / "docs").rglob("*.md"),
-        ROOT / "README.md",
-        ROOT / "CONTRIBUTING.md",
-        ROOT / "benchmarks" / "README.md",
-        ROOT / "findings" / "README.md",
-    ]
-)
-FENCE = re.compile(r"^```[ {.]*(?P<language>\w*)[^\n]*\n(?P<code>.*?)^```", re.M | re.S)
-SPAN = re.compile(r"(?<!`)(`+)(?!`)((?:(?!\n\n).)+?)(?<!`)\1(?!`)", re.S)
 SOURCES = ("finer_rewards", "examples", "tests", "benchmarks", "findings", "docs", ".ci", ".github")
 
 ALIASES = {"fr": fr, "r": fr.rewards}
 SUFFIXES = {"py", "md", "json", "jsonl", "sqlite", "html"}
 CODE = (".py", ".sh", ".toml", ".yaml", ".yml", ".js", "run")
-#: How a list, a table, a heading, an included page and code begin.
-NOT_A_PARAGRAPH = ("- ", "* ", "1. ", "|", "#", "::: ", "`" * 3, "    ", "<!--")
 #: Files that a reader of a page writes, and names of trainers, servers and examples.
 MADE_BY_THE_READER = {"train.py", "server.py", "my_modes.py"}
 NAMES_OF_OTHERS = {
@@ -52,27 +38,6 @@ NAMES_OF_OTHERS = {
     "my_score",
 }
 OPTIONS_OF_OTHERS = {"--beta", "--optim", "--rm-type", "--rm-url", "--custom-rm-path", "--group-rm"}
-
-
-def name_of(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-every_page = pytest.mark.parametrize("page", PAGES, ids=name_of)
-
-
-def fences(page: Path) -> Iterator[tuple[str, str]]:
-    for found in FENCE.finditer(page.read_text(encoding="utf-8")):
-        yield found["language"], found["code"]
-
-
-def spans(page: Path) -> list[str]:
-    """Everything between backquotes, outside fenced blocks."""
-    return [" ".join(span.split()) for _, span in SPAN.findall(prose(page))]
-
-
-def prose(page: Path) -> str:
-    return FENCE.sub("", page.read_text(encoding="utf-8"))
 
 
 @cache
@@ -267,6 +232,29 @@ def every_word() -> frozenset[str]:
     return frozenset(NAMES_OF_OTHERS | stems).union(*map(words, code()))
 
 
+@every_page
+def test_rewards(page: Path) -> None:
+    """A reward that is written out, with arguments or in a sum, can be read."""
+    known_names = {*known_rewards(), *PRESETS}
+    text = page.read_text(encoding="utf-8")
+    for spec in [*spans(page), *re.findall(r'(?:--reward |parse_reward\()"([^"]+)"', text)]:
+        try:
+            tree = ast.parse(spec, mode="eval")
+        except SyntaxError:
+            continue
+        nodes = list(ast.walk(tree))
+        called = {ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)}
+        names = {node.id for node in nodes if isinstance(node, ast.Name)}
+        # `gate()` in a text is its name; `each_call(reward)` and `finer(policy=...)` are no rewards yet.
+        if (
+            names
+            and names == called <= known_names
+            and "..." not in spec
+            and not re.fullmatch(r"\w+\(\)", spec)
+        ):
+            fr.parse_reward(spec)
+
+
 # ---- options
 
 
@@ -333,56 +321,3 @@ def anywhere() -> set[str]:
         repository()[file] for file in repository() if file.startswith(("examples", "benchmarks"))
     )
     return set().union(*options().values(), OPTIONS_OF_OTHERS, re.findall(r"--[a-z][a-z-]*", scripts))
-
-
-# ---- figures
-
-
-def results(section: str) -> str:
-    """What the results hold that a section names, by file or by the script that printed them."""
-    named = re.findall(r"results/([\w-]+)\.|`(\w+)\.py`|benchmarks(?:\.research)?\.(\w+)", section)
-    files = {file for groups in named for file in RESULTS.glob(f"{''.join(groups)}*.md")}
-    return "\n".join(file.read_text(encoding="utf-8") for file in files)
-
-
-@every_page
-def test_figures(page: Path) -> None:
-    """A section that names results has its figures from them, perhaps rounded or as a percentage."""
-    missing = []
-    for section in re.split(r"^(?=#)", prose(page), flags=re.M):
-        measured = results(section).replace(",", "")
-        if not measured:
-            continue
-        numbers = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", measured)]
-        # Not figures: code, links, versions (`Python 3.10 to 3.14`).
-        text = re.sub(r"`[^`]*`|\]\([^)]*\)|\b[A-Z]\w+ \d[\d.]*(?: to \d[\d.]*)?", "", section)
-        for figure in re.findall(r"(?<![\w.:,])(?:\d+\.\d{2,}|\d{1,3}(?:,\d{3})+)(?![\w.,:]*\d)", text):
-            value = float(figure.replace(",", ""))
-            near = 0.5001 * 10 ** -len(figure.partition(".")[2])
-            if not any(
-                abs(number - value) <= near or abs(100 * number - value) <= near for number in numbers
-            ):
-                missing.append(figure)
-    assert not missing, f"not in the results that are named beside them: {missing}"
-
-
-# ---- reading
-
-
-@every_page
-def test_no_line_is_too_long(page: Path) -> None:
-    """120 characters of text, a table's rows apart; 88 of code, which a screen of 1,280 pixels shows."""
-    long = [
-        line[:60]
-        for line in prose(page).splitlines()
-        if len(line) > 120 and not line.lstrip().startswith(("|", "!["))
-    ]
-    assert not long, long
-
-
-@every_page
-def test_a_page_opens_with_what_it_is_for(page: Path) -> None:
-    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
-    assert lines[0].startswith("# ") and not lines[1].startswith(NOT_A_PARAGRAPH), (
-        "a heading, then a paragraph"
-    )

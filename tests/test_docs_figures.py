@@ -1,11 +1,13 @@
-"""Numbers of the pages that are constants of the code, each written from the constant."""
+"""The figures of the pages are those of the results, and their constants those of the code. And a page can be read."""
 
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 
 import pytest
+from doc_pages import ROOT, every_page, prose
 
 from finer_rewards._neighbours.building import INSTANCES
 from finer_rewards._serving import service
@@ -22,7 +24,10 @@ from finer_rewards.memory.gate import Gate
 from finer_rewards.operations import _scopes
 from finer_rewards.operations.guard import LIMITS, SUPPORTED_MAJORS
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = ROOT / "docs"
+RESULTS = ROOT / "benchmarks" / "results"
+#: How a list, a table, a heading, an included page and code begin.
+NOT_A_PARAGRAPH = ("- ", "* ", "1. ", "|", "#", "::: ", "`" * 3, "    ", "<!--")
 LIMIT = Limits()
 GOLDS = inspect.signature(ResultCache).parameters["max_bytes"].default
 
@@ -86,3 +91,50 @@ WRITTEN = {
 def test_a_constant_is_what_the_page_says(page: str) -> None:
     text = " ".join((DOCS / page).read_text(encoding="utf-8").split())
     assert not [phrase for phrase in WRITTEN[page] if phrase not in text]
+
+
+def results(section: str) -> str:
+    """What the results hold that a section names, by file or by the script that printed them."""
+    named = re.findall(r"results/([\w-]+)\.|`(\w+)\.py`|benchmarks(?:\.research)?\.(\w+)", section)
+    files = {file for groups in named for file in RESULTS.glob(f"{''.join(groups)}*.md")}
+    return "\n".join(file.read_text(encoding="utf-8") for file in files)
+
+
+@every_page
+def test_figures(page: Path) -> None:
+    """A section that names results has its figures from them, perhaps rounded or as a percentage."""
+    missing = []
+    for section in re.split(r"^(?=#)", prose(page), flags=re.M):
+        measured = results(section).replace(",", "")
+        if not measured:
+            continue
+        numbers = [float(number) for number in re.findall(r"(?<![\w.])\d+(?:\.\d+)?", measured)]
+        # Not figures: code, links, versions (`Python 3.10 to 3.14`).
+        text = re.sub(r"`[^`]*`|\]\([^)]*\)|\b[A-Z]\w+ \d[\d.]*(?: to \d[\d.]*)?", "", section)
+        for figure in re.findall(r"(?<![\w.:,])(?:\d+\.\d{2,}|\d{1,3}(?:,\d{3})+)(?![\w.,:]*\d)", text):
+            value = float(figure.replace(",", ""))
+            near = 0.5001 * 10 ** -len(figure.partition(".")[2])
+            if not any(
+                abs(number - value) <= near or abs(100 * number - value) <= near for number in numbers
+            ):
+                missing.append(figure)
+    assert not missing, f"not in the results that are named beside them: {missing}"
+
+
+@every_page
+def test_no_line_is_too_long(page: Path) -> None:
+    """120 characters of text, a table's rows apart; 88 of code, which a screen of 1,280 pixels shows."""
+    long = [
+        line[:60]
+        for line in prose(page).splitlines()
+        if len(line) > 120 and not line.lstrip().startswith(("|", "!["))
+    ]
+    assert not long, long
+
+
+@every_page
+def test_a_page_opens_with_what_it_is_for(page: Path) -> None:
+    lines = [line for line in page.read_text(encoding="utf-8").splitlines() if line.strip()]
+    assert lines[0].startswith("# ") and not lines[1].startswith(NOT_A_PARAGRAPH), (
+        "a heading, then a paragraph"
+    )
