@@ -51,6 +51,12 @@ def test_every_score_of_a_query_with_itself_is_one(sql: str) -> None:
     assert canonical_equal(sql, sql, schema=TABLES)
 
 
+def test_exact_set_match_of_rows_without_a_select() -> None:
+    rows, others = "VALUES (1, 'a'), (2, 'b')", "VALUES (1, 'a'), (3, 'b')"
+    assert exact_set_match(rows, rows, values=True)["exact"] == 1.0
+    assert exact_set_match(others, rows, values=True)["exact"] == 0.0
+
+
 def test_exact_set_match_is_blind_to_values_unless_asked() -> None:
     other = SIMPLE.replace("40", "41")
     assert exact_set_match(other, SIMPLE, schema=TABLES)["exact"] == 1.0

@@ -9,7 +9,7 @@ from typing import Any
 from ._colours import COMMUTATIVE, colours_of
 from ._values import BY_COLLATION
 from .leaves import CONSTANTS, Column, Label, SourceName
-from .operators import Comparison, Equal, Of, Same
+from .operators import Comparison, Equal, Of, Same, equates_columns
 from .terms import (
     CLOSED,
     QUERIES,
@@ -58,7 +58,7 @@ def canonical(query: Query, classes: Classes | None = None, nested: bool = True)
 
 def _lead(block: Select, classes: Classes) -> Select:
     """Let the whole class stand wherever one of its columns does, so that none is preferred before all are named."""
-    if not any(map(_equates_columns, block.where)):
+    if not any(map(equates_columns, block.where)):
         return block
     groups = [group for group in classes(block) if not any(isinstance(one, CONSTANTS) for one in group)]
     if not groups:
@@ -70,15 +70,6 @@ def _lead(block: Select, classes: Classes) -> Select:
     changed = substitute(block._replace(where=where), whole)
     return changed._replace(
         where=(*changed.where, *(Equal(*same.columns) for same in dict.fromkeys(whole.values())))
-    )
-
-
-def _equates_columns(term: Term) -> bool:
-    return (
-        isinstance(term, Comparison)
-        and term.head == "="
-        and isinstance(term.left, Column)
-        and isinstance(term.right, Column)
     )
 
 
@@ -191,7 +182,7 @@ def _named_by_colour(
     for base, labels in groups.items():
         alike: dict[str, list[Label]] = {}
         for label in labels:
-            alike.setdefault(colours[label] if len(labels) > 1 else "", []).append(label)
+            alike.setdefault(colours[label], []).append(label)
         place = 1
         for _, same in sorted(alike.items()):
             if len(same) > 1:

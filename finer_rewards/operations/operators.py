@@ -56,6 +56,16 @@ class Comparison(Operator):
         return self if same else Comparison(head, left, right)
 
 
+def equates_columns(term: Term) -> bool:
+    """Return whether a condition is that two columns are equal."""
+    return (
+        isinstance(term, Comparison)
+        and term.head == "="
+        and isinstance(term.left, Column)
+        and isinstance(term.right, Column)
+    )
+
+
 class Like(Operator):
     """`like`, `ilike` or `glob`; `escape` is empty without ESCAPE."""
 

@@ -16,8 +16,8 @@ from .facts import facts_of
 from .guard import with_deep_stack
 from .leaves import Column, Label, Number, Operator, SourceName, Text
 from .measure import Agreement
-from .operators import Comparison
-from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, Source, Table, Term
+from .operators import equates_columns
+from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, Source, Table
 from .walks import columns_of, walk
 from .words import say_query
 
@@ -203,7 +203,7 @@ def _components(query: Query, values: bool) -> dict[str, list[Any]]:
         found["order"] += [plain(key) for key in query.order]
         return found
     if not isinstance(query, Select):
-        found["select"] = [plain(query)]
+        found["select"] = [plain(row) for row in query.rows]
         return found
     found["select"] = [(query.distinct if values else None, plain(item)) for item in query.items]
     stack: list[Source | Outer | Group] = [*query.sources, *query.outers]
@@ -220,7 +220,7 @@ def _components(query: Query, values: bool) -> dict[str, list[Any]]:
             _, _, *read = top
             found["from"].append(plain(tuple(read)))
     # Joins written in ON and in WHERE look alike here, as Spider's evaluator leaves ON out altogether.
-    found["where"] = [plain(one) for one in conditions if not _joins(one)]
+    found["where"] = [plain(one) for one in conditions if not equates_columns(one)]
     found["group"] = [plain(key) for key in query.group or ()]
     found["having"] = [plain(one) for one in query.having]
     found["order"] = [plain(key) for key in query.order]
@@ -231,15 +231,6 @@ def _components(query: Query, values: bool) -> dict[str, list[Any]]:
 
 _COMMUTATIVE = ("and", "or", "=", "+", "*")
 _KEYWORDS = ("in", "like", "not", "or", "exists", "case")
-
-
-def _joins(condition: Term) -> bool:
-    return (
-        isinstance(condition, Comparison)
-        and condition.head == "="
-        and isinstance(condition.left, Column)
-        and isinstance(condition.right, Column)
-    )
 
 
 def tree_edit_similarity(
