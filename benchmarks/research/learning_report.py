@@ -97,9 +97,9 @@ def _head(runs: Sequence[Run], name: str) -> list[str]:
         f"process: {len(runs)} runs, {minutes:.0f} minutes of CPU without warm starts. Curves: `{name}.svg`.",
         "",
         "Sampled EX: likelihood of the right answer to held-out questions. Against: the difference to match alone at "
-        "its better rate, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has what match has at "
-        "the end, median over seeds and the interval of it (second to last but one of ten: 98 %); 0 is never. "
-        "Collapsed: seeds that end below their start. Silent: groups that give no credit. What an arm is: "
+        "the rate that ended higher, same seeds, with a 95 % interval. Sooner: how many times sooner an arm has "
+        "what match has at the end, median over seeds and the interval of it (second to last but one of ten: 98 %); 0 "
+        "is never. Collapsed: seeds that end below their start. Silent: groups that give no credit. What an arm is: "
         "`benchmarks/research/learning_arms.py`. Dashed curves: the lower of an arm's two rates. Chosen afterwards: a "
         "rate that was tried after the confirming seeds had been seen, so it shows a direction and confirms nothing.",
         "",
@@ -129,7 +129,7 @@ def _confirming(runs: Sequence[Run]) -> list[str]:
         matches = [one for one in here if one["arm"] == BASE]
         if not matches:
             continue
-        base = max(matches, key=lambda one: mean(map(mean, one["sampled"])))
+        base = max(matches, key=lambda one: mean(one["sampled"][-1]))
         steps = (len(base["sampled"]) - 1) * base["every"]
         support = ", ".join(f"{name} {share:.2f}" for name, share in base["support"]["support"].items())
         lines += [
