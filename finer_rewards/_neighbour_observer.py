@@ -83,17 +83,18 @@ class NeighbourObserver:
         if not runs:
             return
         siblings = self._siblings([evidence[index].sample for index in runs])
-        groups: dict[Hashable, list[int]] = {}
+        groups: dict[tuple[str, Hashable, str], list[int]] = {}
         for index, run in runs.items():
             one = evidence[index]
             # Many completions of a group differ only in case or spaces, which the engine ignores; one of them is run
             # for all. (Published modes also compare column names, so there the text counts as it is.)
-            sql = (one.answer.sql if self.asked else folded(one.answer.sql or "")) if run else None
-            groups.setdefault((one.sample.dbs[0], one.sample.gold, sql), []).append(index)
+            text = self._text(one.answer.sql or "") if run else ""
+            groups.setdefault((one.sample.dbs[0], one.sample.gold, text), []).append(index)
         for run in (True, False):
-            some = [same for same in groups.values() if runs[same[0]] is run]
-            found = self._observed([evidence[same[0]] for same in some], siblings, run)
-            for same, neighbourhood in zip(some, found, strict=True):
+            some = {key: same for key, same in groups.items() if runs[same[0]] is run}
+            leaders = [(evidence[same[0]], text) for (_, _, text), same in some.items()]
+            found = self._observed(leaders, siblings, run)
+            for same, neighbourhood in zip(some.values(), found, strict=True):
                 self._settle(evidence, alone, same, neighbourhood)
 
     def _settle(
@@ -118,16 +119,23 @@ class NeighbourObserver:
             alike = [leaf for leaf in self.leaves if alone[index][leaf] == alone[same[0]][leaf]]
             one.learn({leaf: leaf(one) if one is leader else leader.known[leaf] for leaf in alike})
 
+    def _text(self, sql: str) -> str:
+        """Return the statement without what the engine does not look at; names count where published modes do."""
+        return sql if self.asked else folded(sql)
+
     def _observed(
-        self, leaders: Sequence[Evidence], siblings: Mapping[tuple[str, str], Siblings], run: bool
+        self,
+        leaders: Sequence[tuple[Evidence, str]],
+        siblings: Mapping[tuple[str, str], Siblings],
+        run: bool,
     ) -> list[Neighbourhood]:
         """Return what happens on the neighbours of each; only the golds run there unless `run`."""
         assert self._executor is not None
-        beside: dict[Hashable, Sample] = {}
+        beside: dict[Hashable, tuple[Sample, str]] = {}
         pairs: list[tuple[Sample, Answer]] = []
         places: list[list[int | None]] = []
-        errors = [_error(one.sample, siblings) for one in leaders]
-        for one, error in zip(leaders, errors, strict=True):
+        errors = [_error(one.sample, siblings) for one, _ in leaders]
+        for (one, text), error in zip(leaders, errors, strict=True):
             mine: list[int | None] = []
             for gold in one.sample.golds:
                 dbs = siblings[one.sample.dbs[0], gold].dbs
@@ -136,8 +144,9 @@ class NeighbourObserver:
                     # A group shares it, for what runs is the answer's statement, not the sample's.
                     key = (gold, dbs, one.sample.question)
                     if key not in beside:
-                        beside[key] = replace(one.sample, gold=gold, db=dbs)
-                    pairs.append((beside[key], one.answer))
+                        beside[key] = replace(one.sample, gold=gold, db=dbs), self._text(gold)
+                    there, golds_text = beside[key]
+                    pairs.append((there, Answer(None, gold) if text == golds_text else one.answer))
             places.append(mine)
         readings = run_trials(
             self._executor,

@@ -5,8 +5,8 @@
     python -m benchmarks.research.neighbours_audit wrong [DATA]           how many called wrong match, before and after
 
 Drawn are distinct candidates that the official evaluator (BIRD: set equality) calls right, that match on the database
-itself, and that neighbours refuse; in an order shuffled with seed 0, at most 5 a question. The verdicts are lines of
-results/neighbours_audit.tsv: id, `accept` or `refuse`, and why. An id is the set, the question's number and a digest of
+itself, and that neighbours refuse; in the order of a digest of seed 1201 and their id, at most 5 a question. The
+verdicts are lines of results/neighbours_audit.tsv: id, `accept` or `refuse`, and why. An id is the set, the question's number and a digest of
 the candidate, so that the file holds nothing of other people's. An item stands for as many as there are refused of its
 question for each one drawn of it; the interval is the bootstrap's over questions.
 """
@@ -30,7 +30,7 @@ from finer_rewards.rewards import execution_match
 
 VERDICTS = Path(__file__).parents[1] / "results" / "neighbours_audit.tsv"
 SETS = {"spider": ("spider_dev_dev", "spider_dev/database"), "bird": ("bird_dev_dev", "bird/databases")}
-DRAWN, A_QUESTION, SEED = 200, 5, 0
+DRAWN, A_QUESTION, SEED = 200, 5, 1201
 
 
 @dataclass
@@ -110,8 +110,8 @@ def _scored(samples: Sequence[Sample], root: Path, neighbours: int | None) -> li
 
 
 def _drawn(refused: Sequence[Refused]) -> list[Refused]:
-    rest = list(refused)
-    random.Random(SEED).shuffle(rest)
+    # By a digest and not shuffled: most that were drawn are drawn again when a few more or less are refused.
+    rest = sorted(refused, key=lambda one: sha256(f"{SEED}:{one.id}".encode()).digest())
     taken: Counter[str] = Counter()
     found: list[Refused] = []
     for one in rest:

@@ -42,6 +42,14 @@ _BATCH = 64
 _FIRST, _MORE, _PARTED = (0, 3), (3, len(RECIPES)), (len(RECIPES), len(RECIPES) + 3)
 # If only near misses of these kinds survive the first instances, they nearly always mean the same as the gold.
 _STUBBORN = {"join kind", "group", "like"}
+# Stop after this many instances that exposed nothing new; try longer for near misses that some value would expose.
+_PATIENCE, _LONGER = 4, 8
+_BY_VALUES = {"aggregate", "and/or", "column", "comparison", "constant", "order dropped", "predicate dropped"}
+# Near misses of these kinds ask for something else, whatever keys and references the data obeys.
+_NEVER_EQUIVALENT = {
+    "aggregate", "and/or", "comparison", "direction", "guess", "like", "limit", "named value", "negation",
+    "recited key", "stored row", "stored value", "sum by distinct",
+}  # fmt: skip
 # A gold should have at least this many neighbours even if fewer expose all near misses; more if its result is a single
 # row, which is easily guessed.
 _LEAST, _LEAST_SINGLE = 1, 2
@@ -189,7 +197,8 @@ def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed:
             if gold.request and (
                 numbers is _FIRST or (kinds & _GUESSES if numbers is _PARTED else not hopeless)
             ):
-                patience = 0 if numbers is _FIRST else 4 if gold.trials else len(RECIPES)
+                patience = _LONGER if kinds & _BY_VALUES else _PATIENCE
+                patience = 0 if numbers is _FIRST else patience if gold.trials else len(RECIPES)
                 waiting.append(gold)
                 requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
         for gold, answer in zip(waiting, sandbox.ask("make", requests, _SECONDS), strict=True):
@@ -204,7 +213,8 @@ def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed:
             told = {number for trial in gold.trials for number in trial.told | trial.counted}
             gold.living = [number for number in numbered if number not in told]
             if numbers is _FIRST and gold.living:
-                gold.equivalent = _equivalent(gold, gold.living, _schema_of(obeyed))
+                unclear = [one for one in gold.living if gold.mutants[one].kind not in _NEVER_EQUIVALENT]
+                gold.equivalent = _equivalent(gold, unclear, _schema_of(obeyed)) if unclear else set()
                 gold.living = [number for number in gold.living if number not in gold.equivalent]
 
 

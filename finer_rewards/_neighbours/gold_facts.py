@@ -146,12 +146,20 @@ def conditions_of(tree: exp.Query, schema: Schema) -> list[ColumnCondition]:
     everything = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
     for node in tree.find_all(*_COMPARISONS, exp.Like, exp.Between, exp.In):
         any_case = isinstance(node, exp.Like)
-        beside = mentioned if isinstance(node, exp.EQ) and not everything else None
+        beside = mentioned if _is_equality(node) and not everything else None
         for column, meets, near in _read(node):
             for table in tables_of(column, schema):
                 name = column.name.lower()
                 found.append(ColumnCondition(table, name, tuple(meets), tuple(near), any_case, beside))
     return found
+
+
+def _is_equality(node: Any) -> bool:
+    """Whether a column has to be equal to a value: a pattern without wildcards is one."""
+    if isinstance(node, exp.Like):
+        pattern = _constant(node.expression)
+        return isinstance(pattern, str) and not {"%", "_"} & set(pattern)
+    return isinstance(node, exp.EQ)
 
 
 def _read(node: Any) -> Iterator[tuple[exp.Column, list[Cell], list[Cell]]]:

@@ -5,16 +5,16 @@ Neighbours are chosen so that as many of these as possible return another result
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from sqlglot import Dialect, exp
+from sqlglot import exp
 
 from finer_rewards._neighbours.gold_facts import tables_of
-from finer_rewards._neighbours.shortcuts import Mutant, Write, shortcuts_of, takes_one
+from finer_rewards._neighbours.shortcuts import Mutant, shortcuts_of, takes_one
+from finer_rewards._neighbours.tree_text import Change, TreeText, replaced
 from finer_rewards.schema import Schema
 
-Change = Callable[[Any], None]
 _MOST = 60
 
 _OTHER_COMPARISON: dict[Any, tuple[Any, ...]] = {
@@ -53,40 +53,16 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
         predicate dropped: SELECT name FROM singer
     """
     found: dict[str, Mutant] = {}
-    write = Dialect.get_or_raise("sqlite").generator().generate
-    tree = tree.copy()
-    original = write(tree, copy=False)
-    for node in list(tree.walk()):
+    written = TreeText(tree.copy())
+    for node in list(written.tree.walk()):
         for kind, change in list(_changes(node, schema)):
-            sql = _changed(tree, node, change, write)
-            if sql != original:
+            sql = written.with_change(node, change)
+            if sql != written.text:
                 found.setdefault(sql, Mutant(kind, sql))
-    mutants = [*shortcuts_of(tree, schema, write), *found.values()]
+    mutants = [*shortcuts_of(written, schema), *found.values()]
     # If there are too many, take them evenly from all parts of the query rather than only from its start.
     step = max(1.0, len(mutants) / _MOST)
     return [mutants[int(place * step)] for place in range(min(_MOST, len(mutants)))]
-
-
-def _changed(tree: exp.Query, node: Any, change: Change, write: Write) -> str:
-    """Return the text of a tree with one node changed, and leave the tree as it was.
-
-    Only the part below the node is copied, since copying the whole tree for every change would take most of the time.
-    """
-    parent, name, index = node.parent, node.arg_key, node.index
-    if parent is None:
-        copy = tree.copy()
-        change(copy)
-        return write(copy, copy=False)
-    held = parent.args[name]
-    kept = list(held) if isinstance(held, list) else held
-    copy = node.copy()
-    node.replace(copy)
-    try:
-        change(copy)
-        return write(tree, copy=False)
-    finally:
-        parent.set(name, kept)
-        node.parent, node.arg_key, node.index = parent, name, index
 
 
 def promises_of(tree: exp.Query) -> list[str]:
@@ -182,7 +158,8 @@ def _of_select(node: exp.Select, schema: Schema) -> Iterator[tuple[str, Change]]
 
 def _renamed(index: int, name: str) -> Change:
     def change(place: exp.Select) -> None:
-        shown = place.expressions[index]
+        shown = place.expressions[index].copy()
+        place.set("expressions", shown, index)
         column = shown.this if isinstance(shown, exp.AggFunc) else shown
         column.set("this", exp.to_identifier(name, quoted=not name.isidentifier()))
 
@@ -215,20 +192,16 @@ def _of_literal(node: exp.Literal) -> Iterator[tuple[str, Change]]:
         for step in (1, -1):
             value: float = (float(text) if any(mark in text for mark in ".eE") else int(text)) + step
             if value >= 0:
-                yield "constant", _replaced(exp.Literal.number(value))
+                yield "constant", replaced(exp.Literal.number(value))
     elif isinstance(node.parent, exp.Like):
         if len(text) > 1 and text.startswith("%"):
-            yield "constant", _replaced(exp.Literal.string(text[1:]))
+            yield "constant", replaced(exp.Literal.string(text[1:]))
         if len(text) > 1 and text.endswith("%"):
-            yield "constant", _replaced(exp.Literal.string(text[:-1]))
+            yield "constant", replaced(exp.Literal.string(text[:-1]))
         if "%" not in text:
-            yield "constant", _replaced(exp.Literal.string(f"%{text}%"))
+            yield "constant", replaced(exp.Literal.string(f"%{text}%"))
     else:
-        yield "constant", _replaced(exp.Literal.string(f"{text}x"))
-
-
-def _replaced(by: exp.Expression) -> Change:
-    return lambda place: place.replace(by.copy())
+        yield "constant", replaced(exp.Literal.string(f"{text}x"))
 
 
 def _as_like(node: exp.EQ) -> Iterator[tuple[str, Change]]:
@@ -253,7 +226,7 @@ def _of_count(node: exp.Count, schema: Schema) -> Iterator[tuple[str, Change]]:
         select = node.find_ancestor(exp.Select)
         names = [] if select is None else _columns_of(select, schema)
         for name in names[:1]:
-            yield "aggregate", _replaced(exp.Max(this=exp.column(name, quoted=not name.isidentifier())))
+            yield "aggregate", replaced(exp.Max(this=exp.column(name, quoted=not name.isidentifier())))
         for name in names[1:2]:
             counted = exp.Distinct(expressions=[exp.column(name, quoted=not name.isidentifier())])
             yield "distinct", _set("this", counted)
@@ -273,7 +246,7 @@ def _by_distinct(node: exp.Avg, schema: Schema) -> Iterator[tuple[str, Change]]:
     for name in _other_columns(node.this, schema)[:1]:
         other = exp.column(name, table=node.this.table or None, quoted=not name.isidentifier())
         count = exp.Count(this=exp.Distinct(expressions=[other]))
-        yield "sum by distinct", _replaced(exp.Div(this=exp.Sum(this=node.this.copy()), expression=count))
+        yield "sum by distinct", replaced(exp.Div(this=exp.Sum(this=node.this.copy()), expression=count))
 
 
 def _of_set_operation(node: exp.SetOperation) -> Iterator[tuple[str, Change]]:
@@ -321,6 +294,8 @@ def _of_join(node: exp.Join, schema: Schema) -> Iterator[tuple[str, Change]]:
 
 def _rekeyed(index: int, side: str, name: str) -> Change:
     def change(place: exp.Join) -> None:
+        for part in ("this", "on"):
+            place.set(part, place.args[part].copy() if place.args.get(part) else None)
         equality = list(place.find_all(exp.EQ))[index]
         equality.args[side].set("this", exp.to_identifier(name, quoted=not name.isidentifier()))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlglot import exp
 
+from finer_rewards._neighbours.tree_text import TreeText, replaced
 from finer_rewards.schema import Schema
 from finer_rewards.types import Cell, Row
 
-Write = Callable[..., str]
 _MOST_GUESSED_ROWS = 20
 
 
@@ -27,8 +28,9 @@ class Mutant:
     sql: str
 
 
-def shortcuts_of(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
+def shortcuts_of(written: TreeText, schema: Schema) -> list[Mutant]:
     """Return the near misses that need no understanding: a stored row, a named value, a join that changes nothing."""
+    tree = written.tree
     found: list[Mutant] = []
     tables = {table.name.lower() for table in tree.find_all(exp.Table)}
     if (
@@ -38,36 +40,42 @@ def shortcuts_of(tree: exp.Query, schema: Schema, write: Write) -> list[Mutant]:
         and not tree.args.get("group")
     ):
         for descending in (False, True):
-            copy = tree.copy()
-            order = exp.Ordered(this=exp.column("rowid"), desc=descending)
+            order = exp.Order(expressions=[exp.Ordered(this=exp.column("rowid"), desc=descending)])
             if len(tables) == 1:
-                copy.set("order", exp.Order(expressions=[order]))
-                found.append(Mutant("stored row", write(copy, copy=False)))
+                found.append(Mutant("stored row", written.with_change(tree, partial(_sorted, order=order))))
     if isinstance(tree, exp.Select) and len(tree.expressions) == 1 and tables and takes_one(tree):
         first = sorted(tables)[0].replace('"', '""')
-        values = dict.fromkeys(write(one) for one in tree.find_all(exp.Literal) if one.is_string and one.this)
+        values = dict.fromkeys(
+            one.sql("sqlite") for one in tree.find_all(exp.Literal) if one.is_string and one.this
+        )
         found += [
             Mutant("named value", f'SELECT {value} FROM "{first}" LIMIT 1') for value in list(values)[:3]
         ]
-    found += _stored_values(tree, tables, schema, write)
+    found += _stored_values(written, tables, schema)
     # Join a table to which none of the tables read here refers. On an instance it may be empty, and then the join,
     # which looks harmless, leaves no rows.
     near = _referred(tables, schema)
     others = [table.name for table in schema.tables if not table.view and table.name.lower() not in near]
     if isinstance(tree, exp.Select) and others and not tree.args.get("group") and tables:
-        copy = tree.copy()
-        copy.set("distinct", exp.Distinct())
-        # A subquery, so that no name becomes ambiguous.
-        one = exp.Literal.number(1)
-        other = exp.select(one).from_(exp.Table(this=exp.to_identifier(others[0], quoted=True))).subquery()
-        copy.append("joins", exp.Join(this=other, on=exp.EQ(this=one.copy(), expression=one.copy())))
-        found.append(Mutant("dead join", write(copy, copy=False)))
+        found.append(Mutant("dead join", written.with_change(tree, partial(_joined, name=others[0]))))
     return found
 
 
-def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Write) -> Iterator[Mutant]:
+def _sorted(place: exp.Select, order: exp.Order) -> None:
+    place.set("order", order)
+
+
+def _joined(place: exp.Select, name: str) -> None:
+    place.set("distinct", exp.Distinct())
+    # A subquery, so that no name becomes ambiguous.
+    one = exp.Literal.number(1)
+    other = exp.select(one).from_(exp.Table(this=exp.to_identifier(name, quoted=True))).subquery()
+    place.append("joins", exp.Join(this=other, on=exp.EQ(this=one.copy(), expression=one.copy())))
+
+
+def _stored_values(written: TreeText, tables: set[str], schema: Schema) -> Iterator[Mutant]:
     """Yield queries with a text constant replaced by the first stored value, which may happen to be equal."""
-    for index, node in enumerate(tree.find_all(exp.EQ)):
+    for node in list(written.tree.find_all(exp.EQ)):
         column, value = node.this, node.expression
         if not (isinstance(column, exp.Column) and isinstance(value, exp.Literal) and value.is_string):
             continue
@@ -78,13 +86,9 @@ def _stored_values(tree: exp.Query, tables: set[str], schema: Schema, write: Wri
             if table.name.lower() in tables and any(one.name.lower() == name for one in table.columns)
         ]
         if homes:
-            copy = tree.copy()
-            place = list(copy.find_all(exp.EQ))[index].expression
             title = exp.column(exp.to_identifier(column.name, quoted=True))
-            place.replace(
-                exp.Subquery(this=exp.select(title).from_(exp.to_identifier(homes[0], quoted=True)).limit(1))
-            )
-            yield Mutant("stored value", write(copy, copy=False))
+            first = exp.select(title).from_(exp.to_identifier(homes[0], quoted=True)).limit(1)
+            yield Mutant("stored value", written.with_change(value, replaced(exp.Subquery(this=first))))
 
 
 def _referred(tables: set[str], schema: Schema) -> set[str]:

@@ -76,7 +76,7 @@ class PooledExecutor(Limits, ABC):
     # A query for the views: names in lower case, and the statements that made them. Empty if the engine cannot tell.
     views_sql: ClassVar[str] = ""
     max_sql: ClassVar[int] = 200_000
-    max_connections: ClassVar[int] = 16
+    max_connections: ClassVar[int] = 4
     #: Cache results of predictions across batches. Safe only if a file's state reveals every change.
     remembers: ClassVar[bool] = False
 

@@ -154,7 +154,6 @@ class DuckDB(FileExecutor):
 
     dialect = "duckdb"
     sorting = Sorting(nulls="last")
-    max_connections = 4
 
     memory_limit: str | int = limit("1GiB", partial(size_in_bytes, least=256 << 20))
     max_copy: str | int = limit("2GiB", size_in_bytes, decides=False)

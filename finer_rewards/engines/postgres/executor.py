@@ -96,7 +96,6 @@ class Postgres(PooledExecutor):
 
     dialect = "postgres"
     sorting = Sorting(nulls="largest", text_by_bytes=False)
-    max_connections = 4
 
     dsn: str = field(default="", metadata={"check": lambda name, value: _checked(value, name)})
     _: KW_ONLY

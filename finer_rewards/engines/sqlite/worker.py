@@ -295,7 +295,7 @@ def keep_undecodable(raw: bytes) -> str:
 
 
 class Databases:
-    """The connections that this worker has open: the ones used last, up to `max_connections`."""
+    """The connections that this worker has open: the ones used last, as many as `ALL_BYTES` allows."""
 
     def __init__(
         self,
