@@ -6,9 +6,9 @@
 
 Drawn are distinct candidates that the official evaluator (BIRD: set equality) calls right, that match on the database
 itself, and that neighbours refuse; in the order of a digest of seed 1201 and their id, at most 5 a question. The
-verdicts are lines of results/neighbours_audit.tsv: id, `accept` or `refuse`, and why. An id is the set, the question's number and a digest of
-the candidate, so that the file holds nothing of other people's. An item stands for as many as there are refused of its
-question for each one drawn of it; the interval is the bootstrap's over questions.
+verdicts are lines of results/neighbours_audit.tsv: id, `accept` or `refuse`, and why. An id is the set, the question's
+number and a digest of the candidate, so that the file holds nothing of other people's. An item stands for as many as
+there are refused of its question for each one drawn of it; the interval is the bootstrap's over questions.
 """
 
 from __future__ import annotations
