@@ -262,6 +262,19 @@ def test_spiders_mode_matches_as_written_or_without_distinct(climbs: str, execut
             assert scorer.score_one(fr.Sample(predicted, gold, climbs)).value == value, predicted
 
 
+@pytest.fixture(scope="module")
+def sales(tmp_path_factory: pytest.TempPathFactory) -> Iterator[fr.DuckDB]:
+    duckdb = pytest.importorskip("duckdb")
+    folder = tmp_path_factory.mktemp("sales")
+    with duckdb.connect(str(folder / "shop.duckdb")) as connection:
+        connection.execute("CREATE TABLE sale (id INTEGER, price INTEGER, title VARCHAR)")
+        connection.execute(
+            "INSERT INTO sale VALUES (1, 9, 'a'), (2, 9, 'b'), (3, 5, 'c'), (4, 1, 'd'), (5, 1, 'e')"
+        )
+    with fr.DuckDB(str(folder), workers=1) as executor:
+        yield executor
+
+
 @pytest.mark.parametrize(
     ("sql", "ambiguous"),
     [
@@ -278,13 +291,6 @@ def test_spiders_mode_matches_as_written_or_without_distinct(climbs: str, execut
         ("SELECT id FROM sale ORDER BY price DESC, id LIMIT 1", False),
     ],
 )
-def test_duckdb_leaves_things_open_in_its_own_words(tmp_path: Path, sql: str, ambiguous: bool) -> None:
-    duckdb = pytest.importorskip("duckdb")
-    with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
-        connection.execute("CREATE TABLE sale (id INTEGER, price INTEGER, title VARCHAR)")
-        connection.execute(
-            "INSERT INTO sale VALUES (1, 9, 'a'), (2, 9, 'b'), (3, 5, 'c'), (4, 1, 'd'), (5, 1, 'e')"
-        )
-    with fr.DuckDB(str(tmp_path), workers=1) as executor:
-        (run,) = executor.execute_many([Query(sql, "shop", keep=True)])
+def test_duckdb_leaves_things_open_in_its_own_words(sales: fr.DuckDB, sql: str, ambiguous: bool) -> None:
+    (run,) = sales.execute_many([Query(sql, "shop", keep=True)])
     assert run.ok and run.ambiguous is ambiguous, run.choices
