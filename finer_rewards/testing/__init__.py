@@ -1,4 +1,4 @@
-"""Test a reward as a policy would: laws, strategies for Hypothesis, and attacks.
+"""Tests a reward the way a policy would: laws, strategies for Hypothesis, and attacks.
 
 from hypothesis import given
 import finer_rewards as fr

@@ -1,4 +1,4 @@
-"""`redteam`: every attack and every law against one reward, and what came through."""
+"""`redteam`: tries every attack and every law on one reward, and reports what came through."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from finer_rewards.testing.subjects import (
 )
 
 Verdict = Literal["held", "accepted", "refused", "broken", "skipped"]
-#: The kinds of attacks, and the laws.
+#: The kinds of attacks, and `law` for the laws.
 KINDS: Final = (*dict.fromkeys(attack.kind for attack in ATTACKS), "law")
 _FAILING: Final = "SELECT nothing FROM nowhere"
 _SHOWN: Final = 200
-#: A thought that resembles no other.
+#: A thought that resembles no other, so that a memory knows it only if an attack has put it there.
 _PROBE: Final = (
     "Harbour masters write down arrivals, so departures cannot be asked for; sums go by crates, dates are texts, "
     "and whoever sorts has to say by what. I therefore start from what is counted."
 )
-#: How often what is left to chance is tried.
+#: How often an attack on chance is tried, to see whether its value changes.
 _TRIES: Final = 8
 
 
@@ -53,10 +53,10 @@ class Finding:
     """What became of one attack or law.
 
     Args:
-        kind: what it plays on; `law` for a law.
-        title: what it does.
-        verdict: `held`; `accepted` (an attack was paid), `refused` (an honest answer was not), `broken` (a
-            law); `skipped` where the reward has no value to compare with.
+        kind: the weakness that the attack tries; `law` for a law.
+        title: what the attack does, or the name of the law.
+        verdict: `held`; `accepted` (an attack was paid), `refused` (an honest answer was not paid), `broken` (a
+            law); `skipped` if the reward has no value to compare with.
         reason: one sentence.
         completion: what was scored, cut to 200 characters.
     """
@@ -69,7 +69,7 @@ class Finding:
 
     @property
     def held(self) -> bool:
-        """True unless the reward failed it."""
+        """True unless the reward failed this attack or law."""
         return self.verdict in ("held", "skipped")
 
 
@@ -87,17 +87,17 @@ class Report:
 
     @property
     def failures(self) -> tuple[Finding, ...]:
-        """What came through."""
+        """The findings that did not hold."""
         return tuple(finding for finding in self.findings if not finding.held)
 
     @property
     def score(self) -> float:
-        """The share of attacks and laws that held, those skipped left out; 1 when none was tried."""
+        """The share of the attacks and laws that held, without those skipped; 1 if none was tried."""
         tried = [finding for finding in self.findings if finding.verdict != "skipped"]
         return sum(finding.held for finding in tried) / len(tried) if tried else 1.0
 
     def kinds(self) -> dict[str, tuple[int, int]]:
-        """Return how many held and how many were tried, by kind."""
+        """Return for each kind how many held and how many were tried."""
         return {
             kind: (sum(one.verdict == "held" for one in some), sum(one.verdict != "skipped" for one in some))
             for kind in dict.fromkeys(finding.kind for finding in self.findings)
@@ -105,7 +105,7 @@ class Report:
         }
 
     def lines(self) -> Iterator[str]:
-        """Yield the report as text: what came through, grouped by kind, and the score."""
+        """Yield the report as text: the findings that did not hold, grouped by kind, and the score."""
         for kind, (held, tried) in self.kinds().items():
             skipped = sum(one.kind == kind and one.verdict == "skipped" for one in self.findings)
             yield f"{kind:16} {held:3} of {tried:3} held" + (f", {skipped} skipped" if skipped else "")
@@ -134,7 +134,7 @@ def redteam(
 ) -> Report:
     """Try every attack and every law on a reward.
 
-    A function is called in a process of its own, which is killed when it does not come back.
+    A function is called in a process of its own, which is killed if it does not return.
 
     Args:
         reward: a `Reward`, the text of one, or a function as TRL, verl or OpenRLHF call it.
@@ -142,13 +142,13 @@ def redteam(
         columns: as for `check_reward`.
         template: how a completion is written, with `{thought}` and `{sql}`.
         kinds: which kinds of attacks, out of `KINDS`.
-        databases: how many instances of the schema a sample names, 1 or 2, for whatever is tried: what a lucky
-            guess earns on one, few earn on both. The command line tries both.
-        lo: smallest value, for the law of the range.
-        hi: largest value.
-        timeout: seconds a query (of a `Reward`) or a call (of a function) may take.
-        examples: how many examples of each law.
-        progress: called with how many attacks are done, and of how many.
+        databases: how many instances of the schema a sample names, 1 or 2. A lucky guess is often right on one
+            instance and rarely on both. The command line tries 1 and 2.
+        lo: the smallest value, for the law `range`.
+        hi: the largest value.
+        timeout: the seconds that a query (of a `Reward`) or a call (of a function) may take.
+        examples: the number of examples of each law.
+        progress: is called with the number of attacks that are done, and of all attacks.
 
     Returns:
         What held and what came through.
@@ -203,7 +203,7 @@ def _laws(subject: Subject, **options: Any) -> Iterator[Finding]:
 
 
 class _AttackRun:
-    """The databases, the honest answers' values, and the judging of one attack after another."""
+    """Judges one attack after another, by comparing its value with those of honest answers on the same databases."""
 
     def __init__(
         self, subject: Subject, template: str, dbs: tuple[str, ...], folder: Path, timeout: float
@@ -212,12 +212,13 @@ class _AttackRun:
         self.template = template
         self.dbs = dbs
         self.folder = folder
-        self.patience = timeout + 5  # a worker may have to be started, and the machine may be busy
+        # Beyond the limit, a worker may have to be started, and the machine may be busy.
+        self.patience = timeout + 5
         self.files = self._snapshot()
         self.honest: dict[tuple[str, str], float | CallError | None] = {}
 
     def judge(self, attack: Attack) -> Finding:
-        """Return what became of an attack."""
+        """Return whether the reward held against an attack."""
         text = self._text(attack)
         verdict, reason = self._verdict(attack, text)
         changed = self._restore()
@@ -268,16 +269,20 @@ class _AttackRun:
         return "accepted", f"it has {_number(value)}, though the gold says nothing"
 
     def _passes_over(self, right: float, failing: float | None) -> bool:
-        """True when a trainer without None gets for the right answer what it gets for SQL that fails.
+        """Return whether a function that cannot give None gives the right answer no more than SQL that fails.
 
-        That is how it is told that a question cannot be judged, if the reward does tell them apart elsewhere.
+        Such a function says in this way that it cannot judge the question, if on the question `count` it does give
+        the right answer more.
         """
         first, _, worst = self._honest("count")
         tells = first is not None and worst is not None and first > worst
         return tells and not self.subject.abstains and failing is not None and right <= failing
 
     def _unchanged(self, attack: Attack, text: str) -> tuple[Verdict, str]:
-        """Score an honest mistake before and after the attack, both with a thought of their own."""
+        """Score an honest mistake before and after the attack: the attack must not have changed its value.
+
+        Both are written with the same new thought, so that a reward with a memory could be taught by the attack.
+        """
         question = QUESTIONS[attack.question]
         thought = f"It says {attack.title}. {_PROBE}"
         probe = self._case(attack.question, self._write(question.wrong, thought))
@@ -291,7 +296,7 @@ class _AttackRun:
     def _honest(self, name: str) -> tuple[float | None, float | None, float | None]:
         """Return the values of the right answer, of an honest mistake, and of SQL that fails.
 
-        All mistakes are scored before the first right answer, from which a reward with a memory may learn.
+        All mistakes are scored before the first right answer, since a reward with a memory may learn from that one.
         """
         if not self.honest:
             for question in QUESTIONS.values():
@@ -338,12 +343,13 @@ class _AttackRun:
         return {path: path.read_bytes() for path in sorted(self.folder.rglob("*")) if path.is_file()}
 
     def _restore(self) -> list[str]:
-        """Undo what was written, and return the names of the files."""
+        """Put back the files that an attack changed, and return their names."""
         found = self._snapshot()
         if found == self.files:
             return []
         changed = [path for path in {**found, **self.files} if found.get(path) != self.files.get(path)]
-        self.subject.close()  # nobody may hold a file that is put back
+        # Workers may have the changed files open; they are started again when they are needed.
+        self.subject.close()
         for path in changed:
             if path in self.files:
                 path.write_bytes(self.files[path])
@@ -355,7 +361,7 @@ class _AttackRun:
 def _compared(
     attack: Attack, value: float | None, right: float, wrong: float | None, failing: float | None
 ) -> tuple[Verdict, str]:
-    """Compare with the honest answers that the rule names; `None` is never too much."""
+    """Compare a value with those of the honest answers that the rule names; no value is never too much."""
     has = f"it has {_number(value)}"
     if attack.rule == "as_wrong" and value != wrong:
         return "accepted", f"{has}, and without the comment {_number(wrong)}"

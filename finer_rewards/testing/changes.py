@@ -1,4 +1,4 @@
-"""Changes of a query: mutations, each of which is one mistake, and rewritings, which change nothing it means."""
+"""Changes a query model by one mistake (mutations) or without changing its meaning (rewritings)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _STYLES: Final = (
 )
 
 
-#: The rewritings that leave every part of the query where it is.
+#: The rewritings that change only how a query is spelled; all parts stay where they are.
 SPELLING: Final = ("aliases", "letter case", "layout", "comments", "quoted names")
 
 
@@ -49,12 +49,12 @@ class Columns:
         return [name for name, kind in self.kinds.items() if name[0] in tables and kind in kinds]
 
     def others(self, column: Name, tables: Sequence[str]) -> list[Name]:
-        """Return the columns of the same kind in these tables, but for `column` itself."""
+        """Return the columns of the same kind in these tables, without `column` itself."""
         return [name for name in self.of(tables, (self.kinds[column],)) if name != column]
 
 
 def mutations(query: Query, columns: Columns) -> Iterator[tuple[str, Query]]:
-    """Yield every query that differs by one mistake, with the name of the mistake."""
+    """Yield each query that differs from this one by one mistake, after the name of the mistake."""
     if isinstance(query, Compound):
         yield "other set operation", replace(query, operator=_OTHER_SET[query.operator])
         yield "missing arm", query.first
@@ -159,7 +159,7 @@ def _in_order(query: Select) -> Iterator[tuple[str, Select]]:
 
 
 def rewritings(query: Query, columns: Columns) -> Iterator[tuple[str, str]]:
-    """Yield the SQL of every rewriting that gives the same rows on every database, with what was done."""
+    """Yield the SQL of each rewriting that gives the same rows on every database, after the name of the rewriting."""
     plain = write(query)
     for name, style in _STYLES:
         if write(query, style) != plain:
@@ -182,12 +182,12 @@ def rewritings(query: Query, columns: Columns) -> Iterator[tuple[str, str]]:
 
 
 def differ(first: Sequence[Row], second: Sequence[Row], *, ordered: bool) -> bool:
-    """Return whether two results hold other rows, whatever the order of their columns.
+    """Return whether two results have different rows, whatever the order of their columns.
 
     Args:
-        first: rows.
-        second: rows.
-        ordered: the order of the rows counts.
+        first: the rows of a result.
+        second: the rows of the other result.
+        ordered: whether the order of the rows counts.
     """
     if len(first) != len(second):
         return True
@@ -211,7 +211,7 @@ def _with(query: Select, clause: str, value: object) -> Select:
 
 
 def _next(value: Cell) -> Cell:
-    """Return the value after this one in its pool."""
+    """Return another value of the same kind: the next one of the pool that the value comes from."""
     for pool in POOLS.values():
         if value in pool and type(value) is type(pool[0]):
             return pool[(pool.index(value) + 1) % len(pool)]

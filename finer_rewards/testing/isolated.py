@@ -1,4 +1,4 @@
-"""A function under test in a process of its own, so that one that hangs or dies can be left behind."""
+"""Runs a function under test in a process of its own, so that the test goes on if the function hangs or crashes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Final
 from finer_rewards.errors import FinerError
 from finer_rewards.testing.subjects import CallError, Function, Subject, SubjectCase
 
-#: Bytes the function may take beyond what it has when the process starts.
+#: Bytes of memory that the function may take beyond those that the process has at its start.
 MEMORY: Final = 1 << 31
 
 
@@ -23,8 +23,8 @@ class IsolatedSubject(Subject):
     """A function in a child process, with a time limit for each call.
 
     Args:
-        function: what is called there.
-        timeout: seconds a call may take; then the process is killed, and the next call starts a new one.
+        function: the function to call in the process.
+        timeout: the seconds that a call may take; after it the process is killed, and the next call starts a new one.
     """
 
     def __init__(self, function: Function, timeout: float) -> None:
@@ -36,10 +36,10 @@ class IsolatedSubject(Subject):
         self._child: tuple[BaseProcess, Connection] | None = None
 
     def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
-        """Return one value a case.
+        """Return a value for each case.
 
         Raises:
-            CallError: the function raised, did not come back in time, or took its process down.
+            CallError: the function raised, did not return in time, or ended its process.
         """
         self._child = process, pipe = self._child or self._start()
         try:
@@ -68,12 +68,13 @@ class IsolatedSubject(Subject):
 
     def _start(self) -> tuple[BaseProcess, Connection]:
         here, there = multiprocessing.Pipe()
-        # Forked, so that a function defined anywhere can be tested.
+        # A new process would have to pickle the function; a forked one has it already, wherever it was defined.
         process = multiprocessing.get_context("fork").Process(
             target=_serve, args=(self.function, there), daemon=True
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on forks beside threads
+            # From Python 3.12 on, a fork in a process with threads gives this warning.
+            warnings.simplefilter("ignore", DeprecationWarning)
             process.start()
         there.close()
         return process, here

@@ -1,4 +1,4 @@
-"""`check_reward`: the laws, run against one reward."""
+"""`check_reward`: checks the laws of `laws` on one reward, with Hypothesis outside of a test."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check_reward(
     examples: int = 100,
     timeout: float = 5.0,
 ) -> None:
-    """Check the laws of a reward on examples drawn by Hypothesis; the same ones every time.
+    """Check the laws of a reward on examples drawn by Hypothesis, which are the same every time.
 
     | law | what must hold |
     |---|---|
@@ -56,23 +56,23 @@ def check_reward(
     | `same_meaning` | a query that means the same, conditions and rows in another order too, has the same value |
     | `nothing_unrun` | the gold's own text earns nothing when it does not run |
 
-    The last five are claims: a reward that only looks at the text, say, makes none of them.
+    The last five are claims, which not every reward makes: one that only looks at the text makes none of them.
 
     Args:
         reward: a `Reward`, the text of one, or a function as TRL, verl or OpenRLHF call it.
-        lo: smallest value.
-        hi: largest value; may be `math.inf`.
-        laws: names of the laws to check; when left out, all of them, the claims only for a function and for a
-            `Reward` that compares an execution with the gold's.
+        lo: the smallest value.
+        hi: the largest value; may be `math.inf`.
+        laws: the names of the laws to check; when left out, all of them, but the claims only for a function and for
+            a `Reward` that compares an execution with the gold's.
         calls: `trl`, `trl_chat` (completions are messages), `verl` or `openrlhf`; recognised by the names of
             the function's parameters when left out.
-        columns: names of further columns or keys the function reads, and which of gold, db and question
+        columns: the names of further columns or keys that the function reads, and which of gold, db and question
             they hold.
         template: how a completion is written, with `{thought}` and `{sql}`.
         schema: tables to draw queries over; a small library when left out.
         memory: a trace memory, for a reward that searches one; when left out, one that knows every thought.
-        examples: how many examples of each law.
-        timeout: seconds a query may take when a `Reward` is checked.
+        examples: the number of examples of each law.
+        timeout: the seconds that a query may take when a `Reward` is checked.
 
     Raises:
         LawError: a law does not hold; the message names it and shows the smallest example.
@@ -101,7 +101,7 @@ def broken_laws(
     examples: int = 100,
     timeout: float = 5.0,
 ) -> Iterator[LawError]:
-    """Yield every law that does not hold; the arguments are those of `check_reward`."""
+    """Yield an error for each law that does not hold; the arguments are those of `check_reward`."""
     _check("examples", examples, isinstance(examples, int) and examples > 0, "a positive whole number")
     _check("lo, hi", (lo, hi), lo <= hi, "an interval")
     _check("template", template, "{sql}" in template, "text with {sql} in it")
@@ -130,9 +130,9 @@ def _check(name: str, got: object, good: bool, what: str) -> None:
 
 
 def laws_of(subject: Subject) -> list[str]:
-    """Return the laws that bind a subject when none are named.
+    """Return the names of the laws that are checked for a subject when none are named.
 
-    The claims bind a function, of which nothing is known, and a reward that compares with the gold's result.
+    The claims are checked for a function, of which nothing is known, and for a reward that compares with the gold.
     """
     reward = subject.reward if isinstance(subject, RewardSubject) else None
     compares = reward is None or "execution" in reward.needs or {"predicted", "gold"} <= reward.needs

@@ -1,4 +1,4 @@
-"""The laws of a reward, each a strategy and a check that raises `LawError`."""
+"""The laws of a reward: each is a strategy that draws examples, and a check that raises `LawError`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from finer_rewards.testing.strategies import equivalent_pairs, near_misses, quer
 from finer_rewards.testing.subjects import RewardSubject, Subject, SubjectCase
 from finer_rewards.types import Evidence
 
-#: What adding floats may take a value beyond its range.
+#: How far a value may lie beyond its range, because sums of floats are rounded.
 _ROUNDING: Final = 1e-9
 
 
@@ -43,12 +43,12 @@ class LawError(FinerError, AssertionError):
 
 @dataclass(frozen=True)
 class Bench:
-    """The subject, what is said of it, and the databases it is tested on.
+    """What a law is checked with: the reward or function, its range, and the databases.
 
     Args:
-        subject: what scores.
-        lo: smallest value.
-        hi: largest value.
+        subject: the reward or function.
+        lo: the smallest value.
+        hi: the largest value.
         template: how a completion is written, with `{thought}` and `{sql}`.
         schema: the tables.
         paths: one database file for each witness of the schema.
@@ -63,15 +63,15 @@ class Bench:
 
     @property
     def reward(self) -> Reward | None:
-        """The `Reward`, when the subject is one."""
+        """The `Reward`, if the subject is one; else `None`."""
         return self.subject.reward if isinstance(self.subject, RewardSubject) else None
 
     def case(self, sql: str, gold: str, number: int) -> SubjectCase:
-        """Return the case of a completion that holds this SQL."""
+        """Return the case of a completion with this SQL, on the database of that number."""
         return SubjectCase(self.written(sql), gold, (self.paths[number],))
 
     def written(self, sql: str) -> str:
-        """Return a completion that holds this SQL."""
+        """Return a completion with this SQL."""
         return self.template.replace("{thought}", THOUGHT).replace("{sql}", sql)
 
 
@@ -82,9 +82,9 @@ class Law:
     Args:
         sentence: what must hold.
         draw: the strategy of its examples.
-        check: raises `LawError` for an example that breaks it.
-        applies: whether the law speaks of a `Reward`, or of a function (`None`), at all.
-        claimed: only a reward that compares with the gold claims it.
+        check: raises `LawError` for an example that breaks the law.
+        applies: whether the law is about this `Reward`, or about functions (`None`), at all.
+        claimed: whether the law binds only a reward that compares with the gold.
     """
 
     sentence: str
@@ -100,7 +100,7 @@ def _break(law: str, bench: Bench, found: str, example: Mapping[str, object]) ->
     raise LawError(law, "\n".join(lines))
 
 
-# What is scored: a piece of evidence for a `Reward`, a completion for a function.
+# Laws about a single score. Their examples are made-up evidence for a `Reward`, and completions for a function.
 
 
 def _scored(bench: Bench) -> st.SearchStrategy[Evidence | SubjectCase]:
@@ -168,7 +168,7 @@ def _blame(bench: Bench, items: tuple[Evidence, Evidence]) -> None:
     whole, faulty = map(_the_reward(bench), items)
     if whole.value is None:
         _break("blame", bench, "it gave None where nothing was wrong with either", _shown(items[0]))
-    # A malformed completion, say, may be judged without them: then their fault changes nothing.
+    # The reward may not need what is at fault, as for a malformed completion: then the value must be the same.
     if faulty.value is not None and faulty.value != whole.value:
         found = (
             f"it gave {faulty.value} where something was wrong with them, and {whole.value} where nothing was"
@@ -212,12 +212,12 @@ def _the_reward(bench: Bench) -> Reward:
     return bench.reward
 
 
-# What is run: completions over real databases.
+# Laws that compare scores. Their examples are completions whose SQL runs on real databases.
 
 
 @dataclass(frozen=True)
 class _ToldApart:
-    """The right answer and another one, on a database that tells them apart."""
+    """A gold and another answer, on the numbered database on which a wrong answer has another result."""
 
     gold: str
     predicted: str
@@ -247,7 +247,7 @@ def _of(bench: Bench, pair: Any) -> _ToldApart:
 
 
 def _golds(bench: Bench) -> st.SearchStrategy[_ToldApart]:
-    """Draw a gold whose result says something, twice."""
+    """Draw a gold whose result is neither empty nor all NULL; it is also the predicted answer."""
     return near_misses(schema=bench.schema).map(
         lambda pair: _ToldApart(pair.gold, pair.gold, "", _of(bench, pair).number)
     )
@@ -263,10 +263,10 @@ _OUTSIDE: Final = (
 
 
 def _wrong(bench: Bench) -> st.SearchStrategy[_ToldApart]:
-    """Draw a gold and an answer that has little to do with it."""
+    """Draw a gold and a wrong answer that has little to do with it."""
 
     def other(trial: _ToldApart) -> st.SearchStrategy[_ToldApart]:
-        # Results of another width are other results, whatever they hold.
+        # Only queries with another number of different rows: such a result is wrong under every comparison mode.
         gold = rows_of(trial.gold, bench.schema, trial.number)
         unlike = queries(schema=bench.schema).filter(
             lambda sql: len(set(rows_of(sql, bench.schema, trial.number))) != len(set(gold))
@@ -286,7 +286,8 @@ def _near_misses(bench: Bench, trial: _ToldApart) -> None:
         sides = (rows_of(sql, bench.schema, trial.number) for sql in (trial.gold, trial.predicted))
         gold, predicted = (list(dict.fromkeys(rows)) for rows in sides)
         if not differ(gold, predicted, ordered=trial.ordered):
-            return  # to this one it is no mistake
+            # The results differ only in repeated rows, which do not count for this reward: it is no mistake.
+            return
     _outranked("near_misses", bench, trial)
 
 
@@ -390,7 +391,7 @@ def _any_evidence(bench: Bench) -> st.SearchStrategy[Evidence]:
     return evidence(schema=bench.schema)
 
 
-#: Every law by name, in the order they are checked.
+#: The laws by name, in the order in which they are checked.
 LAWS: Final[Mapping[str, Law]] = {
     "finite": Law("a value is a finite number, or None", _scored, _finite),
     "range": Law("a value lies from lo to hi", _scored, _range),

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for what a model writes and for what is observed of it."""
+"""Hypothesis strategies for completions, and for evidence without running anything."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def completions(*, sql: SearchStrategy[str] | None = None) -> SearchStrategy[str
     """Draw completions: a thought and SQL in the usual forms, malformed ones, and other text.
 
     Args:
-        sql: what statements are drawn from; `queries()` when left out.
+        sql: the strategy that statements are drawn from; `queries()` when left out.
     """
     if sql is not None and not isinstance(sql, st.SearchStrategy):
         raise ConfigError(
@@ -76,11 +76,11 @@ def _completions(draw: DrawFn, sql: SearchStrategy[str]) -> str:
 
 
 def evidence(*, schema: SchemaLike = None, healthy: bool = False) -> SearchStrategy[Evidence]:
-    """Draw evidence without running anything: what the queries returned is made up.
+    """Draw evidence without running anything: the results of the queries are made up.
 
     Args:
         schema: a `Schema`, `{table: {column: type}}` or DDL text; a small library when left out.
-        healthy: nothing is wrong with the data or the system, so that every reward has a value.
+        healthy: whether the data and the system are always in order, so that every reward has a value.
     """
     if not isinstance(healthy, bool):
         raise ConfigError(f"`evidence(healthy=...)` should be True or False, but got {healthy!r:.80}.")
@@ -116,7 +116,7 @@ def _evidence(draw: DrawFn, schema: Schema, healthy: bool) -> Evidence:
 
 
 class _AnyPrompt(dict[str, str]):
-    """What a judge says whatever it is asked."""
+    """The judgements of a judge that replies the same to every prompt."""
 
     def get(self, _prompt: str, _default: object = None) -> str:
         """Return its reply."""
@@ -124,7 +124,7 @@ class _AnyPrompt(dict[str, str]):
 
 
 def broken(one: Evidence) -> SearchStrategy[Evidence]:
-    """Draw the same evidence with something amiss that is not the model's fault."""
+    """Draw the same evidence with a fault of the data or the system."""
     gold, predicted = one.gold or Execution(Status.ok), one.predicted
     failed = [Execution(status, error="the gold did not run") for status in _WRONG[2:]]
     lost = Execution(Status.unavailable, error="the worker was lost")

@@ -1,4 +1,4 @@
-"""A small model of SELECT statements that is easy to draw, to change in one place, and to write in several ways."""
+"""A small model of SELECT statements, to be drawn, changed in one place (`changes`), and written in several ways."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ class Term:
     Args:
         column: the column; `None` counts rows.
         function: name of an aggregate; empty for the column itself.
-        distinct: of each value only one counts.
-        partition: when given, the term is the row number inside each group of this column, ordered by `column`.
+        distinct: whether the aggregate counts each value once.
+        partition: if given, the term is the row number inside each group of this column, ordered by `column`.
     """
 
     column: Name | None
@@ -32,13 +32,13 @@ class Term:
 
     @property
     def aggregates(self) -> bool:
-        """True when it makes one value of many rows."""
+        """True if the term makes one value of many rows."""
         return bool(self.function) and self.partition is None
 
 
 @dataclass(frozen=True)
 class Condition:
-    """A comparison of a term with a value, with several, or with what another query returns."""
+    """A comparison of a term with a value, several values, or the result of another query."""
 
     term: Term
     operator: str
@@ -48,7 +48,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Join:
-    """A joined table; no columns is a cross join."""
+    """A joined table; without columns it is a cross join."""
 
     table: str
     left: Name | None
@@ -74,7 +74,7 @@ class Select:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Every table it reads itself."""
+        """The tables of its FROM clause, without those of subqueries."""
         return (self.table, *(join.table for join in self.joins))
 
 
@@ -92,10 +92,10 @@ Query: TypeAlias = Select | Compound
 
 @dataclass(frozen=True)
 class Style:
-    """A way to write a query down; none of it changes what the query means.
+    """A way to write a query; it never changes the meaning.
 
     Args:
-        aliases: tables go by short names.
+        aliases: tables have short names.
         lower: keywords in lower case, names in upper case.
         lines: every clause on its own line, and more blanks.
         comments: with comments in two places.

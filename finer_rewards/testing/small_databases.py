@@ -1,4 +1,4 @@
-"""Small databases: a schema with rows, as SQL text, in memory or in a file."""
+"""Small databases for tests: a schema with rows, as SQL text, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Final
 from finer_rewards.schema import Column, ForeignKey, Schema, Table
 from finer_rewards.types import Cell, Row
 
-#: The values that cells and the literals of queries are drawn from, so that they meet.
+#: The values of cells and of literals in queries. Both are drawn from the same few, so that conditions find rows.
 POOLS: Final[Mapping[str, tuple[Cell, ...]]] = {
     "INTEGER": (0, 1, 2, 3, 5, 8, 40),
     "REAL": (0.5, 1.5, 2.25, 10.0),
@@ -85,7 +85,7 @@ class Database:
 
     @property
     def script(self) -> str:
-        """The statements that build it."""
+        """The statements that build the database."""
         lines = [_declaration(table) for table in self.schema.tables]
         for table, rows in zip(self.schema.tables, self.rows, strict=True):
             if rows:
@@ -94,13 +94,13 @@ class Database:
         return "\n".join(lines)
 
     def connect(self) -> sqlite3.Connection:
-        """Return a connection to a new copy of it in memory."""
+        """Return a connection to a new copy of the database in memory."""
         connection = sqlite3.connect(":memory:", check_same_thread=False)
         connection.executescript(self.script)
         return connection
 
     def write(self, path: str | Path) -> Path:
-        """Write it as a SQLite file and return the file's path."""
+        """Write the database as a SQLite file, and return the file's path."""
         target = Path(path)
         with closing(sqlite3.connect(target)) as connection:
             connection.executescript(self.script)
@@ -140,12 +140,12 @@ def name_of(name: str) -> str:
 
 @lru_cache(maxsize=64)
 def witnesses(schema: Schema, count: int = 4, size: int = 7) -> tuple[Database, ...]:
-    """Return instances of a schema that tell most queries apart; the same ones every time.
+    """Return instances of a schema on which most different queries give different results; always the same ones.
 
     Args:
         schema: the tables.
-        count: how many instances.
-        size: most rows of a table.
+        count: the number of instances.
+        size: the most rows in a table.
     """
     return tuple(_instance(schema, random.Random(seed), size) for seed in range(count))
 
@@ -175,7 +175,7 @@ def _cell(
         if reference.columns == (column.name,) and filled.get(reference.to_table):
             target = next(other for other in schema.tables if other.name == reference.to_table)
             place = [other.name for other in target.columns].index(reference.to_columns[0])
-            # Not every row is referred to, so that an outer join differs from an inner one.
+            # The last two rows are never referred to, so that an outer join differs from an inner one.
             return source.choice(filled[reference.to_table][:-2] or filled[reference.to_table])[place]
     if table.primary_key == (column.name,) and kind_of(column) == "INTEGER":
         return number

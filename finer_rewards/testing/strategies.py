@@ -34,7 +34,7 @@ class Pair:
         gold: SQL.
         predicted: SQL.
         change: the name of the mutation, or of the rewriting.
-        ordered: the gold sorts its rows, so their order counts.
+        ordered: whether the gold sorts its rows, so that their order counts.
         database: an instance of the schema; the results of a near miss differ on it.
     """
 
@@ -80,11 +80,11 @@ def _schemas(draw: DrawFn, max_tables: int) -> Schema:
 
 
 def databases(*, schema: SchemaLike = None, max_rows: int = 5) -> SearchStrategy[Database]:
-    """Draw databases of a schema: keys are unique, references lead to a row, NOT NULL holds.
+    """Draw databases of a schema: keys are unique, references lead to a row, and NOT NULL holds.
 
     Args:
         schema: a `Schema`, `{table: {column: type}}` or DDL text; a small library when left out.
-        max_rows: most rows of a table; 0 gives empty tables.
+        max_rows: the most rows in a table; 0 gives empty tables.
     """
     if isinstance(max_rows, bool) or not isinstance(max_rows, int) or not 0 <= max_rows <= 1000:
         raise ConfigError(f"`databases(max_rows=...)` should be from 0 to 1000, but got {max_rows!r}.")
@@ -119,7 +119,7 @@ def _databases(draw: DrawFn, schema: Schema, max_rows: int) -> Database:
 
 
 def _parents(table: Table, column: Column, schema: Schema, filled: dict[str, list[Row]]) -> list[Cell] | None:
-    """Return the values a foreign key may take; `None` for a column that is none."""
+    """Return the values that a foreign key may take; `None` if the column is no foreign key."""
     for reference in table.foreign_keys:
         if reference.columns == (column.name,) and reference.to_table in filled:
             target = next(other for other in schema.tables if other.name == reference.to_table)
@@ -131,7 +131,7 @@ def _parents(table: Table, column: Column, schema: Schema, filled: dict[str, lis
 def queries(*, schema: SchemaLike = None) -> SearchStrategy[str]:
     """Draw SELECT statements that run on SQLite: joins, groups, subqueries, set operations, windows.
 
-    A query with a LIMIT has an order without ties, so that its result is certain. Draws shrink towards
+    A query with a LIMIT has an order without ties, so that only one result is right. Draws shrink towards
     one column of one table.
 
     Args:
@@ -142,7 +142,7 @@ def queries(*, schema: SchemaLike = None) -> SearchStrategy[str]:
 
 @st.composite
 def models(draw: DrawFn, schema: Schema) -> Query:
-    """Draw queries as models, which can be changed and written down."""
+    """Draw queries as models, which can be changed and then written as SQL."""
     columns = Columns(schema)
     form = draw(st.sampled_from(("plain", "join", "group", "subquery", "compound", "window")))
     if form == "compound":
@@ -184,7 +184,7 @@ def _ordered(draw: DrawFn, query: Select, schema: Schema, columns: Columns) -> S
     if query.distinct or any(term.partition for term in query.terms):
         keys: Sequence[Term] = query.terms
     else:
-        # The key of every table at the end leaves no tie.
+        # The keys of all tables are the last things to sort by, so that no two rows are tied.
         last = [
             Term((table.name, name))
             for table in schema.tables
@@ -298,7 +298,7 @@ def _condition(draw: DrawFn, column: Name, columns: Columns) -> Condition:
 
 @st.composite
 def _nested(draw: DrawFn, table: str, schema: Schema, columns: Columns) -> Condition:
-    """A condition on what another query returns."""
+    """Draw a condition on the result of another query."""
     column = draw(st.sampled_from(columns.of((table,))))
     kind = columns.kinds[column]
     other = draw(st.sampled_from([one.name for one in schema.tables if columns.of((one.name,), (kind,))]))
@@ -325,7 +325,7 @@ def _aggregates(draw: DrawFn, tables: Sequence[str], columns: Columns) -> Term:
 
 
 def equivalent_pairs(*, schema: SchemaLike = None) -> SearchStrategy[Pair]:
-    """Draw pairs of queries that return the same rows on every database, with what was rewritten.
+    """Draw pairs of queries that return the same rows on every database, with the name of the rewriting.
 
     Args:
         schema: a `Schema`, `{table: {column: type}}` or DDL text; a small library when left out.
@@ -334,9 +334,9 @@ def equivalent_pairs(*, schema: SchemaLike = None) -> SearchStrategy[Pair]:
 
 
 def near_misses(*, schema: SchemaLike = None) -> SearchStrategy[Pair]:
-    """Draw pairs of queries that one mistake tells apart, with its name, and a database on which they differ.
+    """Draw pairs of queries that differ by one mistake, with its name, and a database on which their results differ.
 
-    Results that hold the same columns in another order are not taken to differ.
+    Results with the same columns in another order count as the same.
 
     Args:
         schema: a `Schema`, `{table: {column: type}}` or DDL text; a small library when left out.
@@ -350,7 +350,7 @@ def _pairs(draw: DrawFn, schema: Schema, wrong: bool) -> Pair:
     ordered = isinstance(query, Select) and bool(query.order)
     gold, columns = write(query), Columns(schema)
     seen = {number: rows_of(gold, schema, number) for number in range(len(witnesses(schema)))}
-    # A result that is empty, or NULL throughout, says nothing of a query.
+    # A result that is empty, or all NULL, cannot tell a right query from a wrong one.
     telling = [
         number for number, rows in seen.items() if any(cell is not None for row in rows for cell in row)
     ]
@@ -383,7 +383,7 @@ def _connection(schema: Schema, number: int) -> sqlite3.Connection:
 
 
 def as_schema(caller: str, given: SchemaLike) -> Schema:
-    """Return the tables of a schema that hold columns; `caller` is named when it cannot be used."""
+    """Return a schema without views and tables without columns; an error about it names `caller`."""
     if given is None:
         return LIBRARY
     if isinstance(given, Schema):

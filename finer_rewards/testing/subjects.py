@@ -1,4 +1,4 @@
-"""What is tested: a `Reward`, or any function that TRL, verl or OpenRLHF could call, behind one method."""
+"""What the laws and attacks test: a `Reward`, or a function as TRL, verl or OpenRLHF call it, behind one method."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from finer_rewards.spec import parse_reward
 from finer_rewards.types import Recall, Sample
 
 Calls = Literal["trl", "trl_chat", "verl", "openrlhf"]
-#: The names under which a function may ask for a column.
+#: The parameter names by which a function may ask for the gold, the database or the question.
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "gold": (
         *("gold", "gold_sql", "gold_query", "sql", "query", "answer", "ground_truth"),
@@ -38,7 +38,7 @@ _MARKS: Final[Mapping[str, tuple[str, ...]]] = {
 
 
 class CallError(FinerError):
-    """The function under test raised, or returned what its trainer cannot use."""
+    """The function under test raised an error, or returned what its trainer cannot use."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Subject(ABC):
     """Something that scores cases.
 
     Attributes:
-        name: how messages call it.
-        abstains: it can give `None`.
-        several: it takes several databases a sample.
-        overlooks_repeats: it says itself that repeated rows do not count.
-        takes_ties: it says itself that any of the rows between which a gold's LIMIT chooses is right.
+        name: its name in messages.
+        abstains: whether it can return `None`.
+        several: whether a sample may name several databases.
+        overlooks_repeats: whether its mode says that repeated rows do not count.
+        takes_ties: whether its mode says that any of the tied rows between which a gold's LIMIT chooses is right.
     """
 
     name: str
@@ -70,17 +70,17 @@ class Subject(ABC):
 
     @abstractmethod
     def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
-        """Return one value a case, from one call where the trainer makes one."""
+        """Return a value for each case, from a single call if the trainer makes a single call."""
 
     def close(self) -> None:  # noqa: B027 - most subjects hold nothing
-        """Let go of processes."""
+        """End the processes that were started."""
 
 
 class KnownThoughts:
-    """A trace memory that finds a thought or does not: the most that memory can be cheated.
+    """A trace memory that knows certain thoughts perfectly: the best case for a policy that cheats with thoughts.
 
     Args:
-        texts: the thoughts it has; `None` is all there are.
+        texts: the thoughts that it knows; `None` means every thought.
     """
 
     def __init__(self, texts: frozenset[str] | None = None) -> None:
@@ -95,7 +95,7 @@ class KnownThoughts:
         scope: str = "other",
         **_: object,
     ) -> list[Recall]:
-        """Return a perfect recall for each thought it has."""
+        """Return a perfect recall for each thought that it knows."""
         return [
             Recall(verified=(1.0,), centroid=1.0)
             if self.texts is None or thought.strip() in self.texts
@@ -109,7 +109,7 @@ class KnownThoughts:
 
 
 def lenient_judge(prompts: Sequence[str]) -> list[str]:
-    """Return full marks for every answer: the most that a judge can be talked into."""
+    """Return full marks for every answer, the most that a policy can talk a judge into."""
     return ["Score: 1"] * len(prompts)
 
 
@@ -130,17 +130,19 @@ class RewardSubject(Subject):
         self.reward = reward
         self.name = repr(reward)
         modes = [find_mode(leaf.params["mode"]) for leaf in reward.leaves() if leaf.name == "execution_match"]
-        # Of the published modes that do so it is told; one with guards does so by choice.
+        # A mode without guards that ignores repeats or takes ties is reported: it is one of the published ones. A
+        # mode with guards does so on purpose, and the attacks that this lets through are skipped.
         self.overlooks_repeats = any(mode.require_base_table and mode.repeats != "count" for mode in modes)
         self.takes_ties = any(mode.require_base_table and mode.ties == "choices" for mode in modes)
         searched = (memory or KnownThoughts()) if "memory" in reward.needs else None
-        # Neighbours are what a user adds: what is tried is the reward, on the databases that the case names.
+        # Without neighbours, which a user may add to any reward: the reward itself is tested, on the databases that
+        # the case names.
         runs = executor or SQLite("/", timeout=timeout, workers=2)
         judged = lenient_judge if "judge" in reward.needs else None
         self.scorer = Scorer(reward, runs, memory=searched, judge=judged, neighbours=0)
 
     def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
-        """Return one value a case."""
+        """Return a value for each case."""
         samples = [Sample(case.completion, case.gold, case.dbs, case.question) for case in cases]
         # Each case is the only completion of its prompt.
         return [score.value for score in self.scorer.score(samples, groups=1)]
@@ -154,11 +156,11 @@ class Function(Subject):
     """A function in a trainer's signature.
 
     Args:
-        function: what the trainer would call.
-        calls: whose signature; recognised by the names of the parameters when left out.
+        function: the function that the trainer would call.
+        calls: the trainer whose signature it has; recognised by the names of the parameters when left out.
         columns: further columns (TRL), keys of `extra_info` (verl) or of the label (OpenRLHF): their names, and
             which of `gold`, `db` and `question` they hold.
-        several: pass a list of databases when there are several; else only the first is passed.
+        several: whether to pass a list if a case has several databases; else only the first is passed.
     """
 
     def __init__(
@@ -193,7 +195,7 @@ class Function(Subject):
         self._check_parameters()
 
     def score(self, cases: Sequence[SubjectCase]) -> list[float | None]:
-        """Return one value a case, as the trainer would get it."""
+        """Return a value for each case, as the trainer would get it."""
         try:
             if self.calls == "verl":
                 found: Any = [self._verl(case) for case in cases]
@@ -291,10 +293,10 @@ def as_subject(
     memory: Memory | None = None,
     timeout: float = 5.0,
 ) -> Subject:
-    """Return what scores cases, for a reward, the text of one, or a function.
+    """Return the subject for a reward, the text of a reward, or a function.
 
     Raises:
-        ConfigError: it is neither, or its signature is not one of the known ones.
+        ConfigError: it is none of these, or its signature is unknown.
     """
     if isinstance(reward, Subject):
         return reward

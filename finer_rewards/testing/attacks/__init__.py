@@ -1,4 +1,4 @@
-"""Known ways to be paid for a wrong answer, and honest answers that must be paid."""
+"""The attacks that `redteam` tries: known ways to be paid for a wrong answer, and honest answers that must be paid."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The databases and questions that attacks are made on: small schemas of our own, two instances each."""
+"""The databases and questions that attacks use: a small schema about ships in a harbour, with two instances."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CREATE TABLE duel (id INTEGER PRIMARY KEY, winner TEXT, loser TEXT);
 CREATE TABLE probe (id INTEGER PRIMARY KEY, code TEXT, reading REAL, remark TEXT);
 CREATE TABLE step (n INTEGER PRIMARY KEY);
 """
-# Enough rows to pass the usual limits on what a reward fetches.
+# A table with more rows than a reward usually fetches, for attacks with long results.
 _STEPS: Final = """
 INSERT INTO step WITH RECURSIVE t (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM t WHERE n < 12000) SELECT n FROM t;
 """
@@ -60,7 +60,7 @@ class AttackQuestion:
     """A question, its gold, and honest answers to it.
 
     Args:
-        text: in words.
+        text: the question in words.
         gold: right SQL.
         wrong: SQL that runs and gives another result, by an honest mistake.
     """

@@ -1,4 +1,4 @@
-"""Completions that play on form, memory, limits, side effects, chance or a broken gold."""
+"""Attacks by conduct: completions that try form, memory, limits, side effects, chance or a broken gold."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Wrong results that look right, and right answers written otherwise."""
+"""Attacks by results: SQL whose wrong result looks right, and right answers written in an unusual way."""
 
 from __future__ import annotations
 
