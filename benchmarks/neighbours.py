@@ -46,7 +46,7 @@ from finer_rewards._neighbours.instances import make_instance
 from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.prepared_golds import prepare
 from finer_rewards._neighbours.recipes import Recipe
-from finer_rewards._neighbours.source_database import read_source
+from finer_rewards._neighbours.source_database import read_database
 from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
@@ -170,7 +170,7 @@ def _proved(path: Path, suite: Suite) -> int:
     proved = 0
     settings = {"busy_timeout": 1.0, "limits": []}
     connection = Connection(f"file:{path}?mode=ro&immutable=1", settings)
-    source = read_source(connection)
+    source = read_database(connection)
     template = EmptyDatabase(source)
     with SQLite(".", timeout=2.0, clock="cpu") as executor:
         schema = executor.schema(str(path))

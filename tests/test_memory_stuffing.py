@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 import finer_rewards as fr
 from finer_rewards import rewards as r
-from finer_rewards._thoughts.stuffing import is_foreign, named, stuffed, touches
+from finer_rewards._thoughts.stuffing import is_foreign, named_share, stuffed, touches
 from finer_rewards.memory import TraceMemory
 from finer_rewards.memory.snapshot import copied
 
@@ -161,11 +161,13 @@ def _items(data: Path) -> list[dict[str, Any]]:
 
 def test_what_a_query_is_called_matters_not_how_it_is_written() -> None:
     assert (
-        named("Count the students whose petAge is known.", "SELECT COUNT(*) FROM Student WHERE Pet_Age > 3")
+        named_share(
+            "Count the students whose petAge is known.", "SELECT COUNT(*) FROM Student WHERE Pet_Age > 3"
+        )
         == 1.0
     )
-    assert named("Whatever.", "SELECT 1") == 1.0
-    assert named("Rows are counted.", "SELECT COUNT(*) FROM student") == 0.0
+    assert named_share("Whatever.", "SELECT 1") == 1.0
+    assert named_share("Rows are counted.", "SELECT COUNT(*) FROM student") == 0.0
     assert touches("Subquestion 1: the maker amc", "Yes", "SELECT name FROM car_maker WHERE id = 'amc'")
     assert not touches(
         "Whisk the eggs with the flour", "How many eggplants are there?", "SELECT name FROM plants"
@@ -212,7 +214,7 @@ def test_an_own_thought_is_found_again_whatever_it_is_called() -> None:
 @given(st.text(max_size=300), st.text(max_size=60), st.text(max_size=80))
 def test_any_text_is_judged(thought: str, question: str, sql: str) -> None:
     assert isinstance(stuffed(thought, question, sql), str)
-    assert 0.0 <= named(thought, sql) <= 1.0
+    assert 0.0 <= named_share(thought, sql) <= 1.0
     touches(thought, question, sql)
     assert 0.0 <= copied(thought, [question, sql]) <= 1.0
 

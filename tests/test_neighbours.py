@@ -18,13 +18,13 @@ import pytest
 import finer_rewards as fr
 from finer_rewards._auditing import Gold, audit_golds
 from finer_rewards._neighbours import Suite, build_neighbours, find_siblings, neighbours_of, suite_of
-from finer_rewards._neighbours.gold_facts import conditions_of, joins_of, read_query
+from finer_rewards._neighbours.gold_facts import conditions_of, joins_of, read_gold
 from finer_rewards._neighbours.instances import make_instance
 from finer_rewards._neighbours.mutants import mutants_of
 from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.recipes import RECIPES
 from finer_rewards._neighbours.shortcuts import guess_of
-from finer_rewards._neighbours.source_database import read_source
+from finer_rewards._neighbours.source_database import read_database
 from finer_rewards.cli import main
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.errors import ConfigError
@@ -163,7 +163,7 @@ def test_a_text_that_refers_to_a_number_refers_to_a_row(make_db: MakeDb) -> None
     )
     settings = {"busy_timeout": 1.0, "limits": []}
     connection = Connection(f"file:{path}?mode=ro", settings)
-    source = read_source(connection)
+    source = read_database(connection)
     connection.close()
     for number, recipe in enumerate(RECIPES):
         tables = make_instance(source, [], recipe, PortableRandom(str(number))).tables
@@ -287,7 +287,7 @@ def test_processes_that_want_the_same_build_it_once(make_db: MakeDb, tmp_path: P
 
 def test_near_misses_have_one_change_each(make_db: MakeDb) -> None:
     schema = schema_of(make_db("concert", CONCERTS))
-    tree = read_query(GOLDS[3] + ' AND T1.country = "France" ORDER BY T1.age LIMIT 3', schema)
+    tree = read_gold(GOLDS[3] + ' AND T1.country = "France" ORDER BY T1.age LIMIT 3', schema)
     assert tree is not None
     mutants = mutants_of(tree, schema)
     expected = (

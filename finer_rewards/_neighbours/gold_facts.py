@@ -20,7 +20,7 @@ _FLIPPED = {exp.GT: exp.LT, exp.LT: exp.GT, exp.GTE: exp.LTE, exp.LTE: exp.GTE}
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 
 
-def read_query(sql: str, schema: Schema) -> exp.Query | None:
+def read_gold(sql: str, schema: Schema) -> exp.Query | None:
     """Return the parse tree of a query; `None` when it cannot be parsed.
 
     As in SQLite, a name in double quotes that is no column becomes a text.

@@ -43,9 +43,9 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
 
     Example:
         >>> from finer_rewards.schema import schema_from_ddl
-        >>> from finer_rewards._neighbours.gold_facts import read_query
+        >>> from finer_rewards._neighbours.gold_facts import read_gold
         >>> schema = schema_from_ddl("CREATE TABLE singer (name TEXT, age INT)")
-        >>> tree = read_query("SELECT name FROM singer WHERE age > 40", schema)
+        >>> tree = read_gold("SELECT name FROM singer WHERE age > 40", schema)
         >>> for mutant in mutants_of(tree, schema)[:3]:
         ...     print(f"{mutant.kind}: {mutant.sql}")
         distinct: SELECT DISTINCT name FROM singer WHERE age > 40

@@ -11,7 +11,7 @@ from finer_rewards._neighbours.gold_facts import (
     joins_of,
     limited_parts,
     mentioned_in,
-    read_query,
+    read_gold,
     skipped_parts,
 )
 from finer_rewards._neighbours.mutants import mutants_of, promises_of
@@ -85,7 +85,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         return PreparedGold(sql, "its result changes from run to run")
     if not run.tables:
         return PreparedGold(sql, "it reads no table")
-    tree = read_query(sql, schema)
+    tree = read_gold(sql, schema)
     mutants: list[Mutant] = []
     conditions, joins, parts, skipped, promises = [], [], [], [], []
     extremes = None

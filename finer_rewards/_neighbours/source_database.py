@@ -114,7 +114,7 @@ class SourceDatabase:
         return SourceDatabase(self.script, {**tables, **named}, self.notes)
 
 
-def read_source(connection: Connection) -> SourceDatabase:
+def read_database(connection: Connection) -> SourceDatabase:
     """Return the source of a database, independent of any gold.
 
     At most 2,000 rows of a table are read. Of a larger table these come from all over it, together with the rows that

@@ -62,14 +62,14 @@ class SandboxDatabases(Databases):
     def _make(self, connection: Connection, request: tuple[Any, ...]) -> Any:
         from finer_rewards._neighbours.instance_database import EmptyDatabase
         from finer_rewards._neighbours.judging_instances import make_judging_instances
-        from finer_rewards._neighbours.source_database import read_source
+        from finer_rewards._neighbours.source_database import read_database
 
         key = id(connection)
         known = self.sources.get(key)
         if known is None:
             while len(self.sources) >= _MOST_SOURCES:
                 self._forget(next(iter(self.sources)))
-            source = read_source(connection)
+            source = read_database(connection)
             known = self.sources[key] = source, EmptyDatabase(source)
         return *make_judging_instances(connection, *known, *request), list(known[0].notes)
 

@@ -14,7 +14,7 @@ from finer_rewards._serving.confined import ConfinedExecutor
 from finer_rewards._serving.metrics import Metrics, resident_bytes
 from finer_rewards._serving.request_handler import GoneError, RefusedError
 from finer_rewards._version import VERSION
-from finer_rewards.adapters._training_rows import Fields, for_float32, judge, question_of, truth_of
+from finer_rewards.adapters._training_rows import Fields, for_float32, judge, question_in, truth_of
 from finer_rewards.adapters.openrlhf import openrlhf_reward
 from finer_rewards.comparing.partial_results import ResultPair
 from finer_rewards.comparing.result import Settled
@@ -115,7 +115,7 @@ class Service:
         """Answer slime: `{"prompt", "response", "label"}` to the reward itself, a number."""
         fields = _fields(payload, prompt=(str, list), response=str, label=(str, dict))
         chat = read_response(without_endings(fields["response"]))
-        item = Fields().sample(truth_of(fields["label"]), chat, question_of(fields["prompt"]))
+        item = Fields().sample(truth_of(fields["label"]), chat, question_in(fields["prompt"]))
         (judged,) = judge(self.scorer, [item])
         return self._fallback if judged.score.value is None else for_float32(judged.score.value)
 

@@ -91,11 +91,11 @@ def _stuffed(thought: str, question: str, sql: str) -> str:
     return ""
 
 
-def named(thought: str, sql: str) -> float:
+def named_share(thought: str, sql: str) -> float:
     """Return the share, in [0, 1], of the words of a query's names and values that a thought mentions; 1 for none.
 
     Example:
-        >>> named("Filter the singers by their country.", "SELECT name FROM singer WHERE country = 'France'")
+        >>> named_share("Filter the singers by their country.", "SELECT name FROM singer WHERE country = 'France'")
         0.5
     """
     wanted = _names_of(sql)

@@ -62,7 +62,7 @@ class TextEpisode:
         return None
 
 
-def named(module: str, *classes: Any) -> dict[str, Any]:
+def importable_from(module: str, *classes: Any) -> dict[str, Any]:
     """Return classes by name, after giving them the name under which worker processes look them up in the module."""
     for one in classes:
         one.__module__, one.__qualname__ = module, one.__name__

@@ -376,7 +376,7 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list) else value
 
 
-def question_of(prompt: object) -> str:
+def question_in(prompt: object) -> str:
     """Return the text that stands for the question of a prompt: the prompt itself, or its last user message."""
     prompt = _plain(prompt)
     if isinstance(prompt, (list, tuple)):

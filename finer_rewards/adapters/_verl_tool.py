@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._episodes import importable_from
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.agents import RUN_SQL, SQLTool
 
@@ -80,7 +80,7 @@ def _tool() -> Any:
             """Forget the database."""
             self._dbs.pop(instance_id, None)
 
-    return named(__name__, FinerTool)["FinerTool"]
+    return importable_from(__name__, FinerTool)["FinerTool"]
 
 
 def __getattr__(name: str) -> Any:

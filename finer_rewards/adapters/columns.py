@@ -14,7 +14,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from finer_rewards._chat import Chat, read_chat
-from finer_rewards.adapters._training_rows import question_of, refuse_groups
+from finer_rewards.adapters._training_rows import question_in, refuse_groups
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.errors import ConfigError
 
@@ -82,7 +82,7 @@ class ColumnReward:
         rows = [{name: values[index] for name, values in there.items()} for index in range(count)]
         asked = [messages[index] if messages is not None else None for index in range(count)]
         given = [prompts[index] if prompts is not None else asked[index] for index in range(count)]
-        questions = list(map(question_of, given))
+        questions = list(map(question_in, given))
         judged = self.rows.judge_all(
             rows,
             list(map(_chat, completions, asked)),

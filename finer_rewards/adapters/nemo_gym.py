@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import named
-from finer_rewards.adapters._training_rows import question_of
+from finer_rewards.adapters._episodes import importable_from
+from finer_rewards.adapters._training_rows import question_in
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
 
@@ -92,7 +92,7 @@ def _classes() -> dict[str, Any]:
                 body.response.output_text,
                 where="A row",
                 caller="options",
-                prompt=question_of(given["responses_create_params"].get("input")),
+                prompt=question_in(given["responses_create_params"].get("input")),
             )
             record = scorer.record(judged)
             lost = judged.score.value is None
@@ -107,7 +107,7 @@ def _classes() -> dict[str, Any]:
 
     # FastAPI reads the body's class from the annotations, and cannot resolve the name of a class inside a function.
     FinerServer.verify.__annotations__ = {"body": FinerVerifyRequest, "return": FinerVerifyResponse}
-    return named(__name__, FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
+    return importable_from(__name__, FinerServer, FinerServerConfig, FinerVerifyRequest, FinerVerifyResponse)
 
 
 def __getattr__(name: str) -> Any:

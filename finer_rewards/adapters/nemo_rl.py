@@ -17,8 +17,8 @@ from typing import Any
 
 from finer_rewards._chat import read_chat
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import named
-from finer_rewards.adapters._training_rows import question_of, refuse_groups, truth_of
+from finer_rewards.adapters._episodes import importable_from
+from finer_rewards.adapters._training_rows import question_in, refuse_groups, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.parsing import without_endings
 
@@ -79,7 +79,7 @@ def _environment() -> dict[str, Any]:
         ) -> Any:
             """Return the rewards of a batch; each episode ends with them."""
             rows = [_row(one) for one in metadata]
-            asked = [question_of(list(messages)) for messages in message_log_batch]
+            asked = [question_in(list(messages)) for messages in message_log_batch]
             judged = self._rows.judge_all(
                 rows,
                 list(map(_chat, message_log_batch)),
@@ -106,7 +106,7 @@ def _environment() -> dict[str, Any]:
             """Stop the executor's workers."""
             self._rows.scorer.close()
 
-    return named(__name__, FinerEnvironment)
+    return importable_from(__name__, FinerEnvironment)
 
 
 def __getattr__(name: str) -> Any:

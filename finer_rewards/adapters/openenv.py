@@ -26,8 +26,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import TextEpisode, named
-from finer_rewards.adapters._training_rows import question_of, read_rows, truth_of
+from finer_rewards.adapters._episodes import TextEpisode, importable_from
+from finer_rewards.adapters._training_rows import question_in, read_rows, truth_of
 from finer_rewards.errors import ConfigError
 
 __all__ = ["build_app", "build_environment"]
@@ -134,7 +134,7 @@ def _classes() -> dict[str, Any]:
             self._state = State(episode_id=episode_id)
             self._episode = TextEpisode(self._options, row, caller="build_app")
             prompt = row.get("prompt") or row.get("question") or ""
-            self._question = question_of(prompt)
+            self._question = question_in(prompt)
             return FinerObservation(prompt=prompt)
 
         def step(self, action: Any, timeout_s: float | None = None, **kwargs: Any) -> Any:
@@ -155,7 +155,7 @@ def _classes() -> dict[str, Any]:
             """The episode's id and its number of steps."""
             return self._state
 
-    return named(__name__, FinerAction, FinerEnvironment, FinerObservation)
+    return importable_from(__name__, FinerAction, FinerEnvironment, FinerObservation)
 
 
 def __getattr__(name: str) -> Any:

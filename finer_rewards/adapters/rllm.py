@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from finer_rewards._chat import Chat, completion_text, read_chat
-from finer_rewards.adapters._training_rows import question_of, refuse_groups
+from finer_rewards.adapters._training_rows import question_in, refuse_groups
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.components import reason_of
 
@@ -51,7 +51,7 @@ class RowEvaluator:
         row = task if isinstance(task, Mapping) else task.metadata
         asked = "" if isinstance(task, Mapping) else task.instruction
         judged = self.rows.judge(
-            row, _chat(episode), where="A row", caller="RowEvaluator", prompt=question_of(asked)
+            row, _chat(episode), where="A row", caller="RowEvaluator", prompt=question_in(asked)
         )
         record = self.rows.record(judged)
         lost = judged.score.value is None

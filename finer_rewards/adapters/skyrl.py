@@ -23,8 +23,8 @@ from functools import lru_cache
 from typing import Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import TextEpisode, named
-from finer_rewards.adapters._training_rows import question_of, truth_of
+from finer_rewards.adapters._episodes import TextEpisode, importable_from
+from finer_rewards.adapters._training_rows import question_in, truth_of
 from finer_rewards.errors import ConfigError
 
 __all__ = ["build_environment", "register_environment"]
@@ -70,7 +70,7 @@ def _environment() -> Any:
 
         def init(self, prompt: Any) -> tuple[Any, dict[str, Any]]:
             """Remember the question, and return the prompt as it is."""
-            self._question = question_of(prompt)
+            self._question = question_in(prompt)
             return prompt, {}
 
         def step(self, action: str) -> dict[str, Any]:
@@ -88,7 +88,7 @@ def _environment() -> Any:
             """Return the record of the last step; empty until the answer is scored."""
             return dict(self._episode.record)
 
-    return named(__name__, FinerEnvironment)["FinerEnvironment"]
+    return importable_from(__name__, FinerEnvironment)["FinerEnvironment"]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from finer_rewards._chat import read_response
-from finer_rewards.adapters._training_rows import question_of, truth_of
+from finer_rewards.adapters._training_rows import question_in, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 
 __all__ = ["build", "score"]
@@ -57,7 +57,7 @@ def _values(scorer: RowScorer, samples: Sequence[Any]) -> list[float]:
         [read_response(one.response or "") for one in samples],
         where="A label",
         caller="build",
-        prompts=[question_of(one.prompt) for one in samples],
+        prompts=[question_in(one.prompt) for one in samples],
     )
     for sample, one in zip(samples, judged, strict=True):
         if one.score.value is None:

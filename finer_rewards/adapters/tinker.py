@@ -18,8 +18,8 @@ from math import fsum
 from typing import Annotated, Any
 
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import named
-from finer_rewards.adapters._training_rows import Judged, question_of, truth_of
+from finer_rewards.adapters._episodes import importable_from
+from finer_rewards.adapters._training_rows import Judged, question_in, truth_of
 from finer_rewards.adapters.scorers import RowScorer
 
 __all__ = ["build_group"]
@@ -87,7 +87,7 @@ class Grader:
             list(map(_message, said)),
             where="A row",
             caller="build_group",
-            prompt=question_of(self._messages),
+            prompt=question_in(self._messages),
         )
         record = self._scorer.record(self.judged)
         return record.pop("score"), record
@@ -165,7 +165,7 @@ def _classes() -> dict[str, Any]:
             """Return the name of the adapter."""
             return ["finer_rewards"]
 
-    return named(__name__, FinerGroupBuilder)
+    return importable_from(__name__, FinerGroupBuilder)
 
 
 def __getattr__(name: str) -> Any:

@@ -25,7 +25,7 @@ from finer_rewards.adapters._training_rows import (
     for_float32,
     judge,
     measurements,
-    question_of,
+    question_in,
     read_rows,
 )
 from finer_rewards.adapters._trl_batches import Batches
@@ -197,7 +197,7 @@ class TRLReward:
                 f"`check(dataset)` should get rows, but got {row!r:.80}. Pass one split, such as dataset['train']."
             )
         self.fields.check(row.keys(), where="The dataset", caller="TRLReward")
-        return self.fields.sample(row, "", question_of(row.get("prompt")))
+        return self.fields.sample(row, "", question_in(row.get("prompt")))
 
     def flush(self) -> None:
         """Store the traces of the last batch. Only for `remember=True`."""
@@ -221,7 +221,7 @@ class TRLReward:
                     f"`{name}` should hold one value a completion, but got {got} for "
                     f"{len(completions)} completions. Repeat it for every completion of a prompt."
                 )
-        questions = [question_of(prompt) for prompt in prompts]
+        questions = [question_in(prompt) for prompt in prompts]
         return [
             self.fields.sample(
                 {name: values[index] for name, values in columns.items()},

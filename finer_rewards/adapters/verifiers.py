@@ -22,8 +22,8 @@ from typing import Any
 from finer_rewards._chat import Chat, read_chat
 from finer_rewards._util.extras import extra
 from finer_rewards._util.lossless_json import parse_json
-from finer_rewards.adapters._episodes import named
-from finer_rewards.adapters._training_rows import question_of
+from finer_rewards.adapters._episodes import importable_from
+from finer_rewards.adapters._training_rows import question_in
 from finer_rewards.adapters.scorers import RowScorer
 from finer_rewards.errors import ConfigError
 
@@ -66,7 +66,7 @@ async def _score(row: Mapping[str, Any], options: Mapping[str, Any], trace: Any)
         _chat(trace),
         where="The data of a task",
         caller="finer",
-        prompt=question_of(row.get("prompt")),
+        prompt=question_in(row.get("prompt")),
     )
     record = scorer.record(judged)
     score = record.pop("score")
@@ -181,7 +181,7 @@ def _classes() -> dict[str, Any]:
                 given |= {"gold": row[config.gold], "db": row[config.db]}
                 yield FinerTask(FinerData(**given), config.task)
 
-    return named(
+    return importable_from(
         __name__,
         FinerData,
         FinerTask,

@@ -30,13 +30,13 @@ from typing import Any
 from finer_rewards._chat import Chat, read_response
 from finer_rewards._prompt_groups import conditions, within_group
 from finer_rewards._util.extras import extra
-from finer_rewards.adapters._episodes import named
+from finer_rewards.adapters._episodes import importable_from
 from finer_rewards.adapters._training_rows import (
     LEFT_OUT,
     Judged,
     check_items,
     for_float32,
-    question_of,
+    question_in,
     read_rows,
     refuse_lost,
     truth_of,
@@ -121,7 +121,7 @@ def compute_score(
         _chat(solution_str, row),
         where="`extra_info` of a row",
         caller="reward_kwargs",
-        prompt=question_of(row.get("prompt")),
+        prompt=question_in(row.get("prompt")),
         meta={name: row[name] for name in ("step", "group") if row.get(name) is not None},
         alone=lost_groups,
     )
@@ -197,7 +197,7 @@ def check(dataset: Iterable[Mapping[str, Any]] | str | os.PathLike[str], **optio
             )
         given = {**dict(row.get("extra_info") or {}), **truth_of(model["ground_truth"])}
         found = asked.check(given, where="`extra_info` of a row", caller="reward_kwargs")
-        return found.sample(given, "", question_of(row["prompt"]))
+        return found.sample(given, "", question_in(row["prompt"]))
 
     return check_items(asked.scorer, map(read, read_rows(dataset)), gold="reward_model.ground_truth")
 
@@ -254,7 +254,7 @@ def _manager() -> Any:
             extra = dict(result) if isinstance(result, Mapping) else {"acc": result}
             return {"reward_score": extra.get("score", result), "reward_extra_info": extra}
 
-    return named(__name__, FinerRewardManager)["FinerRewardManager"]
+    return importable_from(__name__, FinerRewardManager)["FinerRewardManager"]
 
 
 def _check_files(config: Any) -> None:

@@ -196,10 +196,10 @@ def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | 
     from finer_rewards._statement_files import read_statements
     from finer_rewards._statement_records import FileStatement
     from finer_rewards.datasets.benchmark import MISSING, pair_predictions
-    from finer_rewards.datasets.candidates import read_groups
+    from finer_rewards.datasets.candidates import read_candidate_groups
 
     questions = benchmark.questions
-    groups = read_groups(paths[0]) if len(paths) == 1 else None
+    groups = read_candidate_groups(paths[0]) if len(paths) == 1 else None
     if groups is not None:
         # `pair_predictions` pairs single statements: each group takes part as a statement whose text is the
         # group's index.

@@ -100,7 +100,7 @@ def open_draft(
         part.unlink()
 
 
-def key_of(*parts: object) -> list[object] | None:
+def resume_key(*parts: object) -> list[object] | None:
     """Return what tells one run from another: the parts, with the size and time of those that are files.
 
     It is `None` if a part is standard input, which cannot be read again.

@@ -29,7 +29,7 @@ from finer_rewards.cli.options import (
     number,
 )
 from finer_rewards.cli.output import format_of, say_signature, write_records
-from finer_rewards.cli.resuming import is_logged, key_of, open_draft
+from finer_rewards.cli.resuming import is_logged, open_draft, resume_key
 from finer_rewards.cli.terminal import one_line, shorten, statement, table, visible, width, wrap
 from finer_rewards.comparing import find_mode
 from finer_rewards.components import component_names
@@ -206,7 +206,7 @@ def _key(arguments: argparse.Namespace, kind: str, signature: Signature) -> list
     if kind != "jsonl":
         return None
     files = (arguments.predicted, arguments.gold, arguments.db)
-    return key_of(*files, arguments.explain, signature.digest)
+    return resume_key(*files, arguments.explain, signature.digest)
 
 
 def _records(scored: Iterable[Scored], totals: Totals, *, explain: bool) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from finer_rewards.comparing.mode import Mode
 from finer_rewards.comparing.named import find_mode
-from finer_rewards.comparing.result import Comparison, Sides, decoded, table_of, undecodable
+from finer_rewards.comparing.result import Comparison, Sides, decoded, result_table, undecodable
 from finer_rewards.comparing.rules import find_rule
 from finer_rewards.types import Execution
 
@@ -60,8 +60,8 @@ def compare(
             why = side.error or side.status.sentence
             return Comparison(False, 0.0, f"the {name} query gave no result: {why}", "not_run")
     sides = Sides(
-        table_of(gold, gold_columns, "gold"),
-        table_of(predicted, predicted_columns, "predicted"),
+        result_table(gold, gold_columns, "gold"),
+        result_table(predicted, predicted_columns, "predicted"),
         gold_sql,
         predicted_sql,
         question,

@@ -122,7 +122,7 @@ class Sides(NamedTuple):
     question: str = ""
 
 
-def table_of(
+def result_table(
     side: Execution | Iterable[Sequence[Any]], columns: Sequence[str] | None, name: str
 ) -> ResultTable:
     """Return one side of a comparison as a table.

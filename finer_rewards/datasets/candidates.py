@@ -37,7 +37,7 @@ class Candidates:
         return [FileStatement(text, self.db, self.question_id) for text in self.texts]
 
 
-def read_groups(path: str | Path) -> list[Candidates] | None:
+def read_candidate_groups(path: str | Path) -> list[Candidates] | None:
     """Return the groups of a JSONL (or JSON) file whose records hold lists of candidates, else `None`.
 
     A list holds texts or records with `sql`; an object is read as candidates by name.
@@ -80,7 +80,7 @@ def read_candidates(paths: Sequence[str | Path]) -> list[Candidates]:
         DataError: the files do not go together.
     """
     if len(paths) == 1:
-        groups = read_groups(paths[0])
+        groups = read_candidate_groups(paths[0])
         if groups is not None:
             return groups
     files = [read_statements(path) for path in paths]

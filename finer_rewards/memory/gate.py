@@ -11,7 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from finer_rewards._thoughts.stuffing import is_foreign, name_pieces, named, stuffed
+from finer_rewards._thoughts.stuffing import is_foreign, name_pieces, named_share, stuffed
 from finer_rewards.errors import ConfigError
 from finer_rewards.memory.embedders import HashingEmbedder, shorten
 from finer_rewards.memory.trace import Trace, database_id
@@ -125,7 +125,7 @@ class Gate:
         thought = answer.thought or ""
         reason = self.check_text(thought, _names(evidence))
         reason = reason or stuffed(thought, evidence.sample.question, answer.sql)
-        if not reason and named(thought, answer.sql) < self.min_named and not is_foreign(thought):
+        if not reason and named_share(thought, answer.sql) < self.min_named and not is_foreign(thought):
             reason = "is not about its query"
         return Decision(verified=verified, refused=reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from finer_rewards._thoughts.stuffing import named, stuffed
+from finer_rewards._thoughts.stuffing import named_share, stuffed
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import reward
 from finer_rewards.types import Evidence, Recall, Score, Status, unscored
@@ -110,7 +110,7 @@ def _ground(evidence: Evidence, recall: Recall) -> tuple[float, str]:
     reason = stuffed(thought, evidence.sample.question, sql)
     if reason:
         return 0.0, reason
-    share = named(thought, sql)
+    share = named_share(thought, sql)
     ground = 0.4 + 0.6 * min(1.0, 2 * share)
     notes = [] if share >= 0.5 else [f"mentions {share:.0%} of the names of its query"]
     if recall.copied > _ALIKE:
