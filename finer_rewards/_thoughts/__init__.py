@@ -1,1 +1,1 @@
-"""What a thought says: the operations it plans, and whether it is reasoning at all. Pure; no memory is asked."""
+"""Reads a thought: which operations it plans, and whether it is reasoning at all. No memory and no database is used."""

@@ -1,4 +1,6 @@
-"""The operations that a thought plans and a question asks for: what is left when wording, order and names are gone."""
+"""The SQL operations that a thought plans or a question asks for, found by their words.
+
+The memory compares thoughts by them, since they do not depend on wording, order and names."""
 
 from __future__ import annotations
 
@@ -7,8 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final
 
-#: How each operation is spoken of, from general English and SQL. Where real reasoning uses a word for something else
-#: (the table that contains, the column does not exist, inspect each table), the cue asks for more than the word.
+#: The words for each operation, from general English and SQL. If real reasoning often uses a word for something else
+#: (the table that contains, the column does not exist, inspect each table), the pattern asks for more than the word.
 _CUES: Final[Mapping[str, str]] = {
     "count": r"count(?:s|ed|ing)?|how many|number of|tally|cardinality",
     "average": r"averag\w*|avg|mean value|mean of|arithmetic mean|the mean",
@@ -44,7 +46,8 @@ _CUES: Final[Mapping[str, str]] = {
 }
 #: All operations that can be planned or asked for, in alphabetical order.
 OPERATIONS: Final = tuple(sorted(_CUES))
-#: What a question says besides: short, and about the data alone, so that lesser words mean something.
+#: Further words that count only in questions: these are short and only about the data, so that even `with` or `or`
+#: says something.
 _ASKED: Final[Mapping[str, str]] = {
     "filter": r"with(?! the (?:most|least|highest|lowest|largest|smallest|greatest|fewest))|who|that|where|named|called"
     r"|before|after|over|under|since|during|born in|from the|only",
@@ -60,7 +63,7 @@ _ASKED: Final[Mapping[str, str]] = {
 
 
 def _alternatives(cues: Mapping[str, str]) -> re.Pattern[str]:
-    # The boundary stands in front of all, so that a place within a word is passed over at once.
+    # One `\b` before all alternatives, so that places within a word are skipped without trying them.
     return re.compile(
         r"\b(?:" + "|".join(rf"(?P<{name}>(?:{words})\b)" for name, words in cues.items()) + ")"
     )
@@ -70,7 +73,7 @@ _CUE: Final = _alternatives(_CUES)
 _ASKED_CUE: Final = _alternatives(
     {name: f"{words}|{_ASKED[name]}" if name in _ASKED else words for name, words in _CUES.items()}
 )
-#: A count or a sum that is compared. Its words mean other operations too, so it is looked for by itself.
+#: A count or a sum that is compared. Its words also mean other operations, so it is searched for separately.
 _HAVING: Final = re.compile(
     r"\b(?:(?:count|sum|total|number of [\w ]{1,30}?) (?:that |which )?(?:is |are |of )?"
     r"(?:greater|less|more|larger|fewer|at least|at most|above|below|exceed\w*|equals?)\b"
@@ -86,15 +89,15 @@ _DENIED: Final = re.compile(
 )
 _QUOTED: Final = re.compile(r"'[^'\n]{0,80}'(?!\w)|\"[^\"\n]{0,80}\"|`[^`\n]{1,80}`")
 _NAMED: Final = re.compile(r"\b[^\W_]+_\w+\b|\b\w+\.\w+\b|\b[a-z]+[A-Z]\w*\b|\b\w*\d\w*\b|[<>=]+")
-#: Numbers of steps, sub-questions and items of a list: they count sentences, not rows.
+#: Numbers of steps, sub-questions and list items, which are no values in a query.
 _NUMBERING: Final = re.compile(
     r"\b(?:sub-?questions?|steps?|quer(?:y|ies)|parts?|sections?|options?)\W{0,3}\d+\b"
     r"|(?:^[\s*#-]*|(?<=[.:;!?\"')] ))\(?\d+[.):](?=\s)",
     re.IGNORECASE | re.MULTILINE,
 )
-#: How many rows are kept: a number, but no value.
+#: The number of rows to keep, which is no value either.
 _KEPT_ROWS: Final = re.compile(r"\b(?:limit|top|first|last|after)\W{0,2}\d{1,2}\b", re.IGNORECASE)
-#: A value that rows are compared with: quoted, a number, or behind a sign. A quoted question is none.
+#: A value that rows are compared with: in quotes, a number, or after a comparison sign. A quoted question is no value.
 _VALUE: Final = re.compile(
     r"(?:'[^'\n?]{1,40}'(?!\w)|\"[^\"\n?]{1,40}\")(?! (?:value|column|table|field)\b)"
     r"|(?<![\w.])\d+(?:[.,]\d+)*(?![\w)])|[<>=]+ ?'?\d"
@@ -103,13 +106,13 @@ _PROPER_NAME: Final = re.compile(r"(?<=[a-z,'] )[A-Z][\w&.-]*")
 
 
 def planned_operations(thought: str, *, about: bool = False) -> tuple[str, ...]:
-    """Return the operations a thought says it needs, in alphabetical order.
+    """Return the operations that a thought plans, in alphabetical order.
 
-    A thought about a query that needs no operation plans to `retrieve`; one about something else plans nothing. Whether
-    it is about one is seen from its words, unless `about` says so.
+    A thought about a query that needs no operation plans to `retrieve`; a thought about something else plans nothing.
+    Whether it is about a query is judged by its words, unless `about` says so.
 
-    Names that are written as names (`first_name`, `t.order`) and quoted text count for nothing but a filter, and
-    neither does what is denied ("no join is needed").
+    Names that are written as names (`first_name`, `t.order`) and quoted text can only mean a filter. An operation that
+    is denied ("no join is needed") does not count.
 
     Example:
         >>> planned_operations("No join is needed. Filter by city, then count the singers per `count`.")
@@ -142,7 +145,7 @@ def asked_operations(question: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=20_000)
 def _read(thought: str) -> tuple[frozenset[str], bool, bool]:
-    """Return the operations that are spoken of, whether a query is, and whether something is compared with a value."""
+    """Return the operations that a thought names, whether it is about a query, and whether it names a value."""
     numbered = _NUMBERING.sub(" ", thought)
     text = _masked(numbered)
     found = _found(text, _CUE)

@@ -1,7 +1,7 @@
-"""Whether a thought is reasoning about its own query, or words put there to be rewarded.
+"""Tells whether a thought is reasoning about its own query, or text written only to be rewarded.
 
-What is looked at is the thought, the question and the SQL under it, never the memory: the gate asks before it keeps a
-trace, and the reward before it pays for one.
+It depends on the thought, its question and its SQL, never on the memory. The gate of the memory calls it before it
+keeps a trace, and the memory reward before it pays for one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SQL_WORDS: Final = frozenset(
     when then else end between like glob is null cast text integer int real numeric date lower upper round over
     partition with recursive values true false substr length coalesce ifnull strftime year month""".split()  # noqa: SIM905
 )
-#: Words that sentences are held together by, a language each; none is a word of SQL, and none a letter, as aliases are.
+#: For each language, words that hold sentences together; none is a word of SQL or a single letter like an alias.
 _FUNCTION_WORDS: Final[Mapping[str, frozenset[str]]] = {
     language: frozenset(words.split())
     for language, words in {
@@ -51,11 +51,12 @@ _FOR_A_JUDGE: Final = re.compile(
     r"|\b(?:reasoning|answer|solution|query|sql|trace|thought|response) (?:\w+ ){0,3}(?:is|are|was|been|be|as) "
     r"(?:\w+ )?(?:verified|certified|approved|flawless|perfect|(?:already|fully|completely) correct)\b"
 )
-_MOST_OPERATIONS: Final = 12  # Of 3,296 real thoughts none that was right planned more.
+#: Among 3,296 real thoughts, none with a right answer planned more operations than this.
+_MOST_OPERATIONS: Final = 12
 
 
 def stuffed(thought: str, question: str = "", sql: str = "") -> str:
-    """Return why a thought is no reasoning; empty when it may be.
+    """Return why a thought is not reasoning; empty if it may be reasoning.
 
     Example:
         >>> stuffed("customers city name filter join select column table group order limit count aggregate")
@@ -92,7 +93,7 @@ def _stuffed(thought: str, question: str, sql: str) -> str:
 
 
 def named_share(thought: str, sql: str) -> float:
-    """Return the share, in [0, 1], of the words of a query's names and values that a thought mentions; 1 for none.
+    """Return the share, in [0, 1], of the words in a query's names and values that a thought mentions; 1 without any.
 
     Example:
         >>> named_share("Filter the singers by their country.", "SELECT name FROM singer WHERE country = 'France'")
@@ -103,14 +104,14 @@ def named_share(thought: str, sql: str) -> float:
 
 
 def touches(thought: str, question: str, sql: str) -> bool:
-    """True when a thought and its query or its question have a word in common that says what they are about."""
+    """Return whether a thought shares a word of content with its query or its question."""
     common = _pieces_of(thought) & (_names_of(sql) | _pieces_of(question))
     return bool(common - _FUNCTION_WORDS["english"] - _SQL_WORDS)
 
 
 @lru_cache(maxsize=20_000)
 def is_foreign(thought: str) -> bool:
-    """True when a thought is written in another language than English.
+    """Return whether a thought is written in another language than English.
 
     Example:
         >>> is_foreign("Ich nehme die Tabelle der Kunden und zähle die Zeilen."), is_foreign("Count the rows.")
@@ -161,7 +162,7 @@ def _pieces_of(text: str) -> frozenset[str]:
 
 
 def _is_hidden(thought: str) -> bool:
-    """True for text that shows little of what it holds: unseen characters, letters of two scripts within a word."""
+    """Return whether text hides what it says: invisible characters, or words with letters of two scripts."""
     if thought.isascii():
         return False
     unseen = sum(unicodedata.category(sign) in ("Cf", "Cn", "Co") for sign in thought)

@@ -1,1 +1,1 @@
-"""Tools that know nothing of rewards; each module is imported by its name, none is for users."""
+"""Tools that know nothing of rewards. Each module is imported by its name; none is for users."""

@@ -1,4 +1,4 @@
-"""Pairs two sides one to one: with the largest total weight, or at all where not every pair is allowed."""
+"""Pairs two sides one to one: finds the largest total weight, or tells whether the allowed pairs suffice."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ def best_pairs(weights: Sequence[Sequence[float]]) -> list[tuple[int, int]]:
     infinity = float("inf")
     row_potential: list[float] = [0.0] * (height + 1)
     column_potential: list[float] = [0.0] * (width + 1)
-    # Column 0 and row 0 are a place to start from; owner[column] is the row paired with it.
+    # Rows and columns are counted from 1; column 0 is where each search starts. owner[column] is the row paired with
+    # a column, 0 for none.
     owner = [0] * (width + 1)
     for row in range(1, height + 1):
         owner[0] = row
@@ -73,8 +74,8 @@ def can_pair_up(partners: Sequence[Sequence[int]], spend: Callable[[int], None] 
     Augmenting paths, without recursion.
 
     Args:
-        partners: for each row the columns that it may be paired with.
-        spend: told of steps as they are taken; it may raise to end the search.
+        partners: for each row, the columns that it may be paired with.
+        spend: is called with the number of steps taken; it may raise to end the search.
 
     Example:
         >>> can_pair_up([[0, 1], [0]]), can_pair_up([[0], [0]])

@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all: a reader sees the old content or the new one."""
+"""Writes files and folders so that they appear whole or not at all: a reader sees the old content or the new one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from uuid import uuid4
 def replacing(path: Path, *, durable: bool = False, exclusive: bool = False) -> Iterator[Path]:
     """Yield a path beside `path`; the file or folder made there takes its place when the block ends.
 
-    When the block fails or is interrupted, what was there before stays.
+    If the block fails or is interrupted, the previous file or folder stays.
 
     Args:
         path: the file or folder to write.
-        durable: the content of a file is on the disk before its name is.
-        exclusive: a file that is there by then stays: of two writers the first wins.
+        durable: whether to wait until the content of a file is on the disk, before the file gets its name.
+        exclusive: whether a file that another writer has put there meanwhile stays: the first writer wins.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -50,7 +50,7 @@ def take_place(draft: Path, path: Path) -> None:
     if not path.is_dir():
         draft.replace(path)
         return
-    # A folder that is not empty cannot be replaced in one step; if the second step fails the old one comes back.
+    # A folder that is not empty cannot be replaced in one step; if the second step fails, the old one is put back.
     old = path.with_name(f".{path.name}.{uuid4().hex}.old")
     path.replace(old)
     try:
@@ -66,7 +66,8 @@ def _claim(draft: Path, path: Path) -> None:
         os.link(draft, path)
     except FileExistsError:
         return
-    except OSError:  # A file system without hard links.
+    except OSError:
+        # The file system has no hard links.
         if not path.exists():
             draft.rename(path)
 

@@ -1,4 +1,4 @@
-"""A sequence that is kept in a file, so that it may be larger than memory."""
+"""A list that is kept in a file, so that it may be larger than memory."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from collections.abc import Iterable, Sequence
 from tempfile import SpooledTemporaryFile
 from typing import TypeVar, overload
 
-_IN_MEMORY = 8 << 20  # bytes that need no file
+#: Up to so many bytes are kept in memory, without a file.
+_IN_MEMORY = 8 << 20
 
 T = TypeVar("T")
 
 
 class DiskSequence(Sequence[T]):
-    """A list that only grows; 8 bytes of it an item stay in memory, and each item is a new object when it is read.
+    """A list that only grows. Only 8 bytes for each item stay in memory; each time an item is read, it is a new object.
 
     Args:
-        items: what it holds at first; they must pickle.
+        items: the first items; all items have to be such that they can be pickled.
 
     Example:
         >>> sequence = DiskSequence("abc")

@@ -1,4 +1,4 @@
-"""Asking an OpenAI-compatible endpoint, with the standard library only."""
+"""Sends requests to an OpenAI-compatible endpoint, for judges and embedders, with the standard library only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from typing import Any
 
 from finer_rewards.errors import ConfigError
 
-_LONGEST_ANSWER = 64 << 20  # bytes
-_LONGEST_ERROR, _SHOWN = 1 << 16, 300  # bytes read of a refusal, characters shown of it
+#: Bytes that are read of an answer at most.
+_LONGEST_ANSWER = 64 << 20
+#: Bytes that are read of an error at most, and characters of it that are shown.
+_LONGEST_ERROR, _SHOWN = 1 << 16, 300
 
 
 class EndpointError(OSError):
@@ -67,15 +69,15 @@ class Endpoint:
         object.__setattr__(self, "url", self.url.rstrip("/"))
 
     def ask(self, path: str, body: Mapping[str, Any], *, once: bool = False) -> Any:
-        """Return what `POST URL/PATH` answers.
+        """Return the answer to `POST URL/PATH`.
 
         Args:
-            path: what is asked for there.
-            body: what is sent beside the model, as JSON.
-            once: try no more than once.
+            path: the path after the base URL.
+            body: the JSON to send, to which the model's name is added.
+            once: whether to try only once.
 
         Raises:
-            EndpointError: there was no answer, or none in JSON. The key is not in its text.
+            EndpointError: there was no answer, or it was not JSON. The key is not in its text.
         """
         key = os.environ.get(self.key_variable, "").strip()
         if not key.isprintable() or not key.isascii():
@@ -95,7 +97,7 @@ class Endpoint:
                 with error:
                     detail = error.read(_LONGEST_ERROR).decode("utf-8", "replace")
                 if attempt == retries or (error.code != 429 and error.code < 500):
-                    # Servers repeat the key that they refuse.
+                    # Some servers repeat the key that they refuse.
                     shown = detail.replace(key, "...") if key else detail
                     raise EndpointError(f"{self.url} answered {error.code}: {shown[:_SHOWN]}") from None
             except (OSError, http.client.HTTPException) as error:

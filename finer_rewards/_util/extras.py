@@ -1,4 +1,4 @@
-"""Optional packages: imported where they are used, and named with their extra where they are missing."""
+"""Imports optional packages where they are used; if one is missing, the error names the extra to install."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from finer_rewards.errors import MissingExtraError
 
 @contextmanager
 def extra(name: str, what: str, *packages: str) -> Iterator[None]:
-    """Import optional packages inside the block; the error says how to install one that is missing.
+    """Turn an import error in the block into one that says how to install the package that is missing.
 
-    A module that an installed package lacks is a fault of that installation, and is raised as it is.
+    If a package is installed but one of its own modules is missing, that error is raised as it is.
 
     Args:
-        name: the extra that brings the packages.
-        what: who needs them.
+        name: the extra that installs the packages.
+        what: the feature that needs them, for the message.
         packages: their names on PyPI.
 
     Raises:
@@ -36,7 +36,8 @@ def extra(name: str, what: str, *packages: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        # The module is called as the package (`skyrl-gym`), or as its first word (`backports.zstd`, `openenv-core`).
+        # The name of a module is that of the package (`skyrl-gym` has `skyrl_gym`), or only its first word
+        # (`backports.zstd`, `openenv-core`).
         words = [re.split(r"[-._]", package.lower()) for package in packages]
         if _root(error) not in {name for one in words for name in ("_".join(one), one[0])}:
             raise
@@ -44,7 +45,7 @@ def extra(name: str, what: str, *packages: str) -> Iterator[None]:
 
 
 def optional(package: str) -> ModuleType | None:
-    """Return a package, or `None` when it is not installed."""
+    """Return a package, or `None` if it is not installed."""
     try:
         return import_module(package)
     except ImportError as error:
@@ -54,7 +55,7 @@ def optional(package: str) -> ModuleType | None:
 
 
 def package_folder(name: str, what: str, package: str) -> str:
-    """Return the folder in which a package lies, without importing it; arguments as of `extra`.
+    """Return the folder of a package, without importing it; the arguments are those of `extra`.
 
     Raises:
         MissingExtraError: the package is missing.

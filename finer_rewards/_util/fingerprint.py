@@ -1,4 +1,4 @@
-"""What identifies the rows of a result without them: digests that are equal only where the rows are."""
+"""Digests of the rows of a result, to compare results without sending all their rows: equal only for equal rows."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from itertools import chain, repeat
 from typing import Any, NamedTuple
 
 TOLD = 2048
-#: Cells that are equal exactly when their bytes are.
+#: The types of cells that are equal exactly if their bytes are; a float may be equal within a tolerance.
 _PLAIN = frozenset((int, str, bytes, type(None)))
-_BYTES = (b"\xed\xb2", b"\xed\xb3")  # how lone surrogates begin, which stand for bytes that are not UTF-8
+#: The first bytes of the lone surrogates that stand for bytes which are not UTF-8.
+_BYTES = (b"\xed\xb2", b"\xed\xb3")
 _LONE = re.compile("[\udc80-\udcff]")
 _digest = type(blake2s()).digest
 _number: Callable[[bytes, str], int] = int.from_bytes  # type: ignore[assignment]  # which names its orders
-_VERSION = 2  # of marshal: the same value gives the same bytes, whoever else refers to it
+#: The version of marshal's format: from 3 on, the bytes of a value depend on how often it is referred to.
+_VERSION = 2
 
 
 class Fingerprint(NamedTuple):
-    """What is known of the rows of a result.
+    """A summary of the rows of a result.
 
     Args:
-        length: how many rows were looked at.
-        least: so many of these are different for sure, however close numbers may be and still be equal.
-        sequence: digest of the rows in their order.
-        rows: digest of the rows in any order, each as often as it comes.
+        length: the number of rows that were read.
+        least: at least so many of them are different, even if numbers are equal within a tolerance.
+        sequence: the digest of the rows in their order.
+        rows: the digest of the rows in any order, with their repeats.
         complete: whether these are all rows of the result.
-        decodes: whether all text is UTF-8; some modes read other text in ways of their own.
+        decodes: whether all text is UTF-8; some modes treat other text in a special way.
     """
 
     length: int
@@ -40,10 +42,10 @@ class Fingerprint(NamedTuple):
 
 
 class Fingerprinting:
-    """Makes a fingerprint of rows that come bit by bit, in the memory of a few.
+    """Makes a fingerprint of rows that come in parts, without keeping them.
 
     Args:
-        told: between which rows it is told how many are different.
+        told: the range of rows (begin and end) among which it counts how many are different.
     """
 
     def __init__(self, told: tuple[int, int] = (0, TOLD)) -> None:
@@ -54,18 +56,19 @@ class Fingerprinting:
         self.different: set[bytes] = set()
 
     def add(self, rows: Sequence[Any]) -> None:
-        """Take the next rows."""
+        """Add the next rows."""
         keys = list(map(marshal.dumps, rows, repeat(_VERSION)))
         before, self.count = self.count, self.count + len(keys)
         written = b"".join(keys)
         self.size += len(written)
         self.sequence.update(written)
-        # Numbers may have such bytes too, so a sight of them is looked into.
+        # Numbers may contain such bytes too, so the texts are searched only then.
         if self.decodes and any(start in written for start in _BYTES):
             self.decodes = not any(
                 isinstance(cell, str) and _LONE.search(cell) for cell in chain.from_iterable(rows)
             )
-        # A sum does not depend on the order, and to sort takes longer. (Nothing here runs Python's own code.)
+        # The sum of the digests does not depend on the order of the rows; sorting them would take longer. With `map`
+        # no Python code runs for each row.
         self.total += sum(map(_number, map(_digest, map(blake2s, keys)), repeat("little")))
         if self.told[0] < self.count and before < self.told[1]:
             self._tell(rows, keys)
@@ -75,7 +78,7 @@ class Fingerprinting:
             self.plain = False
             self.different.clear()
         if not self.plain:
-            # Numbers may be equal within a tolerance; rows that differ in something else never are.
+            # Numbers may be equal within a tolerance, so only rows that differ in another cell are surely different.
             keys = [
                 marshal.dumps([None if isinstance(cell, (int, float)) else cell for cell in row], _VERSION)
                 for row in rows
@@ -91,7 +94,7 @@ class Fingerprinting:
 
 
 def fingerprint_of(rows: Iterable[Sequence[Any]], complete: bool = True) -> Fingerprint | None:
-    """Return the fingerprint of rows, all of a result or not; `None` where a cell is of a kind that has none.
+    """Return the fingerprint of the rows of a result, or of a part of them; `None` if marshal cannot write a cell.
 
     Example:
         >>> some, others = fingerprint_of([(1,), (2,)]), fingerprint_of([(2,), (1,)])

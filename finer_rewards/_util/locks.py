@@ -8,14 +8,14 @@ from weakref import WeakSet
 
 
 class ForkSafeLock:
-    """A re-entrant lock, free in a forked child whoever held it in the parent; pickles as a new one."""
+    """A re-entrant lock that is free in a forked child, whoever held it in the parent. It pickles as a new lock."""
 
     def __init__(self) -> None:
         self.renew()
         _LOCKS.add(self)
 
     def renew(self) -> None:
-        """Be free, whoever holds it."""
+        """Become free, whoever holds it."""
         self._lock = threading.RLock()
 
     def __enter__(self) -> None:

@@ -1,8 +1,8 @@
-"""JSON that loses nothing, and has no more power than JSON.
+"""JSON that loses nothing, for results that are sent to other processes; reading it runs no code, unlike pickle.
 
-JSON has no bytes, no infinity and no text that is not Unicode; each is an object with one tag: `{"$bytes": ...}`
-(base64), `{"$float": "inf"}`, `{"$text": ...}` (base64 of UTF-8 with surrogates). Everything else is itself: a
-Python integer of any size and a float's shortest digits come back as they were, -0.0 too.
+JSON has no bytes, no infinity and no text that is not Unicode. Each of these becomes an object with one tag:
+`{"$bytes": ...}` (base64), `{"$float": "inf"}` or `{"$text": ...}` (base64 of UTF-8 with surrogates). Everything else
+is written as usual: a Python integer of any size and a float, also -0.0, are read back exactly.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ def dumps(value: Any) -> bytes:
     """
     try:
         return _json(value)
-    except ValueError:  # a float that is not finite, or text that is no Unicode: rare, so it is tried last
+    except ValueError:
+        # The value has a float that is not finite, or text that is not Unicode. That is rare, so looking for it first
+        # would cost more.
         return _json(tagged(value))
 
 
 def loads(data: bytes) -> Any:
-    """Return the value of a JSON text written by `dumps`, or by anybody; raises `ValueError` when it is none."""
+    """Return the value of a JSON text, written by `dumps` or otherwise; raises `ValueError` if it is not JSON."""
     return parse_json(data, object_hook=untagged)
 
 
 def parse_json(text: str | bytes, **options: Any) -> Any:
-    """Return what `json.loads` does; raises `ValueError`, and nothing else, when it is no JSON that can be read."""
+    """Return what `json.loads` does; for text that it cannot read, this raises `ValueError` and nothing else."""
     try:
         return json.loads(text, **options)
     except RecursionError:
@@ -54,14 +56,14 @@ def _tagged_bytes(value: object) -> dict[str, str]:
 
 
 def tagged(value: Any) -> Any:
-    """Return a value with everything that JSON has not as an object with one tag."""
+    """Return a value in which everything that JSON lacks is an object with one tag."""
     if isinstance(value, float) and not isfinite(value):
         return {"$float": repr(value)}
     if isinstance(value, str):
         if value.isascii():
             return value
         data = value.encode("utf-8", "surrogatepass")
-        # Text with surrogates is no UTF-8; and a pair of them would be read back as one character.
+        # Lone surrogates are not UTF-8, and two of them in a row would be read back as one character.
         return value if _is_unicode(value) else {"$text": b64encode(data).decode("ascii")}
     if isinstance(value, bytes):
         return _tagged_bytes(value)
@@ -82,13 +84,14 @@ def _is_unicode(text: str) -> bool:
 
 _TAGS: Mapping[str, Callable[[str], Any]] = {
     "$bytes": lambda text: b64decode(text, validate=True),
-    "$float": lambda text: nan if text == "nan" else float(text),  # one NaN, as rows of workers have
+    # Always the same NaN object, as in rows that come from workers.
+    "$float": lambda text: nan if text == "nan" else float(text),
     "$text": lambda text: b64decode(text, validate=True).decode("utf-8", "surrogatepass"),
 }
 
 
 def untagged(found: dict[str, Any]) -> Any:
-    """Return what an object with one tag stands for, and any other as it is: a hook for `json.loads`."""
+    """Return the value that an object with one tag stands for, and any other object unchanged; for `json.loads`."""
     if len(found) == 1:
         [(tag, content)] = found.items()
         if tag in _TAGS and isinstance(content, str):

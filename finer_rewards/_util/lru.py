@@ -1,4 +1,4 @@
-"""A cache bounded by weight, which drops what was not used for longest."""
+"""A cache with a limit on its weight, which drops the values that were not used for longest."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ Value = TypeVar("Value")
 
 
 class LRU(Generic[Value]):
-    """Keeps values by key until what came since outweighs them.
+    """Keeps values by key until newer ones have used up the limit.
 
-    There are two generations: when the younger is full, the older is dropped whole. What is found in the
-    older moves to the younger. Every step is one operation on a `dict`, so threads need no lock, and a fork
-    cannot leave one held. It pickles empty.
+    There are two generations. When the younger is full, the older is dropped as a whole; a value that is found in
+    the older one moves to the younger. Every step is one operation on a `dict`, so threads need no lock, and a fork
+    cannot leave a lock held. A pickled copy is empty.
 
     Args:
         limit: the most that both generations may weigh.
@@ -42,7 +42,7 @@ class LRU(Generic[Value]):
         return found[0]
 
     def put(self, key: Hashable, value: Value, weight: int) -> None:
-        """Keep a value; one that alone outweighs a generation is not kept."""
+        """Keep a value, unless it alone is heavier than a generation may be."""
         half = self.limit // 2
         if weight > half:
             return
@@ -58,7 +58,7 @@ class LRU(Generic[Value]):
 
     @property
     def full(self) -> bool:
-        """Whether the younger generation was full before: from then on what weighs is forgotten."""
+        """Whether a generation has been full: from then on old values are dropped."""
         return bool(self._old)
 
     def __reduce__(self) -> tuple[type[LRU[Value]], tuple[int]]:

@@ -1,4 +1,4 @@
-"""A progress bar on standard error, where that is a terminal; else nothing."""
+"""A progress bar on standard error, shown only if that is a terminal."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Progress:
         self.hide()
 
     def advance(self, count: int) -> None:
-        """Say that `count` more are done."""
+        """Move the bar: `count` more are done."""
         self._done += count
         self._draw()
 
     def hide(self) -> None:
-        """Take the bar away, so that something else can be written."""
+        """Remove the bar, so that something else can be written."""
         if self._shown:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

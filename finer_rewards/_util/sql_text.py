@@ -1,7 +1,8 @@
-"""What is quoted, what is a comment, where a statement ends: the one reader of SQL as text.
+"""Reads SQL as text: which parts are quoted or comments, and where a statement ends.
 
-A scan, not a parser: it needs no package, cannot recurse, and is linear in hostile text, because a quote or a
-comment that is never closed reaches to the end. What a dialect alone has (dollar quotes, backslashes) is not known.
+It scans and does not parse, so it needs no package, cannot recurse, and takes linear time on hostile text: a quote or
+a comment that is never closed reaches to the end. It does not know quotes of single dialects (dollar quotes,
+backslashes).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
-# As regular expressions, under `re.DOTALL`. Brackets quote names in SQLite; elsewhere they are subscripts.
+# Regular expressions for use with `re.DOTALL`. Brackets quote names in SQLite; elsewhere they are subscripts.
 _LITERAL = r"'[^']*(?:''[^']*)*(?:'|\Z)"
 _NAME = r'"[^"]*(?:""[^"]*)*(?:"|\Z)|`[^`]*(?:``[^`]*)*(?:`|\Z)'
 _BRACKETS = r"\[[^\]]*(?:\]|\Z)"
@@ -38,7 +39,7 @@ _TOKEN = re.compile(
 def normalise(sql: str) -> str:
     """Return the statement without white space around it, the `;` at its end, and runs of spaces.
 
-    Text in quotes is left alone, and so is everything when there may be a comment.
+    Text in quotes is left alone; if there may be a comment, all of the text is.
 
     Example:
         >>> normalise("  SELECT 'a  b',\\n   x FROM t ; ")
@@ -88,7 +89,7 @@ def outside_quotes(sql: str, change: Callable[[str], str]) -> str:
 
 
 def folded(sql: str) -> str:
-    """Return the text with the case and the spaces that SQLite does not look at taken out; comments stay.
+    """Return the text without differences of case and spaces that SQLite ignores; comments stay.
 
     Example:
         >>> folded("SELECT Name FROM singer WHERE  Country = 'Italy';")
@@ -106,8 +107,8 @@ def split_statements(text: str) -> list[str]:
     """Return the statements of a text, split at each `;` outside quotes and comments, brackets or not.
 
     White space around them is cut off, and comments after the last `;` are dropped. A `;` that is alone on
-    its line is an empty statement. Brackets play no part, so that a broken statement does not swallow the
-    ones after it.
+    its line is an empty statement. Brackets are ignored, so that a statement with an open bracket does not swallow
+    the statements after it.
 
     Example:
         >>> split_statements("-- first\\nSELECT ';';\\nSELECT (2; SELECT 3 -- end")
@@ -126,9 +127,9 @@ def split_statements(text: str) -> list[str]:
 
 
 def tokens(sql: str) -> Iterator[tuple[str, str]]:
-    """Yield the tokens as (kind, text), white space and comments left out.
+    """Yield the tokens as (kind, text), without white space and comments.
 
-    Kinds: `text` (a literal), `name` (a quoted name, its quotes taken off), `word`, `number`, `mark`.
+    Kinds: `text` (a literal), `name` (a quoted name, without its quotes), `word`, `number`, `mark`.
 
     Example:
         >>> list(tokens('SELECT "a b", 1.5'))

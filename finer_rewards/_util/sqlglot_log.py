@@ -1,4 +1,4 @@
-"""Keeps sqlglot's warnings out of the log while this library parses."""
+"""Keeps sqlglot's warnings out of the user's log while this library parses."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ def _loud(record: logging.LogRecord) -> bool:
 
 @contextmanager
 def quiet_sqlglot() -> Iterator[None]:
-    """Drop what sqlglot logs in this thread; other threads and other users of sqlglot are not touched."""
-    logging.getLogger("sqlglot").addFilter(_loud)  # adding it twice is adding it once
+    """Drop what sqlglot logs in this thread during the block; other threads and uses of sqlglot are not affected."""
+    # The filter stays for good; adding it again has no effect.
+    logging.getLogger("sqlglot").addFilter(_loud)
     before = getattr(_here, "quiet", False)
     _here.quiet = True
     try:

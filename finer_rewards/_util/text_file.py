@@ -1,4 +1,4 @@
-"""The text of a file, by line, as often as it is asked for; packed by gzip or Zstandard, or piped in."""
+"""Reads a text file by lines, more than once if needed; it may be compressed (gzip, Zstandard) or standard input."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from typing import Any, BinaryIO, Final, cast
 from finer_rewards._util.extras import extra
 from finer_rewards.errors import DataError
 
-_LARGEST: Final = 4 << 30  # bytes of what is unpacked
-_IN_MEMORY = 8 << 20  # bytes of standard input that need no file
+#: The most bytes that are unpacked of a compressed file.
+_LARGEST: Final = 4 << 30
+#: Up to so many bytes of standard input are kept in memory, without a file.
+_IN_MEMORY = 8 << 20
 _GZIP, _ZSTD, _SQLITE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"SQLite format 3\0"
 _OTHERS = {b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"PAR1": ""}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
@@ -27,15 +29,15 @@ _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
 class TextFile:
-    """The text of a file: UTF-8, or UTF-16 with its mark; a byte-order mark and Windows line ends are taken out.
+    """The text of a file in UTF-8, or in UTF-16 with its mark; without a byte-order mark and Windows line ends.
 
-    No more of it is in memory than a line, so that a file may be larger than memory.
+    Only one line is in memory at a time, so that a file may be larger than memory.
 
     Args:
         path: the file; `-` is standard input.
 
     Raises:
-        DataError: it is missing, a folder, no text, damaged, or packed otherwise.
+        DataError: the file is missing, a folder, not text, damaged, or compressed in another way.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -90,7 +92,7 @@ class TextFile:
                 yield f"{line[:-2]}\n" if line.endswith("\r\n") else line
 
     def text(self) -> str:
-        """Return all of it."""
+        """Return the whole text."""
         return "".join(self.lines())
 
     def _bytes(self) -> Iterator[bytes]:
@@ -133,10 +135,12 @@ class TextFile:
 
 
 def read_lines(path: Path) -> Iterator[str]:
-    """Yield the lines of a log, packed or not; what is no UTF-8 in it is replaced, as its writer may have been killed.
+    """Yield the lines of a log, compressed or not.
+
+    Bytes that are not UTF-8 are replaced, since a process may have been killed while it wrote a character.
 
     Raises:
-        DataError: it is packed, and unpacking fails.
+        DataError: it is compressed, and unpacking fails.
     """
     with path.open("rb") as file:
         packed = file.read(4).startswith((_GZIP, _ZSTD))
@@ -148,7 +152,7 @@ def read_lines(path: Path) -> Iterator[str]:
 
 
 def _seekable(file: Any) -> BinaryIO:
-    """Return the file, or what a pipe holds: it is read more than once."""
+    """Return the file; if it is a pipe, a copy of its content, since the file is read more than once."""
     if file.seekable() and file is not sys.stdin.buffer:
         return cast(BinaryIO, file)
     copied = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed with the text

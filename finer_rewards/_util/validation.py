@@ -1,4 +1,4 @@
-"""Checks a parameter against its annotation, so that a mistake shows when a reward is built."""
+"""Checks the parameters of a reward against their annotations, so that a mistake shows when the reward is built."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from finer_rewards.errors import ConfigError, suggest
 
 
 def check_parameter(where: str, annotation: Any, value: Any) -> Any:
-    """Return the value, lists turned into tuples; raise when it does not fit its annotation.
+    """Return the value, with lists turned into tuples; raise `ConfigError` if it does not fit its annotation.
 
-    Understands `Literal`, unions, `bool`, `int`, `float`, `str`, tuples and classes; anything else passes.
-    Values of subclasses (NumPy's `float64`, an enum's text) become the plain number or text, which prints as
-    it is read.
+    This understands `Literal`, unions, `bool`, `int`, `float`, `str`, tuples and classes; other annotations accept
+    anything. A value of a subclass (NumPy's `float64`, an enum's text) becomes the plain number or text, so that the
+    reward prints as text that can be read back.
 
     Args:
-        where: how the parameter is named in the message.
-        annotation: the type it should have.
-        value: what was given.
+        where: the name of the parameter in the message.
+        annotation: the type that it should have.
+        value: the value that was given.
 
     Raises:
         ConfigError: the value does not fit.
@@ -44,7 +44,7 @@ def check_parameter(where: str, annotation: Any, value: Any) -> Any:
 
 
 def is_finite(value: float) -> bool:
-    """True for a number that a float can hold, which a long integer may not be."""
+    """Return whether the value is a number that a float can hold; a long integer may be too large."""
     return abs(value) <= sys.float_info.max
 
 
