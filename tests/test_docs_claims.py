@@ -75,6 +75,7 @@ def test_files_and_modules(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     folders = "|".join(re.escape(folder) for folder in (*SOURCES, "results"))
     named = set(re.findall(rf"(?<![\w./:-])(?:{folders})/[\w./-]*[\w/]", text))
+    named |= set(re.findall(r"(?<![\w./(-])[\w-]+\.md\b", prose(page)))
     named |= {file for span in spans(page) for file in re.findall(r"(?<![\w./-])[\w/]+\.py\b", span)}
     # `python -m benchmarks.gates`, `::: finer_rewards.agents.SQLTool`: a module, and perhaps a name in it.
     for dotted in re.findall(r"(?<![\w.])(?:benchmarks|finer_rewards)(?:\.\w+)+", text):

@@ -95,7 +95,8 @@ def test_a_constant_is_what_the_page_says(page: str) -> None:
 
 def results(section: str) -> str:
     """What the results hold that a section names, by file or by the script that printed them."""
-    named = re.findall(r"results/([\w-]+)\.|`(\w+)\.py`|benchmarks(?:\.research)?\.(\w+)", section)
+    text = re.sub(r"\]\([^)]*\)", "", section)
+    named = re.findall(r"\b([\w-]+)\.(?:md|jsonl|tsv)|`(\w+)\.py`|benchmarks(?:\.research)?\.(\w+)", text)
     files = {file for groups in named for file in RESULTS.glob(f"{''.join(groups)}*.md")}
     return "\n".join(file.read_text(encoding="utf-8") for file in files)
 
