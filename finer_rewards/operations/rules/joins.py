@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, FALSE, NULL, Column, Label, Number, Text
-from ..operators import Cast, Comparison, Exists, In, Not
+from ..operators import Cast, Comparison, Exists, In, Not, equates_columns
 from ..terms import Outer, Select, Table, Term
 from ..walks import columns_of, fold, sources_of, substitute
 from ._nulls import rejects_null, strict_operands
@@ -91,13 +91,18 @@ class _Merged(NamedTuple):
     constants: dict[Column, Term]
     conditions: tuple[Term, ...]
 
+    @property
+    def replaced(self) -> set[Column]:
+        """The columns for which another term stands."""
+        return {*self.columns, *self.constants}
+
 
 def merge_equal_columns(block: Select, context: Context) -> Select:
     """Of columns that the WHERE clause makes equal, one (or the constant) stands for all.
 
     Holds for columns of one kind of value, where equal values are the same value.
     """
-    if not any(map(_equates_columns, block.where)):
+    if not any(map(equates_columns, block.where)):
         return block
     classes = equal_classes(block, context)
     if not classes:
@@ -109,19 +114,22 @@ def merge_equal_columns(block: Select, context: Context) -> Select:
     if merged is None:
         return block._replace(where=(FALSE,))
     class_of = {member: place for place, members in enumerate(classes) for member in members}
-    rest = block._replace(where=tuple(one for one in block.where if not _within_one_class(one, class_of)))
-    changed = _put_merged(rest, merged, context)
-    where = dict.fromkeys((*changed.where, *merged.conditions))
+    others = tuple(one for one in block.where if not _within_one_class(one, class_of))
     # The order of conditions is no change: another round for it would be wasted.
-    if changed is rest and where.keys() == set(block.where):
+    same = {*others, *merged.conditions} == set(block.where)
+    if same and merged.replaced.isdisjoint(_columns_beside(block, others)):
         return block
-    return changed._replace(where=tuple(where))
+    rest = block._replace(where=others)
+    changed = _put_merged(rest, merged, context)
+    if same and changed is rest:
+        return block
+    return changed._replace(where=tuple(dict.fromkeys((*changed.where, *merged.conditions))))
 
 
-def _equates_columns(condition: Term) -> bool:
-    if not isinstance(condition, Comparison) or condition.head != "=":
-        return False
-    return isinstance(condition.left, Column) and isinstance(condition.right, Column)
+def _columns_beside(block: Select, where: tuple[Term, ...]) -> set[Column]:
+    """Return the columns that a block reads, with other conditions in place of its own."""
+    joined = block.sources, block.outers, where
+    return columns_of((joined, block.items, block.group, block.having, block.order, block.extra))
 
 
 def _within_one_class(condition: Term, class_of: dict[Term, int]) -> bool:
