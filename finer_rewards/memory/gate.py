@@ -244,6 +244,6 @@ def _word_vector(thought: str) -> NDArray[np.float32]:
 
 @lru_cache(maxsize=1)
 def _execution_match() -> Reward:
-    from finer_rewards.rewards.execution import execution_match
+    from finer_rewards.rewards import execution_match
 
     return execution_match()

@@ -5,10 +5,8 @@ from __future__ import annotations
 from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, constant, gate
-from finer_rewards.rewards.atomic import atomic_f1, atomic_reference
-from finer_rewards.rewards.completion import well_formed
-from finer_rewards.rewards.execution import executable, execution_match
-from finer_rewards.rewards.memory import memory as memory_reward
+from finer_rewards.rewards import atomic_f1, atomic_reference, executable, execution_match, well_formed
+from finer_rewards.rewards import memory as memory_reward
 
 
 def finer(

@@ -7,20 +7,25 @@ from typing import Literal
 from finer_rewards.comparing import Mode
 from finer_rewards.errors import ConfigError
 from finer_rewards.reward import Reward, clip, constant, gate
-from finer_rewards.rewards.answer import answer_coverage, answer_match
-from finer_rewards.rewards.atomic import atomic_f1
-from finer_rewards.rewards.cells import cell_precision, cell_recall, tuple_cardinality
-from finer_rewards.rewards.completion import well_formed
-from finer_rewards.rewards.execution import executable, execution_match
-from finer_rewards.rewards.similarity import (
+from finer_rewards.rewards import (
+    answer_coverage,
+    answer_match,
+    atomic_f1,
+    cell_precision,
+    cell_recall,
     clause_similarity,
+    executable,
+    execution_match,
     ngram_similarity,
     parses,
+    published_format,
     schema_linking,
+    staircase,
+    tag_count,
     text_similarity,
+    tuple_cardinality,
+    well_formed,
 )
-from finer_rewards.rewards.staircase import staircase
-from finer_rewards.rewards.tags import published_format, tag_count
 
 Task = Literal["dense", "match"]
 

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from finer_rewards.comparing import Mode
 from finer_rewards.reward import Reward, constant, gate
-from finer_rewards.rewards.aligned import aligned_columns
-from finer_rewards.rewards.cells import column_recall
-from finer_rewards.rewards.completion import well_formed
-from finer_rewards.rewards.execution import executable, execution_match, returns_rows
-from finer_rewards.rewards.length import overlong
-from finer_rewards.rewards.open_rl import open_rl_result, open_rl_text
-from finer_rewards.rewards.similarity import clause_similarity, parses, schema_linking
-from finer_rewards.rewards.structure import exact_set_match
-from finer_rewards.rewards.trajectory import each_call, gain
+from finer_rewards.rewards import (
+    aligned_columns,
+    clause_similarity,
+    column_recall,
+    each_call,
+    exact_set_match,
+    executable,
+    execution_match,
+    gain,
+    open_rl_result,
+    open_rl_text,
+    overlong,
+    parses,
+    returns_rows,
+    schema_linking,
+    well_formed,
+)
 
 
 def paverl_sql() -> Reward:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from finer_rewards.comparing import Mode
 from finer_rewards.reward import Reward, constant, gate, maximum
-from finer_rewards.rewards.completion import well_formed
-from finer_rewards.rewards.execution import executable, execution_match
-from finer_rewards.rewards.similarity import ngram_similarity, schema_linking
-from finer_rewards.rewards.tags import published_format
-from finer_rewards.rewards.trajectory import few_turns
+from finer_rewards.rewards import (
+    executable,
+    execution_match,
+    few_turns,
+    ngram_similarity,
+    published_format,
+    schema_linking,
+    well_formed,
+)
 
 
 def arctic_reference() -> Reward:

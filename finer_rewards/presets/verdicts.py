@@ -6,11 +6,14 @@ from typing import Literal
 
 from finer_rewards.comparing import Mode
 from finer_rewards.reward import Reward, constant, gate
-from finer_rewards.rewards.completion import well_formed
-from finer_rewards.rewards.efficiency import speed
-from finer_rewards.rewards.execution import executable, execution_match
-from finer_rewards.rewards.length import sql_r1_length
-from finer_rewards.rewards.tags import published_format
+from finer_rewards.rewards import (
+    executable,
+    execution_match,
+    published_format,
+    speed,
+    sql_r1_length,
+    well_formed,
+)
 
 Clock = Literal["seconds", "steps"]
 
