@@ -65,7 +65,7 @@ __all__ = [
 
 __version__ = VERSION
 
-# Loaded when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
+# These names are imported when first used, so that a trainer that only executes SQL does not wait for sqlglot or NumPy.
 _LATER = {
     "DuckDB": "finer_rewards.engines.duckdb",
     "Postgres": "finer_rewards.engines.postgres",

@@ -1,4 +1,4 @@
-"""`python -m finer_rewards` is `finer-rewards`."""
+"""Makes `python -m finer_rewards` the same as the command `finer-rewards`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""What is wrong with gold queries, found before a training run pays for it."""
+"""Finds gold queries that cannot be used, before a training run pays for them (`check`, `prepare`, `preflight`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finer_rewards.executing import Executor, Query
 from finer_rewards.executing.right_results import CUTS_TIES
 from finer_rewards.types import Execution, Status
 
-#: What can be found, and what it means for a reward.
+#: The kinds of findings, and what each says of the gold.
 KINDS: Final = {
     "no_database": "its database is missing or unreadable",
     "fails": "the database rejects it",
@@ -48,7 +48,7 @@ _BATCH = 64
 
 @dataclass(frozen=True)
 class Gold:
-    """One gold query, and the question it answers."""
+    """A gold query, its database, and the question that it answers."""
 
     sql: str
     db: str
@@ -57,7 +57,7 @@ class Gold:
 
 @dataclass(frozen=True)
 class GoldFinding:
-    """Something wrong with a gold: one of `KINDS`, and why it is said of this one."""
+    """A fault of a gold: `kind` is one of `KINDS`, `reason` says more about this gold."""
 
     kind: str
     reason: str
@@ -66,16 +66,16 @@ class GoldFinding:
 def audit_golds(
     golds: Sequence[Gold], executor: Executor, *, on_done: Callable[[int], None] | None = None
 ) -> list[tuple[GoldFinding, ...]]:
-    """Return what is wrong with each gold; nothing for one that can be used.
+    """Return the findings on each gold; none for a gold that can be used.
 
     A gold is run once as a gold (which finds ties at its LIMIT), once with every scan that no ORDER BY governs
-    going backwards, and once on a copy of the database with its rows stored backwards (up to 64 MiB): results
-    that hang on the order of rows differ. (The last two on SQLite only.)
+    going backwards, and once on a copy of the database with its rows stored backwards (up to 64 MiB). If its
+    results differ, they depend on the order of rows. (The last two runs are on SQLite only.)
 
     Args:
-        golds: what to check.
-        executor: where the databases are, and the limits.
-        on_done: called with the number of golds checked since.
+        golds: the golds to check.
+        executor: the executor that knows the databases; the golds run under its limits.
+        on_done: is called with the number of golds that were checked since the last call.
 
     Example:
         >>> import sqlite3, tempfile, pathlib
@@ -108,11 +108,11 @@ def audit_golds(
 
 
 def misplaced(golds: Sequence[Gold], others: Sequence[Gold]) -> dict[int, GoldFinding]:
-    """Return the places where two lists, which should hold the same golds, differ.
+    """Return the places at which two lists, which should hold the same golds, differ.
 
     Args:
-        golds: the golds checked.
-        others: those of the file beside it.
+        golds: the golds to check.
+        others: the golds of the second file.
     """
     places: dict[str, list[int]] = defaultdict(list)
     for place, one in enumerate(others, 1):
@@ -136,7 +136,7 @@ def _same(sql: str) -> str:
 
 
 def _in_result(run: Execution) -> list[GoldFinding]:
-    """Return what the result alone tells."""
+    """Return the findings that follow from the result of a gold alone."""
     if not run.ok:
         kind = _STATUS.get(run.status, "no_query")
         return [GoldFinding(kind, run.error or run.status.sentence)]
@@ -159,7 +159,7 @@ def _in_result(run: Execution) -> list[GoldFinding]:
 
 
 def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], sandbox: SandboxExecutor) -> set[int]:
-    """Return which golds have another result on rows in another order."""
+    """Return the indices of the golds whose result changes if rows come in another order."""
     by_db: dict[str, list[int]] = defaultdict(list)
     for index, (gold, run) in enumerate(zip(golds, runs, strict=True)):
         if run.ok and not run.volatile:
@@ -177,7 +177,7 @@ def _in_order(golds: Sequence[Gold], runs: Sequence[Execution], sandbox: Sandbox
 
 
 def _repeated(golds: Sequence[Gold]) -> dict[int, GoldFinding]:
-    """Return the golds whose question came before. Without questions nothing is said: it may be paraphrased."""
+    """Return the golds whose question came before. Equal golds alone say nothing: their questions may differ."""
     first: dict[tuple[str, str], int] = {}
     found = {}
     for index, gold in enumerate(golds):

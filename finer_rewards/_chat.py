@@ -1,7 +1,7 @@
-"""Chats as trainers pass them: what the model wrote last, and the queries that it had run before.
+"""Reads a chat as trainers pass it: what the model wrote last, and the queries that it ran before.
 
-A query is run through a tool: a message says so in `tool_calls`, as the OpenAI interface has it, or in its text, as
-`<tool_call>{"name": ..., "arguments": {"sql": ...}}</tool_call>`. Reading never raises for what a model wrote.
+A model runs a query through a tool: the message has it in `tool_calls`, as in the OpenAI interface, or in its text, as
+`<tool_call>{"name": ..., "arguments": {"sql": ...}}</tool_call>`. Reading never raises for anything that a model wrote.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 from finer_rewards._util.lossless_json import parse_json
 from finer_rewards.errors import ConfigError
 
-_SQL = ("sql", "query", "sql_query", "statement")  # what tools call their argument
+#: The names that tools give to the argument with the SQL.
+_SQL = ("sql", "query", "sql_query", "statement")
 _CALL, _REPLY = "tool_call", "tool_response"
 
 
@@ -20,9 +21,9 @@ class Chat(NamedTuple):
     """What a model did in one rollout.
 
     Args:
-        text: what it wrote last, without calls of tools.
-        calls: the queries it asked a tool to run, in order.
-        turns: how often it was its turn, the last included.
+        text: the text that it wrote last, without calls of tools.
+        calls: the queries that it asked a tool to run, in order.
+        turns: the number of its turns, the last included.
     """
 
     text: str
@@ -33,8 +34,8 @@ class Chat(NamedTuple):
 def completion_text(value: object) -> str:
     """Return the text of a completion as trainers pass it.
 
-    A string is itself, `None` is empty. Of a list of chat messages, the last run of assistant messages is
-    joined; `content` may be missing, `None`, text or a list of blocks, of which the text ones count. A
+    A string is returned as it is, `None` as the empty text. Of a list of chat messages, the last assistant messages
+    are joined; `content` may be missing, `None`, text or a list of blocks, of which those with text count. A
     message's `reasoning_content` is put back in front as `<think>...</think>`.
 
     Args:
@@ -93,7 +94,7 @@ def read_chat(value: object, *, tag: str = _CALL) -> Chat:
 
 
 def read_transcript(text: str) -> Chat:
-    """Return what a model did, from the decoded text of all turns, in which tools answer in `<tool_response>` tags.
+    """Return what a model did, from the decoded text of all turns, with the tools' replies in `<tool_response>` tags.
 
     Example:
         >>> call = '<tool_call>{"name": "run_sql", "arguments": {"sql": "SELECT 1"}}</tool_call>'
@@ -116,7 +117,7 @@ def read_transcript(text: str) -> Chat:
 
 
 def read_response(text: str) -> Chat:
-    """Return what a model did, from the decoded text of its response: all turns where tools answered, else its answer.
+    """Return what a model did, from the decoded text of its response, which may hold one turn or several.
 
     Example:
         >>> read_response("SELECT 1")
@@ -126,7 +127,7 @@ def read_response(text: str) -> Chat:
 
 
 def _spoken(text: str, *, first: bool) -> list[dict[str, str]]:
-    """Return what the model said between replies of tools, without the names of roles that templates write."""
+    """Return the model's text between replies of tools, without the names of roles that templates write."""
     shown = f"\n{text.strip()}\n"
     for role in ("user", "tool"):
         shown = shown.removesuffix(f"\n{role}\n")
@@ -136,7 +137,7 @@ def _spoken(text: str, *, first: bool) -> list[dict[str, str]]:
 
 
 def _without_calls(text: str, tag: str) -> tuple[str, list[str]]:
-    """Return a text without its calls of tools, and the queries that they ask for."""
+    """Return a text without its calls of tools, and the queries of these calls."""
     opening, closing = f"<{tag}>", f"</{tag}>"
     kept: list[str] = []
     calls: list[str] = []

@@ -1,4 +1,4 @@
-"""Score logs: one JSON line a sample, appended by any number of processes, rotated by size."""
+"""Score logs: a JSON line for each sample, appended by any number of processes, in files of limited size."""
 
 from __future__ import annotations
 
@@ -26,26 +26,28 @@ if TYPE_CHECKING:
     from finer_rewards.reward import Reward
     from finer_rewards.types import Evidence, Score
 
-_SHOWN = 5  # rows kept of a result
-_SMALL = 200  # rows of results of which those that differ are looked for
+#: The number of rows of a result that are logged.
+_SHOWN = 5
+#: In results of at most so many rows, the rows that differ are found and logged first.
+_SMALL = 200
 
 
 class ScoreLog:
-    """A file that gets one JSON line for every sample scored.
+    """A file that gets a JSON line for each sample scored.
 
-    It holds no open file: it pickles, and any number of threads, forks and ranks may write to one path. A line
-    is written whole or not at all; when the file has reached `max_bytes` it becomes `PATH.1`, `PATH.1` becomes
-    `PATH.2`, and so on, and what is older than `backups` files is deleted.
+    It holds no open file, so it can be pickled, and any number of threads, forks and ranks may write to one path. A
+    line is written whole or not at all. When the file has reached `max_bytes` it becomes `PATH.1`, `PATH.1` becomes
+    `PATH.2`, and so on; only `backups` of these are kept.
 
     Args:
-        path: where to write; its folder must be there.
-        max_bytes: size at which a file is closed and the next begun.
+        path: the file to write; its folder must exist.
+        max_bytes: the size at which a file is closed and the next begun.
         backups: how many closed files are kept, so that a log takes at most (backups + 1) × max_bytes.
-        completions: keep the text of completions; without it `rescore` cannot parse them again, and the
-            report shows the SQL alone.
+        completions: whether to keep the text of completions; without it `rescore` cannot parse them again, and the
+            report shows only the SQL.
 
     Raises:
-        ConfigError: the folder is not there or cannot be written, or a limit is not positive.
+        ConfigError: the folder is missing or cannot be written, or a limit is not positive.
 
     Example:
         >>> import tempfile, finer_rewards as fr
@@ -91,7 +93,7 @@ class ScoreLog:
         signature: Signature,
         step: int | None = None,
     ) -> None:
-        """Append one line a sample; a disk that takes no more gives a warning, and scoring goes on."""
+        """Append a line for each sample; if the disk is full, it warns and scoring goes on."""
         shared = {"time": time.time(), "signature": signature.digest}
         schemas: dict[str, Evidence] = {}
         records = []
@@ -124,8 +126,9 @@ class ScoreLog:
             state = os.fstat(handle)
             start = state.st_size
             if start and os.pread(handle, 1, start - 1) != b"\n":
-                lines = b"\n" + lines  # a process was killed in the middle of a line
-            # Said once a file, and before the first score that it is true of: what scored, and each schema.
+                # A process was killed while it wrote the last line; the new lines must not continue that one.
+                lines = b"\n" + lines
+            # The scorer and each schema are written once in a file, before the first score that they belong to.
             said = set() if not start else {told for file, told in self._announced if file == state.st_ino}
             new = {db: one for db, one in schemas.items() if f"db:{db}" not in said}
             if new or signature.digest not in said:
@@ -137,7 +140,8 @@ class ScoreLog:
                 while view:
                     view = view[os.write(handle, view) :]
             except OSError:
-                os.ftruncate(handle, start)  # a full disk leaves no half line behind
+                # The disk is full: a line that was written in part is removed.
+                os.ftruncate(handle, start)
                 raise
             if not start:
                 self._announced = {one for one in self._announced if one[0] != state.st_ino}
@@ -166,7 +170,7 @@ class ScoreLog:
             fcntl.flock(handle, fcntl.LOCK_EX)
             yield
         finally:
-            # Not left to closing it: a process forked meanwhile has the lock open too.
+            # Closing the file would not free the lock if a process was forked meanwhile, which has it open too.
             fcntl.flock(handle, fcntl.LOCK_UN)
             os.close(handle)
 
@@ -178,12 +182,12 @@ class ScoreLog:
 
 
 def log_files(paths: Sequence[str]) -> list[Path]:
-    """Return the files of a log, oldest first: the closed ones (`PATH.2`, `PATH.1`), then `PATH` itself.
+    """Return the files of logs, oldest first: the closed files (`PATH.2`, `PATH.1`), then `PATH` itself.
 
-    A folder stands for every log in it.
+    A folder stands for all logs in it.
 
     Raises:
-        ConfigError: a path is not there, or a folder holds no log.
+        ConfigError: a path is missing, or a folder holds no log.
     """
     found: list[Path] = []
     for text in paths:
@@ -210,7 +214,7 @@ def log_files(paths: Sequence[str]) -> list[Path]:
 def log_record(
     reward: Reward, evidence: Evidence, score: Score, *, completions: bool = True
 ) -> dict[str, Any]:
-    """Return what a log keeps of one score: enough to show it, to explain it, and to score it again.
+    """Return the record of a score in a log: enough to show it, to explain it, and to score the sample again.
 
     Example:
         >>> from finer_rewards.rewards import well_formed
@@ -251,18 +255,19 @@ def log_record(
     if sample.dialect is not None:
         record["dialect"] = sample.dialect
     if sample.answer is not None:
-        record["answer"] = tagged(sample.answer)  # bytes and NaN too: it is scored by again
+        # Tagged, so that bytes and NaN are exact when the sample is scored again.
+        record["answer"] = tagged(sample.answer)
     return record
 
 
 def _schema_record(evidence: Evidence) -> dict[str, Any]:
-    """Return how the statements on a database are read: what tells a column from a text, and the dialect."""
+    """Return the schema of a database and the dialect, with which a reader of the log can parse the statements."""
     assert evidence.schema is not None
     return {"dialect": evidence.dialect, **asdict(evidence.schema)}
 
 
 def _some_rows(evidence: Evidence) -> dict[str, list[list[str]]]:
-    """Return some rows of both results, those that the other has not where results are small."""
+    """Return some rows of both results; if the results are small, rows that the other result lacks."""
     predicted, gold = evidence.predicted, evidence.gold
     if predicted is None or gold is None or not (predicted.ok and gold.ok):
         return {}
@@ -283,7 +288,8 @@ _ENCODER = json.JSONEncoder(
 def _line(record: Mapping[str, Any]) -> bytes:
     try:
         text = _ENCODER.encode(record)
-    except ValueError:  # NaN and infinity are no JSON
+    except ValueError:
+        # The record holds NaN or infinity, which JSON lacks.
         text = _ENCODER.encode(_finite(record))
     return text.encode("utf-8", "replace") + b"\n"
 

@@ -1,4 +1,4 @@
-"""What a SQLite database says of its tables and views: read by a worker in a file, and in memory for DDL as text."""
+"""Reads the tables and views of a SQLite database, by pragmas: a worker for a file, `schema.py` for DDL as text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def read_catalog(connection: Any) -> list[tuple[Any, ...]]:
             foreign = connection.execute(f"PRAGMA foreign_key_list({quoted})").fetchall()
             collations = _collations(connection, quoted) if collated else []
         except sqlite3.Error:
-            continue  # a view over a table that is gone, or a module that this SQLite lacks
+            # A view over a table that is gone, or a virtual table whose module this SQLite lacks.
+            continue
         found.append((name, kind, columns, unique, foreign, collations))
     return found
 
@@ -43,7 +44,7 @@ def read_catalog(connection: Any) -> list[tuple[Any, ...]]:
 def _collations(connection: Any, table: str) -> list[str]:
     """Return the collation of each column that `SELECT *` shows.
 
-    No pragma tells it, but the program of a UNION does: it drops repeats by an index with these collations.
+    No pragma returns it, but the program of a UNION shows it: it drops repeats by an index with these collations.
     """
     for row in connection.execute(f"EXPLAIN SELECT * FROM {table} UNION SELECT * FROM {table}").fetchall():
         if row[1] == "OpenEphemeral" and str(row[5]).startswith("k("):

@@ -1,16 +1,16 @@
-"""Files of predictions and gold, as people have them -> entries, and the pairing of the two.
+"""Reads files of predictions and golds in the formats that are in use, and pairs each prediction with its gold.
 
 * `json`: a list of records or of texts, or BIRD's `{"0": "SQL\\t----- bird -----\\tdb_id"}`.
-* `jsonl`: a record or a text a line.
-* `lines`: a statement a line, as Spider has it: `SQL<TAB>db_id`, or no id; a blank one is empty SQL.
-* `csv`: a record a row under a row of names (`.csv`, `.tsv`).
-* `sql`: statements parted by `;`, over as many lines as they like, with comments.
+* `jsonl`: a record or a text in each line.
+* `lines`: a statement in each line, as in Spider: `SQL<TAB>db_id`, or without an id; a blank line is empty SQL.
+* `csv`: a record in each row, under a row of names (`.csv`, `.tsv`).
+* `sql`: statements separated by `;`, of any number of lines, with comments.
 
-A file is JSON when its name says so or its text begins with `{` or `[`; it is `jsonl` when the name says so,
-or when its second line begins with `{` like the first. It is `lines` when each line ends in `<TAB>db_id`, or
-when at least nine in ten are whole queries; blank lines between queries that all end in `;` make it `sql`.
+A file is JSON if its name says so or its text begins with `{` or `[`; it is `jsonl` if the name says so,
+or if its second line begins with `{` like the first. It is `lines` if each line ends in `<TAB>db_id`, or
+if at least nine of ten are whole queries; blank lines between queries that all end in `;` make it `sql`.
 
-Files are read as `TextFile` reads them. Entries are kept in a file where they are many; `jsonl`, `lines` and `csv`
+Files are read as `TextFile` reads them. Many entries are kept in a file instead of memory; `jsonl`, `lines` and `csv`
 are read line by line, so that they may be larger than memory.
 """
 
@@ -48,20 +48,19 @@ _UNFINISHED = re.compile(
 def read_statements(
     path: str | Path, *, side: Side = "predicted", file_format: str | None = None
 ) -> list[FileStatement]:
-    """Return what a file of statements holds, in its order.
+    """Return the statements of a file, in its order.
 
     Args:
         path: the file; `-` is standard input.
-        side: which fields of a JSON record to read: predictions or gold.
-        file_format: one of `FORMATS`; `None` means it is recognised by the content.
+        side: whether to read the fields of a record with the prediction or those with the gold.
+        file_format: one of `FORMATS`; `None` means that it is recognised by the name and content.
 
     Returns:
         The entries; blank lines at the end of a file of lines are not counted.
 
     Raises:
         ConfigError: there is no such format.
-        DataError: the file is missing, a folder, empty, not UTF-8, not the JSON it should be, or a record has
-            no SQL.
+        DataError: the file is missing, a folder, empty, not UTF-8, or not valid JSON, or a record has no SQL.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -76,7 +75,7 @@ def read_statements(
 
 
 class FileStatements(DiskSequence[FileStatement]):
-    """The entries of a file; of each, its database and what its id hashes to stay in memory."""
+    """The entries of a file, kept on disk if they are many. In memory are their databases and hashes of their ids."""
 
     def __init__(self, entries: Iterable[FileStatement] = ()) -> None:
         self.dbs: list[str | None] = []
@@ -102,14 +101,14 @@ class Pairs(Sequence[tuple[FileStatement, FileStatement]]):
     Args:
         predicted: the predictions.
         gold: the golds.
-        places: where the prediction for each gold stands.
+        places: for each gold, the index of its prediction.
     """
 
     def __init__(self, predicted: FileStatements, gold: FileStatements, places: Sequence[int]) -> None:
         self.predicted, self.gold, self._places = predicted, gold, places
 
     def dbs(self) -> Iterator[tuple[str | None, str | None]]:
-        """Yield the database that each prediction names, and its gold."""
+        """Yield the databases that each prediction and its gold name."""
         return (
             (self.predicted.dbs[place], db) for place, db in zip(self._places, self.gold.dbs, strict=True)
         )
@@ -140,12 +139,12 @@ def read_pairs(
 ) -> Pairs:
     """Return each prediction with its gold.
 
-    They are paired by question id when every record of both files has one, otherwise by position.
+    They are paired by question id if every record of both files has one, otherwise by position.
 
     Args:
-        predicted: file of predictions; `-` is standard input.
-        gold: file of gold statements.
-        predicted_format: one of `FORMATS`; `None` means it is recognised.
+        predicted: the file of predictions; `-` is standard input.
+        gold: the file of gold statements.
+        predicted_format: one of `FORMATS`; `None` means that it is recognised.
         gold_format: the same for the gold file.
 
     Returns:
@@ -162,7 +161,7 @@ def read_pairs(
     theirs, blank = _read(gold, "gold", gold_format)
     theirs = theirs.cut(len(theirs) - blank)
     ours, blank = _read(predicted, "predicted", predicted_format)
-    # Blank lines at the end are empty predictions as far as there is gold for them.
+    # Blank lines at the end of the predictions count as empty predictions, but only as many as golds need one.
     ours = ours.cut(max(min(len(theirs), len(ours)), len(ours) - blank))
     names = (_name(predicted), _name(gold))
     if len(ours) != len(theirs):
@@ -184,7 +183,7 @@ def read_pairs(
 
 
 def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[FileStatements, int]:
-    """Return the entries, and how many of the last ones are blank lines."""
+    """Return the entries, and how many blank lines there are at the end."""
     if file_format is not None and file_format not in FORMATS:
         raise ConfigError(
             f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
@@ -247,7 +246,7 @@ def _recognise(file: TextFile, path: str) -> str:
     whole = [_is_whole_query(line) for line in filled()] if others else [False]
     if sum(whole) < 0.9 * len(whole):
         return "sql"
-    # Where every statement is closed by `;`, blank lines are only there for the eye.
+    # If every statement ends in `;`, a blank line only separates them; else it is an empty statement.
     blank = any(not line.strip() for line in file.lines())
     return "sql" if blank and all(line.rstrip().endswith(";") for line in filled()) else "lines"
 
@@ -276,7 +275,8 @@ def _json(text: str, name: str, line: int = 0) -> Any:
             f"{name} should be JSON, but line {where}, column {error.colno} is not: {error.msg}. "
             "Mend that line, or name the file's format."
         ) from None
-    except ValueError as error:  # nested too deeply, or a number of thousands of digits
+    except ValueError as error:
+        # The JSON is nested too deeply, or has a number of thousands of digits.
         raise DataError(
             f"{name} should be JSON that can be read, but {f'line {line}' if line else 'it'} is not: {error}. "
             "Check that it is the right file."
@@ -293,7 +293,7 @@ def _csv_entries(file: TextFile, separator: str, side: Side) -> Iterator[FileSta
                 raise DataError(
                     f"{name}, row {index}, should have {count} cells, as its first line. Mend that row."
                 )
-            # A quote before what a spreadsheet would calculate is ours: see `cli/output.py`.
+            # `cli/output.py` puts a quote before a cell that a spreadsheet would calculate; it is taken off again.
             cells = {key: cell[cell[:2] in _QUOTED :] for key, cell in row.items()}
             yield file_statement(cells, side, f"{name}, row {index},")
     except csv.Error as error:
@@ -309,7 +309,7 @@ def _json_entries(value: Any, side: Side, name: str) -> Iterator[FileStatement]:
     elif isinstance(value, dict) and value and first_key(value, SQL_KEYS[side]):
         yield file_statement(value, side, f"{name}, record 0,")
     elif isinstance(value, dict):
-        # BIRD numbers its predictions from 0: places in the file, not question ids.
+        # The keys of BIRD's predictions count from 0; they are places, not question ids.
         places = {str(index) for index in range(len(value))}
         numbered = value.keys() == places
         keys = sorted(value, key=int) if numbered else list(value)

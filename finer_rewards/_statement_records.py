@@ -1,4 +1,4 @@
-"""A record as people write them -> an entry or a sample: the names of its fields, and what rows for trainers nest."""
+"""Reads a record of a file as a statement or a sample: knows the usual names of fields, and the rows of trainers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from finer_rewards.types import Sample
 
 Side = Literal["predicted", "gold"]
 
-#: Where a record keeps what we want, first match first.
+# The names that fields have in the files of others; the first that is there counts.
 _COMPLETION_KEYS = ("completion", "response", "messages")
 _PREDICTED_KEYS = ("predicted", "predicted_sql", "prediction", "pred_sql", "pred")
 _GOLD_KEYS = ("gold", "gold_sql")
@@ -25,7 +25,7 @@ _DB_KEYS = ("db_id", "db", "database", "db_name")
 _ID_KEYS = ("question_id", "instance_id", "qid")
 _QUESTION_KEYS = ("question", "utterance")
 
-#: What rows for trainers have besides a completion, as `prepare` writes them.
+#: The fields of rows that `prepare` writes for trainers.
 ROW_KEYS = frozenset(
     (
         *(*_COMPLETION_KEYS, *_PREDICTED_KEYS, *_GOLD_KEYS, *_DB_KEYS, *_ID_KEYS, *_QUESTION_KEYS),
@@ -41,12 +41,12 @@ class FileStatement:
     """One statement (or completion) of a file.
 
     Args:
-        sql: the text; empty where the file has an empty prediction.
-        db: the database it names, if any.
+        sql: the text; empty for an empty prediction.
+        db: the database that the record names, if any.
         question_id: its id, if any.
-        question: the question, if the file has it.
-        others: further gold statements that are as good.
-        extra: everything else in its record.
+        question: the question, if the record has it.
+        others: further gold statements, each of them also right.
+        extra: all other fields of the record.
     """
 
     sql: str
@@ -67,7 +67,7 @@ def file_statement(value: Any, side: Side, where: str) -> FileStatement:
         )
     value = _flat(value)
     present = [name for name in SQL_KEYS[side] if name in value]
-    # Spider keeps a parsed query under `sql`, beside its text.
+    # In Spider's records `sql` is the parsed query; its text is in `query`.
     key = first_key(value, [name for name in present if not _is_parsed(name, value)]) or first_key(
         value, present
     )
@@ -94,10 +94,10 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
 
     Args:
         record: its fields, under any of the names that files of predictions and golds have.
-        where: what to call it in a message.
+        where: the name of the record in messages.
 
     Raises:
-        DataError: it has no completion, no gold or answer, or no database, or one of another type.
+        DataError: the completion, the database, or both gold and answer are missing, or a field has the wrong type.
 
     Example:
         >>> sample_of({"completion": "SELECT 1", "gold_sql": "SELECT 2", "db_id": "pets"}, "row 1").db
@@ -115,7 +115,8 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
     if completion is None:
         if "status" not in record:
             raise DataError(f"{where} should have a text `completion`, but it has {has}. Add it.")
-        completion = ""  # a completion without SQL, logged without its text
+        # A score log without completions, and a completion without SQL: neither is in the record.
+        completion = ""
     if not db or (gold is None and answer is None):
         raise DataError(f"{where} should have `gold` and `db`, but it has {has}. Add them.")
     name, step, meta = first("id", *_ID_KEYS), fields.get("step"), fields.get("meta")
@@ -123,9 +124,8 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
     calls, turns = fields.get("calls"), fields.get("turns")
     try:
         chat = read_chat(completion)
-        if (
-            isinstance(completion, str) and isinstance(calls, list) and isinstance(turns, int)
-        ):  # of a score log
+        if isinstance(completion, str) and isinstance(calls, list) and isinstance(turns, int):
+            # A score log has the calls beside the text of the completion.
             chat = Chat(completion, tuple(calls), turns)
         return Sample(
             chat,
@@ -141,7 +141,7 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
 
 
 def _flat(record: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a record with what rows for verl and OpenRLHF keep one level down."""
+    """Return a record with the fields that rows for verl and OpenRLHF keep in a nested object."""
     truth, label = record.get("reward_model"), record.get("label")
     if isinstance(label, str) and label.startswith("{"):
         try:
@@ -175,7 +175,7 @@ def _is_parsed(name: str, record: Mapping[str, Any]) -> bool:
 
 
 def first_key(record: Mapping[str, Any], keys: Sequence[str]) -> str | None:
-    """Return the first key that is there, one with a value before one that is null."""
+    """Return the first key that has a value in the record; else the first key that is there with null."""
     null = None
     for key in keys:
         if key in record:

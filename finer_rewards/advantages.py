@@ -1,4 +1,4 @@
-"""Advantages for a training loop of one's own: groups of scores in, numbers out, with what has no score left out."""
+"""Computes advantages from groups of scores, for users with their own training loop."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def group_advantages(
     *,
     scale: Literal["group", "batch", "none"] = "group",
 ) -> list[float | None]:
-    """Return the advantage of each completion over the others of its prompt; `None` where there is no score.
+    """Return the advantage of each completion over the others of its prompt; `None` if it has no score.
 
     Formula: (r - m) / s, with r the value, m the mean of the group's values and s their standard deviation (GRPO), that
-    of all values of the batch, or 1 (Dr. GRPO). What cannot be scored has no part in m and s. A group whose values
-    are all equal, or of which one alone has a value, has advantages of exactly 0, as is every advantage over an s of 0.
+    of all values of the batch, or 1 (Dr. GRPO). Samples that cannot be scored have no part in m and s. If all values of
+    a group are equal, or only one completion has a value, or s is 0, the advantages are exactly 0.
 
-    Leave out of the loss what is `None`, or give it 0: it says nothing of the completion. A gold that cannot be used
-    leaves a whole group out.
+    Leave the completions with `None` out of the loss, or give them 0: `None` says nothing of the completion. If a gold
+    cannot be used, that is its whole group.
 
     Args:
         scores: scores or their values, the `group_size` completions of one prompt after those of another.
-        group_size: completions of a prompt.
+        group_size: the number of completions of a prompt.
         scale: `"group"`, the sample standard deviation (n - 1) of the group; `"batch"`, that of all values;
             `"none"`, no scaling.
 
@@ -48,7 +48,7 @@ def group_advantages(
     References:
         GRPO: Shao et al., DeepSeekMath, 2024, arXiv:2402.03300, section 4.1. Dr. GRPO: Liu et al., Understanding
         R1-Zero-Like Training, 2025, arXiv:2503.20783. By the batch: Hu et al., REINFORCE++, 2025, arXiv:2501.03262.
-        TRL adds 1e-4 to s, verl 1e-6; here s of 0 is the only case apart.
+        TRL adds 1e-4 to s, verl 1e-6; here only an s of 0 is treated specially.
     """
     if scale not in _SCALES:
         raise ConfigError(
@@ -62,7 +62,8 @@ def group_advantages(
         mean = math.fsum(scored) / len(scored) if scored else 0.0
         own = _spread(scored)
         spread = {"group": own, "batch": batch, "none": 1.0}[scale]
-        # Equal values differ from their mean by a rounding error, which a small spread would make large.
+        # The mean of equal values is rounded, so that their differences from it are tiny but not 0; divided by a
+        # small spread they would be large. A group without spread of its own therefore gets exactly 0.
         found += [
             None if value is None else (value - mean) / spread if own and spread else 0.0 for value in group
         ]
@@ -70,16 +71,16 @@ def group_advantages(
 
 
 def silent_groups(scores: Iterable[Score | float | None], group_size: int) -> float:
-    """Return the share of groups that teach nothing: all of their values are equal, or one alone has a value.
+    """Return the share of groups that teach nothing, since all their values are equal or only one has a value.
 
-    TRL's `frac_reward_zero_std` is that share only while advantages are scaled by group or not at all.
+    TRL's `frac_reward_zero_std` is this share only if advantages are scaled by group or not at all.
 
     Args:
         scores: as `group_advantages` takes them.
         group_size: completions of a prompt.
 
     Returns:
-        From 0 to 1; 0 where there is no group.
+        From 0 to 1; 0 if there is no group.
 
     Raises:
         ConfigError: the scores are not whole groups.
@@ -116,7 +117,7 @@ def _groups(caller: str, scores: Iterable[Score | float | None], group_size: int
 
 
 def _lost(score: Score) -> Iterator[float]:
-    """Yield whether the group in which the score was given had no right answer, where that counted."""
+    """Yield for each `in_lost_groups` in a score whether it was scored in a group without a right answer."""
     if "lost" in score.metrics:
         yield score.metrics["lost"]
     for _, part in score.parts:

@@ -1,4 +1,4 @@
-"""A tool with which a model queries the database before it answers, for agents in whatever trainer.
+"""A tool with which a model queries the database before it answers, for agents in any trainer.
 
     tool = SQLTool(SQLite("databases/"), "concert_singer")
     tool.run_sql("SELECT name FROM singer LIMIT 3")
@@ -22,7 +22,8 @@ from finer_rewards.types import Cell, Execution, Status
 
 __all__ = ["Episode", "SQLTool"]
 
-_LONGEST_CELL = 200  # characters
+#: The most characters of a cell that are shown.
+_LONGEST_CELL = 200
 _PLAIN = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 #: The tool as the OpenAI interface describes it.
@@ -47,14 +48,14 @@ class SQLTool:
     """Runs queries for a model in one episode: read-only, under the executor's limits, within a budget.
 
     Args:
-        executor: what runs them.
+        executor: the executor that runs them.
         db: the database, as a `Sample` names it.
-        max_calls: queries that one episode may run.
-        max_rows: rows shown of a result; the model is told when there are more.
-        max_bytes: bytes of UTF-8 that the replies of one episode may have, but for a line that says so.
+        max_calls: the most queries in an episode.
+        max_rows: the most rows of a result that are shown; the model is told if there are more.
+        max_bytes: the most bytes of UTF-8 in all replies of an episode; a last line says if a reply is cut.
 
     Raises:
-        ConfigError: a limit is no positive whole number.
+        ConfigError: a limit is not a positive whole number.
 
     Example:
         >>> import finer_rewards as fr
@@ -69,7 +70,7 @@ class SQLTool:
     max_calls: int = 10
     max_rows: int = 20
     max_bytes: int = 16_384
-    #: The queries that were asked for, in order, and how each ended; `None` for one that the budget refused.
+    #: The queries that the model called for, in order, and how each ended; `None` if the budget refused it.
     calls: list[tuple[str, Status | None]] = field(default_factory=list, init=False)
     _left: int = field(init=False, repr=False)
 
@@ -80,11 +81,11 @@ class SQLTool:
 
     @property
     def spent(self) -> bool:
-        """True when no further query will be run."""
+        """Whether the budget is used up, so that no further query will run."""
         return len(self.calls) >= self.max_calls or self._left <= 0
 
     def run_sql(self, sql: object) -> str:
-        """Return what the model is to read: the rows, or why there are none. It never raises for what the SQL did."""
+        """Return the reply for the model: the rows, or why there are none. No SQL makes this raise an error."""
         if not isinstance(sql, str) or not sql.strip():
             return "Error: `sql` should be one SELECT statement."
         if self.spent:
@@ -97,11 +98,11 @@ class SQLTool:
         return self._fitting(describe(run, self.max_rows))
 
     async def arun_sql(self, sql: object) -> str:
-        """Do the same without holding up the event loop."""
+        """Return the same as `run_sql`, without blocking the event loop."""
         return await asyncio.to_thread(self.run_sql, sql)
 
     def _fitting(self, text: str) -> str:
-        """Return what the budget leaves of a reply, whole lines if it can be."""
+        """Return a reply cut to the bytes that are left, at the end of a line if possible."""
         data = text.encode("utf-8", "replace")
         self._left -= len(data)
         if self._left >= 0:
@@ -112,11 +113,11 @@ class SQLTool:
 
 
 class Episode:
-    """One rollout in an environment that sees what the model writes as text, and calls the tool for it.
+    """One rollout in an environment that gets the model's text, reads the calls in it, and runs them with the tool.
 
     Args:
         tool: the tool of this rollout.
-        tag: the tag around a call: JSON, or SQL as it is. SkyRL-SQL has `sql`.
+        tag: the tag around a call, which holds JSON or plain SQL. SkyRL-SQL uses `sql`.
 
     Example:
         >>> import finer_rewards as fr
@@ -135,7 +136,7 @@ class Episode:
         self.messages: list[dict[str, str]] = []
 
     def step(self, action: str) -> str | None:
-        """Return what the model is to read; `None` when it has answered, or called when its budget was spent."""
+        """Return the replies to a turn of the model; `None` if the rollout is over: it answered, or its budget is spent."""
         self.messages.append({"role": "assistant", "content": action})
         calls = read_chat(self.messages[-1:], tag=self.tag).calls
         if not calls or self.tool.spent:
@@ -146,12 +147,12 @@ class Episode:
 
     @property
     def chat(self) -> Chat:
-        """What the model did so far."""
+        """What the model has done so far."""
         return read_chat(self.messages, tag=self.tag)
 
 
 def describe(run: Execution, max_rows: int = 20) -> str:
-    """Return what a query did as a model reads it: columns, rows and how many there are, or the error.
+    """Return the outcome of a query as text for a model: columns, rows and how many there are, or the error.
 
     Example:
         >>> print(describe(Execution(Status.ok, ("name", "age"), (("Ann", 3), ("Bo", None))), max_rows=1))
@@ -193,5 +194,5 @@ def _cell(value: Cell) -> str:
 
 
 def _harmless(text: str) -> str:
-    """Return a text in which no tag of a chat template is one: data is not to speak for the user."""
+    """Return a text without tags of chat templates, so that data in a table cannot pass for a turn of the user."""
     return text.replace("<|", "< |").replace("</", "< /")

@@ -1,4 +1,4 @@
-"""Why a wrong answer is wrong: a named cause for each thing that sets a predicted query apart from the gold."""
+"""Names the causes for which a wrong answer is wrong, by comparing the operations of its query with the gold's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CAUSES", "failure_causes"]
 
-#: Every cause and what it means, in the order in which one of several is named as the main one.
+#: Every cause and what it means. If an answer has several, the first in this order is its main cause.
 CAUSES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "malformed": "the completion holds no SQL, or what it holds is not one query",
@@ -61,7 +61,7 @@ _STOPPED: Final[Mapping[Status, str]] = {
 }
 _JOINS: Final = ("join", "left join", "full join")
 _CONDITIONS: Final = ("filter", "having")
-#: What a pair of conditions has in common of column, operator and value, and what is then wrong.
+#: Two conditions may be equal in some of (column, operator, value), by index; this tells what is then wrong.
 _PAIRS: Final = (
     ("wrong_value", (0, 1)),
     ("wrong_operator", (0, 2)),
@@ -84,18 +84,18 @@ def failure_causes(
 ) -> tuple[str, ...]:
     """Return why a wrong answer is wrong, the main cause first.
 
-    It is for an answer that is known to be wrong: two queries that look different may both be right.
+    Use it only for an answer that is known to be wrong: two queries that look different may both be right.
 
     Args:
-        predicted: the predicted SQL; `None` when there is none.
-        golds: the gold statements; it is compared with the one that it differs least from.
+        predicted: the predicted SQL; `None` if there is none.
+        golds: the gold statements; the predicted SQL is compared with the most similar of them.
         status: how the predicted query ended.
-        empty: whether it returned nothing where gold returned something.
-        schema: the schema of the database, without which a column is of no table.
-        dialect: what sqlglot calls the dialect of the statements.
+        empty: whether it returned no rows although the gold returned some.
+        schema: the schema of the database; without it, the table of a column is unknown.
+        dialect: sqlglot's name for the dialect of the statements.
 
     Returns:
-        Names out of `CAUSES`, each once, at least one, in that order.
+        At least one name of `CAUSES`, in their order.
 
     Example:
         >>> failure_causes("SELECT name FROM t WHERE a > 2 LIMIT 1", ["SELECT name FROM t WHERE a > 3"])
@@ -125,17 +125,17 @@ def failure_causes(
 
 
 def causes_between(predicted: Operations, gold: Operations) -> tuple[str, ...]:
-    """Return what sets one query apart from another; nothing when their operations are equal.
+    """Return the causes by which one query differs from another; none if their operations are equal.
 
-    What is missing and what is extra are paired where they stand for each other: a table for a table, a condition for
-    one on the same column. Each pair and each operation left over has one cause.
+    A missing operation is paired with an extra one that was written in its place: a table with a table, a condition
+    with a condition on the same column. Each pair, and each operation without a partner, has one cause.
 
     Args:
-        predicted: operations of the predicted query.
-        gold: operations of the gold.
+        predicted: the operations of the predicted query.
+        gold: the operations of the gold.
 
     Returns:
-        Names out of `CAUSES`, each once, the main one first.
+        Names of `CAUSES`, the main cause first.
 
     Example:
         >>> from finer_rewards.operations import sql_operations
@@ -148,7 +148,8 @@ def causes_between(predicted: Operations, gold: Operations) -> tuple[str, ...]:
     if not missing and not extra:
         return ()
     if _of(missing + extra, "set"):
-        # An operand that the other side has nothing of is part of the set operation.
+        # If one query has a set operation that the other lacks, all operations of its operands are missing too. They
+        # are no causes of their own.
         shared = {one.scope[0] for one in difference.matched if one.scope}
         missing, extra = (
             [one for one in side if not _is_operand(one) or one.scope[0] in shared]
@@ -159,7 +160,7 @@ def causes_between(predicted: Operations, gold: Operations) -> tuple[str, ...]:
 
 
 def _between(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
-    """Yield the causes of what one side lacks and the other has too many; it uses up both lists."""
+    """Yield the causes of the missing and the extra operations; operations that are paired are taken off the lists."""
     if _paired(missing, extra, lambda one: replace(one, scope=()) if one.kind != "columns" else None):
         yield "nesting"
     sides = [Counter(one.kind for one in side) for side in (missing, extra)]
@@ -187,7 +188,7 @@ def _between(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
 
 
 def _of_columns(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
-    """Yield the causes of what is selected: first the same column under another aggregate, then any for any."""
+    """Yield the causes in the SELECT list: pairs of a column under another aggregate first, then any other pairs."""
     if _paired(missing, extra, lambda one: _AGGREGATE.sub("(", one.arguments[0]).strip("()")):
         yield "aggregation"
     if _paired(missing, extra, lambda one: tuple(_AGGREGATE.findall(one.arguments[0]))):
@@ -200,7 +201,7 @@ def _of_columns(missing: list[Operation], extra: list[Operation]) -> Iterator[st
 
 
 def _of_conditions(missing: list[Operation], extra: list[Operation]) -> Iterator[str]:
-    """Yield the causes of conditions: a pair on one column first, then one with the same operator and value."""
+    """Yield the causes in conditions: pairs on the same column first, then pairs with the same operator and value."""
     for cause, places in _PAIRS:
         if _paired(missing, extra, partial(_arguments, places=places)):
             yield cause
@@ -215,7 +216,7 @@ def _is_operand(one: Operation) -> bool:
 
 
 def _arguments(one: Operation, places: tuple[int, ...]) -> tuple[str, ...] | None:
-    """Return some of column, operator and value; `None` for a condition that has not these three."""
+    """Return those of (column, operator, value) at some places; `None` if the condition is not of these three."""
     return tuple(one.arguments[place] for place in places) if len(one.arguments) == 3 else None
 
 
@@ -224,7 +225,7 @@ def _of(side: Iterable[Operation], *kinds: str) -> list[Operation]:
 
 
 def _paired(missing: list[Operation], extra: list[Operation], key: Callable[[Operation], object]) -> bool:
-    """Take out pairs that the key makes equal (`None` pairs with nothing), and return whether there were any."""
+    """Remove pairs with the same key from the lists (`None` equals nothing), and return whether there were any."""
     waiting: dict[object, list[Operation]] = {}
     for one in extra:
         waiting.setdefault(key(one), []).append(one)

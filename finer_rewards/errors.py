@@ -1,4 +1,4 @@
-"""What finer-rewards raises.
+"""The errors that finer-rewards raises.
 
     FinerError
     ├── ConfigError          something you passed is wrong; the message says what to write instead
@@ -6,7 +6,7 @@
     ├── MissingExtraError    an optional package is not installed; the message holds the `pip install`
     └── UnscorableError      a number was demanded of a score that has none
 
-What a query did is never raised: it is the `Status` of an `Execution`.
+A query that fails raises nothing: its failure is the `Status` of an `Execution`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DataError(ConfigError):
     """A file or a row that cannot be used."""
 
 
-#: Extras that pip alone cannot install, and what can.
+#: What to do about packages that pip alone cannot install.
 _OTHERWISE = {
     "nemo_rl": "Run inside a checkout of NeMo-RL: on the package index its name is an empty package",
     "openrlhf": "Install it as its own documentation says: pip cannot build its flash-attn before torch is there",
@@ -53,7 +53,7 @@ class UnscorableError(FinerError):
 
 
 def suggest(got: str, known: Iterable[str]) -> str:
-    """Return ``"Did you mean 'x'? "`` when a known name is near, else the empty string.
+    """Return ``"Did you mean 'x'? "`` if a known name is similar, else the empty string.
 
     Example:
         >>> suggest("stict", ["strict", "lenient"])

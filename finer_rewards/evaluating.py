@@ -1,4 +1,4 @@
-"""Evaluate predictions on a benchmark: a verdict and its measures for each candidate of each question."""
+"""Evaluates predictions on a benchmark: a score and further measures for each candidate of each question."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class Outcome:
 
     Args:
         question: the question.
-        scores: execution match of each candidate; `None` as its value where gold or system is at fault.
+        scores: the execution match of each candidate; its value is `None` if gold or system is at fault.
         soft_f1: BIRD's soft F1 of each candidate, in [0, 1].
-        ratios: the gold query's time over the candidate's, once a repeat, for candidates that match; else `None`.
-        sqls: the SQL found in each candidate.
-        chosen: the candidate a vote chose; `None` when none ran, 0 when there is one candidate.
-        causes: of each candidate that is wrong why, as `failure_causes` names it; of the others nothing.
+        ratios: for each candidate that matches, the gold query's time divided by its own, in each repeat; else `None`.
+        sqls: the SQL in each candidate.
+        chosen: the index of the candidate that the vote chose; `None` if none ran, 0 if there is only one.
+        causes: for each candidate, why it is wrong, as `failure_causes` names it; empty if it is right.
     """
 
     question: Question
@@ -52,7 +52,7 @@ class Outcome:
 
     @property
     def verdict(self) -> Score:
-        """The score of the chosen candidate; when none ran, that of the first."""
+        """The score of the chosen candidate; if none ran, that of the first."""
         return self.scores[self.chosen or 0]
 
 
@@ -61,14 +61,14 @@ class Summary:
     """Means over questions.
 
     Args:
-        asked: number of questions.
-        scored: those with a value.
-        accuracy: execution accuracy (EX) over the scored, in [0, 1]; `None` when none was scored.
-        soft_f1: mean soft F1 over the scored.
-        ves: mean valid efficiency score, 1 for gold's speed; `None` when it was timed too seldom.
-        r_ves: mean square root of BIRD's reward-based score, likewise.
-        ves_spread: standard deviation of `ves` from repeat to repeat.
-        r_ves_spread: that of `r_ves`.
+        asked: the number of questions.
+        scored: the number of questions with a value.
+        accuracy: the execution accuracy (EX) of the scored questions, in [0, 1]; `None` if none was scored.
+        soft_f1: the mean soft F1 of the scored questions.
+        ves: the mean valid efficiency score, 1 for the gold's speed; `None` if queries were timed too few times.
+        r_ves: the mean square root of BIRD's reward-based score, or `None` in the same case.
+        ves_spread: the standard deviation of `ves` between the repeats.
+        r_ves_spread: the standard deviation of `r_ves` between the repeats.
     """
 
     asked: int
@@ -95,20 +95,21 @@ def evaluate(
     """Yield the outcome of each question, in order.
 
     Args:
-        questions: what is asked.
+        questions: the questions, with their golds.
         candidates: for each question its completions or SQL texts, at least one.
-        executor: runs the SQL.
+        executor: the executor that runs the SQL.
         mode: how results are compared.
         strategy: how one of several candidates is chosen.
-        repeat: how often a matching query and its gold are timed, one after the other; 1 takes the times of
-            the one run there is. VES takes `LEAST_REPEATS`.
-        neighbours: as `Scorer` takes it; a benchmark has none.
-        advance: told how many questions are done.
+        repeat: how often a matching query and its gold are timed, one after the other. With 1 the times are those of
+            the run for the comparison. VES needs `LEAST_REPEATS`.
+        neighbours: as `Scorer` takes it; benchmarks are evaluated without.
+        advance: is called with how many more questions are done.
     """
     from finer_rewards.scoring import Scorer
 
     match, soft = execution_match(mode=mode), soft_f1_reference()
-    # The third is not asked for its value, but has the schema read, which the causes need.
+    # The value of `atomic_f1` is not used; it is there because it makes the scorer read the schema, which the causes
+    # need.
     with Scorer(match + soft + atomic_f1(), executor, neighbours=neighbours) as scorer:
         for start in range(0, len(questions), 64):
             batch = range(start, min(start + 64, len(questions)))
@@ -145,8 +146,8 @@ def summarise(outcomes: Sequence[Outcome], candidate: int | None = None) -> Summ
     """Return the means over some questions.
 
     Args:
-        outcomes: what became of each.
-        candidate: which candidate is meant; `None` is the chosen one.
+        outcomes: the outcomes of the questions.
+        candidate: the index of the candidate that counts; `None` means the chosen one.
 
     Returns:
         Means over the questions that could be scored.
@@ -188,12 +189,12 @@ class Paired:
     """Two systems on the questions that both have a value for.
 
     Args:
-        questions: how many there are.
-        difference: EX of the one less EX of the other, in [-1, 1].
-        interval: the difference's bootstrap interval of 95 per cent.
-        better: questions that the one alone has right.
-        worse: questions that the other alone has right.
-        p: how likely so uneven a split of these is when neither is better, two-sided.
+        questions: the number of these questions.
+        difference: the EX of the first system minus that of the second, in [-1, 1].
+        interval: the bootstrap interval of 95 per cent of the difference.
+        better: the number of questions that only the first system has right.
+        worse: the number of questions that only the second system has right.
+        p: the two-sided probability of a split as uneven as this if neither system is better.
     """
 
     questions: int
@@ -208,10 +209,10 @@ def confidence(values: Sequence[float]) -> tuple[float, float]:
     """Return the percentile bootstrap interval of 95 per cent of a mean over questions.
 
     Args:
-        values: one a question, at least one.
+        values: a value for each question, at least one.
 
     Returns:
-        Its ends, by 9,999 resamples under a fixed seed, so that it is the same each time.
+        The ends of the interval, from 9,999 resamples with a fixed seed, so that they are the same each time.
 
     Raises:
         MissingExtraError: SciPy is not installed.
@@ -240,17 +241,17 @@ def confidence(values: Sequence[float]) -> tuple[float, float]:
 
 
 def paired(outcomes: Sequence[Outcome], one: int, other: int) -> Paired | None:
-    """Compare two candidates, each of another system, on the same questions.
+    """Compare two systems, whose answers are two of the candidates, on the same questions.
 
-    The test is McNemar's, exact: a sign test over the questions that one of the two alone has right.
+    The test is McNemar's exact test: a sign test over the questions that only one of the two has right.
 
     Args:
-        outcomes: what became of each question.
-        one: the place of the one system among the candidates.
-        other: the place of the other.
+        outcomes: the outcomes of the questions.
+        one: the index of the first system among the candidates.
+        other: the index of the second system.
 
     Returns:
-        What was found; `None` where no question has a value for both.
+        The comparison; `None` if no question has a value for both.
 
     Raises:
         MissingExtraError: SciPy is not installed.
@@ -271,13 +272,13 @@ def paired(outcomes: Sequence[Outcome], one: int, other: int) -> Paired | None:
 
 
 def count_causes(outcomes: Sequence[Outcome]) -> dict[str, tuple[int, int]]:
-    """Return of how many wrong answers each cause is the main one, and in how many it is there at all.
+    """Return for each cause of how many wrong answers it is the main cause, and of how many it is a cause at all.
 
     Args:
-        outcomes: what became of each question; the chosen candidate counts.
+        outcomes: the outcomes of the questions; the chosen candidate counts.
 
     Returns:
-        By cause, in the order of `CAUSES`, those that occur; the first numbers add up to the wrong answers.
+        The causes that occur, in the order of `CAUSES`; the first numbers add up to the number of wrong answers.
     """
     wrong = [causes for one in outcomes if one.causes and (causes := one.causes[one.chosen or 0])]
     main = Counter(causes[0] for causes in wrong)
@@ -322,7 +323,7 @@ def _ratios(evidence: Evidence, executor: Executor, repeat: int) -> tuple[float,
     pairs = [
         (executor.execute(evidence.sample.golds[0], db), executor.execute(sql, db)) for _ in range(repeat)
     ]
-    # One that failed in a repeat, late on a busy machine, stands as it first ran.
+    # If a query fails in a repeat, as by a timeout on a busy machine, the times of its first run count.
     return tuple(_over(one, other) if one.ok and other.ok else _over(gold, predicted) for one, other in pairs)
 
 
@@ -331,7 +332,7 @@ def _over(gold: Execution, predicted: Execution) -> float:
 
 
 def at_fault(outcomes: Sequence[Outcome]) -> dict[Status, int]:
-    """Return how many questions could not be scored, by reason."""
+    """Return how many questions could not be scored, by status."""
     found: dict[Status, int] = {}
     for one in outcomes:
         if one.verdict.value is None:

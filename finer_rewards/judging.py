@@ -1,4 +1,6 @@
-"""Asking a judge: a batch of prompts at once, equal ones once, replies kept, failures the system's fault."""
+"""Asks a judge, such as a language model: all prompts of a batch at once, equal prompts only once.
+
+Replies are kept for later batches. If the judge fails, that is the system's fault, so the samples have no value."""
 
 from __future__ import annotations
 
@@ -17,20 +19,20 @@ from finer_rewards.types import Evidence
 
 __all__ = ["EndpointJudge"]
 
-#: What a judge is: prompts in, one reply each, in order; `None` for one that it could not answer. It may raise.
+#: A judge is a function from prompts to a reply for each, in order; `None` if it could not answer. It may raise.
 Judge = Callable[[Sequence[str]], Sequence["str | None"]]
 _KEPT_BYTES: Final = 32 << 20
 
 
 class Judges:
-    """What a scorer asks of a judge.
+    """Adds the replies of a judge to evidence, for `Scorer.observe`.
 
     Args:
-        reward: the reward; its parts say what is asked.
-        judge: who is asked.
+        reward: the reward, whose parts contain the prompts.
+        judge: the judge.
 
     Raises:
-        ConfigError: a part asks a judge, and there is none; or what is given cannot be asked.
+        ConfigError: a part needs a judge and there is none, or the judge is not a function.
     """
 
     def __init__(self, reward: Reward, judge: Judge | None) -> None:
@@ -49,7 +51,7 @@ class Judges:
         self._kept = LRU[str](_KEPT_BYTES)
 
     def observe(self, evidence: Sequence[Evidence]) -> list[Evidence]:
-        """Return the evidence with the replies to what the reward asks about it."""
+        """Return the evidence with the replies to the prompts that the reward has for it."""
         found = list(evidence)
         if self._judge is None:
             return found
@@ -70,7 +72,7 @@ class Judges:
         return found
 
     def _ask(self, prompts: list[str], replies: dict[str, str]) -> str:
-        """Put the replies that come into `replies`, and return why others do not."""
+        """Put the replies that the judge gives into `replies`, and return why others are missing."""
         if not prompts:
             return ""
         assert self._judge is not None
@@ -79,35 +81,37 @@ class Judges:
         except EndpointError as error:
             return str(error)
         except (AttributeError, KeyError, NameError, TypeError):
-            raise  # a mistake in the judge, which would leave a whole run without a value
+            # A mistake in the judge's code: if it were taken for a failure, a whole run would have no values.
+            raise
         except Exception as error:  # noqa: BLE001 - a client's own errors are the system's fault: there is no value
-            # Its text may hold a key, so it is not kept.
+            # The text of the error may hold a key, so only its type is reported.
             return f"the judge raised {type(error).__name__}"
         if len(came) != len(prompts):
             return f"the judge gave {len(came)} replies to {len(prompts)} prompts"
         for prompt, reply in zip(prompts, came, strict=True):
             if isinstance(reply, str):
                 replies[prompt] = reply
-                if grade_in(reply) is not None:  # one without a score is asked for again, the next time
+                # A reply without a score is not kept, so that the judge is asked again the next time.
+                if grade_in(reply) is not None:
                     self._kept.put(prompt, reply, 2 * (len(prompt) + len(reply)))
         return "the judge gave no reply"
 
 
 @dataclass(frozen=True, eq=False, repr=False, kw_only=True)
 class EndpointJudge(Endpoint):
-    """Asks `POST URL/chat/completions`, a request a prompt, several at once, with the standard library only.
+    """Asks `POST URL/chat/completions`, with a request for each prompt, several at a time; needs no further package.
 
-    The key and the prompts go to that address alone: a redirect is an error. A refusal for load (429) or by the server
-    (5xx), and a lost connection, are tried again, each time after twice the wait. A prompt that still fails has no
-    reply; when all fail it raises.
+    The key and the prompts go only to that address: a redirect is an error. A request that is refused because of load
+    (429) or by a server error (5xx), or whose connection is lost, is repeated, after a wait that doubles each time. A
+    prompt that still fails has no reply; if all fail, it raises.
 
     Args:
         url: base URL, e.g. `"http://localhost:8000/v1"`.
-        model: what the server calls the model.
-        temperature: 0 for the likeliest reply.
+        model: the model's name on the server.
+        temperature: 0 for the most likely reply.
         max_tokens: the longest reply.
-        concurrency: requests at once.
-        timeout: seconds a request may take.
+        concurrency: the number of requests at a time.
+        timeout: the seconds that a request may take.
         retries: further attempts after the first.
         key_variable: environment variable that holds the API key, if there is one. The key itself is kept nowhere.
 
@@ -134,13 +138,13 @@ class EndpointJudge(Endpoint):
         """Return a reply to each prompt.
 
         Raises:
-            EndpointError: none was answered.
+            EndpointError: no prompt was answered.
         """
         errors: list[EndpointError] = []
         gone = threading.Event()
 
         def ask(prompt: str) -> str | None:
-            # A server that is gone keeps nobody waiting once a prompt.
+            # Once the server cannot be reached, the other prompts are tried only once, without the waits.
             try:
                 return self._ask(prompt, once=gone.is_set())
             except EndpointError as error:
@@ -156,7 +160,7 @@ class EndpointJudge(Endpoint):
         return replies
 
     def describe(self) -> Mapping[str, object]:
-        """Return what decides its replies; not the URL, as the server may move."""
+        """Return what decides its replies. The URL does not: the same model may move to another server."""
         return {"model": self.model, "temperature": self.temperature, "max_tokens": self.max_tokens}
 
     def _ask(self, prompt: str, once: bool) -> str:

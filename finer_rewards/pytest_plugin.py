@@ -1,4 +1,4 @@
-"""A pytest fixture that puts a reward function through the attacks and laws of `finer-rewards redteam`.
+"""A pytest fixture that tries the attacks and laws of `finer-rewards redteam` on a reward function.
 
 def test_my_reward_cannot_be_cheated(redteam):
     redteam(my_reward, template="<think>{thought}</think><answer>{sql}</answer>", allow=("constant",))
@@ -19,12 +19,12 @@ __all__ = ["redteam"]
 
 @pytest.fixture(name="redteam")
 def redteam() -> Callable[..., Report]:
-    """Return a function that fails the test when an attack on a reward is accepted or a law broken.
+    """Return a function that fails the test if an attack on a reward is accepted or a law is broken.
 
-    It takes the arguments of `finer_rewards.testing.redteam`, and `allow`: kinds of attacks that may come
-    through. It returns the report.
+    It takes the arguments of `finer_rewards.testing.redteam`, and `allow`, the kinds of attacks that may succeed. It
+    returns the report.
     """
-    # Imported when used: the plugin is loaded in every pytest run of an environment that has this package.
+    # This is not imported above, because every pytest run in an environment with this package loads the plugin.
     from finer_rewards.testing.attacking import KINDS
     from finer_rewards.testing.attacking import redteam as run
 

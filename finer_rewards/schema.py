@@ -1,4 +1,4 @@
-"""What is known of a database without reading its rows."""
+"""`Schema`: the tables, columns and keys of a database, as executors read them or as users write them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Table:
     Args:
         name: as declared.
         columns: in declared order.
-        primary_key: names of its columns; empty when there is none.
+        primary_key: the names of its columns; empty if there is none.
         unique: further sets of columns that are unique (constraints and unique indexes without WHERE).
         foreign_keys: references to other tables.
         view: true for a view.
@@ -87,7 +87,7 @@ def table_of(
     keys: Sequence[tuple[str, Iterable[str], str | None, Iterable[str] | None]],
     view: bool = False,
 ) -> Table:
-    """Return a table as engines describe it.
+    """Return a table from what the catalogs of engines say of it.
 
     Args:
         name: as declared.
@@ -136,7 +136,7 @@ def schema_from_mapping(tables: Mapping[str, Mapping[str, str] | Iterable[str]])
 
 
 def schema_from_catalog(found: Iterable[tuple[Any, ...]]) -> Schema:
-    """Return the schema of what `_sqlite_catalog.read_catalog` returned."""
+    """Return the schema for the result of `_sqlite_catalog.read_catalog`."""
     tables = []
     for name, kind, columns, unique, foreign, *more in found:
         keys = sorted((column[5], column[1]) for column in columns if column[5])
@@ -163,7 +163,7 @@ def schema_from_catalog(found: Iterable[tuple[Any, ...]]) -> Schema:
                 kind == "view",
             )
         )
-    # A reference that names no column means the primary key of the table it refers to.
+    # A reference that names no columns is to the primary key of the table it names.
     primary = {table.name.lower(): table.primary_key for table in tables}
     return Schema(
         tuple(
@@ -182,11 +182,11 @@ def schema_from_catalog(found: Iterable[tuple[Any, ...]]) -> Schema:
 def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
     """Return the schema that CREATE statements declare, with its keys, NOT NULL, UNIQUE and foreign keys.
 
-    Statements that declare no table are passed over.
+    Other statements are ignored.
 
     Args:
-        ddl: CREATE statements.
-        dialect: what sqlglot calls the dialect they are written in.
+        ddl: the CREATE statements.
+        dialect: sqlglot's name for their dialect.
 
     Raises:
         ConfigError: the text does not parse.
@@ -199,7 +199,8 @@ def schema_from_ddl(ddl: str, dialect: str = "sqlite") -> Schema:
         try:
             found = _declared_in_sqlite(ddl)
         except sqlite3.Error as error:
-            return _declared_to_sqlglot(ddl, dialect, str(error))  # it may be written for another engine
+            # The text may be written for another engine; sqlglot accepts more.
+            return _declared_to_sqlglot(ddl, dialect, str(error))
         if found is not None:
             return found
     return _declared_to_sqlglot(ddl, dialect)
@@ -209,12 +210,13 @@ _CREATES = re.compile(
     r"(?:\s|--[^\n]*\n|/\*.*?\*/)*CREATE\s+(?:UNIQUE\s+|VIRTUAL\s+)?(?:TABLE|VIEW|INDEX)\b",
     re.DOTALL | re.IGNORECASE,
 )
-_MOST_STEPS = 1_000  # of a thousand opcodes each; CREATE TABLE AS runs a query
+#: The most thousands of opcodes that the statements may run: CREATE TABLE AS can hold any query.
+_MOST_STEPS = 1_000
 _ATTACH, _PRAGMA = 24, 19
 
 
 def _declared_in_sqlite(ddl: str) -> Schema | None:
-    """Return what SQLite itself makes of CREATE statements; `None` where there are none."""
+    """Return the schema that SQLite itself reads from CREATE statements; `None` if there are none."""
     steps = count()
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.set_authorizer(lambda action, *_: int(action in (_ATTACH, _PRAGMA)))

@@ -1,4 +1,4 @@
-"""Choose one of several candidates for a question by what they return, and say how good the choice can be."""
+"""Chooses one of several candidates for a question by the results they return, and tells how good a choice can be."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def vote(
         weights = _structure_weights(eligible, list(groups.values()), sqls or ())
     else:
         weights = [float(len(group)) for group in eligible]
-    # max keeps the first of equals, and groups stand in the order of their first candidates.
+    # `max` returns the first of equal groups, and groups are in the order of their first candidates.
     return eligible[max(range(len(eligible)), key=weights.__getitem__)][0]
 
 
@@ -179,7 +179,7 @@ def _cell_key(cell: Any) -> tuple[int, Any]:
 
 
 def _tells_something(execution: Execution | None) -> bool:
-    """True unless every cell is empty, or every cell that is not is zero."""
+    """Return whether some cell holds a value other than zero."""
     cells = [cell for row in execution.rows for cell in row] if execution is not None else []
     values = [cell for cell in cells if cell is not None and not (isinstance(cell, str) and not cell.strip())]
     return any(not (isinstance(value, (int, float)) and value == 0) for value in values)
@@ -218,7 +218,7 @@ def _structure_weights(
 
 
 def _alike(sql: str, other: str) -> float:
-    """Return the F1 of the atomic operations of two queries; one that cannot be read is like itself alone."""
+    """Return the F1 of the atomic operations of two queries; a query that cannot be read equals only itself."""
     from finer_rewards.operations import OperationsError, operation_f1, sql_operations
 
     try:
@@ -241,7 +241,7 @@ def _vote_reference(executions: Candidates) -> int | None:
 def _reference_key(execution: Execution) -> str:
     rows = execution.rows
     if len(execution.columns) > len(set(execution.columns)):
-        # Rows travel as JSON objects there, so of columns with one name the last is left.
+        # In FINER-SQL's code rows are JSON objects, so of several columns with one name only the last is left.
         rows = tuple(tuple(dict(zip(execution.columns, row, strict=True)).values()) for row in rows)
     texts = {"|".join(sorted("" if cell is None else str(cell) for cell in row)) for row in rows}
     return ";".join(sorted(texts))[:_REFERENCE_KEY_LENGTH]
