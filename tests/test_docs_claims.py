@@ -322,3 +322,11 @@ def anywhere() -> set[str]:
         repository()[file] for file in repository() if file.startswith(("examples", "benchmarks"))
     )
     return set().union(*options().values(), OPTIONS_OF_OTHERS, re.findall(r"--[a-z][a-z-]*", scripts))
+
+
+@every_page
+def test_extras(page: Path) -> None:
+    named = re.findall(r"(?:finer-rewards|\"\.)\[([\w,]+)\]", page.read_text(encoding="utf-8"))
+    extras = repository()["pyproject.toml"].split("[project.optional-dependencies]")[1].split("\n[")[0]
+    there = set(re.findall(r"^(\w+) = ", extras, re.M))
+    assert {extra for some in named for extra in some.split(",")} <= there
