@@ -2,7 +2,8 @@
 
 Data goes to standard output; progress, signature, warnings and summary go to standard error. The exit status is
 0 when all is done; 1 when the system failed (a database or a worker), when a gold cannot be used and
-`--strict-golds` is given, or when the mean is below `--fail-under`; 2 after wrong usage; 130 when interrupted.
+`--strict-golds` is given, when the mean is below `--fail-under`, or when a verb that looks for faults found one;
+2 after wrong usage; 130 when interrupted.
 
 Each verb is one file here, with `register(subparsers)` and `run(arguments) -> int`, and one line of `VERBS`. The
 program imports only the file of the verb that is used, so that it starts quickly.
@@ -62,8 +63,8 @@ _EXAMPLES = """examples:
   finer-rewards evaluate pred.sql spider/
   finer-rewards check spider/ -o clean.json
 
-`finer-rewards VERB --help` says more. Exit status: 0 done, 1 below --fail-under or the system failed (with
---strict-golds: a gold cannot be used), 2 wrong usage.
+`finer-rewards VERB --help` says more. Exit status: 0 done; 1 below --fail-under, or the system failed, or (with
+--strict-golds) a gold cannot be used, or check, preflight, redteam or doctor found a fault; 2 wrong usage.
 """
 
 #: Names that other tools give to an option, and the option here that does the same: an error suggests it.
