@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from finer_rewards._neighbours.conditions import ColumnCondition
     from finer_rewards._neighbours.portable_random import PortableRandom
-    from finer_rewards._neighbours.source_tables import SourceTable
+    from finer_rewards._neighbours.source_tables import Reference, SourceTable
     from finer_rewards.types import Cell, Row
 
 # In place of a row's index: a reference to a missing row, whose value stays as in the data; and a reference of NULL.
@@ -251,3 +251,24 @@ def drop_orphans(
             if links[number] < 0 or tuple(draft.rows[number][place] for place in one.columns) in present
         ]
     return len(kept[name]) < before
+
+
+def drop_childless(
+    draft: DraftTable, references: frozenset[Reference], kept: dict[str, list[int]], name: str
+) -> bool:
+    """Drop the rows of other tables that no row of this one refers to; return whether there were any.
+
+    Args:
+        draft: the table.
+        references: those of its references by which in the data every row is referred to.
+        kept: the rows kept so far, by table; changed.
+        name: the name of the table.
+    """
+    dropped = False
+    for one, links in zip(draft.table.references, draft.links, strict=True):
+        if one in references:
+            referred = {links[number] for number in kept[name]}
+            some = [number for number in kept[one.to_table] if number in referred]
+            dropped = dropped or len(some) < len(kept[one.to_table])
+            kept[one.to_table] = some
+    return dropped

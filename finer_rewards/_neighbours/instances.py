@@ -14,6 +14,7 @@ from finer_rewards._neighbours.draft_tables import (
     DANGLING,
     NULL,
     DraftTable,
+    drop_childless,
     drop_orphans,
     keep_determined,
     keep_individuals,
@@ -107,13 +108,20 @@ def make_instance(
         keep_singles(draft, rng)
         if not recipe.renames:
             keep_individuals(draft, rng)
-    return _finished(drafts)
+    return _finished(
+        drafts, {name: source.always_referred_to[name] for name in source.tables if name in near}
+    )
 
 
-def _finished(drafts: Mapping[str, DraftTable]) -> Instance:
-    """Return the instance without rows that repeat a key or refer to a dropped row."""
+def _finished(
+    drafts: Mapping[str, DraftTable], always_referred_to: Mapping[str, frozenset[Reference]]
+) -> Instance:
+    """Return the instance without rows that repeat a key, refer to a dropped row, or lack what refers to them."""
     kept = {name: unique(draft) for name, draft in drafts.items()}
-    while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()):
+    while any(drop_orphans(name, draft, drafts, kept) for name, draft in drafts.items()) or any(
+        drop_childless(drafts[name], references, kept, name)
+        for name, references in always_referred_to.items()
+    ):
         continue
     return Instance(
         {name: tuple(tuple(draft.rows[number]) for number in kept[name]) for name, draft in drafts.items()}

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from finer_rewards._neighbours.conditions import ColumnCondition
+    from finer_rewards._neighbours.source_tables import Reference
     from finer_rewards.types import Cell
 
 # With fewer rows than this, it may be an accident that values never repeat; fewer are enough for a column with the
@@ -94,11 +95,37 @@ def with_singles(table: SourceTable, conditions: Sequence[ColumnCondition]) -> S
         (place, value)
         for place, value in sorted(sought, key=repr)
         # Only for a column that hardly ever repeats: that one of three pets is a cat promises nothing.
-        if isinstance(value, str) and len(table.values(place)) >= _NAMING * len(table.rows)
+        if isinstance(value, str) and _hardly_repeats(table, place)
         # In a sampled table too, all rows that the gold looks for were read.
         if sum(row[place] == value for row in table.rows) == 1
     ]
     return replace(table, singles=tuple(singles)) if singles else table
+
+
+def _hardly_repeats(table: SourceTable, place: int) -> bool:
+    """Whether most texts of a column are the only ones of their kind; NULL and signs such as - name nothing."""
+    texts = [
+        value for row in table.rows if isinstance(value := row[place], str) and any(map(str.isalnum, value))
+    ]
+    return len(set(texts)) >= _NAMING * len(texts)
+
+
+def always_referred_to(table: SourceTable, tables: Mapping[str, SourceTable]) -> Iterator[Reference]:
+    """Yield the references of a table by which every row of the other table is referred to.
+
+    Where every continent of the data has a country, people accept a query that counts continents without one as 0, as
+    well as a query that leaves them out.
+    """
+    for one in table.references:
+        to = tables[one.to_table]
+        if (
+            to is not table
+            and table.complete
+            and to.complete
+            and len(to.rows) >= _TELLING_ROWS
+            and to.rows.places(one.to_columns).keys() <= table.rows.places(one.columns).keys()
+        ):
+            yield one
 
 
 def passed_on(

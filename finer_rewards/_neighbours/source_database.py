@@ -12,6 +12,7 @@ from functools import cached_property
 
 from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.promises import (
+    always_referred_to,
     determined,
     observed_keys,
     passed_on,
@@ -65,6 +66,13 @@ class SourceDatabase:
                 return True
             seen.add(name)
         return False
+
+    @cached_property
+    def always_referred_to(self) -> Mapping[str, frozenset[Reference]]:
+        """By table the references by which every row of the other table is referred to."""
+        return {
+            name: frozenset(always_referred_to(table, self.tables)) for name, table in self.tables.items()
+        }
 
     def obeyed(self) -> list[tuple[Any, ...]]:
         """Return what the data, and with it every neighbour, obeys beyond the declared schema: a tuple for each table.

@@ -28,7 +28,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.siblings import neighbours_cache
 
 #: Raised when a change of the code gives the same database and gold other neighbours.
-GENERATOR: Final = 10
+GENERATOR: Final = 11
 _MANIFEST: Final = "manifest.json"
 _PAUSE = 0.02
 _LARGEST: Final = 1 << 53
