@@ -9,8 +9,6 @@ from .operators import Same
 from .terms import ATOMS, SOURCES, Full, Outer, Select, Source, Table
 from .walks import walk
 
-__all__ = ["COMMUTATIVE", "colours_of"]
-
 #: Operators whose operands may stand in any order.
 COMMUTATIVE = frozenset({"same", "equal", "and", "or", "+", "*", "=", "<>", "is", "is not", "list", "&", "|"})
 

@@ -10,8 +10,6 @@ from .leaves import CONSTANTS, TRUE, Number
 from .operators import Comparison, Connective, In, List
 from .terms import Term
 
-__all__ = ["NEGATED", "absorb", "bound", "contradicts", "factor", "in_list", "merge_equalities", "operands"]
-
 NEGATED = {"=": "<>", "<>": "=", "<": ">=", ">=": "<", ">": "<=", "<=": ">", "is": "is not", "is not": "is"}
 _OTHER = {"and": "or", "or": "and"}
 _BOUNDS = ("<>", "<", "<=", ">", ">=")

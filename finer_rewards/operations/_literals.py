@@ -11,8 +11,6 @@ from .context import Context
 from .leaves import FALSE, TRUE, Boolean, Number, Text
 from .terms import Term
 
-__all__ = ["fit", "fold_comparison", "is_short", "strict_bound"]
-
 _COERCING = ("sqlite", "mysql")  # dialects that convert what is compared
 
 

@@ -15,8 +15,6 @@ from sqlglot import TokenType, exp
 
 from ._sqlite_tokens import before_operand
 
-__all__ = ["ENGINES", "AmbiguousNotError", "mark_brackets", "regrouped"]
-
 # Of these functions sqlglot makes operators, which have no rank where they are calls.
 _OPERATOR_FUNCTIONS = {
     "sqlite": (

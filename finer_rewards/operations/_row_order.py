@@ -26,8 +26,6 @@ from .terms import (
 )
 from .walks import T, remake, walk_here
 
-__all__ = ["drop_unseen_order"]
-
 # Aggregates that give one result for every order of their rows.
 _ORDERLESS = frozenset({"count", "sum", "avg", "min", "max", "total"})
 

@@ -11,8 +11,6 @@ from .leaves import FALSE, NULL, ONE, TRUE, Number, Star, Text, Word
 from .operators import COUNT_ALL, Aggregate, Arithmetic, Call, Case, Cast, Comparison, Like
 from .terms import Term
 
-__all__ = ["aggregate", "arithmetic", "call", "case", "cast", "like"]
-
 
 def arithmetic(term: Arithmetic, context: Context) -> Term:
     """Fold whole numbers; sort the operands of a sum and of a product."""

@@ -15,8 +15,6 @@ from .sources import Body, CommonTable, Entry, FromClause, given
 from .terms import Query, Select, Term, contains
 from .walks import conjuncts, remake
 
-__all__ = ["Scope", "limit_term", "place_of"]
-
 _ROWID = ("rowid", "oid", "_rowid_")
 _MOST_COLUMNS = 1_000  # of a block; where `*` stands for more, it stays as it is
 

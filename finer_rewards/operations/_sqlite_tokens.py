@@ -14,8 +14,6 @@ from sqlglot import TokenType
 
 from .facts import cast_affinity
 
-__all__ = ["UNARY_PLUS", "as_engine_means", "before_operand", "refused_by_sqlite"]
-
 #: The name of the function that stands for unary plus.
 UNARY_PLUS = "unary plus"
 

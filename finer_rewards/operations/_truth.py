@@ -7,8 +7,6 @@ from .leaves import Boolean, Column, Null
 from .operators import Comparison, Connective, Exists, In, Like, Not
 from .terms import Term
 
-__all__ = ["is_truth", "truth"]
-
 _TRUTHS = (Connective, Not, Comparison, In, Exists, Like, Boolean, Null)
 
 

@@ -17,8 +17,6 @@ from .operators import Cast, Collate, Comparison, Exists, In, Row, Scalar, Value
 from .terms import QUERIES, Query, Select, SetOperation, Term
 from .walks import fold, remake
 
-__all__ = ["as_value", "bare", "compared", "fix_collations", "shown"]
-
 _NUMERIC = ("number", "real", "date")
 
 

@@ -11,8 +11,6 @@ from .leaves import ONE, Number, Operator
 from .operators import Aggregate, Other, SortKey, Window, Windowed
 from .terms import Term
 
-__all__ = ["argument", "order_terms", "window"]
-
 #: What reads an expression in the scope it stands in.
 Read = Callable[[Any], Term]
 

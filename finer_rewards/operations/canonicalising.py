@@ -21,8 +21,6 @@ from .rules.joins import equal_classes
 from .terms import Query, Select
 from .walks import columns_of, remake
 
-__all__ = ["Canonical", "SchemaLike", "as_schema", "canonical_form", "canonical_query", "read_query"]
-
 SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
 
 

@@ -39,8 +39,6 @@ from .terms import (
     Term,
 )
 
-__all__ = ["Context"]
-
 #: The collation of a column of a compound query, in a database where columns have collations.
 UNKNOWN = "unknown"
 # What has no type converts nothing, so 1 and 1.0 stay two values that are equal.

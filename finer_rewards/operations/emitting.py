@@ -14,8 +14,6 @@ from .terms import CLOSED, QUERIES, Derived, Full, Outer, Query, Recursive, Sele
 from .walks import T, columns_of, remake, substitute
 from .words import name_of, say, say_query, say_source
 
-__all__ = ["KINDS", "operations_of"]
-
 #: Every kind of operation, and the clause it belongs to.
 KINDS = {
     "query": "",

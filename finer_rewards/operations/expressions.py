@@ -40,8 +40,6 @@ from .operators import (
 from .terms import Query, Term
 from .walks import remake
 
-__all__ = ["Resolver", "aggregate", "cast_name", "minus", "number", "read_term"]
-
 
 class Resolver(Protocol):
     """What an expression needs from the query around it."""

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 
 from finer_rewards.schema import Schema, Table
 
-__all__ = ["Facts", "TableFacts", "facts_of"]
-
 
 @dataclass(frozen=True)
 class TableFacts:

@@ -27,8 +27,6 @@ from finer_rewards.errors import ConfigError, FinerError
 from ._ranks import ENGINES, AmbiguousNotError, mark_brackets, regrouped
 from ._sqlite_tokens import as_engine_means, before_operand, refused_by_sqlite
 
-__all__ = ["LIMITS", "OperationsError", "is_small", "parse_query", "refuse_unreadable", "tree_of", "within"]
-
 Result = TypeVar("Result")
 
 SUPPORTED_MAJORS = range(28, 31)

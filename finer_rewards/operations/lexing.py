@@ -6,8 +6,6 @@ import re
 
 from sqlglot import tokens
 
-__all__ = ["ALLOWED_AFTER_TYPE", "COLUMN_TOO", "NUMBER", "QUOTES", "RESERVED", "SIGNS", "plain_tokens"]
-
 # A number takes all that touches it, so that `1e5` and `1a` are not read in part. What starts `/*+` is a hint.
 _TOKEN = re.compile(
     r"""--[^\n]*|/\*(?!\+)(?s:.)*?\*/|'(?:[^']|'')*'|"[^"]+"(?!")|`[^`]+`(?!`)|[A-Za-z_]\w*|\d[\w.]*"""

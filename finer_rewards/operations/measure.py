@@ -10,18 +10,6 @@ from finer_rewards._util.assignment import best_pairs
 
 from .multiset import Operation, Operations
 
-__all__ = [
-    "WEIGHTS",
-    "Agreement",
-    "agreement",
-    "beside",
-    "by_clause",
-    "operation_f1",
-    "partial_agreement",
-    "shaped",
-    "weighed",
-]
-
 #: How much an operation of each kind counts; 1 where a kind is not named. What a query returns weighs double:
 #: `benchmarks/operations.py` ranks right above wrong candidates a little better so, on Spider and on BIRD.
 WEIGHTS: Mapping[str, float] = {"columns": 2.0, "select": 2.0}

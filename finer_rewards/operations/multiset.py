@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from finer_rewards._util.assignment import best_pairs
 
-__all__ = ["Difference", "Operation", "Operations", "operand"]
-
 
 @dataclass(frozen=True, slots=True)
 class Operation:

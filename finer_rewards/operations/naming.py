@@ -30,8 +30,6 @@ from .terms import (
 )
 from .walks import T, fold, larger_than, remake, substitute
 
-__all__ = ["canonical"]
-
 _TRIES = 24
 _LONGEST_SPELLED = 200
 

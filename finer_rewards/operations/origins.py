@@ -17,8 +17,6 @@ from .terms import QUERIES, Derived, Query, Select, Term
 from .walks import columns_of, conjuncts, substitute, walk
 from .words import say
 
-__all__ = ["as_written"]
-
 _MOVED = frozenset({"filter", "join", "left join", "having"})
 
 

@@ -20,8 +20,6 @@ from .sources import Body, CommonTable, Numbers
 from .terms import Outer, Query, Select, SetOperation, Term
 from .walks import conjuncts
 
-__all__ = ["read_plain"]
-
 _MOST_PARTS = (
     500  # CTEs and aliases are read once for each use; beyond, `Reader` decides whether that is too many
 )

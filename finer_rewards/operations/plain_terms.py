@@ -14,8 +14,6 @@ from .lexing import ALLOWED_AFTER_TYPE, COLUMN_TOO, NUMBER, QUOTES, RESERVED
 from .operators import Call, Case, Cast, Comparison, Connective, Exists, In, Like, List, Not, Scalar, binary
 from .terms import Query, Term
 
-__all__ = ["PlainTerms", "UnsureError"]
-
 _AGGREGATES = frozenset({"COUNT", "SUM", "AVG", "MIN", "MAX"})
 # Functions that sqlglot reads as calls of this name, and the most arguments they may have.
 _CALLS = {

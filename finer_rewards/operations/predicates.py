@@ -43,8 +43,6 @@ from .operators import (
 from .terms import Select, Term
 from .walks import T, fold, remake
 
-__all__ = ["is_truth", "simplify", "truth"]
-
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "is": "is", "is not": "is not"}
 _EITHER_WAY = ("=", "<>", "is", "is not")
 

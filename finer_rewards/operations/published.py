@@ -25,8 +25,6 @@ from finer_rewards._util.sqlglot_log import quiet_sqlglot
 
 from .guard import OperationsError, parse_query, with_deep_stack
 
-__all__ = ["published_operations", "published_score"]
-
 _COMPARISONS = (exp.EQ, exp.NEQ, exp.GT, exp.GTE, exp.LT, exp.LTE)
 _PAIRS = (*_COMPARISONS, exp.Like, exp.ILike, exp.Is)
 # There any error whatever gives the empty set; these are the ones that its reading of a tree can meet.

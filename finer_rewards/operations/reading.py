@@ -16,8 +16,6 @@ from .operators import SortKey
 from .sources import Entry, Numbers
 from .terms import Derived, Query, Select, SetOperation, Term, Values
 
-__all__ = ["Reader"]
-
 _MOST_PARTS = 1_000  # CTEs and aliases are read once for each use, which can double at every level
 
 

@@ -33,8 +33,6 @@ from .walks import conjuncts
 if TYPE_CHECKING:
     from ._scopes import Scope
 
-__all__ = ["Body", "CommonTable", "Entry", "FromClause", "Numbers", "given"]
-
 
 def given(node: Any) -> set[str]:
     """Return the names of the arguments a node really has."""

@@ -30,8 +30,6 @@ from .operators import (
 )
 from .terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Table, Term
 
-__all__ = ["to_sql"]
-
 
 def to_sql(query: Query) -> str:
     """Return a query, before its sources are named, as one SQLite statement."""

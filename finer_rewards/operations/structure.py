@@ -21,16 +21,6 @@ from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, So
 from .walks import columns_of, walk
 from .words import say_query
 
-__all__ = [
-    "canonical_equal",
-    "canonical_sql",
-    "exact_set_match",
-    "ngram_similarity",
-    "schema_linking",
-    "schema_links",
-    "tree_edit_similarity",
-]
-
 
 @lru_cache(maxsize=2048)
 def _canonical(sql: str, schema: Schema | None, dialect: str) -> Query:

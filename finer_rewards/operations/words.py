@@ -58,8 +58,6 @@ from .terms import (
     Values,
 )
 
-__all__ = ["name_of", "say", "say_query"]
-
 
 def name_of(source: Label, depth: int) -> str:
     """Return what a source is called: its table, numbered when the block reads it more than once."""
