@@ -52,10 +52,11 @@ class Ways:
         rng = self.parts.rng
         kinds: list[Callable[[], list[Any]]] = [
             self.nulls, self.itself, self.groups, self.lists, self.least, self.unions, self.first, self.one_row,
-            self.distinct_rows, self.given_back,
+            self.distinct_rows, self.given_back, self.side_by_side,
         ]  # fmt: skip
         bases = rng.choice(kinds)()
-        changed = [self.parts.changed(rng.choice(bases)) for _ in range(max(0, size - len(bases)))]
+        reading = [one for one in bases if isinstance(one, Compound) or one.sources]
+        changed = [self.parts.changed(rng.choice(reading)) for _ in range(max(0, size - len(bases)))]
         return list(dict.fromkeys(map(self.parts.sql, [*bases, *changed])))
 
     def frame(self) -> tuple[Query, dict[str, Any], Expr]:
@@ -223,6 +224,34 @@ class Ways:
             Query((count(("col", "w", "c0")),), over),
             Query((count(),), over),
             replace(query, items=(count(column),)),
+        ]
+
+    def side_by_side(self) -> list[Any]:
+        """Two aggregates of one FROM clause: in subqueries, in one of them, in none."""
+        query, scope, _ = self.frame()
+        asked = [self.parts.condition(scope, 0) for _ in range(2)]
+        items = [self.parts.aggregate(scope, numeric=True) for _ in range(2)]
+
+        def under(item: Expr, condition: Expr) -> Expr:
+            then = ONE if item[3] == STAR else item[3]
+            return (*item[:3], ("case", condition, then, ("lit", "NULL")))
+
+        def shown(first: Expr, second: Expr) -> tuple[Expr, ...]:
+            return (("bin", "-", first, second), second)
+
+        alone = [
+            replace(query, items=(item,), where=every(query.where, one))
+            for item, one in zip(items, asked, strict=True)
+        ]
+        subqueries = [("scalar", one) for one in alone]
+        inside = [under(item, one) for item, one in zip(items, asked, strict=True)]
+        return [
+            Query(shown(*subqueries), ()),
+            replace(query, items=shown(*inside)),
+            replace(alone[0], items=shown(items[0], subqueries[1])),
+            replace(alone[0], items=shown(items[0], inside[1])),
+            replace(query, items=shown(inside[0], subqueries[1])),
+            replace(query, items=shown(*subqueries)),
         ]
 
     def given_back(self) -> list[Any]:

@@ -175,6 +175,20 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
         ("SELECT s.label FROM shop s JOIN city c ON s.city_id = c.id", "SELECT label FROM shop"),
         ("SELECT v.cost FROM visit v JOIN city c ON v.guest = c.id", "SELECT cost FROM visit WHERE guest IS NOT NULL"),
     ],
+    "join_folded_subqueries": [
+        (
+            "SELECT (SELECT COUNT(*) FROM city WHERE zone = 'x') - (SELECT COUNT(*) FROM city WHERE zone = 'a')",
+            "SELECT COUNT(CASE WHEN zone = 'x' THEN 1 END) - COUNT(CASE WHEN zone = 'a' THEN 1 END) FROM city",
+        ),
+        (
+            "SELECT COUNT(*) * 100.0 / (SELECT COUNT(*) FROM city) FROM city WHERE size > 1",
+            "SELECT COUNT(CASE WHEN size > 1 THEN 1 END) * 100.0 / COUNT(*) FROM city",
+        ),
+        (
+            "SELECT (SELECT SUM(s.owner) FROM shop s JOIN city c ON c.id = s.city_id WHERE c.size = 1 AND c.zone = 'x'), (SELECT MAX(c.name) FROM city c, shop s WHERE s.city_id = c.id AND 'x' = c.zone)",
+            "SELECT SUM(CASE WHEN c.size = 1 THEN s.owner END), MAX(c.name) FROM shop s JOIN city c ON c.id = s.city_id WHERE c.zone = 'x'",
+        ),
+    ],
     "group_to_distinct": [
         ("SELECT a, b FROM loose GROUP BY b, a", "SELECT DISTINCT a, b FROM loose"),
         ("SELECT name FROM city GROUP BY id", "SELECT name FROM city"),
@@ -327,6 +341,12 @@ KEPT_APART = [
     ("SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id AND s.owner > 1", "SELECT c.zone FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner > 1"),
     ("SELECT a FROM loose WHERE a = b", "SELECT a FROM loose"),
     ("SELECT a, b FROM loose", "SELECT b, a FROM loose"),
+    ("SELECT s.label FROM shop s JOIN city c ON CAST(s.city_id AS BLOB) = c.id", "SELECT label FROM shop"),
+    ("SELECT (SELECT COUNT(*) FROM city WHERE zone = 'x') + (SELECT COUNT(*) FROM city WHERE zone = 'a')", "SELECT COUNT(*) + COUNT(*) FROM city WHERE zone IN ('x', 'a')"),
+    ("SELECT (SELECT COUNT(*) FROM city WHERE zone = 'x') FROM city", "SELECT COUNT(*) FROM city WHERE zone = 'x'"),
+    ("SELECT (SELECT SUM(size) FROM city WHERE zone = 'x')", "SELECT SUM(CASE WHEN zone = 'x' THEN size ELSE 0 END) FROM city"),
+    ("SELECT (SELECT COUNT(*) FROM city WHERE zone = 'x') WHERE EXISTS (SELECT 1 FROM shop)", "SELECT COUNT(*) FROM city WHERE zone = 'x'"),
+    ("SELECT COUNT(*), (SELECT GROUP_CONCAT(id) FROM city WHERE size = 1) FROM city", "SELECT COUNT(*), GROUP_CONCAT(id) FROM city"),
     ("SELECT id FROM city WHERE size <> (SELECT MAX(size) FROM city WHERE zone = 'x')", "SELECT id FROM city WHERE size < (SELECT MAX(size) FROM city WHERE zone = 'x')"),
     ("SELECT id FROM city WHERE size <> (SELECT MAX(owner) FROM shop)", "SELECT id FROM city WHERE size < (SELECT MAX(owner) FROM shop)"),
     ("SELECT id FROM shop s WHERE (SELECT COUNT(*) FROM city c WHERE c.size = s.owner) >= 2", "SELECT id FROM shop WHERE 1 = 2"),
@@ -583,6 +603,15 @@ class Writer:
             ]
             if rng.random() < 0.4:
                 where = f"{where or ' WHERE 1'} AND {rng.choice(aggregates[1:4]).partition('(')[2].rpartition(' ')[2].rstrip(')')} IS NOT NULL"
+            if rng.random() < 0.4:
+                counted = [
+                    f"{rng.choice(aggregates)} FROM {source} WHERE {self.condition(aliases, 2)}"
+                    for _ in range(width + 1)
+                ]
+                host = rng.choice(["", f" FROM {source}{where}"])
+                first = rng.choice(aggregates) if host else f"(SELECT {counted[-1]})"
+                others = [f"(SELECT {one})" for one in counted[: width - 1]]
+                return f"SELECT {', '.join([f'{first} || (SELECT {counted[-1]})', *others])}{host}"
             return f"SELECT {', '.join(rng.choice(aggregates) for _ in range(width))} FROM {source}{where}"
         items = [self.column(aliases) for _ in range(width)]
         group = f" GROUP BY {', '.join(items)}" if rng.random() < 0.1 else ""

@@ -30,6 +30,7 @@ from . import (
     quantified,
     readings,
     sets,
+    side_by_side,
     subqueries,
     unseen,
 )
@@ -67,6 +68,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (readings.merge_with_outer, "joined"),
     (readings.fold_repeated_reading, "repeated"),
     (joins.drop_referenced_table, "joined"),
+    (side_by_side.join_folded_subqueries, "scalar"),
     (grouping.group_to_distinct, "group"),
     (grouping.group_to_exists, "group"),
     (grouping.drop_determined_keys, "group"),
@@ -85,6 +87,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
 
 #: Rules that hold but for NULLs, ties and repeats; see `loose`.
 LOOSE_RULES: tuple[tuple[Rule, str], ...] = (
+    (loose.complement_of_groups, "subquery"),
     (loose.extreme_to_first, "subquery"),
     (loose.first_of_subquery, "subquery"),
     (loose.count_rows, "aggregate"),
@@ -158,8 +161,7 @@ def features(block: Select, context: Context) -> set[str]:
     has = {"", *compress(Select._fields, block)}
     if context.nested and _holds((block.where, *(outer.where for outer in block.outers)), QUERIES):
         has.add("subquery")
-    if "cast" in context.heads:
-        has.add("cast")
+    has |= context.heads & {"cast", "scalar"}
     if len(block.sources) > 1:
         has.add("joined")
         names = [source.name for source in block.sources if isinstance(source, Table)]
@@ -193,5 +195,7 @@ def _may_loosen(part: Term) -> bool:
     if isinstance(part, In):
         return not isinstance(part.right, List)
     if isinstance(part, Aggregate):
-        return loose.counts_column(part) or loose.summed_condition(part) is not None
+        return any(
+            found(part) for found in (loose.counts_column, loose.summed_condition, loose.sum_without_zero)
+        )
     return isinstance(part, (Exists, Scalar))

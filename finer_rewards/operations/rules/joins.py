@@ -310,16 +310,11 @@ def _drop_parent(block: Select, lookup: _Lookup, context: Context) -> Select | N
     return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
 
 
-def _column_under_cast(term: Term) -> Column | None:
-    """Return the column that a cast is of; `None` for other terms."""
-    return term.operand if isinstance(term, Cast) and isinstance(term.operand, Column) else None
-
-
 def _link(a: Column, b: Column, where: tuple[Term, ...]) -> Term | None:
-    """Return the condition that equates two columns; through a cast, where the key says the values agree."""
+    """Return the condition that equates two columns."""
     for condition in equalities(where):
         left, right = condition.left, condition.right
-        if {_column_under_cast(left) or left, _column_under_cast(right) or right} == {a, b}:
+        if {left, right} == {a, b}:
             return condition
         if left == b and isinstance(right, CONSTANTS) and Comparison("=", a, right) in where:
             return condition
@@ -327,7 +322,10 @@ def _link(a: Column, b: Column, where: tuple[Term, ...]) -> Term | None:
 
 
 def free_foreign_key(block: Select, context: Context) -> Select:
-    """A cast around a foreign key compared with the column it refers to is dropped: the key says they agree."""
+    """A cast around a foreign key compared with the column it refers to is dropped: the key says they agree.
+
+    Holds for keys that are numbers and casts that keep each number: not to integers, and not to REAL of four bytes.
+    """
     where = tuple(_uncast(one, context) for one in block.where)
     return block if where == block.where else block._replace(where=where)
 
@@ -336,15 +334,28 @@ def _uncast(term: Term, context: Context) -> Term:
     if isinstance(term, Not):
         return Not(_uncast(term.operand, context))
     if isinstance(term, In) and isinstance(term.right, Select) and len(term.right.items) == 1:
-        column = _column_under_cast(*term.right.items)
-        if column is not None and refers(column, term.left, context):
+        column = _key_under_cast(*term.right.items, term.left, context)
+        if column is not None:
             return In(term.left, term.right._replace(items=(column,)))
     if is_equality(term):
         for cast, other in both_ways(term):
-            column = _column_under_cast(cast)
-            if column is not None and refers(column, other, context):
+            column = _key_under_cast(cast, other, context)
+            if column is not None:
                 return equality(column, other)
     return term
+
+
+def _key_under_cast(cast: Term, parent: Term, context: Context) -> Column | None:
+    """Return the column that a cast is of, where the cast keeps it equal to the column that it refers to."""
+    if not isinstance(cast, Cast) or not isinstance(cast.operand, Column):
+        return None
+    keeps_numbers = cast.type.partition("(")[0] in _WIDE.get(context.facts.dialect, ("double",))
+    numbers = context.affinity(parent) in ("number", "real")
+    return cast.operand if keeps_numbers and numbers and refers(cast.operand, parent, context) else None
+
+
+#: Types that hold every number of a key.
+_WIDE = {"sqlite": ("real", "numeric"), "mysql": ("float", "double", "decimal")}
 
 
 def refers(child: Column, parent: Term, context: Context) -> bool:

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 from ..context import Context
 from ..leaves import NULL, ONE, Column
-from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Scalar, SortKey
-from ..predicates import is_truth, truth
+from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Not, Scalar, SortKey
+from ..predicates import is_truth, negate, truth
 from ..terms import Select, Term, computes_over_rows
-from ._shared import both_ways, equalities, is_equality, without
+from ..walks import conjunction
+from ._shared import both_ways, equalities, is_cut, is_equality, without
 from .grouping import ZERO, change_aggregates, only_argument
 
 
 def count_rows(block: Select, context: Context) -> Select:
-    """COUNT(x) and COUNT(DISTINCT x) count rows; SUM of a condition counts those where it holds."""
+    """COUNT(x) and COUNT(DISTINCT x) count rows; SUM of a condition counts those where it holds; a sum starts at 0."""
 
     def change(term: Aggregate) -> Aggregate:
         if counts_column(term):
             return COUNT_ALL
         condition = summed_condition(term)
-        return term if condition is None else Aggregate("count", False, Case([(condition, ONE)], NULL))
+        if condition is None:
+            return sum_without_zero(term) or term
+        return Aggregate("count", False, Case([(condition, ONE)], NULL))
 
     return change_aggregates(block, change)
 
@@ -43,6 +46,30 @@ def summed_condition(term: Aggregate) -> Term | None:
         [(when, then)] = inner.branches
         return truth(when) if then == ONE else None
     return None
+
+
+def sum_without_zero(term: Aggregate) -> Aggregate | None:
+    """Return SUM(CASE WHEN p THEN x END) for SUM(CASE WHEN p THEN x ELSE 0 END); `None` for other terms."""
+    inner = only_argument(term)
+    if term.name != "sum" or not isinstance(inner, Case) or inner.otherwise != ZERO:
+        return None
+    return Aggregate("sum", term.distinct, Case(inner.branches, NULL))
+
+
+def complement_of_groups(block: Select, context: Context) -> Select:
+    """`k NOT IN (SELECT k ... GROUP BY k HAVING h)` is `k IN (SELECT k ... GROUP BY k HAVING NOT h)`."""
+    where = tuple(_complement(condition, context) for condition in block.where)
+    return block if where == block.where else block._replace(where=where)
+
+
+def _complement(condition: Term, context: Context) -> Term:
+    if not isinstance(condition, Not) or not isinstance(condition.operand, In):
+        return condition
+    left, query = condition.operand.left, condition.operand.right
+    if not isinstance(query, Select) or not query.having or query.group != query.items or is_cut(query):
+        return condition
+    others = negate(conjunction(query.having), context)
+    return In(left, query._replace(having=(others,)))
 
 
 def extreme_to_first(block: Select, context: Context) -> Select:

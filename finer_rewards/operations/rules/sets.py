@@ -108,7 +108,7 @@ def _union(branches: tuple[Select, ...], all_rows: bool, context: Context) -> Se
     frame = _frame(first)
     alternatives = [first.where]
     for branch in branches[1:]:
-        same = _rename(first, branch) if _frame(branch) == frame else None
+        same = columns_as_in(first, branch) if _frame(branch) == frame else None
         if same is None:
             return None
         alternatives.append(substitute(branch.where, same))
@@ -138,7 +138,7 @@ def _frame(block: Select) -> Query:
     return canonical(block._replace(where=(), distinct=False, order=()))
 
 
-def _rename(first: Select, other: Select) -> dict[Column, Column] | None:
+def columns_as_in(first: Select, other: Select) -> dict[Column, Column] | None:
     """Return the columns of one block as those of another with the same FROM clause, one reading a table."""
     tables = {source.name: source.label for source in table_readings(first.sources)}
     theirs = {source.label: source.name for source in table_readings(other.sources)}

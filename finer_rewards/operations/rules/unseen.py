@@ -16,7 +16,7 @@ from ._shared import both_ways, is_cut, is_equality, shown_terms, table_readings
 from .grouping import change_aggregates
 from .subqueries import only_joins_and_filters
 
-_SKIP_NULLS = frozenset({"count", "sum", "total", "avg", "min", "max", "group_concat"})
+SKIP_NULLS = frozenset({"count", "sum", "total", "avg", "min", "max", "group_concat"})
 
 
 def drop_unseen_nulls(block: Select, context: Context) -> Select:
@@ -50,7 +50,7 @@ def _count(counted: Aggregate, block: Select) -> Select:
 
 def _skips(aggregate: Aggregate, column: Column) -> bool:
     """Return whether an aggregate takes no notice of a row where a column is NULL."""
-    return aggregate.name in _SKIP_NULLS and null_through(aggregate.arguments[0], partial(eq, column))
+    return aggregate.name in SKIP_NULLS and null_through(aggregate.arguments[0], partial(eq, column))
 
 
 def exists_of_itself(block: Select, context: Context) -> Select:
