@@ -136,7 +136,7 @@ class Episode:
         self.messages: list[dict[str, str]] = []
 
     def step(self, action: str) -> str | None:
-        """Return the replies to a turn of the model; `None` if the rollout is over: it answered, or its budget is spent."""
+        """Return the replies to a turn of the model; `None` once it answered or spent its budget."""
         self.messages.append({"role": "assistant", "content": action})
         calls = read_chat(self.messages[-1:], tag=self.tag).calls
         if not calls or self.tool.spent:
