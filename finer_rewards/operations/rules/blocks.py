@@ -7,10 +7,10 @@ from functools import partial
 from operator import eq
 from typing import Any, TypeGuard
 
+from .._truth import truth
 from ..context import Context, numbers_in
 from ..leaves import FALSE, NULL, Column, Label, Null, Number, Text
 from ..operators import Aggregate, Call, Collate, Comparison, Connective, Exists, In, Like, List, Window
-from ..predicates import truth
 from ..terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Term, contains
 from ..walks import columns_of, conjunction, conjuncts, fold, substitute, walk, walk_here
 from ._nulls import asked_for, rejects_null

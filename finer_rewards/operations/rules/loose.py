@@ -6,10 +6,11 @@ a query that is nearly right shares most of its operations with the gold.
 
 from __future__ import annotations
 
+from .._truth import is_truth, truth
 from ..context import Context
 from ..leaves import NULL, ONE, Column
 from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Not, Scalar, SortKey
-from ..predicates import is_truth, negate, truth
+from ..predicates import negate
 from ..terms import Select, Term, computes_over_rows
 from ..walks import conjunction
 from ._shared import both_ways, equalities, is_cut, is_equality, without
