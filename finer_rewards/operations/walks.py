@@ -16,7 +16,8 @@ C = TypeVar("C")
 def remake(like: T, parts: Iterable[Any]) -> T:
     """Return a term of the same class with other parts, the head among them; or terms side by side."""
     kind: Any = like.__class__
-    made: Any = tuple(parts) if kind is tuple else tuple.__new__(kind, parts)  # the first is ten times as fast
+    # For a plain tuple, its own call takes a tenth of the time.
+    made: Any = tuple(parts) if kind is tuple else tuple.__new__(kind, parts)
     return made  # type: ignore[no-any-return]
 
 
