@@ -30,6 +30,8 @@ from .terms import (
 )
 from .walks import T, fold, larger_than, remake, substitute
 
+#: What has no columns to name.
+_NAMELESS = CLOSED - {Column}
 _TRIES = 24
 _LONGEST_SPELLED = 200
 
@@ -114,7 +116,7 @@ def _named(term: Any, names: Names, depth: int) -> Any:
         return min((_named(column, names, depth) for column in term.columns), key=_leading)
     if kind in QUERIES:
         return _query(term, names, depth + 1)
-    parts = [_named(part, names, depth) for part in term]
+    parts = [part if part.__class__ in _NAMELESS else _named(part, names, depth) for part in term]
     if kind is not tuple and term.head in COMMUTATIVE:
         head, *operands = parts
         parts = [head, *_ordered(operands)]

@@ -161,7 +161,10 @@ def features(block: Select, context: Context) -> set[str]:
     has = {"", *compress(Select._fields, block)}
     if context.nested and _holds((block.where, *(outer.where for outer in block.outers)), QUERIES):
         has.add("subquery")
-    has |= context.heads & {"cast", "scalar"}
+    if "cast" in context.heads:
+        has.add("cast")
+    if "scalar" in context.heads and contains(block.items, Scalar):
+        has.add("scalar")
     if len(block.sources) > 1:
         has.add("joined")
         names = [source.name for source in block.sources if isinstance(source, Table)]

@@ -10,7 +10,7 @@ from typing import Any
 from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, NULL, ONE, Column, Label, Number, Star
 from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists
-from ..terms import LEAVES, QUERIES, Select, Term, computes_over_rows
+from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows
 from ..walks import columns_of, remake, sources_of, walk_here
 from ._nulls import rejects_null
 from ._shared import any_row, derived_blocks, is_cut, reads_one_derived_table, shown_terms
@@ -190,11 +190,11 @@ def change_aggregates(block: Select, change: Callable[[Aggregate], Term]) -> Sel
 
 def _change(term: Any, change: Callable[[Aggregate], Term]) -> Any:
     """Change the aggregates in a term, those inside first, but not in subqueries: theirs belong to them."""
-    if term.__class__ in LEAVES or isinstance(term, QUERIES):
+    if isinstance(term, QUERIES):
         return term
     changed: list[Any] | None = None
     for place, part in enumerate(term):
-        if isinstance(part, tuple):
+        if part.__class__ not in CLOSED:
             new = _change(part, change)
             if new is not part:
                 changed = list(term) if changed is None else changed
