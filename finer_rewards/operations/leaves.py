@@ -9,6 +9,10 @@ if TYPE_CHECKING:
     from .operators import Of
 
 
+#: Makes a term of its class and elements; looked up once, as to look up `tuple.__new__` takes as long as to call it.
+new = tuple.__new__
+
+
 class _Places(NamedTuple):
     """Gives its attributes to the classes below: those of a named tuple are the fastest."""
 
@@ -48,7 +52,7 @@ class SourceName(tuple[object, ...]):
     place: int = element(2)
 
     def __new__(cls, base: str, depth: int, place: int) -> SourceName:
-        return tuple.__new__(cls, (base, depth, place))
+        return new(cls, (base, depth, place))
 
 
 #: What tells a source: its number, or its name once sources are named.
@@ -68,11 +72,13 @@ class Column(Operator):
     options: tuple[Operator, ...] = elements(3)
 
     def __new__(cls, source: Label, name: str | int | Of, *options: Operator) -> Column:
-        return tuple.__new__(cls, ("column", source, name, *options))
+        parts = ("column", source, name)
+        return new(cls, parts + options)  # to unpack them would take longer than all the rest
 
     def of_source(self, source: Label) -> Column:
         """Return the column of that name of another source."""
-        return tuple.__new__(Column, ("column", source, *self[2:]))
+        parts = ("column", source)
+        return new(Column, parts + self[2:])
 
 
 class Number(Operator):
@@ -84,7 +90,7 @@ class Number(Operator):
     options: tuple[Operator, ...] = elements(2)
 
     def __new__(cls, numeral: str) -> Number:
-        return tuple.__new__(cls, ("number", numeral))
+        return new(cls, ("number", numeral))
 
 
 class Text(Operator):
@@ -95,7 +101,7 @@ class Text(Operator):
     text: str = element(1)
 
     def __new__(cls, text: str) -> Text:
-        return tuple.__new__(cls, ("text", text))
+        return new(cls, ("text", text))
 
 
 class Null(Operator):
@@ -104,7 +110,7 @@ class Null(Operator):
     __slots__ = ()
 
     def __new__(cls) -> Null:
-        return tuple.__new__(cls, ("null",))
+        return new(cls, ("null",))
 
 
 class Boolean(Operator):
@@ -115,7 +121,7 @@ class Boolean(Operator):
     value: str = element(1)
 
     def __new__(cls, value: str) -> Boolean:
-        return tuple.__new__(cls, ("bool", value))
+        return new(cls, ("bool", value))
 
 
 class Star(Operator):
@@ -124,7 +130,7 @@ class Star(Operator):
     __slots__ = ()
 
     def __new__(cls) -> Star:
-        return tuple.__new__(cls, ("star",))
+        return new(cls, ("star",))
 
 
 class Word(Operator):
@@ -135,7 +141,7 @@ class Word(Operator):
     word: str = element(1)
 
     def __new__(cls, word: str) -> Word:
-        return tuple.__new__(cls, ("word", word))
+        return new(cls, ("word", word))
 
 
 class Position(Operator):
@@ -146,7 +152,7 @@ class Position(Operator):
     place: int = element(1)
 
     def __new__(cls, place: int) -> Position:
-        return tuple.__new__(cls, ("position", place))
+        return new(cls, ("position", place))
 
 
 CONSTANTS = (Number, Text, Boolean, Null)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from .leaves import Column, Operator, Star, element, elements
+from .leaves import Column, Operator, Star, element, elements, new
 
 if TYPE_CHECKING:
     from .terms import Query, Term
@@ -25,7 +25,7 @@ class Connective(Operator):
     operands: tuple[Term, ...] = elements(1)
 
     def __new__(cls, head: str, *operands: Term) -> Connective:
-        return tuple.__new__(cls, (head, *operands))
+        return new(cls, (head, *operands))
 
 
 class Not(Operator):
@@ -36,7 +36,7 @@ class Not(Operator):
     operand: Term = element(1)
 
     def __new__(cls, operand: Term) -> Not:
-        return tuple.__new__(cls, ("not", operand))
+        return new(cls, ("not", operand))
 
 
 class Comparison(Operator):
@@ -48,7 +48,7 @@ class Comparison(Operator):
     right: Term = element(2)
 
     def __new__(cls, head: str, left: Term, right: Term) -> Comparison:
-        return tuple.__new__(cls, (head, left, right))
+        return new(cls, (head, left, right))
 
     def of(self, head: str, left: Term, right: Term) -> Comparison:
         """Return a comparison of these, which is this very object where nothing is another."""
@@ -76,7 +76,7 @@ class Like(Operator):
     escape: tuple[Term, ...] = elements(3)
 
     def __new__(cls, head: str, left: Term, pattern: Term, *escape: Term) -> Like:
-        return tuple.__new__(cls, (head, left, pattern, *escape))
+        return new(cls, (head, left, pattern, *escape))
 
 
 class In(Operator):
@@ -88,7 +88,7 @@ class In(Operator):
     right: Term = element(2)
 
     def __new__(cls, left: Term, right: Term) -> In:
-        return tuple.__new__(cls, ("in", left, right))
+        return new(cls, ("in", left, right))
 
 
 class Exists(Operator):
@@ -99,7 +99,7 @@ class Exists(Operator):
     query: Query = element(1)
 
     def __new__(cls, query: Query) -> Exists:
-        return tuple.__new__(cls, ("exists", query))
+        return new(cls, ("exists", query))
 
 
 # Values -----------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ class Arithmetic(Operator):
     right: Term = element(2)
 
     def __new__(cls, head: str, left: Term, right: Term) -> Arithmetic:
-        return tuple.__new__(cls, (head, left, right))
+        return new(cls, (head, left, right))
 
 
 def binary(operator: str, left: Term, right: Term) -> Operator:
@@ -132,7 +132,7 @@ class Negative(Operator):
     operand: Term = element(1)
 
     def __new__(cls, operand: Term) -> Negative:
-        return tuple.__new__(cls, ("neg", operand))
+        return new(cls, ("neg", operand))
 
 
 class List(Operator):
@@ -143,7 +143,7 @@ class List(Operator):
     items: tuple[Term, ...] = elements(1)
 
     def __new__(cls, *items: Term) -> List:
-        return tuple.__new__(cls, ("list", *items))
+        return new(cls, ("list", *items))
 
 
 class Row(Operator):
@@ -154,7 +154,7 @@ class Row(Operator):
     items: tuple[Term, ...] = elements(1)
 
     def __new__(cls, *items: Term) -> Row:
-        return tuple.__new__(cls, ("tuple", *items))
+        return new(cls, ("tuple", *items))
 
 
 class Scalar(Operator):
@@ -165,7 +165,7 @@ class Scalar(Operator):
     query: Query = element(1)
 
     def __new__(cls, query: Query) -> Scalar:
-        return tuple.__new__(cls, ("scalar", query))
+        return new(cls, ("scalar", query))
 
 
 class Call(Operator):
@@ -177,7 +177,7 @@ class Call(Operator):
     arguments: tuple[Term, ...] = elements(2)
 
     def __new__(cls, name: str, *arguments: Term) -> Call:
-        return tuple.__new__(cls, ("call", name, *arguments))
+        return new(cls, ("call", name, *arguments))
 
 
 class Aggregate(Operator):
@@ -190,7 +190,7 @@ class Aggregate(Operator):
     arguments: tuple[Term, ...] = elements(3)
 
     def __new__(cls, name: str, distinct: bool, *arguments: Term) -> Aggregate:
-        return tuple.__new__(cls, ("aggregate", name, distinct, *arguments))
+        return new(cls, ("aggregate", name, distinct, *arguments))
 
 
 class Windowed(Operator):
@@ -203,7 +203,7 @@ class Windowed(Operator):
     arguments: tuple[Term, ...] = elements(3)
 
     def __new__(cls, name: str, distinct: bool, *arguments: Term) -> Windowed:
-        return tuple.__new__(cls, ("windowed", name, distinct, *arguments))
+        return new(cls, ("windowed", name, distinct, *arguments))
 
 
 class Window(Operator):
@@ -219,7 +219,7 @@ class Window(Operator):
     def __new__(
         cls, function: Term, partition: tuple[Term, ...], order: tuple[SortKey, ...], frame: str
     ) -> Window:
-        return tuple.__new__(cls, ("window", function, partition, order, frame))
+        return new(cls, ("window", function, partition, order, frame))
 
 
 class Case(Operator):
@@ -231,7 +231,7 @@ class Case(Operator):
 
     def __new__(cls, branches: Iterable[tuple[Term, Term]], otherwise: Term) -> Case:
         flat = [part for branch in branches for part in branch]
-        return tuple.__new__(cls, ("case", *flat, otherwise))
+        return new(cls, ("case", *flat, otherwise))
 
     @property
     def branches(self) -> tuple[tuple[Term, Term], ...]:
@@ -248,7 +248,7 @@ class Cast(Operator):
     type: str = element(2)
 
     def __new__(cls, operand: Term, type: str) -> Cast:
-        return tuple.__new__(cls, ("cast", operand, type))
+        return new(cls, ("cast", operand, type))
 
 
 class Collate(Operator):
@@ -261,7 +261,7 @@ class Collate(Operator):
     options: tuple[str, ...] = elements(3)
 
     def __new__(cls, operand: Term, collation: str, *options: str) -> Collate:
-        return tuple.__new__(cls, ("collate", operand, collation, *options))
+        return new(cls, ("collate", operand, collation, *options))
 
 
 class ValueOf(Operator):
@@ -272,7 +272,7 @@ class ValueOf(Operator):
     operand: Term = element(1)
 
     def __new__(cls, operand: Term) -> ValueOf:
-        return tuple.__new__(cls, ("value", operand))
+        return new(cls, ("value", operand))
 
 
 class SortKey(Operator):
@@ -284,7 +284,7 @@ class SortKey(Operator):
     nulls: tuple[str, ...] = elements(2)
 
     def __new__(cls, head: str, term: Term, *nulls: str) -> SortKey:
-        return tuple.__new__(cls, (head, term, *nulls))
+        return new(cls, (head, term, *nulls))
 
 
 class Other(Operator):
@@ -295,7 +295,7 @@ class Other(Operator):
     parts: tuple[object, ...] = elements(1)
 
     def __new__(cls, head: str, *parts: object) -> Other:
-        return tuple.__new__(cls, (head, *parts))
+        return new(cls, (head, *parts))
 
 
 class Same(Operator):
@@ -306,7 +306,7 @@ class Same(Operator):
     columns: tuple[Column, ...] = elements(1)
 
     def __new__(cls, *columns: Term) -> Same:
-        return tuple.__new__(cls, ("same", *columns))
+        return new(cls, ("same", *columns))
 
 
 class Equal(Operator):
@@ -317,7 +317,7 @@ class Equal(Operator):
     columns: tuple[Column, ...] = elements(1)
 
     def __new__(cls, *columns: Term) -> Equal:
-        return tuple.__new__(cls, ("equal", *columns))
+        return new(cls, ("equal", *columns))
 
 
 class Of(Operator):
@@ -328,7 +328,7 @@ class Of(Operator):
     item: Term = element(1)
 
     def __new__(cls, item: Term) -> Of:
-        return tuple.__new__(cls, ("of", item))
+        return new(cls, ("of", item))
 
 
 COUNT_ALL = Aggregate("count", False, Star())

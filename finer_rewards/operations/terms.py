@@ -41,6 +41,7 @@ from .leaves import (
     Word,
     element,
     elements,
+    new,
 )
 from .operators import Aggregate, SortKey, Window
 
@@ -57,7 +58,8 @@ class Table(Operator):
     options: tuple[Operator, ...] = elements(3)
 
     def __new__(cls, label: Label, name: str, *options: Operator) -> Table:
-        return tuple.__new__(cls, ("table", label, name, *options))
+        parts = ("table", label, name)
+        return new(cls, parts + options)
 
 
 class Derived(Operator):
@@ -69,7 +71,7 @@ class Derived(Operator):
     query: Query | Recursive = element(2)
 
     def __new__(cls, label: Label, query: Query | Recursive) -> Derived:
-        return tuple.__new__(cls, ("derived", label, query))
+        return new(cls, ("derived", label, query))
 
 
 class Recursive(Operator):
@@ -81,7 +83,7 @@ class Recursive(Operator):
     query: Query = element(2)
 
     def __new__(cls, label: Label, query: Query) -> Recursive:
-        return tuple.__new__(cls, ("recursive", label, query))
+        return new(cls, ("recursive", label, query))
 
 
 class Itself(Operator):
@@ -93,7 +95,7 @@ class Itself(Operator):
     recursive: Label = element(2)
 
     def __new__(cls, label: Label, recursive: Label) -> Itself:
-        return tuple.__new__(cls, ("self", label, recursive))
+        return new(cls, ("self", label, recursive))
 
 
 class FunctionSource(Operator):
@@ -105,7 +107,7 @@ class FunctionSource(Operator):
     term: Term = element(2)
 
     def __new__(cls, label: Label, term: Term) -> FunctionSource:
-        return tuple.__new__(cls, ("function", label, term))
+        return new(cls, ("function", label, term))
 
 
 class Full(Operator):
@@ -119,7 +121,7 @@ class Full(Operator):
     where: tuple[Term, ...] = element(4)
 
     def __new__(cls, label: Label, left: Group, right: Group, where: tuple[Term, ...]) -> Full:
-        return tuple.__new__(cls, ("full", label, left, right, where))
+        return new(cls, ("full", label, left, right, where))
 
 
 # Queries ----------------------------------------------------------------------------------------------
@@ -146,12 +148,12 @@ class SetOperation(Operator):
         offset: Term | None,
         *extra: Term,
     ) -> SetOperation:
-        return tuple.__new__(cls, ("setop", operator, branches, order, limit, offset, *extra))
+        return new(cls, ("setop", operator, branches, order, limit, offset, *extra))
 
     def with_branches(self, branches: Iterable[Query]) -> SetOperation:
         """Return the set operation of other queries."""
         head, operator, _, *rest = self
-        return tuple.__new__(SetOperation, (head, operator, tuple(branches), *rest))
+        return new(SetOperation, (head, operator, tuple(branches), *rest))
 
 
 class Values(Operator):
@@ -162,7 +164,7 @@ class Values(Operator):
     rows: tuple[tuple[Term, ...], ...] = element(1)
 
     def __new__(cls, rows: tuple[tuple[Term, ...], ...]) -> Values:
-        return tuple.__new__(cls, ("values", rows))
+        return new(cls, ("values", rows))
 
 
 class Group(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
-from .leaves import TRUE, Column, Label, Operator
+from .leaves import TRUE, Column, Label, Operator, new
 from .operators import Connective
 from .terms import ATOMS, CLOSED, HOLDERS, LEAVES, QUERIES, Term
 
@@ -17,7 +17,7 @@ def remake(like: T, parts: Iterable[Any]) -> T:
     """Return a term of the same class with other parts, the head among them; or terms side by side."""
     kind: Any = like.__class__
     # For a plain tuple, its own call takes a tenth of the time.
-    made: Any = tuple(parts) if kind is tuple else tuple.__new__(kind, parts)
+    made: Any = tuple(parts) if kind is tuple else new(kind, parts)
     return made  # type: ignore[no-any-return]
 
 
