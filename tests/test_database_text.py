@@ -21,6 +21,7 @@ from finer_rewards.errors import ConfigError
 from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.pool import Pool
 from finer_rewards.executing.process import Task, ended
+from finer_rewards.executing.protocol import Query
 
 SINGERS = """-- two singers
 CREATE TABLE singer (id INTEGER PRIMARY KEY, name TEXT, age INTEGER);
@@ -149,6 +150,17 @@ def test_the_oldest_files_make_room(cache: Path, monkeypatch: pytest.MonkeyPatch
         # It is made again, by whoever knew it too.
         assert executor.execute("SELECT x + 1 FROM t", texts[0]).rows == ((1,),)
     assert sum(path.stat().st_size for path in (cache / "texts").iterdir()) <= 25_000
+
+
+def test_a_file_in_use_makes_no_room(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_files, "MOST_BYTES", 1)
+    monkeypatch.setattr(text_files, "_BETWEEN", 1)
+    texts = [f"CREATE TABLE t (x); INSERT INTO t VALUES ({number})" for number in range(5)]
+    with fr.SQLite(workers=1) as executor:
+        executor.execute("SELECT x FROM t", texts[0])
+        os.utime(text_files.text_file(texts[0]), (0, 0))
+        found = executor.execute_many([Query("SELECT x FROM t", text) for text in texts])
+    assert [one.rows for one in found] == [((number,),) for number in range(5)]
 
 
 def test_the_size_of_what_is_made_and_of_the_text_is_bounded(cache: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from finer_rewards.executing.databases import checked_root
+from finer_rewards.executing.databases import checked_root, is_database_text
 from finer_rewards.executing.limits import Check
 from finer_rewards.executing.pooled import DatabaseState, PooledExecutor
 
@@ -58,6 +58,9 @@ class FileExecutor(PooledExecutor):
         Raises:
             ConfigError: there is none.
         """
+        if is_database_text(db):
+            # Its file stays only as long as it is asked for.
+            return self._find(db, called)
         path = self._paths.get(db)
         if path is None:
             if len(self._paths) >= _MOST_NAMES:

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from finer_rewards._util.extras import extra
 from finer_rewards._util.sql_text import one_line
 from finer_rewards.engines.sqlite.files import SQLiteFile, resolve_database
-from finer_rewards.engines.sqlite.text_files import keep_text_file, text_file
+from finer_rewards.engines.sqlite.text_files import is_kept, keep_text_file, text_file
 from finer_rewards.errors import ConfigError, DataError
 from finer_rewards.executing.databases import is_database_text
 from finer_rewards.executing.file_executor import FileExecutor
@@ -126,7 +126,7 @@ class SQLite(FileExecutor):
             ConfigError: the worker was lost or got no CPU time, or the cache folder cannot be written.
         """
         path = text_file(text)
-        if path.exists():
+        if is_kept(path):
             return path
         if path.name in self._unmade:
             raise DataError(self._unmade[path.name])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from contextlib import suppress
 from hashlib import blake2b
 from itertools import count
@@ -10,8 +12,10 @@ from pathlib import Path
 from finer_rewards._util.atomic_files import replacing
 from finer_rewards.executing.siblings import cache_folder
 
-#: Bytes that the files may take together; beyond, the oldest go.
+#: Bytes that the files may take together; beyond, those go whose last use is the longest ago.
 MOST_BYTES = 4 << 30
+# A file that was used so few seconds ago stays: a batch that has looked it up may not have opened it yet.
+_IN_USE = 3600
 # The folder is looked through at the first file that a process keeps, and then at each of so many.
 _BETWEEN = 64
 _KEPT = count()
@@ -23,8 +27,19 @@ def text_file(text: str) -> Path:
     return cache_folder() / "texts" / f"{name}.sqlite"
 
 
+def is_kept(path: Path) -> bool:
+    """Return whether the file of a text is there, and note that it is used."""
+    try:
+        os.utime(path)
+    except FileNotFoundError:
+        return False
+    except OSError:  # a cache folder of somebody else, who alone may write there
+        return path.exists()
+    return True
+
+
 def keep_text_file(path: Path, content: bytes) -> None:
-    """Write the file of a text. Now and then the oldest of all are removed, which are made again when asked for.
+    """Write the file of a text. Now and then the oldest are removed, which are made again when asked for.
 
     Raises:
         OSError: the cache folder cannot be written.
@@ -37,14 +52,15 @@ def keep_text_file(path: Path, content: bytes) -> None:
 
 
 def _remove_oldest(folder: Path, most: int) -> None:
+    in_use = time.time_ns() - _IN_USE * 10**9
     files = []
     for path in folder.iterdir():
         with suppress(FileNotFoundError):  # another process removes them too
             seen = path.stat()
             files.append((seen.st_mtime_ns, seen.st_size, path))
     total = sum(size for _, size, _ in files)
-    for _, size, path in sorted(files)[:-1]:
-        if total <= most:
+    for used, size, path in sorted(files):
+        if total <= most or used > in_use:
             return
         path.unlink(missing_ok=True)
         total -= size
