@@ -67,6 +67,8 @@ def good(sql: str) -> dict[str, str]:
         "box of LaTeX": f"<think>{LONG}</think>\nThe answer is $\\boxed{{{sql}}}$.",
         "box of LaTeX with text": f"{LONG}</think>\n\\boxed{{\\text{{{sql}}}}}",
         "box of GLM": f"<think>{LONG}</think><|begin_of_box|>{sql}<|end_of_box|>",
+        "box of LaTeX with code": f"<think>{LONG}</think>\n\\[ \\boxed{{\\texttt{{{sql}}}}} \\]",
+        "fence with a space before its label": f"<think>{LONG}</think>\n``` sql\n{sql}\n```",
         "fence of tildes after the thought": f"<think>{LONG}</think>~~~sql\n{sql}\n~~~",
         "Magistral": f"[THINK]{LONG}[/THINK]{fence}</s>",
         "Kimi": f"◁think▷{LONG}◁/think▷{fence}<|im_end|>",

@@ -27,7 +27,10 @@ _TAGS = re.compile(
 
 
 # Models trained on mathematics write their answer in LaTeX's \boxed{}; no SQL contains braces.
-_BOX = re.compile(r"\\boxed\s*\{(?:\s*\\text\s*\{)?(?=\s*(?:select|with|values)\b)([^{}]*)\}+", re.IGNORECASE)
+_BOX = re.compile(
+    r"\\boxed\s*\{(?:\s*\\(?:text|math)\w{0,8}\s*\{)?(?=\s*(?:select|with|values)\b)([^{}]*)\}+",
+    re.IGNORECASE,
+)
 
 _NAMES = ("thinking", "thought", "reasoning", "seed:think")
 # All endings nearly always lie within so many last characters, so these are matched first.

@@ -24,7 +24,10 @@ _FENCE = "```"
 # An empty thought of up to so many blank characters is no filler: templates without thinking write `<think>` and a few
 # empty lines.
 _BLANK_THOUGHT = 20
-_LONG_FENCES = re.compile(r"`{4,}|(?:^|(?<=>))[ \t]*~{3,}", re.MULTILINE)
+# Fences of more than three signs, of tildes, and with spaces before the name of the language.
+_OTHER_FENCES = re.compile(
+    r"`{3,}[ \t]+(?=(?i:\w{0,16}sql\w{0,16})[ \t]*$)|`{4,}|(?:^|(?<=>))[ \t]*~{3,}[ \t]*", re.MULTILINE
+)
 # Such words between two fences offer a choice between them; other words introduce a correction.
 _OFFERED = re.compile(r"\W*(?:\Z|or\b|alternativ|another|otherwise|option)", re.IGNORECASE)
 # A single final `;`. Of several none is cut off, because two are an error in BIRD's evaluator.
@@ -69,8 +72,8 @@ def parse_completion(completion: str, policy: Policy | str = AUTO, *, calls: Seq
     text = without_endings(completion)
     if policy.answer == "any":
         text = with_common_tags(text)
-    if policy.fenced and (("`" in text and "````" in text) or ("~" in text and "~~~" in text)):
-        text = _LONG_FENCES.sub(_FENCE, text)
+    if policy.fenced and any(sign in text for sign in ("````", "``` ", "~~~")):
+        text = _OTHER_FENCES.sub(_FENCE, text)
     thinking = _thinking(text, policy)
     if policy.called and calls and "select" not in (thinking.rest or "").lower():
         return Answer(thinking.thought, calls[-1])
