@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from finer_rewards._neighbours.conditions import ColumnCondition
     from finer_rewards._neighbours.portable_random import PortableRandom
     from finer_rewards._neighbours.source_database import SourceDatabase
-    from finer_rewards._neighbours.source_tables import Reference
+    from finer_rewards._neighbours.source_tables import Reference, SourceTable
     from finer_rewards.types import Cell, Row
 
 
@@ -290,31 +290,49 @@ def _change_columns(
         known = [*pool, *table.values(place)]
         if avoided:
             pool, known = [], [value for value in known if value not in avoided]
-        values: list[Cell]
         if not new and rng.random() >= recipe.change:
             continue
         if not new and rng.random() < 0.4:
             values = [row[place] for row in draft.rows]
             rng.shuffle(values)
         else:
-            some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
-            values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
-            form = table.rows.form(place)
-            if known and form != Form():
-                values = [
-                    value if value is None or value in pool or form.takes(value) else rng.choice(known)
-                    for value in values
-                ]
-        if place in table.nullable and rng.random() < 0.5:
-            values = [None if rng.random() < 0.15 else value for value in values]
-        elif place not in table.nullable:
-            bounds = bounds_of(known) if None in values else None
-            values = [
-                value if value is not None else fresh(known, table.types[place], rng, bounds)
-                for value in values
-            ]
+            values = _other_values(table, place, pool, known, count, rng)
+        values = _with_nulls(draft, place, values, known, rng)
         for row, value in zip(draft.rows, values, strict=True):
             row[place] = rng.choice(known) if known and value in avoided else value
+
+
+def _other_values(
+    table: SourceTable,
+    place: int,
+    pool: Sequence[Cell],
+    known: Sequence[Cell],
+    count: int,
+    rng: PortableRandom,
+) -> list[Cell]:
+    """Return values for a column: real ones, constants of the gold and new ones, in the form of the real ones."""
+    some = [*rng.sample(pool, min(len(pool), 3)), *rng.sample(known, min(len(known), 30))]
+    values = fill(rng.choice(FILLS), count, some, table.types[place], rng)
+    form = table.rows.form(place)
+    if not known or form == Form():
+        return values
+    return [
+        value if value is None or value in pool or form.takes(value) else rng.choice(known)
+        for value in values
+    ]
+
+
+def _with_nulls(
+    draft: DraftTable, place: int, values: list[Cell], known: Sequence[Cell], rng: PortableRandom
+) -> list[Cell]:
+    """Return values with some NULLs where a column takes them, and without any where it does not."""
+    if place in draft.table.nullable:
+        return [None if rng.random() < 0.15 else value for value in values] if rng.random() < 0.5 else values
+    bounds = bounds_of(known) if None in values else None
+    return [
+        value if value is not None else fresh(known, draft.table.types[place], rng, bounds)
+        for value in values
+    ]
 
 
 def _name(

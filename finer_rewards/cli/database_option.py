@@ -91,42 +91,63 @@ def find_databases(
         )
     chosen = engine_named(engine) if engine else engine_at(path)
     server = chosen.addresses(path)
-    scheme = re.match(r"[A-Za-z][\w+.-]*(?=:/)", path)
-    if scheme and not server and not Path(path).exists():
-        raise ConfigError(
-            f"`--db` should be a file, a folder, or the address of a server that an engine knows, but no engine knows "
-            f"{scheme[0]}: addresses, and nothing is fetched. Pass the path of a file here."
-        )
-    if not server and not Path(path).exists():
-        near = suggest(Path(path).name, (entry.name for entry in Path(path).absolute().parent.glob("*")))
-        raise ConfigError(
-            f"`--db` should be a database file, or a folder of databases, but there is nothing at {path}. "
-            f"{near}Check the path."
-        )
+    if not server:
+        _check_exists(path)
     place = chosen.look(path)
     ids = sorted({name for name in named if name})
     if place.database and server:
         return ChosenDatabases(chosen, place, path, [name or place.database for name in named], where)
     if place.database:
-        if len(ids) > 1:
-            raise ConfigError(
-                f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "
-                f"({_some(ids)}), but got the file {path}. Pass a folder laid out ID/ID.sqlite or ID.sqlite."
-            )
-        notes = [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
-        notes = notes if ids != [Path(path).stem] else []
+        notes = _notes_on_one_file(path, ids, where)
         return ChosenDatabases(chosen, place, path, [place.database] * len(named), where, notes)
     if place.names is not None and not place.names and not any(map(is_database_text, ids)):
-        below = [
-            child
-            for child in sorted(Path(path).iterdir())
-            if child.is_dir() and chosen.look(str(child)).names
-        ]
-        hint = f"Did you mean {below[0]}? " if below else ""
+        raise _no_databases(path, chosen)
+    _check_all_named(path, named, where, chosen)
+    return ChosenDatabases(chosen, place, path, [str(name) for name in named], where)
+
+
+def _check_exists(path: str) -> None:
+    """Raise `ConfigError` where no file or folder lies."""
+    if Path(path).exists():
+        return
+    scheme = re.match(r"[A-Za-z][\w+.-]*(?=:/)", path)
+    if scheme:
         raise ConfigError(
-            f"`--db` should be a database file or a folder laid out ID/ID.sqlite or ID.sqlite, "
-            f"but there is no database in the folder {path}. {hint}Check the path."
+            f"`--db` should be a file, a folder, or the address of a server that an engine knows, but no engine knows "
+            f"{scheme[0]}: addresses, and nothing is fetched. Pass the path of a file here."
         )
+    near = suggest(Path(path).name, (entry.name for entry in Path(path).absolute().parent.glob("*")))
+    raise ConfigError(
+        f"`--db` should be a database file, or a folder of databases, but there is nothing at {path}. "
+        f"{near}Check the path."
+    )
+
+
+def _notes_on_one_file(path: str, ids: Sequence[str], where: str) -> list[str]:
+    """Return what the user should know where one file serves statements that name a database."""
+    if len(ids) > 1:
+        raise ConfigError(
+            f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "
+            f"({_some(ids)}), but got the file {path}. Pass a folder laid out ID/ID.sqlite or ID.sqlite."
+        )
+    if ids == [Path(path).stem]:
+        return []
+    return [f"{where} names the database {name}; every statement runs on {path}." for name in ids]
+
+
+def _no_databases(path: str, chosen: Engine) -> ConfigError:
+    below = [
+        child for child in sorted(Path(path).iterdir()) if child.is_dir() and chosen.look(str(child)).names
+    ]
+    hint = f"Did you mean {below[0]}? " if below else ""
+    return ConfigError(
+        f"`--db` should be a database file or a folder laid out ID/ID.sqlite or ID.sqlite, "
+        f"but there is no database in the folder {path}. {hint}Check the path."
+    )
+
+
+def _check_all_named(path: str, named: Sequence[str | None], where: str, chosen: Engine) -> None:
+    """Raise `ConfigError` if a statement does not say which of several databases is its own."""
     for number, name in enumerate(named, 1):
         if not name:
             files = (one for pattern in ("*", "*/*") for one in Path(path).glob(pattern))
@@ -136,7 +157,6 @@ def find_databases(
                 f"{where} names none. Write `sql<TAB>db_id` lines, or pass one database, such as "
                 f"{example}."
             )
-    return ChosenDatabases(chosen, place, path, [str(name) for name in named], where)
 
 
 def _some(names: Sequence[str]) -> str:

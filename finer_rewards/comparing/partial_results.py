@@ -94,23 +94,39 @@ def settled(pair: ResultPair) -> Comparison | None:
     ours, theirs = _known(gold), _known(predicted)
     if ours is None or theirs is None:
         return None
-    if how.counted and (_exceeds(theirs, ours) or _exceeds(ours, theirs)):
-        return _no_match(f"{_rows(theirs)}, but gold has {_rows(ours)}", "row_count")
-    one_will_do = theirs.length == 1 and pair.mode.one_of_best
-    if how.different and theirs.complete and ours.least > theirs.length and not one_will_do:
-        return _no_match(f"{_rows(theirs)}, but gold has {ours.least:,} different ones", "row_count")
-    if how.different and ours.complete and theirs.least > ours.length:
-        return _no_match(f"{counted(theirs.least, 'different row')}, but gold has {_rows(ours)}", "row_count")
-    if not (ours.complete and theirs.complete):
-        return None
+    one_will_do = theirs.length == 1 and bool(pair.mode.one_of_best)
+    differ = _settled_by_counts(how, ours, theirs, one_will_do)
+    if differ is not None or not (ours.complete and theirs.complete):
+        return differ
     if pair.mode.undecodable != "keep" and not (ours.decodes and theirs.decodes):
         return None
-    if how.alike and ours.sequence == theirs.sequence:
-        order = ", in the same order" if ours.length > 1 else ""
-        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold{order}", "identical")
-    if how.alike and ours.rows == theirs.rows and not how.ordered:
-        width = tuple(range(len(gold.columns)))
-        return Comparison(True, 1.0, f"{counted(ours.length, 'row')} = gold", "rows", columns=width)
+    return _settled_by_fingerprints(how, ours, theirs, len(gold.columns))
+
+
+def _settled_by_counts(
+    how: Equates, gold: Fingerprint, predicted: Fingerprint, one_will_do: bool
+) -> Comparison | None:
+    """Return that two results differ if the numbers of their rows, or of their different rows, say so."""
+    if how.counted and (_exceeds(predicted, gold) or _exceeds(gold, predicted)):
+        return _no_match(f"{_rows(predicted)}, but gold has {_rows(gold)}", "row_count")
+    if how.different and predicted.complete and gold.least > predicted.length and not one_will_do:
+        return _no_match(f"{_rows(predicted)}, but gold has {gold.least:,} different ones", "row_count")
+    if how.different and gold.complete and predicted.least > gold.length:
+        different = counted(predicted.least, "different row")
+        return _no_match(f"{different}, but gold has {_rows(gold)}", "row_count")
+    return None
+
+
+def _settled_by_fingerprints(
+    how: Equates, gold: Fingerprint, predicted: Fingerprint, width: int
+) -> Comparison | None:
+    """Return that two results of which all rows are known are equal if their fingerprints are."""
+    if how.alike and gold.sequence == predicted.sequence:
+        order = ", in the same order" if gold.length > 1 else ""
+        return Comparison(True, 1.0, f"{counted(gold.length, 'row')} = gold{order}", "identical")
+    if how.alike and gold.rows == predicted.rows and not how.ordered:
+        columns = tuple(range(width))
+        return Comparison(True, 1.0, f"{counted(gold.length, 'row')} = gold", "rows", columns=columns)
     return None
 
 

@@ -62,6 +62,35 @@ class DatabaseState(Protocol):
         """Return a digest of the content, the same in every run."""
 
 
+@dataclass(slots=True)
+class _Wish:
+    """What all want who ask one query; where they differ, the most demanding one counts."""
+
+    #: A gold: its execution goes into the lasting cache.
+    keep: bool = False
+    #: A glance will not do.
+    all_rows: bool = False
+    #: A gold of which a glance will do; it is read on, past the row limit, for the fingerprint of all rows.
+    read_on: bool = False
+    #: The golds that a prediction will be compared with.
+    golds: set[str] = field(default_factory=set)
+    allowance: float = -1.0
+
+    def add(self, query: Query, allowance: float) -> None:
+        """Add what one more wants."""
+        self.keep |= query.keep
+        self.all_rows |= query.keep or not query.glance
+        self.read_on |= query.keep and query.glance
+        if query.glance and not query.keep:
+            self.golds.update(query.golds)
+        self.allowance = max(self.allowance, allowance)
+
+    @property
+    def kind(self) -> str:
+        """The kind of task that gives all that is wanted."""
+        return "whole" if self.read_on else "run" if self.all_rows else "glance"
+
+
 @dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class PooledExecutor(Limits, ABC):
     """An executor with a pool of worker processes. Its parameters are the fields of `Limits` and those of its engine.
@@ -195,81 +224,76 @@ class PooledExecutor(Limits, ABC):
         return replace(run, error=f"{run.error}, {came}")
 
     def _execute(self, queries: Sequence[tuple[Query, float]]) -> list[Execution]:
-        """Run queries, each with the CPU seconds that it may take.
-
-        Equal queries may come with different wishes (rows or a glance, keep or not): the most demanding one counts.
-        """
-        # Each database with its state, or the execution that says why it cannot be used.
-        databases: dict[str, DatabaseState | Execution] = {}
+        """Run queries, each with the CPU seconds that it may take; equal ones run once."""
         # SQL as written -> with its white space normalised.
         normal: dict[str, str] = {}
         # The key of each query, in order.
         keys: list[_Key] = []
-        # Golds, which go into the lasting cache.
-        kept: set[_Key] = set()
-        # Queries of which some caller wants all rows, so that a glance will not do.
-        rows: set[_Key] = set()
-        # Golds of which a glance will do; they are read on, past the row limit, for the fingerprint of all rows.
-        read_on: set[_Key] = set()
-        # Glanced predictions -> the golds that they will be compared with.
-        beside: dict[_Key, set[str]] = {}
-        allowances: dict[_Key, float] = {}
-        for one, allowance in queries:
-            text = normal.get(one.sql)
+        wishes: dict[_Key, _Wish] = {}
+        for query, allowance in queries:
+            text = normal.get(query.sql)
             if text is None:
-                text = normal[one.sql] = normalise(one.sql)
-            key = (one.db, text)
+                text = normal[query.sql] = normalise(query.sql)
+            key = (query.db, text)
             keys.append(key)
-            if one.keep:
-                kept.add(key)
-            if one.keep or not one.glance:
-                rows.add(key)
-            if one.glance and one.keep:
-                read_on.add(key)
-            elif one.glance and one.golds:
-                beside.setdefault(key, set()).update(one.golds)
-            if allowance > allowances.get(key, -1.0):
-                allowances[key] = allowance
+            if key not in wishes:
+                wishes[key] = _Wish()
+            wishes[key].add(query, allowance)
+        databases = {db: self._look_or_say_why(db) for db in dict.fromkeys(db for db, _ in wishes)}
+        results = self._recalled(wishes, databases)
+        tasks = {
+            key: Task(wish.kind, database.request, key[1], self.timeout, wish.allowance)
+            for key, wish in wishes.items()
+            if key not in results and not isinstance(database := databases[key[0]], Execution)
+        }
+        for key, task in tasks.items():
+            if task.kind == "glance":
+                golds = [(key[0], normal.get(gold, gold)) for gold in wishes[key].golds]
+                _hold_against(task, golds, tasks, results)
+        if tasks:
+            executions = self._run_with_order(tasks, {key for key, wish in wishes.items() if wish.keep})
+            self._remember(executions, tasks, wishes, databases)
+            results.update(executions)
+        return [results[key] for key in keys]
+
+    def _recalled(
+        self, wishes: Mapping[_Key, _Wish], databases: Mapping[str, DatabaseState | Execution]
+    ) -> dict[_Key, Execution]:
+        """Return what is known without running anything: from a cache, or as the database cannot be used."""
         results: dict[_Key, Execution] = {}
-        tasks: dict[_Key, Task] = {}
-        for key, allowance in allowances.items():
-            db, text = key
-            database = databases.get(db)
-            if database is None:
-                database = databases[db] = self._look_or_say_why(db)
+        for (db, text), wish in wishes.items():
+            database = databases[db]
             if isinstance(database, Execution):
-                results[key] = database
+                results[db, text] = database
                 continue
-            kind = "whole" if key in read_on else "run" if key in rows else "glance"
             known = self._golds.get(database, text)
-            if known is None and key not in kept:
-                known = self._predicted.get(database, text, allowance)
-                if known is not None and known.fingerprint is not None and kind != "glance":
+            if known is None and not wish.keep:
+                known = self._predicted.get(database, text, wish.allowance)
+                if known is not None and known.fingerprint is not None and wish.kind != "glance":
                     # Only a glance was kept, and now all rows are wanted.
                     known = None
             if known is not None:
-                results[key] = known
-            else:
-                tasks[key] = Task(kind, database.request, text, self.timeout, allowance)
-        for key, texts in beside.items():
-            if key in tasks and tasks[key].kind == "glance":
-                _hold_against(
-                    tasks[key], [(key[0], normal.get(gold, gold)) for gold in texts], tasks, results
-                )
-        executions = self._run_with_order(tasks, kept) if tasks else {}
+                results[db, text] = known
+        return results
+
+    def _remember(
+        self,
+        executions: Mapping[_Key, Execution],
+        tasks: Mapping[_Key, Task],
+        wishes: Mapping[_Key, _Wish],
+        databases: Mapping[str, DatabaseState | Execution],
+    ) -> None:
+        """Put into the caches what ran."""
         for key, execution in executions.items():
-            results[key] = execution
-            database = databases[key[0]]
-            task = tasks[key]
+            database, task = databases[key[0]], tasks[key]
             if isinstance(database, Execution) or task.answer is None or task.deaths:
                 # If a worker was lost while it ran this, the outcome says nothing about the next time.
                 continue
             size = sum(map(len, task.answer[2])) + len(execution.rows) * (60 + 40 * len(execution.columns))
-            if key in kept:
+            if wishes[key].keep:
                 self._golds.put(database, key[1], execution, size)
             elif self.remembers and database.request[0] is not None:
                 self._predicted.put(database, key[1], execution, size, task.allowance)
-        return [results[key] for key in keys]
 
     def _run_with_order(self, tasks: Mapping[_Key, Task], kept: set[_Key]) -> dict[_Key, Execution]:
         """Run the tasks; of golds also find out which other results are right, as far as that can be known.

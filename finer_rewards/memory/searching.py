@@ -148,13 +148,16 @@ def recall_thoughts(
     )
     recalls = [not_finite if thought.strip() else Recall() for thought in thoughts]
     unrelated_vectors = [vector for vector in unrelated if vector is not None]
+    finite = [
+        (place, vector, with_question)
+        for place, vector, with_question in zip(asked, vectors, known, strict=True)
+        if vector is not None
+    ]
     # Thoughts with and without a question are searched separately: a thought without one is compared with thoughts
     # only, so its recall does not depend on the rest of the batch.
     for with_questions in (False, True):
         found = [
-            (place, vector)
-            for place, vector, one in zip(asked, vectors, known, strict=True)
-            if vector is not None and one == with_questions
+            (place, vector) for place, vector, with_question in finite if with_question == with_questions
         ]
         answers = snapshot.recall(
             [vector for _, vector in found],
