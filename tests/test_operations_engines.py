@@ -40,6 +40,7 @@ APART = [
     ("collation and contradiction", "SELECT id FROM tag WHERE word = 'fog' AND word = 'FOG'", "SELECT id FROM tag WHERE 1 = 2"),
     ("collation through a view", "SELECT l.word FROM labels l JOIN tag t ON l.word = t.slug", "SELECT l.word FROM labels l JOIN tag t ON t.slug = l.word"),
     ("collation lost in COALESCE", "SELECT id FROM tag WHERE COALESCE(word, 'x') = 'fog'", "SELECT id FROM tag WHERE word = 'fog'"),
+    ("collation lost in CASE", "SELECT COUNT(DISTINCT word) FILTER (WHERE id > 0) FROM tag", "SELECT COUNT(DISTINCT CASE WHEN id > 0 THEN word END) FROM tag"),
     ("NOT NOT", "SELECT NOT NOT units FROM lot", "SELECT units FROM lot"),
     ("AND with itself", "SELECT units AND units FROM lot", "SELECT units FROM lot"),
     ("IS TRUE", "SELECT id FROM lot WHERE id IS TRUE", "SELECT id FROM lot WHERE id = 1"),

@@ -26,6 +26,7 @@ class Scope(FromClause):
         self.reader = reader
         self.outer = outer
         self.dialect = reader.facts.dialect
+        self.collated = reader.facts.collated
         self.entries: list[Entry] = []
         self.common: dict[str, CommonTable] = {}
         self.aliases: dict[str, Any] = {}

@@ -45,6 +45,7 @@ class Resolver(Protocol):
     """What an expression needs from the query around it."""
 
     dialect: str
+    collated: bool
 
     def column(self, node: Any) -> Term:
         """Return the column a name stands for."""
@@ -317,7 +318,9 @@ def _filtered(node: Any, scope: Resolver) -> Term:
     inner = read_term(node.this, scope)
     if isinstance(inner, Aggregate) and inner.arguments:
         counted, *rest = inner.arguments
-        if not isinstance(counted, Word):
+        # CASE would lose the collation by which values are compared.
+        compares = inner.distinct or inner.name in ("min", "max")
+        if not isinstance(counted, Word) and not (scope.collated and compares):
             value = ONE if isinstance(counted, Star) else counted
             return Aggregate(inner.name, inner.distinct, Case([(condition, value)], NULL), *rest)
     return Other("filtered", inner, condition)

@@ -106,6 +106,7 @@ class FromClause(ABC):
     reader: Any  # a `Reader`, or what reads plain texts
     outer: Scope | None
     dialect: str
+    collated: bool
     entries: list[Entry]
     common: dict[str, CommonTable]
     merged: int = 0  # columns, by USING and NATURAL
