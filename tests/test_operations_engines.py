@@ -120,6 +120,11 @@ def test_sqlite_takes_them_alike(first: str, second: str) -> None:
     [
         ("duckdb", "SELECT fans FROM band ORDER BY ALL", "SELECT fans FROM band"),
         ("duckdb", "SELECT fans FROM band WHERE id BETWEEN SYMMETRIC 5 AND 1", "SELECT fans FROM band WHERE id BETWEEN 5 AND 1"),
+        ("duckdb", "SELECT id FROM lot WHERE id IN (SELECT id FROM tag ORDER BY slug OFFSET 1)", "SELECT id FROM lot WHERE id IN (SELECT id FROM tag ORDER BY slug DESC OFFSET 1)"),
+        ("duckdb", "SELECT id FROM lot WHERE id IN (SELECT DISTINCT fans FROM band ORDER BY fans OFFSET 1)", "SELECT id FROM lot WHERE id IN (SELECT fans FROM band ORDER BY fans OFFSET 1)"),
+        ("duckdb", "SELECT id FROM lot WHERE EXISTS (SELECT 1 OFFSET 1)", "SELECT id FROM lot"),
+        ("duckdb", "SELECT COUNT(*) FROM (SELECT DISTINCT id FROM lot) OFFSET 1", "SELECT COUNT(DISTINCT id) FROM lot"),
+        ("postgres", "SELECT id FROM lot WHERE id IN (SELECT DISTINCT ON (slug) id FROM tag ORDER BY slug, id)", "SELECT id FROM lot WHERE id IN (SELECT DISTINCT ON (slug) id FROM tag ORDER BY slug, id DESC)"),
         ("postgres", "SELECT fans FROM band WHERE id BETWEEN SYMMETRIC 5 AND 1", "SELECT fans FROM band WHERE id BETWEEN 5 AND 1"),
         ("postgres", "SELECT 1 FROM band WHERE 1 = 2 HAVING COUNT(*) = 0", "SELECT 1 FROM band WHERE 1 = 2"),
         ("postgres", "SELECT fans AS f FROM band WHERE f > 1", "SELECT fans AS f FROM band WHERE fans > 1"),

@@ -23,6 +23,7 @@ from .terms import (
     SetOperation,
     Source,
     Term,
+    is_cut,
 )
 from .walks import T, remake, walk_here
 
@@ -47,7 +48,7 @@ def _query(query: Query, own: bool, passed: bool) -> Query:
         return _select(query, own, passed)
     if not isinstance(query, SetOperation):
         return query
-    cut = query.limit is not None or query.offset is not None
+    cut = is_cut(query)
     order = query.order if own or cut else ()
     inner = not order and (passed or cut)
     branches = tuple(_query(branch, inner, inner) for branch in query.branches)
@@ -55,7 +56,7 @@ def _query(query: Query, own: bool, passed: bool) -> Query:
 
 
 def _select(block: Select, own: bool, passed: bool) -> Select:
-    cut = block.limit is not None or block.offset is not None or bool(block.extra)
+    cut = is_cut(block) or bool(block.extra)
     order = block.order if own or cut else ()
     inner = _reads_in_order(block) or (not order and (passed or cut))
     return block._replace(

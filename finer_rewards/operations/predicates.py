@@ -40,7 +40,7 @@ from .operators import (
     ValueOf,
     Window,
 )
-from .terms import Select, Term
+from .terms import Select, Term, is_cut
 from .walks import T, fold, remake
 
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "=": "=", "<>": "<>", "is": "is", "is not": "is not"}
@@ -195,7 +195,7 @@ def _in(term: In, context: Context) -> Term:
         affinity = context.affinity(left)
         # The affinity of what is in the list does not count.
         return in_list(left, [as_value(fit(one, affinity, context), context) for one in right.items])
-    if isinstance(right, Select) and (right.order or right.distinct) and right.limit is None:
+    if isinstance(right, Select) and (right.order or right.distinct) and not (is_cut(right) or right.extra):
         return In(left, right._replace(order=(), distinct=False))
     return term
 
@@ -204,9 +204,9 @@ def _exists(term: Exists, context: Context) -> Term:
     query = term.query
     if not isinstance(query, Select):
         return term
-    if not (query.sources or query.outers or query.aggregated or query.limit):
+    if not (query.sources or query.outers or query.aggregated or is_cut(query)):
         return _connective(Connective("and", *query.where), context)
-    if query.limit is not None or query.offset is not None or query.extra:
+    if is_cut(query) or query.extra:
         return term
     if not query.aggregated:
         return Exists(query._replace(items=(ONE,), distinct=False, order=()))

@@ -28,7 +28,19 @@ from .operators import (
     Window,
     Windowed,
 )
-from .terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Table, Term
+from .terms import (
+    QUERIES,
+    Derived,
+    Outer,
+    Query,
+    Recursive,
+    Select,
+    SetOperation,
+    Source,
+    Table,
+    Term,
+    is_cut,
+)
 
 
 def to_sql(query: Query) -> str:
@@ -62,7 +74,7 @@ def _tail(query: Select | SetOperation) -> str:
     text = ""
     if query.order:
         text += " ORDER BY " + ", ".join(map(_sort_key, query.order))
-    if query.limit is not None or query.offset is not None:
+    if is_cut(query):
         text += f" LIMIT {_term(query.limit) if query.limit is not None else -1}"
     return text + (f" OFFSET {_term(query.offset)}" if query.offset is not None else "")
 

@@ -220,6 +220,11 @@ class Select(NamedTuple):
         return self.group is not None or contains((self.items, self.having), Aggregate)
 
 
+def is_cut(query: Select | SetOperation) -> bool:
+    """Return whether LIMIT or OFFSET leaves rows out."""
+    return query.limit is not None or query.offset is not None
+
+
 Query = Select | SetOperation | Values
 Source = Table | Derived | FunctionSource | Itself | Full
 Term = Operator | Select

@@ -8,14 +8,9 @@ from typing import TypeGuard, TypeVar
 from ..context import Context
 from ..leaves import NULL, ONE, Column, Label
 from ..operators import Comparison
-from ..terms import Derived, Outer, Select, SetOperation, Source, Table, Term
+from ..terms import Derived, Outer, Select, Source, Table, Term
 
 _T = TypeVar("_T")
-
-
-def is_cut(query: Select | SetOperation) -> bool:
-    """Return whether LIMIT or OFFSET leaves rows out."""
-    return query.limit is not None or query.offset is not None
 
 
 def shown_terms(block: Select) -> tuple[Term, ...]:

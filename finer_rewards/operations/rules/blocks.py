@@ -11,13 +11,24 @@ from .._truth import truth
 from ..context import Context, numbers_in
 from ..leaves import FALSE, NULL, Column, Label, Null, Number, Text
 from ..operators import Aggregate, Call, Collate, Comparison, Connective, Exists, In, Like, List, Window
-from ..terms import QUERIES, Derived, Outer, Query, Recursive, Select, SetOperation, Source, Term, contains
+from ..terms import (
+    QUERIES,
+    Derived,
+    Outer,
+    Query,
+    Recursive,
+    Select,
+    SetOperation,
+    Source,
+    Term,
+    contains,
+    is_cut,
+)
 from ..walks import columns_of, conjunction, conjuncts, fold, substitute, walk, walk_here
 from ._nulls import asked_for, rejects_null
 from ._shared import (
     derived_blocks,
     equality,
-    is_cut,
     is_equality,
     items_behind,
     shown_terms,

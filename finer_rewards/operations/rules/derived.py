@@ -7,11 +7,10 @@ from typing import TypeGuard
 from ..context import Context
 from ..leaves import CONSTANTS, ONE, Column, Label
 from ..operators import Aggregate, Call, Exists, In, Scalar, Window
-from ..terms import Derived, Query, Select, SetOperation, Term, computes_over_rows, contains
+from ..terms import Derived, Query, Select, SetOperation, Term, computes_over_rows, contains, is_cut
 from ..walks import columns_of, substitute
 from ._shared import (
     derived_blocks,
-    is_cut,
     is_equality,
     items_behind,
     reads_one_derived_table,

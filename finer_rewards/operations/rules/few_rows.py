@@ -8,9 +8,8 @@ from operator import eq, ge, gt, le, lt, ne
 from ..context import Context, numbers_in
 from ..leaves import FALSE, TRUE, Number
 from ..operators import COUNT_ALL, Aggregate, Comparison, Scalar
-from ..terms import Outer, Select, Source, Term, contains
+from ..terms import Outer, Select, Source, Term, contains, is_cut
 from ..walks import sources_of
-from ._shared import is_cut
 from .closure import Closure
 from .grouping import groups_once
 

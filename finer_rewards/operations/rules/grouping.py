@@ -10,10 +10,10 @@ from typing import Any
 from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, NULL, ONE, Column, Label, Number, Star
 from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists
-from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows
+from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows, is_cut
 from ..walks import columns_of, remake, sources_of, walk_here
 from ._nulls import rejects_null
-from ._shared import any_row, derived_blocks, is_cut, reads_one_derived_table, shown_terms
+from ._shared import any_row, derived_blocks, reads_one_derived_table, shown_terms
 from .closure import Closure
 
 ZERO = Number("0")
@@ -259,7 +259,7 @@ def count_distinct_rows(block: Select, context: Context) -> Select:
 
 def _shows_one_item_of_all_rows(block: Select) -> bool:
     """Return whether a block neither filters nor groups nor sorts what it reads, and has one item."""
-    takes_all = not (block.where or block.having or block.order or block.limit) and block.group is None
+    takes_all = not (block.where or block.having or block.order or is_cut(block)) and block.group is None
     return takes_all and len(block.items) == 1
 
 

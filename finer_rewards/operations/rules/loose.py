@@ -11,9 +11,9 @@ from ..context import Context
 from ..leaves import NULL, ONE, Column
 from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Not, Scalar, SortKey
 from ..predicates import negate
-from ..terms import Select, Term, computes_over_rows
+from ..terms import Select, Term, computes_over_rows, is_cut
 from ..walks import conjunction
-from ._shared import both_ways, equalities, is_cut, is_equality, without
+from ._shared import both_ways, equalities, is_equality, without
 from .grouping import ZERO, change_aggregates, only_argument
 
 

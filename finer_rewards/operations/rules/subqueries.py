@@ -7,14 +7,13 @@ from typing import NamedTuple, TypeGuard
 from ..context import Context, numbers_in
 from ..leaves import ONE, Column, Label
 from ..operators import Aggregate, Comparison, Connective, Exists, In, Not, Row, Scalar, Window
-from ..terms import Derived, Itself, Query, Select, Source, Term, contains
+from ..terms import Derived, Itself, Query, Select, Source, Term, contains, is_cut
 from ..walks import columns_of, sources_of, substitute, walk
 from ._shared import (
     both_ways,
     derived_blocks,
     equalities,
     equality,
-    is_cut,
     is_equality,
     items_behind,
     without,

@@ -9,10 +9,10 @@ from operator import eq
 from ..context import Context
 from ..leaves import NULL, ONE, Column
 from ..operators import COUNT_ALL, Aggregate, Comparison, Exists, Scalar
-from ..terms import Select, Table, Term
+from ..terms import Select, Table, Term, is_cut
 from ..walks import columns_of, substitute, walk_here
 from ._nulls import asked_for, null_through
-from ._shared import both_ways, is_cut, is_equality, shown_terms, table_readings, without
+from ._shared import both_ways, is_equality, shown_terms, table_readings, without
 from .grouping import change_aggregates
 from .subqueries import only_joins_and_filters
 
