@@ -650,7 +650,7 @@ class Writer:
             for one in parts[1:]:
                 whole = ("bin", glue, whole, one)
             return whole
-        if head == "inq":
+        if head == "inq" and isinstance(condition[2], Query):
             _, left, query, negated = condition
             equal: Expr = ("bin", "=", query.items[0], left)
             where = ("bin", "AND", query.where, equal) if query.where else equal

@@ -52,7 +52,7 @@ class Ways:
         rng = self.parts.rng
         kinds: list[Callable[[], list[Any]]] = [
             self.nulls, self.itself, self.groups, self.lists, self.least, self.unions, self.first, self.one_row,
-            self.distinct_rows, self.given_back, self.side_by_side,
+            self.distinct_rows, self.given_back, self.side_by_side, self.branches, self.counted,
         ]  # fmt: skip
         bases = rng.choice(kinds)()
         reading = [one for one in bases if isinstance(one, Compound) or one.sources]
@@ -181,8 +181,8 @@ class Ways:
     def first(self) -> list[Any]:
         """The first row of all, and of those that differ."""
         query, _, column = self.frame()
-        if column[2] in ("c", "b"):
-            return [query]  # of what a collation takes for equal any may come first
+        if column[2] in ("c", "b", "e", "x"):
+            return [query]  # of what is equal but not the same, 'a' and 'A' or 1 and 1.0, any may come first
         sorted_ = replace(query, items=(column,), order=((column, ""),))
         return [
             replace(sorted_, limit=f" LIMIT {limit}", distinct=distinct)
@@ -253,6 +253,65 @@ class Ways:
             replace(query, items=shown(inside[0], subqueries[1])),
             replace(query, items=shown(*subqueries)),
         ]
+
+    def branches(self) -> list[Any]:
+        """What is in a UNION, in one of its branches, or joined with it."""
+        query, _, column = self.frame()
+        alike = next((names for names in (NUMBERS, TEXTS, DATES) if column[2] in names), None)
+        first, second = (
+            Query((self.parts.column({"z": self.parts.tables[table]}, alike),), (("", table, "z", None),))
+            for table in (self.table_of(query, column), self.parts.rng.choice("tuv"))
+        )
+        first = replace(first, where=self.parts.condition({"z": self.parts.tables[first.sources[0][1]]}, 0))
+        absent = self.parts.rng.random() < 0.5
+
+        def found(inside: Any) -> Expr:
+            return ("inq", column, inside, absent)
+
+        def exists(inside: Query) -> Expr:
+            asked: Expr = (
+                "exists",
+                replace(inside, where=every(inside.where, equal(inside.items[0], column))),
+                absent,
+            )
+            return asked
+
+        values = replace(first, distinct=True)
+        joined = (*query.sources, ("JOIN", values, "w", equal(("col", "w", "c0"), column)))
+        conditions = [
+            found(Compound("UNION", first, second)),
+            found(Compound("UNION ALL", second, first)),
+            ("bin", "AND" if absent else "OR", found(first), found(second)),
+            ("bin", "AND" if absent else "OR", exists(first), exists(second)),
+            ("bin", "OR" if absent else "AND", found(first), found(second)),
+            found(Compound("INTERSECT", first, second)),
+        ]
+        return [
+            *(replace(query, items=(column,), where=every(query.where, one)) for one in conditions),
+            replace(query, items=(column,), sources=joined),
+            replace(query, items=(column,), where=every(query.where, ("inq", column, first, False))),
+        ]
+
+    def counted(self) -> list[Any]:
+        """Rows by how many others they have, and groups of both."""
+        rng = self.parts.rng
+        tables = self.parts.tables
+        table = rng.choice([name for name, columns in tables.items() if "id" in columns])
+        other = rng.choice(list(tables))
+        key = ("col", "q0", "id")
+        link = equal(self.parts.column({"z": tables[other]}, NUMBERS), key)
+        item = rng.choice([key, self.parts.column({"q0": tables[table]})])
+        counts = [count(), count(self.parts.column({"z": tables[other]}), rng.random() < 0.3)]
+        own, read = (("", table, "q0", None),), (("", other, "z", None),)
+        bounds = [(">", 0), (">=", 2), ("=", 1), ("<", 2), ("=", 0)]
+        found: list[Any] = []
+        for one, (operator, number) in zip(counts * 2, rng.sample(bounds, 4), strict=True):
+            inside = ("scalar", Query((one,), read, where=link))
+            found += [
+                Query((item,), own, where=bound(inside, operator, number)),
+                Query((item,), (*own, *read), where=link, group=(key,), having=bound(one, operator, number)),
+            ]
+        return found
 
     def given_back(self) -> list[Any]:
         """CASE that gives back what it tests, shown and compared."""

@@ -71,6 +71,16 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
             "SELECT id FROM city WHERE size > (SELECT AVG(size) FROM city)",
         )
     ],
+    "distinct_to_exists": [
+        (
+            "SELECT s.label FROM shop s JOIN (SELECT DISTINCT guest, day FROM visit WHERE cost > 1) x ON x.guest = s.city_id AND x.day = s.owner",
+            "SELECT label FROM shop s WHERE EXISTS (SELECT 1 FROM visit v WHERE v.guest = s.city_id AND v.day = s.owner AND v.cost > 1)",
+        ),
+        (
+            "SELECT l.a, x.k FROM loose l JOIN (SELECT owner AS k FROM shop GROUP BY owner) x ON x.k = l.b",
+            "SELECT a, b FROM loose WHERE b IN (SELECT owner FROM shop)",
+        ),
+    ],
     "outer_to_inner": [
         (
             "SELECT c.id FROM city c LEFT JOIN shop s ON s.city_id = c.id WHERE s.owner = 2",
@@ -107,6 +117,24 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
         (
             "SELECT name FROM city WHERE id NOT IN (SELECT city_id FROM shop)",
             "SELECT name FROM city c WHERE NOT EXISTS (SELECT 1 FROM shop WHERE city_id = c.id)",
+        ),
+        (
+            "SELECT name FROM city WHERE size NOT IN (SELECT owner FROM shop UNION SELECT a FROM loose)",
+            "SELECT name FROM city WHERE size NOT IN (SELECT a FROM loose) AND size NOT IN (SELECT owner FROM shop)",
+        ),
+        (
+            "SELECT name FROM city WHERE size IN (SELECT owner FROM shop UNION ALL SELECT a FROM loose)",
+            "SELECT name FROM city WHERE size IN (SELECT a FROM loose) OR size IN (SELECT owner FROM shop)",
+        ),
+    ],
+    "count_to_group": [
+        (
+            "SELECT name FROM city c WHERE (SELECT COUNT(*) FROM shop s WHERE s.city_id = c.id) > 1",
+            "SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id GROUP BY c.id HAVING COUNT(*) > 1",
+        ),
+        (
+            "SELECT id FROM city c WHERE (SELECT COUNT(owner) FROM shop s WHERE s.city_id = c.id) BETWEEN 1 AND 2",
+            "SELECT city_id FROM shop GROUP BY city_id HAVING COUNT(owner) BETWEEN 1 AND 2",
         ),
     ],
     "exists_of_itself": [
@@ -306,6 +334,7 @@ OTHERS = [
     ("SELECT COUNT(id) FROM city", "SELECT COUNT(*) FROM city"),
     ("SELECT a FROM loose WHERE (a > 1 AND b < 2) AND c = 'x'", "SELECT a FROM loose WHERE a > 1 AND (c = 'x' AND b < 2)"),
     ("SELECT zone FROM city WHERE size > 1 UNION SELECT zone FROM city WHERE name = 'x'", "SELECT DISTINCT zone FROM city WHERE size > 1 OR name = 'x'"),
+    ("SELECT zone FROM city EXCEPT SELECT zone FROM city GROUP BY zone HAVING COUNT(*) > 1", "SELECT DISTINCT zone FROM city WHERE zone NOT IN (SELECT zone FROM city GROUP BY zone HAVING COUNT(*) > 1)"),
     ("SELECT zone FROM city EXCEPT SELECT label FROM shop", "SELECT DISTINCT zone FROM city WHERE zone NOT IN (SELECT label FROM shop)"),
     ("SELECT zone FROM city INTERSECT SELECT label FROM shop", "SELECT DISTINCT zone FROM city WHERE zone IN (SELECT label FROM shop)"),
     ("SELECT x.n FROM (SELECT zone, COUNT(*) AS n FROM city GROUP BY zone) x WHERE x.n > 1 ORDER BY x.n", "SELECT COUNT(*) FROM city GROUP BY zone HAVING COUNT(*) > 1 ORDER BY COUNT(*)"),
@@ -361,6 +390,11 @@ KEPT_APART = [
     ("SELECT b, COUNT(*) FROM loose GROUP BY b HAVING SUM(CASE WHEN a = 1 THEN 1 ELSE 0 END) > 0", "SELECT b, COUNT(*) FROM loose WHERE a = 1 GROUP BY b"),
     ("SELECT b FROM loose GROUP BY b HAVING COUNT(CASE WHEN a = 1 THEN 1 END) = 0", "SELECT DISTINCT b FROM loose WHERE a <> 1"),
     ("SELECT a FROM loose WHERE a = 1 AND a IN (1, 2)", "SELECT a FROM loose WHERE a IN (1, 2)"),
+    ("SELECT id FROM city c WHERE (SELECT COUNT(*) FROM shop s WHERE s.city_id = c.id) < 2", "SELECT city_id FROM shop GROUP BY city_id HAVING COUNT(*) < 2"),
+    ("SELECT a FROM loose l WHERE (SELECT COUNT(*) FROM shop s WHERE s.owner = l.b) > 1", "SELECT a FROM loose l JOIN shop s ON s.owner = l.b GROUP BY a, b HAVING COUNT(*) > 1"),
+    ("SELECT l.a FROM loose l JOIN (SELECT DISTINCT owner, city_id FROM shop) x ON x.owner = l.b", "SELECT a FROM loose WHERE b IN (SELECT owner FROM shop)"),
+    ("SELECT size FROM city WHERE size IN (SELECT owner FROM shop INTERSECT SELECT a FROM loose)", "SELECT size FROM city WHERE size IN (SELECT a FROM loose) OR size IN (SELECT owner FROM shop)"),
+    ("SELECT zone FROM city EXCEPT SELECT zone FROM city GROUP BY zone HAVING COUNT(*) < 2", "SELECT zone FROM city WHERE zone NOT IN (SELECT zone FROM city GROUP BY zone HAVING COUNT(*) < 2)"),
     ("SELECT AVG(size), COUNT(*) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), COUNT(*) FROM city"),
     ("SELECT AVG(size), SUM(id) FROM city WHERE size IS NOT NULL", "SELECT AVG(size), SUM(id) FROM city"),
     ("SELECT zone, AVG(size) FROM city WHERE size IS NOT NULL GROUP BY zone", "SELECT zone, AVG(size) FROM city GROUP BY zone"),

@@ -79,6 +79,8 @@ def _fix_select(block: Select, context: Context) -> Select:
 
 #: Says that a query shows one of several texts that a collation takes for equal.
 BY_COLLATION = Word("by collation")
+#: What branches come first counts for what IN converts.
+BY_PLACE = Word("by place")
 _FIXES: dict[type, Callable[[Any, Context], Term]] = {
     Comparison: _fix,
     In: _fix_in,

@@ -7,7 +7,7 @@ from itertools import islice, permutations, product
 from typing import Any
 
 from ._colours import COMMUTATIVE, colours_of
-from ._values import BY_COLLATION
+from ._values import BY_COLLATION, BY_PLACE
 from .leaves import CONSTANTS, Column, Label, SourceName
 from .operators import Comparison, Equal, Of, Same, equates_columns
 from .terms import (
@@ -86,7 +86,7 @@ def _query(query: Query, names: Names, depth: int) -> Query:
         return _select(query, names, depth)
     if isinstance(query, SetOperation):
         branches = [_query(branch, names, depth) for branch in query.branches]
-        if not query.operator.startswith("except") and BY_COLLATION not in query.extra:
+        if not query.operator.startswith("except") and not {BY_COLLATION, BY_PLACE} & {*query.extra}:
             branches.sort(key=repr)
         return SetOperation(
             query.operator,

@@ -51,12 +51,14 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (derived.first_row_number, "derived"),
     (derived.drop_unread_columns, "derived"),
     (derived.one_row_to_scalar, "derived"),
+    (derived.distinct_to_exists, "derived"),
     (joins.outer_to_inner, "outers"),
     (joins.outer_to_anti, "outers"),
     (joins.drop_unused_outer, "outers"),
     (joins.free_foreign_key, "cast"),
     (subqueries.scalar_to_in, "subquery"),
     (few_rows.count_of_one_row, "subquery"),
+    (few_rows.count_to_group, "subquery"),
     (unseen.other_than_the_least, "subquery"),
     (subqueries.in_to_exists, "subquery"),
     (unseen.exists_of_itself, "subquery"),
@@ -88,6 +90,7 @@ RULES: tuple[tuple[Rule, str], ...] = (
 #: Rules that hold but for NULLs, ties and repeats; see `loose`.
 LOOSE_RULES: tuple[tuple[Rule, str], ...] = (
     (loose.complement_of_groups, "subquery"),
+    (loose.absent_itself, "subquery"),
     (loose.extreme_to_first, "subquery"),
     (loose.first_of_subquery, "subquery"),
     (loose.count_rows, "aggregate"),
@@ -117,7 +120,7 @@ def rewrite(query: Query, context: Context) -> Query:
         if context.tagged or "value" in heads:
             query = shown(query, context)
         if heads & {"exists", "in", "setop"}:
-            query = blocks.mark_branches(query)
+            query = blocks.mark_branches(query, context)
         before = query
         if heads & _STRUCTURE or not isinstance(query, Select):
             query = fold(query, changes, context)

@@ -8,6 +8,7 @@ from operator import eq
 from typing import Any, TypeGuard
 
 from .._truth import truth
+from .._values import BY_PLACE
 from ..context import Context, numbers_in
 from ..leaves import FALSE, NULL, Column, Label, Null, Number, Text
 from ..operators import Aggregate, Call, Collate, Comparison, Connective, Exists, In, Like, List, Window
@@ -24,7 +25,7 @@ from ..terms import (
     contains,
     is_cut,
 )
-from ..walks import columns_of, conjunction, conjuncts, fold, substitute, walk, walk_here
+from ..walks import columns_of, conjunction, conjuncts, fold, remake, substitute, walk, walk_here
 from ._nulls import asked_for, rejects_null
 from ._shared import (
     derived_blocks,
@@ -197,20 +198,30 @@ def _spelling(literal: Number | Text) -> str:
     return literal.numeral if isinstance(literal, Number) else literal.text
 
 
-def mark_branches(query: Query) -> Query:
+def mark_branches(query: Query, context: Context) -> Query:
     """Mark the blocks whose repeats nobody can see: in IN, in EXISTS, and the branches of set operations."""
-    return fold(query, _MARKS, None)
+    return fold(query, _MARKS, context)
 
 
-def _mark_set_operation(query: SetOperation, context: None) -> SetOperation:
+def _mark_set_operation(query: SetOperation, context: Context) -> SetOperation:
     return query if query.operator.endswith(" all") else query.with_branches(map(free, query.branches))
 
 
-def _mark_in(term: In, context: None) -> In:
-    return In(term.left, free(term.right)) if isinstance(term.right, QUERIES) else term
+def _mark_in(term: In, context: Context) -> In:
+    return In(term.left, _in_order(free(term.right), context)) if isinstance(term.right, QUERIES) else term
 
 
-_MARKS: dict[type, Callable[[Any, None], Term]] = {
+def _in_order(query: Query, context: Context) -> Query:
+    """Return a query with the order of its branches marked: SQLite converts by the affinity of one of them."""
+    if not isinstance(query, SetOperation) or context.facts.dialect != "sqlite" or BY_PLACE in query.extra:
+        return query
+    branches = [_in_order(branch, context) for branch in query.branches]
+    affinities = {context.affinity(branch.items[0]) for branch in branches if isinstance(branch, Select)}
+    query = query.with_branches(branches)
+    return remake(query, [*query, BY_PLACE]) if len(affinities) > 1 else query
+
+
+_MARKS: dict[type, Callable[[Any, Context], Term]] = {
     SetOperation: _mark_set_operation,
     Exists: lambda term, context: Exists(free(term.query)),
     In: _mark_in,

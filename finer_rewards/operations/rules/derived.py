@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TypeGuard
 
-from ..context import Context
+from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, ONE, Column, Label
 from ..operators import Aggregate, Call, Exists, In, Scalar, Window
 from ..terms import Derived, Query, Select, SetOperation, Term, computes_over_rows, contains, is_cut
 from ..walks import columns_of, substitute
 from ._shared import (
+    any_row,
+    both_ways,
     derived_blocks,
+    equalities,
+    equality,
     is_equality,
     items_behind,
     reads_one_derived_table,
@@ -19,6 +23,7 @@ from ._shared import (
     without,
 )
 from .blocks import grows_too_large, mergeable, split
+from .subqueries import only_joins_and_filters
 
 
 def unwrap(block: Select, context: Context) -> Query:
@@ -137,6 +142,39 @@ def one_row_to_scalar(block: Select, context: Context) -> Select:
         }
         return substitute(block._replace(sources=without(block.sources, source)), scalars)
     return block
+
+
+def distinct_to_exists(block: Select, context: Context) -> Select:
+    """`t JOIN (SELECT DISTINCT y FROM s WHERE p) d ON d.y = t.x` asks for a row: EXISTS (... p AND y = t.x).
+
+    Holds where each column of the derived table equals one beside it, and equal values are the same value.
+    """
+    for source, query in derived_blocks(block.sources):
+        if query.distinct is not True or not only_joins_and_filters(query) or query.outers:
+            continue
+        beside = _partners(source.label, query, block, context)
+        if len(beside) < len(query.items):
+            continue
+        same = {Column(source.label, place): partner for place, partner in beside.items()}
+        rest = substitute(block._replace(sources=without(block.sources, source)), same)
+        equal = (equality(query.items[place], partner) for place, partner in beside.items())
+        exists = Exists(any_row(query.sources, (*query.where, *equal)))
+        others = (one for one in rest.where if not (is_equality(one) and one.left == one.right))
+        return rest._replace(where=(*others, exists))
+    return block
+
+
+def _partners(label: Label, query: Select, block: Select, context: Context) -> dict[int, Column]:
+    """Return for each column of a derived table, by its place, one of the same kind that a block equates with it."""
+    found: dict[int, Column] = {}
+    own = numbers_in(block.sources) - {label}
+    for condition in equalities(block.where):
+        for column, other in both_ways(condition):
+            if not isinstance(column, Column) or column.source != label or not isinstance(column.name, int):
+                continue
+            if isinstance(other, Column) and other.source in own and context.same_kind(column, other):
+                found.setdefault(column.name, other)
+    return found
 
 
 def _has_exactly_one_row(query: Select) -> bool:

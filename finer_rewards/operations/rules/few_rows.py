@@ -8,8 +8,9 @@ from operator import eq, ge, gt, le, lt, ne
 from ..context import Context, numbers_in
 from ..leaves import FALSE, TRUE, Number
 from ..operators import COUNT_ALL, Aggregate, Comparison, Scalar
-from ..terms import Outer, Select, Source, Term, contains, is_cut
+from ..terms import Outer, Select, Source, Term, computes_over_rows, contains, is_cut
 from ..walks import sources_of
+from ._shared import shown_terms
 from .closure import Closure
 from .grouping import groups_once
 
@@ -46,6 +47,50 @@ def _without_count(condition: Term, context: Context) -> Term:
         return condition
     decided = _decided(Comparison(condition.head, query.items[0], condition.right), least=0)
     return decided if decided in (TRUE, FALSE) and Closure(query, (), context).one_row else condition
+
+
+def count_to_group(block: Select, context: Context) -> Select:
+    """`t WHERE (SELECT COUNT(x) FROM s WHERE s.y = t.k) > 2` is t JOIN s ON s.y = t.k GROUP BY t.k HAVING COUNT(x) > 2.
+
+    Holds where what is asked of the count is not true of 0, and t has a key, by which the groups are formed.
+    """
+    if block.aggregated or block.outers or block.extra or computes_over_rows(shown_terms(block)):
+        return block
+    keys = [context.keys(source.label) for source in block.sources]
+    for condition in block.where if keys and all(keys) else ():
+        query = (
+            condition.left.query
+            if isinstance(condition, Comparison) and isinstance(condition.left, Scalar)
+            else None
+        )
+        if not isinstance(query, Select) or not _folds_rows_for_each(query, block):
+            continue
+        asked = [one for one in block.where if isinstance(one, Comparison) and one.left == Scalar(query)]
+        having = tuple(Comparison(one.head, query.items[0], one.right) for one in asked)
+        if any(map(_excludes_none, having)):
+            return block._replace(
+                sources=(*block.sources, *query.sources),
+                where=(*(one for one in block.where if one not in asked), *query.where),
+                group=tuple(sorted(column for key, *_ in keys for column in key)),
+                having=having,
+            )
+    return block
+
+
+def _folds_rows_for_each(query: Select, block: Select) -> bool:
+    """Return whether a subquery is one aggregate over rows that it joins with those of a block."""
+    if query.group is not None or query.having or query.extra or query.outers or is_cut(query):
+        return False
+    return not (sources_of(query) - numbers_in(query.sources)).isdisjoint(numbers_in(block.sources))
+
+
+def _excludes_none(condition: Term) -> bool:
+    """Return whether a condition on a count is not true of 0."""
+    if _compared_count(condition) is None or not isinstance(condition, Comparison):
+        return False
+    return not (
+        isinstance(condition.right, Number) and _HOLDS[condition.head](0, int(condition.right.numeral))
+    )
 
 
 def _compared_count(condition: Term) -> Aggregate | None:

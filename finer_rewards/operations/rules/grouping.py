@@ -9,7 +9,7 @@ from typing import Any
 
 from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, NULL, ONE, Column, Label, Number, Star
-from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists
+from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists, In
 from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows, is_cut
 from ..walks import columns_of, remake, sources_of, walk_here
 from ._nulls import rejects_null
@@ -41,7 +41,7 @@ def group_to_distinct(block: Select, context: Context) -> Select:
         return block
     closure = Closure(block, block.group, context)
     # Otherwise HAVING asks something of some row of a group.
-    if not all(map(closure.fixes, block.having)):
+    if not all(_asks_of_keys(condition, closure) for condition in block.having):
         return block
     plain = block._replace(group=None, having=(), where=(*block.where, *block.having))
     if _values_of(block.items) == _values_of(block.group):
@@ -49,6 +49,19 @@ def group_to_distinct(block: Select, context: Context) -> Select:
     if closure.one_row or (block.distinct and all(map(closure.fixes, block.items))):
         return plain
     return block
+
+
+def _asks_of_keys(condition: Term, closure: Closure) -> bool:
+    """Return whether a HAVING condition may be asked of the rows of a group.
+
+    Where IN converts what it looks for, SQLite shows the key of the group as converted.
+    """
+    converted = (
+        closure.context.converts(part.left, part.right.items[0])
+        for part in walk_here(condition)
+        if isinstance(part, In) and isinstance(part.right, Select)
+    )
+    return closure.fixes(condition) and not any(converted)
 
 
 def _values_of(terms: tuple[Term, ...]) -> set[Term]:
@@ -67,7 +80,8 @@ def group_to_exists(block: Select, context: Context) -> Select:
     asked = numbers_in(block.sources) - kept
     if not kept or not asked:
         return block
-    if not all(map(Closure(block, block.group, context).fixes, block.having)):
+    closure = Closure(block, block.group, context)
+    if not all(_asks_of_keys(condition, closure) for condition in block.having):
         return block
     used = sources_of((block.items, block.group, block.having, block.order))
     if used & asked or not Closure(block, block.group, context, kept).one_row:
@@ -127,7 +141,7 @@ def having_to_where(block: Select, context: Context) -> Select:
     moved = [
         condition
         for condition in block.having
-        if closure.fixes(condition)
+        if _asks_of_keys(condition, closure)
         and (context.facts.dialect != "duckdb" or columns_of(condition) <= set(block.group))
     ]
     if not moved:

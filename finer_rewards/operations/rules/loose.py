@@ -6,15 +6,19 @@ a query that is nearly right shares most of its operations with the gold.
 
 from __future__ import annotations
 
+from itertools import product
+
 from .._truth import is_truth, truth
 from ..context import Context
 from ..leaves import NULL, ONE, Column
-from ..operators import COUNT_ALL, Aggregate, Case, Comparison, In, Not, Scalar, SortKey
+from ..operators import COUNT_ALL, Aggregate, Case, Comparison, Exists, In, Not, Scalar, SortKey
 from ..predicates import negate
-from ..terms import Select, Term, computes_over_rows, is_cut
+from ..terms import Select, Table, Term, computes_over_rows, is_cut
 from ..walks import conjunction
-from ._shared import both_ways, equalities, is_equality, without
+from ._shared import both_ways, equalities, is_equality, table_readings, without
 from .grouping import ZERO, change_aggregates, only_argument
+from .readings import read_from
+from .subqueries import only_joins_and_filters
 
 
 def count_rows(block: Select, context: Context) -> Select:
@@ -71,6 +75,33 @@ def _complement(condition: Term, context: Context) -> Term:
         return condition
     others = negate(conjunction(query.having), context)
     return In(left, query._replace(having=(others,)))
+
+
+def absent_itself(block: Select, context: Context) -> Select:
+    """`NOT EXISTS (SELECT 1 FROM t u, s WHERE u.x = t.x AND ...)` asks of the row of t itself, as if x were a key."""
+    where = tuple(_of_the_row(condition, block, context) for condition in block.where)
+    return block if where == block.where else block._replace(where=where)
+
+
+def _of_the_row(condition: Term, block: Select, context: Context) -> Term:
+    exists = condition.operand if isinstance(condition, Not) else None
+    query = exists.query if isinstance(exists, Exists) else None
+    if not only_joins_and_filters(query) or len(query.sources) < 2:
+        return condition
+    for inner, outer in product(table_readings(query.sources), table_readings(block.sources)):
+        if inner.name == outer.name and any(_links(one, inner, outer) for one in query.where):
+            return Not(Exists(read_from(inner, outer.label, query, context)))
+    return condition
+
+
+def _links(condition: Term, inner: Table, outer: Table) -> bool:
+    """Return whether a condition is that two readings of a table agree on a column."""
+    if not isinstance(condition, Comparison) or condition.head not in ("=", "is"):
+        return False
+    return any(
+        isinstance(column, Column) and column.source == inner.label and column.of_source(outer.label) == other
+        for column, other in both_ways(condition)
+    )
 
 
 def extreme_to_first(block: Select, context: Context) -> Select:

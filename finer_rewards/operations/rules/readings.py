@@ -27,7 +27,7 @@ def merge_self_join(block: Select, context: Context) -> Select:
     """Two readings of one table that agree on a key are one. Holds for inner joins."""
     for first, second in combinations(table_readings(block.sources), 2):
         if first.name == second.name and _same_row(first.label, second.label, block, context):
-            return _read_from(second, first.label, block, context)
+            return read_from(second, first.label, block, context)
     return block
 
 
@@ -39,7 +39,7 @@ def _same_row(label: Label, other: Label, block: Select, context: Context) -> bo
     )
 
 
-def _read_from(source: Table, label: Label, block: Select, context: Context) -> Select:
+def read_from(source: Table, label: Label, block: Select, context: Context) -> Select:
     """Return a block without a reading of a table, its columns being read from another one."""
     same = _moved(columns_of(block), source.label, label)
     merged = substitute(block._replace(sources=without(block.sources, source)), same)
@@ -64,7 +64,7 @@ def merge_with_outer(block: Select, context: Context) -> Select:
     }
     for source, label in product(table_readings(block.sources), around):
         if context.tables.get(label) == source.name and _same_row(source.label, label, block, context):
-            return _read_from(source, label, block, context)
+            return read_from(source, label, block, context)
     return block
 
 
@@ -88,7 +88,7 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
     Holds for inner joins where repeats cannot be seen: whatever row serves the reading that asks more
     serves the other one too.
     """
-    if not block.distinct or block.aggregated or block.extra:
+    if not (block.distinct or context.loose) or block.aggregated or block.extra:
         return block
     if len(block.sources) > _MOST_COMPARED:
         return block
@@ -106,7 +106,7 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
         ) and all(
             _asks_no_more(substitute(condition, same), condition, known, classes) for condition in block.where
         ):
-            return _read_from(source, other.label, block, context)
+            return read_from(source, other.label, block, context)
     return block
 
 

@@ -9,8 +9,8 @@ from typing import TypeGuard
 from ..context import Context
 from ..leaves import ONE, Column, Position
 from ..naming import canonical
-from ..operators import Comparison, Connective, Exists, Not, SortKey
-from ..terms import Derived, Query, Select, SetOperation, Term
+from ..operators import Comparison, Connective, Exists, In, Not, SortKey
+from ..terms import Derived, Query, Select, SetOperation, Term, is_cut
 from ..walks import columns_of, conjunction, substitute
 from ._shared import any_row, shows_all_columns, table_readings, without
 from .blocks import contradictory, flatten_conditions
@@ -52,7 +52,7 @@ def _filtered(first: Select, others: Sequence[Select], absent: bool, context: Co
         return None
     conditions: list[Term] = []
     for branch in others:
-        probe = _probe(first, branch, context)
+        probe = _among_groups(first, branch, context) or _probe(first, branch, context)
         if probe is None:
             return None
         conditions.append(Not(probe) if absent else probe)
@@ -91,6 +91,16 @@ def _probe(first: Select, branch: Select, context: Context) -> Exists | None:
         for head, a, b in zip(heads, first.items, shown, strict=True)
     )
     return Exists(probe._replace(where=(*probe.where, *equal)))
+
+
+def _among_groups(first: Select, branch: Select, context: Context) -> In | None:
+    """Return IN (a branch of the only keys of groups), of values that are never NULL."""
+    if len(first.items) != 1 or branch.group != branch.items or is_cut(branch):
+        return None
+    [a], [b] = first.items, branch.items
+    if _compare_otherwise(a, b, context) or not (context.not_null(a) and context.not_null(b)):
+        return None
+    return In(a, branch._replace(distinct=False, order=()))
 
 
 def _compare_otherwise(a: Term, b: Term, context: Context) -> bool:

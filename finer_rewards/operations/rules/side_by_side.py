@@ -8,7 +8,7 @@ from typing import Any
 from ..context import Context, numbers_in
 from ..leaves import NULL, ONE
 from ..operators import COUNT_ALL, Aggregate, Case, Scalar
-from ..terms import LEAVES, QUERIES, Select, Term
+from ..terms import LEAVES, QUERIES, Select, Term, contains
 from ..walks import columns_of, conjunction, remake, sources_of, substitute, walk, walk_here
 from ._shared import equality, is_equality
 from .grouping import change_aggregates, only_argument
@@ -23,12 +23,36 @@ def join_folded_subqueries(block: Select, context: Context) -> Select:
     It is `SELECT COUNT(CASE WHEN p THEN 1 END) - COUNT(CASE WHEN q THEN 1 END) FROM t`; what both ask stays in WHERE.
     Holds for a block without FROM, or one that is folded as a whole itself, and for aggregates that skip NULLs.
     """
+    summed = _summed(block) if context.loose else block
+    joined = _join(summed, context)
+    return block if joined is summed else joined
+
+
+def _summed(block: Select) -> Select:
+    """Return a block that computes with one row and with that of a subquery as if it added up the rows it reads."""
+    scalars = [part for part in walk_here(block.items) if isinstance(part, Scalar)]
+    if not (block.plain and block.where and all(contains(item, Scalar) for item in block.items)):
+        return block
+    if not all(isinstance(one.query, Select) and one.query.plain for one in scalars):
+        return block
+    own = columns_of(_put(block.items, dict.fromkeys(scalars, ONE)))
+    return block._replace(
+        items=substitute(block.items, {column: Aggregate("sum", False, column) for column in own})
+    )
+
+
+def _join(block: Select, context: Context) -> Select:
+    """Return a block with the subqueries of its items that fold rows of one FROM clause as one reading of it."""
     scalars = [part for part in walk_here(block.items) if isinstance(part, Scalar)]
     own = block._replace(items=_put(block.items, dict.fromkeys(scalars, ONE)))
     takes_part = bool(own.sources) and not _shows_nothing_of_its_own(own, context)
     if not scalars or not (_folds_all_rows(own, context) if takes_part else _is_one_row(own, context)):
         return block
-    folded = {one: query for one in scalars if (query := _folded(one.query, len(scalars) > 1, context))}
+    folded = {
+        one: query
+        for one in scalars
+        if (query := _folded(one.query, takes_part or len(scalars) > 1, context))
+    }
     if not folded or not sources_of(scalars).isdisjoint(numbers_in(block.sources)):
         return block
     frame = own if takes_part else next(iter(folded.values()))

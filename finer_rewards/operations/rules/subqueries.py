@@ -7,7 +7,7 @@ from typing import NamedTuple, TypeGuard
 from ..context import Context, numbers_in
 from ..leaves import ONE, Column, Label
 from ..operators import Aggregate, Comparison, Connective, Exists, In, Not, Row, Scalar, Window
-from ..terms import Derived, Itself, Query, Select, Source, Term, contains, is_cut
+from ..terms import Derived, Itself, Query, Select, SetOperation, Source, Term, contains, is_cut
 from ..walks import columns_of, sources_of, substitute, walk
 from ._shared import (
     both_ways,
@@ -36,7 +36,7 @@ def only_joins_and_filters(query: object) -> TypeGuard[Select]:
 def in_to_exists(block: Select, context: Context) -> Select:
     """`x IN (SELECT y FROM s WHERE p)` is EXISTS (SELECT 1 FROM s WHERE p AND y = x) where only truth counts.
 
-    NOT IN is NOT EXISTS where neither x nor y can be NULL.
+    NOT IN is NOT EXISTS where neither x nor y can be NULL. What is in a UNION is in one of its branches.
     """
     where = tuple(_rewrite(one, context) for one in block.where)
     outers = tuple(
@@ -51,12 +51,34 @@ def _rewrite(term: Term, context: Context) -> Term:
     if isinstance(term, Connective):
         return Connective(term.head, *(_rewrite(operand, context) for operand in term.operands))
     if isinstance(term, In):
+        branches = _in_branches(term, context)
+        if branches:
+            return Connective("or", *(_rewrite(one, context) for one in branches))
         return _exists(term, context) or term
     if isinstance(term, Not) and isinstance(term.operand, In):
+        branches = _in_branches(term.operand, context)
+        if branches:
+            return Connective("and", *(_rewrite(Not(one), context) for one in branches))
         exists = _exists(term.operand, context)
         if exists is not None and (context.loose or _compares_no_null(term.operand, context)):
             return Not(exists)
     return term
+
+
+def _in_branches(membership: In, context: Context) -> list[In]:
+    """Return IN for each branch of a UNION; none where a branch may be compared otherwise than all of them are."""
+    left, union = membership.left, membership.right
+    if not isinstance(union, SetOperation) or union.operator not in ("union", "union all"):
+        return []
+    if is_cut(union) or union.extra or isinstance(left, Row):
+        return []
+    branches = [branch for branch in union.branches if isinstance(branch, Select) and len(branch.items) == 1]
+    items = [branch.items[0] for branch in branches]
+    if len(branches) != len(union.branches) or not all(context.same_kind(items[0], item) for item in items):
+        return []
+    if context.collation(left) or context.converts(left, items[0]):
+        return []
+    return [In(left, branch) for branch in branches]
 
 
 def _sought(membership: In) -> tuple[Term, ...]:
