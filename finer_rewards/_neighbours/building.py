@@ -134,7 +134,7 @@ def build_neighbours(
 
 def workers_for(golds: int, most: int | None) -> int:
     """Return how many workers to start for this many golds: starting one takes as long as several golds."""
-    return max(1, min(most or min(os.cpu_count() or 1, 8), golds // 16))
+    return max(1, min(most or min(os.cpu_count() or 1, 8), golds // 32))
 
 
 def build_reports(

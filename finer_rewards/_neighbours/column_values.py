@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 FILLS: tuple[Fill, ...] = ("drawn", "few", "stairs", "distinct")
 _DATE = re.compile(r"(\d{4})-(\d{2})-(\d{2})(.*)", re.DOTALL)
 _DIGIT = re.compile("[0-9]")
+# What values a declared type asks for, by what it contains; the first that fits counts.
+_KINDS = {
+    "whole": ("INT", "BOOL"),
+    "real": ("REAL", "FLOA", "DOUB", "NUM", "DEC"),
+    "bytes": ("BLOB",),
+    "date": ("DATE", "TIME"),
+    "year": ("YEAR",),
+}
 _SYLLABLES = ("ba", "ko", "lin", "mer", "ta", "ro", "vi", "sen", "du", "gar", "pel", "no")
 _PAIRS = [first + second for first in _SYLLABLES for second in _SYLLABLES]
 
@@ -88,24 +97,36 @@ def fresh(
 
     Numbers stay within the bounds, widened by `spread`, and are negative only if known ones are.
     """
-    like = rng.choice(known) if known else None
-    if isinstance(like, bytes):
-        return rng.randbytes(max(1, min(len(like), 16)))
-    if isinstance(like, str):
-        return _fresh_text(like, rng)
-    if isinstance(like, (int, float)):
-        return _fresh_number(bounds, isinstance(like, float), rng, spread)
-    if any(mark in declared for mark in ("INT", "BOOL")):
+    if known:
+        # Most of the draws of all are here, and a call of `choice` would double their cost.
+        like = known[int(rng.random() * len(known))]
+        if isinstance(like, str):
+            return _fresh_text(like, rng)
+        if isinstance(like, (int, float)):
+            return _fresh_number(bounds, isinstance(like, float), rng, spread)
+        if isinstance(like, bytes):
+            return rng.randbytes(max(1, min(len(like), 16)))
+    kind = _kind(declared)
+    if kind == "whole":
         return rng.randint(0, 20 * spread)
-    if any(mark in declared for mark in ("REAL", "FLOA", "DOUB", "NUM", "DEC")):
+    if kind == "real":
         return round(rng.uniform(0, 100 * spread), 1)
-    if "BLOB" in declared:
+    if kind == "bytes":
         return rng.randbytes(4)
-    if "DATE" in declared or "TIME" in declared:
+    if kind == "date":
         return _fresh_text("2001-01-01", rng)
-    if "YEAR" in declared:
+    if kind == "year":
         return rng.randint(1990, 2020)
     return _word(rng)
+
+
+@lru_cache(maxsize=1024)
+def _kind(declared: str) -> str:
+    """Return what values a declared type asks for; for a large share of all new values nothing else is known."""
+    for kind, marks in _KINDS.items():
+        if any(mark in declared for mark in marks):
+            return kind
+    return "word"
 
 
 def _fresh_number(bounds: Bounds, real: bool, rng: PortableRandom, spread: int) -> float:

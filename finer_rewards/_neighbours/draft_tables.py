@@ -6,9 +6,12 @@ end. The functions `keep_...` then repair what the data promises (see `promises.
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from typing import Any
 
     from finer_rewards._neighbours.conditions import ColumnCondition
     from finer_rewards._neighbours.portable_random import PortableRandom
@@ -223,13 +226,14 @@ def unique(draft: DraftTable) -> list[int]:
     rows = draft.rows
     kept = list(range(len(rows)))
     for key in draft.table.keys:
-        values = [tuple([row[place] for place in key]) for row in rows]
+        values = list(map(itemgetter(*key), rows))
         if len(set(values)) < len(values):
-            seen: set[Row] = set()
+            seen: set[Any] = set()
             some = []
             for number in kept:
-                if values[number] not in seen or None in values[number]:
-                    seen.add(values[number])
+                value = values[number]
+                if value not in seen or value is None or (len(key) > 1 and None in value):
+                    seen.add(value)
                     some.append(number)
             kept = some
     return kept
@@ -244,11 +248,10 @@ def drop_orphans(
         parent = drafts[one.to_table].rows
         if len(kept[one.to_table]) == len(parent):
             continue
-        present = {tuple(parent[number][place] for place in one.to_columns) for number in kept[one.to_table]}
+        theirs, ours = itemgetter(*one.to_columns), itemgetter(*one.columns)
+        present = {theirs(parent[number]) for number in kept[one.to_table]}
         kept[name] = [
-            number
-            for number in kept[name]
-            if links[number] < 0 or tuple(draft.rows[number][place] for place in one.columns) in present
+            number for number in kept[name] if links[number] < 0 or ours(draft.rows[number]) in present
         ]
     return len(kept[name]) < before
 

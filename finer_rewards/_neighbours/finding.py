@@ -155,11 +155,17 @@ class _NeighbourFolders:
     own: Path
     cache: Path
 
-    def report(self, gold: str) -> GoldReport | None:
-        """Return the record of a gold, if there is one; its files are in the cache then."""
-        found = read_report(self.own, gold, self.content)
-        if found is not None and cached(found, self.own):
-            return found
+    def reports(self, golds: Sequence[str]) -> dict[str, GoldReport | None]:
+        """Return the record of each gold, if there is one; its files are in the cache then."""
+        # Most databases have no neighbours beside them, and every step of a training looks.
+        own = self.own if self.own.is_dir() else None
+        return {gold: self._report(gold, own) for gold in golds}
+
+    def _report(self, gold: str, own: Path | None) -> GoldReport | None:
+        if own is not None:
+            found = read_report(own, gold, self.content)
+            if found is not None and cached(found, own):
+                return found
         return read_report(self.cache, gold, self.content)
 
 
@@ -180,22 +186,23 @@ def _of_database(
     path = Path(file.path)
     home = _NeighbourFolders(path, content, neighbours_folder(path, folder), neighbours_cache(content))
     try:
-        known = {normalise(gold): home.report(gold) for gold in golds}
-        if None in known.values():
+        known = home.reports(golds)
+        missing = [gold for gold in golds if known[gold] is None]
+        if missing:
             with locked(home.cache, patience=_PATIENCE):
-                missing = [gold for gold in unique_golds(golds) if known[normalise(gold)] is None]
-                others = {normalise(gold): home.report(gold) for gold in missing}
-                missing = [gold for gold in missing if others[normalise(gold)] is None]
-                known.update(others)
-                made = _build(executor, missing, home, built) if missing else []
-                known.update(zip(map(normalise, missing), made, strict=True))
+                known.update(home.reports(missing))
+                missing = [gold for gold in missing if known[gold] is None]
+                texts = unique_golds(missing)
+                reports = _build(executor, texts, home, built) if texts else []
+                made = dict(zip(map(normalise, texts), reports, strict=True))
+                known.update((gold, made[normalise(gold)]) for gold in missing)
     except (OSError, ConfigError) as error:
         return [
             Siblings(error=f"Neighbours of {path.name} could not be made in {home.cache}: {error}.")
         ] * len(golds)
     found = []
     for gold in golds:
-        report = known[normalise(gold)]
+        report = known[gold]
         instances = () if report is None else report.instances
         found.append(Siblings(tuple(sibling_id(db, content, one.digest) for one in instances[:most])))
     return found

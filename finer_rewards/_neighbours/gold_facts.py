@@ -35,8 +35,9 @@ def read_gold(sql: str, schema: Schema) -> exp.Query | None:
     if not isinstance(tree, exp.Query):
         return None
     known = {column.name.lower() for table in schema.tables for column in table.columns}
-    known |= {alias.alias.lower() for alias in tree.find_all(exp.Alias)}
-    for column in list(tree.find_all(exp.Column)):
+    nodes = list(tree.walk())
+    known |= {node.alias.lower() for node in nodes if isinstance(node, exp.Alias)}
+    for column in (node for node in nodes if isinstance(node, exp.Column)):
         name = column.this
         if (
             isinstance(name, exp.Identifier)
@@ -72,12 +73,15 @@ def skipped_parts(tree: exp.Query) -> list[str]:
 
 def mentioned_in(tree: exp.Query) -> list[str] | None:
     """Return the columns that a query mentions, lower case; `None` if a star selects all."""
-    if any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star)):
-        return None
-    joined = [name.name for join in tree.find_all(exp.Join) for name in join.args.get("using") or []]
-    return sorted(
-        {name.lower() for name in (*joined, *[column.name for column in tree.find_all(exp.Column)])}
-    )
+    found = set()
+    for node in tree.walk():
+        if isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count):
+            return None
+        if isinstance(node, exp.Column):
+            found.add(node.name.lower())
+        elif isinstance(node, exp.Join):
+            found |= {name.name.lower() for name in node.args.get("using") or []}
+    return sorted(found)
 
 
 def tables_of(column: exp.Column, schema: Schema) -> list[str]:
@@ -108,8 +112,9 @@ def _sources(select: exp.Select) -> Iterator[exp.Table]:
 def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
     """Return the pairs of columns that a query requires to be equal, by ON, USING, WHERE or IN."""
     found = []
-    pairs = [(node.this, node.expression) for node in tree.find_all(exp.EQ)]
-    for node in tree.find_all(exp.In):
+    nodes = list(tree.find_all(exp.EQ, exp.In, exp.Join))
+    pairs = [(node.this, node.expression) for node in nodes if isinstance(node, exp.EQ)]
+    for node in (node for node in nodes if isinstance(node, exp.In)):
         query = node.args.get("query")
         select = query.this if isinstance(query, exp.Subquery) else query
         if isinstance(select, exp.Select) and len(select.expressions) == 1:
@@ -121,7 +126,7 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
                     ends = ((one, left.name.lower()), (other, right.name.lower()))
                     if ends[0] != ends[1]:
                         found.append(EqualColumns(*ends))
-    for join in tree.find_all(exp.Join):
+    for join in (node for node in nodes if isinstance(node, exp.Join)):
         select = join.parent
         if isinstance(select, exp.Select) and isinstance(join.this, exp.Table):
             for name in join.args.get("using") or []:
@@ -142,9 +147,12 @@ def joins_of(tree: exp.Query, schema: Schema) -> list[EqualColumns]:
 def conditions_of(tree: exp.Query, schema: Schema) -> list[ColumnCondition]:
     """Return the conditions in which a query compares a column with constants."""
     found: list[ColumnCondition] = []
-    mentioned = frozenset(column.name.lower() for column in tree.find_all(exp.Column))
-    everything = any(not isinstance(star.parent, exp.Count) for star in tree.find_all(exp.Star))
-    for node in tree.find_all(*_COMPARISONS, exp.Like, exp.Between, exp.In):
+    nodes = list(tree.walk())
+    mentioned = frozenset(node.name.lower() for node in nodes if isinstance(node, exp.Column))
+    everything = any(isinstance(node, exp.Star) and not isinstance(node.parent, exp.Count) for node in nodes)
+    for node in nodes:
+        if not isinstance(node, (*_COMPARISONS, exp.Like, exp.Between, exp.In)):
+            continue
         any_case = isinstance(node, exp.Like)
         beside = mentioned if _is_equality(node) and not everything else None
         for column, meets, near in _read(node):

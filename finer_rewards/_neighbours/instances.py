@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from operator import itemgetter
 
 from finer_rewards._neighbours.column_values import FILLS, bounds_of, fill, fresh
 from finer_rewards._neighbours.draft_tables import (
@@ -212,11 +213,14 @@ def _sampled(
         whole = bool(table.references) or name in looked_at
         size = min(recipe.rows, max(3, len(table.rows) * 3 // 5)) if whole else 6
         wanted = {place: set(values) for (owner, place), values in pools.items() if owner == name}
-        sought = [
-            number
-            for number, row in enumerate(table.rows if wanted else ())
-            if any(row[place] in values for place, values in wanted.items())
-        ]
+        sought = sorted(
+            {
+                number
+                for place, values in wanted.items()
+                for number, row in enumerate(table.rows)
+                if row[place] in values
+            }
+        )
         for number in rng.sample(sought, min(len(sought), size // 2)):
             chosen[name][number] = None
         rest = range(len(table.rows))
@@ -258,12 +262,12 @@ def _drawn(
 
 def _links(draft: DraftTable, reference: Reference, parent: DraftTable) -> list[int]:
     """Return the index of the row that each row refers to by its present values."""
-    places = {tuple(row[place] for place in reference.to_columns): n for n, row in enumerate(parent.rows)}
-    found = []
-    for row in draft.rows:
-        value = tuple(row[place] for place in reference.columns)
-        found.append(NULL if None in value else places.get(value, DANGLING))
-    return found
+    several = len(reference.columns) > 1
+    places = {value: n for n, value in enumerate(map(itemgetter(*reference.to_columns), parent.rows))}
+    return [
+        NULL if value is None or (several and None in value) else places.get(value, DANGLING)
+        for value in map(itemgetter(*reference.columns), draft.rows)
+    ]
 
 
 def _change_columns(
@@ -395,8 +399,9 @@ def _relink(draft: DraftTable, drafts: Mapping[str, DraftTable], recipe: Recipe,
         if rng.random() < 0.6:
             parents = [parent for step, parent in enumerate(parents[:8], 1) for _ in range(step)]
         optional = all(place in draft.table.nullable for place in one.columns)
+        draw, count = rng.random, len(parents)
         draft.links[index] = [
-            NULL if optional and rng.random() < 0.1 else rng.choice(parents) for _ in draft.rows
+            NULL if optional and draw() < 0.1 else parents[int(draw() * count)] for _ in draft.rows
         ]
 
 
