@@ -1,4 +1,15 @@
-"""SQL text to canonical query to atomic operations, and scores on them."""
+"""SQL text to canonical query to atomic operations, and scores on them.
+
+A text goes through these files, in this order; `docs/design/operations.md` gives the reasons:
+
+1. `guard` refuses what is no query or too large, and parses. `plain` reads most texts of SQLite without a parser.
+2. `reading` resolves names; what comes out are terms, a language of our own (`terms`).
+3. `rules` and `predicates` rewrite the terms, by what the schema says (`facts`, `context`), until nothing changes.
+4. `naming` numbers the tables and sorts what has no order. This is the canonical query.
+5. `emitting` cuts it into operations, which make a multiset (`multiset`).
+
+`canonicalising` calls 1 to 4, `sql_operations` here all of them; `measure` and `structure` compare two results.
+"""
 
 from __future__ import annotations
 

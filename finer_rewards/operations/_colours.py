@@ -1,4 +1,7 @@
-"""What tells sources of one name apart: everything that is said of them, as their colour."""
+"""Telling several readings of one table apart by everything that is said of them: their colour. For `naming`.
+
+As in colour refinement of graphs: a source's colour is made of what mentions it and of the colours beside it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes the operands of AND or OR fewer; each function takes all of them and returns those that are left."""
+"""The rewrites of AND and OR for `predicates`: each takes all operands and returns those that are left."""
 
 from __future__ import annotations
 

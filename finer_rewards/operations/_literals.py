@@ -1,4 +1,4 @@
-"""Numerals and texts beside what they are compared with."""
+"""The rewrites of literals for `predicates`: what a numeral or a text is once it is compared with something."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rewrites of values: arithmetic, CASE, calls and aggregates."""
+"""The rewrites of values for `predicates`: arithmetic, CASE, calls and aggregates."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What names mean at one place of the text, and the SELECT block read with it."""
+"""What names mean at one place of the text, and how a SELECT block is read by that; `reading` opens the scopes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Terms of which only the truth counts."""
+"""Which terms are conditions, and what a term becomes where it only has to be true, as in WHERE."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Windows and sort keys of sqlglot's trees as terms."""
+"""Windows and sort keys: the part of `expressions` that turns these nodes of sqlglot's trees into terms."""
 
 from __future__ import annotations
 

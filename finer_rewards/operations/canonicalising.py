@@ -1,4 +1,8 @@
-"""From SQL text to the canonical query, in steps."""
+"""From SQL text to the canonical query: calls the reader, the rewrites and the naming in turn.
+
+A query has two canonical forms. The sound one decides equality; the loose one, in which NULLs, ties and repeats do not
+count, only brings queries that are nearly right closer to the gold.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What a rewrite may ask about the query it stands in."""
+"""What a rewrite may ask about the query it stands in: types, keys, NULLs and collations of its columns.
+
+`facts` knows the schema by table; here the same is known by source, so also behind aliases and derived tables.
+"""
 
 from __future__ import annotations
 

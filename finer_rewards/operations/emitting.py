@@ -1,4 +1,4 @@
-"""From a canonical query to its atomic operations."""
+"""From a canonical query to its atomic operations: the last step, after `naming`; `words` writes their arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From sqlglot's expressions to terms.
+"""From the expressions of sqlglot's trees to terms; `_scopes` calls it for each, and resolves the names in them.
 
 Only this file, `_windows`, `_scopes`, `reading` and `sources` know the classes of sqlglot's trees.
 """

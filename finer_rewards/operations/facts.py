@@ -1,4 +1,4 @@
-"""What a schema lets a rewrite rely on.
+"""What a schema lets a rewrite rely on: types, keys, NOT NULL and foreign keys of each table.
 
 A primary key is taken as unique and not NULL, and a declared foreign key as holding, as standard SQL
 has it (SQLite by itself enforces neither NOT NULL on a primary key nor a foreign key).

@@ -1,4 +1,7 @@
-"""The words of plain SQL: what the quick reader may take for a name, and what it may not."""
+"""The tokens of plain SQL for the quick reader (`plain`), and the words that it may not take for names.
+
+A text that is not plain is no error: sqlglot reads it instead.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ ALLOWED_AFTER_TYPE = SIGNS - {"(", "."} | frozenset(
 
 
 def plain_tokens(sql: str) -> list[str] | None:
-    """Return the tokens of a text without comments and the last semicolon; `None` where they are not plain.
+    """Return the tokens of a text without comments and the last semicolon; `None` where sqlglot has to read it.
 
     Example:
         >>> plain_tokens("SELECT a -- why" + chr(10) + "FROM t;")

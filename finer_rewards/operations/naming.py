@@ -1,4 +1,8 @@
-"""Canonical order: sources are named after their tables, repeats numbered by what is done with them."""
+"""The last step of the canonical form: names and order that do not depend on how the text was written.
+
+Sources are called after their tables, several readings of one table numbered by what is done with each, and what has no
+order (conditions, joins) is sorted.
+"""
 
 from __future__ import annotations
 

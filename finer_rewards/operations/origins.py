@@ -1,4 +1,7 @@
-"""Which clause of the text an operation was written in; the canonical form may have moved it."""
+"""Which clause of the text an operation was written in, for `finer-rewards explain`.
+
+The canonical form may have moved it, so the text is read once more without rewriting.
+"""
 
 from __future__ import annotations
 

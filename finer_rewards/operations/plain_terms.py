@@ -1,4 +1,4 @@
-"""The expressions of plain SQL, read from tokens to terms."""
+"""The expressions of plain SQL, read from tokens to terms: the half of the quick reader below `plain`."""
 
 from __future__ import annotations
 

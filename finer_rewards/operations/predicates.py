@@ -1,4 +1,7 @@
-"""Rewrites of single expressions that hold for every row, NULLs included."""
+"""Rewrites of single expressions that hold for every row, NULLs included; `rules` calls it before each pass.
+
+Rewrites that need the block around an expression are in `rules`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FROM clauses: tables, derived tables, CTEs and joins, as the sources of a block."""
+"""FROM clauses of sqlglot's trees as the sources of a block: tables, derived tables, CTEs and joins; for `_scopes`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Walks over terms, and terms built anew; a subquery is entered unless the function says otherwise."""
+"""The tools with which rewrites go through terms: find, replace, rebuild. Subqueries are entered unless it says not."""
 
 from __future__ import annotations
 

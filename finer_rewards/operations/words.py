@@ -1,4 +1,4 @@
-"""Canonical terms in plain words that read as SQL."""
+"""Canonical terms in plain words that read as SQL: what operations print, and what equality of operations compares."""
 
 from __future__ import annotations
 

@@ -1,8 +1,11 @@
 """Rewrites of whole blocks, applied from the innermost outward until nothing changes.
 
-Each rule is a function of one block that says, in its docstring, when it holds; the tuple `RULES`
-is their order. A block is a bag of rows: `distinct` is `True` where repeats are dropped and `"any"`
-where whoever reads the rows cannot tell (in EXISTS, IN, and the branches of a set operation).
+Each rule is a function of one block (one SELECT) that says, in its docstring, when it holds; the tuple `RULES`
+is their order. Where it does not hold, or changes nothing, a rule returns the block itself. Rules help each other: what
+one leaves another may take up, so all are tried until none finds anything.
+
+A block is a bag of rows: `distinct` is `True` where repeats are dropped and `"any"` where whoever reads the rows cannot
+tell (in EXISTS, IN, and the branches of a set operation).
 """
 
 from __future__ import annotations

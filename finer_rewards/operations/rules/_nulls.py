@@ -1,4 +1,4 @@
-"""Which conditions cannot be true where a value is NULL."""
+"""Which conditions cannot be true where a value is NULL: by that, an outer join is an inner one."""
 
 from __future__ import annotations
 

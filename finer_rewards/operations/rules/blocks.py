@@ -1,4 +1,7 @@
-"""Blocks inside blocks: derived tables merged, conditions flattened, wrappers removed."""
+"""Rules on conditions and on derived tables: conjunctions split, blind blocks marked, derived tables merged.
+
+`derived` has the rules on derived tables that cannot be merged.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ VOLATILE = frozenset({"random", "rand", "randomblob", "uuid", "gen_random_uuid",
 
 
 def flatten_conditions(block: Select, context: Context) -> Select:
-    """Split conjunctions into their parts and drop repeats. Holds always."""
+    """`p AND q` is two conditions; what others repeat or imply is dropped, a contradiction is false. Holds always."""
     where, having = split(block.where), split(block.having) if block.having else ()
     outers = tuple(map(_flatten_outer, block.outers))
     if where == block.where and having == block.having and outers == block.outers:
@@ -54,7 +57,7 @@ def _flatten_outer(outer: Outer) -> Outer:
 
 
 def split(conditions: tuple[Term, ...]) -> tuple[Term, ...]:
-    """Return the conjuncts; what cannot be true is false, since a condition that is NULL lets no row through."""
+    """Return the conjuncts without what others imply; what cannot be true is false, as NULL lets no row through."""
     if _is_split(conditions):
         return conditions
     parts = _present_not_equal_to_itself(_parts(conditions))
@@ -66,12 +69,12 @@ def split(conditions: tuple[Term, ...]) -> tuple[Term, ...]:
     return tuple(parts)
 
 
-#: Conditions; every one is held against every other.
+#: Above so many conditions none is looked for that others imply: each is held against each other.
 _MOST_IMPLIED = 300
 
 
 def _is_split(conditions: tuple[Term, ...]) -> bool:
-    """Return whether conditions are comparisons that leave nothing to do; most are."""
+    """Return whether there is nothing to split or drop, as mostly: a quick check before the work."""
     if not all(map(_is_plain, conditions)):
         return False
     if len(conditions) == 1:
@@ -229,7 +232,7 @@ _MARKS: dict[type, Callable[[Any, Context], Term]] = {
 
 
 def free(query: Query) -> Query:
-    """Return a query whose repeats and order do not matter, marked so."""
+    """Return a query marked as one whose repeats and order do not matter: DISTINCT or not, and UNION ALL or UNION."""
     if isinstance(query, Select):
         if query.distinct == "any" or query.order or is_cut(query):
             return query
@@ -251,7 +254,7 @@ def blind_to_repeats(block: Select) -> bool:
 
 
 def mark_free_duplicates(block: Select, context: Context) -> Select:
-    """Let a derived table keep or drop repeats as it likes. Holds when the block around cannot see them."""
+    """SELECT DISTINCT in a derived table is SELECT there, both marked. Holds when the block around sees no repeats."""
     derived = any(isinstance(source, Derived) for source in block.sources)
     if not derived or not blind_to_repeats(block):
         return block
@@ -335,7 +338,11 @@ def _first_to_merge(block: Select, context: Context) -> tuple[Derived, Select, d
 
 
 def merge_derived_outer(block: Select, context: Context) -> Select:
-    """The same on the padded side of a LEFT JOIN. Holds when every column of the derived table is a plain one."""
+    """Put a derived table's sources and conditions in place of it on the padded side of a LEFT JOIN.
+
+    Holds when each of its columns is a column of its own tables: on a row that the join pads, that is NULL as well,
+    where `1` or `COALESCE(x, 0)` would not be.
+    """
     if not block.outers:
         return block
     merged: dict[Column, Column] = {}

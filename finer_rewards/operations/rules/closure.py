@@ -1,4 +1,7 @@
-"""Functional dependencies: which columns and rows are fixed once some columns are."""
+"""Functional dependencies: which columns and rows are fixed once some columns are.
+
+Many rules hold only where a key fixes a row; `Closure(...).one_row` is how they ask.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Derived tables that only wrap, or that hold one row or columns nobody reads."""
+"""Rules on derived tables that `blocks.merge_derived` leaves: such as group, wrap or have columns that nobody reads."""
 
 from __future__ import annotations
 
@@ -184,7 +184,11 @@ def _has_exactly_one_row(query: Select) -> bool:
 
 
 def drop_unread_columns(block: Select, context: Context) -> Select:
-    """A column of a derived table that nobody reads is dropped; it still counts for DISTINCT, as a key."""
+    """A column of a derived table that nobody reads is dropped.
+
+    Holds unless the number of rows hangs on it. In SELECT DISTINCT it does, so that becomes GROUP BY all columns, of
+    which one need not be shown; a lone aggregate stays, as it makes one row of all.
+    """
     for source, query in derived_blocks(block.sources):
         if len(query.items) < 2 or query.extra or shows_all_columns(query):
             continue

@@ -1,4 +1,4 @@
-"""DISTINCT and ORDER BY that change nothing."""
+"""Rules that drop DISTINCT and ORDER BY where they change nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .closure import Closure
 def drop_needless_distinct(block: Select, context: Context) -> Select:
     """DISTINCT is dropped where no two rows can be equal: a key, or every group key, is among the items.
 
-    And where LIMIT 1 takes a row of those that come first, if the items fix what they are sorted by.
+    Also with LIMIT 1, where the items fix the sort keys: the first row is the same with and without repeats.
     """
     if block.distinct is not True or block.extra:
         return block
@@ -33,7 +33,8 @@ def drop_needless_distinct(block: Select, context: Context) -> Select:
 def drop_needless_order(block: Select, context: Context) -> Select:
     """A sort key that is constant, repeated, or fixed by those before it is dropped.
 
-    With one row there is nothing to sort, and nothing for LIMIT to cut.
+    Holds always; what keys fix is known from the schema and the WHERE clause. An aggregate without GROUP BY has one
+    row, so all its keys are dropped, and a LIMIT above 0 too.
     """
     if block.aggregated and block.group is None:
         if _cuts_nothing(block):

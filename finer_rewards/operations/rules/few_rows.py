@@ -1,4 +1,4 @@
-"""Counts over one row at most, and blocks that return none."""
+"""Rules on counts over one row at most, and on blocks that return no row."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ _HOLDS: dict[str, Callable[[int, int], bool]] = {"=": eq, "<>": ne, "<": lt, "<=
 
 
 def count_in_group_of_one(block: Select, context: Context) -> Select:
-    """`HAVING COUNT(x) > 1` is false, and other bounds of a count decided, where the keys fix a row."""
+    """`HAVING COUNT(x) > 1` is false, and other bounds of a count are decided.
+
+    Holds where the group keys fix a row of all that is read, so that each group has one row.
+    """
     if block.group is None or not groups_once(block) or not any(map(_compared_count, block.having)):
         return block
     having = tuple(map(_decided, block.having))
@@ -28,7 +31,10 @@ def count_in_group_of_one(block: Select, context: Context) -> Select:
 
 
 def count_of_one_row(block: Select, context: Context) -> Select:
-    """`(SELECT COUNT(x) ...) > 1` is false, and other bounds of a count decided, where it finds one row at most."""
+    """`(SELECT COUNT(x) ...) > 1` is false, and other bounds of a count are decided.
+
+    Holds where the conditions of the subquery fix a row of all it reads, so that it finds one at most.
+    """
     where = tuple(_without_count(condition, context) for condition in block.where)
     return block if where == block.where else block._replace(where=where)
 
@@ -120,9 +126,9 @@ def _all_sources(block: Select | Outer) -> list[Source]:
 
 
 def bare_empty_block(block: Select, context: Context) -> Select:
-    """Of a block without rows stays what it shows.
+    """Of a block that never returns a row only the items and what they read stay.
 
-    Holds where a condition is never true, and nothing is an aggregate, which makes a row of none.
+    Holds where a condition is false, and nothing is an aggregate, which makes one row of no rows.
     """
     if FALSE not in block.where or contains((block.items, block.having, block.order), Aggregate):
         return block

@@ -1,4 +1,4 @@
-"""GROUP BY, HAVING and the forms of COUNT."""
+"""Rules on GROUP BY and HAVING, and on aggregates that are forms of COUNT."""
 
 from __future__ import annotations
 
@@ -254,7 +254,10 @@ def _asks_for_a_row(condition: Term) -> bool:
 
 
 def count_distinct_rows(block: Select, context: Context) -> Select:
-    """COUNT(x) over SELECT DISTINCT x is COUNT(DISTINCT x), and so is COUNT(*) where x is not NULL."""
+    """`SELECT COUNT(x) FROM (SELECT DISTINCT x FROM t)` is `SELECT COUNT(DISTINCT x) FROM t`.
+
+    Holds where the block around takes all rows and shows nothing else; for COUNT(*) where x cannot be NULL.
+    """
     if not reads_one_derived_table(block) or not _shows_one_item_of_all_rows(block):
         return block
     for source, query in derived_blocks(block.sources):

@@ -1,4 +1,4 @@
-"""Joins: outer ones that are inner, equal columns, tables that a key makes needless."""
+"""Rules on joins: outer ones that are inner or needless, columns that are equal, tables that a key makes needless."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 
 
 def outer_to_inner(block: Select, context: Context) -> Select:
-    """LEFT JOIN is JOIN where a condition above it fails on the rows it pads with NULLs."""
+    """LEFT JOIN is JOIN. Holds where a condition above it is not true of any row that the join pads with NULLs."""
     for outer in block.outers:
         padded = numbers_in(outer.sources)
 
@@ -71,9 +71,10 @@ def _joined_rows(outer: Outer) -> Select:
 
 
 def drop_unused_outer(block: Select, context: Context) -> Select:
-    """A LEFT JOIN nobody reads is dropped where it keeps the number of rows.
+    """A LEFT JOIN of which nothing is read is dropped.
 
-    Holds when its condition fixes a key of every table it adds, or repeats cannot be seen.
+    Holds when it keeps the number of rows, its condition fixing a key of every table it adds, or repeats cannot be
+    seen.
     """
     for outer in block.outers:
         rest = block._replace(outers=without(block.outers, outer))

@@ -22,7 +22,10 @@ from .subqueries import only_joins_and_filters
 
 
 def count_rows(block: Select, context: Context) -> Select:
-    """COUNT(x) and COUNT(DISTINCT x) count rows; SUM of a condition counts those where it holds; a sum starts at 0."""
+    """COUNT(x) and COUNT(DISTINCT x) are COUNT(*), SUM(p) is COUNT(CASE WHEN p THEN 1 END), and SUM loses ELSE 0.
+
+    Loose: rows whose x is NULL or repeated count too, and a SUM over no rows is NULL where a COUNT is 0.
+    """
 
     def change(term: Aggregate) -> Aggregate:
         if counts_column(term):
@@ -62,7 +65,10 @@ def sum_without_zero(term: Aggregate) -> Aggregate | None:
 
 
 def complement_of_groups(block: Select, context: Context) -> Select:
-    """`k NOT IN (SELECT k ... GROUP BY k HAVING h)` is `k IN (SELECT k ... GROUP BY k HAVING NOT h)`."""
+    """`k NOT IN (SELECT k ... GROUP BY k HAVING h)` is `k IN (SELECT k ... GROUP BY k HAVING NOT h)`.
+
+    Loose: a k of which the subquery has no group at all is let through by the first alone.
+    """
     where = tuple(_complement(condition, context) for condition in block.where)
     return block if where == block.where else block._replace(where=where)
 
@@ -105,7 +111,10 @@ def _links(condition: Term, inner: Table, outer: Table) -> bool:
 
 
 def extreme_to_first(block: Select, context: Context) -> Select:
-    """`x = (SELECT MAX(x) ...)` is ORDER BY x DESC LIMIT 1."""
+    """`x = (SELECT MAX(x) ...)` is ORDER BY x DESC LIMIT 1, and with MIN ASC.
+
+    Loose: of several rows with that value one is left, and what the subquery reads and asks for does not count.
+    """
     if block.order or block.limit is not None or block.aggregated:
         return block
     for condition in equalities(block.where):
@@ -138,7 +147,10 @@ _DIRECTIONS = {"min": "asc", "max": "desc"}
 
 
 def first_of_subquery(block: Select, context: Context) -> Select:
-    """`x = (SELECT y FROM s ORDER BY k LIMIT 1)` is a join with s on y = x ORDER BY k LIMIT 1."""
+    """`x = (SELECT y FROM s ORDER BY k LIMIT 1)` is a join with s on y = x ORDER BY k LIMIT 1.
+
+    Loose: of several rows with that value one is left.
+    """
     if block.order or block.limit is not None or block.group is not None:
         return block
     for condition in block.where:

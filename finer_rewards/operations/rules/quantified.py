@@ -1,4 +1,4 @@
-"""HAVING that asks whether some row of a group satisfies a condition, or none."""
+"""The rule on HAVING that asks whether some row of a group satisfies a condition, or none does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A table read more than once where once is enough."""
+"""Rules that drop a second reading of a table where one reading is enough."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_COMPARED = 12
 
 
 def merge_self_join(block: Select, context: Context) -> Select:
-    """Two readings of one table that agree on a key are one. Holds for inner joins."""
+    """`t a JOIN t b ON a.key = b.key` is one reading of t: both are the same row. Holds for inner joins."""
     for first, second in combinations(table_readings(block.sources), 2):
         if first.name == second.name and _same_row(first.label, second.label, block, context):
             return read_from(second, first.label, block, context)
@@ -52,7 +52,10 @@ def _moved(columns: Iterable[Column], label: Label, other: Label) -> dict[Column
 
 
 def merge_with_outer(block: Select, context: Context) -> Select:
-    """A table read again in a subquery, with the key of the row around it, is that row."""
+    """A table that a subquery reads again, with the key of the row around it, is that row.
+
+    Holds where no outer join pads the row around it, and the subquery reads another source as well.
+    """
     if len(block.sources) < 2 or not context.nested:
         return block
     own = numbers_in(block.sources)

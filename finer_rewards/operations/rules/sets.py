@@ -1,4 +1,4 @@
-"""Set operations of simple blocks as conditions."""
+"""The rule on INTERSECT, EXCEPT and UNION: set operations of simple blocks are conditions of one block."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from .subqueries import only_joins_and_filters
 def rewrite_set_operation(query: SetOperation, context: Context) -> Query:
     """Return INTERSECT and EXCEPT as [NOT] EXISTS, and UNION of one FROM clause as OR.
 
-    The first holds where the left side only joins and filters and values are compared alike;
-    the second where the branches differ in their conditions alone, and no row is in two of them if repeats count.
+    The first two hold where the left side only joins and filters and values are compared alike;
+    the last where the branches differ in their conditions alone, and no row is in two of them if repeats count.
     """
     branches = query.branches
     if query.extra or not _have_known_columns(branches):

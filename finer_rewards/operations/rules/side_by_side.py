@@ -1,4 +1,4 @@
-"""Aggregates of one FROM clause that stand in subqueries of their own, side by side."""
+"""The rule on aggregates of one FROM clause that stand in subqueries of their own, side by side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Subqueries in WHERE: IN as EXISTS, EXISTS as a join."""
+"""Rules on subqueries in conditions: `=` as IN, IN as EXISTS, EXISTS as a join; and derived tables that group."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def only_joins_and_filters(query: object) -> TypeGuard[Select]:
 def in_to_exists(block: Select, context: Context) -> Select:
     """`x IN (SELECT y FROM s WHERE p)` is EXISTS (SELECT 1 FROM s WHERE p AND y = x) where only truth counts.
 
-    NOT IN is NOT EXISTS where neither x nor y can be NULL. What is in a UNION is in one of its branches.
+    Holds where the subquery neither groups nor is cut by LIMIT, and no collation is compared by. NOT IN is NOT EXISTS
+    where neither x nor y can be NULL. What is in a UNION is in one of its branches.
     """
     where = tuple(_rewrite(one, context) for one in block.where)
     outers = tuple(
@@ -113,7 +114,7 @@ _MOST_JOINED = 30
 
 
 def exists_to_join(block: Select, context: Context) -> Select:
-    """EXISTS becomes a join where that cannot be told from the number of rows.
+    """EXISTS (SELECT 1 FROM s WHERE p) becomes a join with s on p, where the number of rows does not tell.
 
     Holds when the subquery has at most one row for each row around it, when repeats cannot be seen,
     or when the result has no two equal rows anyway, so that it may drop repeats.
@@ -146,7 +147,11 @@ def _has_no_repeats(block: Select, context: Context) -> bool:
 
 
 def grouped_in_to_derived(block: Select, context: Context) -> Select:
-    """`x IN (SELECT y ... GROUP BY y ...)` is a join with that query on y = x: it has each y once."""
+    """`x IN (SELECT y ... GROUP BY y ...)` is a join with that query on y = x.
+
+    Holds where the subquery shows the only key it groups by, so that it has each y once, and reads nothing of the
+    queries around it.
+    """
     for condition in block.where:
         if not isinstance(condition, In) or isinstance(condition.left, Row):
             continue

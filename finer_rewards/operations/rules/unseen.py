@@ -1,4 +1,4 @@
-"""What asks for no more than is there anyway: rows that no aggregate counts, a row that finds itself."""
+"""Rules on conditions that ask for nothing: that drop rows which no aggregate counts, or that a row meets itself."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def exists_of_itself(block: Select, context: Context) -> Select:
 
 
 def other_than_the_least(block: Select, context: Context) -> Select:
-    """`x <> (SELECT MIN(x) FROM t)` is `x > (SELECT MIN(x) FROM t)` for a row of t, and with MAX it is `x <`."""
+    """`x <> (SELECT MIN(x) FROM t)` is `x > (SELECT MIN(x) FROM t)`, and with MAX it is `x <`.
+
+    Holds where x is a column of t and the subquery reads all of t: no row of t has less than the least x.
+    """
     where = tuple(_beyond(condition, block) for condition in block.where)
     return block if where == block.where else block._replace(where=where)
 
