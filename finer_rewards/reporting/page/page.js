@@ -4,7 +4,7 @@ const run = runs[0], other = runs[1];
 const COLOURS = ["#2563c9", "#d9822b", "#1c7c4a", "#9447b8", "#b3372c", "#0f8b8d", "#7a6a2f", "#5c6675", "#c2477f", "#3b7dd8"];
 const by = (id) => document.getElementById(id);
 const number = (value, digits = 3) => value === null || value === undefined ? "none" : Number.isInteger(value) ? value.toLocaleString("en") : value.toFixed(digits);
-const share = (value) => value === null || value === undefined ? "none" : (100 * value).toFixed(1) + " %";
+const share = (value) => value === null || value === undefined ? "none" : (100 * value).toFixed(1) + "\u00a0%";
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -17,7 +17,7 @@ function element(tag, attributes = {}, ...children) {
 function table(target, rows, columns, opened) {
   const head = element("tr", {}, ...columns.map(([title, , kind]) => element("th", { class: kind === "number" ? "number" : undefined, scope: "col" }, title)));
   const body = element("tbody");
-  const made = element("table", { class: "records" }, element("thead", {}, head), body);
+  const made = element("table", { class: columns.length > 3 ? "records" : undefined }, element("thead", {}, head), body);
   const add = (more) => more.forEach((row) => {
     const line = element("tr", opened ? { class: "row", tabindex: 0, "aria-expanded": "false" } : {}, ...columns.map(([title, value, kind, colour]) => {
       const shown = value(row);
@@ -46,15 +46,16 @@ const ink = (name) => getComputedStyle(document.documentElement).getPropertyValu
 function plot(id, traces, { y = {}, legend = true } = {}) {
   const layout = {
     margin: { l: 46, r: 12, t: 8, b: 36 }, font: { family: "inherit", size: 12, color: ink("--ink") }, showlegend: legend && traces.length > 1,
-    legend: { orientation: "h", y: -0.16, yanchor: "top" }, hovermode: "x unified", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
+    legend: { orientation: "h", yref: "container", y: 0, yanchor: "bottom" }, hovermode: "x unified", paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     xaxis: { title: { text: id === "distribution" ? "" : run.axis === "step" ? "step" : "hundredth of the log", standoff: 4 }, gridcolor: ink("--line"), automargin: true },
     yaxis: { gridcolor: ink("--line"), automargin: true, rangemode: "tozero", ...y }, barmode: "overlay",
   };
   Plotly.react(id, traces, layout, { responsive: true, displaylogo: false, displayModeBar: false });
 }
 
-const named = (name, at) => other ? `${name} (${runs[at].label})` : name;
 const line = (x, y, name, colour, dash, more = {}) => ({ ...more, x, y, name, mode: x.length > 1 ? "lines" : "markers", line: { color: colour, width: 2, dash }, marker: { color: colour } });
+/* The curves of the other run are dotted, and only the first run's are in the legend. */
+const curve = (x, y, name, colour, at, more = {}) => line(x, y, at ? `${name} (${other.label})` : name, colour, at ? "dot" : undefined, { showlegend: !at, ...more });
 const tint = (colour, alpha) => { const n = parseInt(colour.slice(1), 16); return `rgba(${n >> 16},${(n >> 8) & 255},${n & 255},${alpha})`; };
 
 const asked = (curve) => ({ customdata: curve.asked.map((count, at) => `${number(count)} of ${number(curve.scored[at])}`), hovertemplate: "%{y:.3f}, asked in %{customdata}" });
@@ -64,11 +65,11 @@ function drawCurves() {
     { x, y: high, mode: "lines", line: { width: 0 }, hoverinfo: "skip", showlegend: false },
     { x, y: low, mode: "lines", line: { width: 0 }, fill: "tonexty", fillcolor: tint(colour, 0.13), hoverinfo: "skip", showlegend: false },
   ];
-  plot("reward", runs.flatMap((one, at) => [...band(one.curves.reward, COLOURS[at]), line(one.curves.reward.x, one.curves.reward.mean, named("reward", at), COLOURS[at])]), { legend: Boolean(other), y: { rangemode: "normal" } });
+  plot("reward", runs.flatMap((one, at) => [...band(one.curves.reward, COLOURS[at]), line(one.curves.reward.x, one.curves.reward.mean, one.label, COLOURS[at], at ? "dot" : undefined)]), { legend: Boolean(other), y: { rangemode: "normal" } });
   const names = Object.keys(run.curves).filter((name) => name !== "reward");
-  plot("components", runs.flatMap((one, at) => names.filter((name) => one.curves[name]).map((name) => line(one.curves[name].x, one.curves[name].mean, named(name, at), COLOURS[names.indexOf(name) % COLOURS.length], at ? "dot" : undefined, asked(one.curves[name])))));
+  plot("components", runs.flatMap((one, at) => names.filter((name) => one.curves[name]).map((name) => curve(one.curves[name].x, one.curves[name].mean, name, COLOURS[names.indexOf(name) % COLOURS.length], at, asked(one.curves[name])))));
   const parts = [["zero_variance", "all rewards equal"], ["all_match", "all match"], ["none_match", "none matches"]];
-  plot("groups", runs.flatMap((one, at) => parts.map(([key, title], index) => line(one.groups.x, one.groups[key], named(title, at), COLOURS[index], at ? "dot" : undefined))), { y: { range: [0, 1.02], tickformat: ".0%" } });
+  plot("groups", runs.flatMap((one, at) => parts.map(([key, title], index) => curve(one.groups.x, one.groups[key], title, COLOURS[index], at))), { y: { range: [0, 1.02], tickformat: ".0%" } });
   const statuses = Object.keys(run.statuses).filter((name) => name !== "x");
   plot("statuses", statuses.map((name, index) => run.statuses.x.length > 1
     ? { x: run.statuses.x, y: run.statuses[name], name, mode: "lines", stackgroup: "all", line: { width: 0.5, color: name === "ok" ? "#1c7c4a" : COLOURS[(index + 3) % COLOURS.length] } }
@@ -91,7 +92,7 @@ function drawTotals() {
     ["zero-variance groups", (one) => share(weighted(one.groups.zero_variance, one.groups.groups))],
     ...(runs.every((one) => one.totals.steps) ? [["steps", (one) => number(one.totals.steps)]] : []),
   ];
-  by("totals").append(...cells.map(([title, value]) => element("div", { class: "total" }, element("b", {}, value(run), other ? element("span", { class: "other" }, ` against ${value(other)}`) : null), element("span", {}, title))));
+  by("totals").append(...cells.map(([title, value]) => element("div", { class: "total" }, element("b", {}, value(run), other ? element("span", { class: "other" }, `against ${value(other)}`) : null), element("span", {}, title))));
 }
 function weighted(values, counts) { const sum = counts.reduce((a, b) => a + b, 0); return sum ? values.reduce((total, value, at) => total + value * counts[at], 0) / sum : null; }
 
@@ -131,7 +132,7 @@ function completions() {
   filter();
 }
 
-by("subtitle").textContent = runs.map((one) => `${one.label}: ${number(one.totals.samples)} samples${one.totals.first ? `, ${new Date(1000 * one.totals.first).toISOString().slice(0, 16).replace("T", " ")} to ${new Date(1000 * one.totals.last).toISOString().slice(0, 16).replace("T", " ")} UTC` : ""}${one.totals.unreadable ? `, ${one.totals.unreadable} unreadable lines left out` : ""}`).join(" · ");
+by("subtitle").textContent = runs.map((one, at) => `${one.label}${at ? " (dotted)" : ""}: ${number(one.totals.samples)} samples${one.totals.first ? `, ${new Date(1000 * one.totals.first).toISOString().slice(0, 16).replace("T", " ")} to ${new Date(1000 * one.totals.last).toISOString().slice(0, 16).replace("T", " ")} UTC` : ""}${one.totals.unreadable ? `, ${one.totals.unreadable} unreadable lines left out` : ""}`).join(" · ");
 const warnings = runs.filter((one) => one.signatures.length > 1).map((one) => `${one.label} holds scores of ${one.signatures.length} signatures.`);
 if (other && compared.signature.length) warnings.push(`The two runs were not scored alike: ${compared.signature.join("; ")}.`);
 by("warning").hidden = !warnings.length;
@@ -141,9 +142,10 @@ drawCurves();
 by("which").append(...Object.keys(run.distributions).filter((name) => run.distributions[name].counts.length).map((name) => element("option", { value: name }, name)));
 by("which").addEventListener("change", () => drawDistribution(by("which").value));
 drawDistribution("reward");
-by("causes-note").textContent = `In ${number(run.causes.samples)} of the ${number(run.causes.of)} samples that did not match, the most frequent statements first. Each has one main cause, and may have others.`;
+const looked = ({ samples, of }, what) => samples === of ? `Counted in all ${number(of)} samples that ${what}` : `Counted in ${number(samples)} of the ${number(of)} samples that ${what}, those of the most frequent statements`;
+by("causes-note").textContent = `${looked(run.causes, "did not match")}. Each has one main cause, and may have others.`;
 table(by("causes"), run.causes.counts, [["cause", (row) => row.cause.replaceAll("_", " ")], ["main cause", (row) => number(row.main), "number"], ["in", (row) => number(row.in), "number"]]);
-by("operations-note").textContent = `In ${number(run.operations.samples)} of the ${number(run.operations.of)} samples that ran and did not match, the most frequent statements first${run.operations.unread ? `; ${run.operations.unread} could not be read` : ""}.`;
+by("operations-note").textContent = `${looked(run.operations, "ran and did not match")}${run.operations.unread ? `; ${run.operations.unread} could not be read` : ""}.`;
 table(by("kinds"), run.operations.kinds, [["kind", (row) => row.kind], ["missing", (row) => number(row.missing), "number"], ["extra", (row) => number(row.extra), "number"]]);
 for (const side of ["missing", "extra"]) table(by(side), run.operations[side], [[side, (row) => row.operation, "code"], ["samples", (row) => number(row.samples), "number"]]);
 table(by("databases"), run.databases.slice(0, 25), [["database", (row) => row.db], ["samples", (row) => number(row.samples), "number"], ["mean", (row) => number(row.mean), "number"], ["match", (row) => share(row.matches), "number"], ["not scored", (row) => share(row.unscored), "number"]]);
