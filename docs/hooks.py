@@ -75,7 +75,7 @@ def cli_page() -> str:
 def _help(parser: argparse.ArgumentParser) -> list[str]:
     parser.formatter_class = _Plain
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
-    lines = ["```text", parser.format_help().rstrip(), "```", ""]
+    lines = ["``` {.text .help}", parser.format_help().rstrip(), "```", ""]
     for action in nested:
         for name, below in action.choices.items():
             lines += [f"### {parser.prog.split()[-1]} {name}", "", *_help(below)]

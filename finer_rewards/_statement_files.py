@@ -131,8 +131,8 @@ class Pairs(Sequence[tuple[FileStatement, FileStatement]]):
 
 
 def read_pairs(
-    predicted: str | Path,
-    gold: str | Path,
+    predicted: str | Path | FileStatements,
+    gold: str | Path | FileStatements,
     *,
     predicted_format: str | None = None,
     gold_format: str | None = None,
@@ -142,8 +142,8 @@ def read_pairs(
     They are paired by question id if every record of both files has one, otherwise by position.
 
     Args:
-        predicted: the file of predictions; `-` is standard input.
-        gold: the file of gold statements.
+        predicted: the file of predictions, or statements already read; `-` is standard input.
+        gold: the same for the gold statements.
         predicted_format: one of `FORMATS`; `None` means that it is recognised.
         gold_format: the same for the gold file.
 
@@ -166,7 +166,7 @@ def read_pairs(
     names = (_name(predicted), _name(gold))
     if len(ours) != len(theirs):
         raise DataError(
-            f"The two files should hold as many statements, but {names[0]} has {len(ours)} and "
+            f"PRED and GOLD should hold as many statements, but {names[0]} has {len(ours)} and "
             f"{names[1]} has {len(theirs)}. {_missing(ours, theirs)}"
             f"If a file was read wrongly, name its format ({', '.join(FORMATS)})."
         )
@@ -182,8 +182,12 @@ def read_pairs(
     return Pairs(ours, theirs, found)
 
 
-def _read(path: str | Path, side: Side, file_format: str | None) -> tuple[FileStatements, int]:
+def _read(
+    path: str | Path | FileStatements, side: Side, file_format: str | None
+) -> tuple[FileStatements, int]:
     """Return the entries, and how many blank lines there are at the end."""
+    if isinstance(path, FileStatements):
+        return path, 0
     if file_format is not None and file_format not in FORMATS:
         raise ConfigError(
             f"The format should be one of {', '.join(FORMATS)}, but got {file_format!r}. "
@@ -340,5 +344,7 @@ def _missing(ours: Sequence[FileStatement], theirs: Sequence[FileStatement]) -> 
     return f"There are {' and '.join(parts)}. " if parts else ""
 
 
-def _name(path: str | Path) -> str:
+def _name(path: str | Path | FileStatements) -> str:
+    if isinstance(path, FileStatements):
+        return f"`{path[0].sql:.80}`"
     return "Standard input" if str(path) == "-" else f"`{path}`"

@@ -56,6 +56,18 @@ class Status(Enum):
         self.blame: Blame = blame
         self.sentence = sentence
 
+    def told(self, detail: str) -> str:
+        """Return the sentence, with what is known beyond it.
+
+        Example:
+            >>> Status.failed.told("no such column: nme")
+            'The database rejected the query: no such column: nme'
+        """
+        return f"{self.sentence.removesuffix('.')}: {detail}" if detail else self.sentence
+
+    def __repr__(self) -> str:
+        return f"Status.{self.name}"
+
     @property
     def scorable(self) -> bool:
         """Whether a sample with this status gets a value: it went well, or the model is to blame."""

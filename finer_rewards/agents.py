@@ -165,7 +165,7 @@ def describe(run: Execution, max_rows: int = 20) -> str:
     if run.status.blame == "system":
         return "Error: the database cannot be reached. Your query is not at fault."
     if not run.ok:
-        why = run.error if run.status is Status.failed and run.error else f"{run.status.sentence} {run.error}"
+        why = run.error if run.status is Status.failed and run.error else run.status.told(run.error)
         return f"Error: {_harmless(why.strip())}"
     return "\n".join(_lines(run, max_rows))
 

@@ -93,8 +93,11 @@ def reason_of(score: Score) -> str:
     """
     if score.reason:
         return score.reason
-    reasons = (f"{part.name}: {part.reason}" for part in _walk(score) if part.reason)
-    return "; ".join(dict.fromkeys(reasons))
+    first: dict[str, str] = {}
+    for part in _walk(score):
+        # Parts that give the same reason, such as an error of the query, give it once.
+        first.setdefault(part.reason, part.name)
+    return "; ".join(f"{name}: {reason}" for reason, name in first.items() if reason)
 
 
 def frequent_reasons(scores: Iterable[Score], most: int = 3) -> dict[str, list[float]]:

@@ -127,6 +127,32 @@ def test_a_statement_that_is_no_query_is_scored_as_one(
     assert "mean 0.0000 over 1 scored" in capsys.readouterr().out
 
 
+def test_a_statement_stands_beside_a_file(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("one.sql").write_text("SELECT x\nFROM t\n")
+    for pair in (("one.sql", GOLD[0]), (GOLD[0], "one.sql")):
+        assert main(["score", *pair, "--db", "shop.sqlite"]) == 0
+        assert "mean 1.0000 over 1 scored" in capsys.readouterr().out
+    for pair, says in (
+        (("pred.sql", GOLD[0]), "`pred.sql` has 3 and `SELECT x FROM t` has 1"),
+        (("my pred.sql", "gold.sql"), "`my pred.sql` should be a file"),
+    ):
+        assert main(["score", *pair, "--db", "shop.sqlite"]) == 2
+        assert says in capsys.readouterr().err
+
+
+def test_arguments_that_look_swapped_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for pair, asked in ((("gold.sql", "pred.sql"), True), (("pred.sql", "gold.sql"), False)):
+        assert main(["score", *pair, "--db", "shop.sqlite"]) == 0
+        assert ("are they swapped?" in capsys.readouterr().err) == asked
+
+
+def test_help_is_a_verb_too(capsys: pytest.CaptureFixture[str]) -> None:
+    for asked, same in ((["help"], ["--help"]), (["help", "score"], ["score", "--help"])):
+        assert main(asked) == 0
+        shown = capsys.readouterr().out
+        assert main(same) == 0 and capsys.readouterr().out == shown
+
+
 def test_the_summary_alone_and_the_wrong_rows_alone(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["score", "pred.sql", "gold.sql", "--db", "shop.sqlite"]
     shown = {}

@@ -48,8 +48,8 @@ def test_rows_that_are_as_they_should_be_may_go(place: Path, capsys: pytest.Capt
     assert status == 0 and err.endswith("preflight: go\n")
     assert found["rows", "golds that can be used"]["found"] == "3 of 3"
     assert found["rows", "golds pinned by neighbours"]["found"] == "3 of 3"
-    for form in ("bare", "a fence", "a thought"):
-        assert found[f"golds as {form}", "pass rate"]["found"] == "3 of 3 with a value"
+    for form in ("as bare SQL", "in a fence", "after a thought"):
+        assert found[f"golds {form}", "pass rate"]["found"] == "3 of 3 right"
     # The same for the table that a person reads.
     assert main(["preflight", "rows.jsonl", "--db", "cities.sqlite"]) == 0
     assert "golds that can be used" in capsys.readouterr().out
@@ -132,7 +132,7 @@ def test_completions_pass_through_the_chat_template(
     status, found, _ = preflight(capsys, "--tokenizer", "one")
     assert "the template begins it" in found["template", "the thought"]["found"]
     assert found["template", "longest prompt"]["found"].endswith("tokens")
-    assert found["golds as a thought", "pass rate"]["found"] == "3 of 3 with a value"
+    assert found["golds after a thought", "pass rate"]["found"] == "3 of 3 right"
     assert status == 0
 
 

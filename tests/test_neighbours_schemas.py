@@ -199,7 +199,7 @@ def test_virtual_tables_are_left_out(make_db: MakeDb) -> None:
 @pytest.mark.parametrize(
     ("gold", "said"),
     [
-        ("SELECT nme FROM t", "does not run: The database rejected the query. no such column: nme"),
+        ("SELECT nme FROM t", "does not run: The database rejected the query: no such column: nme"),
         ("DELETE FROM t", "does not run"),
         ("SELECT 42", "reads no table"),
         ("SELECT random() FROM t", "changes from run to run"),

@@ -80,7 +80,7 @@ def prepare(sql: str, run: Execution, schema: Schema, executor: SQLite, db: str)
         db: the database.
     """
     if not run.ok:
-        return PreparedGold(sql, f"it does not run: {run.status.sentence} {run.error}".rstrip())
+        return PreparedGold(sql, f"it does not run: {run.status.told(run.error)}")
     if run.volatile:
         return PreparedGold(sql, "its result changes from run to run")
     if not run.tables:

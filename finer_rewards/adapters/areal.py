@@ -78,7 +78,7 @@ def score(
     if judged.score.value is None:
         if fallback is None:
             raise UnscorableError(
-                f"A sample cannot be scored: {judged.status.sentence} {reason_of(judged.score)}"
+                f"A sample cannot be scored: {judged.status.told(reason_of(judged.score))}"
             )
         return float(fallback)
     return scorer.record(judged)["score"]

@@ -130,6 +130,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
+    if given[:1] == ["help"]:
+        given = [*given[1:2], "--help"]
     chosen = given[0] if given else ""
     if chosen == "--version":
         from finer_rewards._version import VERSION

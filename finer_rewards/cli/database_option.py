@@ -153,9 +153,8 @@ def _check_all_named(path: str, named: Sequence[str | None], where: str, chosen:
             files = (one for pattern in ("*", "*/*") for one in Path(path).glob(pattern))
             example = min((str(one) for one in files if one.suffix in chosen.suffixes), default="NAME")
             raise ConfigError(
-                f"`--db` holds several databases, so every statement should name its own, but statement {number} of "
-                f"{where} names none. Write `sql<TAB>db_id` lines, or pass one database, such as "
-                f"{example}."
+                f"`--db` is a folder, so every statement should name its database in it, but statement {number} of "
+                f"{where} names none. Write `sql<TAB>db_id` lines, or pass one database, such as {example}."
             )
 
 

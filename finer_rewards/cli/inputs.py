@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, overload
@@ -13,6 +14,10 @@ from finer_rewards._statement_records import FileStatement
 from finer_rewards.cli.database_option import ChosenDatabases, find_databases
 from finer_rewards.errors import DataError
 from finer_rewards.types import Sample
+
+
+#: How the names of files with statements end. What has none of them and begins with two words is SQL.
+_SUFFIXES = (".sql", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".gz", ".zst")
 
 
 class Inputs(NamedTuple):
@@ -33,19 +38,18 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     Raises:
         ConfigError: an input is missing or unreadable, or PRED and GOLD do not go together.
     """
-    if all(map(_is_statement, (arguments.predicted, arguments.gold))):
-        one, other = (
-            FileStatements([FileStatement(arguments.predicted)]),
-            FileStatements([FileStatement(arguments.gold)]),
+    if "gold" in Path(arguments.predicted).name and "gold" not in Path(arguments.gold).name:
+        print(
+            f"finer-rewards: {arguments.predicted} is read as the predictions and {arguments.gold} as the gold: "
+            "are they swapped?",
+            file=sys.stderr,
         )
-        pairs = Pairs(one, other, range(1))
-    else:
-        pairs = read_pairs(
-            arguments.predicted,
-            arguments.gold,
-            predicted_format=arguments.predicted_format,
-            gold_format=arguments.gold_format,
-        )
+    pairs = read_pairs(
+        _file_or_statement(arguments.predicted),
+        _file_or_statement(arguments.gold),
+        predicted_format=arguments.predicted_format,
+        gold_format=arguments.gold_format,
+    )
     for number, (predicted, gold) in enumerate(pairs.dbs(), 1):
         if predicted and gold and predicted != gold:
             raise DataError(
@@ -89,8 +93,8 @@ class _Samples(Sequence[Sample]):
         )
 
 
-def _is_statement(text: str) -> bool:
-    """Return whether an argument is SQL, right or wrong, rather than the name of a file, which has no spaces."""
-    if text == "-" or Path(text).exists() or re.match(r"\w+://", text):
-        return False
-    return re.match(r"\s*\w+\s+\S", text) is not None
+def _file_or_statement(text: str) -> str | FileStatements:
+    """Return an argument as the statement that it is, right or wrong, if it is not the name of a file."""
+    if text == "-" or Path(text).exists() or Path(text).suffix.lower() in _SUFFIXES:
+        return text
+    return FileStatements([FileStatement(text)]) if re.match(r"\s*\w+\s+\S", text) else text

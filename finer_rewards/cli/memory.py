@@ -156,7 +156,7 @@ def _search(arguments: argparse.Namespace) -> int:
     memory = TraceMemory.open(arguments.memory, arguments.embedder, create=False)
     [recall] = memory.search([thought], [arguments.db_id], int(arguments.top_k), arguments.scope)
     if not recall.status.scorable:
-        print(f"finer-rewards: {recall.status.sentence} {recall.error}", file=sys.stderr)
+        print(f"finer-rewards: {recall.status.told(recall.error)}", file=sys.stderr)
         return 1
     rows = [
         {"similarity": round(similarity, 6), **memory[key].as_record()}

@@ -45,9 +45,9 @@ model wrote for some rows) these are scored; without, the golds themselves in th
 """
 #: The forms in which models write a query: a gold must be read and scored right in each.
 FORMS = {
-    "bare": "{sql}",
-    "a fence": "The answer:\n```sql\n{sql}\n```",
-    "a thought": "<think>\nThe question asks for rows of these tables. I write the one query that has them and no "
+    "as bare SQL": "{sql}",
+    "in a fence": "The answer:\n```sql\n{sql}\n```",
+    "after a thought": "<think>\nThe question asks for rows of these tables. I write the one query that has them and no "
     "others, with the columns in the order asked for.\n</think>\n{sql}",
 }
 #: For each trainer, the first and the last tested version, and what to know of it.
@@ -121,7 +121,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     def checked(scorer: Scorer, executor: Executor) -> Iterator[Finding]:
         template = _ChatTemplate(arguments.tokenizer)
-        yield finding("rows", "rows", bool(rows), f"{len(rows)}, over {len(set(databases.names))} databases")
+        yield finding("rows", "rows", bool(rows), f"{len(rows)}; databases: {len(set(databases.names))}")
         yield from _golds(chosen, executor, scorer)
         yield from template.look(prompts)
         yield from _completions(arguments, scorer, chosen, prompts, template, single)
@@ -254,7 +254,7 @@ def _completions(
             for one in rows
             if one.golds
         ]
-        yield from _scored(f"golds as {form}", scorer, samples[:32], written=False)
+        yield from _scored(f"golds {form}", scorer, samples[:32], written=False)
 
 
 def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bool) -> Iterator[Finding]:
@@ -276,11 +276,11 @@ def _scored(name: str, scorer: Scorer, samples: Sequence[Sample], *, written: bo
     values = [match for score in scores if (match := _match(scorer, score)) is not None]
     passed = sum(value >= 1 for value in values)
     reasons = Counter(reason_of(score) for score in scores if (_match(scorer, score) or 0) < 1)
-    why = f" ({len(scores) - len(values)} have none)" if len(values) < len(scores) else ""
+    why = f", {len(scores) - len(values)} more not scored" if len(values) < len(scores) else ""
     why += f"; most often: {reasons.most_common(1)[0][0]}" if reasons else ""
     yield finding(
         name, "pass rate", bool(passed) if written else passed == len(values),
-        f"{passed} of {len(values)} with a value{why}",
+        f"{passed} of {len(values)} right{why}",
         "Nothing is right, so nothing is learned: warm the model up." if written else "A gold should match itself.",
     )  # fmt: skip
     if written and passed < _SPARSE * len(values):

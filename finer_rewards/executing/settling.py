@@ -153,7 +153,7 @@ class Settler:
                 if not (pairs[index].gold.volatile or pairs[index].predicted.volatile):
                     self._keep(keys[index], found[index])
             else:
-                found[index] = Settled(None, reason=f"{Status[status].sentence} {error}".strip())
+                found[index] = Settled(None, reason=Status[status].told(error))
         return found
 
     def _request(self, pair: ResultPair) -> tuple[Any, ...]:

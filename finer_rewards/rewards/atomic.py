@@ -119,7 +119,7 @@ def atomic_f1(
         except OperationsError as error:
             refusal = str(error)
     if not golds:
-        return unscored(Status.gold_unparsed, f"{Status.gold_unparsed.sentence} {refusal}")
+        return unscored(Status.gold_unparsed, Status.gold_unparsed.told(refusal))
     if evidence.answer.sql is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
     try:

@@ -386,8 +386,7 @@ def did_not_run(predicted: Execution | None) -> Score:
     """Return the score of a prediction that has no SQL, or whose SQL failed."""
     if predicted is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)
-    reason = f"{predicted.status.sentence} {predicted.error}".strip()
-    return Score(0.0, reason, predicted.status)
+    return Score(0.0, predicted.status.told(predicted.error), predicted.status)
 
 
 def _open(gold: Execution) -> Score:

@@ -112,7 +112,7 @@ def best_gold(evidence: Evidence, measure: Measure) -> Score:
         except OperationsError as error:
             refusal = str(error)
     if not readable:
-        return unscored(Status.gold_unparsed, f"{Status.gold_unparsed.sentence} {refusal}")
+        return unscored(Status.gold_unparsed, Status.gold_unparsed.told(refusal))
     predicted = evidence.answer.sql
     if predicted is None:
         return Score(0.0, Status.no_sql.sentence, Status.no_sql)

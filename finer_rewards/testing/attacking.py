@@ -212,8 +212,8 @@ class _AttackRun:
         self.template = template
         self.dbs = dbs
         self.folder = folder
-        # Beyond the limit, a worker may have to be started, and the machine may be busy.
-        self.patience = timeout + 5
+        # A query that is late on a busy machine runs once more, and a worker may have to be started.
+        self.patience = 2 * timeout + 5
         self.files = self._snapshot()
         self.honest: dict[tuple[str, str], float | CallError | None] = {}
 
