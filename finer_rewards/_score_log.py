@@ -79,7 +79,7 @@ class ScoreLog:
                 )
         if not self.path.parent.is_dir() or self.path.is_dir() or not os.access(self.path.parent, os.W_OK):
             raise ConfigError(
-                f"`ScoreLog(path)` should be a file in a folder that can be written, but got {str(path)!r}. "
+                f"A score log should be a file in a folder that can be written, but got {str(path)!r}. "
                 "Make the folder first, or pass another path."
             )
         self._announced: set[tuple[int, str]] = set()

@@ -111,14 +111,14 @@ def sample_of(record: Mapping[str, Any], where: str) -> Sample:
 
     completion, db = first(*_COMPLETION_KEYS, *_PREDICTED_KEYS), first(*_DB_KEYS)
     gold, answer = first(*_GOLD_KEYS), fields.get("answer")
-    has = ", ".join(map(str, record))
+    has = ", ".join(f"`{name}`" for name in record)
     if completion is None:
         if "status" not in record:
-            raise DataError(f"{where} should have a text `completion`, but it has {has}. Add it.")
+            raise DataError(f"{where} should have a text `completion`, but it has only {has}. Add it.")
         # A score log without completions, and a completion without SQL: neither is in the record.
         completion = ""
     if not db or (gold is None and answer is None):
-        raise DataError(f"{where} should have `gold` and `db`, but it has {has}. Add them.")
+        raise DataError(f"{where} should have `gold` and `db`, but it has only {has}. Add them.")
     name, step, meta = first("id", *_ID_KEYS), fields.get("step"), fields.get("meta")
     found = {name: value for name, value in (("id", name), ("step", step)) if value is not None}
     calls, turns = fields.get("calls"), fields.get("turns")

@@ -102,7 +102,9 @@ def _hints(function: Function) -> Mapping[str, Any]:
 
 def _number(where: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not is_finite(value):
-        hint = " Rewards are not multiplied by each other; see gate(...)." if isinstance(value, Reward) else ""
+        hint = (
+            " Rewards are not multiplied by each other; see gate(...)." if isinstance(value, Reward) else ""
+        )
         raise ConfigError(f"`{where}` should be a finite number, but got {value!r:.80}.{hint}")
     return value if isinstance(value, int) else float(value)
 

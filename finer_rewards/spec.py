@@ -43,8 +43,9 @@ def parse_reward(text: str) -> Reward:
     try:
         tree = ast.parse(text.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        why = getattr(error, "msg", error)
         raise ConfigError(
-            f"A reward should read like '2 * execution_match() + executable()', but got {text!r:.200} ({error})."
+            f"A reward should read like '2 * execution_match() + executable()', but got {text!r:.200} ({why})."
         ) from None
     try:
         value = _build(tree.body, text)
@@ -69,6 +70,12 @@ def _build(node: ast.AST, text: str) -> Any:
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
         return _call(node.func.id, node, text)
     if isinstance(node, ast.Name):
+        known = _factories()
+        if node.id not in known:
+            raise ConfigError(
+                f"There is no reward {node.id!r}. {suggest(node.id, known)}A text is written in quotes, but got "
+                f"{node.id} in {text!r:.200}."
+            )
         raise ConfigError(
             f"A reward is written with brackets: {node.id}(), but got {node.id!r} in {text!r:.200}."
         )

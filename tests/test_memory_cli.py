@@ -244,3 +244,12 @@ def test_the_memory_items_of_the_attack_collection(
             if "memory_dedup" in expectations:
                 assert len(opened) <= before + 1, (item["id"], str(report))
                 assert len(opened) == before + 1, (item["id"], str(report))
+
+
+def test_looking_at_a_folder_that_is_no_memory_makes_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in (["stats", str(tmp_path)], ["export", str(tmp_path), str(tmp_path / "traces.jsonl")]):
+        assert main(["memory", *command]) == 2
+        assert "there is no memory.json in it" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

@@ -184,6 +184,7 @@ def test_leaves_are_distinct_and_leave_constants_out() -> None:
     [
         ("brevty()", "There is no reward 'brevty'. Did you mean 'brevity'?"),
         ("brevity", "written with brackets: brevity()"),
+        ("brevity(kind=chars)", "A text is written in quotes, but got chars"),
         ("brevity(kind='char')", "should be 'chars' or 'words', but got 'char'. Did you mean 'chars'?"),
         ("brevity(budget='3')", "should be a whole number, but got '3'"),
         ("brevity(bugdet=3)", "Did you mean 'budget'?"),

@@ -65,8 +65,9 @@ def read_settings(path: Path) -> dict[str, str]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", error)
         raise ConfigError(
-            f"`--verl FILE` should be a script or a configuration, but got {path}: {error}"
+            f"`--verl FILE` should be a script or a configuration, but {path} cannot be read: {why}."
         ) from None
     if path.suffix in (".yaml", ".yml"):
         flat = _flat(_yaml(text, path), "")

@@ -77,8 +77,6 @@ def score(
     judged = scorer.judge(row, chat, where="A row", caller="build", prompt=prompt)
     if judged.score.value is None:
         if fallback is None:
-            raise UnscorableError(
-                f"A sample cannot be scored: {judged.status.told(reason_of(judged.score))}"
-            )
+            raise UnscorableError(f"A sample cannot be scored: {judged.status.told(reason_of(judged.score))}")
         return float(fallback)
     return scorer.record(judged)["score"]

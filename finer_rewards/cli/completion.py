@@ -20,7 +20,7 @@ SHELLS = ("bash", "zsh", "fish")
 def register(subparsers: Any) -> None:
     """Add the verb and its options."""
     parser = add_parser(subparsers, "completion", "Print a completion script for a shell.", EXAMPLES)
-    parser.add_argument("shell", choices=SHELLS, help=", ".join(SHELLS))
+    parser.add_argument("shell", metavar="SHELL", choices=SHELLS, help=", ".join(SHELLS))
 
 
 def run(arguments: argparse.Namespace) -> int:

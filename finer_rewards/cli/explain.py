@@ -24,6 +24,7 @@ from finer_rewards.cli.options import (
     chosen_neighbours,
     chosen_reward,
     exit_status,
+    number,
 )
 from finer_rewards.cli.output import format_of, open_output, say_signature, write_records
 from finer_rewards.cli.terminal import one_line, paint, shorten, statement, visible, width, wrap
@@ -56,7 +57,12 @@ def register(subparsers: Any) -> None:
         EXAMPLES,
     )
     add_inputs(parser)
-    parser.add_argument("--only", metavar="N", type=int, help="explain statement N alone, counted from 1")
+    parser.add_argument(
+        "--only",
+        metavar="N",
+        type=number("--only", int, "a positive whole number"),
+        help="explain statement N alone, counted from 1",
+    )
     add_reward(parser)
     add_executor(parser)
     add_output(parser, ("text", "json", "jsonl"))

@@ -15,7 +15,6 @@ from finer_rewards.cli.database_option import ChosenDatabases, find_databases
 from finer_rewards.errors import DataError
 from finer_rewards.types import Sample
 
-
 #: How the names of files with statements end. What has none of them and begins with two words is SQL.
 _SUFFIXES = (".sql", ".json", ".jsonl", ".csv", ".tsv", ".txt", ".gz", ".zst")
 

@@ -47,8 +47,8 @@ model wrote for some rows) these are scored; without, the golds themselves in th
 FORMS = {
     "as bare SQL": "{sql}",
     "in a fence": "The answer:\n```sql\n{sql}\n```",
-    "after a thought": "<think>\nThe question asks for rows of these tables. I write the one query that has them and no "
-    "others, with the columns in the order asked for.\n</think>\n{sql}",
+    "after a thought": "<think>\nThe question asks for rows of these tables. I write the one query that has them and "
+    "no others, with the columns in the order asked for.\n</think>\n{sql}",
 }
 #: For each trainer, the first and the last tested version, and what to know of it.
 TRAINERS = {

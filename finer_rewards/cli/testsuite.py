@@ -51,7 +51,7 @@ def register(subparsers: Any) -> None:
         "Build neighbour databases: small siblings on which near misses of the golds give other results.",
         EXAMPLES,
     )
-    parser.add_argument("action", choices=("build",), help="what to do")
+    parser.add_argument("action", metavar="build", choices=("build",), help="the only action")
     parser.add_argument(
         "--db",
         required=True,

@@ -79,6 +79,8 @@ def agreed_embedder(
 
 def as_made(folder: Path) -> Embedder:
     """Return a stand-in with the fingerprint of a memory's embedder, for `stats` and `export`, which embed nothing."""
+    if not (folder / "memory.json").exists():
+        _check_new(folder, create=False)
     return _UnloadedEmbedder(str(SegmentStore(folder).describe_once("memory.json", {}).get("embedder")))
 
 
