@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from decimal import Decimal
 
 from ._literals import fold_comparison, is_short
@@ -139,20 +139,24 @@ def bound(head: str, parts: Operands) -> Operands:
             best = _tightest(head, side, group)
             dropped.update(part for part, _ in group if part != best)
     if head == "and":
-        equal = {
-            part.left: part.right
-            for part in parts
-            if isinstance(part, Comparison) and part.head == "=" and is_short(part.right)
-        }
-        dropped.update(
-            part
-            for group in bounds.values()
-            for part, limit in group
-            if part.left in equal
-            and is_short(limit)
-            and fold_comparison(part.head, equal[part.left], limit) == TRUE
-        )
+        limited = (one for group in bounds.values() for one in group)
+        dropped.update(_implied_by_equalities(limited, parts))
     return {part: None for part in parts if part not in dropped}
+
+
+def _implied_by_equalities(
+    bounds: Iterable[tuple[Comparison, Number]], parts: Operands
+) -> Iterator[Comparison]:
+    """Yield the bounds on a term that hold for the number which it has to equal."""
+    equal = {
+        part.left: part.right
+        for part in parts
+        if isinstance(part, Comparison) and part.head == "=" and is_short(part.right)
+    }
+    for part, limit in bounds:
+        known = equal.get(part.left)
+        if known is not None and is_short(limit) and fold_comparison(part.head, known, limit) == TRUE:
+            yield part
 
 
 def _tightest(head: str, side: str, group: list[tuple[Comparison, Number]]) -> Comparison:

@@ -16,7 +16,8 @@ from .terms import Query, Select, Term, contains
 from .walks import conjuncts, remake
 
 _ROWID = ("rowid", "oid", "_rowid_")
-_MOST_COLUMNS = 1_000  # of a block; where `*` stands for more, it stays as it is
+# Where `*` stands for so many columns that a block would have more than these, it stays a star.
+_MOST_COLUMNS = 1_000
 
 
 class Scope(FromClause):
@@ -32,9 +33,8 @@ class Scope(FromClause):
         self.aliases: dict[str, Any] = {}
         self.windows: dict[str, Any] = {}
         self.resolving: set[str] = set()
-        self.sees_aliases = (
-            self.dialect != "postgres"
-        )  # there only a whole key of GROUP BY or ORDER BY may be one
+        # In PostgreSQL only a whole key of GROUP BY or ORDER BY may be an alias.
+        self.sees_aliases = self.dialect != "postgres"
 
     def beside(self, outer: Scope | None) -> Scope:
         """Return an empty scope inside another one."""
@@ -150,14 +150,7 @@ class Scope(FromClause):
 
     def select(self, node: Any) -> tuple[Query, list[str]]:
         """Return one SELECT block and the names of its columns."""
-        body = Body()
-        clause = argument(node, "from")
-        if clause is not None:
-            self._source(clause.this, body)
-        for join in node.args.get("joins") or []:
-            body = self._join(join, body)
-        for lateral in node.args.get("laterals") or []:
-            self._source(lateral, body)
+        body = self._from_clause(node)
         for window in node.args.get("windows") or []:
             self.windows[window.name.lower()] = window
         self.aliases = {
@@ -169,52 +162,78 @@ class Scope(FromClause):
         names: list[str] = []
         for one in node.expressions:
             self._item(one, items, names)
-        where = node.args.get("where")
-        if where is not None:
-            conditions = conjuncts(read_term(where.this, self))
-            self.reader.written.append(("WHERE", conditions))
-            body.where += conditions
+        body.where += self._conditions("WHERE", node.args.get("where"))
         group = self._group(node.args.get("group"), items)
-        having = node.args.get("having")
-        groups = conjuncts(read_term(having.this, self)) if having is not None else ()
-        self.reader.written.append(("HAVING", groups))
-        order = node.args.get("order")
+        having = self._conditions("HAVING", node.args.get("having"))
         distinct = node.args.get("distinct")
-        extra: list[Term] = []
-        if distinct is not None and distinct.args.get("on") is not None:
-            extra.append(Other("distinct on", read_term(distinct.args["on"], self)))
+        distinct_on = distinct.args.get("on") if distinct is not None else None
+        extra = self._rare_clauses(node, distinct_on)
+        keys = self._sort_keys(node.args.get("order"), items, names)
+        if keys and _has_star(items) and self._orders_by_all(node.args["order"]):
+            extra.append(Other("order by all", Word(" ".join([keys[0].head, *keys[0].nulls]))))
+            keys = []
+        return Select(
+            "select", distinct is not None and distinct_on is None, tuple(items),
+            tuple(body.sources), tuple(body.outers), tuple(body.where), group, having, tuple(keys),
+            limit_term(node.args.get("limit"), self), limit_term(node.args.get("offset"), self), tuple(extra),
+        ), names  # fmt: skip
+
+    def _from_clause(self, node: Any) -> Body:
+        """Return what a SELECT reads, and let its names be known."""
+        body = Body()
+        clause = argument(node, "from")
+        if clause is not None:
+            self._source(clause.this, body)
+        for join in node.args.get("joins") or []:
+            body = self._join(join, body)
+        for lateral in node.args.get("laterals") or []:
+            self._source(lateral, body)
+        return body
+
+    def _conditions(self, clause: str, node: Any) -> tuple[Term, ...]:
+        """Return the conditions of WHERE or HAVING, and note for `origins` that they were written there."""
+        if node is None:
+            return ()
+        conditions = conjuncts(read_term(node.this, self))
+        self.reader.written.append((clause, conditions))
+        return conditions
+
+    def _rare_clauses(self, node: Any, distinct_on: Any) -> list[Term]:
+        """Return the clauses that no rewrite knows; a block that has one is left as it is by most of them."""
+        found: list[Term] = []
+        if distinct_on is not None:
+            found.append(Other("distinct on", read_term(distinct_on, self)))
         for name in ("qualify", "sample", "kind", "hint", "connect", "match", "pivots"):
             value = node.args.get(name)
             if value is not None and value != []:
-                parts = value if isinstance(value, list) else [value]
-                extra.append(
-                    Other(
-                        name,
-                        *(
-                            read_term(x.this if name == "qualify" else x, self)
-                            if isinstance(x, exp.Expression)
-                            else Word(str(x))
-                            for x in parts
-                        ),
-                    )
-                )
-        keys: list[SortKey] = []
-        if order is not None and self.dialect == "duckdb" and _orders_by_all(order):
-            [all_] = order_terms(order, lambda part: ONE)
-            keys = [SortKey(all_.head, item, *all_.nulls) for item in items]
-            if _has_star(items):
-                extra.append(Other("order by all", Word(" ".join([all_.head, *all_.nulls]))))
-                keys = []
-        elif order is not None:
-            keys = order_terms(order, lambda part: self._order_key(part, items, names))
-        return Select(
-            "select",
-            distinct is not None and distinct.args.get("on") is None,
-            tuple(items), tuple(body.sources), tuple(body.outers), tuple(body.where), group,
-            groups,
-            tuple(keys),
-            limit_term(node.args.get("limit"), self), limit_term(node.args.get("offset"), self), tuple(extra),
-        ), names  # fmt: skip
+                found.append(self._other(name, value.this if name == "qualify" else value))
+        return found
+
+    def _other(self, name: str, value: Any) -> Other:
+        """Return a clause without a form of its own: its name, and its parts as terms or words."""
+        parts = value if isinstance(value, list) else [value]
+        return Other(
+            name,
+            *(
+                read_term(part, self) if isinstance(part, exp.Expression) else Word(str(part))
+                for part in parts
+            ),
+        )
+
+    def _orders_by_all(self, order: Any) -> bool:
+        """Return whether an ORDER BY is DuckDB's ORDER BY ALL, which sorts by every item."""
+        keys = order.expressions
+        if self.dialect != "duckdb" or len(keys) != 1:
+            return False
+        return isinstance(keys[0].this, exp.Var) and keys[0].this.name.upper() == "ALL"
+
+    def _sort_keys(self, order: Any, items: list[Term], names: list[str]) -> list[SortKey]:
+        if order is None:
+            return []
+        if self._orders_by_all(order):
+            [key] = order_terms(order, lambda part: ONE)
+            return [SortKey(key.head, item, *key.nulls) for item in items]
+        return order_terms(order, lambda part: self._order_key(part, items, names))
 
     def _item(self, node: Any, items: list[Term], names: list[str]) -> None:
         inner = node.this if isinstance(node, exp.Alias) else node
@@ -273,16 +292,7 @@ class Scope(FromClause):
         for name in ("rollup", "cube", "grouping_sets", "all"):
             value = node.args.get(name)
             if value:
-                parts = value if isinstance(value, list) else [value]
-                keys.append(
-                    Other(
-                        name,
-                        *(
-                            read_term(x, self) if isinstance(x, exp.Expression) else Word(str(x))
-                            for x in parts
-                        ),
-                    )
-                )
+                keys.append(self._other(name, value))
         return tuple(keys)
 
     def _order_key(self, node: Any, items: list[Term], names: list[str]) -> Term:
@@ -305,12 +315,6 @@ def place_of(node: Any) -> int | None:
     return None
 
 
-def _orders_by_all(order: Any) -> bool:
-    """Return whether an ORDER BY is DuckDB's ORDER BY ALL."""
-    keys = order.expressions
-    return len(keys) == 1 and isinstance(keys[0].this, exp.Var) and keys[0].this.name.upper() == "ALL"
-
-
 def _has_star(items: list[Term]) -> bool:
     return any(isinstance(item, Column) and item.name == "*" for item in items)
 
@@ -327,11 +331,13 @@ def limit_term(node: Any, scope: Scope) -> Term | None:
         else isinstance(term, Number) and term.numeral.startswith("-")
     )
     if scope.dialect == "sqlite" and nothing:
-        return None  # LIMIT -1 keeps all rows, OFFSET 0 skips none
+        # LIMIT -1 keeps all rows, and OFFSET 0 skips none.
+        return None
     options = str(node.args.get("limit_options") or "").upper()
     rest = given(node) - {"expression", "count", "this", "direction"}
     if "TIES" not in options and "PERCENT" not in options:
-        rest.discard("limit_options")  # FETCH FIRST n ROWS ONLY is LIMIT n
+        # FETCH FIRST n ROWS ONLY is LIMIT n.
+        rest.discard("limit_options")
     return (
         remake(term, [*term, *(Word(f"{name} {node.args[name]}".lower()) for name in sorted(rest))])
         if rest

@@ -111,17 +111,7 @@ def parse_query(sql: str, dialect: str) -> Any:
         with quiet_sqlglot():
             tokens = read.tokenize(sql)
             leading_not = _leading_not(tokens)
-            mark_brackets(tokens, dialect)
-            if dialect == "sqlite":
-                refused = refused_by_sqlite(tokens)
-                if refused is not None:
-                    raise OperationsError(f"The SQL does not parse: {refused}")
-            if dialect in ENGINES:
-                tokens = as_engine_means(tokens, sql, dialect)
-            if dialect == "duckdb" and any(token.text.upper() == "SYMMETRIC" for token in tokens):
-                raise OperationsError("The SQL does not parse: DuckDB has no BETWEEN SYMMETRIC")
-            parsed = read.parser().parse(tokens, sql)
-            statements = [one for one in parsed if one is not None and type(one) is not exp.Semicolon]
+            parsed = read.parser().parse(_prepared(tokens, sql, dialect), sql)
     except ParseError as error:
         first = error.errors[0] if error.errors else {}
         raise OperationsError(
@@ -134,12 +124,7 @@ def parse_query(sql: str, dialect: str) -> Any:
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
         # sqlglot lets a few of these through on malformed text; they say nothing about our own code.
         raise OperationsError(f"The SQL does not parse: {type(error).__name__} in the parser") from None
-    if len(statements) != 1:
-        found = "no statement" if not statements else f"{len(statements)} statements"
-        raise OperationsError(f"One query is needed, but the text holds {found}")
-    tree = statements[0]
-    if not isinstance(tree, (exp.Query, exp.Values)):
-        raise OperationsError(f"A query is needed, but the text is {tree.key.upper()}")
+    tree = _only_query(parsed)
     for node in list(tree.find_all(exp.Is)):
         # Newer releases write PostgreSQL's IS NOT NULL as one node, all others as NOT and IS.
         if node.args.get("negate"):
@@ -148,6 +133,31 @@ def parse_query(sql: str, dialect: str) -> Any:
         return regrouped(tree, dialect, leading_not)
     except AmbiguousNotError:
         raise OperationsError("The SQL is unclear: put brackets around what NOT belongs to") from None
+
+
+def _prepared(tokens: list[Any], sql: str, dialect: str) -> list[Any]:
+    """Return the tokens as the parser needs them to read what the engine does; refuse what the engine refuses."""
+    mark_brackets(tokens, dialect)
+    refused = refused_by_sqlite(tokens) if dialect == "sqlite" else None
+    if refused is not None:
+        raise OperationsError(f"The SQL does not parse: {refused}")
+    if dialect in ENGINES:
+        tokens = as_engine_means(tokens, sql, dialect)
+    if dialect == "duckdb" and any(token.text.upper() == "SYMMETRIC" for token in tokens):
+        raise OperationsError("The SQL does not parse: DuckDB has no BETWEEN SYMMETRIC")
+    return tokens
+
+
+def _only_query(parsed: list[Any]) -> Any:
+    """Return the tree of the one statement that was parsed, if it is a query."""
+    statements = [one for one in parsed if one is not None and type(one) is not exp.Semicolon]
+    if len(statements) != 1:
+        found = "no statement" if not statements else f"{len(statements)} statements"
+        raise OperationsError(f"One query is needed, but the text holds {found}")
+    tree = statements[0]
+    if not isinstance(tree, (exp.Query, exp.Values)):
+        raise OperationsError(f"A query is needed, but the text is {tree.key.upper()}")
+    return tree
 
 
 @lru_cache(maxsize=4096)

@@ -88,6 +88,13 @@ class Body:
     outers: list[Outer] = field(default_factory=list)
     where: list[Term] = field(default_factory=list)
 
+    def left_join(self, other: Body, condition: list[Term]) -> Body:
+        """Return this, with another one on the padded side of a LEFT JOIN."""
+        self.outers.append(
+            Outer("left", tuple(other.sources), tuple(other.outers), (*other.where, *condition))
+        )
+        return self
+
 
 @dataclass
 class CommonTable:
@@ -269,35 +276,15 @@ class FromClause(ABC):
         )
 
     def _join(self, join: Any, body: Body) -> Body:
+        """Return the FROM clause that has been read so far, joined with one more source."""
         before = len(self.entries)
         right = Body()
         self._source(join.this, right)
-        for nested in (
-            join.this.args.get("joins") or []
-            if isinstance(join.this, exp.Subquery) and not isinstance(join.this.this, exp.Table)
-            else []
-        ):
-            right = self._join(nested, right)
-        left_entries, right_entries = self.entries[:before], self.entries[before:]
-        side, kind, method = (join.args.get(name) or "" for name in ("side", "kind", "method"))
-        side, kind, method = side.upper(), kind.upper(), method.upper()
-        shared = [one.name.lower() for one in join.args.get("using") or []]
-        if method == "NATURAL":
-            shared = [
-                name
-                for entry in right_entries
-                for name in entry.columns or ()
-                if any(name in (one.columns or ()) and name not in one.hidden for one in left_entries)
-            ]
-        condition: list[Term] = []
-        self.merged += len(shared)
-        within("columns merged by USING", self.merged)
-        for name in shared:
-            condition += self._merge(name, left_entries, right_entries, side)
-        on = join.args.get("on")
-        if on is not None:
-            condition += conjuncts(read_term(on, self))
-        self.reader.written.append(("FROM", tuple(condition)))
+        if isinstance(join.this, exp.Subquery) and not isinstance(join.this.this, exp.Table):
+            for nested in join.this.args.get("joins") or []:
+                right = self._join(nested, right)
+        side, kind, method = ((join.args.get(name) or "").upper() for name in ("side", "kind", "method"))
+        condition = self._join_condition(join, self.entries[:before], self.entries[before:])
         if kind in ("SEMI", "ANTI"):
             del self.entries[before:]
             where = (*right.where, *condition)
@@ -309,15 +296,9 @@ class FromClause(ABC):
         if method in ("ASOF", "POSITIONAL") or side not in ("", "LEFT", "RIGHT", "FULL"):
             condition.append(Word(f"{method} {side}".strip().lower()))
         if side == "LEFT":
-            body.outers.append(
-                Outer("left", tuple(right.sources), tuple(right.outers), (*right.where, *condition))
-            )
-            return body
+            return body.left_join(right, condition)
         if side == "RIGHT":
-            right.outers.append(
-                Outer("left", tuple(body.sources), tuple(body.outers), (*body.where, *condition))
-            )
-            return right
+            return right.left_join(body, condition)
         if side == "FULL":
             number = next(self.reader.numbers)
             groups = [
@@ -330,6 +311,26 @@ class FromClause(ABC):
         body.where += right.where
         body.where += condition
         return body
+
+    def _join_condition(self, join: Any, left: list[Entry], right: list[Entry]) -> list[Term]:
+        """Return the conditions of ON, USING or NATURAL, and note for `origins` that they were written in FROM."""
+        shared = [one.name.lower() for one in join.args.get("using") or []]
+        if (join.args.get("method") or "").upper() == "NATURAL":
+            shared = [
+                name
+                for entry in right
+                for name in entry.columns or ()
+                if any(name in (one.columns or ()) and name not in one.hidden for one in left)
+            ]
+        self.merged += len(shared)
+        within("columns merged by USING", self.merged)
+        side = (join.args.get("side") or "").upper()
+        condition = [term for name in shared for term in self._merge(name, left, right, side)]
+        on = join.args.get("on")
+        if on is not None:
+            condition += conjuncts(read_term(on, self))
+        self.reader.written.append(("FROM", tuple(condition)))
+        return condition
 
     def _merge(self, name: str, left: list[Entry], right: list[Entry], side: str) -> list[Term]:
         """Return the equality that USING stands for, and let the name mean the merged column."""
