@@ -113,8 +113,10 @@ def recall_thoughts(
 ) -> list[Recall]:
     """Embed the thoughts together and search for each.
 
+    Texts about something else are embedded too: the similarity that they get is the zero of the scale.
+
     Args:
-        thoughts: the thoughts; an empty one finds nothing.
+        thoughts: the thoughts; an empty one finds nothing, and is not embedded.
         dbs: the id of the database that each is about.
         top_k: most verified and most failed traces for a thought.
         scope: traces of other databases, of the same one, or of any.
@@ -126,16 +128,17 @@ def recall_thoughts(
         fingerprint: the name of the embedder, for messages.
     """
     asked = [place for place, thought in enumerate(thoughts) if thought.strip()]
-    known = [bool(join and questions and questions[place].strip()) for place in asked]
+
+    def of_asked(texts: Sequence[str]) -> list[str]:
+        return [texts[place] for place in asked] if texts else []
+
+    said, about = of_asked(thoughts), of_asked(questions)
     try:
-        vectors = embed(
-            *([each[place] for place in asked] if each else () for each in (thoughts, questions, sqls))
-        )
+        vectors = embed(said, about, of_asked(sqls))
         unrelated = embed(UNRELATED) if asked else []
-        if join and any(known):
-            vectors = join(
-                vectors, [thoughts[place] for place in asked], [questions[place] for place in asked]
-            )
+        compared = [bool(join and question.strip()) for question in about] or [False] * len(asked)
+        if join and any(compared):
+            vectors = join(vectors, said, about)
             snapshot.join(join)
     except FinerError:
         raise
@@ -146,28 +149,24 @@ def recall_thoughts(
     not_finite = Recall(
         Status.memory_unavailable, error=f"{fingerprint} returned numbers that are not finite"
     )
-    recalls = [not_finite if thought.strip() else Recall() for thought in thoughts]
-    unrelated_vectors = [vector for vector in unrelated if vector is not None]
-    finite = [
-        (place, vector, with_question)
-        for place, vector, with_question in zip(asked, vectors, known, strict=True)
-        if vector is not None
-    ]
+    found = dict.fromkeys(asked, not_finite)
     # Thoughts with and without a question are searched separately: a thought without one is compared with thoughts
     # only, so its recall does not depend on the rest of the batch.
-    for with_questions in (False, True):
-        found = [
-            (place, vector) for place, vector, with_question in finite if with_question == with_questions
+    for with_question in (False, True):
+        together = [
+            (place, vector)
+            for place, vector, has_question in zip(asked, vectors, compared, strict=True)
+            if vector is not None and has_question == with_question
         ]
-        answers = snapshot.recall(
-            [vector for _, vector in found],
-            [dbs[place] for place, _ in found],
+        places = [place for place, _ in together]
+        recalls = snapshot.recall(
+            [vector for _, vector in together],
+            [dbs[place] for place in places],
             top_k,
             scope,
-            unrelated_vectors,
-            thoughts=[thoughts[place] for place, _ in found],
-            questions=[questions[place] for place, _ in found] if with_questions else (),
+            [vector for vector in unrelated if vector is not None],
+            thoughts=[thoughts[place] for place in places],
+            questions=[questions[place] for place in places] if with_question else (),
         )
-        for (place, _), recall in zip(found, answers, strict=True):
-            recalls[place] = recall
-    return recalls
+        found.update(zip(places, recalls, strict=True))
+    return [found.get(place, Recall()) for place in range(len(thoughts))]
