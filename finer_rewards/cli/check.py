@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from finer_rewards._statement_files import read_statements
 from finer_rewards._statement_records import FileStatement
 from finer_rewards._util.progress import Progress
-from finer_rewards.cli.database_option import find_databases
+from finer_rewards.cli.database_option import ChosenDatabases, find_databases
 from finer_rewards.cli.options import FORMATS, add_executor, add_parser, chosen_executor
 from finer_rewards.cli.output import open_output, write_records
 from finer_rewards.cli.terminal import one_line, shorten, table
@@ -59,38 +59,15 @@ def register(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every gold, report what was found, and write what can be used."""
-    from finer_rewards._auditing import KINDS, Gold, audit_golds, misplaced
+    from finer_rewards._auditing import KINDS
 
     data, databases, against = _places(arguments)
     if arguments.output and str(data) == "-":
         raise ConfigError("`-o` needs DATA to be a file, but it is standard input. Save it first.")
     entries = read_statements(data, side="gold", file_format=arguments.gold_format)
     found = find_databases(databases, [entry.db for entry in entries], str(data), arguments.engine)
-    # A record may have several golds of equal standing: each is checked, and what is wrong with it is reported
-    # for the record that owns it.
-    golds: list[Gold] = []
-    owners: list[int] = []
-    for index, (entry, name) in enumerate(zip(entries, found.names, strict=True)):
-        for place, sql in enumerate((entry.sql, *entry.others)):
-            golds.append(Gold(sql, name, "" if place else entry.question))
-            owners.append(index)
-    with chosen_executor(arguments, found) as executor, Progress("golds checked", len(golds)) as bar:
-        audited = audit_golds(golds, executor, on_done=bar.advance)
-    findings: list[list[tuple[str, GoldFinding]]] = [[] for _ in entries]
-    for owner, gold, some in zip(owners, golds, audited, strict=True):
-        findings[owner] += [(gold.sql, finding) for finding in some]
-    ends = False
-    if against is not None:
-        others = read_statements(against, side="gold")
-        pairs = [[Gold(entry.sql, entry.db or "") for entry in some] for some in (entries, others)]
-        for index, finding in misplaced(*pairs).items():
-            findings[index].append((entries[index].sql, finding))
-        ends = len(others) > len(entries)
-        if len(others) != len(entries):
-            print(
-                f"finer-rewards: {data} has {len(entries)} golds, {against} has {len(others)}.",
-                file=sys.stderr,
-            )
+    findings = _findings(arguments, entries, found)
+    ends = against is not None and _ends_early(data, against, entries, findings)
     write_records(
         _records(entries, found.names, findings),
         arguments.format,
@@ -109,6 +86,49 @@ def run(arguments: argparse.Namespace) -> int:
     for kind, count in counts.most_common():
         print(f"  {count} {kind}: {KINDS[kind]}", file=sys.stderr)
     return 1 if bad or ends else 0
+
+
+def _findings(
+    arguments: argparse.Namespace, entries: Sequence[FileStatement], found: ChosenDatabases
+) -> list[list[tuple[str, GoldFinding]]]:
+    """Return what is wrong with each record: a gold of it, and a finding.
+
+    A record may have several golds of equal standing: each is checked, and reported for the record that owns it.
+    """
+    from finer_rewards._auditing import Gold, audit_golds
+
+    golds: list[Gold] = []
+    owners: list[int] = []
+    for index, (entry, name) in enumerate(zip(entries, found.names, strict=True)):
+        for place, sql in enumerate((entry.sql, *entry.others)):
+            golds.append(Gold(sql, name, "" if place else entry.question))
+            owners.append(index)
+    with chosen_executor(arguments, found) as executor, Progress("golds checked", len(golds)) as bar:
+        audited = audit_golds(golds, executor, on_done=bar.advance)
+    findings: list[list[tuple[str, GoldFinding]]] = [[] for _ in entries]
+    for owner, gold, some in zip(owners, golds, audited, strict=True):
+        findings[owner] += [(gold.sql, finding) for finding in some]
+    return findings
+
+
+def _ends_early(
+    data: str,
+    against: str,
+    entries: Sequence[FileStatement],
+    findings: list[list[tuple[str, GoldFinding]]],
+) -> bool:
+    """Add the golds that stand in another place than in a second file; return whether that one has more of them."""
+    from finer_rewards._auditing import Gold, misplaced
+
+    others = read_statements(against, side="gold")
+    pairs = [[Gold(entry.sql, entry.db or "") for entry in some] for some in (entries, others)]
+    for index, finding in misplaced(*pairs).items():
+        findings[index].append((entries[index].sql, finding))
+    if len(others) != len(entries):
+        print(
+            f"finer-rewards: {data} has {len(entries)} golds, {against} has {len(others)}.", file=sys.stderr
+        )
+    return len(others) > len(entries)
 
 
 def _places(arguments: argparse.Namespace) -> tuple[str, str, str | None]:

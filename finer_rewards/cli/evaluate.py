@@ -130,14 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     vote([], arguments.strategy, sqls=[])
     questions = benchmark.questions
     candidates = _candidates(arguments.predicted, benchmark)
-    if missing := [texts.count(None) for texts in zip(*candidates, strict=True)]:
-        for path, count in zip(arguments.predicted, missing, strict=False):
-            if count:
-                print(
-                    f"finer-rewards: {path} has no prediction for {count} of {len(questions)} questions: they count as "
-                    "wrong",
-                    file=sys.stderr,
-                )
+    _say_missing(arguments.predicted, candidates)
     databases = find_databases(
         str(benchmark.databases), [one.db for one in questions], benchmark.name, arguments.engine
     )
@@ -159,7 +152,34 @@ def run(arguments: argparse.Namespace) -> int:
         # The candidates of a question are systems here, between which there is no vote: the records, failures
         # and totals are those of the last system.
         outcomes = [replace(one, chosen=len(one.scores) - 1) for one in outcomes]
-    total = summarise(outcomes)
+    _write(outcomes, benchmark, mode, arguments)
+    faults = at_fault(outcomes)
+    for status, count in faults.items():
+        print(
+            f"finer-rewards: {count} of {len(outcomes)} questions left out: {status.sentence}",
+            file=sys.stderr,
+        )
+    accuracy = summarise(outcomes).accuracy
+    if arguments.fail_under is not None and (accuracy is None or accuracy < arguments.fail_under):
+        print(f"finer-rewards: EX is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
+        return 1
+    return exit_status(faults, arguments)
+
+
+def _say_missing(paths: Sequence[str], candidates: Sequence[tuple[str | None, ...]]) -> None:
+    """Tell which files have no prediction for some questions."""
+    for path, texts in zip(paths, zip(*candidates, strict=True), strict=False):
+        if count := texts.count(None):
+            print(
+                f"finer-rewards: {path} has no prediction for {count} of {len(texts)} questions: they count as wrong",
+                file=sys.stderr,
+            )
+
+
+def _write(
+    outcomes: Sequence[Outcome], benchmark: Benchmark, mode: str, arguments: argparse.Namespace
+) -> None:
+    """Write the failures to their file, and the tables or the records to the output."""
     if arguments.failures:
         wrong = (_record(one) for one in outcomes if one.verdict.value != 1)
         with open_output(arguments.failures) as file:
@@ -177,18 +197,6 @@ def run(arguments: argparse.Namespace) -> int:
                 _notes(outcomes, mode, arguments), [*_tables(outcomes, arguments), *why]
             )
             file.writelines(f"{line}\n" for line in lines)
-    faults = at_fault(outcomes)
-    for status, count in faults.items():
-        print(
-            f"finer-rewards: {count} of {len(outcomes)} questions left out: {status.sentence}",
-            file=sys.stderr,
-        )
-    low = arguments.fail_under is not None and (
-        total.accuracy is None or total.accuracy < arguments.fail_under
-    )
-    if low:
-        print(f"finer-rewards: EX is below --fail-under {arguments.fail_under:g}", file=sys.stderr)
-    return 1 if low else exit_status(faults, arguments)
 
 
 def _candidates(paths: Sequence[str], benchmark: Benchmark) -> list[tuple[str | None, ...]]:
