@@ -51,7 +51,10 @@ def executions(items, tmp_path_factory):
             assert executor.execute("SELECT a FROM t", "target").rows == ((1,), (3,))
     assert contents(folder) == before
     for item, execution in zip(items, at_once, strict=True):
-        assert execution.status.blame == found[item["id"]].status.blame
+        statuses = {execution.status, found[item["id"]].status}
+        # What ends just within the time limit when alone may end just past it beside others.
+        assert Status.timeout in statuses or len({status.blame for status in statuses}) == 1
+        assert Status.unavailable not in statuses
     return found
 
 

@@ -139,7 +139,7 @@ def test_an_allowance_is_time_of_a_processor_and_what_used_it_up_is_not_run_agai
 
 def test_a_query_that_was_merely_late_runs_again(root):
     """Held up by its machine (here: stopped), a query has not used up its allowance."""
-    with SQLite(root, timeout=1.0, workers=1, deadline_floor=0.9) as executor:
+    with SQLite(root, timeout=3.0, workers=1, deadline_floor=0.9) as executor:
         assert executor.execute(QUICK, "t").ok
         (worker,) = executor.process_ids
         slow = Query(SLOW.format(200_000), "t", golds=(QUICK,))
