@@ -85,11 +85,11 @@ def config(name, root=root):
 
 with open(f"{folder}/own.py", "w") as file:
     file.write('''
-from finer_rewards.adapters._training_rows import question_of
+from finer_rewards.adapters._training_rows import question_in
 from finer_rewards.adapters.verl import compute_score as score
 
 def compute_score(extra_info, **call):
-    asked = question_of(extra_info["prompt"])
+    asked = question_in(extra_info["prompt"])
     return {**score(extra_info=extra_info, **call), "told": [asked, extra_info["step"], extra_info["group"]]}
 ''')
 
