@@ -49,7 +49,6 @@ GOOD = "score one.sql one.sql --db good.sqlite"
         ("score one.sql one.sql --db bare", ["no database in the folder bare"]),
         ("score two.sql two.sql --db spider", ["Did you mean spider/database?"]),
         ("score two.sql two.sql --db good.sqlite", ["2 databases", "good, other", "Pass a folder"]),
-        ("score one.sql one.sql --db spider/database", ["statement 1 of one.sql names none", "good.sqlite"]),
         ("score absent.sql absent.sql --db spider/database", ["(god)", "holds none", "Did you mean 'good'?"]),
         ("score two.sql third.sql --db spider/database", ["statement 2", "'other'", "'good'", "same order"]),
         ("score one.sql two.sql --db good.sqlite", ["one.sql` has 1", "two.sql` has 2"]),

@@ -140,6 +140,16 @@ def test_a_statement_stands_beside_a_file(place: Path, capsys: pytest.CaptureFix
         assert says in capsys.readouterr().err
 
 
+def test_a_folder_with_one_database_serves_statements_that_name_none(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["score", GOLD[0], GOLD[0], "--db", "."]
+    assert main(command) == 0 and "shop" in capsys.readouterr().out
+    Path("other.sqlite").write_bytes(Path("shop.sqlite").read_bytes())
+    assert main(command) == 2
+    assert "names none" in (error := capsys.readouterr().err) and "other.sqlite" in error
+
+
 def test_arguments_that_look_swapped_are_named(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for pair, asked in ((("gold.sql", "pred.sql"), True), (("pred.sql", "gold.sql"), False)):
         assert main(["score", *pair, "--db", "shop.sqlite"]) == 0

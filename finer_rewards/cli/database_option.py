@@ -74,7 +74,8 @@ def find_databases(
     """Return the database of each statement.
 
     If `--db` is one database, it serves every statement: ids are not needed, and it is an error if two statements
-    name different ones. Otherwise every statement needs an id.
+    name different ones. If it is a folder with one database, statements without an id mean that one. Otherwise every
+    statement needs an id.
 
     Args:
         path: the value of `--db`.
@@ -102,6 +103,8 @@ def find_databases(
         return ChosenDatabases(chosen, place, path, [place.database] * len(named), where, notes)
     if place.names is not None and not place.names and not any(map(is_database_text, ids)):
         raise _no_databases(path, chosen)
+    if place.names and len(place.names) == 1:
+        named = [name or place.names[0] for name in named]
     _check_all_named(path, named, where, chosen)
     return ChosenDatabases(chosen, place, path, [str(name) for name in named], where)
 
