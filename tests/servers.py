@@ -10,6 +10,7 @@ import time
 from http.client import HTTPConnection
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.executing import Query
@@ -66,11 +67,11 @@ def serving(scorer: fr.Scorer, **options):
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(LONG)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}", app
     finally:
         server.stop()
-        thread.join(20)
+        thread.join(LONG)
         assert not thread.is_alive()
         app.state.service.close()
 
@@ -78,7 +79,7 @@ def serving(scorer: fr.Scorer, **options):
 def ask(url: str, path: str, payload=None, *, headers=None, method: str = "POST", body: bytes | None = None):
     """Return status, headers and JSON of one request."""
     host, port = url.removeprefix("http://").split(":")
-    connection = HTTPConnection(host, int(port), timeout=20)
+    connection = HTTPConnection(host, int(port), timeout=LONG)
     try:
         data = None if method == "GET" else json.dumps(payload).encode() if body is None else body
         connection.request(method, path, data, {"Content-Type": "application/json", **(headers or {})})
@@ -126,7 +127,7 @@ def head(path: str, *lines: str) -> bytes:
 @contextlib.contextmanager
 def connected(url: str):
     host, port = url.removeprefix("http://").split(":")
-    with socket.create_connection((host, int(port)), timeout=20) as stream:
+    with socket.create_connection((host, int(port)), timeout=LONG) as stream:
         yield stream
 
 
@@ -149,7 +150,7 @@ class Held:
     def execute_many(self, queries):
         self.calls += 1
         self.started.release()
-        assert self.free.wait(30)
+        assert self.free.wait(LONG)
         return [Execution(Status.ok, ("a",), ((1,),)) for _ in queries]
 
     def execute(self, sql, db):
@@ -171,7 +172,7 @@ class Held:
         pass
 
 
-def until(true, within: float = 10.0) -> None:
+def until(true, within: float = LONG) -> None:
     end = time.monotonic() + within
     while not true():
         assert time.monotonic() < end

@@ -17,6 +17,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.adapters.trl import TRLReward, reward_weights
@@ -255,10 +256,10 @@ def test_pickled_into_a_spawned_process(scorer: fr.Scorer, db: str) -> None:
     child = context.Process(target=exec, args=(code, given), daemon=True)
     child.start()
     try:
-        assert receiver.poll(60)
+        assert receiver.poll(LONG)
         assert receiver.recv() == expected
     finally:
-        child.join(20)
+        child.join(LONG)
         assert child.exitcode == 0
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 ROOT = Path(__file__).parent.parent
 COMMAND = [sys.executable, "-m", "finer_rewards"]
@@ -105,7 +106,7 @@ def test_reader_that_leaves(database: Path, environment: dict[str, str]) -> None
     assert process.stdout is not None and process.stderr is not None
     process.stdout.readline()
     process.stdout.close()
-    assert process.wait(60) == 141
+    assert process.wait(LONG) == 141
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
 
@@ -116,7 +117,7 @@ def test_interrupted_leaves_nothing(database: Path, environment: dict[str, str])
         [*COMMAND, "score", HANG, HANG, "--db", database, "-o", target],
         env=environment, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LONG
     while not list(database.parent.glob(".scores*")) and time.monotonic() < deadline:
         time.sleep(0.05)
     time.sleep(0.3)
@@ -124,7 +125,7 @@ def test_interrupted_leaves_nothing(database: Path, environment: dict[str, str])
     assert process.stderr is not None
     talk = process.stderr.read()
     process.stderr.close()
-    assert process.wait(10) == 130
+    assert process.wait(LONG) == 130
     assert "Traceback" not in talk
     assert sorted(path.name for path in database.parent.iterdir()) == ["good.sqlite"]
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 
@@ -148,7 +149,9 @@ def test_an_agent_trains_with_its_tool_and_logs_every_component(tmp_path: Path) 
 def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, values: list[str]) -> None:
     command = [sys.executable, str(EXAMPLES / f"{name}.py")]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LONG, cwd=tmp_path, env=environment
+    )
     assert done.returncode == 0, done.stderr
     root = {"quickstart": "total", "extending/reward": "gate"}[name]
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
@@ -176,7 +179,9 @@ def test_the_other_examples_run(tmp_path: Path, name: str, needs: str, says: str
         *([str(tmp_path)] if name == "walkthrough" else []),
     ]
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LONG, cwd=tmp_path, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert says in done.stdout
     if name == "walkthrough":
@@ -199,7 +204,9 @@ ELSEWHERE = {"mode", "reward"}
 def test_an_extension_runs_outside_the_package(tmp_path: Path, example: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(EXAMPLES.parent)}
     command = [sys.executable, str(example)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=LONG, cwd=tmp_path, env=environment
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     assert SAYS.get(example.stem, "") in done.stdout
 
@@ -214,7 +221,7 @@ def test_the_command_line_example_runs(tmp_path: Path) -> None:
         "PATH": f"{tmp_path}:{os.environ['PATH']}",
     }
     script = ["bash", str(EXAMPLES / "command_line.sh")]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=120, cwd=tmp_path, env=environment)
+    done = subprocess.run(script, capture_output=True, text=True, timeout=LONG, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "mean 1.7225 → 0.7500 over 4 samples: 3 lower, 1 higher" in done.stdout
 

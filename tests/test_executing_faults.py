@@ -288,7 +288,7 @@ def run_script(body: str, root: Path, *, wait: bool = True) -> subprocess.Popen[
         text=True,
     )
     if wait:
-        process.wait(30)
+        process.wait(LONG)
     return process
 
 
@@ -372,7 +372,7 @@ def test_interrupting_leaves_an_executor_that_works(root):
         root,
         wait=False,
     )
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=LONG)
     assert (process.returncode, err, out) == (0, "", "interrupted\n")
 
 

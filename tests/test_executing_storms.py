@@ -21,6 +21,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
@@ -92,7 +93,7 @@ def run_in(executor: SQLite, count: int) -> Counter[float | None]:
                 else:
                     assert score.value == value
         process_ids = executor.process_ids
-    end = time.monotonic() + 10
+    end = time.monotonic() + LONG
     while any(Path(f"/proc/{process_id}").exists() for process_id in process_ids):
         assert time.monotonic() < end, "orphans"
     return values

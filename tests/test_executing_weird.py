@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.engines.sqlite import SQLite
@@ -241,7 +242,7 @@ def test_files_that_may_not_grow_cost_time_and_nothing_else(tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script), str(Path(__file__).parent), str(tmp_path)],
-        env=environment, capture_output=True, text=True, check=False, timeout=60,
+        env=environment, capture_output=True, text=True, check=False, timeout=LONG,
     )  # fmt: skip
     assert (run.returncode, run.stderr) == (0, "")
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != 600

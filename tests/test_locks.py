@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 import pytest
+from bounds import LONG
 
 from finer_rewards import operations
 from finer_rewards._util.locks import ForkSafeLock
@@ -50,7 +51,7 @@ def test_a_child_forked_while_another_thread_holds_it_goes_on(
     def hold() -> None:
         with lock:
             held.set()
-            done.wait(30)
+            done.wait(LONG)
 
     def take() -> None:
         with lock:
@@ -60,7 +61,7 @@ def test_a_child_forked_while_another_thread_holds_it_goes_on(
     holder = threading.Thread(target=hold)
     holder.start()
     try:
-        assert held.wait(10)
+        assert held.wait(LONG)
         assert ends(take)
     finally:
         done.set()

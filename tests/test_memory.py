@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bounds import LONG
 
 np = pytest.importorskip("numpy", reason="the memory extra is not installed")
 
@@ -475,9 +476,9 @@ def test_a_child_process_goes_on_with_its_own_segment(tmp_path: Path, method: st
     children = [context.Process(target=_in_child, args=(memory, number, queue)) for number in range(2)]
     for child in children:
         child.start()
-    answers = [queue.get(timeout=60) for _ in children]
+    answers = [queue.get(timeout=LONG) for _ in children]
     for child in children:
-        child.join(60)
+        child.join(LONG)
     assert [answer[1] for answer in answers] == [here, here]
     if method == "fork":
         assert {answer[0] for answer in answers} == {"exact"}

@@ -20,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 import pytest
+from bounds import LONG
 
 import finer_rewards as fr
 from finer_rewards.cli import main
@@ -131,7 +132,7 @@ def test_many_processes_write_whole_lines(databases: Path, tmp_path: Path) -> No
         subprocess.Popen([sys.executable, "-c", program, str(databases), str(path), str(number)])
         for number in range(4)
     ]
-    assert [writer.wait(60) for writer in writers] == [0] * 4
+    assert [writer.wait(LONG) for writer in writers] == [0] * 4
     records = [line for file in tmp_path.glob("scores.jsonl*") for line in lines_of(file) if "step" in line]
     assert len(records) == 4 * 25 * 4
     assert {record["predicted"] for record in records} == {f"SELECT {number}" for number in range(4)}

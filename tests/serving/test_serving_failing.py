@@ -107,7 +107,7 @@ def test_a_server_that_is_back_is_seen_at_once(tmp_path: Path) -> None:
 )
 def test_a_server_that_talks_nonsense_scores_nothing(answer: bytes) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.settimeout(10)
+        listening.settimeout(LONG)
 
         def talk() -> None:
             with contextlib.suppress(OSError):
@@ -122,7 +122,7 @@ def test_a_server_that_talks_nonsense_scores_nothing(answer: bytes) -> None:
         with Remote(f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=1, patience=0.3) as remote:
             assert remote.execute(GOLD, "shop").status is Status.unavailable
         listening.shutdown(socket.SHUT_RDWR)
-        thread.join(10)
+        thread.join(LONG)
 
 
 @pytest.mark.parametrize(
@@ -194,6 +194,6 @@ def test_a_remote_executor_pickles_and_forks(remote: Remote) -> None:
         "if child: sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code, pickle.dumps(remote).hex()], timeout=60
+        [sys.executable, "-W", "ignore", "-c", code, pickle.dumps(remote).hex()], timeout=LONG
     )
     assert done.returncode == 0

@@ -37,7 +37,7 @@ def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
         ThreadPoolExecutor(4) as pool,
     ):
         waiting = [pool.submit(ask, url, "/execute", ONE) for _ in range(2)]
-        held.started.acquire(timeout=10)
+        assert held.started.acquire(timeout=LONG)
         until(lambda: app.state.handler.present == 2)
         status, headers, answer = ask(url, "/execute", ONE)
         assert (status, headers["retry-after"]) == (503, "1")
@@ -49,8 +49,8 @@ def test_a_full_queue_is_503_and_a_client_waits_for_its_turn() -> None:
         time.sleep(0.3)
         assert ask(url, "/healthz", method="GET")[0] == 200
         held.free.set()
-        assert [done.result(20)[0] for done in waiting] == [200, 200]
-        assert turn.result(20).ok
+        assert [done.result(LONG)[0] for done in waiting] == [200, 200]
+        assert turn.result(LONG).ok
         patient.close()
 
 
@@ -142,7 +142,7 @@ def test_a_body_that_comes_drop_by_drop_is_not_waited_for(url: str, monkeypatch)
     with connected(url) as stream:
         stream.sendall(head("/score", "Content-Length: 1000000"))
         stream.settimeout(0.01)
-        for _ in range(1000):
+        for _ in range(10_000):
             with contextlib.suppress(TimeoutError):
                 assert stream.recv(1000).startswith(b"HTTP/1.1 408")
                 break
@@ -254,7 +254,7 @@ def test_signs_of_life_keep_a_client_waiting_and_silence_does_not(monkeypatch) -
             time.sleep(1.0)
             assert not answer.done()
             held.free.set()
-            assert answer.result(10).ok
+            assert answer.result(LONG).ok
             held.free.clear()
             # Signs of life without end are no answer.
             with pytest.raises(fr.FinerError, match="did not come to an end"):

@@ -20,6 +20,7 @@ from finer_rewards.types import Status
 pytest.importorskip("fastapi", reason="needs the extra [server]")
 pytest.importorskip("uvicorn", reason="needs the extra [server]")
 
+from bounds import LONG
 from servers import GOLD, SAMPLE, SLOW, ask, connected, head, heard, until
 
 
@@ -34,7 +35,7 @@ def children_of(process_id: int) -> list[int]:
     return [int(child) for thread in threads for child in (thread / "children").read_text().split()]
 
 
-def gone(process_ids, within: float = 5.0) -> bool:
+def gone(process_ids, within: float = LONG) -> bool:
     end = time.monotonic() + within
     while time.monotonic() < end:
         if not any(Path(f"/proc/{one}/cmdline").exists() and Path(f"/proc/{one}/cmdline").read_bytes()
@@ -59,9 +60,9 @@ def test_sigterm_finishes_what_runs_and_refuses_what_is_new(process, tmp_path: P
         stream.sendall(late)
         answered = heard(stream)
         assert answered.startswith(b"HTTP/1.1 503") and b"retry-after" in answered.lower()
-        status, _, answer = slow.result(20)
+        status, _, answer = slow.result(LONG)
         assert (status, answer["scores"][0]["status"]) == (200, "timeout")
-    assert server.wait(10) == 0
+    assert server.wait(LONG) == 0
     assert workers and gone(workers)
     assert server.stderr.read() == ""
     assert "timeout" in log.read_text()
@@ -79,10 +80,10 @@ def test_ctrl_c_ends_it_and_leaves_nothing(process, presses: int) -> None:
         for _ in range(presses):
             server.send_signal(signal.SIGINT)
             time.sleep(0.3)
-        assert server.wait(10) == 130
+        assert server.wait(LONG) == 130
         assert workers and gone(workers)
         if slow:
-            assert slow.result(10).status is Status.unavailable
+            assert slow.result(LONG).status is Status.unavailable
     assert "Traceback" not in server.stderr.read()
 
 
@@ -94,7 +95,7 @@ def test_a_server_killed_in_the_middle_scores_nothing(process) -> None:
         until(lambda: b"threads_running 1" in ask(url, "/metrics", method="GET")[2].encode())
         workers = workers_of(server.pid)
         server.kill()
-        assert [score.value for score in scores.result(10)] == [None, None]
+        assert [score.value for score in scores.result(LONG)] == [None, None]
         assert {score.status for score in scores.result()} == {Status.unavailable}
     assert workers and gone(workers)
 
