@@ -191,16 +191,11 @@ def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed:
         waiting = []
         requests = []
         for gold in golds:
-            living = [gold.mutants[number] for number in gold.living]
-            kinds = {one.kind for one in living}
-            hopeless = not kinds - _STUBBORN if gold.trials else not kinds
-            if gold.request and (
-                numbers is _FIRST or (kinds & _GUESSES if numbers is _PARTED else not hopeless)
-            ):
-                patience = _LONGER if kinds & _BY_VALUES else _PATIENCE
-                patience = 0 if numbers is _FIRST else patience if gold.trials else len(RECIPES)
+            patience = _patience(gold, numbers)
+            if gold.request and patience is not None:
+                mutants = [gold.mutants[number].sql for number in gold.living]
                 waiting.append(gold)
-                requests.append((db, (*gold.request, [one.sql for one in living], seed, numbers, patience)))
+                requests.append((db, (*gold.request, mutants, seed, numbers, patience)))
         for gold, answer in zip(waiting, sandbox.ask("make", requests, _SECONDS), strict=True):
             if answer.value is None:
                 gold.problem = f"its neighbours could not be made: {answer.error}"
@@ -208,14 +203,33 @@ def _try(golds: Sequence[PreparedGold], db: str, sandbox: SandboxExecutor, seed:
                 gold.trials.clear()
                 continue
             trials, obeyed, gold.notes = answer.value
-            numbered = gold.living
-            gold.trials += [JudgingInstance.of(trial, numbered) for trial in trials]
-            told = {number for trial in gold.trials for number in trial.told | trial.counted}
-            gold.living = [number for number in numbered if number not in told]
+            _take_in(gold, trials)
             if numbers is _FIRST and gold.living:
                 unclear = [one for one in gold.living if gold.mutants[one].kind not in _NEVER_EQUIVALENT]
                 gold.equivalent = _equivalent(gold, unclear, _schema_of(obeyed)) if unclear else set()
                 gold.living = [number for number in gold.living if number not in gold.equivalent]
+
+
+def _patience(gold: PreparedGold, numbers: tuple[int, int]) -> int | None:
+    """Return after how many vain instances to stop trying these for a gold; `None` if none of them is worth a try."""
+    kinds = {gold.mutants[number].kind for number in gold.living}
+    if numbers is _FIRST:
+        return 0
+    worth = (
+        bool(kinds & _GUESSES) if numbers is _PARTED else bool(kinds - _STUBBORN if gold.trials else kinds)
+    )
+    if not worth:
+        return None
+    if not gold.trials:
+        return len(RECIPES)
+    return _LONGER if kinds & _BY_VALUES else _PATIENCE
+
+
+def _take_in(gold: PreparedGold, trials: Iterable[Sequence[Any]]) -> None:
+    """Keep what a worker made for a gold; the near misses that are exposed there live no longer."""
+    gold.trials += [JudgingInstance.of(trial, gold.living) for trial in trials]
+    told = {number for trial in gold.trials for number in trial.told | trial.counted}
+    gold.living = [number for number in gold.living if number not in told]
 
 
 def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:

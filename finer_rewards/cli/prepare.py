@@ -130,7 +130,7 @@ def run(arguments: argparse.Namespace) -> int:
     from finer_rewards.comparing import find_mode
     from finer_rewards.datasets.benchmark_modes import TRAINING_MODES
     from finer_rewards.datasets.pass_rates import in_band, read_band, read_pass_rates
-    from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows, split_by_database
+    from finer_rewards.datasets.preparing import LeftOut, message_counter, prepare_rows
     from finer_rewards.datasets.prompts import named_prompt
     from finer_rewards.datasets.question_sources import read_source
     from finer_rewards.datasets.writing import TRAINERS, check_output, records_for, write_folder
@@ -193,19 +193,7 @@ def run(arguments: argparse.Namespace) -> int:
             f"`{source.name}` should leave rows to train on, but all {len(source.questions)} questions were left "
             f"out ({_counts(left_out)}). See `finer-rewards check`."
         )
-    splits: dict[str, Any] = {arguments.part: prepared.rows}
-    if arguments.dev_share is not None:
-        if arguments.part != "train":
-            raise ConfigError(
-                "`--dev-share` parts the questions of the part train, but got another --part. Leave one out."
-            )
-        splits = dict(
-            zip(
-                ("train", "dev"),
-                split_by_database(prepared.rows, arguments.dev_share, arguments.seed),
-                strict=True,
-            )
-        )
+    splits = _splits(arguments, prepared.rows)
     mode = arguments.mode or TRAINING_MODES.get(source.kind, "answer")
     report = {
         "mode": mode,
@@ -236,6 +224,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.part == "train" and not arguments.no_neighbours:
         _build_neighbours(executor, mode, chain.from_iterable(splits.values()))
     return 0
+
+
+def _splits(arguments: argparse.Namespace, rows: Sequence[TrainingRow]) -> dict[str, Any]:
+    """Return the rows of each part that is written: of one, or of train and dev, which share no database."""
+    from finer_rewards.datasets.preparing import split_by_database
+
+    if arguments.dev_share is None:
+        return {arguments.part: rows}
+    if arguments.part != "train":
+        raise ConfigError(
+            "`--dev-share` parts the questions of the part train, but got another --part. Leave one out."
+        )
+    train, dev = split_by_database(rows, arguments.dev_share, arguments.seed)
+    return {"train": train, "dev": dev}
 
 
 def _build_neighbours(executor: Executor, mode: str, rows: Iterable[TrainingRow]) -> None:
