@@ -11,7 +11,7 @@ For each database of Spider and BIRD the neighbours of its golds are built, and 
 
 * what a database of 500 MB costs.
 
-    python benchmarks/neighbours.py [DATA] [--train N] [--list FILE] [--write]
+    python -m benchmarks.neighbours [DATA] [--train N] [--list FILE] [--write]
 
 DATA is the folder of real databases and predictions. `--train N` adds N of Spider's training databases, drawn by
 chance. `--list` writes the candidates newly rejected, a group a gold, for reading.
@@ -40,6 +40,7 @@ from typing import Any
 
 from finer_rewards import Sample, Scorer, SQLite
 from finer_rewards._neighbours import Suite, build_neighbours
+from finer_rewards._neighbours.building import INSTANCES
 from finer_rewards._neighbours.conditions import ColumnCondition, EqualColumns
 from finer_rewards._neighbours.instance_database import EmptyDatabase, InstanceRequest, try_instance
 from finer_rewards._neighbours.instances import make_instance
@@ -47,6 +48,7 @@ from finer_rewards._neighbours.portable_random import PortableRandom
 from finer_rewards._neighbours.prepared_golds import prepare
 from finer_rewards._neighbours.recipes import Recipe
 from finer_rewards._neighbours.source_database import read_database
+from finer_rewards._neighbours.suite_store import GENERATOR
 from finer_rewards._statement_files import read_statements
 from finer_rewards.engines.sqlite.worker import Connection
 from finer_rewards.executing import Query
@@ -109,9 +111,13 @@ def main() -> int:
     report = [
         "# Neighbour databases",
         "",
-        f"`python benchmarks/neighbours.py{f' --train {arguments.train}' if arguments.train else ''}`, {date.today()}. "
+        f"`python -m benchmarks.neighbours{f' --train {arguments.train}' if arguments.train else ''}`, {date.today()}. "
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version}; at most 8 neighbours a gold, seed 0.",
+        f"SQLite {sqlite3.sqlite_version}; generator {GENERATOR}, at most {INSTANCES} neighbours a gold, seed 0.",
+        "",
+        "Beside commit 3b77e12: [neighbours_before.md](neighbours_before.md). Refused candidates, read: "
+        "[neighbours_audit.md](neighbours_audit.md). The cost of a step: [neighbours_cost.md](neighbours_cost.md). "
+        "The first generator that was measured: [neighbours_generator_2.md](neighbours_generator_2.md).",
         "",
     ]
     with tempfile.TemporaryDirectory() as scratch:
@@ -359,7 +365,22 @@ def _candidates(
         "|---|--:|--:|--:|",
     ]
     table += [f"| {a} | {b} | {c} | {count:,} |" for (a, b, c), count in sorted(counts.items(), key=str)]
-    return [*table, ""]
+    return [*table, "", *_shares(counts), ""]
+
+
+def _shares(counts: Counter[tuple[Any, ...]]) -> list[str]:
+    """Say which share of those called right, and wrong, match on one database, and on neighbours too."""
+    lines = []
+    for called in ("right", "wrong"):
+        some = {key: count for key, count in counts.items() if (key[0] == 1) == (called == "right")}
+        total = sum(some.values())
+        alone = sum(count for (_, value, _), count in some.items() if value == 1)
+        both = sum(count for (_, *values), count in some.items() if values == [1, 1])
+        lines.append(
+            f"Of {total:,} called {called}, {alone:,} match on the database ({100 * alone / total:.2f} %), "
+            f"{both:,} there and on neighbours ({100 * both / total:.2f} %)."
+        )
+    return [f"{lines[0]} {lines[1]}"]
 
 
 def _listed(rejected: Sequence[Mapping[str, Any]]) -> str:

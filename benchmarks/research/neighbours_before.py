@@ -1,12 +1,12 @@
 """Neighbours of today beside those of commit 3b77e12: what building them costs, and which of its near misses they tell.
 
     git worktree add /tmp/before 3b77e12
-    python -m benchmarks.research.neighbours_before /tmp/before [DATA]
+    python -m benchmarks.research.neighbours_before /tmp/before [DATA] [--write]
 
 Both build for the same golds, in turn, each in a process of its own; CPU is that of the process and of its workers.
 The near misses are those that the old commit made. A near miss is killed when it fails or gives another result than
 the gold on some neighbour. Of those not killed, live are the ones that differ from their gold on one of 32 further
-instances.
+instances. `--write` puts the table into results/neighbours_before.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sqlite3
 import subprocess
 import sys
@@ -22,15 +23,18 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 from benchmarks.neighbours import SETS, _proved
 from finer_rewards import compare
 from finer_rewards._neighbours import Suite, build_neighbours
+from finer_rewards._neighbours.suite_store import GENERATOR
 from finer_rewards._statement_files import read_statements
 from finer_rewards.types import Row
 
+RESULTS = Path(__file__).parents[1] / "results" / "neighbours_before.md"
 _CPU = """
 import json, resource, sys
 def cpu():
@@ -73,10 +77,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("before", type=Path, help="a checkout of commit 3b77e12")
     parser.add_argument("data", type=Path, nargs="?", default=Path("../shared/data"))
+    parser.add_argument("--write", action="store_true", help=f"write {RESULTS.name}")
     arguments = parser.parse_args()
     data = arguments.data.resolve()
-    print("| golds of | CPU s before | today | ratio | near misses | killed before | killed today |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    load = os.getloadavg()[0]
+    lines = [
+        "# Neighbours of today beside those of commit 3b77e12",
+        "",
+        f"`python -m benchmarks.research.neighbours_before CHECKOUT --write`, {date.today()}. {platform.machine()}, "
+        f"{os.cpu_count()} cores (load {load:.0f} at the start), Python {platform.python_version()}, "
+        f"SQLite {sqlite3.sqlite_version}; generator {GENERATOR}.",
+        "",
+        "Both build for the same golds, in turn; CPU is that of the process and of its workers. The near misses are "
+        "those of the old commit. Live are those not killed that differ from their gold on one of 32 further "
+        "instances, which keep what neighbours promise today.",
+        "",
+        "| golds of | CPU s before | today | ratio | near misses | killed before | killed today |",
+        "|---|--:|--:|--:|--:|--:|--:|",
+    ]
     for title in ("Spider dev", "BIRD superhero"):
         questions, folder, _ = SETS[title]
         golds: dict[str, list[str]] = defaultdict(list)
@@ -92,11 +110,13 @@ def main() -> int:
             f"{total[side]:,}, {total[side] / (total[side] + total[f'{side} live']):.4f} ({total[f'{side} live']} live)"
             for side in ("before", "today")
         ]
-        print(
+        lines.append(
             f"| {title} | {seconds['before']:.2f} | {seconds['today']:.2f} | {seconds['today'] / seconds['before']:.3f}"
-            f" | {total['near misses']:,} | {shares[0]} | {shares[1]} |",
-            flush=True,
+            f" | {total['near misses']:,} | {shares[0]} | {shares[1]} |"
         )
+    print("\n".join(lines))
+    if arguments.write:
+        RESULTS.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return 0
 
 
