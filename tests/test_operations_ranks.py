@@ -131,7 +131,10 @@ def test_intersect_has_a_rank_of_its_own_but_in_sqlite(dialect: str, text: str, 
     assert heads[0] == heads[1] == ("union" if dialect == "postgres" else "intersect")
 
 
+@pytest.mark.parametrize(
+    "sql", ["SELECT a = NOT b IN (1) FROM t", "SELECT a FROM t WHERE + NOT (NOT a) IN (1)"]
+)
 @pytest.mark.parametrize("dialect", ["sqlite", "duckdb", "postgres"])
-def test_a_loose_not_is_refused(dialect: str) -> None:
+def test_a_loose_not_is_refused(dialect: str, sql: str) -> None:
     with pytest.raises(OperationsError, match="needs brackets"):
-        parse_query("SELECT a = NOT b IN (1) FROM t", dialect)
+        parse_query(sql, dialect)

@@ -129,6 +129,10 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
     ],
     "count_to_group": [
         (
+            "SELECT id FROM shop s WHERE (SELECT COUNT(*) FROM city c WHERE c.id = s.owner) >= 2",
+            "SELECT id FROM shop WHERE 1 = 2",
+        ),
+        (
             "SELECT name FROM city c WHERE (SELECT COUNT(*) FROM shop s WHERE s.city_id = c.id) > 1",
             "SELECT c.name FROM city c JOIN shop s ON s.city_id = c.id GROUP BY c.id HAVING COUNT(*) > 1",
         ),
@@ -302,16 +306,6 @@ MADE_EQUAL: dict[str, list[tuple[str, str]]] = {
         (
             "SELECT c.id FROM city c, loose WHERE (SELECT MAX(name) FROM city) <> c.name",
             "SELECT c.id FROM city c, loose WHERE c.name < (SELECT MAX(name) FROM city)",
-        ),
-    ],
-    "count_of_one_row": [
-        (
-            "SELECT id FROM shop s WHERE (SELECT COUNT(*) FROM city c WHERE c.id = s.owner) >= 2",
-            "SELECT id FROM shop WHERE 1 = 2",
-        ),
-        (
-            "SELECT id FROM shop s WHERE (SELECT COUNT(name) FROM city c WHERE c.id = s.owner) <= 1",
-            "SELECT id FROM shop",
         ),
     ],
     "count_in_group_of_one": [

@@ -178,15 +178,15 @@ def _leading_not(tokens: list[Any]) -> bool:
     """Return whether a NOT stands in front of an operand, and not after one as in `a NOT IN (b)`.
 
     Raises:
-        OperationsError: it stands after a comparison: the tree of `a = NOT b IN (c)` is that of `a = b NOT IN (c)`.
+        OperationsError: it stands after a sign: the tree of `a = NOT b IN (c)` is that of `a = b NOT IN (c)`.
     """
     found = False
     for place, token in enumerate(tokens):
         if token.token_type is TokenType.NOT and before_operand(tokens, place):
             before = tokens[place - 1] if place else None
-            if before is not None and before.text in _COMPARES:
+            if before is not None and before.text in _SIGNS:
                 raise OperationsError(
-                    "The SQL does not parse: NOT after a comparison needs brackets", token.line, token.col
+                    "The SQL does not parse: NOT after a sign needs brackets", token.line, token.col
                 )
             # `IS NOT` is one operator.
             found |= before is None or before.token_type is not TokenType.IS
@@ -289,6 +289,7 @@ def _ordered(upper: str) -> bool:
 
 
 _COMPARES = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
+_SIGNS = _COMPARES | frozenset({"+", "-", "~", "*", "/", "%", "||", "&", "|", "<<", ">>"})
 _OPENING = frozenset({"(", "CASE"})
 _CLOSING = frozenset({")", "END"})
 _RESTART = frozenset({"SELECT", "UNION", "INTERSECT", "EXCEPT", ";"})

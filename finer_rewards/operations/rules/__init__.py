@@ -60,7 +60,6 @@ RULES: tuple[tuple[Rule, str], ...] = (
     (joins.drop_unused_outer, "outers"),
     (joins.free_foreign_key, "cast"),
     (subqueries.scalar_to_in, "subquery"),
-    (few_rows.count_of_one_row, "subquery"),
     (few_rows.count_to_group, "subquery"),
     (unseen.other_than_the_least, "subquery"),
     (subqueries.in_to_exists, "subquery"),

@@ -30,48 +30,22 @@ def count_in_group_of_one(block: Select, context: Context) -> Select:
     return block._replace(having=having)
 
 
-def count_of_one_row(block: Select, context: Context) -> Select:
-    """`(SELECT COUNT(x) ...) > 1` is false, and other bounds of a count are decided.
-
-    Holds where the conditions of the subquery fix a row of all it reads, so that it finds one at most.
-    """
-    where = tuple(_without_count(condition, context) for condition in block.where)
-    return block if where == block.where else block._replace(where=where)
-
-
-def _without_count(condition: Term, context: Context) -> Term:
-    if not isinstance(condition, Comparison) or not isinstance(condition.left, Scalar):
-        return condition
-    query = condition.left.query
-    if (
-        not isinstance(query, Select)
-        or query.group is not None
-        or query.having
-        or query.extra
-        or is_cut(query)
-    ):
-        return condition
-    decided = _decided(Comparison(condition.head, query.items[0], condition.right), least=0)
-    return decided if decided in (TRUE, FALSE) and Closure(query, (), context).one_row else condition
-
-
 def count_to_group(block: Select, context: Context) -> Select:
     """`t WHERE (SELECT COUNT(x) FROM s WHERE s.y = t.k) > 2` is t JOIN s ON s.y = t.k GROUP BY t.k HAVING COUNT(x) > 2.
 
     Holds where what is asked of the count is not true of 0, and t has a key, by which the groups are formed.
     """
-    if block.aggregated or block.outers or block.extra or computes_over_rows(shown_terms(block)):
+    compared = [one for one in block.where if isinstance(one, Comparison) and isinstance(one.left, Scalar)]
+    if not compared or block.aggregated or block.outers or block.extra:
         return block
     keys = [context.keys(source.label) for source in block.sources]
-    for condition in block.where if keys and all(keys) else ():
-        query = (
-            condition.left.query
-            if isinstance(condition, Comparison) and isinstance(condition.left, Scalar)
-            else None
-        )
+    if not (keys and all(keys)) or computes_over_rows(shown_terms(block)):
+        return block
+    for subquery in dict.fromkeys(one.left for one in compared):
+        query = subquery.query if isinstance(subquery, Scalar) else None
         if not isinstance(query, Select) or not _folds_rows_for_each(query, block):
             continue
-        asked = [one for one in block.where if isinstance(one, Comparison) and one.left == Scalar(query)]
+        asked = [one for one in compared if one.left == subquery]
         having = tuple(Comparison(one.head, query.items[0], one.right) for one in asked)
         if any(map(_excludes_none, having)):
             return block._replace(
@@ -108,13 +82,13 @@ def _compared_count(condition: Term) -> Aggregate | None:
     return count if whole and isinstance(count, Aggregate) and count.name == "count" else None
 
 
-def _decided(condition: Term, least: int = 1) -> Term:
-    """Return true or false where a count over one row, which is 0 or 1, decides a condition; `least`: of COUNT(*)."""
+def _decided(condition: Term) -> Term:
+    """Return true or false where a count over one row, which is 0 or 1, and 1 for COUNT(*), decides a condition."""
     count = _compared_count(condition)
     if count is None or not isinstance(condition, Comparison) or not isinstance(condition.right, Number):
         return condition
     number = int(condition.right.numeral)
-    found = {_HOLDS[condition.head](value, number) for value in range(least if count == COUNT_ALL else 0, 2)}
+    found = {_HOLDS[condition.head](value, number) for value in range(int(count == COUNT_ALL), 2)}
     if len(found) == 2:
         return condition
     return TRUE if found == {True} else FALSE
