@@ -22,6 +22,10 @@ class _Asked(NamedTuple):
     condition: Term
 
 
+# Conditions, each of which becomes a subquery.
+_MOST_ASKED = 12
+
+
 def having_to_exists(block: Select, context: Context) -> Select:
     """`GROUP BY k HAVING COUNT(CASE WHEN p THEN 1 END) > 0` is `WHERE p GROUP BY k`; each further condition is EXISTS.
 
@@ -34,6 +38,8 @@ def having_to_exists(block: Select, context: Context) -> Select:
     if not all(each) or not _may_be_read_again(block, context):
         return block
     asked = [one for some in each for one in some]
+    if len(asked) > _MOST_ASKED:
+        return block
     closure = Closure(block, block.group, context)
     if not all(map(closure.fixes, shown_terms(block))):
         return block

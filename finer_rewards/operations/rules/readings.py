@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import combinations, permutations, product
 
 from ..context import Context, numbers_in
@@ -10,6 +10,7 @@ from ..leaves import CONSTANTS, Column, Label
 from ..terms import Select, Table, Term
 from ..walks import columns_of, sources_of, substitute
 from ._shared import (
+    both_ways,
     drop_self_equalities,
     equalities,
     equality,
@@ -25,16 +26,17 @@ _MOST_COMPARED = 12
 
 def merge_self_join(block: Select, context: Context) -> Select:
     """`t a JOIN t b ON a.key = b.key` is one reading of t: both are the same row. Holds for inner joins."""
+    partners = _partners(block.where)
     for first, second in combinations(table_readings(block.sources), 2):
-        if first.name == second.name and _same_row(first.label, second.label, block, context):
+        if first.name == second.name and _same_row(first.label, second.label, partners, context):
             return read_from(second, first.label, block, context)
     return block
 
 
-def _same_row(label: Label, other: Label, block: Select, context: Context) -> bool:
-    """Return whether a block equates a key of one reading of a table with that of another one."""
+def _same_row(label: Label, other: Label, partners: Mapping[Term, set[Term]], context: Context) -> bool:
+    """Return whether a key of one reading of a table is equated with that of another one."""
     return any(
-        all(_equated(column, Column(other, column.name), block.where) for column in key)
+        all(_equated(column, Column(other, column.name), partners) for column in key)
         for key in context.keys(label)
     )
 
@@ -65,24 +67,25 @@ def merge_with_outer(block: Select, context: Context) -> Select:
         for side in (condition.left, condition.right)
         if isinstance(side, Column) and side.source not in own and side.source not in context.padded
     }
+    partners = _partners(block.where)
     for source, label in product(table_readings(block.sources), around):
-        if context.tables.get(label) == source.name and _same_row(source.label, label, block, context):
+        if context.tables.get(label) == source.name and _same_row(source.label, label, partners, context):
             return read_from(source, label, block, context)
     return block
 
 
-def _equated(a: Term, b: Term, where: tuple[Term, ...]) -> bool:
-    """Return whether two columns are equal to each other, to one third column, or to one constant."""
-    return not _equal_to(a, where).isdisjoint(_equal_to(b, where))
-
-
-def _equal_to(column: Term, where: tuple[Term, ...]) -> set[Term]:
-    """Return a column and what conditions equate with it."""
-    equal: set[Term] = {column}
+def _partners(where: tuple[Term, ...]) -> dict[Term, set[Term]]:
+    """Return for each side of an equality the term itself and what conditions equate with it."""
+    found: dict[Term, set[Term]] = {}
     for condition in equalities(where):
-        if column in (condition.left, condition.right):
-            equal |= {condition.left, condition.right}
-    return equal
+        for side, other in both_ways(condition):
+            found.setdefault(side, {side}).add(other)
+    return found
+
+
+def _equated(a: Term, b: Term, partners: Mapping[Term, set[Term]]) -> bool:
+    """Return whether two columns are equal to each other, to one third column, or to one constant."""
+    return not partners.get(a, {a}).isdisjoint(partners.get(b, {b}))
 
 
 def fold_repeated_reading(block: Select, context: Context) -> Select:

@@ -29,6 +29,8 @@ def rewrite_set_operation(query: SetOperation, context: Context) -> Query:
     block: Select | None = None
     if query.operator in ("union", "union all"):
         block = _union(branches, query.operator == "union all", context)
+    elif len(branches) > _MOST_COMPARED:
+        return query
     elif query.operator == "intersect":
         # Either side may come first.
         first = next(filter(only_joins_and_filters, branches), branches[0])
@@ -140,7 +142,8 @@ def _exclude_each_other(alternatives: list[tuple[Term, ...]]) -> bool:
     return len(alternatives) <= _MOST_COMPARED and all(contradictory((*a, *b)) for a, b in pairs)
 
 
-_MOST_COMPARED = 12  # branches; each is held against every other
+# Branches, each of which is held against every other one or becomes a subquery.
+_MOST_COMPARED = 12
 
 
 def _frame(block: Select) -> Query:
