@@ -114,5 +114,6 @@ def register() -> None:
     register_adv_est("finer_lost_groups")(lost_groups_advantage)
 
 
-if "verl" in sys.modules:  # it was verl that imported this
+# It was verl that imported this, by VERL_USE_EXTERNAL_MODULES.
+if "verl" in sys.modules:
     register()

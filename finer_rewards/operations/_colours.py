@@ -77,7 +77,8 @@ def _mask(term: Any, own: Label, colours: dict[Label, str], masked: dict[tuple[i
         return term
     if kind is Column or kind in SOURCES:
         head, label, *rest = term
-        if isinstance(label, int):  # not named yet
+        # A number is a source that has no name yet.
+        if isinstance(label, int):
             label = "me" if label == own else colours.get(label, "?")
         return (head, label, *(_mask(part, own, colours, masked) for part in rest))
     # One object wherever a column of the class stands.

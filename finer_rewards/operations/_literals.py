@@ -11,7 +11,8 @@ from .context import Context
 from .leaves import FALSE, TRUE, Boolean, Number, Text
 from .terms import Term
 
-_COERCING = ("sqlite", "mysql")  # dialects that convert what is compared
+# Dialects that convert what is compared.
+_COERCING = ("sqlite", "mysql")
 
 
 def fit(literal: Term, affinity: str, context: Context) -> Term:
@@ -62,7 +63,8 @@ def fold_comparison(head: str, left: Term, right: Term) -> Boolean | None:
             return None
     if isinstance(left, Text) and isinstance(right, Text):
         if head not in ("=", "<>") and left != right:
-            return None  # depends on the collation
+            # Whether two texts are equal or in order depends on the collation.
+            return None
         return TRUE if holds(left.text, right.text) else FALSE
     return None
 

@@ -127,7 +127,8 @@ def regrouped(tree: Any, dialect: str, leading_not: bool = False) -> Any:
     for bracket in list(tree.find_all(exp.Paren)):
         if _MARK not in (bracket.comments or ()):
             bracket.replace(bracket.this)
-    if dialect != "sqlite":  # there INTERSECT has the rank of UNION
+    # In SQLite INTERSECT has the rank of UNION.
+    if dialect != "sqlite":
         for compound in list(tree.find_all(exp.SetOperation)):
             if isinstance(compound.parent, exp.SetOperation):
                 continue
@@ -159,7 +160,8 @@ def _intersect_first(compound: Any) -> Any:
         operators.insert(0, node)
         node = node.this
     kinds = [isinstance(one, exp.Intersect) for one in operators]
-    if kinds == sorted(kinds, reverse=True):  # every INTERSECT stands before any other
+    # Every INTERSECT stands before any other operator.
+    if kinds == sorted(kinds, reverse=True):
         return compound
     groups = [[node]]
     between: list[Any] = []

@@ -75,7 +75,8 @@ def _select(block: Select, own: bool, passed: bool) -> Select:
 def _source(source: Source, seen: bool) -> Source:
     if isinstance(source, Derived):
         if isinstance(source.query, Recursive):
-            return source  # the order in which rows are taken decides what comes next
+            # The order in which a recursive query takes rows decides what comes next.
+            return source
         return Derived(source.label, _query(source.query, seen, seen))
     if isinstance(source, Full):
         return Full(source.label, _side(source.left, seen), _side(source.right, seen), source.where)
@@ -107,7 +108,8 @@ def _term(term: Any) -> Any:
     if kind in CLOSED:
         return term
     if kind is Scalar:
-        return Scalar(_query(term.query, own=True, passed=True))  # SQLite takes the first row
+        # SQLite takes the first row of a scalar subquery.
+        return Scalar(_query(term.query, own=True, passed=True))
     if kind is Exists:
         return Exists(_query(term.query, own=False, passed=False))
     if kind in QUERIES:

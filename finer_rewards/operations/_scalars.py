@@ -116,7 +116,8 @@ def _concatenation(term: Call) -> Term:
             return term
         start, between, arguments = [separator], separator.text, tuple(rest)
     parts: list[Term] = []
-    words: dict[Word, None] = {}  # what sqlglot says of the dialect's function
+    # What sqlglot says of the dialect's function.
+    words: dict[Word, None] = {}
     for argument in arguments:
         for one in _nested(argument, "concat") if term.name == "concat" else (argument,):
             before = parts[-1] if parts else None

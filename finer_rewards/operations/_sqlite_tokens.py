@@ -41,7 +41,8 @@ def as_engine_means(tokens: list[Any], sql: str, dialect: str) -> list[Any]:
     sqlite = dialect == "sqlite"
     types = _cast_types(tokens, partner) if sqlite else {}
     found: list[Any] = []
-    closing: dict[int, int] = {}  # how many brackets to add after a token
+    # How many brackets to add after a token.
+    closing: dict[int, int] = {}
     place = 0
     while place < len(tokens):
         token = tokens[place]
@@ -127,8 +128,10 @@ def refused_by_sqlite(tokens: list[Any]) -> str | None:
     words = [token.text.upper() if token.token_type not in _QUOTED else "" for token in tokens]
     if words[:1] == ["("]:
         return "a query stands in brackets"
-    cut = [False]  # whether ORDER BY or LIMIT has been seen, at each level of brackets
-    starts: list[bool] = []  # whether each bracket stands where a member of a compound query may
+    # Whether ORDER BY or LIMIT has been seen, at each level of brackets.
+    cut = [False]
+    # Whether each bracket stands where a member of a compound query may.
+    starts: list[bool] = []
     for place, word in enumerate(words):
         before = words[place - 1] if place else ""
         if word == "(":

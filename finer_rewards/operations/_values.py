@@ -88,7 +88,8 @@ _FIXES: dict[type, Callable[[Any, Context], Term]] = {
     SetOperation: _fix_setop,
     Select: _fix_select,
 }
-_OWN = "own"  # a collation that a term has by itself, so that the other side's COLLATE goes before it
+# A collation that a term has by itself, so that the other side's COLLATE goes before it.
+_OWN = "own"
 
 
 def _has_collation(term: Term) -> bool:

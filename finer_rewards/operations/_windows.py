@@ -53,7 +53,8 @@ def _over(term: Term) -> Term:
 def window(node: Any, read: Read, named_window: Callable[[str], Any]) -> Window:
     """Return `function OVER (...)`; a window that is built on a named one has what that one has."""
     inner = _over(read(node.this))
-    specs = [node]  # a window may be built on a named one, and that on another
+    # A window may be built on a named one, and that on another.
+    specs = [node]
     while len(specs) <= _MOST_WINDOWS:
         base = specs[-1].args.get("alias")
         named = named_window(base.name) if base is not None else None

@@ -119,12 +119,15 @@ def read_term(node: Any, scope: Resolver) -> Term:
         operand = read_term(node.expressions[0], scope)
         if scope.dialect == "sqlite":
             return ValueOf(operand)
-        return operand if isinstance(operand, Number) else Call("+", operand)  # of a text it is an error
+        # Elsewhere `+` before a text is an error, so only a numeral loses it.
+        return operand if isinstance(operand, Number) else Call("+", operand)
     if isinstance(node, exp.Anonymous) and scope.dialect != "sqlite" and _name(node) == "mod":
-        operands = _arguments(node, scope)  # SQLite's is one of floating point
+        # In SQLite mod() computes in floating point, so it is not `%`.
+        operands = _arguments(node, scope)
         return Arithmetic("%", *operands) if len(operands) == 2 else Call("mod", *operands)
     if isinstance(node, (exp.Max, exp.Min)) and node.expressions and scope.dialect == "sqlite":
-        return Call(_name(node), *_arguments(node, scope))  # SQLite's MAX(a, b) is no aggregate
+        # SQLite's MAX(a, b) is no aggregate.
+        return Call(_name(node), *_arguments(node, scope))
     if isinstance(node, exp.AggFunc):
         return _aggregate(node, scope)
     if isinstance(node, exp.Func):

@@ -45,7 +45,8 @@ LIMITS = {
     "tokens": 20_000,
 }
 
-_DEPTH = 12_000  # frames: 120 levels of nesting take about 4,500 in sqlglot
+# Frames of the stack: 120 levels of nesting take about 4,500 in sqlglot.
+_DEPTH = 12_000
 _STACK = 128 * 1024 * 1024
 _stack_lock = ForkSafeLock()
 
@@ -217,7 +218,8 @@ def _refuse_oversized(sql: str) -> None:
     depth = deepest = terms = operators = prefixes = loose = most_loose = outer = joins = subqueries = end = 0
     ranks = [0]
     items, before = 0, ""
-    lists = [False]  # whether each bracket is that of IN; such lists may be long
+    # Whether each bracket is that of IN, whose lists may be long.
+    lists = [False]
     for match in _LEXEME.finditer(sql):
         word = match.group()
         if word[0] in "'\"`" or word.startswith(("--", "/*")):

@@ -73,7 +73,8 @@ class Column(Operator):
 
     def __new__(cls, source: Label, name: str | int | Of, *options: Operator) -> Column:
         parts = ("column", source, name)
-        return new(cls, parts + options)  # to unpack them would take longer than all the rest
+        # To unpack them would take longer than all the rest.
+        return new(cls, parts + options)
 
     def of_source(self, source: Label) -> Column:
         """Return the column of that name of another source."""

@@ -47,7 +47,8 @@ def plain_tokens(sql: str) -> list[str] | None:
     if "--" in sql or "/*" in sql:
         comments = [token for token in found if token[:2] in ("--", "/*")]
         if any("/*" in comment[2:] for comment in comments):
-            return None  # sqlglot nests them, SQLite does not
+            # sqlglot nests comments, SQLite does not.
+            return None
         found = [token for token in found if token[:2] not in ("--", "/*")]
     if found and found[-1] == ";":
         found.pop()

@@ -132,7 +132,8 @@ def _ordered(operands: list[Any]) -> list[Any]:
     if len(operands) == 2:
         first, second = operands
         if second.__class__ in CONSTANTS and first.__class__ not in CONSTANTS:
-            return operands  # seen without a look inside
+            # The order is seen without a look inside.
+            return operands
     return sorted(operands, key=_rank) if len(operands) > 1 else operands
 
 

@@ -73,7 +73,8 @@ def _conditions(
     for clause, conditions in written:
         for condition in conditions:
             inner = condition
-            for _ in range(8):  # a derived table in a derived table
+            # Each round goes through one more derived table in a derived table.
+            for _ in range(8):
                 inner, before = substitute(inner, names), inner
                 if inner == before:
                     break

@@ -113,7 +113,8 @@ class _PlainReader(PlainTerms):
             words = {token.strip('"`').lower() for token in self.tokens[table.node : self.place]}
             mentioned |= words
             if name in mentioned:
-                raise UnsureError  # it may be recursive, or used before it stands there
+                # It may be recursive, or used before it stands there.
+                raise UnsureError
             scope.common[name] = table
             self.take(")")
             if not self.took(","):
@@ -190,7 +191,8 @@ class _PlainReader(PlainTerms):
         """Return a sort key of a block, which may be the place or the alias of an item."""
         if self.place != start + 1:
             if isinstance(term, Number):
-                raise UnsureError  # a number in brackets is a place too
+                # A number in brackets is a place too.
+                raise UnsureError
             return term
         word = self.words[start]
         if word.isdigit():

@@ -130,7 +130,8 @@ class PlainTerms(ABC):
             negated = self.took("NOT")
             self.take("NULL")
             if _OPERATORS.get(self.words[self.place], _NO_OPERATOR)[0] > _EQUAL:
-                raise UnsureError  # it is IS (NULL < x)
+                # It is IS (NULL < x).
+                raise UnsureError
             term: Term = Comparison("is", left, NULL)
         elif word == "LIKE":
             term = Like("like", left, self._operation(_COMPARED, scope))
@@ -153,7 +154,8 @@ class PlainTerms(ABC):
             raise UnsureError
         rank, operator = _OPERATORS.get(self.words[self.place], _NO_OPERATOR)
         if rank > _COMPARED or (rank and not operator):
-            raise UnsureError  # older releases of sqlglot do not read it
+            # Older releases of sqlglot do not read it.
+            raise UnsureError
         return Not(term) if negated else term
 
     def _several(self, scope: Scope) -> list[Term]:

@@ -173,7 +173,8 @@ def _identity(term: Comparison, head: str, left: Term, right: Term, context: Con
             return TRUE if (head == "is") == (left == NULL) else FALSE
         return term.of(head, left, right)
     if isinstance(right, Boolean) and not is_truth(left):
-        return term.of(head, left, right)  # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not
+        # SQLite's `4 IS TRUE` is true and its `4 = TRUE` is not.
+        return term.of(head, left, right)
     if context.not_null(left) and context.not_null(right):
         return _comparison(Comparison(equality, left, right), context)
     return _in_order(term, equality if context.loose and isinstance(right, Column) else head, left, right)
@@ -214,7 +215,8 @@ def _exists(term: Exists, context: Context) -> Term:
     if not query.aggregated:
         return Exists(query._replace(items=(ONE,), distinct=False, order=()))
     if query.group is None and not query.having:
-        return TRUE  # an aggregate without groups always returns its row
+        # An aggregate without groups always returns its row.
+        return TRUE
     return Exists(query._replace(order=(), distinct=False))
 
 

@@ -102,7 +102,8 @@ def _item(item: Any) -> Iterator[str]:
         text = _text(node) if isinstance(node, exp.Column) else "*"
         yield f"column {text}"
     else:
-        text = _call(node, qualified=False)  # of a literal too, whose argument is no tree: an error, as there
+        # Of a literal too, whose argument is no tree: an error, as in the published code.
+        text = _call(node, qualified=False)
         yield f"expression {text}"
     if alias:
         yield f"alias {alias} of {text}"

@@ -16,7 +16,8 @@ from .operators import SortKey
 from .sources import Entry, Numbers
 from .terms import Derived, Query, Select, SetOperation, Term, Values
 
-_MOST_PARTS = 1_000  # CTEs and aliases are read once for each use, which can double at every level
+# CTEs and aliases are read once for each use, which can double at every level.
+_MOST_PARTS = 1_000
 
 
 class Reader:
@@ -30,7 +31,8 @@ class Reader:
         self.facts = facts
         self.numbers = Numbers()
         self.parts = 0
-        self.written: list[tuple[str, tuple[Term, ...]]] = []  # conditions and the clauses they stand in
+        # Conditions as written, each with the clause that it stands in; for `origins`.
+        self.written: list[tuple[str, tuple[Term, ...]]] = []
 
     def read(self, node: Any) -> Query:
         """Return the query of a parsed statement."""

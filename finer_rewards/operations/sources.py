@@ -228,7 +228,8 @@ class FromClause(ABC):
         if not recursive:
             if common.open:
                 raise OperationsError(f"The SQL does not run: {name} refers to itself")
-            common.open = self.dialect == "sqlite"  # elsewhere the name is that of a table
+            # In other dialects the name, within the CTE itself, is that of a table.
+            common.open = self.dialect == "sqlite"
             query, names = self.reader.query(common.node, common.scope)
             common.open = False
             self.derived(query, common.names or names, alias, body)

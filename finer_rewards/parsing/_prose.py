@@ -62,7 +62,8 @@ def find_query(text: str) -> ProseQuery | None:
     """
     start, tick, word = 0, "", first_word(text)
     first = _WORD.match(text, word)
-    if first is None or first.group().istitle():  # "With this in mind: ..." is a sentence, if a query follows
+    # "With this in mind: ..." is a sentence, if a query follows.
+    if first is None or first.group().istitle():
         found = _START.search(text)
         if found and (found.end() > _LONGEST_LEAD or _TAG.search(text[: found.end()])):
             found = None

@@ -175,7 +175,8 @@ class RayExecutor:
         for node, reference in references.items():
             try:
                 found[node] = list(_patiently(ray, reference, nodes[node], self.patience))
-            except ConfigError as error:  # Ray raises a class that is this and an error of its own.
+            # Ray raises a class that inherits from ConfigError and from an error of its own.
+            except ConfigError as error:
                 raise ConfigError(str(getattr(error, "cause", error))) from None
             except ray.exceptions.RayError:
                 self._drop(node)

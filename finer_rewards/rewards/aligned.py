@@ -16,7 +16,8 @@ from finer_rewards.reward import reward
 from finer_rewards.rewards.cells import nearest
 from finer_rewards.types import Evidence, Execution, Score
 
-_APART: Final = 5  # rows by which two results may differ
+# Rows by which two results may differ.
+_APART: Final = 5
 _TOLERANCE: Final = 0.005
 _NULL: Final = -10_000_000_000
 Kind = Literal["int", "float", "object"]
@@ -60,7 +61,8 @@ def aligned_columns(evidence: Evidence) -> Score:
 
 def _of_runs(gold: Execution, predicted: Execution) -> float:
     if len(set(predicted.columns)) < len(predicted.columns):
-        return 0.0  # pandas gives several columns for one name, and the code fails
+        # pandas gives several columns for one name, and the published code fails.
+        return 0.0
     width = max(len(gold.columns), len(gold.rows[0]) if gold.rows else 0)
     other = max(len(predicted.columns), len(predicted.rows[0]) if predicted.rows else 0)
     return aligned_columns_of(gold.rows, predicted.rows, widths=(width, other))
@@ -84,7 +86,8 @@ def aligned_columns_of(gold: Rows, predicted: Rows, *, widths: tuple[int, int] |
     ours, theirs = _table(predicted, other), _table(gold, wide)
     try:
         aligned, found = _found(theirs, ours, len(gold), len(predicted))
-    except TypeError:  # values that have no order
+    # Values that have no order.
+    except TypeError:
         return 0.0
     return aligned * found / (len(gold) * wide) if gold else found / wide
 
@@ -119,7 +122,8 @@ def _aligned(short: Table, long: Table, *, one_column: bool, predicted_first: bo
         if column.kind != key.kind:
             continue
         if key.kind == "float":
-            numbers: list[Any] = [value for value in wanted if value == value]  # NaN is near nothing
+            # NaN is near nothing.
+            numbers: list[Any] = [value for value in wanted if value == value]
             ordered = sorted(numbers)
             near = [_near(value, ordered) for value in column.values]
             # As there: also those of columns that do not fit.

@@ -86,7 +86,8 @@ def _spans(evidence: Evidence, credit: Mapping[str, float]) -> Iterator[Span]:
         return
     starts = list(_starts(sql, evidence.dialect))
     order = list(_BEGINS)
-    passed = 0  # clauses up to here have been written or passed over
+    # Clauses up to here have been written or passed over.
+    passed = 0
     for number, (clause, start) in enumerate(starts):
         end = starts[number + 1][1] if number + 1 < len(starts) else len(sql)
         for skipped in order[passed : order.index(clause)]:

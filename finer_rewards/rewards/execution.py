@@ -250,7 +250,8 @@ class _Judge(NamedTuple):
                 continue
             found = self._compared((trial,), (gold,), index) if predicted.ok else did_not_run(predicted)
             if found.value is None:
-                continue  # what is right there is open
+                # What is right on this neighbour is open.
+                continue
             tried = True
             if found.value != 1.0:
                 shown = f": {_shown(predicted)}; the gold gives {_shown(gold)}" if predicted.ok else ""
@@ -334,7 +335,8 @@ class _Judge(NamedTuple):
 
     def _gold_sql(self, index: int) -> str | None:
         golds = self.evidence.sample.golds
-        return golds[index] if index < len(golds) else None  # answer rows have none
+        # Answer rows have no SQL.
+        return golds[index] if index < len(golds) else None
 
     def _unusable(self, golds: list[Execution], index: int) -> Score | None:
         """Return the unscored score when a gold that ran, here and on neighbours, says nothing all the same."""

@@ -33,7 +33,8 @@ def is_kept(path: Path) -> bool:
         os.utime(path)
     except FileNotFoundError:
         return False
-    except OSError:  # a cache folder of somebody else, who alone may write there
+    # The cache folder is somebody else's, who alone may write there.
+    except OSError:
         return path.exists()
     return True
 
@@ -55,7 +56,8 @@ def _remove_oldest(folder: Path, most: int) -> None:
     in_use = time.time_ns() - _IN_USE * 10**9
     files = []
     for path in folder.iterdir():
-        with suppress(FileNotFoundError):  # another process removes them too
+        # Another process may have removed it.
+        with suppress(FileNotFoundError):
             seen = path.stat()
             files.append((seen.st_mtime_ns, seen.st_size, path))
     total = sum(size for _, size, _ in files)
