@@ -52,7 +52,7 @@ def register(subparsers: Any) -> None:
         "--gold-format", metavar="FORMAT", help="json, jsonl, lines or sql; recognised when left out"
     )
     parser.add_argument("--against", metavar="FILE", help="golds that should be the same, place by place")
-    add_executor(parser)
+    add_executor(parser, matches=False)
     parser.add_argument("--format", choices=FORMATS, default="text", help="format of the report (text)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the records that can be used here")
 

@@ -88,8 +88,13 @@ def add_inputs(parser: argparse.ArgumentParser) -> None:
         )
 
 
-def add_executor(parser: argparse.ArgumentParser) -> None:
-    """Add the limits under which SQL runs."""
+def add_executor(parser: argparse.ArgumentParser, *, matches: bool = True) -> None:
+    """Add the limits under which SQL runs.
+
+    Args:
+        parser: of the verb.
+        matches: whether the verb decides what is a match, which may have to hold on neighbours too.
+    """
     from finer_rewards.engines.registry import ENGINES
 
     seconds = number("--timeout", float, "a positive number of seconds")
@@ -115,6 +120,8 @@ def add_executor(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--workers", type=workers, metavar="N", help="processes (one a core, at most 8)")
     group.add_argument("--cache", metavar="FOLDER", help="keep gold results here from run to run")
+    if not matches:
+        return
     group.add_argument(
         "--neighbours",
         type=number("--neighbours", int, "a whole number from 0 up"),

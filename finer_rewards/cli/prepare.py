@@ -121,7 +121,7 @@ def register(subparsers: Any) -> None:
         action="store_true",
         help="leave out questions whose database is missing (an error otherwise)",
     )
-    add_executor(parser)
+    add_executor(parser, matches=False)
 
 
 def run(arguments: argparse.Namespace) -> int:

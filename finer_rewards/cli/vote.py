@@ -44,7 +44,7 @@ def register(subparsers: Any) -> None:
         help="a database file, or a folder laid out ID/ID.sqlite or ID.sqlite",
     )
     parser.add_argument("--strategy", default="vav", metavar="NAME", help=f"{', '.join(STRATEGIES)} (vav)")
-    add_executor(parser)
+    add_executor(parser, matches=False)
     add_output(parser)
 
 
