@@ -203,9 +203,9 @@ def _proved(path: Path, suite: Suite) -> int:
                     instance,
                     InstanceRequest(gold.sql, ordered, ties, extremes, promises, living),
                 )
-                told = set() if trial is None else trial.told | trial.counted
-                proved += len(told)
-                living = [sql for place, sql in enumerate(living) if place not in told]
+                exposed = set() if trial is None else trial.exposed | trial.weakly_exposed
+                proved += len(exposed)
+                living = [sql for place, sql in enumerate(living) if place not in exposed]
                 if not living:
                     break
     template.close()

@@ -1,4 +1,8 @@
-"""Building the neighbours of golds: workers try instances, and the few that expose the most near misses are kept."""
+"""Building the neighbours of golds: workers try instances, and the few that expose the most near misses are kept.
+
+An instance is a small database with the tables of the real one. It exposes a near miss if that returns another result
+there than the gold; weakly, if only the number or the order of rows differs. `judging_instances` is the worker's part.
+"""
 
 from __future__ import annotations
 
@@ -228,8 +232,8 @@ def _patience(gold: PreparedGold, numbers: tuple[int, int]) -> int | None:
 def _take_in(gold: PreparedGold, trials: Iterable[Sequence[Any]]) -> None:
     """Keep what a worker made for a gold; the near misses that are exposed there live no longer."""
     gold.trials += [JudgingInstance.of(trial, gold.living) for trial in trials]
-    told = {number for trial in gold.trials for number in trial.told | trial.counted}
-    gold.living = [number for number in gold.living if number not in told]
+    exposed = {number for trial in gold.trials for number in trial.exposed | trial.weakly_exposed}
+    gold.living = [number for number in gold.living if number not in exposed]
 
 
 def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
@@ -242,11 +246,11 @@ def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
     """
     tame = [trial for trial in gold.trials if "renamed" not in trial.recipe]
     found: list[JudgingInstance] = []
-    told: set[int] = set()
-    counted: set[int] = set()
+    exposed: set[int] = set()
+    weakly_exposed: set[int] = set()
 
     def news(trial: JudgingInstance) -> tuple[int, int, int]:
-        return len(trial.told - told), len(trial.counted - counted - told), -trial.rows
+        return len(trial.exposed - exposed), len(trial.weakly_exposed - weakly_exposed - exposed), -trial.rows
 
     for some in (tame, gold.trials):
         while len(found) < most:
@@ -254,12 +258,12 @@ def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
             if best is None or not any(news(best)[:2]):
                 break
             found.append(best)
-            told |= best.told
-            counted |= best.counted
+            exposed |= best.exposed
+            weakly_exposed |= best.weakly_exposed
         if some is tame:
             seen = {trial.answer for trial in found}
             least = _LEAST_SINGLE if all(trial.answer_rows == 1 for trial in tame) else _LEAST
-            for trial in sorted(tame, key=lambda trial: -len(trial.told)):
+            for trial in sorted(tame, key=lambda trial: -len(trial.exposed)):
                 if len(found) < min(least, most) and trial.answer not in seen:
                     seen.add(trial.answer)
                     found.append(trial)
@@ -269,10 +273,10 @@ def _chosen(gold: PreparedGold, most: int) -> list[JudgingInstance]:
 def _report(gold: PreparedGold, most: int) -> tuple[GoldReport, Mapping[str, bytes]]:
     """Return the record of a gold, and the content of the files that it names."""
     made = _chosen(gold, most)
-    told = {number for trial in made for number in (*trial.told, *trial.counted)}
-    living = [number for number in range(len(gold.mutants)) if number not in told | gold.equivalent]
+    exposed = {number for trial in made for number in (*trial.exposed, *trial.weakly_exposed)}
+    living = [number for number in range(len(gold.mutants)) if number not in exposed | gold.equivalent]
     guesses = {number for number, one in enumerate(gold.mutants) if one.kind in _GUESSES}
-    pinned = bool(told) and guesses <= told
+    pinned = bool(exposed) and guesses <= exposed
     problem = gold.problem
     if not problem and not made:
         problem = "no instance serves it: on each it is empty, fails, or cuts through a tie at a LIMIT"
@@ -289,7 +293,7 @@ def _report(gold: PreparedGold, most: int) -> tuple[GoldReport, Mapping[str, byt
         instances=tuple(neighbours),
         mutants=len(gold.mutants) - len(gold.equivalent),
         equivalent=len(gold.equivalent),
-        killed=len(told),
+        killed=len(exposed),
         pinned=pinned,
         problem=problem,
         survivors=tuple(f"{gold.mutants[number].kind}: {gold.mutants[number].sql}" for number in living),

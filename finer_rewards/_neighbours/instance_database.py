@@ -75,8 +75,8 @@ class TriedInstance:
     Args:
         content: the bytes of the database file.
         rows: how many rows it has.
-        told: the numbers of the mutants that return other rows.
-        counted: the numbers of the mutants that differ only in how often a row occurs, or in the order of rows.
+        exposed: the numbers of the mutants that return other rows.
+        weakly_exposed: the numbers of the mutants that differ only in how often a row occurs, or in the order of rows.
         answer: digest of the gold's rows, and how many there are.
     """
 
@@ -84,14 +84,14 @@ class TriedInstance:
         self,
         content: bytes,
         rows: int,
-        told: frozenset[int],
-        counted: frozenset[int],
+        exposed: frozenset[int],
+        weakly_exposed: frozenset[int],
         answer: tuple[str, int],
     ) -> None:
         self.content = content
         self.rows = rows
-        self.told = told
-        self.counted = counted
+        self.exposed = exposed
+        self.weakly_exposed = weakly_exposed
         self.answer = answer
 
 
@@ -211,22 +211,24 @@ def _judge(
         rows = run(sql)
         if rows is None or differs(gold, rows):
             return None
-    told, counted = set(), set()
+    exposed, weakly_exposed = set(), set()
     for number, sql in enumerate(wanted.mutants):
         rows = run(sql)
         if rows is not None:
             kind = differs(gold, rows) or ("order" if ordered and _other_order(gold, rows) else "")
             if kind == "rows":
-                told.add(number)
+                exposed.add(number)
             elif kind:
-                counted.add(number)
-    if not told and not counted:
+                weakly_exposed.add(number)
+    if not exposed and not weakly_exposed:
         return None
     raw.execute("PRAGMA query_only=0")
     content = serialised(raw)
     if len(content) > _MOST_BYTES:
         return None
-    return TriedInstance(content, count, frozenset(told), frozenset(counted), (_digest(gold), len(gold)))
+    return TriedInstance(
+        content, count, frozenset(exposed), frozenset(weakly_exposed), (_digest(gold), len(gold))
+    )
 
 
 def _digest(rows: Iterable[Row]) -> str:

@@ -84,11 +84,11 @@ def make_judging_instances(
         rng = PortableRandom(f"{seed}:{number}:{gold}")
         instance = make_instance(mine, [looked_for], recipe, rng, frozenset(tables), columns)
         trial = try_instance(template, mine, instance, wanted)
-        news = trial is not None and bool(alive & (trial.told | trial.counted))
+        news = trial is not None and bool(alive & (trial.exposed | trial.weakly_exposed))
         vain = 0 if news else vain + 1
         if trial is None or (patience and not news):
             continue
-        alive -= trial.told | trial.counted
+        alive -= trial.exposed | trial.weakly_exposed
         enough = min(enough, 1 if trial.answer[1] > 1 else _ENOUGH)
         found.append(
             (
@@ -96,8 +96,8 @@ def make_judging_instances(
                 str(recipe),
                 trial.rows,
                 trial.content,
-                sorted(trial.told),
-                sorted(trial.counted),
+                sorted(trial.exposed),
+                sorted(trial.weakly_exposed),
                 *trial.answer,
             )
         )

@@ -31,16 +31,16 @@ class JudgingInstance(NamedTuple):
     recipe: str
     rows: int
     content: bytes
-    told: frozenset[int]
-    counted: frozenset[int]
+    exposed: frozenset[int]
+    weakly_exposed: frozenset[int]
     answer: str
     answer_rows: int
 
     @classmethod
     def of(cls, made: Sequence[Any], mutants: Sequence[int]) -> JudgingInstance:
         """Return the instance that a worker made; `mutants` are the numbers of the mutants that it was given."""
-        number, recipe, rows, content, told, counted, answer, count = made
-        strong, weak = ({mutants[place] for place in places} for places in (told, counted))
+        number, recipe, rows, content, exposed, weakly_exposed, answer, count = made
+        strong, weak = ({mutants[place] for place in places} for places in (exposed, weakly_exposed))
         return cls(number, recipe, rows, content, frozenset(strong), frozenset(weak), answer, count)
 
 

@@ -4,7 +4,8 @@
         algorithm.adv_estimator=finer_groups
 
 `finer_groups` is GRPO without what could not be scored; `finer_lost_groups` is that for a reward with `in_lost_groups`:
-a right answer has a score of 1 and a wrong one less, and beside a right one a wrong one is worth 0.
+a right answer has a score of 1 and a wrong one less, and beside a right one a wrong one is worth 0. What could not be
+scored is known by its score: `compute_score` gives the number `LEFT_OUT`, which no real score equals.
 `finer_rewards.adapters.verl.overrides(..., left_out=True)`, or `lost_groups=True`, writes what belongs on the command
 line.
 """

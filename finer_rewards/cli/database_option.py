@@ -73,9 +73,9 @@ def find_databases(
 ) -> ChosenDatabases:
     """Return the database of each statement.
 
-    If `--db` is one database, it serves every statement: ids are not needed, and it is an error if two statements
-    name different ones. If it is a folder with one database, statements without an id mean that one. Otherwise every
-    statement needs an id.
+    If `--db` is one file, it serves every statement: ids are not needed, and it is an error if two statements name
+    different ones. If it is a folder with one database, or the address of a server's database, statements without an id
+    mean that one. Otherwise every statement needs an id. `ChosenDatabases.missing` sees which of them are there.
 
     Args:
         path: the value of `--db`.

@@ -144,6 +144,7 @@ class _BeforeAndAfter:
 
 
 def _kind(rollout: Rollout, score: Score) -> str:
+    """Return in which way a score changed; `new` if the log has a completion without a score."""
     if not rollout.scored:
         return "new"
     if rollout.value == score.value:

@@ -25,7 +25,8 @@ def sql_r1_length(evidence: Evidence, *, limit: int = 2048) -> Score:
     """SQL-R1's length reward, in [0, 1.5]: longer reasoning, and a larger share of SQL in the answer.
 
     Formula: 0.5 min(1, L / limit) + |sql| / |answer| with L = |thought| + |answer|, all in characters, the
-    SQL with runs of white space as one space. 0 without an answer tag.
+    SQL with runs of white space as one space. Thought and answer are what the last `<think>` and `<answer>` tags hold;
+    0 without an answer tag or without SQL.
 
     Known to pay for: rambling up to the limit. It has to stand behind a gate on the match.
 

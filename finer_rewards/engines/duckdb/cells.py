@@ -1,6 +1,9 @@
 """Converting the cells that DuckDB returns into the values that SQLite would return; used by `worker.py`.
 
 With the same kinds of values everywhere, results of different engines compare alike.
+
+Python has no infinite date. If a date is so early or late that it may stand for one, the worker drops what it has read
+and runs the query again as `asking_for_endless` writes it, with columns that say so.
 """
 
 from __future__ import annotations

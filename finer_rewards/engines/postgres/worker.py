@@ -3,7 +3,7 @@
 A statement runs as `DECLARE ... CURSOR FOR statement` in a read-only transaction that is rolled back; in that place
 the server itself accepts one query and nothing else. A read-only transaction still allows sleeping, reading the
 server's files, stopping other sessions, taking locks that outlive it and running text as SQL. All of that is done by
-volatile functions of the server and its extensions, which are refused by name.
+volatile functions of the server and its extensions: a text with the name of one, even in a literal, is refused.
 
 The server cancels a query that runs past its time. When it does not even report that, the session is given up and the
 query runs once more in a new session. Only a query that silences two sessions, each of which had answered just before,

@@ -5,7 +5,8 @@ is their order. Where it does not hold, or changes nothing, a rule returns the b
 one leaves another may take up, so all are tried until none finds anything.
 
 A block is a bag of rows: `distinct` is `True` where repeats are dropped and `"any"` where whoever reads the rows cannot
-tell (in EXISTS, IN, and the branches of a set operation).
+tell (in EXISTS, IN, and the branches of a set operation). With `context.loose` the result need not keep NULLs, ties and
+repeats: more rules apply (`loose`), and some of the others hold more widely.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def _folds_all_rows(block: Select, context: Context) -> bool:
     if not only_joins_and_filters(block._replace(items=())) or block.outers or block.order:
         return False
     if any(isinstance(part, QUERIES) for part in walk(block.where)):
-        # Other rules may turn such conditions into joins, and then rows are counted more than once.
+        # Such conditions may become joins.
         return False
     aggregates = [part for part in walk_here(block.items) if isinstance(part, Aggregate)]
     alone = change_aggregates(block, lambda term: ONE)
