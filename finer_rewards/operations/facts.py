@@ -6,7 +6,7 @@ has it (SQLite by itself enforces neither NOT NULL on a primary key nor a foreig
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from finer_rewards.schema import Schema, Table
@@ -114,40 +114,41 @@ def _type_of(table: Table, name: str) -> str:
 
 
 def _read_facts(schema: Schema, dialect: str) -> Facts:
-    tables = {}
     primary = {table.name.lower(): _lower(table.primary_key) for table in schema.tables}
-    for table in schema.tables:
-        key = _lower(table.primary_key)
-        not_null = frozenset(column.name.lower() for column in table.columns if column.not_null) | frozenset(
-            key
-        )
-        keys = [frozenset(key)] if key else []
-        keys += [frozenset(_lower(names)) for names in table.unique if not_null.issuperset(_lower(names))]
-        references = tuple(
-            (
-                _lower(one.columns),
-                one.to_table.lower(),
-                _lower(one.to_columns) or primary.get(one.to_table.lower(), ()),
-            )
-            for one in table.foreign_keys
-        )
-        tables[table.name.lower()] = TableFacts(
-            columns=_lower(column.name for column in table.columns),
-            affinity={column.name.lower(): affinity_of(column.type, dialect) for column in table.columns},
-            kinds={
-                column.name.lower(): affinity_of(column.type)
-                if dialect == "sqlite"
-                else " ".join(column.type.lower().split())
-                for column in table.columns
-            },
-            collations={
-                column.name.lower(): column.collation.lower()
-                for column in table.columns
-                if column.collation.lower() not in ("", "binary")
-            },
-            rowid=key[0] if len(key) == 1 and _type_of(table, key[0]) == "INTEGER" else "rowid",
-            not_null=not_null,
-            keys=tuple(dict.fromkeys(keys)),
-            references=tuple(one for one in references if len(one[0]) == len(one[2])),
-        )
+    tables = {table.name.lower(): _table_facts(table, primary, dialect) for table in schema.tables}
     return Facts(tables, True, dialect, any(one.collations for one in tables.values()))
+
+
+def _table_facts(table: Table, primary: Mapping[str, tuple[str, ...]], dialect: str) -> TableFacts:
+    """Return the facts of one table; `primary` has the primary key of each, which a foreign key may leave out."""
+    key = _lower(table.primary_key)
+    not_null = frozenset(key).union(column.name.lower() for column in table.columns if column.not_null)
+    keys = [frozenset(key)] if key else []
+    keys += [frozenset(_lower(names)) for names in table.unique if not_null.issuperset(_lower(names))]
+    references = (
+        (
+            _lower(one.columns),
+            one.to_table.lower(),
+            _lower(one.to_columns) or primary.get(one.to_table.lower(), ()),
+        )
+        for one in table.foreign_keys
+    )
+    return TableFacts(
+        columns=_lower(column.name for column in table.columns),
+        affinity={column.name.lower(): affinity_of(column.type, dialect) for column in table.columns},
+        kinds={column.name.lower(): _kind(column.type, dialect) for column in table.columns},
+        collations={
+            column.name.lower(): column.collation.lower()
+            for column in table.columns
+            if column.collation.lower() not in ("", "binary")
+        },
+        rowid=key[0] if len(key) == 1 and _type_of(table, key[0]) == "INTEGER" else "rowid",
+        not_null=not_null,
+        keys=tuple(dict.fromkeys(keys)),
+        references=tuple(one for one in references if len(one[0]) == len(one[2])),
+    )
+
+
+def _kind(declared: str, dialect: str) -> str:
+    """Return what tells types apart: SQLite has only classes of them, other engines the type as declared."""
+    return affinity_of(declared) if dialect == "sqlite" else " ".join(declared.lower().split())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,7 @@ from .guard import with_deep_stack
 from .leaves import Column, Label, Number, Operator, SourceName, Text
 from .measure import Agreement
 from .operators import equates_columns
-from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, Source, Table
+from .terms import ATOMS, QUERIES, Group, Outer, Query, Select, SetOperation, Source, Table, Term
 from .walks import columns_of, walk
 from .words import say_query
 
@@ -165,6 +165,7 @@ _CLAUSES = ("select", "from", "where", "group", "having", "order", "limit", "set
 
 
 def _components(query: Query, values: bool) -> dict[str, list[Any]]:
+    """Return what a query has in each of `_CLAUSES`, without aliases, and without literals unless `values` is set."""
     tables = _tables(query)
 
     def plain(term: Any) -> Any:
@@ -196,19 +197,7 @@ def _components(query: Query, values: bool) -> dict[str, list[Any]]:
         found["select"] = [plain(row) for row in query.rows]
         return found
     found["select"] = [(query.distinct if values else None, plain(item)) for item in query.items]
-    stack: list[Source | Outer | Group] = [*query.sources, *query.outers]
-    conditions = list(query.where)
-    while stack:
-        top = stack.pop()
-        if isinstance(top, (Outer, Group)):
-            found["from"].append(top.head)
-            stack += [*top.sources, *top.outers]
-            conditions += top.where
-        elif isinstance(top, Table):
-            found["from"].append(top.name)
-        else:
-            _, _, *read = top
-            found["from"].append(plain(tuple(read)))
+    found["from"], conditions = _joined(query, plain)
     # Joins written in ON and in WHERE look alike here, as Spider's evaluator leaves ON out altogether.
     found["where"] = [plain(one) for one in conditions if not equates_columns(one)]
     found["group"] = [plain(key) for key in query.group or ()]
@@ -217,6 +206,25 @@ def _components(query: Query, values: bool) -> dict[str, list[Any]]:
     found["limit"] = [plain(query.limit)] if query.limit is not None else []
     found["keywords"] = sorted({part.head for part in walk(query) if part.head in _KEYWORDS})
     return found
+
+
+def _joined(query: Select, plain: Callable[[Any], Any]) -> tuple[list[Any], list[Term]]:
+    """Return what a block reads and the kinds of its outer joins, and all its conditions, those of ON included."""
+    read: list[Any] = []
+    conditions = list(query.where)
+    stack: list[Source | Outer | Group] = [*query.sources, *query.outers]
+    while stack:
+        top = stack.pop()
+        if isinstance(top, (Outer, Group)):
+            read.append(top.head)
+            stack += [*top.sources, *top.outers]
+            conditions += top.where
+        elif isinstance(top, Table):
+            read.append(top.name)
+        else:
+            _, _, *parts = top
+            read.append(plain(tuple(parts)))
+    return read, conditions
 
 
 _COMMUTATIVE = ("and", "or", "=", "+", "*")
