@@ -23,7 +23,7 @@ from .reading import Reader
 from .rules import LOOSENED, loosens, rewrite
 from .rules.joins import equal_classes
 from .terms import Query, Select
-from .walks import columns_of, remake
+from .walks import remake
 
 SchemaLike = Schema | Mapping[str, Mapping[str, str]] | str | None
 
@@ -54,10 +54,12 @@ def canonical_query(sql: str, facts: Facts) -> Canonical:
 def canonical_form(query: Query, facts: Facts) -> Canonical:
     """Return the canonical form of what `read_query` returned."""
     context = Context(facts)
-    unknown = _unknown(query) if facts.dialect == "sqlite" else set()
+    context.survey(query)
+    unknown = context.unknown
     query = rewrite(query, context)
     heads = context.survey(query)
-    query = _keep_unknown(query, unknown)
+    if facts.dialect == "sqlite":
+        query = _keep_unknown(query, unknown - context.unknown)
     loosely = named = canonical(query, lambda block: equal_classes(block, context), context.nested)
     if heads & LOOSENED and loosens(query):
         context.loose = True
@@ -68,14 +70,11 @@ def canonical_form(query: Query, facts: Facts) -> Canonical:
     return Canonical(named, loosely, tuple(context.notes))
 
 
-def _unknown(query: Query) -> set[Column]:
-    """Return the columns of a query that no source has; with them it fails, whatever a rewrite finds."""
-    return {column for column in columns_of(query) if column.source == -1}
+def _keep_unknown(query: Query, lost: set[Column]) -> Query:
+    """Return a rewritten query with the columns of no source that the rewrites have lost.
 
-
-def _keep_unknown(query: Query, before: set[Column]) -> Query:
-    """Return a rewritten query with the unknown columns that the rewrites have lost."""
-    lost = before - _unknown(query) if before else before
+    With them it fails, whatever a rewrite finds.
+    """
     if not lost:
         return query
     said = Other("unknown", *sorted(lost))

@@ -64,6 +64,7 @@ class Context:
         notes: what could not be normalised.
         nested: whether the query holds another query.
         heads: the operators it holds, or held when it was last surveyed.
+        unknown: the columns that it then held and no source has.
         surveyed: the query as it then was.
         loose: rewrite also where the result is only nearly the same (NULLs, ties, repeats apart).
         settled: blocks in which no rule finds anything, each with `loose` and `padded` as they then were.
@@ -77,6 +78,7 @@ class Context:
     loose: bool = False
     nested: bool = True
     heads: set[str] = field(default_factory=set)
+    unknown: set[Column] = field(default_factory=set)
     surveyed: Query | None = None
     tagged: bool = False  # whether a rewrite has left a `ValueOf`
     last_number: int = 0
@@ -94,12 +96,17 @@ class Context:
         self.padded.clear()
         self.known_keys.clear()
         heads: set[str] = set()
+        unknown: set[Column] = set()
         queries = 0
         within: list[Any] = [(query,)]
         for top in within:
             for part in top:
                 kind = part.__class__
                 if kind in ATOMS:
+                    continue
+                if kind is Column:
+                    if part.source == -1:
+                        unknown.add(part)
                     continue
                 if kind is tuple:
                     if part:
@@ -113,6 +120,7 @@ class Context:
                     self.enter(part)
         self.nested = queries > 1
         self.heads = heads
+        self.unknown = unknown
         return heads
 
     def enter(self, part: Source | Recursive | Outer) -> None:
@@ -199,10 +207,13 @@ class Context:
         if isinstance(term, Column):
             term = self.origin(term)
             if isinstance(term, Column):
-                if isinstance(term.name, str):
-                    collations = self.table_of(term).collations
-                    return collations.get(term.name, "") if collations else ""
-                return UNKNOWN if self.facts.collated else ""
+                if not self.facts.collated:
+                    return ""
+                return (
+                    self.table_of(term).collations.get(term.name, "")
+                    if isinstance(term.name, str)
+                    else UNKNOWN
+                )
         if isinstance(term, (ValueOf, Cast)):
             return self.collation(term.operand)
         if isinstance(term, Collate):

@@ -143,18 +143,22 @@ def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context
     if context.nested and _as_is(block, context) in context.settled:
         return block
     has = features(block, context)
-    idle = 0
+    last: Rule | None = None  # the rule that has changed something last
     for _ in range(_MAX_ROUNDS):
+        before = block
         for rule, need in rules:
-            idle += 1
             if need in has:
                 changed = rule(block, context)
                 if changed is not block and changed != block:
-                    block, has, idle = changed, features(changed, context), 0
-            if idle == len(rules):
-                if context.nested:
-                    context.settled.add(_as_is(block, context))
-                return block
+                    block, has, last = changed, features(changed, context), rule
+                    continue
+            if rule is last:
+                before = block
+                break
+        if block is before:
+            if context.nested:
+                context.settled.add(_as_is(block, context))
+            break
     return block
 
 
@@ -165,7 +169,7 @@ def _as_is(block: Select, context: Context) -> tuple[Select, bool, frozenset[Lab
 def features(block: Select, context: Context) -> set[str]:
     """Return what a block has, in the words of `RULES`."""
     has = {"", *compress(Select._fields, block)}
-    if context.nested and _holds((block.where, *(outer.where for outer in block.outers)), QUERIES):
+    if context.nested and contains((block.where, *(outer.where for outer in block.outers)), *QUERIES):
         has.add("subquery")
     if "cast" in context.heads:
         has.add("cast")
@@ -179,14 +183,10 @@ def features(block: Select, context: Context) -> set[str]:
     if context.nested and any(isinstance(source, Derived) for source in block.sources):
         has.add("derived")
     if block.outers:
-        has |= {"joined", "derived"} if _holds(block.outers, (Derived,)) else {"joined"}
+        has |= {"joined", "derived"} if contains(block.outers, Derived) else {"joined"}
     if "aggregate" in context.heads and contains((block.items, block.having, block.order), Aggregate):
         has |= {"aggregate", "order"}
     return has
-
-
-def _holds(terms: object, kinds: tuple[type, ...]) -> bool:
-    return any(isinstance(part, kinds) for part in walk(terms))
 
 
 #: Without these no loose rule finds anything.
@@ -195,7 +195,10 @@ LOOSENED = frozenset({"exists", "scalar", "is", "is not", "in", "aggregate"})
 
 def loosens(query: Query) -> bool:
     """Return whether a loose rule may find something in a query."""
-    return any(map(_may_loosen, walk(query)))
+    return any(part.__class__ in _LOOSENABLE and _may_loosen(part) for part in walk(query))
+
+
+_LOOSENABLE = frozenset({Comparison, In, Aggregate, Exists, Scalar})
 
 
 def _may_loosen(part: Term) -> bool:

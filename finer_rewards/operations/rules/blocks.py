@@ -82,7 +82,7 @@ def _is_split(conditions: tuple[Term, ...]) -> bool:
     return (
         len(set(conditions)) == len(conditions)
         and not contradictory(conditions)
-        and not any(map(_may_be_implied, conditions))
+        and not any(map(_lists, conditions))
     )
 
 
@@ -142,9 +142,12 @@ def _alike_columns(condition: Term) -> tuple[Term, ...]:
 
 def _may_be_implied(condition: Term) -> bool:
     """Return whether a condition is `x IS NOT NULL` or `x IN (...)`."""
-    return asked_for(condition) is not None or (
-        isinstance(condition, In) and isinstance(condition.right, List)
-    )
+    return asked_for(condition) is not None or _lists(condition)
+
+
+def _lists(condition: Term) -> bool:
+    """Return whether a condition is `x IN (...)`."""
+    return isinstance(condition, In) and isinstance(condition.right, List)
 
 
 def _is_implied(condition: Term, others: Iterable[Term]) -> bool:

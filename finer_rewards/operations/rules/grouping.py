@@ -196,9 +196,11 @@ def _present(term: Term, block: Select, context: Context) -> bool:
 
 def change_aggregates(block: Select, change: Callable[[Aggregate], Term]) -> Select:
     """Return the block with its aggregates changed."""
-    items, having, order = (_change(part, change) for part in (block.items, block.having, block.order))
-    if items is block.items and having is block.having and order is block.order:
+    parts = block.items, block.having, block.order
+    changed = _change(parts, change)
+    if changed is parts:
         return block
+    items, having, order = changed
     return block._replace(items=items, having=having, order=order)
 
 
@@ -208,7 +210,7 @@ def _change(term: Any, change: Callable[[Aggregate], Term]) -> Any:
         return term
     changed: list[Any] | None = None
     for place, part in enumerate(term):
-        if part.__class__ not in CLOSED:
+        if part.__class__ not in CLOSED and part:
             new = _change(part, change)
             if new is not part:
                 changed = list(term) if changed is None else changed

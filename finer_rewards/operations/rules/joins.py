@@ -247,11 +247,22 @@ def _same_kind(a: Term, b: Term, context: Context) -> bool:
 
 
 class _Lookup(NamedTuple):
-    """A foreign key between two tables of a block: its columns, and those that they refer to."""
+    """A foreign key between two tables of a block: the names of its columns, and of those that they refer to."""
 
+    child: Table
+    names: tuple[str, ...]
     parent: Table
-    columns: tuple[Column, ...]
-    key: tuple[Column, ...]
+    key_names: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[Column]:
+        """The columns of the foreign key."""
+        return [Column(self.child.label, name) for name in self.names]
+
+    @property
+    def key(self) -> list[Column]:
+        """The columns that they refer to."""
+        return [Column(self.parent.label, name) for name in self.key_names]
 
 
 def drop_referenced_table(block: Select, context: Context) -> Select:
@@ -263,12 +274,13 @@ def drop_referenced_table(block: Select, context: Context) -> Select:
     lookups = _lookups(block, context)
     if not lookups:
         return block
-    read: dict[Label, set[Column]] = {}
+    read: dict[Label, set[object]] = {}
     for column in columns_of(block):
-        read.setdefault(column.source, set()).add(column)
+        read.setdefault(column.source, set()).add(column.name)
     for lookup in lookups:
-        key = frozenset(lookup.key)
-        if read.get(lookup.parent.label, set()) <= key and key in context.keys(lookup.parent.label):
+        key = frozenset(lookup.key_names)
+        unread = read.get(lookup.parent.label, key) <= key
+        if unread and key in context.facts.table(lookup.parent.name).keys:
             dropped = _drop_parent(block, lookup, context)
             if dropped is not None:
                 return dropped
@@ -279,13 +291,9 @@ def _lookups(block: Select, context: Context) -> list[_Lookup]:
     """Return the foreign keys by which tables of a block refer to others of it."""
     tables = table_readings(block.sources)
     return [
-        _Lookup(
-            parent,
-            tuple(Column(child.label, name) for name in names),
-            tuple(Column(parent.label, name) for name in to_names),
-        )
+        _Lookup(child, names, parent, key_names)
         for child in tables
-        for names, table, to_names in context.facts.table(child.name).references
+        for names, table, key_names in context.facts.table(child.name).references
         for parent in tables
         if parent.name == table and parent is not child
     ]
@@ -293,21 +301,20 @@ def _lookups(block: Select, context: Context) -> list[_Lookup]:
 
 def _drop_parent(block: Select, lookup: _Lookup, context: Context) -> Select | None:
     """Return a block without the table that a foreign key refers to; `None` where it is not joined by that key."""
-    links = [_link(a, b, block.where) for a, b in zip(lookup.columns, lookup.key, strict=True)]
+    columns, key = lookup.columns, lookup.key
+    links = [_link(a, b, block.where) for a, b in zip(columns, key, strict=True)]
     if None in links:
         return None
     rest = block._replace(
         sources=without(block.sources, lookup.parent),
         where=tuple(condition for condition in block.where if condition not in links),
     )
-    referring = dict(zip(lookup.key, lookup.columns, strict=True))
+    referring = dict(zip(key, columns, strict=True))
     if not columns_of(rest).isdisjoint(referring):
-        if not all(map(context.same_kind, lookup.columns, lookup.key)):
+        if not all(map(context.same_kind, columns, key)):
             return None
         rest = substitute(rest, referring)
-    present = (
-        Comparison("is not", column, NULL) for column in lookup.columns if not context.not_null(column)
-    )
+    present = (Comparison("is not", column, NULL) for column in columns if not context.not_null(column))
     return rest._replace(where=tuple(dict.fromkeys((*rest.where, *present))))
 
 
