@@ -17,7 +17,7 @@ def examples(most: int) -> int:
     """Return how many examples a law has whose worth is `most`: a fifth in the default tier, see `conftest.py`."""
     from hypothesis import settings
 
-    return max(5, most * settings().max_examples // 100)
+    return max(2, most * settings().max_examples // 100)
 
 
 @contextmanager

@@ -285,7 +285,7 @@ def test_doctor_fails_where_a_limit_does_not_hold(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = replace(ENGINES["sqlite"], checks=(Check("a query runs", "SELECT 1", "refused"),))
-    monkeypatch.setitem(ENGINES, "sqlite", broken)
+    monkeypatch.setattr("finer_rewards.cli.doctor.ENGINES", {"sqlite": broken})
     assert run("doctor") == 1
     seen = capsys.readouterr()
     assert re.search(r"FAILED +self-test +a query runs +ok", seen.out)

@@ -176,6 +176,7 @@ def test_the_summary_alone_and_the_wrong_rows_alone(place: Path, capsys: pytest.
     assert shown["--wrong"][-len(summary) :] == summary
 
 
+@pytest.mark.slow
 def test_many_rollouts_are_not_kept_in_memory(place: Path) -> None:
     rows = [
         {

@@ -79,7 +79,9 @@ COMMANDS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
-@pytest.mark.parametrize("stream", [io.StringIO, Terminal], ids=["pipe", "terminal"])
+@pytest.mark.parametrize(
+    "stream", [pytest.param(io.StringIO, marks=pytest.mark.slow), Terminal], ids=["pipe", "terminal"]
+)
 @pytest.mark.parametrize(("command", "formats"), COMMANDS, ids=[command[:24] for command, _ in COMMANDS])
 def test_nothing_is_obeyed(
     place: Path,

@@ -246,7 +246,7 @@ def test_duckdb_tries_what_makes_no_database_once(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Pool, "run", counted)
     broken = "CREATE TABLE t (x); INSERT INTO u VALUES (1)"
     with fr.DuckDB(workers=1) as executor:
-        for _ in range(3):
+        for _ in range(2):
             assert executor.execute("SELECT 1", broken).status is fr.Status.database_failed
             assert executor.execute("SELECT x FROM t", DUMP).rows == ((7,),)
             assert executor.schema(DUMP).tables[0].name == "t"

@@ -80,7 +80,18 @@ def name_of(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", with_code("python", "sh", "yaml", "json"), ids=name_of)
+#: What a reader meets first is in the default tier; the others start a hundred commands.
+FIRST = {ROOT / "README.md", DOCS / "index.md", DOCS / "reference.md"}
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=() if page in FIRST else pytest.mark.slow)
+        for page in with_code("python", "sh", "yaml", "json")
+    ],
+    ids=name_of,
+)
 def test_every_block_runs(page: Path, desk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, in one folder; the Python of a page is one program."""
     space = ModuleType("__main__")

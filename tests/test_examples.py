@@ -160,6 +160,7 @@ def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, value
     ] == values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "needs", "says"),
     [
@@ -196,6 +197,7 @@ SAYS = {"adapter": "'unscorable': 1.0"}
 ELSEWHERE = {"mode", "reward"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "example",
     [path for path in sorted(EXAMPLES.glob("extending/*.py")) if path.stem not in ELSEWHERE],
@@ -211,6 +213,7 @@ def test_an_extension_runs_outside_the_package(tmp_path: Path, example: Path) ->
     assert SAYS.get(example.stem, "") in done.stdout
 
 
+@pytest.mark.slow
 def test_the_command_line_example_runs(tmp_path: Path) -> None:
     command = tmp_path / "finer-rewards"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m finer_rewards "$@"\n')

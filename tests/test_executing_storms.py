@@ -107,6 +107,7 @@ def test_workers_killed_through_100_000_samples(root):
     assert values[None] < 1000
 
 
+@pytest.mark.slow
 def test_workers_stopped_and_continued(root):
     executor = SQLite(root, workers=2, timeout=20)
     with weather(executor, stop_and_continue):
@@ -132,6 +133,7 @@ def test_threads_and_event_loops_at_once(root):
                 assert [score.value for score in scores] == values[number:]
 
 
+@pytest.mark.slow
 def test_scores_are_the_same_bytes_however_they_are_run(shared_data):
     root = shared_data / "spider_dev" / "database"
     with gzip.open(shared_data / "candidates" / "spider_dev_dev.jsonl.gz", "rt", encoding="utf-8") as file:

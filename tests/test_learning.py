@@ -26,6 +26,7 @@ def world(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     yield World(TASKS[request.param], tmp_path_factory.mktemp(request.param))
 
 
+@pytest.mark.slow
 def test_every_part_of_a_question_matters_to_the_library_too(world: World) -> None:
     hard = world.questions(12, hard=True, seed=1)
     assert world.questions(12, hard=True, seed=1) == hard
@@ -190,6 +191,7 @@ def test_a_query_of_spider_put_together_again_returns_what_it_did(shared_data: P
         assert world.same(one.db, again, golds[one.db, one.answer]), again
 
 
+@pytest.mark.slow
 def test_the_writer_reads_what_it_wrote_and_learns_it(world: World) -> None:
     pytest.importorskip("torch")
     from benchmarks.research.learning_writer import END, Writer

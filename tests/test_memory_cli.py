@@ -195,6 +195,7 @@ def hacks(data: Path) -> list[dict[str, Any]]:
     ]
 
 
+@pytest.mark.slow
 def test_the_memory_items_of_the_attack_collection(
     shared_data: Path, make_db: Callable[..., Path], tmp_path: Path
 ) -> None:

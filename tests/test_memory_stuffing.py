@@ -121,6 +121,7 @@ def test_stuffing_pays_no_more_than_honest_reasoning(
     assert found.value <= honest.value, found.explain()
 
 
+@pytest.mark.slow
 def test_items_of_the_hack_collections_pay_no_more(shared_data: Path, tmp_path: Path) -> None:
     held: list[dict[str, str]] = []
     tried = 0

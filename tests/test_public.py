@@ -125,26 +125,23 @@ def test_the_readmes_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         exec(compile(block, "README.md", "exec"), {})
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        "fr.adapters.trl.TRLReward(scorer)(completions=[text], gold=[gold], db=[db])",
-        "fr.adapters.verl.compute_score('', text, gold, {'db': db}, spec='finer(memory=False)', root=root)",
-        "fr.adapters.openrlhf.openrlhf_reward(scorer)([text], [''], [json.dumps({'gold': gold, 'db': db})])",
-    ],
-    ids=["trl", "verl", "openrlhf"],
+CALLS = (
+    "fr.adapters.trl.TRLReward(scorer)(completions=[text], gold=[gold], db=[db])",
+    "fr.adapters.verl.compute_score('', text, gold, {'db': db}, spec='finer(memory=False)', root=root)",
+    "fr.adapters.openrlhf.openrlhf_reward(scorer)([text], [''], [json.dumps({'gold': gold, 'db': db})])",
 )
-def test_a_trainer_without_a_memory_loads_none_and_no_server(call: str, tmp_path: Path) -> None:
+
+
+def test_a_trainer_without_a_memory_loads_none_and_no_server(tmp_path: Path) -> None:
     code = (
         "import json, sqlite3, sys, finer_rewards as fr\n"
         f"root, db, gold = {str(tmp_path)!r}, 'shop', 'SELECT x FROM t'\n"
         "sqlite3.connect(root + '/shop.sqlite').executescript('CREATE TABLE t(x); INSERT INTO t VALUES (1)')\n"
         "text = '<think>Take x of t.</think><answer>SELECT x FROM t</answer>'\n"
         "scorer = fr.Scorer(fr.presets.finer(memory=False), fr.SQLite(root))\n"
-        f"scored = {call}\n"
-        "assert scored, scored\n"
-        "print(sorted(name for name in sys.modules if name.split('.')[1:2] in (['memory'], ['_serving'], ['remote'])\n"
-        "             and name.startswith('finer_rewards.')))"
+        + "".join(f"assert {call}\n" for call in CALLS)
+        + "print(sorted(name for name in sys.modules if name.split('.')[1:2] in (['memory'], ['_serving'], ['remote'])"
+        " and name.startswith('finer_rewards.')))"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert result.stdout.strip() == "[]", result.stdout + result.stderr

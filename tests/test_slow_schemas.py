@@ -37,7 +37,9 @@ def spent() -> float:
     return used.ru_utime + used.ru_stime
 
 
-@pytest.mark.parametrize("kind", SCHEMAS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=() if kind == "a view" else pytest.mark.slow) for kind in SCHEMAS]
+)
 def test_check_and_testsuite_build_end_within_the_limits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:

@@ -99,6 +99,7 @@ REWRITINGS = (
 )
 
 
+@pytest.mark.slow
 def test_queries_have_every_part_and_mutation() -> None:
     columns = Columns(LIBRARY)
     changes: set[str] = set()
@@ -132,6 +133,7 @@ def test_completions_and_healthy_evidence(text: str, one: fr.Evidence) -> None:
     assert r.execution_match()(one).value is not None
 
 
+@pytest.mark.slow
 def test_evidence_has_faults_of_data_and_system() -> None:
     blamed = set()
     fixed = settings(few, max_examples=150, derandomize=True, database=None, phases=[Phase.generate])

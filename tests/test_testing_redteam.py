@@ -50,9 +50,8 @@ def test_honest_mistakes_are_mistakes_on_the_first_database(tmp_path: Path) -> N
             assert gold != wrong, name
 
 
-@pytest.mark.parametrize("spec", ["execution_match()", "arctic(mode='strict')"])
-def test_strict_rewards_hold(spec: str) -> None:
-    report = ft.redteam(spec, kinds=QUICK, databases=2, timeout=2)
+def test_a_strict_reward_holds() -> None:
+    report = ft.redteam("execution_match()", kinds=QUICK, databases=2, timeout=2)
     assert report.score == 1.0, "\n".join(report.lines())
 
 
@@ -249,7 +248,9 @@ def test_a_trainer_without_none_cannot_hide_behind_it() -> None:
     assert report.score == 0 and all(finding.verdict == "accepted" for finding in report.findings)
 
 
-@pytest.mark.parametrize("adapter", ["trl", "verl", "openrlhf"])
+@pytest.mark.parametrize(
+    "adapter", ["trl", *(pytest.param(name, marks=pytest.mark.slow) for name in ("verl", "openrlhf"))]
+)
 def test_the_adapters_hold(adapter: str) -> None:
     spec = "finer(memory=False)"
     functions: dict[str, Any] = {
@@ -302,6 +303,7 @@ def test_the_command_prints_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redteam", "arctic", "--kinds", "constant,compare", "--fail-under", "0.3"]) == 0
 
 
+@pytest.mark.slow
 def test_ours_and_the_users_are_tried_under_the_same_terms(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -357,6 +359,7 @@ def test_the_command_says_what_is_wrong(
     assert sentence in seen.err and not seen.out and "Traceback" not in seen.err
 
 
+@pytest.mark.slow
 def test_the_pytest_fixture(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(
         "from finer_rewards.testing.attacking import KINDS as ALLOWED\n\n"

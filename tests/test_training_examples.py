@@ -231,6 +231,7 @@ def launched(tmp_path: Path) -> Iterator[Any]:
     return arguments
 
 
+@pytest.mark.slow
 def test_the_scripts_name_the_reward_and_say_what_is_wrong_with_it(launched: Any, tmp_path: Path) -> None:
     module, *overrides = launched("verl_grpo_3b.sh", "trainer.nnodes=2")[1:]
     assert module == "verl.trainer.main_ppo"

@@ -199,6 +199,7 @@ def test_what_was_settled_is_known_in_the_next_batch(executor: fr.SQLite) -> Non
         assert not {"glance", "scan", "compare"} & set(asked)
 
 
+@pytest.mark.slow
 def test_behind_a_server_too(executor: fr.SQLite) -> None:
     with fr.SQLite(executor.root, workers=1) as whole:
         scorer = fr.Scorer(r.execution_match(mode="strict"), ConfinedExecutor(whole), neighbours=0)

@@ -225,7 +225,7 @@ def test_connections_that_all_wait_for_an_answer_are_kept(monkeypatch) -> None:
         assert all(heard(stream).startswith(b"HTTP/1.1 200") for stream in streams)
 
 
-def test_thirty_two_clients_get_what_one_gets(local: SQLite, remote: Remote) -> None:
+def test_sixteen_clients_get_what_one_gets(local: SQLite, remote: Remote) -> None:
     batch = samples()
     expected = [(score.value, score.reason) for score in fr.Scorer(SPEC, local).score(batch)]
 
@@ -237,8 +237,8 @@ def test_thirty_two_clients_get_what_one_gets(local: SQLite, remote: Remote) -> 
             scorer.close()
         return found[len(batch) - number % len(batch) :] + found[: len(batch) - number % len(batch)]
 
-    with ThreadPoolExecutor(32) as pool:
-        assert all(found == expected for found in pool.map(client, range(32)))
+    with ThreadPoolExecutor(16) as pool:
+        assert all(found == expected for found in pool.map(client, range(16)))
 
 
 def test_signs_of_life_keep_a_client_waiting_and_silence_does_not(monkeypatch) -> None:

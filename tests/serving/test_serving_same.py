@@ -86,6 +86,7 @@ def test_results_longer_than_the_limit_are_compared_where_they_are(root: Path, m
     assert {score.value for score in there} == {0.0, 1.0}
 
 
+@pytest.mark.slow
 def test_real_candidates_score_the_same(shared_data: Path) -> None:
     with gzip.open(shared_data / "candidates" / "spider_dev_dev.jsonl.gz", "rt", encoding="utf-8") as lines:
         groups = [json.loads(line) for line in islice(lines, 0, None, 25)]
