@@ -44,7 +44,7 @@ class Form(NamedTuple):
         if self.flags:
             return value in self.flags
         if self.dates:
-            return isinstance(value, str) and _shape(value) == _shape(self.dates[0]) and is_day(value[:10])
+            return isinstance(value, str) and _shape(value) == _shape(self.dates[0]) and _is_day(value[:10])
         if self.least is not None:
             return isinstance(value, (int, float)) and (value >= 0 or self.least < 0)
         return True
@@ -75,7 +75,7 @@ def form_of(values: Sequence[Cell]) -> Form:
     texts = [value for value in values if isinstance(value, str)]
     if len(texts) == len(values) > 1:
         shape = _shape(texts[0])
-        if all(is_day(text[:10]) and _shape(text) == shape for text in texts):
+        if all(_is_day(text[:10]) and _shape(text) == shape for text in texts):
             times = [text[10:] for text in texts]
             return Form(dates=(texts[times.index(min(times))], texts[times.index(max(times))]))
         return Form()
@@ -88,15 +88,15 @@ def _days(start: str) -> tuple[str, ...]:
     if re.fullmatch(r"\d{4}", start):
         return f"{start}-01-01", f"{start}-12-31"
     if re.fullmatch(r"\d{4}-\d{2}", start):
-        return f"{start}-01", *[day for last in (31, 30, 29, 28) if is_day(day := f"{start}-{last}")][:1]
-    return (start[:10],) if is_day(start[:10]) else ()
+        return f"{start}-01", *[day for last in (31, 30, 29, 28) if _is_day(day := f"{start}-{last}")][:1]
+    return (start[:10],) if _is_day(start[:10]) else ()
 
 
 def _shape(text: str) -> str:
     return _DIGIT.sub("9", text)
 
 
-def is_day(text: str) -> bool:
+def _is_day(text: str) -> bool:
     """Return whether a text is a valid day, such as 2024-02-29."""
     if not _DAY.fullmatch(text):
         return False

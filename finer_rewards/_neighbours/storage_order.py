@@ -31,7 +31,7 @@ def hang_on_order(
         for sql, run in zip(golds, runs, strict=True)
         if run.ok and not run.truncated and len(run.rows) > 0
     ]
-    unfolded = {sql: plan for sql in asked if (plan := unfold(sql)) is not None}
+    unfolded = {sql: plan for sql in asked if (plan := _unfold(sql)) is not None}
     statements = [*asked, *(plan.sql for plan in unfolded.values())]
     others = sandbox.in_other_order("reversed", db, statements)
     if others is None:
@@ -64,7 +64,7 @@ class Unfolded(NamedTuple):
     greatest: bool
 
 
-def unfold(sql: str) -> Unfolded | None:
+def _unfold(sql: str) -> Unfolded | None:
     """Return the query without its aggregates; `None` when it reads no column beside a lone MIN or MAX.
 
     Its rows show whether several of them have the extreme value. Reading backwards would not, because the first and the
@@ -82,7 +82,7 @@ def unfold(sql: str) -> Unfolded | None:
 
 
 def unfold_tree(tree: object) -> Unfolded | None:
-    """Return what `unfold` returns, for a parsed query."""
+    """Return what `_unfold` returns, for a parsed query."""
     if not isinstance(tree, exp.Select):
         return None
     extremes = [found for part in tree.selects for found in part.find_all(exp.Min, exp.Max)]

@@ -38,14 +38,14 @@ def replacing(path: Path, *, durable: bool = False, exclusive: bool = False) -> 
         if exclusive:
             _claim(draft, path)
         else:
-            take_place(draft, path)
+            _take_place(draft, path)
         if durable:
             sync(path.parent)
     finally:
         _remove(draft)
 
 
-def take_place(draft: Path, path: Path) -> None:
+def _take_place(draft: Path, path: Path) -> None:
     """Put a finished file or folder in the place of `path`, on the same file system."""
     if not path.is_dir():
         draft.replace(path)

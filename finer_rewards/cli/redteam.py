@@ -95,7 +95,7 @@ def run(arguments: argparse.Namespace) -> int:
     kind = format_of(arguments.format, arguments.output)
     counts = (1, 2) if arguments.databases is None else (arguments.databases,)
     reports: dict[int, Report] = {}
-    with Progress("attacks", len(counts) * attack_count(chosen)) as bar:
+    with Progress("attacks", len(counts) * _attack_count(chosen)) as bar:
         for count in counts:
             reports[count] = redteam(
                 reward,
@@ -136,7 +136,7 @@ def _takes_one(report: Report) -> bool:
     return bool(report.findings) and all(unscored in finding.reason for finding in report.findings)
 
 
-def attack_count(kinds: Collection[str]) -> int:
+def _attack_count(kinds: Collection[str]) -> int:
     """Return how many attacks there are of these kinds."""
     from finer_rewards.testing.attacks import ATTACKS
 

@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> int:
     kind = format_of(arguments.format, arguments.output)
     names = component_names(reward)
     totals = Totals(names)
-    compared = compared_by(reward)
+    compared = _compared_by(reward)
     with Scorer(
         reward,
         executor,
@@ -139,7 +139,7 @@ def run(arguments: argparse.Namespace) -> int:
     return exit_status((Status[name] for name in totals.unscored), arguments)
 
 
-def compared_by(reward: Reward) -> list[str]:
+def _compared_by(reward: Reward) -> list[str]:
     """Return a line that names the modes of execution match; no line if the reward does not use it."""
     modes = [
         find_mode(leaf.params["mode"]).name for leaf in reward.leaves() if leaf.name == "execution_match"

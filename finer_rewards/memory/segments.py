@@ -171,7 +171,7 @@ def _entry(data: bytes, place: int, size: int) -> Entry:
         data[start + _LENGTH.size : place + size][:length],
         data[start + _LENGTH.size + length : place + size],
     )
-    content = json_object(text, "record")
+    content = _json_object(text, "record")
     if "refused" not in content:
         if len(vector) % 2:
             raise DataError(f"`record` should hold float16 numbers, but has {len(vector)} bytes of them.")
@@ -195,7 +195,7 @@ def is_unit(vector: bytes) -> bool:
     return bool(numbers) and (square == 0.0 or abs(square - 1.0) <= ROUNDING)
 
 
-def json_object(text: bytes, where: str) -> dict[str, Any]:
+def _json_object(text: bytes, where: str) -> dict[str, Any]:
     """Return the JSON object in some bytes.
 
     Raises:
@@ -236,7 +236,7 @@ class SegmentStore:
             with self._writing():
                 self.segments.mkdir(parents=True, exist_ok=True)
                 replace_file(path, json.dumps(dict(content), indent=1).encode(), exclusive=True)
-        return json_object(file_content(path), str(path))
+        return _json_object(file_content(path), str(path))
 
     def append(self, entries: Iterable[Entry]) -> None:
         """Append entries to this process's segment; when this returns they are on the disk (if `durable`)."""

@@ -89,11 +89,11 @@ def _frame(node: Any, read: Read) -> str:
 
 
 def _bound(node: Any, name: str, read: Read) -> str:
-    said, side = say_bound(node.args.get(name), read), node.args.get(f"{name}_side")
+    said, side = _say_bound(node.args.get(name), read), node.args.get(f"{name}_side")
     return f"{said} {side}".lower() if side else said
 
 
-def say_bound(bound: Any, read: Read) -> str:
+def _say_bound(bound: Any, read: Read) -> str:
     """Return a bound of a window's frame in words."""
     if not isinstance(bound, exp.Expression):
         return str(bound or "").lower()

@@ -183,7 +183,7 @@ def _tail(query: Select | SetOperation, depth: int) -> list[str]:
 def _select(block: Select, depth: int) -> str:
     words = ["select distinct" if block.distinct else "select", _list(block.items, depth)]
     if block.sources or block.outers:
-        words += ["from", say_group(block.sources, block.outers, depth)]
+        words += ["from", _say_group(block.sources, block.outers, depth)]
     for keyword, terms, glue in (
         ("where", block.where, " and "),
         ("group by", block.group, ", "),
@@ -197,12 +197,12 @@ def _select(block: Select, depth: int) -> str:
     return " ".join([*words, *_tail(block, depth)])
 
 
-def say_group(sources: Iterable[Source], outers: Iterable[Outer], depth: int) -> str:
+def _say_group(sources: Iterable[Source], outers: Iterable[Outer], depth: int) -> str:
     """Return the sources of a FROM clause with the outer joins onto them."""
     text = ", ".join([say_source(one, depth) for one in sources])
     for one in outers:
         condition = " and ".join(_wrap(part, depth) for part in one.where) or "true"
-        text += f" left join ({say_group(one.sources, one.outers, depth)}) on {condition}"
+        text += f" left join ({_say_group(one.sources, one.outers, depth)}) on {condition}"
     return text
 
 
@@ -225,7 +225,7 @@ def say_source(source: Source, depth: int) -> str:
 
 def _side(side: Group, depth: int) -> str:
     where = f" where {_list(side.where, depth)}" if side.where else ""
-    return f"({say_group(side.sources, side.outers, depth)}{where})"
+    return f"({_say_group(side.sources, side.outers, depth)}{where})"
 
 
 _SPEAKERS: dict[type, Callable[[Any, int], str]] = {

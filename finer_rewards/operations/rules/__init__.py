@@ -39,8 +39,6 @@ from . import (
     unseen,
 )
 
-__all__ = ["LOOSENED", "LOOSE_RULES", "RULES", "loosens", "rewrite"]
-
 _MAX_PASSES = 4
 _MAX_ROUNDS = 8
 

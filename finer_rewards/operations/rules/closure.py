@@ -87,7 +87,7 @@ class Closure:
 
     def _has_one_row(self, source: Source) -> bool:
         """Return whether all columns of a key of a source are fixed."""
-        return any(all(map(self.fixes, key)) for key in keys_of(source, self.context))
+        return any(all(map(self.fixes, key)) for key in _keys_of(source, self.context))
 
     def _carries(self, known: Term, unknown: Column) -> bool:
         """A number does not fix the text that equals it ('1' and '01')."""
@@ -129,7 +129,7 @@ def _equates_a_column(condition: Term) -> TypeGuard[Comparison]:
     return isinstance(condition.left, Column) or isinstance(condition.right, Column)
 
 
-def keys_of(source: Source, context: Context) -> tuple[frozenset[Column], ...]:
+def _keys_of(source: Source, context: Context) -> tuple[frozenset[Column], ...]:
     """Return the keys of a source: declared ones, or what a derived table groups by."""
     if isinstance(source, Table):
         return context.keys(source.label)
