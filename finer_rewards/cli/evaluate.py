@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from finer_rewards._util.progress import Progress
 from finer_rewards.cli.database_option import find_databases
 from finer_rewards.cli.figure_tables import MARKUPS, FigureTable, as_text
+from finer_rewards.cli.inputs import ask_if_swapped
 from finer_rewards.cli.options import (
     FORMATS,
     add_executor,
@@ -124,6 +125,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(
             "`--paired` should get the predictions of two systems or more, but got one file. Add one."
         )
+    for one in arguments.predicted:
+        ask_if_swapped(one, arguments.benchmark)
     benchmark = read_benchmark(arguments.benchmark, arguments.db)
     mode = arguments.mode or EVALUATION_MODES["bird" if benchmark.bird else "spider"]
     find_mode(mode)

@@ -37,12 +37,7 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     Raises:
         ConfigError: an input is missing or unreadable, or PRED and GOLD do not go together.
     """
-    if "gold" in Path(arguments.predicted).name and "gold" not in Path(arguments.gold).name:
-        print(
-            f"finer-rewards: {arguments.predicted} is read as the predictions and {arguments.gold} as the gold: "
-            "are they swapped?",
-            file=sys.stderr,
-        )
+    ask_if_swapped(arguments.predicted, arguments.gold)
     pairs = read_pairs(
         _file_or_statement(arguments.predicted),
         _file_or_statement(arguments.gold),
@@ -60,6 +55,15 @@ def read_inputs(arguments: argparse.Namespace) -> Inputs:
     named = [gold or predicted for predicted, gold in pairs.dbs()]
     databases = find_databases(arguments.db, named, where, arguments.engine)
     return Inputs(_Samples(pairs, databases.names), databases)
+
+
+def ask_if_swapped(predicted: str, gold: str) -> None:
+    """Ask on standard error whether the predictions are the golds, if their names say so."""
+    if "gold" in Path(predicted).name and "gold" not in Path(gold).name and not Path(gold).is_dir():
+        print(
+            f"finer-rewards: {predicted} is read as the predictions and {gold} as the gold: are they swapped?",
+            file=sys.stderr,
+        )
 
 
 class _Samples(Sequence[Sample]):
