@@ -282,6 +282,7 @@ def test_a_number_that_no_float_holds_is_text(executor):
     assert run.rows == ((10**300 - 1, "9" * 5000),)
 
 
+@pytest.mark.slow
 def test_the_command_line_finds_the_engine(root, tmp_path, capsys):
     from finer_rewards.cli import main
 

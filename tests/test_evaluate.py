@@ -305,6 +305,7 @@ def test_hardness_by_spiders_counts(sql, level):
     assert hardness(sql) == level
 
 
+@pytest.mark.slow
 def test_evaluate_gives_the_recorded_verdicts(shared_data):
     """DAIL-SQL and DAMO's ChatGPT, question for question."""
     for name, databases, mode, verdict, system, suffix in (

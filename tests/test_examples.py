@@ -143,7 +143,7 @@ def test_an_agent_trains_with_its_tool_and_logs_every_component(tmp_path: Path) 
     ("name", "values"),
     [
         ("quickstart", ["2.200", "2.200", "0.200", "0.000", "0.000"]),
-        ("extending/reward", ["3.000", "2.000", "0.300", "0.000"]),
+        pytest.param("extending/reward", ["3.000", "2.000", "0.300", "0.000"], marks=pytest.mark.slow),
     ],
 )
 def test_small_examples_print_what_they_promise(tmp_path: Path, name: str, values: list[str]) -> None:

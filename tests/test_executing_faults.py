@@ -376,6 +376,7 @@ def test_interrupting_leaves_an_executor_that_works(root):
     assert (process.returncode, err, out) == (0, "", "interrupted\n")
 
 
+@pytest.mark.slow
 def test_file_descriptors_are_given_back(root):
     def count() -> int:
         gc.collect()

@@ -261,6 +261,7 @@ def test_a_gold_gets_siblings_that_are_built_when_they_are_not_there(
             assert not executor.execute_many([Query(unknown, db, keep=True)])[0].ambiguous
 
 
+@pytest.mark.slow
 def test_processes_that_want_the_same_build_it_once(make_db: MakeDb, tmp_path: Path) -> None:
     path = make_db("concert", CONCERTS)
     script = (

@@ -537,7 +537,7 @@ def test_adapters_write_a_log_on_request(databases: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("value", [None, float("nan"), float("inf")])
-@pytest.mark.parametrize("reward", ["execution_match()", "atomic_f1()"])
+@pytest.mark.parametrize("reward", [pytest.param("execution_match()", marks=pytest.mark.slow), "atomic_f1()"])
 def test_a_log_of_which_nothing_was_scored_is_reported(
     tmp_path: Path, databases: Path, capsys, reward: str, value: float | None
 ) -> None:
@@ -577,7 +577,7 @@ def many_things(many: int) -> list[tuple[list[dict[str, Any]], str]]:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        *many_things(200),
+        many_things(200)[0],
         *(pytest.param(*one, marks=pytest.mark.slow) for one in many_things(20_000)),
         ([{"status": 5}, {"status": None}, {"status": "OK"}], "3 lines could not be read and are left out"),
         ([{"step": step} for step in (-(2**63), 2**63 - 1, *range(250))], "253 samples"),

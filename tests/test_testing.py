@@ -303,10 +303,10 @@ def openrlhf_reward(queries: Any, prompts: Any, labels: Any) -> dict[str, Any]:
     ("function", "calls"),
     [
         (trl_reward, None),
-        (trl_async_reward, None),
+        pytest.param(trl_async_reward, None, marks=pytest.mark.slow),
         (trl_chat_reward, "trl_chat"),
-        (verl_reward, None),
-        (openrlhf_reward, None),
+        pytest.param(verl_reward, None, marks=pytest.mark.slow),
+        pytest.param(openrlhf_reward, None, marks=pytest.mark.slow),
     ],
 )
 def test_a_function_in_any_signature_is_checked(function: Any, calls: Any) -> None:

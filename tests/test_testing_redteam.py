@@ -166,6 +166,7 @@ def test_a_second_database_closes_the_holes_of_guessing() -> None:
     assert one.score < 0.2 and two.score == 1.0
 
 
+@pytest.mark.slow
 def test_the_holes_of_finer_as_published() -> None:
     found = _accepted(ft.redteam(finer_as_published, kinds=QUICK, timeout=2))
     assert found >= {
@@ -292,6 +293,7 @@ def test_wrong_arguments(options: Any) -> None:
         ft.redteam(xmlcount, **options)
 
 
+@pytest.mark.slow
 def test_the_command_prints_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["redteam", "arctic", "--kinds", "constant,compare", "--timeout", "2"]) == 1
     one, two = capsys.readouterr().out.split("A sample names two databases")

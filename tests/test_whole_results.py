@@ -143,6 +143,7 @@ def test_bird_with_a_gold_of_15486_rows(executor: fr.SQLite, predicted: str, val
         assert scorer.score_one(fr.Sample(predicted, "SELECT id, name FROM t", "x")).value == value
 
 
+@pytest.mark.slow
 def test_a_limit_that_decides_gives_no_value(executor: fr.SQLite) -> None:
     with fr.SQLite(executor.root, workers=1, memory_limit="128MiB") as small:
         scorer = fr.Scorer(r.execution_match(mode="bird"), small)

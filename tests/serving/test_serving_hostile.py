@@ -180,6 +180,7 @@ def test_a_host_is_a_name_of_this_machine_or_it_is_not(local: SQLite, host: str)
             assert ask(url, "/score", {"samples": []}, headers={"Host": known})[0] == 200
 
 
+@pytest.mark.slow
 def test_five_hundred_connections_that_ask_nothing_keep_nobody_out(process) -> None:
     """Half of them promise 32 MiB each, half do not even say what they want."""
     _, url = process()
