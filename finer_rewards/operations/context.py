@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from .facts import CLASS_OF, Facts, TableFacts
@@ -82,7 +83,6 @@ class Context:
     surveyed: Query | None = None
     tagged: bool = False  # whether a rewrite has left a `ValueOf`
     last_number: int = 0
-    known_keys: dict[Label, tuple[frozenset[Column], ...]] = field(default_factory=dict)
     known_classes: dict[tuple[tuple[Term, ...], tuple[Outer, ...]], list[set[Term]]] = field(
         default_factory=dict
     )
@@ -94,7 +94,6 @@ class Context:
             return self.heads
         self.surveyed = query
         self.padded.clear()
-        self.known_keys.clear()
         heads: set[str] = set()
         unknown: set[Column] = set()
         queries = 0
@@ -246,12 +245,13 @@ class Context:
 
     def keys(self, label: Label) -> tuple[frozenset[Column], ...]:
         """Return the keys of a source, as sets of its columns."""
-        found = self.known_keys.get(label)
-        if found is None:
-            keys = self.facts.table(self.tables.get(label, "")).keys
-            found = tuple(frozenset(Column(label, name) for name in key) for key in keys)
-            self.known_keys[label] = found
-        return found
+        return _keys(label, self.facts.table(self.tables.get(label, "")).keys)
+
+
+@lru_cache(maxsize=4096)
+def _keys(label: Label, keys: tuple[frozenset[str], ...]) -> tuple[frozenset[Column], ...]:
+    """Return keys as sets of columns, which are the same objects in every query that numbers the table so."""
+    return tuple(frozenset(Column(label, name) for name in key) for key in keys)
 
 
 # A division by zero is NULL.

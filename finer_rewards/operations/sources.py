@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -53,9 +53,9 @@ class Numbers:
 
 
 @lru_cache(maxsize=4096)
-def _columns(number: int, names: tuple[str, ...]) -> tuple[Column, ...]:
+def _columns(number: int, names: tuple[str, ...]) -> Mapping[str, Column]:
     """Return the columns of a table, which are the same objects in every query that numbers it so."""
-    return tuple(Column(number, name) for name in names)
+    return {name: Column(number, name) for name in names}
 
 
 @dataclass
@@ -63,7 +63,7 @@ class Entry:
     """What a FROM clause calls a source, and the terms its columns stand for (`None` when not known)."""
 
     alias: str
-    columns: dict[str, Term] | None
+    columns: Mapping[str, Term] | None
     number: int
     hidden: set[str] = field(default_factory=set)  # columns merged away by USING
     key: str = "rowid"  # the column that SQLite calls `rowid`
@@ -194,12 +194,11 @@ class FromClause(ABC):
     ) -> None:
         """Add a table of the database."""
         number = next(self.reader.numbers)
-        columns = self.reader.facts.table(name).columns
-        known: dict[str, Term] | None = dict(zip(columns, _columns(number, columns), strict=True)) or None
+        table = self.reader.facts.table(name)
+        known: Mapping[str, Term] | None = _columns(number, table.columns) or None
         if renamed and known:
             known = dict(zip(renamed, known.values(), strict=False))
-        key = self.reader.facts.table(name).rowid
-        self.enter_source(Entry(alias, known, number, key=key))
+        self.enter_source(Entry(alias, known, number, key=table.rowid))
         body.sources.append(Table(number, name, *options))
 
     def _table(self, node: Any, alias: str, body: Body) -> None:
@@ -346,5 +345,5 @@ class FromClause(ABC):
             b.hidden.discard(name)
             a.hidden.add(name)
         elif side == "FULL" and a.columns is not None:
-            a.columns[name] = Call("coalesce", first, second)
+            a.columns = {**a.columns, name: Call("coalesce", first, second)}
         return [Comparison("=", first, second)]

@@ -87,7 +87,7 @@ class Closure:
 
     def _has_one_row(self, source: Source) -> bool:
         """Return whether all columns of a key of a source are fixed."""
-        return any(all(map(self.fixes, key)) for key in _keys_of(source, self.context))
+        return any(map(self.columns.issuperset, _keys_of(source, self.context)))
 
     def _carries(self, known: Term, unknown: Column) -> bool:
         """A number does not fix the text that equals it ('1' and '01')."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..context import Context, numbers_in
 from ..leaves import CONSTANTS, NULL, ONE, Column, Label, Number, Star
 from ..operators import COUNT_ALL, Aggregate, Case, Cast, Comparison, Exists, In
-from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows, is_cut
+from ..terms import CLOSED, QUERIES, Select, Term, computes_over_rows, contains, is_cut
 from ..walks import columns_of, remake, sources_of, walk_here
 from ._nulls import rejects_null
 from ._shared import any_row, derived_blocks, reads_one_derived_table, shown_terms
@@ -284,7 +284,13 @@ def _shows_one_item_of_all_rows(block: Select) -> bool:
 
 def count_case_to_where(block: Select, context: Context) -> Select:
     """`COUNT(CASE WHEN p THEN 1 END)` alone is COUNT(*) WHERE p. Holds without GROUP BY or other aggregates."""
-    if block.group is not None or block.having or block.extra or block.outers:
+    if (
+        block.group is not None
+        or block.having
+        or block.extra
+        or block.outers
+        or not contains(block.items, Case)
+    ):
         return block
     aggregates = {part for part in walk_here(block.items) if isinstance(part, Aggregate)}
     term = aggregates.pop() if len(aggregates) == 1 else None
