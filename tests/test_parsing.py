@@ -145,9 +145,9 @@ def test_a_query_alone_has_no_thought(completion: str) -> None:
             "2 different `<answer>`",
         ),
         ("<think>t</think>```python\nprint(1)\n```", None, "no code fence holds SQL"),
-        ("<think>t</think> The query is SELECT 1", "The query is SELECT 1", "should begin with SELECT"),
-        ("<think>t</think> DROP TABLE singer", "DROP TABLE singer", "should begin with SELECT"),
-        ("＜think＞t＜/think＞ SELECT 1", "＜think＞t＜/think＞ SELECT 1", "should begin with SELECT"),
+        ("<think>t</think> The query is SELECT 1", "The query is SELECT 1", "does not begin with SELECT"),
+        ("<think>t</think> DROP TABLE singer", "DROP TABLE singer", "does not begin with SELECT"),
+        ("＜think＞t＜/think＞ SELECT 1", "＜think＞t＜/think＞ SELECT 1", "does not begin with SELECT"),
     ],
 )
 def test_auto_says_why_there_is_no_certain_sql(completion: str, sql: str | None, problem: str) -> None:
@@ -197,7 +197,7 @@ def test_each_policy_accepts_its_own_form(name: str) -> None:
         ("finer", f"<think>{'. ' * 200}</think> {SQL}", "filler"),
         ("finer", f"<think>{' ' * 200}</think> {SQL}", "the thought is empty"),
         ("finer", f"<think>{THOUGHT}</think> Here it is:\n{FENCED}", "text beside the SQL: Here it is:"),
-        ("finer", f"<think>{THOUGHT}</think> I cannot answer this.", "should begin with SELECT"),
+        ("finer", f"<think>{THOUGHT}</think> I cannot answer this.", "does not begin with SELECT"),
         ("think_answer", f"<think>t</think> {SQL}", "`<answer>` stands 0 times"),
         ("think_answer", f"<think>t</think> so <answer>{SQL}</answer>", "text beside the SQL: so"),
         ("think_answer", f"<think>t</think><answer>{SQL}", "`</answer>` stands 0 times"),
@@ -214,7 +214,7 @@ def test_each_policy_accepts_its_own_form(name: str) -> None:
         ("fence", SQL, "there is no code fence"),
         ("fence", f"```sql\n{SQL}", "never closed"),
         ("plain", FENCED, "stands in a code fence"),
-        ("plain", "Here: SELECT 1", "should begin with SELECT"),
+        ("plain", "Here: SELECT 1", "does not begin with SELECT"),
     ],
 )
 def test_each_refusal_has_its_reason(name: str, completion: str, problem: str) -> None:

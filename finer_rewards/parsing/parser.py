@@ -271,7 +271,7 @@ def _statement(text: str | None) -> tuple[str | None, str]:
     if not sql[:1].isalpha() and first_word(sql) >= len(sql):
         return None, "the answer holds no statement" if sql else "there is no SQL"
     if not begins_query(sql):
-        return sql, _shown("the SQL should begin with SELECT, WITH or VALUES, but begins", sql)
+        return sql, _shown("the SQL does not begin with SELECT, WITH or VALUES", sql)
     several = not is_one(sql) and distinct_queries(sql) > 1
     return sql, "there are different queries, so none is the answer" if several else ""
 
