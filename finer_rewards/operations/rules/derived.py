@@ -158,9 +158,9 @@ def distinct_to_exists(block: Select, context: Context) -> Select:
         same = {Column(source.label, place): partner for place, partner in beside.items()}
         rest = substitute(block._replace(sources=without(block.sources, source)), same)
         equal = (equality(query.items[place], partner) for place, partner in beside.items())
-        exists = Exists(any_row(query.sources, (*query.where, *equal)))
+        asked = Exists(any_row(query.sources, (*query.where, *equal)))
         others = (one for one in rest.where if not (is_equality(one) and one.left == one.right))
-        return rest._replace(where=(*others, exists))
+        block = rest._replace(where=(*others, asked))
     return block
 
 

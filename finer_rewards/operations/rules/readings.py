@@ -21,7 +21,7 @@ from ._shared import (
 from .joins import equal_classes
 
 #: Sources of a block; every pair of readings is tried, each against the whole block.
-_MOST_COMPARED = 12
+MOST_COMPARED = 12
 
 
 def merge_self_join(block: Select, context: Context) -> Select:
@@ -96,7 +96,7 @@ def fold_repeated_reading(block: Select, context: Context) -> Select:
     """
     if not (block.distinct or context.loose) or block.aggregated or block.extra:
         return block
-    if len(block.sources) > _MOST_COMPARED:
+    if len(block.sources) > MOST_COMPARED:
         return block
     columns = columns_of(block)
     shown = columns_of((block.items, block.order, block.group or ()))

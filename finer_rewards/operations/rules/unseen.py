@@ -14,6 +14,7 @@ from ..walks import columns_of, substitute, walk_here
 from ._nulls import asked_for, null_through
 from ._shared import both_ways, is_equality, shown_terms, table_readings, without
 from .grouping import change_aggregates
+from .readings import MOST_COMPARED
 from .subqueries import only_joins_and_filters
 
 SKIP_NULLS = frozenset({"count", "sum", "total", "avg", "min", "max", "group_concat"})
@@ -59,6 +60,8 @@ def exists_of_itself(block: Select, context: Context) -> Select:
     The row itself is one that is found. Holds where equal values are the same value and the subquery reads
     no column of its own that it does not equate.
     """
+    if len(block.sources) > MOST_COMPARED:
+        return block
     for condition in block.where:
         query = condition.query if isinstance(condition, Exists) else None
         if not only_joins_and_filters(query) or query.outers or len(query.sources) != 1:
