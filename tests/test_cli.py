@@ -272,6 +272,7 @@ def test_demo_explains_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert run("demo", "--keep", tmp_path / "example") == 2
 
 
+@pytest.mark.slow
 def test_doctor_tests_this_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("doctor", "--format", "json") == 0
     records = {record["name"]: record for record in json.loads(capsys.readouterr().out)}

@@ -282,7 +282,9 @@ def test_a_worker_killed_from_outside_is_replaced(engine: Engine) -> None:
     assert engine.executor.execute("SELECT name FROM singer WHERE id = 1", "band").rows == (("Ann",),)
 
 
-@pytest.mark.parametrize("mode", ["strict", "bird", "test_suite"])
+@pytest.mark.parametrize(
+    "mode", ["strict", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("bird", "test_suite"))]
+)
 def test_scores_are_those_of_sqlite(engine: Engine, make_db, same_in_all, mode: str) -> None:
     script, pairs = same_in_all
     file, name = make_db("shop", script), f"shop_{mode}"

@@ -59,7 +59,9 @@ def executor(root, request):
         yield executor
 
 
-@pytest.fixture(scope="module", params=["sqlite3 wall", "sqlite3 cpu", "apsw wall"])
+@pytest.fixture(
+    scope="module", params=["sqlite3 wall", "sqlite3 cpu", pytest.param("apsw wall", marks=pytest.mark.slow)]
+)
 def hasty(root, request):
     engine, clock = request.param.split()
     if engine == "apsw":

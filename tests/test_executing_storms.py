@@ -115,6 +115,7 @@ def test_workers_stopped_and_continued(root):
     assert values[None] == 0
 
 
+@pytest.mark.slow
 def test_threads_and_event_loops_at_once(root):
     work = samples(random.Random(2), 100)
     ones, values = [one for one, _ in work], [value for _, value in work]

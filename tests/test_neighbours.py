@@ -507,6 +507,7 @@ def test_golds_and_schemas_of_strangers_run_in_workers_only(
     assert found == [()] * len(GOLDS)
 
 
+@pytest.mark.slow
 def test_a_gold_that_is_heavy_only_backwards_ends_within_the_limits(make_db: MakeDb) -> None:
     path = make_db(
         "heavy",

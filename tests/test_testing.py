@@ -118,6 +118,7 @@ def test_queries_have_every_part_and_mutation() -> None:
     assert set(REWRITINGS) - rewritten == set()
 
 
+@pytest.mark.slow
 def test_draws_shrink_to_small_sql() -> None:
     # The same draws each time: how small a draw gets in so few steps is otherwise luck.
     quick = settings(few, max_examples=100, database=None, derandomize=True)

@@ -244,7 +244,7 @@ def hold(law: str, benches: Benches, examples: int) -> None:
 
 @pytest.mark.parametrize("law", LAWS)
 def test_laws_hold(law: str, benches: Benches) -> None:
-    hold(law, benches, 6 if law == "batch" else 12)
+    hold(law, benches, 3 if law == "batch" else 6)
 
 
 def hold_with_one_observer(law: str, files: tuple[str, ...]) -> None:

@@ -68,7 +68,7 @@ def test_sigterm_finishes_what_runs_and_refuses_what_is_new(process, tmp_path: P
     assert "timeout" in log.read_text()
 
 
-@pytest.mark.parametrize("presses", [1, 2])
+@pytest.mark.parametrize("presses", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_ends_it_and_leaves_nothing(process, presses: int) -> None:
     server, url = process("--timeout", "60", "--workers", "1")
     with ThreadPoolExecutor(1) as pool, Remote(url, timeout=20, patience=0.2) as remote:
