@@ -371,7 +371,7 @@ class Evidence:
         default_factory=dict, init=False, repr=False, compare=False, hash=False
     )
 
-    #: What rewards found of it that they may ask for once more.
+    #: Scores that one reward computed of this evidence and another may ask for; filled while it is scored.
     kept: dict[object, Score] = field(default_factory=dict, init=False, repr=False, compare=False, hash=False)
 
     def __post_init__(self) -> None:

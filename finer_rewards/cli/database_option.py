@@ -36,8 +36,8 @@ class ChosenDatabases(NamedTuple):
         """Look once for each database, and return a sentence about those that are missing, if any are.
 
         Args:
-            find: is called with a database, and raises `ConfigError` if it is not there; `called` is the name of
-                the database in that message.
+            find: called as `find(database)`, or `find(database, called=what its message should call it)`; raises
+                `ConfigError` if the database is not there.
 
         Raises:
             ConfigError: all databases are missing, or `--db` is a single one that cannot be read.

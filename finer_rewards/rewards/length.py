@@ -76,8 +76,7 @@ def overlong(evidence: Evidence, *, limit: int = 8192, buffer: int = 2048) -> Sc
         ConfigError: the buffer is not within the limit.
 
     Example:
-        >>> execution = overlong(limit=4000, buffer=1000)
-        >>> -0.5 * execution
+        >>> -0.5 * overlong(limit=4000, buffer=1000)
         -0.5 * overlong(limit=4000, buffer=1000)
 
     References:
