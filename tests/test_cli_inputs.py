@@ -284,6 +284,7 @@ def test_a_reason_that_does_not_fit_stands_below_its_row(
     assert " ".join(line.strip() for line in lines).endswith(reason)
 
 
+@pytest.mark.slow
 def test_a_parquet_file_is_a_database(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     duckdb = pytest.importorskip("duckdb")
     with duckdb.connect() as connection:

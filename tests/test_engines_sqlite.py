@@ -133,7 +133,14 @@ def test_texts_are_equal_when_their_bytes_are(path, one, two):
 
 @pytest.mark.parametrize(
     ("verb", "kind"),
-    [("score", "text"), ("score", "json"), ("score", "csv"), ("explain", "text"), ("explain", "jsonl")],
+    [
+        ("score", "json"),
+        ("explain", "text"),
+        *(
+            pytest.param(*one, marks=pytest.mark.slow)
+            for one in (("score", "text"), ("score", "csv"), ("explain", "jsonl"))
+        ),
+    ],
 )
 def test_such_text_leaves_the_process_as_text(path, tmp_path, capsys, verb, kind):
     log = ["--log", str(tmp_path / "log.jsonl")] if verb == "score" else []

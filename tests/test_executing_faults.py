@@ -193,7 +193,7 @@ def test_threads_share_the_workers(root):
 
 
 def test_threads_do_not_wait_for_a_slow_one(root):
-    with SQLite(root, workers=2, timeout=10 * LONG, deadline_floor=2) as executor:
+    with SQLite(root, workers=2, timeout=10 * LONG, deadline_floor=1) as executor:
         executor.execute_many([square(number) for number in range(100)])
         endless = Query(SLOW.format(10**12), "numbers", golds=(square(1).sql,))
         slow = threading.Thread(target=executor.execute_many, args=([endless],))

@@ -483,6 +483,7 @@ def test_a_hub_that_is_not_there_is_said_plainly(monkeypatch: pytest.MonkeyPatch
 # -- golds for another engine
 
 
+@pytest.mark.slow
 def test_golds_are_translated_for_another_engine_and_kept_where_they_mean_the_same(tmp_path: Path) -> None:
     pytest.importorskip("duckdb", reason="DuckDB runs the translations")
     connection = sqlite3.connect(tmp_path / "shop.sqlite")
