@@ -18,6 +18,7 @@ STRATEGIES: tuple[str, ...] = get_args(Strategy)
 Candidates = Sequence[Execution | None]
 
 _REFERENCE_KEY_LENGTH = 200
+# A row that is one number, as FINER-SQL reads it.
 _REFERENCE_NUMBER = re.compile(r"[\s\-+]?(\d+(?:\.\d+)?)$")
 
 
@@ -39,7 +40,8 @@ def vote(
     * `structure_weighted`: as `vav`, but a vote counts as much as the candidate's SQL resembles the others':
       $w(g) = \sum_{i \in g} \sum_j F_1(i, j)$ over atomic operations. Needs `sqls`.
     * `vav_reference`: `vav` bug for bug as FINER-SQL published it. Results are told apart by the first 200
-      characters of their sorted rows, so that two long results can be one; levels are broken by that text.
+      characters of their sorted rows, so that two long results can be one; of groups of one size, the one whose
+      text sorts last wins.
 
     Args:
         executions: what each candidate did, best first; `None` for one without SQL.
@@ -97,7 +99,7 @@ def vote(
 
 
 def votes_for(executions: Candidates, index: int | None) -> dict[str, int]:
-    """Return how many different results there are (`groups`), and how many candidates share one (`votes`).
+    """Return how many different results there are (`groups`), and how many candidates have that of `index` (`votes`).
 
     Example:
         >>> from finer_rewards.types import Status
@@ -179,7 +181,7 @@ def _cell_key(cell: Any) -> tuple[int, Any]:
 
 
 def _tells_something(execution: Execution | None) -> bool:
-    """Return whether some cell holds a value other than zero."""
+    """Return whether some cell holds a value other than zero; NULL and blank text are no values."""
     cells = [cell for row in execution.rows for cell in row] if execution is not None else []
     values = [cell for cell in cells if cell is not None and not (isinstance(cell, str) and not cell.strip())]
     return any(not (isinstance(value, (int, float)) and value == 0) for value in values)

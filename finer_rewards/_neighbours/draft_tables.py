@@ -30,12 +30,12 @@ class DraftTable:
         table: the table of the source.
         rows: its rows so far.
         links: for each reference of the table, the index of the row that each row points to, or DANGLING or NULL.
-        linked: the columns that refer to others.
+        linked: the columns that refer to other tables.
         single_keys: the columns that are a key by themselves.
-        named: those of them that refer to nothing.
+        named: those of `single_keys` that are not `linked`: only they can get a new value by themselves.
         parted: whether codes are separated from their names (see `Recipe.renames`).
-        sought: the rows that have what a gold looks for.
-        twins: row -> the row that repeats it under another key.
+        sought: the indices of the rows into which `seek_in` wrote values that a gold looks for.
+        twins: index of a row -> index of the row that repeats it under another key.
     """
 
     def __init__(self, table: SourceTable, rows: list[list[Cell]]) -> None:
@@ -68,12 +68,12 @@ def seek_in(
 
     Args:
         name: the table.
-        number: the row.
+        number: the index of the row.
         drafts: all tables.
-        sought: the gold's conditions, by table and then by column.
+        sought: for each table, lists of the gold's conditions on one column each.
         rng: the source of random numbers.
         depth: how many references to follow.
-        whole: whether all conditions have to be met; if each were met by chance, rarely would all be.
+        whole: whether to try for all conditions at once; left to chance, a row would rarely meet all of them.
     """
     draft = drafts[name]
     places = draft.table.place
@@ -135,7 +135,10 @@ def _named(
 
 
 def _put(draft: DraftTable, number: int, place: int, value: Cell) -> None:
-    """Write a value; if it is the key of a real row, write all keys of that row, so that they stay together."""
+    """Write a value; if it is the key of a real row, write all keys of that row, so that they stay together.
+
+    Nothing is written if another row already has one of the keys.
+    """
     row = draft.rows[number]
     if place not in draft.single_keys:
         row[place] = value
@@ -178,7 +181,7 @@ def resolve(draft: DraftTable, drafts: Mapping[str, DraftTable]) -> None:
 
 
 def keep_individuals(draft: DraftTable, rng: PortableRandom) -> None:
-    """Give rows that a gold names by key the unique texts they have in the data, and take these from other rows."""
+    """Give rows that a gold names by key the unique texts they have in the data; other rows get other texts there."""
     for one in draft.table.individuals:
         for place, text in one.texts:
             others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
@@ -190,7 +193,7 @@ def keep_individuals(draft: DraftTable, rng: PortableRandom) -> None:
 
 
 def keep_singles(draft: DraftTable, rng: PortableRandom) -> None:
-    """Take a text that only one row of the data has from all rows but one."""
+    """Leave a text that only one row of the data has to one row; the others get another text."""
     for place, text in draft.table.singles:
         others = [value for value in draft.table.values(place) if value != text] or [f"{text}a"]
         having = [row for row in draft.rows if row[place] == text]
@@ -201,12 +204,16 @@ def keep_singles(draft: DraftTable, rng: PortableRandom) -> None:
 def keep_determined(
     draft: DraftTable, pools: Mapping[tuple[str, int], list[Cell]], name: str, rng: PortableRandom
 ) -> None:
-    """Repair columns that determine others: the data promises it, and a query may rely on that."""
+    """Rewrite columns until one determines the other as in the data: a query may rely on that.
+
+    Usually the determined column changes; `pools` has the values that a gold looks for, and these stay where
+    they can.
+    """
     for first, second in draft.table.determined:
         known = draft.table.mapping(first, second)
         wanted = set(pools.get((name, second), ()))
         if wanted and first not in draft.linked and (name, first) not in pools:
-            # A value that a gold looks for stays; the column that determines it is changed to fit.
+            # The determined column has a value that a gold looks for: the column that determines it is changed to fit.
             saying: dict[Cell, list[Cell]] = {}
             for value, other in known.items():
                 saying.setdefault(other, []).append(value)

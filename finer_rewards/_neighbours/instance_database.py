@@ -32,7 +32,7 @@ _MOST_ROWS = 2_000
 _MOST_BYTES = 4 << 20
 # Up to this many columns, every order of the columns is tried when results are compared.
 _MOST_PERMUTED = 5
-# The number of SQLite's limit on attached databases.
+# Which limit of SQLite's `setlimit` this is: the number of attached databases (SQLITE_LIMIT_ATTACHED).
 _LIMIT_ATTACHED = 7
 
 
@@ -43,12 +43,13 @@ class InstanceRequest:
         gold: the gold.
         ordered: whether the order of its rows counts.
         ties: for each part of the gold with a LIMIT: the statement; the same with its sort keys shown and one row more;
-            the LIMIT; which columns are sort keys; and whether its rows are those that an OFFSET skips. If a LIMIT cuts
-            through a tie, the gold has several right results. If skipped rows tie, "the third" may be counted by rows
-            or by distinct values.
+            the LIMIT; the column of each sort key, `None` for one that only the second statement shows, at its end; and
+            whether its rows are those that an OFFSET skips. If a LIMIT cuts through a tie, the gold has several right
+            results. If skipped rows tie, "the third" may be counted by rows or by distinct values.
         extremes: (statement, number of group columns, whether the greatest counts), if the gold reads columns from the
             row of a group's extreme value; see `Unfolded`.
-        promises: statements that a reader would accept for the gold, as they return its result on the real database.
+        promises: statements that answer the question as rightly as the gold, since they return its result on the real
+            database; see `promises_of`.
         mutants: near misses, which the instance should expose.
     """
 
@@ -118,6 +119,7 @@ def try_instance(
 
     It cannot be judged if it fails there, returns no row or nothing but NULL, if a LIMIT of it cuts through a tie, if
     its result changes when rows are read backwards, or if something that the real database promises does not hold.
+    `None` too if the instance exposes no mutant, or is too large.
     """
     raw = sqlite3.connect(":memory:", isolation_level=None, cached_statements=0)
     try:
@@ -166,6 +168,7 @@ def _write(raw: sqlite3.Connection, source: SourceDatabase, instance: Instance, 
 
 
 def _attempt(raw: sqlite3.Connection, budget: _StepBudget, statement: str, values: Row = ()) -> int:
+    """Run a statement that may fail, and return how many rows it inserted or deleted."""
     budget.renew()
     try:
         return max(0, raw.execute(statement, values).rowcount)
@@ -277,7 +280,7 @@ def differs(gold: Sequence[Row], rows: Sequence[Row]) -> str:
     """Return how two results differ: `rows`; `repeats`, only in how often rows occur; or empty, not at all.
 
     Neither the order of rows nor that of columns counts, as some modes allow any. So results that differ here differ in
-    every mode of this library's own.
+    every mode of this library's own (modes that reproduce other evaluators may be looser).
     """
     if gold == rows:
         return ""

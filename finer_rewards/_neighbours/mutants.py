@@ -1,4 +1,4 @@
-"""Writing the near misses (mutants) of a gold query: each with one change that a policy's mistake might make.
+"""Writing the near misses (mutants) of a gold query: queries that a policy might write by mistake.
 
 Neighbours are chosen so that as many of these as possible return another result than the gold.
 """
@@ -35,11 +35,11 @@ _OTHER_AGGREGATE: dict[Any, tuple[Any, ...]] = {
 
 
 def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
-    """Return the near misses of a query, each with one change; equal texts once, at most 60.
+    """Return the near misses of a query; equal texts once, at most 60.
 
-    Kinds: predicate dropped, comparison, constant, like, and/or, aggregate, sum by distinct, distinct, join key, join
-    kind, join dropped, dead join, direction, order dropped, stored row, limit, column, group, set operation, negation,
-    named value.
+    Kinds that change one thing: predicate dropped, comparison, constant, like, and/or, aggregate, sum by distinct,
+    distinct, join key, join kind, join dropped, direction, order dropped, limit, column, group, set operation,
+    negation. Kinds that need no understanding (`shortcuts.py`): stored row, stored value, named value, dead join.
 
     Example:
         >>> from finer_rewards.schema import schema_from_ddl
@@ -66,7 +66,7 @@ def mutants_of(tree: exp.Query, schema: Schema) -> list[Mutant]:
 
 
 def promises_of(tree: exp.Query) -> list[str]:
-    """Return the query with `>` and `>=` (or `<` and `<=`) exchanged where the bound is an average.
+    """Return a query for each comparison with an average, with its `>` and `>=` (or `<` and `<=`) exchanged.
 
     If that changes nothing on the real data, both are right answers to the question, so neighbours must agree too.
     """
@@ -125,10 +125,13 @@ def _changes(node: Any, schema: Schema) -> Iterator[tuple[str, Change]]:
 
 
 def _joins(node: Any) -> bool:
+    """Whether a comparison is of two columns, as in a join."""
     return isinstance(node.this, exp.Column) and isinstance(node.expression, exp.Column)
 
 
 def _becomes(kind: Any, *, clear: bool = False) -> Change:
+    """Return the change of a node to another kind with the same operands; `clear` puts brackets around it."""
+
     def change(place: exp.Expression) -> None:
         other = kind(**{name: value for name, value in place.args.items() if name in ("this", "expression")})
         place.replace(exp.Paren(this=other) if clear and place.parent is not None else other)
@@ -178,7 +181,7 @@ def _other_columns(column: exp.Column, schema: Schema) -> list[str]:
 
 
 def _columns_of(select: exp.Select, schema: Schema) -> list[str]:
-    """Return the columns of the table that a query reads, if it reads only one."""
+    """Return the columns of the table that a query reads; none if it reads several tables."""
     sources = list(select.find_all(exp.Table))
     for table in schema.tables:
         if len(sources) == 1 and table.name.lower() == sources[0].name.lower():

@@ -1,4 +1,7 @@
-"""Writes files and folders so that they appear whole or not at all: a reader sees the old content or the new one."""
+"""Writes files and folders so that they appear whole or not at all: a reader sees the old content or the new one.
+
+While a folder is replaced, a reader may for a moment find none.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,8 @@ def replacing(path: Path, *, durable: bool = False, exclusive: bool = False) -> 
     Args:
         path: the file or folder to write.
         durable: whether to wait until the content of a file is on the disk, before the file gets its name.
-        exclusive: whether a file that another writer has put there meanwhile stays: the first writer wins.
+        exclusive: whether a file that is there when the block ends stays, and the new one is dropped: of several
+            writers, the first wins.
 
     Example:
         >>> from tempfile import TemporaryDirectory
@@ -67,7 +71,7 @@ def _claim(draft: Path, path: Path) -> None:
     except FileExistsError:
         return
     except OSError:
-        # The file system has no hard links.
+        # The file system has no hard links. Between this look and the renaming another writer may still come first.
         if not path.exists():
             draft.rename(path)
 

@@ -23,15 +23,18 @@ _LARGEST: Final = 4 << 30
 #: Up to so many bytes of standard input are kept in memory, without a file.
 _IN_MEMORY = 8 << 20
 _GZIP, _ZSTD, _SQLITE = b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"SQLite format 3\0"
+# First bytes of files that are not read -> the command that unpacks them; Parquet has none.
 _OTHERS = {b"PK\x03\x04": "unzip", b"BZh": "bunzip2", b"\xfd7zXZ": "unxz", b"PAR1": ""}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+# A URL, which is refused with a message of its own.
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 
 
 class TextFile:
-    """The text of a file in UTF-8, or in UTF-16 with its mark; without a byte-order mark and Windows line ends.
+    """The text of a file in UTF-8, or in UTF-16 with a byte-order mark.
 
-    Only one line is in memory at a time, so that a file may be larger than memory.
+    The mark is left out, and Windows line ends become `\\n`. Only one line is in memory at a time, so that a file may
+    be larger than memory; UTF-16 is read whole.
 
     Args:
         path: the file; `-` is standard input.
@@ -137,10 +140,11 @@ class TextFile:
 def read_lines(path: Path) -> Iterator[str]:
     """Yield the lines of a log, compressed or not.
 
-    Bytes that are not UTF-8 are replaced, since a process may have been killed while it wrote a character.
+    Bytes that are not UTF-8 are replaced, since a process may have been killed while it wrote a character. A compressed
+    log has to be whole.
 
     Raises:
-        DataError: it is compressed, and unpacking fails.
+        DataError: it is compressed, and cannot be unpacked or is not text.
     """
     with path.open("rb") as file:
         packed = file.read(4).startswith((_GZIP, _ZSTD))

@@ -1,4 +1,4 @@
-"""Lets an interrupted `score` go on where it stopped, and notices if its samples are in the score log already."""
+"""Lets an interrupted `score` go on where it stopped, and tells whether the score log has a sample already."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ class ResumedOutput(NamedTuple):
 def open_draft(
     path: str | None, key: Sequence[object] | None, seen: Callable[[dict[str, Any]], None]
 ) -> Iterator[ResumedOutput]:
-    """Yield the output; if the run is interrupted, the records of a JSONL file are kept in `PATH.part`.
+    """Yield the output; records are written to `PATH.part`, which stays if the run is interrupted, else becomes PATH.
 
     Args:
-        path: the file.
-        key: everything that decides the records. The records in `PATH.part` are used if its first line has the
-            same key. With `None` nothing is kept.
+        path: the file; nothing is kept of standard output, nor of a pipe.
+        key: everything that decides the records. It is the first line of `PATH.part`; the records there are used if
+            theirs is the same. With `None`, as for other formats than JSONL, nothing is kept.
         seen: is called with each record that is there already.
 
     Raises:
@@ -120,7 +120,7 @@ def resume_key(*parts: object) -> list[object] | None:
 
 
 def is_logged(log: str | None, sample: Sample, digest: str) -> bool:
-    """Return whether a score log has this sample already, scored under this signature."""
+    """Return whether a score log has this sample already, scored under the signature with this digest."""
     if log is None or not Path(log).is_file():
         return False
     # Lines are compared as bytes first: parsing every line of a long log would take minutes.

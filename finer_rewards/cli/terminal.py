@@ -29,6 +29,7 @@ def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
+# `--` comments at the beginning of a statement.
 _COMMENTS = re.compile(r"\A(?:\s*--[^\n]*\n)+")
 
 
@@ -43,7 +44,7 @@ def one_line(text: str) -> str:
 
 
 def statement(sql: str | tuple[str, ...]) -> str:
-    """Return a statement, or several of equal standing, on one line of at most 2000 characters.
+    """Return a statement, or several (all golds of a sample), on one line of at most 2000 characters.
 
     Comments before it are left out: on one line a `--` comment would seem to take in the statement.
     """
@@ -121,7 +122,10 @@ def wrap(text: str, indent: int = 2, hang: int | None = None) -> list[str]:
 def table(
     rows: Sequence[Sequence[str]], widths: Sequence[int], stream: TextIO, colours: Sequence[str] = ()
 ) -> Iterator[str]:
-    """Yield a line for each row, its columns padded to `widths` (negative aligns right), the last cut to fit."""
+    """Yield a line for each row, its columns padded to `widths` (negative aligns right), the last cut to fit.
+
+    `widths` leaves out the last column; `colours` names one for each column, empty for none.
+    """
     room = width(stream)
     left = None if room is None else max(room - sum(abs(size) + 2 for size in widths) - 1, 20)
     for row in rows:

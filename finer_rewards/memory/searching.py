@@ -31,7 +31,10 @@ class MemoryLostError(ConfigError):
 
 
 class MemoryElsewhere(ABC):
-    """The base of memories that another process holds (a server, a Ray actor); a lost one is `memory_unavailable`."""
+    """The base of memories that another process holds (a server, a Ray actor).
+
+    If that process is lost, recalls have the status `memory_unavailable`.
+    """
 
     def search(
         self,
@@ -113,18 +116,19 @@ def recall_thoughts(
 ) -> list[Recall]:
     """Embed the thoughts together and search for each.
 
-    Texts about something else are embedded too: the similarity that they get is the zero of the scale.
+    Texts about other things altogether (`UNRELATED`) are embedded too: a similarity no larger than theirs
+    counts as 0.
 
     Args:
         thoughts: the thoughts; an empty one finds nothing, and is not embedded.
         dbs: the id of the database that each is about.
-        top_k: most verified and most failed traces for a thought.
-        scope: traces of other databases, of the same one, or of any.
+        top_k: how many verified traces a thought finds at most, and how many failed ones.
+        scope: whether it finds traces of other databases, of the same one, or of any.
         questions: the question of each, or nothing at all.
         sqls: the SQL of each, or nothing at all.
         snapshot: the traces to search.
         embed: returns the unit vector of each thought, `None` if it is not finite.
-        join: adds to vectors what the questions ask for; `None` when questions are not compared.
+        join: mixes into the vector of a thought what its question asks for; `None` when questions are not compared.
         fingerprint: the name of the embedder, for messages.
     """
     asked = [place for place, thought in enumerate(thoughts) if thought.strip()]

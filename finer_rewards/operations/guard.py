@@ -1,9 +1,9 @@
 """From text to one parsed query, in bounded time, or a refusal that says why.
 
 sqlglot's parser recurses on nesting and doubles its time with each JOIN that has no ON; so the text
-is measured before it is parsed. What passes is read, rewritten and told in about half a second of CPU time
-at most: `test_no_text_takes_long_at_any_size` counts the calls. The limits
-count what the text holds and never look at a clock, so that no score depends on the machine.
+is measured before it is parsed. What passes becomes operations in about half a second of CPU time at most:
+`test_no_text_takes_long_at_any_size` checks that, by counting calls. The limits count what the text holds and
+never look at a clock, so that no score depends on the machine.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _LEXEME = re.compile(
 
 
 class OperationsError(FinerError):
-    """SQL whose operations cannot be told.
+    """SQL that cannot be read into operations.
 
     Args:
         reason: what is wrong, in one sentence.
@@ -106,7 +106,7 @@ def parse_query(sql: str, dialect: str) -> Any:
         raise ConfigError(
             f"`dialect` should be one that sqlglot knows, but got {dialect!r}. {error}"
         ) from None
-    # Otherwise the label of `->>` becomes a path, and SQLite versions differ in which labels are paths.
+    # Keep the label of `->>` as written: sqlglot makes a path of it, but SQLite versions differ in which are paths.
     vars(read)["to_json_path"] = _as_written
     try:
         with quiet_sqlglot():
@@ -123,7 +123,7 @@ def parse_query(sql: str, dialect: str) -> Any:
     except TokenError as error:
         raise OperationsError(f"The SQL does not parse: {str(error).splitlines()[0]}") from None
     except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-        # sqlglot lets a few of these through on malformed text; they say nothing about our own code.
+        # On malformed text sqlglot's own code sometimes fails in these ways.
         raise OperationsError(f"The SQL does not parse: {type(error).__name__} in the parser") from None
     tree = _only_query(parsed)
     for node in list(tree.find_all(exp.Is)):
@@ -176,7 +176,7 @@ def _as_written(path: Any) -> Any:
 
 
 def _leading_not(tokens: list[Any]) -> bool:
-    """Return whether a NOT stands in front of an operand, and not after one as in `a NOT IN (b)`.
+    """Return whether any NOT stands in front of an operand, and not after one as in `a NOT IN (b)`.
 
     Raises:
         OperationsError: it stands after a sign: the tree of `a = NOT b IN (c)` is that of `a = b NOT IN (c)`.
@@ -201,7 +201,7 @@ def measure(sql: str) -> None:
 
 
 def refuse_unreadable(sql: str) -> None:
-    """Refuse a text that no parser need see."""
+    """Refuse a text that is too long, empty, or has characters that no SQL has: that takes no parser."""
     within("characters", len(sql))
     if not sql.strip():
         raise OperationsError("The SQL is empty")
@@ -218,7 +218,7 @@ def _refuse_oversized(sql: str) -> None:
     depth = deepest = terms = operators = prefixes = loose = most_loose = outer = joins = subqueries = end = 0
     ranks = [0]
     items, before = 0, ""
-    # Whether each bracket is that of IN, whose lists may be long.
+    # For each open bracket, whether it is that of IN: its list may be long, so its commas are not counted.
     lists = [False]
     for match in _LEXEME.finditer(sql):
         word = match.group()
@@ -294,6 +294,7 @@ _COMPARES = frozenset({"=", "==", "<>", "!=", "<", "<=", ">", ">="})
 _SIGNS = _COMPARES | frozenset({"+", "-", "~", "*", "/", "%", "||", "&", "|", "<<", ">>"})
 _OPENING = frozenset({"(", "CASE"})
 _CLOSING = frozenset({")", "END"})
+# After these the clauses of a SELECT begin anew.
 _RESTART = frozenset({"SELECT", "UNION", "INTERSECT", "EXCEPT", ";"})
 # sqlglot takes the clauses of a SELECT in any order; no engine does.
 _RANKS = {"JOIN": 1, "WHERE": 2, "GROUP": 3, "HAVING": 4, "ORDER": 5, "LIMIT": 6}
@@ -302,7 +303,7 @@ _PREFIX = frozenset({"NOT", "-", "+", "~"})
 
 
 def within(what: str, amount: int) -> None:
-    """Refuse a text that has too much of something."""
+    """Refuse a text that has more of something, a key of `LIMITS`, than is read."""
     if amount > LIMITS[what]:
         raise OperationsError(f"The SQL is too large: {amount} {what}, {LIMITS[what]} are read")
 

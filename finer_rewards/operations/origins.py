@@ -20,6 +20,7 @@ from .terms import QUERIES, Derived, Query, Select, Term
 from .walks import columns_of, conjuncts, substitute, walk
 from .words import say
 
+# The kinds of operation that are conditions, which rewriting may move to another clause.
 _MOVED = frozenset({"filter", "join", "left join", "having"})
 
 
@@ -84,7 +85,7 @@ def _conditions(
 
 
 def _named(term: Term, context: Context) -> dict[Column, Column]:
-    """Return each column of a term as that of the first source of its table."""
+    """Return each column of a term as if its table were read only once; rewriting may number repeated tables anew."""
     return {
         column: column.of_source(SourceName(context.tables.get(column.source, "?"), 0, 1))
         for column in columns_of(term)

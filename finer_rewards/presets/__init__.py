@@ -2,8 +2,9 @@
 
 A preset is a plain composition; print it to see its formula. `finer-rewards presets` lists them. Where a
 docstring's first line says `_reference`, the preset keeps something that its source is known to judge
-wrongly; its `mode` parameter, where there is one, mends the comparison and leaves the formula. Import from here: the
-modules inside are private.
+wrongly; its `mode` parameter, where there is one, mends the comparison and leaves the formula. In the formulas M is an
+execution match, X says that the query runs, F that the completion is well formed. Import from here: the modules inside
+are private.
 """
 
 from __future__ import annotations

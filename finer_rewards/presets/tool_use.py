@@ -1,4 +1,4 @@
-"""Presets of systems that query the database before they answer, and of 2026."""
+"""Presets of 2026: what Arctic's training code computes, and two systems that query the database before they answer."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def arctic_reference() -> Reward:
 
 
 def sql_trail(*, most: int = 2, mode: str | Mode = "bird") -> Reward:
-    """SQL-Trail: a match above all, then few turns, names, phrases, running and form. `_reference`: BIRD's comparison.
+    """SQL-Trail: a match, few turns, names and bigrams like gold's, running and form. `_reference`: BIRD's comparison.
 
     Formula: 5 M + 2 turns + schema Jaccard + bigram Jaccard + X + F, turns 1 for at most `most` of them. Range [0, 11].
 
-    Known to reward wrongly: a wrong query in few turns earns up to 6 of 11, more than a right one that reads unlike
-    gold. The paper has `most` by difficulty (simple 2, medium 3; hard: a match before the last turn): give each
+    Known to reward wrongly: a wrong query in few turns earns up to 6 of 11; a right one in many turns that reads unlike
+    gold earns 7. The paper has `most` by difficulty (simple 2, medium 3; hard: a match before the last turn): give each
     difficulty its own reward.
 
     Args:
@@ -56,7 +56,8 @@ def trust_sql(*, mode: str | Mode = "bird") -> Reward:
     Formula: (1 if M, else 0.2 X) + 0.1 F. Range [0, 1.1].
 
     Known to reward wrongly: duplicates and order are ignored, empty equals empty; `SELECT 1` earns 0.2. Not reproduced:
-    the schema's own reward, which the paper pays by an advantage of its own to the tokens before the proposal.
+    the paper's reward of the schema that the model proposes, from which tokens up to that proposal get an advantage of
+    their own.
 
     Args:
         mode: how results are compared; `strict` mends the comparison.

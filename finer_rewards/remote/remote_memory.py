@@ -14,8 +14,9 @@ from finer_rewards.types import Evidence, Recall, Sample, Score
 
 # The most thoughts or samples in one request; a server accepts as many by default.
 _BATCH = 4096
+# What the parts of `Asked` are called in a request.
 _FIELDS = ("thoughts", "dbs", "questions", "sqls")
-# Seconds that the embedding of a batch may take.
+# Seconds that a whole answer may take: embedding a batch takes long, and `timeout` only ends a silence.
 _LONGEST = 600.0
 
 
@@ -46,8 +47,8 @@ class RemoteMemory(ServerBacked, MemoryElsewhere):
         """Offer samples to the memory; see `TraceMemory.remember`.
 
         Only the samples are sent. The server scores them itself and decides by its own result, so that nobody can
-        plant a trace that was not verified; the signature of the trace is the server's. If the server is lost,
-        samples are refused with that reason, and can be offered again.
+        plant a trace that was not verified; the trace gets the server's signature, and `signature` is ignored. If the
+        server is lost, the samples that it has not answered are refused with that reason, and can be offered again.
 
         Raises:
             ConfigError: an item is not such a pair, or the server refuses the request.

@@ -13,6 +13,7 @@ from finer_rewards.types import Status
 if TYPE_CHECKING:
     from finer_rewards.schema import Schema
 
+# So many missing and so many extra operations are told.
 MOST = 20
 
 
@@ -22,12 +23,14 @@ def wrong_operations(
     """Return the operations, and kinds of operation, that are most often missing and extra.
 
     Args:
-        pairs: each with `predicted`, `gold` (SQL), `n`, how often the pair occurs, and `db`.
+        pairs: each with `predicted`, `gold` (SQL; several golds are not read), `n`, how often the pair occurs, and
+            `db`.
         schemas: the schema and dialect of each database, with which rewards read statements; without it, a text in
             double quotes is taken for a column, and columns belong to no table.
 
     Returns:
-        `kinds`, `missing` and `extra`, the commonest first, and `unread`, the samples whose SQL could not be read.
+        `kinds`, `missing` and `extra`, the commonest first, and `unread`: of how many samples the SQL could not be
+        read.
 
     Example:
         >>> found = wrong_operations(
@@ -53,7 +56,7 @@ def wrong_operations(
         difference = gold.diff(predicted)
         for side in ("missing", "extra"):
             for one in getattr(difference, side):
-                # The kind `query` stands for the statement as a whole.
+                # The kind `query` stands for the statement as a whole, and nearly always differs.
                 if one.kind != "query":
                     counts[side][str(one)] += pair["n"]
                     kinds[side][one.kind] += pair["n"]

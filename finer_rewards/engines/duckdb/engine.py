@@ -11,6 +11,7 @@ from finer_rewards.engines.engine import Check, Engine, Fact, changes_fact, file
 from finer_rewards.engines.sqlite.files import SUFFIXES as SQLITE_SUFFIXES
 from finer_rewards.executing.databases import database_names
 
+# `doctor` runs it to see that the time limit ends it.
 _ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
 
 
@@ -28,7 +29,8 @@ def _owns(place: str) -> bool:
     return bool(database_names(path, OWN_SUFFIXES)) or any(map(is_duckdb_place, folders))
 
 
-# From docs/engines/differences.md, whose script runs the versions: what older versions than these do differently.
+# What older versions do, by the first version that no longer does it. The page docs/engines/differences.md has them
+# all, and names the command that runs the versions.
 _CHANGES = {"2.0": "5 % 0 is NULL, and IN () is refused"}
 
 

@@ -50,6 +50,8 @@ FORBIDDEN_FUNCTIONS = frozenset(
 # Functions whose value may be another each time; those about changes depend on what ran before.
 RANDOM_FUNCTIONS = frozenset(("random", "randomblob", "changes", "total_changes", "last_insert_rowid"))
 CLOCK_FUNCTIONS = frozenset(("current_timestamp", "current_date", "current_time"))
+# First words of statements: those that return rows and are run, and those that are told to be no query. A statement
+# with any other first word is refused.
 ROW_SOURCES = ("select", "with", "values")
 NOT_QUERIES = ("", "explain", "pragma", "reindex", "analyze")
 # Prefixes of errors caused by the database, not the query. Match the prefix only: the rest may quote the query.
@@ -66,7 +68,7 @@ LOST = (
     "locking protocol",
 )
 OPCODES_BETWEEN_CHECKS = 1000
-# Bytes that an open connection takes besides the pages that it keeps, the most that these take, and what all may take.
+# Bytes that an open connection is taken to need: so many, and its pages up to a limit. And what all together may take.
 CONNECTION_BYTES, MOST_PAGE_BYTES, ALL_BYTES = 1 << 18, 2 << 20, 36 << 20
 
 
@@ -170,7 +172,7 @@ class Connection:
         return authorize
 
     def run(self, sql: str, timeout: float, allowance: float = INFINITY) -> Answer:
-        """Run one statement and return its answer."""
+        """Run one statement and return its answer; `timeout` is in seconds by the clock, `allowance` in CPU seconds."""
         if not self.declared and any(name in sql.lower() for name in ("json_", "dbstat")):
             self.declared = True
             self._declare(("json_each('[]')", "json_tree('[]')", "dbstat"))
@@ -216,7 +218,8 @@ class Connection:
         if word in NOT_QUERIES:
             return "not_a_query", (), [], f"{word.upper() or 'an empty statement'} is not a query", False
         if word not in ROW_SOURCES:
-            # Compile it without running it: this raises for what is no SQL at all; the rest is SQL that does not read.
+            # Compile it without running it. What is no SQL at all raises here, so that its status is `failed`; what
+            # compiles does something other than read.
             self.raw.execute("EXPLAIN " + sql).close()
             return "refused", (), [], f"{word.upper()} is not allowed", False
         try:
@@ -233,7 +236,7 @@ class Connection:
     def _fetch(self, sql: str) -> Outcome:
         max_rows, max_bytes = self.settings["max_rows"], self.settings["max_bytes"]
         if sys.version_info < (3, 11):
-            # Python 3.10 cannot switch the statement cache off; a number in front makes every text a new one.
+            # Python 3.10 cannot switch the statement cache off; a comment with a number makes every text a new one.
             self.count += 1
             sql = f"--{self.count}\n{sql}"
         cursor = self.raw.execute(sql)
@@ -324,7 +327,7 @@ class Databases:
                 connection = self.connect(uri, self.settings)
             except (sqlite3.Error, MemoryError, UnicodeError) as error:
                 return lost(error)
-            # Small databases, as neighbours are, leave those open that many others are beside.
+            # Close those used longest ago until all fit. Bytes are counted, so many small ones (neighbours) stay open.
             self.bytes += connection.bytes
             while self.connections and self.bytes > ALL_BYTES:
                 self.close(self.connections.popitem(last=False)[1])

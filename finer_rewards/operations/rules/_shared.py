@@ -36,7 +36,7 @@ def derived_blocks(sources: Iterable[Source]) -> Iterator[tuple[Derived, Select]
 
 
 def table_readings(sources: Iterable[Source]) -> list[Table]:
-    """Return the sources that are tables, all their rows being read."""
+    """Return the sources that are tables read whole, without such as TABLESAMPLE."""
     return [source for source in sources if isinstance(source, Table) and not source.options]
 
 
@@ -46,7 +46,7 @@ def items_behind(label: Label, query: Select) -> dict[Column, Term]:
 
 
 def any_row(sources: tuple[Source, ...], where: tuple[Term, ...], outers: tuple[Outer, ...] = ()) -> Select:
-    """Return the block that EXISTS asks for a row of sources."""
+    """Return the block in an EXISTS: whether sources have a row that meets conditions."""
     return Select("select", "any", (ONE,), sources, outers, where, None, (), (), None, None)
 
 
@@ -77,7 +77,10 @@ def both_ways(comparison: Comparison) -> tuple[tuple[Term, Term], tuple[Term, Te
 
 
 def drop_self_equalities(where: Iterable[Term], context: Context) -> tuple[Term, ...]:
-    """Return conditions without those that merging two terms has made `x = x`, which only say that x is not NULL."""
+    """Return conditions with each `x = x`, which merging two terms makes, as `x IS NOT NULL`.
+
+    It is dropped where x is never NULL; so is `x IS x`.
+    """
     kept: list[Term] = []
     present: list[Term] = []
     for condition in where:

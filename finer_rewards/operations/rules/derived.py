@@ -1,4 +1,7 @@
-"""Rules on derived tables that `blocks.merge_derived` leaves: such as group, wrap or have columns that nobody reads."""
+"""Rules on the derived tables that `blocks.merge_derived` cannot merge.
+
+Some group or remove repeats, some are wrapped in a block that adds little, some have columns that nobody reads.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +32,9 @@ from .subqueries import only_joins_and_filters
 def unwrap(block: Select, context: Context) -> Query:
     """Return the query inside a block that only renames, filters, sorts or cuts it.
 
-    Holds when the block reads one derived table and neither groups nor removes repeats itself:
-    a filter on groups is a HAVING, and a projection of a grouped query is a grouped query.
+    Holds when the block reads one derived table and does not group or aggregate itself: a filter on groups is a
+    HAVING, and a projection of a grouped query is a grouped query. It may remove repeats around a SELECT without
+    LIMIT.
     """
     source = block.sources[0] if reads_one_derived_table(block) else None
     if not isinstance(source, Derived) or _groups(block):
@@ -46,7 +50,7 @@ def unwrap(block: Select, context: Context) -> Query:
 
 
 def _groups(block: Select) -> bool:
-    """Return whether a block folds or counts its rows, or does what no other query can take over."""
+    """Return whether a block groups, aggregates or has window functions, or has a clause that cannot move."""
     return (
         block.group is not None or bool(block.having or block.extra) or computes_over_rows(shown_terms(block))
     )
@@ -58,7 +62,7 @@ def _takes_all_rows(block: Select) -> bool:
 
 
 def _unwrap_set_operation(block: Select, label: Label, operation: SetOperation) -> Query:
-    """A block over a set operation goes into its branches, or goes where it shows all columns in their order."""
+    """A block over a set operation moves into its branches, or is dropped if it shows all columns in their order."""
     pushed = _push_into_union(block, label, operation)
     if pushed is not None:
         return pushed
@@ -186,7 +190,7 @@ def _has_exactly_one_row(query: Select) -> bool:
 def drop_unread_columns(block: Select, context: Context) -> Select:
     """A column of a derived table that nobody reads is dropped.
 
-    Holds unless the number of rows hangs on it. In SELECT DISTINCT it does, so that becomes GROUP BY all columns, of
+    Holds unless the number of rows depends on it. In SELECT DISTINCT it does, so that becomes GROUP BY all columns, of
     which one need not be shown; a lone aggregate stays, as it makes one row of all.
     """
     for source, query in derived_blocks(block.sources):
@@ -213,7 +217,7 @@ def _as_grouped(query: Select) -> Select | None:
 
 
 def _places_read(block: Select, label: Label) -> set[int] | None:
-    """Return the places of a derived table's columns that a block reads; `None` where one is read by its name."""
+    """Return the places of a derived table's columns that a block reads; `None` where one has only a name, no place."""
     read = {column.name for column in columns_of(block) if column.source == label}
     places = {name for name in read if isinstance(name, int)}
     return places if places == read else None
@@ -224,7 +228,7 @@ def _places_kept(query: Select, read: set[int]) -> list[int]:
     everything = list(range(len(query.items)))
     kept = [place for place in everything if place in read]
     one_row = query.aggregated and query.group is None
-    # Without an aggregate it would have a row for each that it reads.
+    # Without an aggregate it would no longer be one row, but a row for each that it reads.
     if one_row and not any(contains(query.items[place], Aggregate) for place in kept):
         return everything
     return kept or [0]
