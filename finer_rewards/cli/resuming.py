@@ -120,7 +120,10 @@ def resume_key(*parts: object) -> list[object] | None:
 
 
 def is_logged(log: str | None, sample: Sample, digest: str) -> bool:
-    """Return whether a score log has this sample already, scored under the signature with this digest."""
+    """Return whether a score log has this sample already, scored under the signature with this digest.
+
+    Then `score` warns, and appends all the same: a report would count the samples twice.
+    """
     if log is None or not Path(log).is_file():
         return False
     # Lines are compared as bytes first: parsing every line of a long log would take minutes.
