@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import apsw
 import pytest
 from engine_sql import SQLITE_DDL, TYPED_DDL, Writer, rows_for
 from engine_ways import Ways
@@ -64,6 +65,18 @@ class SQLiteDatabases:
         except sqlite3.Error as error:
             return str(error).partition(":")[0]
 
+    def differ_in_newer(self, place: int, first: str, second: str) -> bool:
+        """Return whether two texts differ in a newer SQLite too: 3.40 loses rows where joins meet collations."""
+        newer = apsw.Connection(":memory:")
+        for statement in self.connections[place].iterdump():
+            newer.execute(statement)
+        try:
+            return Counter(newer.execute(first)) != Counter(newer.execute(second))
+        except apsw.Error:
+            return True
+        finally:
+            newer.close()
+
 
 class DuckDBDatabases(SQLiteDatabases):
     """DuckDB in memory."""
@@ -95,6 +108,9 @@ class DuckDBDatabases(SQLiteDatabases):
         except Exception as error:  # noqa: BLE001 - any error of the engine is a result here
             return "no SQL" if "syntax" in type(error).__name__.lower() + str(error).lower() else "mistyped"
 
+    def differ_in_newer(self, place: int, first: str, second: str) -> bool:
+        return True
+
 
 def bag(rows: list[Any] | str, folded: bool, joined: bool = False) -> Rows:
     """Return rows as a bag, texts that a collation takes for equal alike if `folded`, what is joined in any order."""
@@ -124,7 +140,7 @@ def differ(databases: SQLiteDatabases, first: str, second: str) -> bool:
         # Whether types fit is not for the operations to say.
         if ours != theirs and "mistyped" not in (ours, theirs):
             turned = [bag(databases.rows(place, sql, turned=True), *alike) for sql in (first, second)]
-            if turned == [ours, theirs]:
+            if turned == [ours, theirs] and databases.differ_in_newer(place, first, second):
                 return True
     return False
 
