@@ -103,25 +103,31 @@ def failure_causes(
         >>> failure_causes("SELECT nme FROM t", ["SELECT name FROM t"], status=Status.failed)
         ('error',)
     """
-    from finer_rewards.operations import OperationsError, sql_operations
-
     if predicted is None and status is Status.ok:
         status = Status.no_sql
     if status in _STOPPED:
         return (_STOPPED[status],)
-    found: list[tuple[int, tuple[str, ...]]] = []
+    read = nearest_operations(predicted or "", golds, schema, dialect)
+    causes = causes_between(*read) if read else ("unread",)
+    causes += ("empty_result",) if empty else ()
+    return causes or ("same_operations",)
+
+
+def nearest_operations(
+    predicted: str, golds: Sequence[str], schema: Schema | None, dialect: str
+) -> tuple[Operations, Operations] | None:
+    """Return the operations of a query and of the most similar gold; `None` where it, or every gold, cannot be read."""
+    from finer_rewards.operations import OperationsError, sql_operations
+
+    found: list[tuple[int, Operations, Operations]] = []
     for gold in golds:
         try:
-            ours, theirs = (
-                sql_operations(sql, schema=schema, dialect=dialect) for sql in (predicted or "", gold)
-            )
+            ours, theirs = (sql_operations(sql, schema=schema, dialect=dialect) for sql in (predicted, gold))
         except OperationsError:
             continue
         difference = theirs.diff(ours)
-        found.append((len(difference.missing) + len(difference.extra), causes_between(ours, theirs)))
-    causes = min(found, key=lambda one: one[0])[1] if found else ("unread",)
-    causes += ("empty_result",) if empty else ()
-    return causes or ("same_operations",)
+        found.append((len(difference.missing) + len(difference.extra), ours, theirs))
+    return min(found, key=lambda one: one[0])[1:] if found else None
 
 
 def causes_between(predicted: Operations, gold: Operations) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from finer_rewards import testing
 from finer_rewards.causes import CAUSES, causes_between, failure_causes
 from finer_rewards.cli import main
 from finer_rewards.operations import OperationsError
+from finer_rewards.reporting.operation_causes import wrong_operations
 
 GOLD = "SELECT name FROM boat WHERE seats > 3"
 #: A wrong query, its gold, and its causes.
@@ -183,3 +184,12 @@ def test_a_report_counts_one_main_cause_for_every_sample_that_did_not_match(
         "wrong_value": 2, "empty_result": 2, "missing_condition": 2, "refused": 2, "malformed": 2, "error": 2,
     }  # fmt: skip
     assert "| missing_condition | 2 | 2 |" in render_markdown([run], ["run"])
+
+
+def test_operations_of_several_golds_are_those_of_the_most_similar_one():
+    near, far = "SELECT a FROM t WHERE b = 1", "SELECT c FROM u ORDER BY d LIMIT 1"
+    pair = {"predicted": "SELECT a FROM t", "n": 2, "db": ""}
+    alone = wrong_operations([{**pair, "gold": near}])
+    assert wrong_operations([{**pair, "gold": json.dumps([far, near])}]) == alone
+    assert [one["operation"] for one in alone["missing"]] == ["filter t.b = 1"] and not alone["unread"]
+    assert wrong_operations([{**pair, "gold": json.dumps(["SELECT (", "FROM"])}])["unread"] == 2

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from finer_rewards._util.lossless_json import parse_json
-from finer_rewards.causes import CAUSES, failure_causes
+from finer_rewards.causes import CAUSES, failure_causes, nearest_operations
 from finer_rewards.types import Status
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def wrong_operations(
     """Return the operations, and kinds of operation, that are most often missing and extra.
 
     Args:
-        pairs: each with `predicted`, `gold` (SQL; several golds are not read), `n`, how often the pair occurs, and
-            `db`.
+        pairs: each with `predicted`, `gold` (SQL, or a JSON list of it; the most similar one counts), `n`, how often
+            the pair occurs, and `db`.
         schemas: the schema and dialect of each database, with which rewards read statements; without it, a text in
             double quotes is taken for a column, and columns belong to no table.
 
@@ -39,20 +39,16 @@ def wrong_operations(
         >>> found["missing"][0]
         {'operation': 'filter t.b = 1', 'samples': 3}
     """
-    from finer_rewards.operations import OperationsError, sql_operations
-
     counts = {"missing": Counter[str](), "extra": Counter[str]()}
     kinds = {"missing": Counter[str](), "extra": Counter[str]()}
     unread = 0
     for pair in pairs:
-        try:
-            schema, dialect = (schemas or {}).get(pair.get("db", ""), (None, "sqlite"))
-            predicted, gold = (
-                sql_operations(pair[side], schema=schema, dialect=dialect) for side in ("predicted", "gold")
-            )
-        except OperationsError:
+        schema, dialect = (schemas or {}).get(pair.get("db", ""), (None, "sqlite"))
+        read = nearest_operations(pair["predicted"], _golds(pair["gold"]), schema, dialect)
+        if read is None:
             unread += pair["n"]
             continue
+        predicted, gold = read
         difference = gold.diff(predicted)
         for side in ("missing", "extra"):
             for one in getattr(difference, side):
