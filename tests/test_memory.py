@@ -465,7 +465,7 @@ def _in_child(memory: TraceMemory, number: int, queue: Any) -> None:
         queue.put(repr(error))
 
 
-@pytest.mark.parametrize("method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("method", ["fork", "spawn"])
 @pytest.mark.filterwarnings("ignore:This process.*fork:DeprecationWarning")
 def test_a_child_process_goes_on_with_its_own_segment(tmp_path: Path, method: str) -> None:
     memory = TraceMemory.open(tmp_path, "hashing", durable=False)
