@@ -16,6 +16,8 @@ from finer_rewards.executing.siblings import cache_folder
 MOST_BYTES = 4 << 30
 # A file that was used so few seconds ago stays: a batch that has looked it up may not have opened it yet.
 _IN_USE = 3600
+# Use is noted in the file's time only this often: another time is another state, of which no result is known.
+_NOTED_EVERY = 600
 # The folder is looked through at the first file that a process keeps, and then at each of so many.
 _BETWEEN = 64
 _KEPT = count()
@@ -30,7 +32,8 @@ def text_file(text: str) -> Path:
 def is_kept(path: Path) -> bool:
     """Return whether the file of a text is there, and note that it is used."""
     try:
-        os.utime(path)
+        if time.time() - path.stat().st_mtime > _NOTED_EVERY:
+            os.utime(path)
     except FileNotFoundError:
         return False
     # The cache folder is somebody else's, who alone may write there.
