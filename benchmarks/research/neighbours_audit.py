@@ -191,8 +191,7 @@ def _count(
         *_reasons(drawn, verdicts),
         "",
         "How far to trust this: one reader, who knew the aim. The generator was changed after earlier draws for what "
-        "had been read in them, so this draw is not independent of the changes. Verdicts and reasons were written as "
-        "rules by question and form of the statement, from items read before; the rest were decided one by one.",
+        "had been read in them, so this draw is not independent of the changes.",
     ]
 
 

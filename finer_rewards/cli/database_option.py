@@ -127,7 +127,11 @@ def _check_exists(path: str) -> None:
 
 
 def _notes_on_one_file(path: str, ids: Sequence[str], where: str) -> list[str]:
-    """Return what the user should know where one file serves statements that name a database."""
+    """Return what the user should know where one file serves statements that name a database.
+
+    Raises:
+        ConfigError: they name several.
+    """
     if len(ids) > 1:
         raise ConfigError(
             f"`--db` should be the folder that holds the {len(ids)} databases that {where} names "

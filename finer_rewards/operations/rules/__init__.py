@@ -12,7 +12,7 @@ repeats: more rules apply (`loose`), and some of the others hold more widely.
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import compress
+from itertools import compress, cycle, islice
 from typing import Any
 
 from .._row_order import drop_unseen_order
@@ -140,20 +140,15 @@ def _settle(block: Select, rules: tuple[tuple[Rule, str], ...], context: Context
     """Apply the rules in turn until each of them, one after the other, has found nothing."""
     if context.nested and _as_is(block, context) in context.settled:
         return block
-    has = features(block, context)
-    last: Rule | None = None  # the rule that has changed something last
-    for _ in range(_MAX_ROUNDS):
-        before = block
-        for rule, need in rules:
-            if need in has:
-                changed = rule(block, context)
-                if changed is not block and changed != block:
-                    block, has, last = changed, features(changed, context), rule
-                    continue
-            if rule is last:
-                before = block
-                break
-        if block is before:
+    has, last = features(block, context), rules[-1][0]
+    for rule, need in islice(cycle(rules), _MAX_ROUNDS * len(rules)):
+        if need in has:
+            changed = rule(block, context)
+            if changed is not block and changed != block:
+                block, has, last = changed, features(changed, context), rule
+                continue
+        # All have been tried since a rule, this one, changed something last.
+        if rule is last:
             if context.nested:
                 context.settled.add(_as_is(block, context))
             break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import eq, ge, gt, le, lt, ne
+from typing import NamedTuple
 
 from ..context import Context, numbers_in
 from ..leaves import FALSE, TRUE, Number
@@ -22,7 +23,7 @@ def count_in_group_of_one(block: Select, context: Context) -> Select:
 
     Holds where the group keys fix a row of all that is read, so that each group has one row.
     """
-    if block.group is None or not groups_once(block) or not any(map(_compared_count, block.having)):
+    if block.group is None or not groups_once(block) or not any(map(_bound, block.having)):
         return block
     having = tuple(map(_decided, block.having))
     if having == block.having or not Closure(block, block.group, context).one_row:
@@ -64,31 +65,37 @@ def _folds_rows_for_each(query: Select, block: Select) -> bool:
     return not (sources_of(query) - numbers_in(query.sources)).isdisjoint(numbers_in(block.sources))
 
 
-def _excludes_none(condition: Term) -> bool:
-    """Return whether a condition on a count is not true of 0."""
-    if _compared_count(condition) is None or not isinstance(condition, Comparison):
-        return False
-    return not (
-        isinstance(condition.right, Number) and _HOLDS[condition.head](0, int(condition.right.numeral))
-    )
+class _Bound(NamedTuple):
+    """What a condition asks of a count: `holds(counted, number)`."""
+
+    counted: Aggregate
+    holds: Callable[[int, int], bool]
+    number: int
 
 
-def _compared_count(condition: Term) -> Aggregate | None:
-    """Return the count that a condition compares with a whole number."""
+def _bound(condition: Term) -> _Bound | None:
+    """Return what a condition asks of a count, if it compares one with a whole number."""
     if not isinstance(condition, Comparison) or not isinstance(condition.right, Number):
         return None
-    count = condition.left
-    whole = condition.right.numeral.lstrip("-").isdigit() and condition.head in _HOLDS
-    return count if whole and isinstance(count, Aggregate) and count.name == "count" else None
+    count, numeral = condition.left, condition.right.numeral
+    if not isinstance(count, Aggregate) or count.name != "count" or condition.head not in _HOLDS:
+        return None
+    return _Bound(count, _HOLDS[condition.head], int(numeral)) if numeral.lstrip("-").isdigit() else None
+
+
+def _excludes_none(condition: Term) -> bool:
+    """Return whether a condition on a count is not true of 0."""
+    bound = _bound(condition)
+    return bound is not None and not bound.holds(0, bound.number)
 
 
 def _decided(condition: Term) -> Term:
     """Return true or false where a count over one row, which is 0 or 1, and 1 for COUNT(*), decides a condition."""
-    count = _compared_count(condition)
-    if count is None or not isinstance(condition, Comparison) or not isinstance(condition.right, Number):
+    bound = _bound(condition)
+    if bound is None:
         return condition
-    number = int(condition.right.numeral)
-    found = {_HOLDS[condition.head](value, number) for value in range(int(count == COUNT_ALL), 2)}
+    least = int(bound.counted == COUNT_ALL)
+    found = {bound.holds(value, bound.number) for value in range(least, 2)}
     if len(found) == 2:
         return condition
     return TRUE if found == {True} else FALSE
